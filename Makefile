@@ -1,0 +1,60 @@
+# One-word commands; each sets up what it needs in .venv on a machine with python3, make and git.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+DEMO := demo
+VIDEO ?=
+FOOTAGE ?=
+
+.PHONY: demo test check fix bench weights clean
+
+## classify a video that the project renders itself, or VIDEO=FILE
+demo: $(VENV)/installed
+	@mkdir -p $(DEMO)
+	@$(PY) -m tadacli.scenes "$(DEMO)/pan left.mp4" --motion "pan left"
+	$(VENV)/bin/tada classify "$(DEMO)/pan left.mp4" --format table
+ifneq ($(VIDEO),)
+	$(VENV)/bin/tada classify --format table -- "$(VIDEO)"
+endif
+
+## run the tests; those that need ../shared skip without it
+test: $(VENV)/dev
+	$(PY) -m pytest
+
+## lint, format and type checks
+check: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+## mend what the linter can
+fix: $(VENV)/dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+## the ratios that the README states
+bench: $(VENV)/dev
+	$(PY) -m benchmarks.forward
+
+## train the built-in weights again; FOOTAGE=DIR adds running video to the generated scenes
+weights: $(VENV)/installed
+	$(PY) -m tadacli.camera_motion --output weights $(if $(FOOTAGE),--footage "$(FOOTAGE)")
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "error: $(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(PY) pyproject.toml
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/installed
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,37 @@
+"""The errors a person can cause or mend; everything else is a bug and stays an ordinary exception."""
+
+
+class TadaError(Exception):
+    """A known failure: what went wrong, and what to do about it.
+
+    `message` says what and which; `hint` says what to do next and may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TadaError):
+    """An option or argument that cannot be meant as it was given."""
+
+    exit_code = 2
+
+
+class VideoError(TadaError):
+    """A video that cannot be opened or decoded, or that lacks a frame that was asked for."""
+
+
+class CheckpointError(TadaError):
+    """A weights file that is missing, damaged or made for another network."""
+
+
+class SpecError(TadaError):
+    """A model specification that is unknown, incomplete or contradicts itself."""
+
+
+class OutputError(TadaError):
+    """Results that cannot be written, or that must not be overwritten."""
