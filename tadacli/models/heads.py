@@ -1,0 +1,37 @@
+"""Classification heads: one set of classes, or several named ones (EPIC-KITCHENS: verb and noun)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+NumClasses = int | Mapping[str, int]
+Logits = Tensor | dict[str, Tensor]
+
+
+class ClassificationHead(nn.Module):
+    """Dropout and linear layers on pooled features; parameter names as published.
+
+    One head is `out`; named heads are `linear1`, `linear2`, ... in the order of `num_classes`.
+    """
+
+    def __init__(self, num_features: int, num_classes: NumClasses, *, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.names: tuple[str, ...] = ()
+        if isinstance(num_classes, int):
+            self.out = nn.Linear(num_features, num_classes)
+            return
+        self.names = tuple(num_classes)
+        for number, count in enumerate(num_classes.values(), start=1):
+            self.add_module(f"linear{number}", nn.Linear(num_features, count))
+
+    def forward(self, features: Tensor) -> Logits:
+        """(B, D) -> logits (B, num_classes), or {name: (B, num_classes[name])} for named heads."""
+        features = self.dropout(features)
+        if not self.names:
+            logits: Tensor = self.out(features)
+            return logits
+        layers = [self.get_submodule(f"linear{number}") for number in range(1, len(self.names) + 1)]
+        return {name: layer(features) for name, layer in zip(self.names, layers, strict=True)}

@@ -1,0 +1,105 @@
+"""A small R(2+1)D network with TAdaConv in its spatial convolutions.
+
+R(2+1)D is one of the networks the TAda! paper plugs the operator into (its table 3, "2d convs"): every
+3x3x3 convolution is split into a spatial 1x3x3, here calibrated, and a temporal 3x1x1. The temporal
+convolutions tell the direction of motion, which TAda2D's symmetric averaging can hardly do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadacli.models.heads import ClassificationHead, Logits, NumClasses
+from tadacli.models.ops import (
+    FrameBatchNorm,
+    FrameConv2d,
+    RouteFuncMLP,
+    TAdaConv2d,
+    TemporalConv1d,
+    normalised_conv,
+)
+
+
+class Stem(nn.Module):
+    """Plain 3x3 convolution of stride 2, then a temporal convolution; both with batch norm and ReLU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.spatial = FrameConv2d(3, width, 3, stride=2, padding=1)
+        self.spatial_bn = FrameBatchNorm(width)
+        self.temporal = TemporalConv1d(width, width, 3)
+        self.temporal_bn = FrameBatchNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(normalised_conv(self.spatial, self.spatial_bn, x), inplace=True)
+        return F.relu(normalised_conv(self.temporal, self.temporal_bn, x), inplace=True)
+
+
+class Block(nn.Module):
+    """Residual block: calibrated 3x3 (strided) and 3x1x1 over time, beside the identity or a 1x1."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, ratio: int) -> None:
+        super().__init__()
+        self.spatial = TAdaConv2d(
+            in_channels, out_channels, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1)
+        )
+        self.spatial_rf = RouteFuncMLP(in_channels, ratio=ratio)
+        self.spatial_bn = FrameBatchNorm(out_channels)
+        self.temporal = TemporalConv1d(out_channels, out_channels, 3)
+        self.temporal_bn = FrameBatchNorm(out_channels)
+        self.short_cut: nn.Module | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.short_cut = nn.Sequential(
+                FrameConv2d(in_channels, out_channels, 1, stride=stride), FrameBatchNorm(out_channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = x if self.short_cut is None else self.short_cut(x)
+        x = F.relu(self.spatial_bn(self.spatial(x, self.spatial_rf(x))), inplace=True)
+        return F.relu(residual + normalised_conv(self.temporal, self.temporal_bn, x), inplace=True)
+
+
+class TinyR2Plus1D(nn.Module):
+    """One block a stage, the first stage at half the input's resolution, each further one at half of that.
+
+    Any batch, T >= 1 and H, W >= 2. `widths` are the channels of the stages, the first also the stem's.
+    """
+
+    def __init__(
+        self,
+        num_classes: NumClasses,
+        *,
+        widths: Sequence[int] = (32, 64, 128, 192),
+        route_ratio: int = 4,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [Stem(widths[0])]
+        in_channels = widths[0]
+        for stage, width in enumerate(widths):
+            blocks.append(Block(in_channels, width, stride=1 if stage == 0 else 2, ratio=route_ratio))
+            in_channels = width
+        self.backbone = nn.Sequential(*blocks)
+        self.head = ClassificationHead(in_channels, num_classes, dropout=dropout)
+        for module in self.modules():
+            if isinstance(module, (FrameConv2d, TemporalConv1d)):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> features (B, D), the mean of the last stage over T, H and W."""
+        x = self.backbone(x.contiguous(memory_format=torch.channels_last_3d))
+        return x.mean(dim=(2, 3, 4))
+
+    def forward(self, x: Tensor) -> Logits:
+        """Clips (B, 3, T, H, W) -> logits (B, num_classes), or one such tensor for each named head."""
+        logits: Logits = self.head(self.forward_features(x))
+        return logits
+
+
+def r2plus1d_tiny(num_classes: NumClasses, **arguments: object) -> TinyR2Plus1D:
+    """R(2+1)D with TAdaConv, about 0.6 M parameters: the network of the built-in model."""
+    return TinyR2Plus1D(num_classes, **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,192 @@
+"""TAda2D: a 2-D ResNet whose 3x3 convolutions are calibrated per frame (TAda! paper, section 3.3).
+
+Also the TSN baseline: the same trunk with plain 3x3 convolutions and no aggregation over time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadacli.models.heads import ClassificationHead, Logits, NumClasses
+from tadacli.models.ops import (
+    FrameBatchNorm,
+    FrameConv2d,
+    RouteFuncMLP,
+    TAdaConv2d,
+    aggregate_over_time,
+    normalised_conv,
+)
+
+EXPANSION = 4
+
+
+class TAdaBranch(nn.Module):
+    """Residual branch of TAda2D: 1x1, calibrated 3x3 (strided), temporal aggregation, 1x1."""
+
+    def __init__(
+        self, in_channels: int, width: int, *, stride: int, ratio: int, kernels: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.a = FrameConv2d(in_channels, width, 1)
+        self.a_bn = FrameBatchNorm(width)
+        self.b = TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
+        self.b_rf = RouteFuncMLP(width, ratio=ratio, kernels=kernels)
+        self.b_bn = FrameBatchNorm(width)
+        self.b_avgpool_bn = FrameBatchNorm(width)
+        nn.init.zeros_(self.b_avgpool_bn.weight)  # temporal aggregation starts as the identity
+        self.c = FrameConv2d(width, width * EXPANSION, 1)
+        self.c_bn = FrameBatchNorm(width * EXPANSION)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(normalised_conv(self.a, self.a_bn, x), inplace=True)
+        x = self.b(x, self.b_rf(x))
+        x = F.relu(aggregate_over_time(x, self.b_bn, self.b_avgpool_bn), inplace=True)
+        return normalised_conv(self.c, self.c_bn, x)
+
+
+class PlainBranch(nn.Module):
+    """Residual branch of the TSN baseline: 1x1, 3x3 (strided), 1x1, each frame by itself."""
+
+    def __init__(self, in_channels: int, width: int, *, stride: int) -> None:
+        super().__init__()
+        self.a = FrameConv2d(in_channels, width, 1)
+        self.a_bn = FrameBatchNorm(width)
+        self.b = FrameConv2d(width, width, 3, stride=stride, padding=1)
+        self.b_bn = FrameBatchNorm(width)
+        self.c = FrameConv2d(width, width * EXPANSION, 1)
+        self.c_bn = FrameBatchNorm(width * EXPANSION)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(normalised_conv(self.a, self.a_bn, x), inplace=True)
+        x = F.relu(normalised_conv(self.b, self.b_bn, x), inplace=True)
+        return normalised_conv(self.c, self.c_bn, x)
+
+
+class Bottleneck(nn.Module):
+    """A residual branch beside the identity, or beside a strided 1x1 where the shape changes."""
+
+    def __init__(self, branch: nn.Module, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.short_cut: FrameConv2d | None = None
+        self.short_cut_bn: FrameBatchNorm | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.short_cut = FrameConv2d(in_channels, out_channels, 1, stride=stride)
+            self.short_cut_bn = FrameBatchNorm(out_channels)
+        self.conv_branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = x
+        if self.short_cut is not None and self.short_cut_bn is not None:
+            residual = normalised_conv(self.short_cut, self.short_cut_bn, x)
+        return F.relu(self.conv_branch(x).add_(residual), inplace=True)
+
+
+class Stem(nn.Module):
+    """7x7 convolution of stride 2. The published trunk has no max-pool; its first stage strides instead."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.a = FrameConv2d(3, width, 7, stride=2, padding=3)
+        self.a_bn = FrameBatchNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(normalised_conv(self.a, self.a_bn, x), inplace=True)
+
+
+class FrameResNet(nn.Module):
+    """A bottleneck ResNet over video frames with a classification head.
+
+    Any batch, any T >= 1, any H and W (the trunk strides by 32; smaller pictures still give one cell).
+    `stage_depths` are the blocks of the four stages, `stem_width` the channels of the stem; stage i has
+    bottlenecks of `stem_width * 2**i` channels and four times as many at its output.
+    """
+
+    def __init__(
+        self,
+        num_classes: NumClasses,
+        *,
+        tada: bool,
+        stage_depths: Sequence[int] = (3, 4, 6, 3),
+        stem_width: int = 64,
+        route_ratio: int = 4,
+        route_kernels: Sequence[int] = (3, 3),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=Stem(stem_width))
+        in_channels = stem_width
+        for stage, depth in enumerate(stage_depths):
+            width = stem_width * 2**stage
+            blocks: OrderedDict[str, nn.Module] = OrderedDict()
+            for number in range(1, depth + 1):
+                stride = 2 if number == 1 else 1
+                branch = (
+                    TAdaBranch(in_channels, width, stride=stride, ratio=route_ratio, kernels=route_kernels)
+                    if tada
+                    else PlainBranch(in_channels, width, stride=stride)
+                )
+                blocks[f"res_{number}"] = Bottleneck(branch, in_channels, width * EXPANSION, stride=stride)
+                in_channels = width * EXPANSION
+            layers[f"conv{stage + 2}"] = nn.Sequential(blocks)
+        self.backbone = nn.Sequential(layers)
+        self.head = ClassificationHead(in_channels, num_classes, dropout=dropout)
+        for module in self.backbone.modules():
+            if isinstance(module, FrameConv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> features (B, D), the mean of the last stage over T, H and W."""
+        x = self.backbone(x.contiguous(memory_format=torch.channels_last_3d))
+        return x.mean(dim=(2, 3, 4))
+
+    def forward(self, x: Tensor) -> Logits:
+        """Clips (B, 3, T, H, W) -> logits (B, num_classes), or one such tensor for each named head."""
+        logits: Logits = self.head(self.forward_features(x))
+        return logits
+
+
+def tada2d_r50(num_classes: NumClasses, **arguments: object) -> FrameResNet:
+    """TAda2D on ResNet-50, as published (27.485 M parameters with 400 classes)."""
+    return FrameResNet(num_classes, tada=True, **arguments)  # type: ignore[arg-type]
+
+
+def tsn_r50(num_classes: NumClasses, **arguments: object) -> FrameResNet:
+    """TSN on ResNet-50: TAda2D's trunk without calibration and without temporal aggregation."""
+    return FrameResNet(num_classes, tada=False, **arguments)  # type: ignore[arg-type]
+
+
+_TORCHVISION_LAYERS = {"conv1": "a", "bn1": "a_bn", "conv2": "b", "bn2": "b_bn", "conv3": "c", "bn3": "c_bn"}
+
+
+def from_torchvision(state_dict: Mapping[str, Tensor], *, tada: bool) -> dict[str, Tensor]:
+    """Trunk weights of this family from torchvision's ResNet state dict; its classifier is left out.
+
+    For TSN the result is the whole trunk. For TAda2D (`tada=True`) the routing functions and the second
+    batch norm are missing from it: as published, they stay as initialised.
+    """
+    converted: dict[str, Tensor] = {}
+    for name, tensor in state_dict.items():
+        if name.startswith("fc."):
+            continue
+        layer, key = name.rsplit(".", 1)
+        target = _torchvision_layer(layer)
+        if tensor.dim() == 4:
+            calibrated = tada and target.endswith("conv_branch.b")
+            tensor = tensor[None, None] if calibrated else tensor.unsqueeze(2)
+        converted[f"backbone.{target}.{key}"] = tensor
+    return converted
+
+
+def _torchvision_layer(layer: str) -> str:
+    if "." not in layer:
+        return f"conv1.{_TORCHVISION_LAYERS[layer]}"
+    stage, block, rest = layer.split(".", 2)
+    prefix = f"conv{int(stage.removeprefix('layer')) + 1}.res_{int(block) + 1}"
+    if rest.startswith("downsample"):
+        return f"{prefix}.{'short_cut' if rest.endswith('0') else 'short_cut_bn'}"
+    return f"{prefix}.conv_branch.{_TORCHVISION_LAYERS[rest]}"
