@@ -1,0 +1,76 @@
+"""Properties of frame sampling; the exact published numbers are in tests/parity."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tadacli.errors import UsageError
+from tadacli.sampling import clip_indices
+
+
+@given(
+    mode=st.sampled_from(["interval", "segment"]),
+    num_video_frames=st.integers(1, 100_000),
+    fps=st.floats(1, 240),
+    clip_frames=st.integers(1, 64),
+    frame_stride=st.integers(1, 16),
+    num_clips=st.integers(1, 10),
+    data=st.data(),
+)
+def test_indices_exist_and_never_go_back(
+    mode, num_video_frames, fps, clip_frames, frame_stride, num_clips, data
+) -> None:
+    indices = clip_indices(
+        mode,
+        num_video_frames,
+        fps=fps,
+        clip_frames=clip_frames,
+        frame_stride=frame_stride,
+        num_clips=num_clips,
+        clip_index=data.draw(st.integers(0, num_clips - 1)),
+    )
+    assert len(indices) == clip_frames
+    assert indices[0] >= 0
+    assert indices[-1] < num_video_frames
+    assert indices == sorted(indices)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "reason"),
+    [
+        ({"mode": "interval", "num_video_frames": 1, "fps": 30.0}, [0, 0, 0, 0], "one frame is repeated"),
+        ({"mode": "segment", "num_video_frames": 1}, [0, 0, 0, 0], "one frame is repeated"),
+        ({"mode": "segment", "num_video_frames": 8}, [1, 3, 5, 7], "the middles of four parts"),
+        (
+            {"mode": "interval", "num_video_frames": 104, "fps": 30.0, "frame_stride": 1},
+            [50, 51, 52, 53],
+            "centred",
+        ),
+        (
+            {"mode": "segment", "num_video_frames": 2},
+            [0, 1, 1, 1],
+            "0.25, 0.75, 1.25, 1.75, the last clamped",
+        ),
+    ],
+)
+def test_known_clips(arguments, expected, reason) -> None:
+    assert clip_indices(clip_frames=4, **arguments) == expected, reason
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mode": "interval", "num_video_frames": 0, "fps": 30.0},
+        {"mode": "interval", "num_video_frames": 9, "fps": None},
+        {"mode": "interval", "num_video_frames": 9, "fps": 0.0},
+        {"mode": "interval", "num_video_frames": 9, "fps": 30.0, "frame_stride": 0},
+        {"mode": "segment", "num_video_frames": 9, "num_clips": 2, "clip_index": 2},
+        {"mode": "segment", "num_video_frames": 9, "clip_index": -1},
+        {"mode": "random", "num_video_frames": 9},
+    ],
+)
+def test_numbers_without_a_clip_are_refused(arguments) -> None:
+    with pytest.raises(UsageError):
+        clip_indices(clip_frames=4, **arguments)
