@@ -1,0 +1,43 @@
+"""Find out what happens in a video, and when.
+
+The public functions are loaded when they are first used, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, UsageError, VideoError
+from tadacli.version import __version__
+
+if TYPE_CHECKING:
+    from tadacli.classification import classify
+    from tadacli.zoo import Model, load_model
+
+__all__ = [
+    "CheckpointError",
+    "Model",
+    "OutputError",
+    "SpecError",
+    "TadaError",
+    "UsageError",
+    "VideoError",
+    "__version__",
+    "classify",
+    "load_model",
+]
+
+_HOME = {"classify": "classification", "load_model": "zoo", "Model": "zoo"}
+
+
+def __getattr__(name: str) -> object:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'tadacli' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"tadacli.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

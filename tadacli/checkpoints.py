@@ -1,0 +1,171 @@
+"""Weights files: read and verify the published layout and our own, and write our own.
+
+Our own files are safetensors with the model's spec inside. Published checkpoints are pickles, opened
+only as tensors and plain containers (`weights_only=True`), so that a file cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from tadacli.errors import CheckpointError, SpecError
+from tadacli.specs import ModelSpec, spec_from_dict
+
+SPEC_KEY = "tada_spec"
+PICKLE_SUFFIXES = (".pyth", ".pth", ".pt")
+# Where a state dict lies in the pickles that circulate; the published TAda checkpoints use the first.
+STATE_KEYS = ("model_state", "state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A weights file in memory: tensors by name, the spec if the file carries one, and the file's hash."""
+
+    path: Path
+    state_dict: Mapping[str, Tensor]
+    spec: ModelSpec | None
+    sha256: str
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """The weights in a `.safetensors`, `.pyth`, `.pth` or `.pt` file.
+
+    Raises `CheckpointError` if the file is missing, damaged, unsafe or holds no weights.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CheckpointError(f"there is no weights file {file}", hint="check the path given to --weights")
+    if file.stat().st_size == 0:
+        raise CheckpointError(f"the weights file {file} is empty", hint="fetch the file again")
+    if file.suffix == ".safetensors":
+        state_dict, spec = _read_safetensors(file)
+    elif file.suffix in PICKLE_SUFFIXES:
+        state_dict, spec = _read_pickle(file), None
+    else:
+        known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
+        raise CheckpointError(f"{file} is not a weights file by its name", hint=f"known endings: {known}")
+    return Checkpoint(path=file, state_dict=state_dict, spec=spec, sha256=file_sha256(file))
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], spec: ModelSpec) -> None:
+    """Write safetensors with the spec inside, all or nothing: a reader never sees half a file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+    content = save(tensors, metadata={SPEC_KEY: json.dumps(spec.to_dict())})
+    target = Path(path)
+    partial = target.with_name(target.name + ".partial")
+    with partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(target)
+
+
+def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put the weights into the network, all of them or none.
+
+    Raises `CheckpointError` naming every missing, unexpected and wrongly shaped key.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in checkpoint.state_dict.items()}
+    problems = [f"missing {name} {list(expected[name])}" for name in expected if name not in found]
+    problems += [f"unexpected {name} {list(found[name])}" for name in found if name not in expected]
+    problems += [
+        f"wrong shape {name}: {list(found[name])} in the file, {list(expected[name])} in the network"
+        for name in expected
+        if name in found and found[name] != expected[name]
+    ]
+    if problems:
+        listing = "\n  ".join(problems)
+        raise CheckpointError(
+            f"{checkpoint.path} does not fit the network; {len(problems)} keys disagree:\n  {listing}",
+            hint=_mismatch_hint(expected, found),
+        )
+    bad = [name for name, tensor in checkpoint.state_dict.items() if not bool(tensor.isfinite().all())]
+    if bad:
+        raise CheckpointError(f"{checkpoint.path} holds values that are not numbers, in {', '.join(bad)}")
+    network.load_state_dict(dict(checkpoint.state_dict))
+
+
+def _mismatch_hint(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
+    classes = [
+        (found[name][0], shape[0]) for name, shape in expected.items() if _is_other_head(name, shape, found)
+    ]
+    if classes and all(found.get(name) == shape for name, shape in expected.items() if "head." not in name):
+        counts = f"the file is for {classes[0][0]} classes, the model for {classes[0][1]}"
+        return f"{counts}: choose the --model it was trained as"
+    return "choose the --model that the file was trained as, or fetch the file again"
+
+
+def _is_other_head(name: str, shape: tuple[int, ...], found: Mapping[str, tuple[int, ...]]) -> bool:
+    return name.startswith("head.") and name in found and found[name] != shape
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], ModelSpec | None]:
+    try:
+        with safe_open(file, framework="pt") as reader:
+            metadata = reader.metadata() or {}
+            state_dict = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{file} is not a whole safetensors file: {error}", hint="fetch the file again"
+        ) from error
+    if SPEC_KEY not in metadata:
+        return state_dict, None
+    try:
+        return state_dict, spec_from_dict(json.loads(metadata[SPEC_KEY]))
+    except (json.JSONDecodeError, SpecError) as error:
+        raise CheckpointError(f"{file} carries a damaged model specification: {error}") from error
+
+
+def _read_pickle(file: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice to the writer of the file is of no use here
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} is not a plain weights file, or is damaged: {_first_line(error)}",
+            hint="it was not opened further, since a pickle can run code; fetch it again from its source",
+        ) from error
+    except Exception as error:  # bytes from anywhere make the unpickler fail in any way
+        raise CheckpointError(
+            f"{file} is damaged or cut short: {_first_line(error)}", hint="fetch the file again"
+        ) from error
+    return _state_dict(content, file)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        for key in STATE_KEYS:
+            if isinstance(content.get(key), Mapping):
+                content = content[key]
+                break
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{file} holds no weights by name")
+    others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise CheckpointError(f"{file} holds values that are no weights: {', '.join(others[:5])}")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

@@ -1,0 +1,147 @@
+"""Models ready to use: a spec, its network and its weights on a device."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tadacli.checkpoints import Checkpoint, load_weights, read_checkpoint
+from tadacli.errors import CheckpointError, SpecError, UsageError
+from tadacli.models import build
+from tadacli.specs import ModelSpec, manifest
+
+DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in evaluation mode on its device, with the spec and the hash of its weights file."""
+
+    spec: ModelSpec
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    weights_path: Path
+    weights_sha256: str
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> Model:
+    """The model of a known name, or of one of our own weights files by path.
+
+    `weights` is a file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own.
+    `device` is "auto" (CUDA, else Apple's MPS, else CPU) or a torch device; `dtype` "float32", "bfloat16"
+    or "float16" for weights and inputs (scores are always computed in float32).
+
+    Raises `SpecError` for an unknown model, `CheckpointError` for weights that are missing or do not fit,
+    `UsageError` for an unknown device or dtype.
+    """
+    target = resolve_device(device)
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of {', '.join(DTYPES)}")
+    spec, checkpoint = _find(name_or_path, weights)
+    with torch.device("meta"):
+        network = build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
+    network.to_empty(device="cpu")
+    load_weights(network, checkpoint)
+    network.eval().requires_grad_(requires_grad=False)
+    network.to(device=target, dtype=DTYPES[dtype])
+    return Model(
+        spec=spec,
+        network=network,
+        device=target,
+        dtype=DTYPES[dtype],
+        weights_path=checkpoint.path,
+        weights_sha256=checkpoint.sha256,
+    )
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of a name; "auto" is the best one this machine has."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+        torch.empty(1, device=target)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"device {device!r} cannot be used: {reason}", hint="use --device cpu or auto"
+        ) from error
+    return target
+
+
+def builtin_weights(file_name: str) -> Path:
+    """Path of a weights file that ships with the package, in an installation or in a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "weights", package.parent / "weights"):
+        if (folder / file_name).is_file():
+            return folder / file_name
+    raise CheckpointError(
+        f"the built-in weights {file_name} are missing from this installation",
+        hint="install the package again, or run make weights in a checkout",
+    )
+
+
+def _find(
+    name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None
+) -> tuple[ModelSpec, Checkpoint]:
+    name = os.fspath(name_or_path)
+    spec = manifest().get(name)
+    if spec is None:
+        return _find_file(name, weights)
+    if weights is not None:
+        checkpoint = read_checkpoint(weights)
+        _check_same_network(spec, checkpoint)
+        return spec, checkpoint
+    if "file" in spec.source:
+        return spec, read_checkpoint(builtin_weights(spec.source["file"]))
+    raise CheckpointError(f"the weights of {name} are not on this machine", hint=_where_to_get(spec))
+
+
+def _find_file(path: str, weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
+    if weights is not None or not Path(path).is_file():
+        close = difflib.get_close_matches(path, manifest(), n=1, cutoff=0.5)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise SpecError(
+            f"unknown model {path!r}",
+            hint=f"{meant}known models: {', '.join(manifest())}; or a .safetensors file",
+        )
+    checkpoint = read_checkpoint(path)
+    if checkpoint.spec is None:
+        raise CheckpointError(
+            f"{path} does not say what model it is for", hint=f"name it: --model NAME --weights {path}"
+        )
+    return checkpoint.spec, checkpoint
+
+
+def _check_same_network(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+    inside = checkpoint.spec
+    if inside is not None and (inside.architecture, inside.heads) != (spec.architecture, spec.heads):
+        raise CheckpointError(
+            f"{checkpoint.path} holds {inside.name}, not {spec.name}", hint=f"use --model {checkpoint.path}"
+        )
+
+
+def _where_to_get(spec: ModelSpec) -> str:
+    drive = spec.source.get("google_drive")
+    place = f"download https://drive.google.com/file/d/{drive}/view and " if drive else ""
+    return f"{place}give the file with --model {spec.name} --weights FILE"

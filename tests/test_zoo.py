@@ -1,0 +1,65 @@
+"""Which model a name or a path gives, and what is said when it gives none."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+import tadacli
+from tadacli.checkpoints import write_checkpoint
+from tadacli.errors import CheckpointError, SpecError, UsageError
+from tadacli.models import build
+from tadacli.specs import manifest
+
+
+def test_a_published_checkpoint_loads_by_name_and_file(tmp_path: Path) -> None:
+    network = build("tada2d_r50", num_classes=174)
+    torch.save({"model_state": network.state_dict()}, tmp_path / "ssv2.pyth")
+    model = tadacli.load_model("tada2d_r50.ssv2_8f", weights=tmp_path / "ssv2.pyth", device="cpu")
+    assert model.spec.heads[""][0] == "Approaching something with your camera"
+    clip = torch.randn(1, 3, 8, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(model.network(clip), network.eval()(clip))
+
+
+def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
+    spec = manifest()["r2plus1d_tiny.camera_motion"]
+    state = build(spec.architecture, num_classes=9).state_dict()
+    renamed = dataclasses.replace(spec, heads={"": tuple("abcdefghi")})
+    write_checkpoint(tmp_path / "other.safetensors", state, renamed)
+    with pytest.raises(CheckpointError, match=r"holds r2plus1d_tiny\.camera_motion, not"):
+        tadacli.load_model("tada2d_r50.k400_8x8", weights=tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="holds"):
+        tadacli.load_model(spec.name, weights=tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message", "hint"),
+    [
+        ({"name_or_path": "tada2d_r50.k400"}, SpecError, "unknown model", "did you mean tada2d_r50.k400_"),
+        ({"name_or_path": "nothing/like/it"}, SpecError, "unknown model", "known models: r2plus1d_tiny"),
+        (
+            {"name_or_path": "tada2d_r50.k400_8x8"},
+            CheckpointError,
+            "are not on this machine",
+            "--weights FILE",
+        ),
+        ({"device": "gpu7"}, UsageError, "device 'gpu7'", "--device"),
+        ({"device": "cuda:99"}, UsageError, "device 'cuda:99'", "--device"),
+        ({"dtype": "float8"}, UsageError, "unknown dtype", "bfloat16"),
+    ],
+)
+def test_what_cannot_be_loaded_says_what_to_do(arguments, error, message: str, hint: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        tadacli.load_model(**arguments)
+    assert hint in caught.value.hint
+
+
+def test_a_pickle_alone_does_not_say_its_model(tmp_path: Path) -> None:
+    torch.save({"model_state": {"a": torch.zeros(1)}}, tmp_path / "w.pyth")
+    with pytest.raises(CheckpointError) as caught:
+        tadacli.load_model(tmp_path / "w.pyth")
+    assert "--model NAME --weights" in caught.value.hint
