@@ -1,0 +1,256 @@
+"""What a video shows: plan the views, decode each frame once, score the views, average the scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tadacli.errors import TadaError, UsageError, VideoError
+from tadacli.inputs import local_path
+from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
+from tadacli.sampling import clip_indices, interval_length
+from tadacli.specs import EvalProtocol, InputSpec
+from tadacli.transforms import crop_frames, resize_frames
+from tadacli.video import VideoSource, open_video
+from tadacli.zoo import DEFAULT_MODEL, Model, load_model
+
+# The models were trained and evaluated on clips of about ten seconds that show one thing.
+MODEL_RANGE_SECONDS = 10.0
+# "Well beyond" that range, a single answer for the whole video is seldom what was asked for.
+LONG_VIDEO_SECONDS = 3 * MODEL_RANGE_SECONDS
+
+DEFAULT_BATCH_SIZE = 8
+DEFAULT_TOPK = 5
+
+
+def classify(
+    videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
+    weights: str | os.PathLike[str] | None = None,
+    views: str | EvalProtocol | None = None,
+    topk: int = DEFAULT_TOPK,
+    min_score: float = 0.0,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> list[Classification]:
+    """One result for each video, in order; a video that fails has status "error" and stops nothing.
+
+    `videos` are paths or http(s) URLs of video files, or folders or tars of numbered JPEG frames. `model` is
+    a known name, a weights file of our own, or what `load_model` returned (then `weights`, `device` and
+    `dtype` are not used). `views` is "CLIPSxCROPS"; by default the protocol the model was published with.
+
+    Raises `TadaError` children for settings that cannot be meant, before anything is decoded.
+    """
+    if isinstance(videos, (str, os.PathLike)):
+        videos = [videos]
+    if not isinstance(model, Model):
+        model = load_model(model, weights=weights, device=device, dtype=dtype)
+    options = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size)
+    protocol = options or model.spec.protocol
+    return [
+        classify_video(
+            video, model=model, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size
+        )
+        for video in videos
+    ]
+
+
+def check_options(
+    *, views: str | EvalProtocol | None, topk: int, min_score: float, batch_size: int
+) -> EvalProtocol | None:
+    """The views asked for, None for the model's own. Raises `UsageError` for options out of range."""
+    if topk < 1:
+        raise UsageError(f"top {topk} names no class", hint="use --topk 1 or more")
+    if batch_size < 1:
+        raise UsageError(f"a batch of {batch_size} views is not possible", hint="use --batch-size 1 or more")
+    if not 0 <= min_score <= 1:
+        raise UsageError(f"minimum score {min_score} is not between 0 and 1")
+    return parse_views(views) if isinstance(views, str) else views
+
+
+def parse_views(text: str) -> EvalProtocol:
+    """The views of "CLIPSxCROPS", for example "10x3". Raises `UsageError` for anything else."""
+    clips, separator, crops = text.partition("x")
+    if not (separator and clips.isascii() and clips.isdigit() and int(clips) and crops in ("1", "3")):
+        raise UsageError(
+            f"views {text!r} cannot be read",
+            hint="give clips x crops, crops being 1 or 3, for example --views 10x3",
+        )
+    return EvalProtocol(int(clips), int(crops))
+
+
+def classify_video(
+    video: str | os.PathLike[str],
+    *,
+    model: Model,
+    views: EvalProtocol,
+    topk: int = DEFAULT_TOPK,
+    min_score: float = 0.0,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    on_views: Callable[[int], object] | None = None,
+) -> Classification:
+    """The result for one video; failures of the video itself become a result of status "error".
+
+    Its views are scored in groups of `batch_size`, the last one padded, none shared with another video:
+    the scores are a function of the video and the settings. `on_views` is told how many were scored.
+    """
+    path = os.fspath(video)
+    try:
+        with local_path(path) as file, open_video(file) as source:
+            scores, clips = score_views(
+                source, model=model, views=views, batch_size=batch_size, on_views=on_views
+            )
+            info = source.info
+    except VideoError as error:
+        reason = f"{error.message} ({error.hint})" if error.hint else error.message
+        return Classification(path=path, status="error", model=model.spec.name, error=reason)
+    heads = {
+        name: rank(scores[name], labels, topk=topk, min_score=min_score)
+        for name, labels in model.spec.heads.items()
+    }
+    return Classification(
+        path=path,
+        status="short" if is_short(info, model.spec.input) else "ok",
+        model=model.spec.name,
+        heads=heads,
+        clips=clips,
+        video=info,
+        notes=_notes(info, model),
+    )
+
+
+def score_views(
+    source: VideoSource,
+    *,
+    model: Model,
+    views: EvalProtocol,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    on_views: Callable[[int], object] | None = None,
+) -> tuple[dict[str, Tensor], tuple[tuple[FrameTime, ...], ...]]:
+    """Scores of a video by head name, float64 (num_classes,), and the frames of each clip.
+
+    Scores are the mean over views of the softmax (the published sum, divided by the number of views).
+    """
+    spec = model.spec.input
+    plan = plan_clips(source.info, spec, num_clips=views.num_clips)
+    images, times = _decode(source, plan, model)
+    totals: dict[str, Tensor] = {}
+    for batch, count in _batches(_views(plan, images, views, spec), batch_size=batch_size, total=views):
+        for name, probabilities in _forward(model, batch).items():
+            part = probabilities[:count].sum(dim=0)
+            totals[name] = totals[name] + part if name in totals else part
+        if on_views is not None:
+            on_views(count)
+    scores = {name: total / (views.num_clips * views.num_crops) for name, total in totals.items()}
+    for name, values in scores.items():
+        if not bool(values.isfinite().all()):
+            raise TadaError(
+                f"the {name} scores are not numbers; the weights or the dtype cannot be right",
+                hint="use --dtype float32, or fetch the weights again",
+            )
+    return scores, tuple(tuple(FrameTime(index, times[index]) for index in clip) for clip in plan)
+
+
+def plan_clips(info: VideoInfo, spec: InputSpec, *, num_clips: int) -> list[list[int]]:
+    """The frame numbers of every clip of a video."""
+    return [
+        clip_indices(
+            spec.sampling,
+            info.num_frames,
+            fps=float(info.fps),
+            clip_frames=spec.clip_frames,
+            frame_stride=spec.frame_stride,
+            target_fps=spec.target_fps,
+            num_clips=num_clips,
+            clip_index=clip_index,
+        )
+        for clip_index in range(num_clips)
+    ]
+
+
+def is_short(info: VideoInfo, spec: InputSpec) -> bool:
+    """Whether the video has fewer frames than one clip spans, so that the last ones are repeated."""
+    if spec.sampling == "segment":
+        return info.num_frames < spec.clip_frames
+    length = interval_length(
+        spec.clip_frames, spec.frame_stride, target_fps=spec.target_fps, fps=float(info.fps)
+    )
+    return info.num_frames < length
+
+
+def rank(scores: Tensor, labels: Sequence[str], *, topk: int, min_score: float) -> tuple[Prediction, ...]:
+    """The best classes, best first; equal scores in the order of their index."""
+    values: list[float] = scores.tolist()
+    order = sorted(range(len(values)), key=lambda index: (-values[index], index))[:topk]
+    # Seven digits are what float32 holds; more would show the order of summation, not the score.
+    best = [Prediction(labels[index], index, float(f"{values[index]:.7g}")) for index in order]
+    return tuple(prediction for prediction in best if prediction.score >= min_score)
+
+
+def _decode(
+    source: VideoSource, plan: Sequence[Sequence[int]], model: Model
+) -> tuple[dict[int, Tensor], dict[int, float]]:
+    """Every wanted frame once, resized on the model's device, and its time."""
+    images: dict[int, Tensor] = {}
+    times: dict[int, float] = {}
+    wanted = sorted({index for clip in plan for index in clip})
+    for index, time_seconds, frame in source.iter_frames(wanted):
+        pixels = torch.from_numpy(frame).to(model.device)[None]
+        images[index] = resize_frames(pixels, short_side=model.spec.input.short_side)[0]
+        times[index] = time_seconds
+    return images, times
+
+
+def _views(
+    plan: Sequence[Sequence[int]], images: Mapping[int, Tensor], views: EvalProtocol, spec: InputSpec
+) -> Iterator[Tensor]:
+    """Normalised views (3, T, crop, crop): every crop of the first clip, then of the next one."""
+    for clip in plan:
+        frames = torch.stack([images[index] for index in clip])
+        yield from crop_frames(
+            frames, crop_size=spec.crop_size, num_crops=views.num_crops, mean=spec.mean, std=spec.std
+        )
+
+
+def _batches(
+    views: Iterator[Tensor], *, batch_size: int, total: EvalProtocol
+) -> Iterator[tuple[Tensor, int]]:
+    """Groups of one size and the number of real views in each; the last one is filled up with its last view.
+
+    One shape throughout keeps every view's arithmetic the same, wherever in the list it stands.
+    """
+    size = min(batch_size, total.num_clips * total.num_crops)
+    group: list[Tensor] = []
+    for view in views:
+        group.append(view)
+        if len(group) == size:
+            yield torch.stack(group), size
+            group = []
+    if group:
+        yield torch.stack(group + [group[-1]] * (size - len(group))), len(group)
+
+
+@torch.inference_mode()
+def _forward(model: Model, batch: Tensor) -> dict[str, Tensor]:
+    """Softmax of each head, float64 on the CPU, (B, num_classes) by head name."""
+    logits = model.network(batch.to(model.dtype))
+    named = logits if isinstance(logits, dict) else {"": logits}
+    return {name: values.float().softmax(dim=-1).cpu().double() for name, values in named.items()}
+
+
+def _notes(info: VideoInfo, model: Model) -> tuple[str, ...]:
+    notes = [model.spec.note] if model.spec.note else []
+    if info.duration_seconds > LONG_VIDEO_SECONDS:
+        notes.append(
+            f"the video lasts {info.duration_seconds:.0f} s, the model expects about "
+            f"{MODEL_RANGE_SECONDS:.0f} s and gives one answer for all of it; "
+            "tada detect finds what happens when"
+        )
+    if info.truncated:
+        notes.append("the file is cut short; every frame that was asked for is there")
+    return tuple(notes)

@@ -1,0 +1,62 @@
+"""Assembles the commands, and turns known errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tadacli.cli.classify import classify_command
+from tadacli.cli.console import print_error
+from tadacli.errors import TadaError
+from tadacli.version import __version__
+
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+app = typer.Typer(
+    name="tada",
+    help="Find out what happens in a video, and when.",
+    epilog="Exit codes: 0 done, 1 error, 2 usage, 3 some inputs failed, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("classify")(classify_command)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"tada {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find out what happens in a video, and when."""
+
+
+def run() -> int:
+    """Run the command that the process was started with; returns the exit code."""
+    try:
+        app()
+    except TadaError as error:
+        if os.environ.get("TADA_DEBUG") == "1":
+            raise
+        print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has closed it; there is nobody left to tell, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except SystemExit as exit_request:
+        return exit_request.code if isinstance(exit_request.code, int) else 1
+    return 0

@@ -1,0 +1,160 @@
+"""From what a person names on the command line to the videos it means, each by its own path."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from tadacli.errors import UsageError, VideoError
+
+VIDEO_SUFFIXES = frozenset(
+    ".3g2 .3gp .asf .avi .divx .dv .flv .gif .h264 .h265 .hevc .ivf .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
+    ".mp4 .mpeg .mpg .mts .mxf .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
+)
+URL_TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 1 << 20
+
+
+def expand_inputs(
+    inputs: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None
+) -> list[str]:
+    """The videos that `inputs` name, in order, each once.
+
+    An input is a file, a folder (its videos by name; below it too if `recursive`), a folder or tar of JPEG
+    frames, a glob, an http(s) URL, `@FILE` for a list of inputs (one a line, # starts a comment line), or
+    `-` for such a list on `stdin`. A name that exists is taken as it is, whatever characters it has. What
+    does not exist is kept, so that it gets a result of its own saying so.
+
+    Raises `UsageError` for a list file that cannot be read, a folder or glob without videos, and no input.
+    """
+    videos: dict[str, None] = {}
+    for item in inputs:
+        for video in _expand(item, recursive=recursive, stdin=stdin):
+            videos.setdefault(video)
+    if not videos:
+        raise UsageError(
+            "no video was named", hint="give files, folders, globs, URLs, @list.txt, or - for stdin"
+        )
+    return list(videos)
+
+
+def is_url(text: str) -> bool:
+    """Whether the input is fetched from a web server."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+@contextlib.contextmanager
+def local_path(video: str) -> Iterator[str]:
+    """The path to open for a video: its own, or that of a temporary download of a URL.
+
+    Raises `VideoError` if the download fails or ends before its announced length.
+    """
+    if not is_url(video):
+        yield video
+        return
+    try:
+        suffix = Path(urllib.parse.urlsplit(video).path).suffix
+    except ValueError as error:
+        raise VideoError(f"the URL cannot be read: {error}") from error
+    with tempfile.TemporaryDirectory(prefix="tada-") as folder:
+        target = os.path.join(folder, f"download{suffix}")
+        _download(video, target)
+        yield target
+
+
+def _expand(item: str, *, recursive: bool, stdin: TextIO | None) -> Iterator[str]:
+    if item == "-":
+        yield from _expand_list(stdin.read() if stdin else "", recursive=recursive)
+    elif is_url(item) or os.path.isfile(item):
+        yield item
+    elif os.path.isdir(item):
+        yield from _expand_folder(item, recursive=recursive)
+    elif item.startswith("@"):
+        yield from _expand_list(_read_list(item[1:]), recursive=recursive)
+    elif glob.has_magic(item):
+        yield from _expand_glob(item, recursive=recursive)
+    else:
+        yield item
+
+
+def _read_list(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UsageError(f"the list {path} cannot be read: {error.strerror}") from error
+
+
+def _expand_list(text: str, *, recursive: bool) -> Iterator[str]:
+    for line in text.split("\n"):  # not splitlines(): a file name may hold what that takes for a line's end
+        entry = line.removesuffix("\r")
+        if entry.strip() and not entry.startswith("#"):
+            yield from _expand(entry, recursive=recursive, stdin=None)
+
+
+def _expand_folder(folder: str, *, recursive: bool) -> Iterator[str]:
+    from tadacli.video import is_frames_folder
+
+    if is_frames_folder(folder):
+        yield folder
+        return
+    found = False
+    for parent, folders, files in os.walk(folder, onerror=_cannot_list):
+        folders[:] = sorted(folders) if recursive else []
+        for name in list(folders):
+            if is_frames_folder(os.path.join(parent, name)):
+                found = True
+                folders.remove(name)
+                yield os.path.join(parent, name)
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+                found = True
+                yield os.path.join(parent, name)
+    if not found:
+        raise UsageError(
+            f"the folder {folder} holds no video",
+            hint="" if recursive else "use --recursive to look below it",
+        )
+
+
+def _cannot_list(error: OSError) -> None:
+    raise UsageError(f"the folder {error.filename} cannot be listed: {error.strerror}") from error
+
+
+def _expand_glob(pattern: str, *, recursive: bool) -> Iterator[str]:
+    matches = sorted(glob.glob(pattern, recursive=True))
+    if not matches:
+        raise UsageError(f"nothing matches {pattern}")
+    for match in matches:
+        if os.path.isdir(match):
+            yield from _expand_folder(match, recursive=recursive)
+        else:
+            yield match
+
+
+def _download(url: str, target: str) -> None:
+    request = urllib.request.Request(url, headers={"User-Agent": "tada"})
+    try:
+        with (
+            urllib.request.urlopen(request, timeout=URL_TIMEOUT_SECONDS) as response,
+            Path(target).open("wb") as file,
+        ):
+            announced = response.headers.get("Content-Length")
+            shutil.copyfileobj(response, file, CHUNK_BYTES)
+            received = file.tell()
+    except urllib.error.HTTPError as error:
+        raise VideoError(f"the server answered {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise VideoError(f"the URL cannot be reached: {error.reason}") from error
+    except (OSError, ValueError) as error:
+        raise VideoError(f"the download failed: {error}") from error
+    if announced is not None and received != int(announced):
+        raise VideoError(f"the download ended after {received} of {announced} bytes")

@@ -1,0 +1,170 @@
+"""A results file that grows by whole items, survives being killed, and can be taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from tadacli.errors import OutputError
+from tadacli.writers.formats import Format, Item
+from tadacli.writers.rows import Row
+
+
+class ResultStream:
+    """Results written to a pipe or terminal in one format, each as it comes."""
+
+    def __init__(self, stream: BinaryIO, form: Format) -> None:
+        self._stream, self._format, self._empty = stream, form, True
+        self._stream.write(form.head)
+
+    @property
+    def done(self) -> dict[str, str]:
+        """Nothing: a stream is always begun anew."""
+        return {}
+
+    def add(self, row: Row) -> None:
+        """Write one video's result."""
+        lead = b"" if self._empty else self._format.separator
+        self._stream.write(lead + self._format.encode(row).content)
+        self._stream.flush()
+        self._empty = False
+
+    def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
+        """Write what ends the format."""
+        self._stream.write(self._format.tail)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the stream open; it is not ours."""
+
+
+class ResultFile:
+    """Results on disk in one format.
+
+    Items are appended as they come, so what is in the file is always worth having. A file that is there
+    already is never overwritten: it is either resumed or refused. `finish` puts the items into the order
+    of the inputs if they came in another, adds the format's tail, and makes the file final.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        form: Format,
+        *,
+        run_id: str,
+        resume: bool,
+        size_of: Callable[[str], int | None],
+    ) -> None:
+        self._path, self._format = Path(path), form
+        content = self._existing(resume=resume)
+        items = form.decode(content)
+        if not items and not form.is_begun(content):
+            raise OutputError(
+                f"{self._path} does not hold results in this format",
+                hint="give another --output, or its --format",
+            )
+        other = sorted({item.run for item in items} - {run_id})
+        if other:
+            raise OutputError(
+                f"{self._path} was made with other settings (run {', '.join(other)}, now {run_id})",
+                hint="resume with the same model, weights, options and version, or give another --output",
+            )
+        held = [item for item in items if item.size_bytes == size_of(item.path)]
+        self._items = {item.path: replace(item, content=b"") for item in held}
+        self._stream = self._open(content, items)
+
+    @property
+    def done(self) -> dict[str, str]:
+        """The status of each video whose result is in the file, by path."""
+        return {path: item.status for path, item in self._items.items()}
+
+    def add(self, row: Row) -> None:
+        """Append one video's result; when this returns, the file holds it."""
+        item = self._format.encode(row)
+        position = self._stream.tell()
+        lead = self._format.separator if position > len(self._format.head) else b""
+        try:
+            self._stream.write(lead + item.content)
+            self._stream.flush()
+        except OSError as error:
+            self._cut(position)
+            raise self._failed(error) from error
+        self._items[item.path] = replace(item, content=b"")
+
+    def finish(self, order: Sequence[str]) -> None:
+        """Make the file what an uninterrupted run over `order` gives."""
+        try:
+            self._stream.write(self._format.tail)
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            content = self._path.read_bytes()
+        except OSError as error:
+            raise self._failed(error) from error
+        by_path = {item.path: item.content for item in self._format.decode(content)}
+        body = self._format.separator.join(by_path[path] for path in order)
+        final = self._format.head + body + self._format.tail
+        if final != content:
+            self._replace(final)
+
+    def close(self) -> None:
+        """Close the file as it is; it can be resumed."""
+        self._stream.close()
+
+    def _existing(self, *, resume: bool) -> bytes:
+        if self._path.is_dir():
+            raise OutputError(f"{self._path} is a folder", hint="name a file: --output results.jsonl")
+        if not self._path.exists():
+            return b""
+        if not resume and self._path.stat().st_size > 0:
+            raise OutputError(
+                f"{self._path} exists and is not overwritten",
+                hint="continue it with --resume, give another --output, or remove it",
+            )
+        try:
+            return self._path.read_bytes()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _open(self, content: bytes, items: Sequence[Item]) -> BinaryIO:
+        """The file positioned behind its last whole item, without what came after."""
+        body = self._format.separator.join(item.content for item in items)
+        start = self._format.head + body
+        try:
+            if not content.startswith(start):
+                self._replace(start)
+            stream = self._path.open("r+b" if self._path.exists() else "w+b")
+            stream.truncate(len(start) if content else 0)
+            if not content:
+                stream.write(start)
+                stream.flush()
+            stream.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._failed(error) from error
+        return stream
+
+    def _replace(self, content: bytes) -> None:
+        partial = self._path.with_name(self._path.name + ".partial")
+        try:
+            with partial.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(self._path)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _cut(self, position: int) -> None:
+        """Take back a half-written item, so that the file ends with a whole one."""
+        with contextlib.suppress(OSError):  # the buffered half cannot be written; what was is removed next
+            self._stream.close()
+        os.truncate(self._path, position)
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self._path} cannot be written: {error.strerror or error}",
+            hint="what it holds is whole; free some space or give another --output, then use --resume",
+        )

@@ -1,0 +1,159 @@
+"""How rows become bytes, and how the rows of an unfinished file are found again.
+
+A format's file is a head, items (all that is said of one video) and, when the file is done, a tail.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tadacli.writers.rows import CSV_COLUMNS, Row, csv_rows
+
+
+@dataclass(frozen=True)
+class Item:
+    """One video's part of a file: its bytes, and what tells whether it still holds."""
+
+    path: str
+    status: str
+    run: str
+    size_bytes: int | None
+    content: bytes
+
+
+def _item(row: Row, content: bytes) -> Item:
+    return Item(row["path"], row["status"], row["run"], row["size_bytes"], content)
+
+
+def _fits(content: bytes, lead: bytes) -> bool:
+    """Whether `content` begins with `lead`, as far as it goes."""
+    return content[: len(lead)] == lead[: len(content)]
+
+
+class Format(Protocol):
+    """A way to write items one after the other, and to read back those that are whole."""
+
+    head: bytes
+    tail: bytes
+    separator: bytes
+
+    def encode(self, row: Row) -> Item: ...
+
+    def decode(self, content: bytes) -> list[Item]: ...
+
+    def is_begun(self, content: bytes) -> bool:
+        """Whether bytes that hold no whole item are the beginning of a file in this format."""
+        ...
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8, with the bytes of a file name that is not UTF-8 kept as they are."""
+    return text.encode("utf-8", errors="surrogateescape")
+
+
+def encode_json(row: Row) -> bytes:
+    """One line of JSON in UTF-8; a file name that is not UTF-8 is escaped, as JSON has no bytes for it."""
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(row, allow_nan=False).encode()
+
+
+class JsonLines:
+    """A row of JSON on each line."""
+
+    head = b""
+    tail = b""
+    separator = b""
+
+    def encode(self, row: Row) -> Item:
+        return _item(row, encode_json(row) + b"\n")
+
+    def decode(self, content: bytes) -> list[Item]:
+        items = []
+        for line in content.splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                items.append(_item(json.loads(line), line))
+            except (ValueError, KeyError, TypeError):
+                break
+        return items
+
+    def is_begun(self, content: bytes) -> bool:
+        return b"\n" not in content and _fits(content, b'{"path": ')
+
+
+class JsonDocument:
+    """One JSON object whose `results` are the rows, a line each."""
+
+    head = b'{"results": [\n'
+    tail = b"\n]}\n"
+    separator = b",\n"
+
+    def encode(self, row: Row) -> Item:
+        return _item(row, encode_json(row))
+
+    def decode(self, content: bytes) -> list[Item]:
+        if not content.startswith(self.head):
+            return []
+        lines = content[len(self.head) :].split(b"\n")
+        whole = [line.removesuffix(b",") for line in lines]
+        items = JsonLines().decode(b"".join(line + b"\n" for line in whole if line != b"]}"))
+        return [replace(item, content=item.content.removesuffix(b"\n")) for item in items]
+
+    def is_begun(self, content: bytes) -> bool:
+        rest = content[len(self.head) :]
+        return _fits(content, self.head) and (JsonLines().is_begun(rest) or self.tail.startswith(rest))
+
+
+class Csv:
+    """A line for each (video, head, rank)."""
+
+    head = encode_text(",".join(CSV_COLUMNS) + "\n")
+    tail = b""
+    separator = b""
+
+    def encode(self, row: Row) -> Item:
+        buffer = io.StringIO(newline="")
+        writer = csv.DictWriter(buffer, CSV_COLUMNS, restval="", lineterminator="\n")
+        writer.writerows(csv_rows(row))
+        return _item(row, encode_text(buffer.getvalue()))
+
+    def decode(self, content: bytes) -> list[Item]:
+        if not content.startswith(self.head):
+            return []
+        items: list[Item] = []
+        pending: list[dict[str, str]] = []
+        for row in self._whole_rows(content):
+            pending.append(row)
+            if len(pending) == int(row["num_rows"]):
+                size = int(row["size_bytes"]) if row["size_bytes"] else None
+                items.append(Item(row["path"], row["status"], row["run"], size, self._encode_rows(pending)))
+                pending = []
+        return items
+
+    def is_begun(self, content: bytes) -> bool:
+        return _fits(content, self.head)
+
+    def _whole_rows(self, content: bytes) -> list[dict[str, str]]:
+        text = content.decode("utf-8", errors="surrogateescape")
+        whole = text[: text.rfind("\n") + 1]
+        rows = []
+        for row in csv.DictReader(io.StringIO(whole, newline="")):
+            if None in row or None in row.values() or not row["num_rows"].isdigit():
+                break
+            rows.append(row)
+        return rows
+
+    def _encode_rows(self, rows: list[dict[str, str]]) -> bytes:
+        buffer = io.StringIO(newline="")
+        csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n").writerows(rows)
+        return encode_text(buffer.getvalue())
+
+
+FORMATS: dict[str, Format] = {"csv": Csv(), "json": JsonDocument(), "jsonl": JsonLines()}
