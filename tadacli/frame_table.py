@@ -1,0 +1,374 @@
+"""The frame table: which frames a video file holds, and when each of them is shown.
+
+Reading the packets is about fifty times cheaper than decoding them, but a packet is not always a
+frame: packets can be trimmed away, hold one field of a picture, hold a picture that is never shown,
+or start with pictures that cannot be decoded. So the packets are believed only where their own headers
+prove that each of them is one frame that will be shown (`scan_table`); every other file is decoded
+once (`decode_table`). Both keep one int64 per frame and nothing else that grows with the video.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, TypeAlias, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.buffer import Buffer
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tadacli.packets import MATROSKA, MP4, Verdict, packet_rule
+
+VideoPacket: TypeAlias = "Packet[VideoStream]"
+Times = npt.NDArray[np.int64]
+_MAX_REORDER = 32
+_MAX_READ_ERRORS = 100
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The first frame's facts: stored size in pixels, its time, and how it is to be turned for display.
+
+    `matrix` is (a, b, c, d) of the display transformation x' = a x + c y, y' = b x + d y.
+    """
+
+    pts: int | None
+    height: int
+    width: int
+    pixel_format: str
+    rotation: int
+    matrix: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """Presentation times of the frames, in units of `time_base`, one row per frame in index order.
+
+    `by_pts`: the times are distinct and ascending, so a decoded frame is recognised by its time;
+    otherwise by counting. Frames from `num_readable` on were promised by the index of a file that was
+    cut short, and their times are estimates; `length_known` is false for a cut file whose index does not
+    say how many frames it had. `restarts` are the times of frames before which nothing
+    needs to be decoded, None where they are not known. `distrust` says why packets alone were not
+    believed; it is empty for a table made from packets.
+    """
+
+    pts: Times
+    end_pts: int
+    time_base: Fraction
+    by_pts: bool
+    num_readable: int
+    truncated: bool = False
+    length_known: bool = True
+    restarts: Times | None = None
+    distrust: str = ""
+
+    def seconds(self, pts: int) -> float:
+        """A time of this table in seconds."""
+        return float(pts) * self.time_base.numerator / self.time_base.denominator
+
+
+@contextmanager
+def open_stream(path: str) -> Iterator[tuple[InputContainer, VideoStream | None]]:
+    """A local file and the video stream that FFmpeg holds for the best; raises what PyAV raises.
+
+    The `file:` prefix keeps names such as `concat:a` or `http:b` from being taken for a protocol,
+    and the whitelist keeps a playlist in disguise from opening anything else.
+    """
+    options = {"protocol_whitelist": "file"}
+    with av.open("file:" + path, mode="r", options=options, metadata_errors="replace") as container:
+        stream = _best_stream(container)
+        if stream is not None and stream.codec_context is not None:
+            # One thread costs least for clips, and its output does not depend on timing.
+            stream.codec_context.thread_type = "SLICE"
+            stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def _best_stream(container: InputContainer) -> VideoStream | None:
+    best = container.streams.best("video")
+    if best is None or not isinstance(best, VideoStream):
+        return None
+    cover = av.stream.Disposition.attached_pic
+    if best.disposition & cover:
+        return next((s for s in container.streams.video if not s.disposition & cover), best)
+    return best
+
+
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket | None]:
+    """The packets of a stream in decode order; None where reading failed and went on behind it."""
+    errors = 0
+    while errors < _MAX_READ_ERRORS:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    errors = 0
+                    yield packet
+            return
+        except av.error.FFmpegError:
+            errors += 1
+            yield None
+
+
+def decode_packet(stream: VideoStream, packet: VideoPacket | None) -> list[VideoFrame] | None:
+    """The frames that come out after one packet (None: after the last one); None if it is damaged."""
+    try:
+        return stream.codec_context.decode(packet)
+    except av.error.FFmpegError:
+        return None
+
+
+def build_table(path: str, container: InputContainer, stream: VideoStream) -> tuple[FrameTable, Picture] | None:
+    """The frame table and the first frame of a video just opened; None when not one frame decodes."""
+    found = scan_table(container, stream)
+    if isinstance(found, str):
+        return decode_table(path, distrust=found)
+    return _account_for_cut(found[0], _cut(path, container, stream)), found[1]
+
+
+def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | None:
+    """The frame table by decoding the whole file once, and its first frame; None without any frame.
+
+    A packet in the middle that does not decode keeps its row where times tell frames apart: what lies
+    behind it must not move up.
+    """
+    times, lost, has_gaps, first, end = array("q"), array("q"), False, None, 0
+    packet: VideoPacket | None = None
+    with open_stream(path) as (container, stream):
+        assert stream is not None
+        step = _frame_step(stream)
+        for packet, decoded in _decode_all(container, stream):
+            if decoded is None and times and packet is not None and packet.pts is not None:
+                lost.append(packet.pts)
+            for frame in decoded or ():
+                first = first or _picture(frame)
+                has_gaps = has_gaps or frame.pts is None
+                pts = frame.pts if frame.pts is not None else (times[-1] + step if times else 0)
+                times.append(pts)
+                end = pts + (frame.duration or step)
+        cut = _cut(path, container, stream)
+        spoiled = packet is not None and packet.is_corrupt
+    if first is None:
+        return None
+    pts_of = np.array(times, dtype=np.int64)
+    by_pts = not has_gaps and bool(np.all(np.diff(pts_of) > 0))
+    if by_pts:
+        pts_of = np.union1d(pts_of, [pts for pts in lost if pts < times[-1]]).astype(np.int64)
+    table = FrameTable(pts_of, end, stream_time_base(stream), by_pts, len(pts_of), spoiled, distrust=distrust)
+    return _account_for_cut(table, cut), first
+
+
+def _decode_all(
+    container: InputContainer, stream: VideoStream
+) -> Iterator[tuple[VideoPacket | None, list[VideoFrame] | None]]:
+    """Each packet with the frames that come out after it (None: it is damaged), then what was left inside."""
+    packet = None
+    for packet in read_packets(container, stream):
+        if packet is not None:
+            yield packet, decode_packet(stream, packet)
+    yield packet, decode_packet(stream, None) or []
+
+
+def stream_time_base(stream: VideoStream) -> Fraction:
+    """The unit of the stream's times, in seconds."""
+    return stream.time_base or Fraction(1, 90_000)
+
+
+def _frame_step(stream: VideoStream) -> int:
+    """One frame's length in units of the time base, for frames that carry no time of their own."""
+    rate = stream.guessed_rate or stream.average_rate or Fraction(25)
+    return max(1, round(1 / (rate * stream_time_base(stream)))) if rate > 0 else 1
+
+
+def _picture(frame: VideoFrame) -> Picture:
+    matrix = (1, 0, 0, 1)
+    data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+    if data is not None:
+        a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data), dtype=np.int32)[:5])
+        matrix = (a, b, c, d)
+    return Picture(frame.pts, frame.height, frame.width, frame.format.name, frame.rotation, matrix)
+
+
+# --- the scan: packets that prove to be frames ------------------------------------------------------
+
+
+def scan_table(container: InputContainer, stream: VideoStream) -> tuple[FrameTable, Picture] | str:
+    """The frame table from packets alone, or the reason why packets cannot be believed here."""
+    rule = packet_rule(container, stream)
+    if isinstance(rule, str):
+        return rule
+    times, restarts, first, end = array("q"), array("q"), None, (0, 0)
+    for packet in read_packets(container, stream):
+        if packet is None:
+            return "reading fails in the middle"
+        verdict = rule(memoryview(packet))
+        reason = _why_not(packet, verdict, is_first=not times)
+        if reason or packet.pts is None:
+            return reason
+        if not times or packet.pts > end[0]:
+            end = (packet.pts, packet.duration or 0)
+            if verdict == "restart":
+                restarts.append(packet.pts)
+        while restarts and packet.pts < restarts[-1]:
+            restarts.pop()
+        times.append(packet.pts)
+        if first is None:
+            first = _first_picture(decode_packet(stream, packet))
+    first = first or _first_picture(decode_packet(stream, None))
+    decode_order = np.array(times, dtype=np.int64)
+    reason = _why_not_together(decode_order, first, stream.codec_context.reorder_depth)
+    if reason or first is None:
+        return reason
+    end_pts = end[0] + (end[1] or _frame_step(stream))
+    pts = np.sort(decode_order)
+    restarts_of = np.array(restarts, dtype=np.int64)
+    return FrameTable(pts, end_pts, stream_time_base(stream), True, len(pts), restarts=restarts_of), first
+
+
+def _first_picture(frames: list[VideoFrame] | None) -> Picture | None:
+    return _picture(frames[0]) if frames else None
+
+
+def _why_not(packet: VideoPacket, verdict: Verdict, *, is_first: bool) -> str:
+    if packet.pts is None:
+        return "a packet has no time"
+    if packet.is_discard:
+        return "an edit list trims packets away"
+    if packet.is_corrupt:
+        return "a packet is incomplete"
+    if packet.has_sidedata("new_extradata") or packet.has_sidedata("encryption_info"):
+        return "the stream changes its settings"
+    if not verdict:
+        return "a packet is not plainly one frame"
+    if is_first and not (packet.is_keyframe and verdict == "restart"):
+        return "the first packet is no clean start"
+    return ""
+
+
+def _why_not_together(decode_order: Times, first: Picture | None, reorder_depth: int) -> str:
+    if len(decode_order) == 0 or first is None:
+        return "nothing decodes at the start"
+    if len(np.unique(decode_order)) < len(decode_order):
+        return "packets share a time"
+    if decode_order[0] != decode_order.min() or first.pts != decode_order[0]:
+        return "the first packet is not the first frame"
+    later_shown = np.zeros(len(decode_order), dtype=np.int64)
+    for lag in range(1, min(_MAX_REORDER, len(decode_order))):
+        later_shown[lag:] += decode_order[:-lag] > decode_order[lag:]
+    if later_shown.max() > reorder_depth:
+        # A decoder that expects less reordering than there is throws the late frames away.
+        return "frames are reordered further than the decoder expects"
+    return ""
+
+
+# --- files that were cut short ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Whether the file ends before its container does, and what its index says was there.
+
+    `index_times` are the decoding times of all frames, ascending; they are empty when the index lies
+    inside the file. No lost frame is shown before `lost_from`. `index_is_whole`: the index was written before
+    the frames, with all of them in it.
+    """
+
+    is_cut: bool
+    index_is_whole: bool
+    index_times: Times
+    lost_from: int = 0
+
+
+def _cut(path: str, container: InputContainer, stream: VideoStream) -> _Cut:
+    file_size = Path(path).stat().st_size
+    is_cut = ends_beyond(path, container.format.name)
+    kept, lost = array("q"), array("q")
+    if container.format.name == MP4:
+        for entry in stream.index_entries:
+            if not entry.is_discard:
+                (lost if entry.pos + entry.size > file_size else kept).append(entry.timestamp)
+    is_whole = 0 < len(kept) + len(lost) <= stream.frames
+    if not lost:
+        return _Cut(is_cut, is_whole, np.empty(0, dtype=np.int64))
+    return _Cut(True, is_whole, np.sort(np.array(kept + lost, dtype=np.int64)), min(lost))
+
+
+def _account_for_cut(table: FrameTable, cut: _Cut) -> FrameTable:
+    """The table with the frames that the index promises behind the cut.
+
+    A frame is never shown before it is decoded, so only frames shown before the first lost decoding
+    time have a sure place: a lost frame may belong between any two later ones.
+    """
+    if len(cut.index_times) == 0:
+        truncated = table.truncated or cut.is_cut
+        return replace(table, truncated=truncated, length_known=not truncated or cut.index_is_whole)
+    too_late = np.flatnonzero(table.pts >= cut.lost_from)
+    sure = int(too_late[0]) if len(too_late) else len(table.pts)
+    shift = int(table.pts[0] - cut.index_times[0])
+    estimates = cut.index_times[sure:] + shift
+    if sure:
+        estimates = np.maximum(estimates, table.pts[sure - 1] + 1 + np.arange(len(estimates)))
+    pts = np.concatenate([table.pts[:sure], estimates])
+    step = int(pts[-1] - pts[-2]) if len(pts) > 1 else 1
+    end_pts = int(pts[-1]) + step
+    return replace(table, pts=pts, end_pts=end_pts, num_readable=sure, truncated=True, length_known=cut.index_is_whole)
+
+
+def ends_beyond(path: str, format_name: str) -> bool:
+    """Whether the container declares more bytes than the file has (False where it does not declare)."""
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if format_name == MP4:
+            return _boxes_end(file, size) > size
+        if format_name == MATROSKA:
+            return _matroska_end(file.read(4096)) > size
+        head = file.read(8)
+    if format_name == "avi" and head[:4] == b"RIFF":
+        declared = int.from_bytes(head[4:8], "little")
+        # Some writers count the eight bytes of the header, too; 2^32 - 1 stands for not known.
+        return declared != 0xFFFFFFFF and declared > size
+    return False
+
+
+_BOXES = frozenset(b"ftyp moov mdat moof free skip wide uuid sidx styp meta mfra emsg udta prft".split())
+
+
+def _boxes_end(file: BinaryIO, size: int) -> int:
+    """Where the last of the top-level boxes of an MP4 file ends; stops at what is no box."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(16)
+        if head[4:8] not in _BOXES:
+            break
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:  # 0: the box goes on to the end of the file
+            break
+        at += length
+    return at
+
+
+def _matroska_end(head: bytes) -> int:
+    """Where the segment of a Matroska file ends; 0 where its size is not known."""
+    at = 0
+    for element in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # the EBML header, then the segment
+        if head[at : at + 4] != element or at + 4 >= len(head) or not head[at + 4]:
+            return 0
+        width = 9 - head[at + 4].bit_length()
+        unknown = (1 << 7 * width) - 1
+        length = int.from_bytes(head[at + 4 : at + 4 + width], "big") & unknown
+        if length == unknown:
+            return 0
+        at += 4 + width + length
+    return at

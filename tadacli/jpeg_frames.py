@@ -1,0 +1,204 @@
+"""Frames of a folder or tar of JPEG files, named as EPIC-KITCHENS names its `rgb_frames`."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tadacli.errors import VideoError
+from tadacli.results import VideoInfo
+from tadacli.video_source import DAMAGED_HINT, NOT_A_VIDEO_HINT, Pixels, Times, VideoPath, shown, wanted_indices
+
+_FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_PACKED = (b"\x1f\x8b", b"BZ", b"\xfd7")
+_ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
+_DEFAULT_FPS = Fraction(30)
+
+
+def is_frames_folder(path: VideoPath) -> bool:
+    """Whether a folder holds frames named frame_0000000001.jpg; looks no further than the first of them."""
+    try:
+        with os.scandir(os.fsdecode(path)) as entries:
+            return any(_FRAME_NAME.fullmatch(entry.name) for entry in entries)
+    except (OSError, ValueError):
+        return False
+
+
+class JpegSource:
+    """A folder or tar of frames numbered from 1 (or 0), shown at an even rate from time 0 on."""
+
+    def __init__(self, path: str, fps: float | Fraction | None) -> None:
+        self._path = path
+        self._store = _Folder(path) if os.path.isdir(path) else _open_archive(path)
+        self._first = _check_numbers(path, self._store.numbers)
+        rate = _rate_of(path) if fps is None else Fraction(fps).limit_denominator(1001)
+        if rate <= 0:
+            raise VideoError(f"the frame rate of {shown(path)} must be positive, not {fps}")
+        num_frames = len(self._store.numbers)
+        width, height = next(self._images(np.array([0]), decode=False))[1].size
+        self.info = VideoInfo(
+            path, num_frames, rate, float(num_frames / rate), height, width, rotation=0, codec="mjpeg"
+        )
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        return np.array([self.time_of(i) for i in range(self.info.num_frames)], dtype=np.float64)
+
+    def time_of(self, index: int) -> float:
+        return float(index / self.info.fps)
+
+    def iter_frames(self, indices: Iterable[int]) -> Iterator[tuple[int, float, Pixels]]:
+        return self._iter_wanted(wanted_indices(indices, self.info))
+
+    def _iter_wanted(self, wanted: Times) -> Iterator[tuple[int, float, Pixels]]:
+        for index, image in self._images(wanted):
+            if image.size != (self.info.width, self.info.height):
+                raise VideoError(
+                    f"{self._name(index)} is {image.width}x{image.height} pixels, "
+                    f"the first frame {self.info.width}x{self.info.height}"
+                )
+            yield index, self.time_of(index), np.asarray(image)
+
+    def _images(self, wanted: Times, *, decode: bool = True) -> Iterator[tuple[int, Image.Image]]:
+        """(index, picture) of the wanted frames, ascending; EXIF orientation is not applied."""
+        done = 0
+        try:
+            for index, data in self._store.read(wanted):
+                yield index, self._decoded(index, data, decode=decode)
+                done += 1
+        except _ARCHIVE_ERRORS as error:
+            raise VideoError(f"{self._name(int(wanted[done]))} cannot be read: {error}") from error
+
+    def _decoded(self, index: int, data: bytes, *, decode: bool) -> Image.Image:
+        try:
+            image = Image.open(io.BytesIO(data), formats=("JPEG",))
+            return image.convert("RGB") if decode else image
+        except (OSError, ValueError, SyntaxError) as error:
+            raise VideoError(
+                f"{self._name(index)} is not a whole JPEG picture: {error}", hint="extract the frames again"
+            ) from error
+
+    def _name(self, index: int) -> str:
+        return f"frame_{index + self._first:010d}.jpg of {shown(self._path)}"
+
+
+def _check_numbers(path: str, numbers: Times) -> int:
+    """The first number, 1 or 0; `VideoError` for a gap, which would shift all frames behind it."""
+    if len(numbers) == 0:
+        raise VideoError(f"{shown(path)} holds no frame_0000000001.jpg files", hint=NOT_A_VIDEO_HINT)
+    first = min(int(numbers[0]), 1)
+    steps = np.diff(numbers, prepend=first - 1)
+    if np.any(steps == 0):
+        raise VideoError(f"{shown(path)} holds frame {numbers[np.argmin(steps)]} twice")
+    gaps = np.flatnonzero(steps > 1)
+    if len(gaps):
+        ranges = [(int(numbers[g] - steps[g] + 1), int(numbers[g] - 1)) for g in gaps]
+        names = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in ranges[:5])
+        more = "" if len(ranges) <= 5 else f" and {len(ranges) - 5} more gaps"
+        raise VideoError(f"{shown(path)} lacks frames {names}{more}", hint="extract the frames again")
+    return first
+
+
+def _rate_of(path: str) -> Fraction:
+    """The rate of EPIC-KITCHENS frames by video id: 60 for P01_11, 50 for P01_101, else 30."""
+    found = re.match(r"P\d{2}_(\d{2,3})(?!\d)", Path(path).resolve().name)
+    if found is None:
+        return _DEFAULT_FPS
+    return Fraction(60 if len(found[1]) == 2 else 50)
+
+
+class _Store(Protocol):
+    """Where numbered frames lie; `numbers` ascend."""
+
+    numbers: Times
+
+    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
+        """(position, file content) of the wanted positions in `numbers`, which ascend."""
+
+
+class _Folder:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with os.scandir(path) as entries:
+            found = (_FRAME_NAME.fullmatch(entry.name) for entry in entries)
+            self.numbers = np.sort(np.fromiter((int(m[1]) for m in found if m), dtype=np.int64))
+
+    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
+        for position in wanted:
+            yield int(position), Path(self._path, f"frame_{self.numbers[position]:010d}.jpg").read_bytes()
+
+
+def _open_archive(path: str) -> _Store:
+    with Path(path).open("rb") as file:
+        is_packed = file.read(2) in _PACKED
+    try:
+        return _PackedTar(path) if is_packed else _PlainTar(path)
+    except _ARCHIVE_ERRORS as error:
+        raise VideoError(f"{shown(path)} is not a whole tar archive: {error}", hint=DAMAGED_HINT) from error
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tuple[int, tarfile.TarInfo]]:
+    """(number, member) of the frames in a tar, in its order, without keeping the members."""
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]
+        found = _FRAME_NAME.fullmatch(member.name.rpartition("/")[2])
+        if found and member.isreg():
+            yield int(found[1]), member
+
+
+class _PlainTar:
+    """A tar whose frames are read from where they lie in it, in any order."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        rows = array("q")
+        with tarfile.open(path, "r:") as tar:
+            for number, member in _members(tar):
+                rows.extend((number, member.offset_data, member.size))
+        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        self._table = table[np.argsort(table[:, 0], kind="stable")]
+        self.numbers = self._table[:, 0]
+
+    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
+        with Path(self._path).open("rb") as file:
+            for position in wanted:
+                _, offset, size = (int(v) for v in self._table[position])
+                file.seek(offset)
+                yield int(position), file.read(size)
+
+
+class _PackedTar:
+    """A compressed tar, which can only be read from its start: for the numbers, and for each reading."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with tarfile.open(path, "r|*") as tar:
+            self.numbers = np.fromiter((number for number, _ in _members(tar)), dtype=np.int64)
+        if np.any(np.diff(self.numbers) < 0):
+            raise VideoError(
+                f"the frames in {shown(path)} do not lie in order of their numbers", hint="unpack it first"
+            )
+
+    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
+        with tarfile.open(self._path, "r|*") as tar:
+            position = 0
+            for at, (_, member) in enumerate(_members(tar)):
+                if position == len(wanted):
+                    return
+                if at == wanted[position]:
+                    content = tar.extractfile(member)
+                    yield at, content.read() if content is not None else b""
+                    position += 1

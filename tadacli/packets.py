@@ -1,0 +1,191 @@
+"""What a packet's own headers prove about it: whether it is exactly one frame that will be shown.
+
+One rule for each codec whose headers say so. Nothing is decoded here, and what is not proven is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+Verdict = Literal["", "frame", "restart"]
+"""What a packet is: not known, exactly one frame, or one frame from which decoding can start afresh."""
+
+MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # as FFmpeg names them
+
+
+def packet_rule(container: InputContainer, stream: VideoStream) -> Callable[[memoryview], Verdict] | str:
+    codec = stream.codec_context.codec.canonical_name
+    extradata = stream.codec_context.extradata or b""
+    rule: Callable[[memoryview], Verdict] | None = None
+    if container.format.name not in (MP4, MATROSKA):
+        return "the container keeps no reliable times"
+    if stream.disposition & av.stream.Disposition.attached_pic:
+        return "the stream is a cover picture"
+    if codec == "h264" and _h264_has_only_whole_frames(extradata):
+        rule = partial(_h264_verdict, extradata=extradata)
+    elif codec == "hevc" and len(extradata) > 22 and extradata[0] == 1:
+        rule = partial(_hevc_verdict, extradata=extradata)
+    elif codec in ("vp8", "vp9", "av1"):
+        rule = {"vp8": _vp8_verdict, "vp9": _vp9_verdict, "av1": _av1_verdict}[codec]
+    return rule or "packets of this codec need not be frames"
+
+
+def _nal_units(data: memoryview, length_size: int) -> list[memoryview] | None:
+    """The NAL units of a length-prefixed packet; None when the lengths do not add up."""
+    units, at = [], 0
+    while at + length_size <= len(data):
+        size = int.from_bytes(data[at : at + length_size], "big")
+        at += length_size
+        if size < 3 or at + size > len(data):
+            return None
+        units.append(data[at : at + size])
+        at += size
+    return units if at == len(data) else None
+
+
+def _h264_verdict(data: memoryview, extradata: bytes) -> Verdict:
+    starts, slice_types = 0, set()
+    for unit in _nal_units(data, (extradata[4] & 3) + 1) or ():
+        kind = unit[0] & 31
+        if kind in (1, 5):
+            slice_types.add(kind)
+            starts += unit[1] >> 7  # first_mb_in_slice 0 is coded as a single 1 bit
+        elif kind in (2, 3, 4) or (kind == 7 and bytes(unit) not in extradata):
+            return ""
+    if starts != 1 or len(slice_types) != 1:
+        return ""
+    return "restart" if 5 in slice_types else "frame"
+
+
+def _hevc_verdict(data: memoryview, extradata: bytes) -> Verdict:
+    starts, kinds = 0, set()
+    for unit in _nal_units(data, (extradata[21] & 3) + 1) or ():
+        kind, layer = unit[0] >> 1 & 63, (unit[0] & 1) << 5 | unit[1] >> 3
+        if layer:
+            continue
+        if kind < 32:
+            kinds.add(kind)
+            starts += unit[2] >> 7
+            if 16 <= kind <= 23 and unit[2] & 0x40:  # may throw away frames that were not shown yet
+                return ""
+        elif kind in (36, 37) or (kind == 33 and bytes(unit) not in extradata):
+            return ""
+    if starts != 1 or len(kinds) != 1 or kinds & {16, 17, 18}:
+        return ""
+    return "restart" if kinds & {19, 20} else "frame"
+
+
+def _vp8_verdict(data: memoryview) -> Verdict:
+    if not data[0] >> 4 & 1:  # made for reference only, never shown
+        return ""
+    return "frame" if data[0] & 1 else "restart"
+
+
+def _vp9_verdict(data: memoryview) -> Verdict:
+    marker, sizes = data[-1], [len(data)]
+    if marker >> 5 == 6:
+        count, width = (marker & 7) + 1, (marker >> 3 & 3) + 1
+        index = bytes(data[-(2 + count * width) :])
+        if len(index) == 2 + count * width and index[0] == marker:
+            sizes = [int.from_bytes(index[1 + i * width :][:width], "little") for i in range(count)]
+    at, shown, key = 0, 0, False
+    for size in sizes:
+        if size == 0 or at >= len(data):
+            return ""
+        header = data[at]
+        bit = 3 - (header >> 4 & 3 == 3)  # profile 3 has one more reserved bit
+        repeats, not_key, show = header >> bit & 1, header >> bit - 1 & 1, header >> bit - 2 & 1
+        shown += repeats or show
+        key = not repeats and not not_key
+        at += size
+    if shown != 1:
+        return ""
+    return "restart" if key and len(sizes) == 1 else "frame"
+
+
+def _av1_verdict(data: memoryview) -> Verdict:
+    at, shown, key = 0, 0, False
+    while at < len(data):
+        header = data[at]
+        extended, at = header >> 2 & 1, at + 1 + (header >> 2 & 1)
+        if extended and at <= len(data) and data[at - 1] >> 3 & 3:  # a second spatial layer
+            return ""
+        size, shift = len(data) - at, 0
+        if header >> 1 & 1:
+            size = 0
+            while at < len(data):
+                size, shift, at = size | (data[at] & 127) << shift, shift + 7, at + 1
+                if not data[at - 1] >> 7:
+                    break
+        if at + size > len(data):
+            return ""
+        if header >> 3 & 15 in (3, 6) and size:  # a frame header, alone or with its tiles
+            repeats, kind, show = data[at] >> 7, data[at] >> 5 & 3, data[at] >> 4 & 1
+            shown += repeats or show
+            key = key or bool(show and kind == 0 and not repeats)
+        at += size
+    if shown != 1:
+        return ""
+    return "restart" if key else "frame"
+
+
+class _Bits:
+    """Reads the bit fields and exponential Golomb codes of a parameter set."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits = "".join(f"{byte:08b}" for byte in data)
+        self._at = 0
+
+    def fixed(self, count: int) -> int:
+        self._at += count
+        if self._at > len(self._bits):
+            raise ValueError("parameter set too short")
+        return int(self._bits[self._at - count : self._at] or "0", 2)
+
+    def golomb(self) -> int:
+        zeros = 0
+        while not self.fixed(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.fixed(zeros)
+
+
+def _h264_has_only_whole_frames(extradata: bytes) -> bool:
+    """Whether the one parameter set rules out pictures coded as two fields and numbering gaps."""
+    if len(extradata) < 8 or extradata[0] != 1 or extradata[5] & 31 != 1:
+        return False
+    size = int.from_bytes(extradata[6:8], "big")
+    bits = _Bits(extradata[8 : 8 + size].replace(b"\0\0\3", b"\0\0"))
+    try:
+        return _frame_mbs_only(bits)
+    except ValueError:
+        return False
+
+
+def _frame_mbs_only(bits: _Bits) -> bool:
+    """Walks a sequence parameter set (H.264 7.3.2.1.1) up to frame_mbs_only_flag."""
+    profile = bits.fixed(16) & 255
+    bits.fixed(16), bits.golomb()
+    if profile in (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244):
+        if bits.golomb() == 3:
+            bits.fixed(1)
+        bits.golomb(), bits.golomb(), bits.fixed(1)
+        if bits.fixed(1):
+            return False  # scaling lists: legal, rare, and long to walk
+    bits.golomb()
+    order_type = bits.golomb()
+    if order_type == 0:
+        bits.golomb()
+    elif order_type == 1:
+        bits.fixed(1), bits.golomb(), bits.golomb()
+        for _ in range(bits.golomb()):
+            bits.golomb()
+    bits.golomb()
+    has_gaps = bits.fixed(1)
+    bits.golomb(), bits.golomb()
+    return bool(bits.fixed(1)) and not has_gaps
