@@ -14,7 +14,8 @@ from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
 from tadacli.sampling import clip_indices, interval_length
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import crop_frames, resize_frames
-from tadacli.video import VideoSource, open_video
+from tadacli.video import open_video
+from tadacli.video_source import VideoSource
 from tadacli.zoo import DEFAULT_MODEL, Model, load_model
 
 # The models were trained and evaluated on clips of about ten seconds that show one thing.
@@ -53,9 +54,7 @@ def classify(
     options = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size)
     protocol = options or model.spec.protocol
     return [
-        classify_video(
-            video, model=model, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size
-        )
+        classify_video(video, model=model, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size)
         for video in videos
     ]
 
@@ -102,16 +101,13 @@ def classify_video(
     path = os.fspath(video)
     try:
         with local_path(path) as file, open_video(file) as source:
-            scores, clips = score_views(
-                source, model=model, views=views, batch_size=batch_size, on_views=on_views
-            )
+            scores, clips = score_views(source, model=model, views=views, batch_size=batch_size, on_views=on_views)
             info = source.info
     except VideoError as error:
-        reason = f"{error.message} ({error.hint})" if error.hint else error.message
+        reason = f"{error.message}; {error.hint}" if error.hint else error.message
         return Classification(path=path, status="error", model=model.spec.name, error=reason)
     heads = {
-        name: rank(scores[name], labels, topk=topk, min_score=min_score)
-        for name, labels in model.spec.heads.items()
+        name: rank(scores[name], labels, topk=topk, min_score=min_score) for name, labels in model.spec.heads.items()
     }
     return Classification(
         path=path,
@@ -137,6 +133,11 @@ def score_views(
     Scores are the mean over views of the softmax (the published sum, divided by the number of views).
     """
     spec = model.spec.input
+    if not source.info.num_frames_known:
+        raise VideoError(
+            f"the file is cut short after {source.info.num_frames} frames, and does not say how many it had",
+            hint="fetch it again; the frames to look at cannot be chosen without the length",
+        )
     plan = plan_clips(source.info, spec, num_clips=views.num_clips)
     images, times = _decode(source, plan, model)
     totals: dict[str, Tensor] = {}
@@ -177,9 +178,7 @@ def is_short(info: VideoInfo, spec: InputSpec) -> bool:
     """Whether the video has fewer frames than one clip spans, so that the last ones are repeated."""
     if spec.sampling == "segment":
         return info.num_frames < spec.clip_frames
-    length = interval_length(
-        spec.clip_frames, spec.frame_stride, target_fps=spec.target_fps, fps=float(info.fps)
-    )
+    length = interval_length(spec.clip_frames, spec.frame_stride, target_fps=spec.target_fps, fps=float(info.fps))
     return info.num_frames < length
 
 
@@ -217,9 +216,7 @@ def _views(
         )
 
 
-def _batches(
-    views: Iterator[Tensor], *, batch_size: int, total: EvalProtocol
-) -> Iterator[tuple[Tensor, int]]:
+def _batches(views: Iterator[Tensor], *, batch_size: int, total: EvalProtocol) -> Iterator[tuple[Tensor, int]]:
     """Groups of one size and the number of real views in each; the last one is filled up with its last view.
 
     One shape throughout keeps every view's arithmetic the same, wherever in the list it stands.

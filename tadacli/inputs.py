@@ -24,9 +24,7 @@ URL_TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 20
 
 
-def expand_inputs(
-    inputs: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None
-) -> list[str]:
+def expand_inputs(inputs: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None) -> list[str]:
     """The videos that `inputs` name, in order, each once.
 
     An input is a file, a folder (its videos by name; below it too if `recursive`), a folder or tar of JPEG
@@ -41,9 +39,7 @@ def expand_inputs(
         for video in _expand(item, recursive=recursive, stdin=stdin):
             videos.setdefault(video)
     if not videos:
-        raise UsageError(
-            "no video was named", hint="give files, folders, globs, URLs, @list.txt, or - for stdin"
-        )
+        raise UsageError("no video was named", hint="give files, folders, globs, URLs, @list.txt, or - for stdin")
     return list(videos)
 
 
@@ -101,7 +97,7 @@ def _expand_list(text: str, *, recursive: bool) -> Iterator[str]:
 
 
 def _expand_folder(folder: str, *, recursive: bool) -> Iterator[str]:
-    from tadacli.video import is_frames_folder
+    from tadacli.jpeg_frames import is_frames_folder
 
     if is_frames_folder(folder):
         yield folder

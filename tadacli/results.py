@@ -12,12 +12,13 @@ from typing import Literal
 class VideoInfo:
     """What is known about one video.
 
-    `num_frames` counts the frames that a full decode of the chosen stream yields (for a file that was
-    cut short: the frames its index promises). `fps` is the average rate; `height` and `width` are
-    those of the frames as read, after rotation. `rotation` is the display rotation in degrees,
-    counter-clockwise, as FFmpeg reports it. `start_seconds` is the presentation time of the first
-    frame, `duration_seconds` the span from there to the end of the last frame.
-    `sample_aspect_ratio` is the shape of a pixel (width over height); frames are not stretched by it.
+    `num_frames` counts the frames that a full decode of the chosen stream yields; for a file that was cut
+    short (`truncated`), the frames its index promises, and without such an index those that are left, then
+    `num_frames_known` is false. `fps` is the average rate; `height` and `width` are those of the frames as
+    read, after rotation. `rotation` is the display rotation in degrees, counter-clockwise, as FFmpeg reports
+    it. `start_seconds` is the presentation time of the first frame, `duration_seconds` the span from there to
+    the end of the last frame. `sample_aspect_ratio` is the shape of a pixel (width over height); frames are
+    not stretched by it.
     """
 
     path: str
@@ -32,6 +33,7 @@ class VideoInfo:
     sample_aspect_ratio: Fraction = Fraction(1)
     start_seconds: float = 0.0
     truncated: bool = False
+    num_frames_known: bool = True
 
 
 Status = Literal["ok", "short", "error"]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
+from tadacli.cli import exits
 from tadacli.cli.classify import classify_command
 from tadacli.cli.console import print_error
 from tadacli.errors import TadaError
 from tadacli.version import __version__
-
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 
 app = typer.Typer(
     name="tada",
@@ -52,11 +49,7 @@ def run() -> int:
         print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has closed it; there is nobody left to tell, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+        return exits.INTERRUPTED
     except SystemExit as exit_request:
         return exit_request.code if isinstance(exit_request.code, int) else 1
     return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tadacli.cli import exits
 from tadacli.cli.console import Progress, classification_table, say
 from tadacli.cli.sinks import OutputFormat, Sink, choose_format, file_size, open_sink
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from tadacli.provenance import Run
     from tadacli.specs import EvalProtocol
     from tadacli.zoo import Model
-
-EXIT_SOME_FAILED = 3
-EXIT_INTERRUPTED = 130
 
 
 def classify_command(
@@ -37,9 +35,7 @@ def classify_command(
     ] = None,
     views: Annotated[
         str | None,
-        typer.Option(
-            help="Clips x crops that are averaged. Default: as the model was published.", metavar="10x3"
-        ),
+        typer.Option(help="Clips x crops that are averaged. Default: as the model was published.", metavar="10x3"),
     ] = None,
     topk: Annotated[int, typer.Option(help="Labels given for each video.")] = 5,
     min_score: Annotated[float, typer.Option(help="Leave out labels below this score, 0 to 1.")] = 0.0,
@@ -48,9 +44,7 @@ def classify_command(
     batch_size: Annotated[int, typer.Option(help="Views scored at once.")] = 8,
     output_format: Annotated[
         OutputFormat | None,
-        typer.Option(
-            "--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."
-        ),
+        typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -80,9 +74,7 @@ def classify_command(
     torch.manual_seed(seed)
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
     protocol = asked or loaded.spec.protocol
-    run = describe_run(
-        loaded, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size, seed=seed
-    )
+    run = describe_run(loaded, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size, seed=seed)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {protocol} views"
     sink = open_sink(
         chosen,
@@ -94,7 +86,7 @@ def classify_command(
     statuses = _classify_all(videos, sink, model=loaded, views=protocol, run=run, quiet=quiet)
     _summarise(statuses, output, quiet=quiet)
     if "error" in statuses.values():
-        raise typer.Exit(EXIT_SOME_FAILED)
+        raise typer.Exit(exits.SOME_FAILED)
 
 
 def _classify_all(
@@ -131,7 +123,9 @@ def _classify_all(
         progress.close()
         done = f"{len(statuses)} of {len(videos)} videos are done"
         say(f"interrupted: {done}; --resume continues an --output file")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(exits.INTERRUPTED) from None
+    except BrokenPipeError:
+        exits.leave_closed_pipe()
     finally:
         progress.close()
         sink.close()

@@ -1,0 +1,53 @@
+"""Running `tada` in this process, with a small untrained model and a few rendered videos at hand."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tadacli.checkpoints import write_checkpoint
+from tadacli.cli.app import run
+from tadacli.models import build
+from tadacli.specs import manifest
+from tests import media
+
+Tada = Callable[..., tuple[int, bytes, str]]
+
+
+@pytest.fixture
+def tada(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Tada:
+    """`tada(*arguments, stdin="")` -> (exit code, stdout, stderr)."""
+
+    def call(*arguments: object, stdin: str = "") -> tuple[int, bytes, str]:
+        monkeypatch.setattr(sys, "argv", ["tada", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        code = run()
+        out, err = capfdbinary.readouterr()
+        return code, out, err.decode()
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of our own with random weights; what it answers means nothing."""
+    spec = manifest()["r2plus1d_tiny.camera_motion"]
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
+    write_checkpoint(path, build(spec.architecture, num_classes=spec.num_classes).state_dict(), spec)
+    return path
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten short videos and one that is none."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(10):
+        media.render(folder / f"clip {number}.mp4", 36 + number)
+    (folder / "broken.mp4").write_text("not a video")
+    return folder

@@ -1,0 +1,221 @@
+"""Scores of a video: against a plain computation, over batch sizes, and for videos that fail."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+import tadacli
+from tadacli.classification import parse_views
+from tadacli.errors import TadaError, UsageError
+from tadacli.models import build
+from tadacli.sampling import clip_indices
+from tadacli.specs import EvalProtocol, ModelSpec, manifest
+from tadacli.transforms import preprocess
+from tadacli.zoo import Model
+from tests import media
+
+SCORE_TOLERANCE = 1e-5
+
+
+def model_of(spec: ModelSpec, *, seed: int = 0) -> Model:
+    torch.manual_seed(seed)
+    network = build(spec.architecture, num_classes=spec.num_classes, **spec.arguments).eval()
+    for name, parameter in network.named_parameters():
+        if "_rf.b" in name or "head" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    return Model(spec, network, torch.device("cpu"), torch.float32, Path("none"), "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def interval_model() -> Model:
+    return model_of(manifest()["r2plus1d_tiny.camera_motion"])
+
+
+@pytest.fixture(scope="module")
+def two_headed_model() -> Model:
+    spec = dataclasses.replace(
+        manifest()["r2plus1d_tiny.camera_motion"],
+        heads={"verb": tuple(f"v{i}" for i in range(97)), "noun": tuple(f"n{i}" for i in range(300))},
+        input=dataclasses.replace(manifest()["tada2d_r50.ssv2_8f"].input, short_side=64, crop_size=64),
+    )
+    return model_of(spec)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    media.render(path, 90)
+    return path
+
+
+def plain_scores(path: Path, model: Model, views: EvalProtocol) -> dict[str, np.ndarray]:
+    """The published procedure without anything shared: every view decoded, prepared and scored by itself."""
+    spec = model.spec.input
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    totals: dict[str, np.ndarray] = {}
+    for clip in range(views.num_clips):
+        indices = clip_indices(
+            spec.sampling,
+            len(frames),
+            fps=30.0,
+            clip_frames=spec.clip_frames,
+            frame_stride=spec.frame_stride,
+            target_fps=spec.target_fps,
+            num_clips=views.num_clips,
+            clip_index=clip,
+        )
+        crops = preprocess(
+            np.stack([frames[index] for index in indices]),
+            short_side=spec.short_side,
+            crop_size=spec.crop_size,
+            num_crops=views.num_crops,
+            mean=spec.mean,
+            std=spec.std,
+        )
+        for crop in crops:
+            with torch.inference_mode():
+                logits = model.network(crop[None])
+            for name, values in (logits if isinstance(logits, dict) else {"": logits}).items():
+                totals[name] = totals.get(name, 0) + values[0].softmax(-1).numpy() / len(crops)
+    return {name: total / views.num_clips for name, total in totals.items()}
+
+
+@pytest.mark.parametrize("views", ["1x1", "4x3"])
+@pytest.mark.parametrize("which", ["interval_model", "two_headed_model"])
+def test_scores_are_those_of_the_plain_procedure(request, video: Path, views: str, which: str) -> None:
+    model = request.getfixturevalue(which)
+    expected = plain_scores(video, model, parse_views(views))
+    (result,) = tadacli.classify(video, model=model, views=views, topk=1000)
+    assert result.status == "ok"
+    for name, labels in model.spec.heads.items():
+        scores = {prediction.index: prediction.score for prediction in result.heads[name]}
+        assert [result.heads[name][0].label] == [labels[int(expected[name].argmax())]]
+        assert np.abs(np.array([scores[i] for i in range(len(labels))]) - expected[name]).max() < SCORE_TOLERANCE
+
+
+def test_scores_are_the_same_for_every_company_and_near_for_every_batch_size(video, interval_model) -> None:
+    alone = tadacli.classify([video], model=interval_model, views="3x3", batch_size=4, topk=9)
+    again = tadacli.classify([video, video, video], model=interval_model, views="3x3", batch_size=4, topk=9)
+    assert again == alone * 3
+    reference = {each.index: each.score for each in alone[0].heads[""]}
+    for batch_size in (1, 2, 5, 9, 64):
+        (other,) = tadacli.classify(video, model=interval_model, views="3x3", batch_size=batch_size, topk=9)
+        assert all(abs(each.score - reference[each.index]) < SCORE_TOLERANCE for each in other.heads[""])
+
+
+def test_frames_used_are_listed_with_their_presentation_times(tmp_path: Path, interval_model: Model) -> None:
+    times = [number * 40 + (500 if number >= 20 else 0) for number in range(60)]  # a gap after frame 19
+    media.render(tmp_path / "vfr.mkv", 60, pts=times, time_base=media.Fraction(1, 1000))
+    (result,) = tadacli.classify(tmp_path / "vfr.mkv", model=interval_model, views="2x1")
+    assert result.status == "ok"
+    for clip in result.clips:
+        assert len(clip) == 8
+        for frame in clip:
+            assert frame.time_seconds == pytest.approx(times[frame.index] / 1000, abs=1e-3)
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 31])
+def test_a_video_shorter_than_a_clip_is_classified_and_marked(tmp_path: Path, num_frames: int, interval_model) -> None:
+    media.render(tmp_path / "short.mp4", num_frames)
+    (result,) = tadacli.classify(tmp_path / "short.mp4", model=interval_model, views="1x1")
+    assert result.status == "short"
+    assert len(result.heads[""]) == 5
+    assert [frame.index for frame in result.clips[0]][-1] == num_frames - 1
+
+
+def test_a_bad_video_has_its_reason_and_stops_nothing(tmp_path: Path, video: Path, interval_model: Model) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").touch()
+    media.render_audio(tmp_path / "sound.m4a")
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    names = ["text.mp4", "empty.mp4", "sound.m4a", "cut.mp4", "gone.mp4"]
+    results = tadacli.classify([*(tmp_path / name for name in names), video], model=interval_model)
+    assert [result.status for result in results] == ["error"] * 5 + ["ok"]
+    assert len({result.error for result in results[:5]}) == 5
+    assert all(result.heads == {} and result.clips == () for result in results[:5])
+
+
+def test_a_file_cut_short_is_never_taken_for_a_whole_one(tmp_path: Path, interval_model: Model) -> None:
+    """Cut anywhere, it either gives the result of the whole file or an error."""
+    # The index in front, as a download has it; noise, so that the cuts fall on frames.
+    media.render(tmp_path / "whole.mp4", 60, container_options={"movflags": "faststart"}, noise=60)
+    (whole,) = tadacli.classify(tmp_path / "whole.mp4", model=interval_model, views="2x1")
+    content = (tmp_path / "whole.mp4").read_bytes()
+    statuses = []
+    for percent in range(2, 100, 7):
+        cut = tmp_path / f"{percent}.mp4"
+        cut.write_bytes(content[: len(content) * percent // 100])
+        (result,) = tadacli.classify(cut, model=interval_model, views="2x1")
+        statuses.append(result.status)
+        if result.status != "error":
+            assert (result.heads, result.clips) == (whole.heads, whole.clips)
+            assert any("cut short" in note for note in result.notes)
+    assert statuses[0] == "error"
+    assert "ok" in statuses
+
+
+def test_labels_below_the_minimum_score_are_left_out(video: Path, interval_model: Model) -> None:
+    (all_labels,) = tadacli.classify(video, model=interval_model, topk=9)
+    middle = all_labels.heads[""][4].score
+    (some,) = tadacli.classify(video, model=interval_model, topk=9, min_score=middle)
+    assert some.heads[""] == all_labels.heads[""][:5]
+
+
+def test_long_videos_and_camera_labels_come_with_a_note(tmp_path: Path, interval_model: Model) -> None:
+    media.render(tmp_path / "long.mp4", 40, pts=list(range(0, 1600, 40)))
+    (result,) = tadacli.classify(tmp_path / "long.mp4", model=interval_model)
+    assert "not an action" in result.notes[0]
+    assert "tada detect" in result.notes[1]
+
+
+def test_scores_that_are_no_numbers_are_an_error(video: Path) -> None:
+    model = model_of(manifest()["r2plus1d_tiny.camera_motion"])
+    torch.nn.init.constant_(model.network.head.out.bias, float("inf"))
+    with pytest.raises(TadaError, match="not numbers"):
+        tadacli.classify(video, model=model)
+
+
+@pytest.mark.parametrize("text", ["", "10", "10x", "x3", "0x3", "10x2", "10x0", "-1x3", "1e1x3", "10x3x1", "²x3"])
+def test_views_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        parse_views(text)
+
+
+@pytest.mark.parametrize("option", [{"topk": 0}, {"batch_size": 0}, {"min_score": 1.5}, {"min_score": float("nan")}])
+def test_options_out_of_range(interval_model: Model, option: dict) -> None:
+    with pytest.raises(UsageError):
+        tadacli.classify([], model=interval_model, **option)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_types_agree_on_the_answer(tmp_path: Path, video: Path, dtype: str) -> None:
+    spec = manifest()["r2plus1d_tiny.camera_motion"]
+    from tadacli.checkpoints import write_checkpoint
+
+    write_checkpoint(tmp_path / "m.safetensors", model_of(spec).network.state_dict(), spec)
+    (exact,) = tadacli.classify(video, model=tmp_path / "m.safetensors", device="cpu")
+    (narrow,) = tadacli.classify(video, model=tmp_path / "m.safetensors", device="cpu", dtype=dtype)
+    assert narrow.heads[""][0].label == exact.heads[""][0].label
+    assert narrow.heads[""][0].score == pytest.approx(exact.heads[""][0].score, abs=0.05)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "avi"])
+def test_a_cut_file_without_an_index_is_an_error(tmp_path: Path, interval_model: Model, suffix: str) -> None:
+    """Without knowing how long the video was, the published frames cannot be chosen."""
+    codec = "libx264" if suffix == "mkv" else "mpeg4"
+    media.render(tmp_path / f"whole.{suffix}", 60, codec=codec, noise=60)
+    content = (tmp_path / f"whole.{suffix}").read_bytes()
+    (tmp_path / f"cut.{suffix}").write_bytes(content[: len(content) * 2 // 3])
+    whole, cut = tadacli.classify(
+        [tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"], model=interval_model, views="1x1"
+    )
+    assert whole.status == "ok"
+    assert cut.status == "error"
+    assert "does not say how many it had" in cut.error

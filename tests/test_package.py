@@ -1,0 +1,118 @@
+"""The package as a whole: who may import whom, public names, and what an installation carries."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import tadacli
+
+PACKAGE = Path(tadacli.__file__).parent
+ROOT = PACKAGE.parent
+
+# Imports run downwards only: a module may import what stands in its own row or in a lower one.
+LAYERS = [
+    "__main__",
+    "cli",
+    "camera_motion",
+    "writers",
+    "classification training",
+    "provenance",
+    "zoo",
+    "scenes inputs",
+    "models checkpoints video transforms",
+    "jpeg_frames frame_table packets video_source",
+    "sampling specs",
+    "results errors version",
+]
+
+
+def layer(module: str) -> int:
+    """Row of a module of the package, by the first part of its name."""
+    name = module.removeprefix("tadacli").lstrip(".").split(".")[0]
+    if name == "":
+        return len(LAYERS)  # the root only assembles lazily
+    return next(row for row, names in enumerate(LAYERS) if name in names.split())
+
+
+def imports(file: Path) -> set[str]:
+    """The modules of the package that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tadacli"):
+            found.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name.startswith("tadacli"))
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_run_downwards(file: Path) -> None:
+    if file == PACKAGE / "__init__.py":
+        return
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    upwards = [module for module in imports(file) if layer(module) < layer(name)]
+    assert upwards == []
+
+
+@pytest.mark.parametrize("library", ["typer", "rich", "tqdm"])
+def test_only_the_command_line_knows(library: str) -> None:
+    users = {
+        file.relative_to(PACKAGE).parts[0]
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
+        or (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
+    }
+    assert users <= {"cli"}
+
+
+def test_no_module_hides_a_public_function() -> None:
+    for module in pkgutil.walk_packages(tadacli.__path__, "tadacli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in tadacli.__all__:
+        assert not isinstance(getattr(tadacli, name), type(sys)), name
+    for module, names in {
+        "tadacli.models": ["build"],
+        "tadacli.sampling": ["clip_indices"],
+        "tadacli.transforms": ["preprocess"],
+        "tadacli.video": ["probe", "read_frames", "iter_frames"],
+    }.items():
+        assert all(callable(getattr(importlib.import_module(module), name)) for name in names)
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    program = "import sys, tadacli; sys.exit('torch' in sys.modules or 'av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_an_installed_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert "tadacli/weights/r2plus1d_tiny.camera_motion.safetensors" in names
+    assert "tadacli/labels/SOURCES.md" in names
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "weights"))]
+    # The extracted wheel stands first, and the checkout is not the working folder.
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "import tadacli; from tadacli.scenes import render_sample; from tadacli.cli.app import run\n"
+        f"assert tadacli.__file__.startswith({str(tmp_path)!r})\n"
+        "render_sample('sample.mp4', motion='pan left')\n"
+        "sys.argv = ['tada', 'classify', 'sample.mp4', '--topk', '1', '--format', 'csv']\n"
+        "sys.exit(run())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ",pan left,1," in done.stdout
