@@ -28,9 +28,7 @@ MATRIX_SIZE = 4096
 
 def main() -> None:
     """Measure and print one line for each batch size."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -50,9 +48,7 @@ def main() -> None:
 
 def _measure(network: FrameResNet, published: FrameResNet, *, batch: int, rounds: int) -> str:
     clip = torch.randn(batch, 3, 8, 256, 256)
-    difference = (network(clip) - published(clip)).abs().max() / published(
-        clip
-    ).abs().max()  # also the warm-up
+    difference = (network(clip) - published(clip)).abs().max() / published(clip).abs().max()  # also the warm-up
     assert difference < 1e-4, f"the two forms disagree by {difference:.1e}"
     matrix = torch.randn(MATRIX_SIZE, MATRIX_SIZE)
     matrix @ matrix

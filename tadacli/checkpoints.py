@@ -106,9 +106,7 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def _mismatch_hint(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
-    classes = [
-        (found[name][0], shape[0]) for name, shape in expected.items() if _is_other_head(name, shape, found)
-    ]
+    classes = [(found[name][0], shape[0]) for name, shape in expected.items() if _is_other_head(name, shape, found)]
     if classes and all(found.get(name) == shape for name, shape in expected.items() if "head." not in name):
         counts = f"the file is for {classes[0][0]} classes, the model for {classes[0][1]}"
         return f"{counts}: choose the --model it was trained as"

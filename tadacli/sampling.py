@@ -37,17 +37,13 @@ def clip_indices(
     Raises `UsageError` for numbers that describe no clip.
     """
     if num_video_frames < 1 or clip_frames < 1 or num_clips < 1 or not 0 <= clip_index < num_clips:
-        raise UsageError(
-            f"no clip {clip_index} of {num_clips} x {clip_frames} frames in a video of {num_video_frames}"
-        )
+        raise UsageError(f"no clip {clip_index} of {num_clips} x {clip_frames} frames in a video of {num_video_frames}")
     if mode == "segment":
         return _segment_indices(num_video_frames, clip_frames, num_clips, clip_index)
     if mode != "interval":
         raise UsageError(f"unknown sampling mode {mode!r}", hint='use "interval" or "segment"')
     if fps is None or fps <= 0 or frame_stride < 1 or target_fps <= 0:
-        raise UsageError(
-            f"interval sampling needs fps, frame_stride and target_fps above zero, got fps={fps}"
-        )
+        raise UsageError(f"interval sampling needs fps, frame_stride and target_fps above zero, got fps={fps}")
     length = interval_length(clip_frames, frame_stride, target_fps=target_fps, fps=fps)
     return _interval_indices(num_video_frames, clip_frames, length, num_clips, clip_index)
 

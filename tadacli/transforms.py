@@ -48,9 +48,7 @@ def crop_frames(
     elif num_crops == 3:
         corners = [(tops[1], left) for left in lefts] if width > height else [(top, lefts[1]) for top in tops]
     else:
-        raise UsageError(
-            f"{num_crops} crops are not defined", hint="use 1 or 3 crops, for example --views 10x3"
-        )
+        raise UsageError(f"{num_crops} crops are not defined", hint="use 1 or 3 crops, for example --views 10x3")
     scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(3, 1, 1)
     shift = torch.tensor(mean, dtype=images.dtype, device=images.device).view(3, 1, 1)
     crops = [images[:, :, y : y + crop_size, x : x + crop_size] for y, x in corners]

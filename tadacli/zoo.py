@@ -83,9 +83,7 @@ def resolve_device(device: str) -> torch.device:
         torch.empty(1, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"device {device!r} cannot be used: {reason}", hint="use --device cpu or auto"
-        ) from error
+        raise UsageError(f"device {device!r} cannot be used: {reason}", hint="use --device cpu or auto") from error
     return target
 
 
@@ -101,9 +99,7 @@ def builtin_weights(file_name: str) -> Path:
     )
 
 
-def _find(
-    name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None
-) -> tuple[ModelSpec, Checkpoint]:
+def _find(name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
     name = os.fspath(name_or_path)
     spec = manifest().get(name)
     if spec is None:

@@ -43,8 +43,7 @@ def test_published_layouts_load(tmp_path: Path, suffix: str, wrap) -> None:
     torch.save(wrap(network.state_dict()), tmp_path / f"weights{suffix}")
     load_weights(other, read_checkpoint(tmp_path / f"weights{suffix}"))
     assert all(
-        torch.equal(a, b)
-        for a, b in zip(network.state_dict().values(), other.state_dict().values(), strict=True)
+        torch.equal(a, b) for a, b in zip(network.state_dict().values(), other.state_dict().values(), strict=True)
     )
 
 
@@ -78,9 +77,7 @@ def test_every_disagreeing_key_is_named_and_nothing_is_loaded(tmp_path: Path) ->
         load_weights(network, read_checkpoint(tmp_path / "w.pyth"))
     for words in ("3 keys disagree", "missing backbone.conv1.a.weight", "unexpected extra.weight"):
         assert words in caught.value.message
-    assert (
-        "wrong shape head.out.weight: [7, 128] in the file, [6, 128] in the network" in caught.value.message
-    )
+    assert "wrong shape head.out.weight: [7, 128] in the file, [6, 128] in the network" in caught.value.message
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
@@ -141,9 +138,7 @@ def test_a_file_cut_anywhere_is_a_named_error(tmp_path: Path, suffix: str) -> No
         ("weights.zip", b"PK", "not a weights file by its name"),
     ],
 )
-def test_what_is_no_weights_file_says_why(
-    tmp_path: Path, name: str, content: bytes | None, reason: str
-) -> None:
+def test_what_is_no_weights_file_says_why(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=reason):

@@ -79,9 +79,7 @@ class TemporalConv1d(nn.Conv3d):
     """A convolution over time alone (k x 1 x 1). Parameters are those of Conv3d."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = False) -> None:
-        super().__init__(
-            in_channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0), bias=bias
-        )
+        super().__init__(in_channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0), bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, Cin, T, H, W) -> (B, Cout, T, H, W)."""
@@ -188,9 +186,7 @@ class _TAdaConv(nn.Module):
         if self.stride[0] != 1 or self.dilation[0] != 1:
             raise ValueError("temporal stride and dilation of a TAdaConv are 1")
         if self.padding[0] != kernel_size[0] // 2:
-            raise ValueError(
-                f"temporal padding of a TAdaConv is {kernel_size[0] // 2}, got {self.padding[0]}"
-            )
+            raise ValueError(f"temporal padding of a TAdaConv is {kernel_size[0] // 2}, got {self.padding[0]}")
         self.weight = nn.Parameter(torch.empty(1, 1, *weight_shape))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if bias:
@@ -206,9 +202,7 @@ class _TAdaConv(nn.Module):
             raise ValueError(f"calibration has shape {tuple(alpha.shape)}, expected {expected}")
 
     def _conv2d(self, x: Tensor, weight: Tensor) -> Tensor:
-        frames = F.conv2d(
-            fold_time(x), weight, None, self.stride[1:], self.padding[1:], self.dilation[1:], self.groups
-        )
+        frames = F.conv2d(fold_time(x), weight, None, self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
         return unfold_time(frames, x.shape[0])
 
     def _add_bias(self, out: Tensor) -> Tensor:

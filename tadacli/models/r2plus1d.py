@@ -44,9 +44,7 @@ class Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, ratio: int) -> None:
         super().__init__()
-        self.spatial = TAdaConv2d(
-            in_channels, out_channels, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1)
-        )
+        self.spatial = TAdaConv2d(in_channels, out_channels, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
         self.spatial_rf = RouteFuncMLP(in_channels, ratio=ratio)
         self.spatial_bn = FrameBatchNorm(out_channels)
         self.temporal = TemporalConv1d(out_channels, out_channels, 3)

@@ -28,9 +28,7 @@ EXPANSION = 4
 class TAdaBranch(nn.Module):
     """Residual branch of TAda2D: 1x1, calibrated 3x3 (strided), temporal aggregation, 1x1."""
 
-    def __init__(
-        self, in_channels: int, width: int, *, stride: int, ratio: int, kernels: Sequence[int]
-    ) -> None:
+    def __init__(self, in_channels: int, width: int, *, stride: int, ratio: int, kernels: Sequence[int]) -> None:
         super().__init__()
         self.a = FrameConv2d(in_channels, width, 1)
         self.a_bn = FrameBatchNorm(width)

@@ -127,6 +127,4 @@ def _seconds(value: float) -> float:
 
 def _frames_text(clips: list[list[Row]]) -> str:
     """Frames as `number@seconds`, clips divided by a bar."""
-    return " | ".join(
-        " ".join(f"{frame['index']}@{frame['time_seconds']}" for frame in clip) for clip in clips
-    )
+    return " | ".join(" ".join(f"{frame['index']}@{frame['time_seconds']}" for frame in clip) for clip in clips)

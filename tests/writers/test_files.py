@@ -40,9 +40,7 @@ def size_of(path: str) -> int | None:
     return None if path == "e.mp4" else 7
 
 
-def open_file(
-    path: Path, name: str, *, resume: bool = False, run_id: str = "run1", sizes=size_of
-) -> ResultFile:
+def open_file(path: Path, name: str, *, resume: bool = False, run_id: str = "run1", sizes=size_of) -> ResultFile:
     return ResultFile(path, FORMATS[name], run_id=run_id, resume=resume, size_of=sizes)
 
 
@@ -83,9 +81,7 @@ def test_nothing_is_scored_twice(tmp_path: Path, name: str) -> None:
 def test_new_and_changed_and_dropped_inputs_give_the_file_of_a_fresh_run(tmp_path: Path, name: str) -> None:
     write(tmp_path / "fresh", name, PATHS[1:])
     write(tmp_path / "out", name, [PATHS[0], *PATHS[2:]])
-    file = open_file(
-        tmp_path / "out", name, resume=True, sizes=lambda path: 8 if path == PATHS[3] else size_of(path)
-    )
+    file = open_file(tmp_path / "out", name, resume=True, sizes=lambda path: 8 if path == PATHS[3] else size_of(path))
     assert file.done == dict.fromkeys((PATHS[0], PATHS[2], PATHS[4]), "ok") | {"e.mp4": "error"}
     for each in PATHS[1:]:
         if each not in file.done:
@@ -143,9 +139,7 @@ def test_the_formats_say_the_same(tmp_path: Path) -> None:
     assert flat[-1]["error"] == "no, such; file"
 
 
-@pytest.mark.parametrize(
-    ("target", "reason"), [("folder", "is a folder"), ("none/out.csv", "cannot be written")]
-)
+@pytest.mark.parametrize(("target", "reason"), [("folder", "is a folder"), ("none/out.csv", "cannot be written")])
 def test_an_output_that_cannot_be_is_named_at_once(tmp_path: Path, target: str, reason: str) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match=reason):
