@@ -28,15 +28,17 @@ __all__ = [
 ]
 
 _HOME = {"classify": "classification", "load_model": "zoo", "Model": "zoo"}
+_SUBMODULES = ("models", "sampling", "transforms", "video")
 
 
 def __getattr__(name: str) -> object:
-    module = _HOME.get(name)
-    if module is None:
-        raise AttributeError(f"module 'tadacli' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"tadacli.{module}"), name)
+    if name in _SUBMODULES:
+        return import_module(f"tadacli.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"tadacli.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'tadacli' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

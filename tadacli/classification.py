@@ -98,13 +98,14 @@ def classify_video(
     Its views are scored in groups of `batch_size`, the last one padded, none shared with another video:
     the scores are a function of the video and the settings. `on_views` is told how many were scored.
     """
-    path = os.fspath(video)
+    path = file = os.fspath(video)
     try:
         with local_path(path) as file, open_video(file) as source:
             scores, clips = score_views(source, model=model, views=views, batch_size=batch_size, on_views=on_views)
             info = source.info
     except VideoError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
+        reason = reason.replace(file, path)  # a download has a name of its own that says nothing
         return Classification(path=path, status="error", model=model.spec.name, error=reason)
     heads = {
         name: rank(scores[name], labels, topk=topk, min_score=min_score) for name, labels in model.spec.heads.items()

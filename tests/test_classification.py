@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import http.server
+import threading
 from pathlib import Path
 
 import av
@@ -219,3 +222,23 @@ def test_a_cut_file_without_an_index_is_an_error(tmp_path: Path, interval_model:
     assert whole.status == "ok"
     assert cut.status == "error"
     assert "does not say how many it had" in cut.error
+
+
+def test_an_error_names_the_url_and_not_the_download(tmp_path: Path, interval_model: Model) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    handler = functools.partial(_Quiet, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/text.mp4"
+        (result,) = tadacli.classify(url, model=interval_model)
+        server.shutdown()
+        thread.join()
+    assert (result.path, result.status) == (url, "error")
+    assert url in result.error
+    assert "tada-" not in result.error
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass

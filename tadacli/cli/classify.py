@@ -23,7 +23,7 @@ def classify_command(
         list[str],
         typer.Argument(
             help="Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin).",
-            metavar="INPUT...",
+            metavar="INPUT",
             show_default=False,
         ),
     ],
@@ -57,21 +57,22 @@ def classify_command(
 ) -> None:
     """Say what each video shows: its best labels, with scores.
 
-    Without --model this is the built-in camera-motion model (pan, tilt, zoom, roll, static), which needs no
-    download. A video that fails is reported in its row, the others go on, and the exit code is 3.
+    Without --model, the built-in model names the camera's motion:
+    static, pan, tilt, zoom or roll. It needs no download.
+
+    A video that fails is reported in its row and the others go on;
+    the exit code is then 3.
     """
     chosen = choose_format(output_format, output, resume=resume)
     from tadacli.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
-    import torch
-
     from tadacli.classification import check_options
     from tadacli.provenance import describe_run
     from tadacli.zoo import load_model
 
     asked = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size)
-    torch.manual_seed(seed)
+    _make_repeatable(seed)
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
     protocol = asked or loaded.spec.protocol
     run = describe_run(loaded, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size, seed=seed)
@@ -87,6 +88,15 @@ def classify_command(
     _summarise(statuses, output, quiet=quiet)
     if "error" in statuses.values():
         raise typer.Exit(exits.SOME_FAILED)
+
+
+def _make_repeatable(seed: int) -> None:
+    """Same input, same bytes: no random numbers but seeded ones, and on a GPU no arithmetic below float32."""
+    import torch
+
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def _classify_all(

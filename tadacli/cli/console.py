@@ -91,9 +91,22 @@ def classification_table(rows: Sequence[Row], *, title: str, width: int | None =
     console = Console(width=width)
     with console.capture() as capture:
         console.print(table)
-        for note in dict.fromkeys(note for row in rows for note in row["notes"]):
-            console.print(Text(f"note: {note}"))
+        for note in _notes(rows):
+            console.print(Text(note))
     return capture.get()
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """Every note once; the name of its video in front where there are others without it."""
+    scored = [row for row in rows if row["status"] != "error"]
+    videos: dict[str, list[str]] = {}
+    for row in scored:
+        for note in row["notes"]:
+            videos.setdefault(note, []).append(printable(row["path"]))
+    return [
+        f"note: {note}" if len(paths) == len(scored) else f"note on {', '.join(paths)}: {note}"
+        for note, paths in videos.items()
+    ]
 
 
 def _table_lines(row: Row) -> list[tuple[str, str, str]]:
