@@ -1,9 +1,10 @@
-"""Classification heads: one set of classes, or several named ones (EPIC-KITCHENS: verb and noun)."""
+"""What follows a trunk: pooling, and one set of classes or several named ones (EPIC-KITCHENS: verb and noun)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 NumClasses = int | Mapping[str, int]
@@ -35,3 +36,23 @@ class ClassificationHead(nn.Module):
             return logits
         layers = [self.get_submodule(f"linear{number}") for number in range(1, len(self.names) + 1)]
         return {name: layer(features) for name, layer in zip(self.names, layers, strict=True)}
+
+
+class ClipClassifier(nn.Module):
+    """A trunk over clips, the mean of its output over time and space, and a head."""
+
+    def __init__(self, backbone: nn.Module, num_features: int, num_classes: NumClasses, *, dropout: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = ClassificationHead(num_features, num_classes, dropout=dropout)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> features (B, D)."""
+        # In this order of memory the frames of a clip are a free view (see `ops`).
+        out: Tensor = self.backbone(x.contiguous(memory_format=torch.channels_last_3d))
+        return out.mean(dim=(2, 3, 4))
+
+    def forward(self, x: Tensor) -> Logits:
+        """Clips (B, 3, T, H, W) -> logits (B, num_classes), or {name: logits} for named heads."""
+        logits: Logits = self.head(self.forward_features(x))
+        return logits

@@ -164,15 +164,14 @@ class _TAdaConv(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: tuple[int, int, int],
-        weight_shape: Sequence[int],
+        kernel_size: Sequence[int],
         *,
-        stride: Size3,
-        padding: Size3,
-        dilation: Size3,
-        groups: int,
-        bias: bool,
-        cal_dim: CalibrationDim,
+        stride: Size3 = 1,
+        padding: Size3 = 0,
+        dilation: Size3 = 1,
+        groups: int = 1,
+        bias: bool = False,
+        cal_dim: CalibrationDim = "cin",
     ) -> None:
         super().__init__()
         if cal_dim not in ("cin", "cout"):
@@ -180,20 +179,27 @@ class _TAdaConv(nn.Module):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"{in_channels} and {out_channels} channels do not divide into {groups} groups")
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride = kernel_size, _triple(stride)
+        self.kernel_size, self.stride = _triple(kernel_size), _triple(stride)
         self.padding, self.dilation = _triple(padding), _triple(dilation)
         self.groups, self.cal_dim = groups, cal_dim
         if self.stride[0] != 1 or self.dilation[0] != 1:
             raise ValueError("temporal stride and dilation of a TAdaConv are 1")
-        if self.padding[0] != kernel_size[0] // 2:
-            raise ValueError(f"temporal padding of a TAdaConv is {kernel_size[0] // 2}, got {self.padding[0]}")
-        self.weight = nn.Parameter(torch.empty(1, 1, *weight_shape))
+        extent = self.kernel_size[0]
+        if extent % 2 == 0 or self.padding[0] != extent // 2:
+            raise ValueError(
+                f"a TAdaConv has an odd temporal extent and pads half of it: extent {extent}, padding {self.padding[0]}"
+            )
+        shape = (out_channels, in_channels // groups, *self._kernel_shape())
+        self.weight = nn.Parameter(torch.empty(1, 1, *shape))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if bias:
-            bound = 1 / math.sqrt(in_channels // groups * math.prod(kernel_size))
+            bound = 1 / math.sqrt(math.prod(shape[1:]))
             self.bias = nn.Parameter(torch.empty(1, 1, out_channels).uniform_(-bound, bound))
         else:
             self.register_parameter("bias", None)
+
+    def _kernel_shape(self) -> tuple[int, ...]:
+        return self.kernel_size
 
     def _check(self, x: Tensor, alpha: Tensor) -> None:
         channels = self.in_channels if self.cal_dim == "cin" else self.out_channels
@@ -222,34 +228,10 @@ class TAdaConv2d(_TAdaConv):
     number or (time, height, width), of which the temporal ones are 1 (kernel, stride) and 0 (padding).
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sequence[int],
-        *,
-        stride: Size3 = 1,
-        padding: Size3 = 0,
-        dilation: Size3 = 1,
-        groups: int = 1,
-        bias: bool = False,
-        cal_dim: CalibrationDim = "cin",
-    ) -> None:
-        kernel = _triple(kernel_size)
-        if kernel[0] != 1:
-            raise ValueError(f"TAdaConv2d has temporal extent 1, got a kernel of {kernel}")
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel,
-            (out_channels, in_channels // groups, *kernel[1:]),
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            bias=bias,
-            cal_dim=cal_dim,
-        )
+    def _kernel_shape(self) -> tuple[int, ...]:
+        if self.kernel_size[0] != 1:
+            raise ValueError(f"TAdaConv2d has temporal extent 1, got a kernel of {self.kernel_size}")
+        return self.kernel_size[1:]
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         """(B, Cin, T, H, W) and calibration (B, C, T, 1, 1) -> (B, Cout, T, H', W').
@@ -270,35 +252,6 @@ class TAdaConv3d(_TAdaConv):
     `weight` is (1, 1, Cout, Cin/groups, kt, kh, kw). The calibration of an output frame scales the
     whole temporal window that the frame is computed from, not each input frame by its own.
     """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sequence[int],
-        *,
-        stride: Size3 = 1,
-        padding: Size3 = 0,
-        dilation: Size3 = 1,
-        groups: int = 1,
-        bias: bool = False,
-        cal_dim: CalibrationDim = "cin",
-    ) -> None:
-        kernel = _triple(kernel_size)
-        if kernel[0] % 2 == 0:
-            raise ValueError(f"TAdaConv3d has an odd temporal extent, got a kernel of {kernel}")
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel,
-            (out_channels, in_channels // groups, *kernel),
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            bias=bias,
-            cal_dim=cal_dim,
-        )
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         """(B, Cin, T, H, W) and calibration (B, C, T, 1, 1) -> (B, Cout, T, H', W')."""

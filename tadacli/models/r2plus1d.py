@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadacli.models.heads import ClassificationHead, Logits, NumClasses
+from tadacli.models.heads import ClipClassifier, NumClasses
 from tadacli.models.ops import (
     FrameBatchNorm,
     FrameConv2d,
@@ -61,7 +60,7 @@ class Block(nn.Module):
         return F.relu(residual + normalised_conv(self.temporal, self.temporal_bn, x), inplace=True)
 
 
-class TinyR2Plus1D(nn.Module):
+class TinyR2Plus1D(ClipClassifier):
     """One block a stage, the first stage at half the input's resolution, each further one at half of that.
 
     Any batch, T >= 1 and H, W >= 2. `widths` are the channels of the stages, the first also the stem's.
@@ -75,27 +74,15 @@ class TinyR2Plus1D(nn.Module):
         route_ratio: int = 4,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
         blocks: list[nn.Module] = [Stem(widths[0])]
         in_channels = widths[0]
         for stage, width in enumerate(widths):
             blocks.append(Block(in_channels, width, stride=1 if stage == 0 else 2, ratio=route_ratio))
             in_channels = width
-        self.backbone = nn.Sequential(*blocks)
-        self.head = ClassificationHead(in_channels, num_classes, dropout=dropout)
+        super().__init__(nn.Sequential(*blocks), in_channels, num_classes, dropout=dropout)
         for module in self.modules():
             if isinstance(module, (FrameConv2d, TemporalConv1d)):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Clips (B, 3, T, H, W) -> features (B, D), the mean of the last stage over T, H and W."""
-        x = self.backbone(x.contiguous(memory_format=torch.channels_last_3d))
-        return x.mean(dim=(2, 3, 4))
-
-    def forward(self, x: Tensor) -> Logits:
-        """Clips (B, 3, T, H, W) -> logits (B, num_classes), or one such tensor for each named head."""
-        logits: Logits = self.head(self.forward_features(x))
-        return logits
 
 
 def r2plus1d_tiny(num_classes: NumClasses, **arguments: object) -> TinyR2Plus1D:

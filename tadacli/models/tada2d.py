@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadacli.models.heads import ClassificationHead, Logits, NumClasses
+from tadacli.models.heads import ClipClassifier, NumClasses
 from tadacli.models.ops import (
     FrameBatchNorm,
     FrameConv2d,
@@ -96,7 +95,7 @@ class Stem(nn.Module):
         return F.relu(normalised_conv(self.a, self.a_bn, x), inplace=True)
 
 
-class FrameResNet(nn.Module):
+class FrameResNet(ClipClassifier):
     """A bottleneck ResNet over video frames with a classification head.
 
     Any batch, any T >= 1, any H and W (the trunk strides by 32; smaller pictures still give one cell).
@@ -115,7 +114,6 @@ class FrameResNet(nn.Module):
         route_kernels: Sequence[int] = (3, 3),
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=Stem(stem_width))
         in_channels = stem_width
         for stage, depth in enumerate(stage_depths):
@@ -131,21 +129,10 @@ class FrameResNet(nn.Module):
                 blocks[f"res_{number}"] = Bottleneck(branch, in_channels, width * EXPANSION, stride=stride)
                 in_channels = width * EXPANSION
             layers[f"conv{stage + 2}"] = nn.Sequential(blocks)
-        self.backbone = nn.Sequential(layers)
-        self.head = ClassificationHead(in_channels, num_classes, dropout=dropout)
+        super().__init__(nn.Sequential(layers), in_channels, num_classes, dropout=dropout)
         for module in self.backbone.modules():
             if isinstance(module, FrameConv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Clips (B, 3, T, H, W) -> features (B, D), the mean of the last stage over T, H and W."""
-        x = self.backbone(x.contiguous(memory_format=torch.channels_last_3d))
-        return x.mean(dim=(2, 3, 4))
-
-    def forward(self, x: Tensor) -> Logits:
-        """Clips (B, 3, T, H, W) -> logits (B, num_classes), or one such tensor for each named head."""
-        logits: Logits = self.head(self.forward_features(x))
-        return logits
 
 
 def tada2d_r50(num_classes: NumClasses, **arguments: object) -> FrameResNet:

@@ -133,7 +133,7 @@ def test_batch_norm_trains_like_the_3d_one() -> None:
     [
         ({"kernel_size": (3, 3, 3), "padding": (1, 1, 1)}, "temporal extent"),
         ({"kernel_size": (1, 3, 3), "stride": 2}, "temporal stride"),
-        ({"kernel_size": (1, 3, 3), "padding": (1, 1, 1)}, "temporal padding"),
+        ({"kernel_size": (1, 3, 3), "padding": (1, 1, 1)}, "pads half of it"),
         ({"kernel_size": (1, 3, 3), "groups": 3}, "groups"),
         ({"kernel_size": (1, 3, 3), "cal_dim": "both"}, "cal_dim"),
     ],
