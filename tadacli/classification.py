@@ -136,7 +136,7 @@ def score_views(
     spec = model.spec.input
     if not source.info.num_frames_known:
         raise VideoError(
-            f"the file is cut short after {source.info.num_frames} frames, and does not say how many it had",
+            f"{source.info.path} is cut short after {source.info.num_frames} frames, and does not say how many it had",
             hint="fetch it again; the frames to look at cannot be chosen without the length",
         )
     plan = plan_clips(source.info, spec, num_clips=views.num_clips)

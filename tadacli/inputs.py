@@ -60,7 +60,7 @@ def local_path(video: str) -> Iterator[str]:
     try:
         suffix = Path(urllib.parse.urlsplit(video).path).suffix
     except ValueError as error:
-        raise VideoError(f"the URL cannot be read: {error}") from error
+        raise VideoError(f"{video} is not a URL that can be read: {error}") from error
     with tempfile.TemporaryDirectory(prefix="tada-") as folder:
         target = os.path.join(folder, f"download{suffix}")
         _download(video, target)
@@ -147,10 +147,10 @@ def _download(url: str, target: str) -> None:
             shutil.copyfileobj(response, file, CHUNK_BYTES)
             received = file.tell()
     except urllib.error.HTTPError as error:
-        raise VideoError(f"the server answered {error.code} {error.reason}") from error
+        raise VideoError(f"the server answered {error.code} {error.reason} to {url}") from error
     except urllib.error.URLError as error:
-        raise VideoError(f"the URL cannot be reached: {error.reason}") from error
+        raise VideoError(f"{url} cannot be reached: {error.reason}") from error
     except (OSError, ValueError) as error:
-        raise VideoError(f"the download failed: {error}") from error
+        raise VideoError(f"the download of {url} failed: {error}") from error
     if announced is not None and received != int(announced):
-        raise VideoError(f"the download ended after {received} of {announced} bytes")
+        raise VideoError(f"the download of {url} ended after {received} of {announced} bytes")

@@ -127,7 +127,7 @@ def _classify_all(
             sink.add(classification_row(result, run, size_bytes=file_size(path)))
             statuses[path] = result.status
             if result.status == "error":
-                progress.say(f"error: {path}: {result.error}")
+                progress.say(f"error: {result.error}")
         sink.finish(videos)
     except KeyboardInterrupt:
         progress.close()

@@ -38,7 +38,7 @@ def test_a_pipe_gets_one_json_line_for_each_video(tada, videos: Path, untrained:
         assert len(row["weights_sha256"]) == 64
         assert row["spec"]["input"]["clip_frames"] == 8
     assert "10 of 11 videos classified; 1 failed" in err
-    assert f"error: {rows[0]['path']}: " in err
+    assert f"error: {rows[0]['path']} is " in err
 
 
 def test_quiet_says_errors_and_nothing_else(tada, videos: Path, untrained: Path) -> None:
