@@ -39,7 +39,7 @@ bench: $(VENV)/dev
 
 ## train the built-in weights again; FOOTAGE=DIR adds running video to the generated scenes
 weights: $(VENV)/installed
-	$(PY) -m tadacli.camera_motion --output weights $(if $(FOOTAGE),--footage "$(FOOTAGE)")
+	OMP_WAIT_POLICY=PASSIVE $(PY) -m tadacli.camera_motion --output weights $(if $(FOOTAGE),--footage "$(FOOTAGE)")
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache
