@@ -94,9 +94,8 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
         if name in found and found[name] != expected[name]
     ]
     if problems:
-        listing = "\n  ".join(problems)
         raise CheckpointError(
-            f"{checkpoint.path} does not fit the network; {len(problems)} keys disagree:\n  {listing}",
+            f"{checkpoint.path} does not fit the network; {len(problems)} keys disagree: {'; '.join(problems)}",
             hint=_mismatch_hint(expected, found),
         )
     bad = [name for name, tensor in checkpoint.state_dict.items() if not bool(tensor.isfinite().all())]
