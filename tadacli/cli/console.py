@@ -79,7 +79,7 @@ def classification_table(rows: Sequence[Row], *, title: str, width: int | None =
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", title_style="")
+    table = Table()
     table.add_column("video", overflow="fold")
     table.add_column("label", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
@@ -90,6 +90,7 @@ def classification_table(rows: Sequence[Row], *, title: str, width: int | None =
             table.add_row(Text(video), Text(label, style=style), score, end_section=number == len(lines) - 1)
     console = Console(width=width)
     with console.capture() as capture:
+        console.print(Text(title))
         console.print(table)
         for note in _notes(rows):
             console.print(Text(note))
