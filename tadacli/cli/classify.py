@@ -10,10 +10,11 @@ import typer
 
 from tadacli.cli import exits
 from tadacli.cli.console import Progress, classification_table, say
-from tadacli.cli.sinks import OutputFormat, Sink, choose_format, file_size, open_sink
+from tadacli.cli.sinks import OutputFormat, Sink, TableSink, choose_format, file_size, open_sink
 
 if TYPE_CHECKING:
     from tadacli.provenance import Run
+    from tadacli.results import Classification
     from tadacli.specs import EvalProtocol
     from tadacli.zoo import Model
 
@@ -106,11 +107,13 @@ def _classify_all(
     from tadacli.classification import classify_video
     from tadacli.writers.rows import classification_row
 
-    statuses = {path: status for path, status in sink.done.items() if path in set(videos)}
+    wanted = set(videos)
+    statuses = {path: status for path, status in sink.done.items() if path in wanted}
     if statuses:
         say(f"resuming: {len(statuses)} of {len(videos)} videos are done", quiet=quiet)
     left = [path for path in videos if path not in statuses]
     progress = Progress(len(left), views.num_clips * views.num_crops, quiet=quiet)
+    told: set[str] = set()
     try:
         for number, path in enumerate(left, start=1):
             progress.start(number, path)
@@ -128,6 +131,8 @@ def _classify_all(
             statuses[path] = result.status
             if result.status == "error":
                 progress.say(f"error: {result.error}")
+            elif not isinstance(sink, TableSink):  # a table says the notes itself
+                _say_notes(result, model.spec.note, progress, told, quiet=quiet)
         sink.finish(videos)
     except KeyboardInterrupt:
         progress.close()
@@ -140,6 +145,15 @@ def _classify_all(
         progress.close()
         sink.close()
     return statuses
+
+
+def _say_notes(result: Classification, general: str, progress: Progress, told: set[str], *, quiet: bool) -> None:
+    """The notes of a result; the one that all results of the model share only once."""
+    for note in result.notes:
+        text = note if note == general else f"{result.path}: {note}"
+        if text not in told:
+            progress.say(f"note: {text}", quiet=quiet)
+            told.add(text)
 
 
 def _summarise(statuses: dict[str, str], output: Path | None, *, quiet: bool) -> None:

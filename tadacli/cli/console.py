@@ -93,7 +93,7 @@ def classification_table(rows: Sequence[Row], *, title: str, width: int | None =
         console.print(Text(title))
         console.print(table)
         for note in _notes(rows):
-            console.print(Text(note))
+            console.print(Text(note), soft_wrap=True)
     return capture.get()
 
 

@@ -197,3 +197,14 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(videos: Path, untraine
     process.stderr.close()
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+def test_notes_are_said_beside_rows_the_models_own_only_once(tada, tmp_path: Path, videos: Path, untrained) -> None:
+    media.render(tmp_path / "long.mp4", 40, pts=list(range(0, 1600, 40)))
+    inputs = [tmp_path / "long.mp4", videos / "clip 0.mp4"]
+    _, _, err = tada("classify", *inputs, "--model", untrained, "--views", "1x1")
+    assert err.count("not an action") == 1
+    assert f"{tmp_path / 'long.mp4'}: the video lasts 52 s" in err
+    _, out, err = tada("classify", *inputs, "--model", untrained, "--views", "1x1", "--format", "table")
+    assert "note: " not in err
+    assert b"tada detect" in out
