@@ -70,7 +70,7 @@ class JpegSource:
                     f"{self._name(index)} is {image.width}x{image.height} pixels, "
                     f"the first frame {self.info.width}x{self.info.height}"
                 )
-            yield index, self.time_of(index), np.asarray(image)
+            yield index, self.time_of(index), np.array(image)
 
     def _images(self, wanted: Times, *, decode: bool = True) -> Iterator[tuple[int, Image.Image]]:
         """(index, picture) of the wanted frames, ascending; EXIF orientation is not applied."""

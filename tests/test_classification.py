@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import http.server
+import tarfile
 import threading
 from pathlib import Path
 
@@ -242,3 +243,19 @@ def test_an_error_names_the_url_and_not_the_download(tmp_path: Path, interval_mo
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_jpeg_frames_are_classified_like_a_file(tmp_path: Path, interval_model: Model, kind: str) -> None:
+    frames = tmp_path / "P01_101"
+    frames.mkdir()
+    for number in range(1, 61):
+        (frames / f"frame_{number:010d}.jpg").write_bytes(media.jpeg_bytes(number))
+    path = frames
+    if kind == "tar":
+        path = tmp_path / "P01_101.tar"
+        with tarfile.open(path, "w") as archive:
+            archive.add(frames, arcname=".")
+    (result,) = tadacli.classify(path, model=interval_model, views="1x1")
+    assert result.status == "ok"
+    assert [frame.time_seconds for frame in result.clips[0]] == [frame.index / 50 for frame in result.clips[0]]
