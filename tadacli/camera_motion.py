@@ -35,10 +35,15 @@ ARCHITECTURE = "r2plus1d_tiny"
 
 
 # Far from each other and from any seed one is likely to train with: what is tested was never trained on.
-TEST_SEED = 900_001
+# Test clips are made from these seeds; the recipe was tuned on clips of another one (900,001), which are not used.
+TEST_SEEDS = (1, 2, 3)
+TEST_PICTURES_SEED = 900_001
+GOAL, CLASS_GOAL = 98.0, 95.0  # percent of the test clips
 
 
-def held_out_maker(recipe: Recipe, footage: Sequence[FootageFile], *, flat: bool | None = False) -> ClipMaker:
+def held_out_maker(
+    recipe: Recipe, footage: Sequence[FootageFile], *, seed: int, flat: bool | None = False
+) -> ClipMaker:
     """Maker of the test clips, over running footage of the test side: without its flat scenes, those, or all.
 
     Without footage they are all over generated pictures that training does not use.
@@ -47,8 +52,8 @@ def held_out_maker(recipe: Recipe, footage: Sequence[FootageFile], *, flat: bool
     held_out = [s for file in footage if file.split == "test" for s in file.stretches if s.is_steady]
     stretches = [s for s in held_out if flat is None or (s.scene in flats) == flat]
     recipe = replace(recipe, footage_share=1.0 if stretches else 0.0, bare_share=0.0)
-    pictures = make_pictures(recipe.test_pictures, seed=TEST_SEED)
-    return ClipMaker(recipe, stretches=stretches, pictures=pictures, seed=TEST_SEED)
+    pictures = make_pictures(recipe.test_pictures, seed=TEST_PICTURES_SEED)
+    return ClipMaker(recipe, stretches=stretches, pictures=pictures, seed=seed)
 
 
 def fresh_network(seed: int) -> nn.Module:
@@ -157,9 +162,11 @@ def model_card(
     for what, confusion in measured.items():
         overall, by_class = accuracies(confusion)
         count = confusion.sum()
+        is_reached = overall >= GOAL and by_class.min() >= CLASS_GOAL
         lines += [
             f"\n### {what}\n",
-            f"{overall:.1f} % of {count} clips; worst class {by_class.min():.1f} %.\n",
+            f"{overall:.1f} % of {count} clips; worst class {by_class.min():.1f} %. The goal of {GOAL:g} % and, for "
+            f"every class, {CLASS_GOAL:g} % is {'' if is_reached else 'not '}reached.\n",
         ]
         lines += _matrix(confusion)
     if observed:
@@ -204,10 +211,10 @@ def _card_data(recipe: Recipe, footage: Sequence[FootageFile]) -> list[str]:
         "together. The motion of "
         f"the file's own camera was measured: stretches above {STEADY_SPEED:g} short sides a second serve as "
         "single pictures only, and the test films steady stretches only.\n",
-        f"The first table leaves out the flat scenes ({_count_scenes(footage, flat=True)} of "
-        f"{_count_scenes(footage, flat=None)} held-out scenes), where most pixels equal their neighbours; the next "
-        "ones show them. The recipe was tuned with an eye on errors on these held-out scenes, and leaving out flat "
-        "ones was decided then: the numbers are not those of a blind test, and the scenes are few.\n",
+        f"{_count_scenes(footage, flat=True)} of the {_count_scenes(footage, flat=None)} held-out scenes are flat: "
+        "most of their pixels equal their neighbours. The test clips come from seeds that were not looked at while "
+        "the recipe was tuned, but it was tuned with an eye on errors on these very scenes: it is no blind test, "
+        "and the scenes are few.\n",
         "| split | file | source | licence | steady stretches |",
         "|---|---|---|---|---|",
     ]
@@ -357,17 +364,20 @@ def make_weights(
 
 
 def measure(network: nn.Module, recipe: Recipe, footage: Sequence[FootageFile]) -> dict[str, NDArray[np.int64]]:
-    """Confusion matrix of each test, by what is tested; prints the accuracies."""
-    makers = {
-        "Virtual camera over running footage, files never trained on": held_out_maker(recipe, footage),
-        "The same over flat scenes: test signals, a title card, an empty sky": held_out_maker(
-            recipe, footage, flat=True
-        ),
-        "The same over all held-out scenes, flat or not": held_out_maker(recipe, footage, flat=None),
+    """Confusion matrix of each test over all `TEST_SEEDS`, by what is tested; prints the accuracies."""
+    tests: dict[str, tuple[Sequence[FootageFile], bool | None]] = {
+        "Virtual camera over running footage, files never trained on": (footage, None),
+        "The same without flat scenes": (footage, False),
+        "The same over flat scenes alone: test signals, a title card, an empty sky": (footage, True),
+        "Virtual camera over generated scenes never trained on": ([], None),
     }
-    makers = {what: maker for what, maker in makers.items() if maker.steady}
-    makers["Virtual camera over generated scenes never trained on"] = held_out_maker(recipe, [])
-    confusions = {what: evaluate(network, it, num_clips=recipe.test_clips) for what, it in makers.items()}
+    confusions: dict[str, NDArray[np.int64]] = {}
+    for what, (films, flat) in tests.items():
+        makers = [held_out_maker(recipe, films, seed=seed, flat=flat) for seed in TEST_SEEDS]
+        if films is footage and not makers[0].steady:
+            continue  # nothing of that kind is held out
+        parts = [evaluate(network, maker, num_clips=recipe.test_clips) for maker in makers]
+        confusions[what] = np.sum(parts, axis=0)
     for what, confusion in confusions.items():
         overall, by_class = accuracies(confusion)
         print(f"{what}: {overall:.1f} %, by class {by_class.round(1).tolist()}")
