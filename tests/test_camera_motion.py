@@ -31,9 +31,9 @@ from tadacli.zoo import load_model
 from tests.media import shared_folder
 from tests.test_scenes import CONTENT, parts, shift_of
 
-# Below what the shipped weights reach on clips they never saw (see their card); the goal is 98 and 95.
-FOOTAGE_PERCENT, FOOTAGE_CLASS_PERCENT = 90.0, 75.0
-SCENES_PERCENT, SCENES_CLASS_PERCENT = 95.0, 90.0
+# The goal on clips never seen, in percent. On footage it is not reached yet; there a floor guards what is.
+GOAL_PERCENT, GOAL_CLASS_PERCENT = 98.0, 95.0
+FOOTAGE_FLOOR, FOOTAGE_CLASS_FLOOR = 90.0, 75.0
 SMALL = Recipe(steps=3, polish_steps=2, batch_size=4, num_pictures=4, test_clips=9, test_pictures=4)
 
 
@@ -189,21 +189,33 @@ def test_a_recipe_that_contradicts_the_manifest_is_refused() -> None:
         check_recipe(dataclasses.replace(Recipe(), frame_stride=2))
 
 
-def test_shipped_weights_on_unseen_generated_scenes() -> None:
+def test_shipped_weights_reach_the_goal_on_unseen_generated_scenes() -> None:
     network = load_model(NAME, device="cpu").network
-    maker = held_out_maker(Recipe(), [], seed=TEST_SEEDS[0])
-    overall, by_class = accuracies(evaluate(network, maker, num_clips=500))
-    assert overall >= SCENES_PERCENT, by_class
-    assert by_class.min() >= SCENES_CLASS_PERCENT, by_class
+    makers = [held_out_maker(Recipe(), [], seed=seed) for seed in TEST_SEEDS]
+    overall, by_class = accuracies(sum(evaluate(network, maker, num_clips=500) for maker in makers))
+    assert overall >= GOAL_PERCENT, by_class
+    assert by_class.min() >= GOAL_CLASS_PERCENT, by_class
 
 
-def test_shipped_weights_on_unseen_footage() -> None:
-    footage = load_footage(shared_folder() / "media", only="test", note=lambda _: None)
-    network = load_model(NAME, device="cpu").network
-    maker = held_out_maker(Recipe(), footage, seed=TEST_SEEDS[0], flat=None)
-    overall, by_class = accuracies(evaluate(network, maker, num_clips=500))
-    assert overall >= FOOTAGE_PERCENT, by_class
-    assert by_class.min() >= FOOTAGE_CLASS_PERCENT, by_class
+@pytest.fixture(scope="module")
+def on_unseen_footage() -> tuple[float, FloatArray]:
+    """Accuracy of the shipped weights over all held-out footage, overall and by class."""
+    films = load_footage(shared_folder() / "media", only="test", note=lambda _: None)
+    maker = held_out_maker(Recipe(), films, seed=TEST_SEEDS[0], flat=None)
+    return accuracies(evaluate(load_model(NAME, device="cpu").network, maker, num_clips=500))
+
+
+def test_shipped_weights_hold_their_floor_on_unseen_footage(on_unseen_footage: tuple[float, FloatArray]) -> None:
+    overall, by_class = on_unseen_footage
+    assert overall >= FOOTAGE_FLOOR, by_class
+    assert by_class.min() >= FOOTAGE_CLASS_FLOOR, by_class
+
+
+@pytest.mark.xfail(reason="not reached yet, see weights/README.md", strict=True, raises=AssertionError)
+def test_shipped_weights_reach_the_goal_on_unseen_footage(on_unseen_footage: tuple[float, FloatArray]) -> None:
+    overall, by_class = on_unseen_footage
+    assert overall >= GOAL_PERCENT, by_class
+    assert by_class.min() >= GOAL_CLASS_PERCENT, by_class
 
 
 def test_shipped_weights_on_real_camera_work() -> None:
