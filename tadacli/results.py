@@ -1,4 +1,4 @@
-"""Frozen values that the library returns: facts about a video, predictions, classifications."""
+"""Frozen values that the library returns: facts about a video, predictions, classifications, detections."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class VideoInfo:
 
 
 Status = Literal["ok", "short", "error"]
+DetectionStatus = Literal["ok", "partial", "error"]
 
 
 @dataclass(frozen=True)
@@ -72,5 +73,74 @@ class Classification:
     error: str = ""
     heads: Mapping[str, tuple[Prediction, ...]] = field(default_factory=dict)
     clips: tuple[tuple[FrameTime, ...], ...] = ()
+    video: VideoInfo | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Window:
+    """A scored span of the timeline, [start_seconds, end_seconds) in presentation time.
+
+    `scale` counts the window lengths that were asked for, from 0. `clips` are the frames the model saw,
+    clip by clip, by number; `used` is the span from the first of them to where the last one stops being shown.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    scale: int
+    clips: tuple[tuple[int, ...], ...]
+    used: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A span with a label, [start_seconds, end_seconds) in presentation time, and its score in 0..1.
+
+    `index` is the label's place in the head's labels. A segment of an action has a `verb` and a `noun`; its
+    label joins theirs, and its index is verb * num_nouns + noun, as EPIC-KITCHENS numbers actions.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    index: int
+    score: float
+    verb: Prediction | None = None
+    noun: Prediction | None = None
+
+    @property
+    def action(self) -> str | None:
+        """The pair of class numbers "verb,noun" of an action, None for other labels."""
+        return None if self.verb is None or self.noun is None else f"{self.verb.index},{self.noun.index}"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A span of the timeline, [start_seconds, end_seconds), of which frames that were needed cannot be read."""
+
+    start_seconds: float
+    end_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What happens in one video, and when; or why that could not be found out.
+
+    `status` is "ok", "partial" (some windows could not be scored: see `gaps`) or "error" (then `error` says
+    why). No segments are a result, too: nothing was found. `num_windows` of `num_windows_planned` windows
+    were scored. `num_frames_used` distinct frames were looked at, `num_frames_decoded` had to be decoded.
+    """
+
+    path: str
+    status: DetectionStatus
+    model: str
+    error: str = ""
+    segments: tuple[Segment, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    num_windows: int = 0
+    num_windows_planned: int = 0
+    num_frames_used: int = 0
+    num_frames_decoded: int = 0
     video: VideoInfo | None = None
     notes: tuple[str, ...] = ()
