@@ -1,0 +1,299 @@
+"""From the scores of windows to labelled segments; the result depends on the arguments and on nothing else.
+
+For each window length, every class gets a curve over time (`timelines`), which is smoothed, cut by two
+thresholds into runs and merged across short gaps. The segments of a class from all window lengths together
+are then thinned out (`suppression`), and the best are kept. Verb and noun scores become actions (`fusion`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tadacli.errors import UsageError
+from tadacli.fusion import DETECTED_PAIRS, ClassScores, Heads, Scores, check_heads
+from tadacli.results import Segment
+from tadacli.suppression import SOFT_NMS_IOU, nms, soft_nms
+from tadacli.timelines import SAME_INSTANT_SECONDS, Run, Timeline, find_runs, score_timeline, smooth
+
+# Curves are made for this many classes at a time: memory does not grow with their number.
+_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How scores become segments.
+
+    A segment reaches `threshold` somewhere and `low_threshold` (None: half of it) throughout, after smoothing
+    over `smooth_seconds`. Gaps of at most `merge_gap_seconds` between segments of a class are bridged, then
+    segments shorter than `min_duration_seconds` dropped. `nms` decides between segments of one class that
+    overlap, as different window lengths give them: "hard" drops those with an IoU above `nms_iou`, "soft"
+    lowers their scores as published, "gaussian" lowers them at any overlap, "none" keeps them; a segment that
+    is lowered below the low threshold is dropped.
+
+    `topk_per_class` and `topk` keep the best segments of each class and of the video. `labels`, if any, are
+    the only ones reported, `background` ones never are; an action goes by its own name and by those of its
+    verb and its noun. `max_pairs` is how many pairs of verb and noun each window may put forward.
+
+    Raises `UsageError` for values that cannot be meant.
+    """
+
+    threshold: float = 0.4
+    low_threshold: float | None = None
+    smooth_seconds: float = 0.0
+    merge_gap_seconds: float = 0.0
+    min_duration_seconds: float = 0.0
+    nms: Literal["hard", "soft", "gaussian", "none"] = "hard"
+    nms_iou: float = 0.5
+    topk: int | None = None
+    topk_per_class: int | None = None
+    labels: tuple[str, ...] = ()
+    background: tuple[str, ...] = ()
+    max_pairs: int = DETECTED_PAIRS
+
+    def __post_init__(self) -> None:
+        for name, value in (("threshold", self.threshold), ("low threshold", self.low), ("IoU of NMS", self.nms_iou)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"the {name} {value} is not between 0 and 1", hint="give a fraction such as 0.4")
+        if self.low > self.threshold:
+            raise UsageError(
+                f"the low threshold {self.low} is above the threshold {self.threshold}",
+                hint="a segment holds the low threshold throughout and reaches the other one somewhere",
+            )
+        for name, seconds in (
+            ("smoothing", self.smooth_seconds),
+            ("gap to merge across", self.merge_gap_seconds),
+            ("shortest segment", self.min_duration_seconds),
+        ):
+            if not 0 <= seconds < float("inf"):
+                raise UsageError(f"the {name} of {seconds} seconds is no length of time", hint="give 0 or more seconds")
+        if self.nms not in ("hard", "soft", "gaussian", "none"):
+            raise UsageError(f"unknown suppression {self.nms!r}", hint="use hard, soft, gaussian or none")
+        for name, count in (("top", self.topk), ("top per class", self.topk_per_class), ("pairs", self.max_pairs)):
+            if count is not None and count < 1:
+                raise UsageError(f"{name} {count} leaves nothing", hint="use 1 or more")
+        if both := [label for label in self.labels if label in self.background]:
+            raise UsageError(f"{both[0]!r} is both wanted and background", hint="name it as one of the two")
+
+    @property
+    def low(self) -> float:
+        """The score that a segment holds throughout."""
+        return self.threshold / 2 if self.low_threshold is None else self.low_threshold
+
+    def check_labels(self, heads: Heads) -> None:
+        """Raise `UsageError` unless segments can be made of these heads and the labels asked for are theirs.
+
+        `find_segments` does this, too; on its own it is for asking before a video is scored.
+        """
+        check_heads(heads)
+        names = list(dict.fromkeys(label for labels in heads.values() for label in labels))
+        known = dict.fromkeys(names)
+        if len(heads) == 2:
+            known.update(dict.fromkeys(f"{verb} {noun}" for verb in heads["verb"] for noun in heads["noun"]))
+        for label in (*self.labels, *self.background):
+            if label not in known:
+                close = difflib.get_close_matches(label, known, n=3)
+                some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+                hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"its labels are {some}"
+                raise UsageError(f"the model has no label {label!r}", hint=hint)
+
+    def wants(self, names: tuple[str, ...]) -> bool:
+        """Whether a class that goes by these names may be reported."""
+        wanted = not self.labels or any(name in self.labels for name in names)
+        return wanted and not any(name in self.background for name in names)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCurve:
+    """What was thresholded for one class and one window length (`scale`), for drawing.
+
+    `values` (N,) hold in the cells [edges[i], edges[i + 1]), in seconds; NaN where no window covers the cell.
+    """
+
+    label: str
+    index: int
+    scale: int
+    edges: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def find_segments(
+    spans: NDArray[np.float64],
+    scale: NDArray[np.integer],
+    scores: Scores,
+    heads: Heads,
+    *,
+    settings: SegmentSettings,
+    video_seconds: tuple[float, float],
+) -> tuple[Segment, ...]:
+    """The segments that the scores of windows give, sorted by start, end and index; there may be none.
+
+    `spans` (W, 2) are the windows' starts and ends in seconds of presentation time, `scale` (W,) numbers their
+    lengths, `scores` are (W, C) by head name and `heads` the labels. One head gives segments of its labels,
+    "verb" and "noun" give actions: their score is the mean product, and verb and noun have means of their own.
+    An action is looked for if some window has it among its best pairs (see `fuse_actions`) and its product
+    reaches the threshold there.
+
+    What lies outside of `video_seconds` (start, end) is cut off. Scores have seven significant digits; a
+    score equals a threshold if it does so in float32.
+
+    Raises `UsageError` as `check_labels` does, `TadaError` for scores that are not numbers.
+    """
+    settings.check_labels(heads)
+    classes = ClassScores.check(scores, heads, num_windows=len(spans))
+    peaks = classes.peaks(max_pairs=settings.max_pairs)
+    # Means do not exceed what they are means of, so a class that no window shows cannot have a segment.
+    shown = np.flatnonzero(peaks >= _limit(settings.threshold)).tolist()
+    indices = [index for index in shown if settings.wants(classes.names(index))]
+    found: dict[int, list[Segment]] = {index: [] for index in indices}
+    for _, length in _lengths(spans, scale, video_seconds, settings):
+        for block in _blocks(indices):
+            for segment in _length_segments(length, block, classes, settings):
+                found[segment.index].append(segment)
+    kept = [
+        segment
+        for candidates in found.values()
+        for segment in _thin_out(candidates, settings, duration_seconds=video_seconds[1] - video_seconds[0])
+    ]
+    return tuple(sorted(_best(kept, settings.topk), key=_place))
+
+
+def class_curves(
+    spans: NDArray[np.float64],
+    scale: NDArray[np.integer],
+    scores: Scores,
+    heads: Heads,
+    *,
+    settings: SegmentSettings,
+    video_seconds: tuple[float, float],
+    segments: Sequence[Segment],
+    num_classes: int = 5,
+) -> tuple[ClassCurve, ...]:
+    """The curves behind `segments`, one for each class and window length; other arguments as of `find_segments`.
+
+    Classes that have segments come first, by index. If they are fewer than `num_classes`, those with the
+    highest scores of any window follow: they show what was close to being found.
+    """
+    classes = ClassScores.check(scores, heads, num_windows=len(spans))
+    chosen = sorted({segment.index for segment in segments})
+    peaks = classes.peaks(max_pairs=settings.max_pairs)
+    for index in np.argsort(-peaks, kind="stable").tolist():
+        if len(chosen) >= num_classes or peaks[index] < 0:
+            break
+        if index not in chosen and settings.wants(classes.names(index)):
+            chosen.append(index)
+    curves = [
+        ClassCurve(classes.names(index)[0], index, number, timeline.edges, timeline.scores[:, column])
+        for number, length in _lengths(spans, scale, video_seconds, settings)
+        for timeline in [length.timeline(classes.columns(chosen))]
+        for column, index in enumerate(chosen)
+    ]
+    return tuple(sorted(curves, key=lambda curve: chosen.index(curve.index)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Length:
+    """The windows of one length: which rows (W,) they are of all windows, and where they lie in the video."""
+
+    rows: NDArray[np.bool_]
+    spans: NDArray[np.float64]
+    smooth_seconds: float
+
+    def timeline(self, columns: NDArray[np.float64]) -> Timeline:
+        """The smoothed timeline of scores of all windows, (W, C)."""
+        return smooth(score_timeline(self.spans, columns[self.rows]), seconds=self.smooth_seconds)
+
+
+def _lengths(
+    spans: NDArray[np.float64],
+    scale: NDArray[np.integer],
+    video_seconds: tuple[float, float],
+    settings: SegmentSettings,
+) -> Iterator[tuple[int, _Length]]:
+    """The windows of each length that lie in the video, cut off at its ends, with the length's number."""
+    start, end = video_seconds
+    if not start < end:
+        raise ValueError(f"a video from {start} to {end} seconds has no segments")
+    inside = (spans[:, 0] < end - SAME_INSTANT_SECONDS) & (spans[:, 1] > start + SAME_INSTANT_SECONDS)
+    for number in np.unique(scale[inside]).tolist():
+        rows = inside & (scale == number)
+        yield number, _Length(rows, np.clip(spans[rows], start, end), settings.smooth_seconds)
+
+
+def _length_segments(
+    length: _Length, indices: list[int], classes: ClassScores, settings: SegmentSettings
+) -> Iterator[Segment]:
+    """The segments of some classes that the windows of one length give."""
+    timeline = length.timeline(classes.columns(indices))
+    found = [(index, run) for column, index in enumerate(indices) for run in _runs(timeline, column, settings)]
+    segments = (
+        Segment(run.start_seconds, run.end_seconds, classes.names(index)[0], index, _seven_digits(run.score))
+        for index, run in found
+    )
+    if not classes.is_action:
+        yield from segments
+        return
+    actions = sorted({index for index, _ in found})
+    parts = length.timeline(classes.parts(actions))
+    for segment, (index, run) in zip(segments, found, strict=True):
+        columns = actions.index(index), actions.index(index) + len(actions)
+        verb_score, noun_score = (_seven_digits(parts.mean(run.cells, column)) for column in columns)
+        verb, noun = classes.verb_and_noun(index, verb_score, noun_score)
+        yield replace(segment, verb=verb, noun=noun)
+
+
+def _runs(timeline: Timeline, column: int, settings: SegmentSettings) -> list[Run]:
+    return find_runs(
+        timeline,
+        column,
+        high=_limit(settings.threshold),
+        low=_limit(settings.low),
+        merge_gap_seconds=settings.merge_gap_seconds,
+        min_duration_seconds=settings.min_duration_seconds,
+    )
+
+
+def _thin_out(segments: list[Segment], settings: SegmentSettings, *, duration_seconds: float) -> list[Segment]:
+    """What is left of the segments of one class where they claim the same time."""
+    segments = sorted(segments, key=_place)
+    spans = np.array([(segment.start_seconds, segment.end_seconds) for segment in segments], dtype=np.float64)
+    scores = np.array([segment.score for segment in segments], dtype=np.float64)
+    if settings.nms == "hard":
+        segments = [segments[row] for row in nms(spans, scores, iou_threshold=settings.nms_iou).tolist()]
+    elif settings.nms in ("soft", "gaussian"):
+        thresholds = SOFT_NMS_IOU if settings.nms == "soft" else None
+        rows, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, iou_thresholds=thresholds)
+        segments = [
+            replace(segments[row], score=_seven_digits(score))
+            for row, score in zip(rows.tolist(), lowered.tolist(), strict=True)
+            if score == segments[row].score or score >= _limit(settings.low)
+        ]
+    return _best(segments, settings.topk_per_class)
+
+
+def _best(segments: list[Segment], count: int | None) -> list[Segment]:
+    """The `count` best segments, all of them for None; of equal scores the earlier."""
+    return sorted(segments, key=lambda segment: (-segment.score, _place(segment)))[:count]
+
+
+def _place(segment: Segment) -> tuple[float, float, int]:
+    return segment.start_seconds, segment.end_seconds, segment.index
+
+
+def _blocks(indices: list[int]) -> Iterator[list[int]]:
+    return (indices[first : first + _BLOCK] for first in range(0, len(indices), _BLOCK))
+
+
+def _limit(threshold: float) -> float:
+    """The least score that meets a threshold: a float32 score of 0.7 is a little less than 0.7, and meets it."""
+    return min(threshold, float(np.float32(threshold)))
+
+
+def _seven_digits(score: float) -> float:
+    """A score as reported: seven digits are what float32 holds."""
+    return float(f"{score:.7g}")

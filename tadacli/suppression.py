@@ -1,0 +1,89 @@
+"""Overlap of spans in time, and what to do with spans that claim the same time: NMS and soft-NMS.
+
+Spans are rows (start_seconds, end_seconds), half-open; one that ends where it starts, or before, is empty.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Soft-NMS of the published EPIC-KITCHENS-100 detection pipeline (localization.yaml of TAdaConv).
+SOFT_NMS_SIGMA = 0.4
+SOFT_NMS_IOU = (0.25, 0.9)
+
+
+def temporal_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of every span of `a` (N, 2) with every span of `b` (M, 2): (N, M), in 0..1.
+
+    It is 0 wherever one of the two is empty.
+    """
+    a, b = _spans(a)[:, None], _spans(b)[None]
+    length_a, length_b = (np.maximum(spans[..., 1] - spans[..., 0], 0.0) for spans in (a, b))
+    shared = np.maximum(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0.0)
+    union = length_a + length_b - shared
+    iou: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    return iou
+
+
+def nms(spans: NDArray[np.float64], scores: NDArray[np.float64], *, iou_threshold: float) -> NDArray[np.int64]:
+    """Row numbers of the spans (N, 2) that stay, by falling score; equal scores in the order given.
+
+    A span goes when its IoU with one that stays, and has a better score (N,), is above `iou_threshold`.
+    """
+    spans, scores = _spans(spans), _scores(scores)
+    waiting = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while waiting.size:
+        best, waiting = int(waiting[0]), waiting[1:]
+        kept.append(best)
+        waiting = waiting[temporal_iou(spans[best : best + 1], spans[waiting])[0] <= iou_threshold]
+    return np.array(kept, dtype=np.int64)
+
+
+def soft_nms(
+    spans: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    *,
+    duration_seconds: float,
+    sigma: float = SOFT_NMS_SIGMA,
+    iou_thresholds: tuple[float, float] | None = SOFT_NMS_IOU,
+    max_kept: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Row numbers of the spans (N, 2) in the order they are taken, and their lowered scores.
+
+    The best span is taken (of equal ones the first given), and the scores of those left fall by the factor
+    exp(-IoU^2 / `sigma`) where their IoU with it is above low + (high - low) * w, with `iou_thresholds`
+    (low, high) and w the taken span's length as a fraction of the video's `duration_seconds`; and so on.
+    None lowers every span that overlaps, which is plain Gaussian soft-NMS.
+
+    These are the published settings, in which `max_kept` is int(duration_seconds) + 1. The published loop
+    ends with one span left and loses it; here it is taken, too.
+    """
+    spans, lowered = _spans(spans), _scores(scores).copy()
+    if duration_seconds <= 0:
+        raise ValueError(f"a video of {duration_seconds} seconds has no spans")
+    left = np.ones(len(spans), dtype=bool)
+    taken: list[int] = []
+    while left.any() and (max_kept is None or len(taken) < max_kept):
+        best = int(np.argmax(np.where(left, lowered, -np.inf)))
+        taken.append(best)
+        left[best] = False
+        iou = temporal_iou(spans[best : best + 1], spans)[0]
+        threshold = 0.0
+        if iou_thresholds is not None:
+            low, high = iou_thresholds
+            threshold = low + (high - low) * float(spans[best, 1] - spans[best, 0]) / duration_seconds
+        near = left & (iou > threshold)
+        lowered[near] *= np.exp(-np.square(iou[near]) / sigma)
+    order = np.array(taken, dtype=np.int64)
+    return order, lowered[order]
+
+
+def _spans(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    spans = np.asarray(values, dtype=np.float64)
+    return spans.reshape(0, 2) if spans.size == 0 else spans
+
+
+def _scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64).reshape(-1)
