@@ -8,9 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from tadacli.writers.detection_rows import DETECTION_CSV_COLUMNS, detection_csv_rows
 from tadacli.writers.rows import CSV_COLUMNS, Row, csv_rows
 
 
@@ -64,11 +66,14 @@ def encode_json(row: Row) -> bytes:
 
 
 class JsonLines:
-    """A row of JSON on each line."""
+    """A row of JSON on each line; `first_key` is the one that rows begin with."""
 
     head = b""
     tail = b""
     separator = b""
+
+    def __init__(self, first_key: str) -> None:
+        self._lead = f'{{"{first_key}": '.encode()
 
     def encode(self, row: Row) -> Item:
         return _item(row, encode_json(row) + b"\n")
@@ -85,7 +90,7 @@ class JsonLines:
         return items
 
     def is_begun(self, content: bytes) -> bool:
-        return b"\n" not in content and _fits(content, b'{"path": ')
+        return b"\n" not in content and _fits(content, self._lead)
 
 
 class JsonDocument:
@@ -95,6 +100,9 @@ class JsonDocument:
     tail = b"\n]}\n"
     separator = b",\n"
 
+    def __init__(self, first_key: str) -> None:
+        self._lines = JsonLines(first_key)
+
     def encode(self, row: Row) -> Item:
         return _item(row, encode_json(row))
 
@@ -103,26 +111,29 @@ class JsonDocument:
             return []
         lines = content[len(self.head) :].split(b"\n")
         whole = [line.removesuffix(b",") for line in lines]
-        items = JsonLines().decode(b"".join(line + b"\n" for line in whole if line != b"]}"))
+        items = self._lines.decode(b"".join(line + b"\n" for line in whole if line != b"]}"))
         return [replace(item, content=item.content.removesuffix(b"\n")) for item in items]
 
     def is_begun(self, content: bytes) -> bool:
         rest = content[len(self.head) :]
-        return _fits(content, self.head) and (JsonLines().is_begun(rest) or self.tail.startswith(rest))
+        return _fits(content, self.head) and (self._lines.is_begun(rest) or self.tail.startswith(rest))
 
 
 class Csv:
-    """A line for each (video, head, rank)."""
+    """Lines of these columns, as many for each video as `flatten` makes of its row.
 
-    head = encode_text(",".join(CSV_COLUMNS) + "\n")
+    The columns path, status, run, size_bytes and num_rows (how many lines the video has) must be among them.
+    """
+
     tail = b""
     separator = b""
 
+    def __init__(self, columns: Sequence[str], flatten: Callable[[Row], list[dict[str, str]]]) -> None:
+        self._columns, self._flatten = columns, flatten
+        self.head = encode_text(",".join(columns) + "\n")
+
     def encode(self, row: Row) -> Item:
-        buffer = io.StringIO(newline="")
-        writer = csv.DictWriter(buffer, CSV_COLUMNS, restval="", lineterminator="\n")
-        writer.writerows(csv_rows(row))
-        return _item(row, encode_text(buffer.getvalue()))
+        return _item(row, self._encode_rows(self._flatten(row)))
 
     def decode(self, content: bytes) -> list[Item]:
         if not content.startswith(self.head):
@@ -143,6 +154,7 @@ class Csv:
     def _whole_rows(self, content: bytes) -> list[dict[str, str]]:
         text = content.decode("utf-8", errors="surrogateescape")
         whole = text[: text.rfind("\n") + 1]
+        csv.field_size_limit(max(csv.field_size_limit(), len(whole)))  # a field may list thousands of gaps
         rows = []
         for row in csv.DictReader(io.StringIO(whole, newline="")):
             if None in row or None in row.values() or not row["num_rows"].isdigit():
@@ -152,8 +164,21 @@ class Csv:
 
     def _encode_rows(self, rows: list[dict[str, str]]) -> bytes:
         buffer = io.StringIO(newline="")
-        csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n").writerows(rows)
+        csv.DictWriter(buffer, self._columns, restval="", lineterminator="\n").writerows(rows)
         return encode_text(buffer.getvalue())
 
 
-FORMATS: dict[str, Format] = {"csv": Csv(), "json": JsonDocument(), "jsonl": JsonLines()}
+FORMATS: dict[str, Format] = {
+    "csv": Csv(CSV_COLUMNS, csv_rows),
+    "json": JsonDocument("path"),
+    "jsonl": JsonLines("path"),
+}
+
+DETECTION_FORMATS: dict[str, Format] = {
+    "csv": Csv(DETECTION_CSV_COLUMNS, detection_csv_rows),
+    "json": JsonDocument("video"),
+    "jsonl": JsonLines("video"),
+}
+
+# The JSON of a single video is its row itself, and that is what one line of JSON lines is.
+ONE_DETECTION_JSON: Format = DETECTION_FORMATS["jsonl"]

@@ -52,9 +52,9 @@ def classification_row(result: Classification, run: Run, *, size_bytes: int | No
         names = run.spec["heads"]
         row["heads"] = {name: _predictions(result.heads.get(name, ())) for name in names}
     row["notes"] = list(result.notes)
-    row["video"] = None if result.video is None else _video(result.video)
+    row["video"] = None if result.video is None else video_facts(result.video)
     row["clips"] = [
-        [{"index": frame.index, "time_seconds": _seconds(frame.time_seconds)} for frame in clip]
+        [{"index": frame.index, "time_seconds": rounded_seconds(frame.time_seconds)} for frame in clip]
         for clip in result.clips
     ]
     row["size_bytes"] = size_bytes
@@ -78,7 +78,7 @@ def csv_rows(row: Row) -> list[dict[str, str]]:
         "num_frames": str(row["video"]["num_frames"]) if row["video"] else "",
         "duration_seconds": str(row["video"]["duration_seconds"]) if row["video"] else "",
         "frames": _frames_text(row["clips"]),
-        "views": row["settings"]["views"],
+        "views": row["settings"]["views"] or "",
         "weights_sha256": row["weights_sha256"],
         "tool_version": row["tool_version"],
         "spec": json.dumps(row["spec"]),
@@ -106,12 +106,13 @@ def _predictions(predictions: tuple[Prediction, ...]) -> list[Row]:
     return [{"label": each.label, "index": each.index, "score": each.score} for each in predictions]
 
 
-def _video(info: VideoInfo) -> Row:
+def video_facts(info: VideoInfo) -> Row:
+    """What a row says of the video itself."""
     return {
         "num_frames": info.num_frames,
         "fps": round(float(info.fps), 6),
-        "duration_seconds": _seconds(info.duration_seconds),
-        "start_seconds": _seconds(info.start_seconds),
+        "duration_seconds": rounded_seconds(info.duration_seconds),
+        "start_seconds": rounded_seconds(info.start_seconds),
         "height": info.height,
         "width": info.width,
         "rotation": info.rotation,
@@ -120,8 +121,8 @@ def _video(info: VideoInfo) -> Row:
     }
 
 
-def _seconds(value: float) -> float:
-    """Microseconds are finer than any container's clock ticks that matter, and read better."""
+def rounded_seconds(value: float) -> float:
+    """A time in whole microseconds, which are finer than any container's clock ticks that matter."""
     return round(value, 6)
 
 

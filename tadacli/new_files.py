@@ -1,0 +1,67 @@
+"""Files that are written whole or not at all, and never over one that a person has."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tadacli.errors import OutputError
+
+# A file system without hard links says one of these.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+
+
+def refuse_existing(files: Sequence[Path]) -> None:
+    """Raise `OutputError` naming the first of the files that is there already."""
+    for file in files:
+        if file.is_dir():
+            raise OutputError(f"{file} is a folder", hint="give the name of a file")
+        if os.path.lexists(file):
+            raise _exists(file)
+
+
+def write_new(path: Path, content: bytes, *, replace: bool = False) -> None:
+    """Write a file that is never seen unfinished; without `replace` it must not be there yet.
+
+    Raises `OutputError` if it is there or cannot be written; then nothing is left of it.
+    """
+    if not replace:
+        refuse_existing([path])
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        publish(partial, path, replace=replace)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}", hint="give another name, or free some space"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def publish(partial: Path, path: Path, *, replace: bool = False) -> None:
+    """Rename a finished file to its name; where links allow it, not over one that came up in the meantime."""
+    if replace:
+        partial.replace(path)
+        return
+    try:
+        os.link(partial, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        partial.rename(path)
+    else:
+        partial.unlink()
+
+
+def _exists(path: Path) -> OutputError:
+    return OutputError(f"{path} exists and is not overwritten", hint="give another name, or remove it")

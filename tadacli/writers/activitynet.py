@@ -1,0 +1,37 @@
+"""The segments of many videos as ActivityNet predicts them, version 1.3; HACS reads the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tadacli.writers.captions import player_segments
+from tadacli.writers.formats import encode_json
+from tadacli.writers.rows import Row
+from tadacli.writers.video_names import video_ids
+
+
+def activitynet(rows: Sequence[Row]) -> bytes:
+    """The prediction file: for each video's id its segments, in the order of the rows.
+
+    Raises `OutputError` if two videos have the same id.
+    """
+    ids = video_ids([row["path"] for row in rows])
+    made_with = sorted({f"{row['model']}, tada {row['tool_version']}" for row in rows})
+    return (
+        encode_json(
+            {
+                "version": "VERSION 1.3",
+                "external_data": {"details": "; ".join(made_with)},
+                "results": {ids[row["path"]]: [_prediction(each) for each in player_segments(row)] for row in rows},
+            }
+        )
+        + b"\n"
+    )
+
+
+def _prediction(segment: Row) -> Row:
+    return {
+        "label": segment["label"],
+        "score": segment["score"],
+        "segment": [segment["start_seconds"], segment["end_seconds"]],
+    }

@@ -1,0 +1,56 @@
+"""Segments as players and editors show them: one line of text each, on a clock that starts with the video."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from tadacli.writers.rows import Row, rounded_seconds
+
+_REPLACEMENT = "\ufffd"
+
+
+def player_segments(row: Row) -> list[Row]:
+    """The segments of a detection row, in its order, with times counted from the first frame.
+
+    Rows hold presentation times, which may begin anywhere; a player shows the first frame at 0.
+    """
+    first = row["start_seconds"] or 0.0
+    return [
+        {
+            **segment,
+            "start_seconds": max(0.0, rounded_seconds(segment["start_seconds"] - first)),
+            "end_seconds": max(0.0, rounded_seconds(segment["end_seconds"] - first)),
+        }
+        for segment in row["segments"]
+    ]
+
+
+def cues(row: Row) -> list[tuple[int, int, Row]]:
+    """(start, end, segment) with times in whole milliseconds of the player's clock, ordered by them.
+
+    A cue lasts at least one millisecond, as players and editors drop or refuse those that last none.
+    """
+    timed = [
+        (round(segment["start_seconds"] * 1000), round(segment["end_seconds"] * 1000), segment)
+        for segment in player_segments(row)
+    ]
+    return sorted(((start, max(end, start + 1), segment) for start, end, segment in timed), key=lambda cue: cue[:2])
+
+
+def caption(segment: Row) -> str:
+    """The label and the score of a segment on one line."""
+    return f"{one_line(segment['label'])} ({segment['score']:.2f})"
+
+
+def one_line(text: str) -> str:
+    """The text with a blank for each tab, line break or control character, and a mark for what is no text."""
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in ("Cc", "Zl", "Zp"):
+        return " "
+    if category == "Cs" or character in "\ufffe\uffff":  # no encoding and no XML holds these
+        return _REPLACEMENT
+    return character

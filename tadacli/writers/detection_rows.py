@@ -1,0 +1,135 @@
+"""What the machine-readable formats say of one video's segments: one JSON-ready row, or flat ones for CSV."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tadacli.results import Detection, Segment
+from tadacli.writers.rows import Row, rounded_seconds, video_facts
+
+if TYPE_CHECKING:
+    from tadacli.provenance import Run
+
+DETECTION_CSV_COLUMNS = (
+    "path",
+    "status",
+    "error",
+    "model",
+    "task",
+    "start_seconds",
+    "end_seconds",
+    "label",
+    "index",
+    "score",
+    "verb",
+    "noun",
+    "action",
+    "gaps",
+    "notes",
+    "duration_seconds",
+    "video_start_seconds",
+    "fps",
+    "windows",
+    "windows_planned",
+    "weights_sha256",
+    "tool_version",
+    "spec",
+    "settings",
+    "run",
+    "size_bytes",
+    "num_rows",
+)
+
+
+def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Row:
+    """The row of one video. Its times are presentation times; `start_seconds` is that of the first frame.
+
+    `video` and `path` are both the input as it was named; `duration_seconds`, `start_seconds`, `fps` and
+    `info` are null for a video that could not be opened.
+    """
+    facts = None if result.video is None else video_facts(result.video)
+    return {
+        "video": result.path,
+        "path": result.path,
+        "status": result.status,
+        "error": result.error or None,
+        "model": result.model,
+        "task": run.spec["task"],
+        "duration_seconds": facts and facts["duration_seconds"],
+        "start_seconds": facts and facts["start_seconds"],
+        "fps": facts and facts["fps"],
+        "windows": result.num_windows,
+        "windows_planned": result.num_windows_planned,
+        "segments": [_segment(each) for each in result.segments],
+        "gaps": [
+            {
+                "start_seconds": rounded_seconds(gap.start_seconds),
+                "end_seconds": rounded_seconds(gap.end_seconds),
+                "reason": gap.reason,
+            }
+            for gap in result.gaps
+        ],
+        "frames": {"used": result.num_frames_used},
+        "notes": list(result.notes),
+        "info": facts,
+        "size_bytes": size_bytes,
+        "tool_version": run.tool_version,
+        "weights_sha256": run.weights_sha256,
+        "spec": run.spec,
+        "settings": run.settings,
+        "run": run.id,
+    }
+
+
+def detection_csv_rows(row: Row) -> list[dict[str, str]]:
+    """One flat row for each (video, segment), or a single one without a segment if there is none."""
+    common = {
+        "path": row["path"],
+        "status": row["status"],
+        "error": row["error"] or "",
+        "model": row["model"],
+        "task": row["task"],
+        "gaps": json.dumps(row["gaps"]),
+        "notes": "; ".join(row["notes"]),
+        "duration_seconds": _text(row["duration_seconds"]),
+        "video_start_seconds": _text(row["start_seconds"]),
+        "fps": _text(row["fps"]),
+        "windows": str(row["windows"]),
+        "windows_planned": str(row["windows_planned"]),
+        "weights_sha256": row["weights_sha256"],
+        "tool_version": row["tool_version"],
+        "spec": json.dumps(row["spec"]),
+        "settings": json.dumps(row["settings"]),
+        "run": row["run"],
+        "size_bytes": _text(row["size_bytes"]),
+    }
+    keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action")
+    found = [{**common, **{key: str(segment[key]) for key in keys if key in segment}} for segment in row["segments"]]
+    rows = found or [common]
+    return [{**flat, "num_rows": str(len(rows))} for flat in rows]
+
+
+def _segment(segment: Segment) -> Row:
+    row: Row = {
+        "start_seconds": rounded_seconds(segment.start_seconds),
+        "end_seconds": rounded_seconds(segment.end_seconds),
+        "label": segment.label,
+        "index": segment.index,
+        "score": segment.score,
+    }
+    if segment.verb is not None and segment.noun is not None:
+        row |= {
+            "verb": segment.verb.index,
+            "noun": segment.noun.index,
+            "action": segment.action,
+            "verb_label": segment.verb.label,
+            "noun_label": segment.noun.label,
+            "verb_score": segment.verb.score,
+            "noun_score": segment.noun.score,
+        }
+    return row
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else str(value)

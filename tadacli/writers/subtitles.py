@@ -1,0 +1,35 @@
+"""The segments of one video as subtitles: SubRip (SRT) and WebVTT. Segments that overlap are shown together."""
+
+from __future__ import annotations
+
+from tadacli.writers.captions import caption, cues
+from tadacli.writers.rows import Row
+
+
+def srt(row: Row) -> bytes:
+    """A SubRip file; without segments an empty one. SubRip has no escapes: the text stands as it is."""
+    blocks = [
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{caption(segment)}\n"
+        for number, (start, end, segment) in enumerate(cues(row), start=1)
+    ]
+    return "\n".join(blocks).encode()
+
+
+def vtt(row: Row) -> bytes:
+    """A WebVTT file (https://www.w3.org/TR/webvtt1/); without segments only its header."""
+    blocks = [
+        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{_escape(caption(segment))}\n"
+        for start, end, segment in cues(row)
+    ]
+    return "\n".join(["WEBVTT\n", *blocks]).encode()
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    """HH:MM:SS and the milliseconds; the hours take more digits where they need them."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}{rest:03d}"
+
+
+def _escape(text: str) -> str:
+    """Cue text without tags; `>` is escaped too, as `-->` may not stand in it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

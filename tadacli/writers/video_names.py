@@ -1,0 +1,101 @@
+"""Short names for videos: the ids that data sets know them by, and files that are named after them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import unicodedata
+import urllib.parse
+from collections.abc import Iterator, Sequence
+
+from tadacli.errors import OutputError
+from tadacli.inputs import VIDEO_SUFFIXES, is_url
+
+# Longest first: what is left of a name must not end in a part of its suffix.
+_ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
+
+
+def file_name(path: str) -> str:
+    """The last part of a path or URL."""
+    return _parts(path)[-1]
+
+
+def video_id(path: str) -> str:
+    """The file name without the suffix of a video or archive: `P01_11` for a/P01_11.MP4 and for a/P01_11/.
+
+    Any other suffix stays, as the name of a folder of frames may have a dot in it.
+    """
+    name = file_name(path)
+    archive = next((suffix for suffix in _ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), "")
+    stem, suffix = os.path.splitext(name)
+    if archive:
+        stem = name[: -len(archive)]
+    elif suffix.lower() not in VIDEO_SUFFIXES:
+        stem = name
+    return stem or name
+
+
+def video_ids(paths: Sequence[str]) -> dict[str, str]:
+    """The id of each video by path. Raises `OutputError` naming two videos that have the same."""
+    paths_by_id: dict[str, str] = {}
+    for path in paths:
+        other = paths_by_id.setdefault(video_id(path), path)
+        if other != path:
+            raise OutputError(
+                f"{other} and {path} would both be the video {video_id(path)}",
+                hint="rename one of them, or write them to two files",
+            )
+    return {path: name for name, path in paths_by_id.items()}
+
+
+def output_names(paths: Sequence[str], suffix: str) -> dict[str, str]:
+    """A file name for each video by path, each another one, also where case or accents do not count.
+
+    A name is the video's id. Videos that share it get their suffix, if that tells them apart, or as many of
+    the folders they are in as it takes; numbers are the last resort.
+    """
+    candidates = {path: list(_candidates(path)) for path in paths}
+    level = dict.fromkeys(paths, 0)
+    while True:
+        groups: dict[str, list[str]] = {}
+        for path in candidates:
+            groups.setdefault(_folded(candidates[path][level[path]]), []).append(path)
+        shared = [path for group in groups.values() if len(group) > 1 for path in group]
+        unsettled = [path for path in shared if level[path] + 1 < len(candidates[path])]
+        if not unsettled:
+            break
+        for path in unsettled:
+            level[path] += 1
+    taken: set[str] = set()
+    names = {}
+    for path in candidates:
+        base = candidates[path][level[path]]
+        numbered = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+        name = next(each for each in numbered if _folded(each) not in taken)
+        taken.add(_folded(name))
+        names[path] = name + suffix
+    return names
+
+
+def _candidates(path: str) -> Iterator[str]:
+    """Names from short to long; the folders stand before the name, divided by dashes."""
+    *folders, name = _parts(path)
+    stem = video_id(path)
+    for depth in range(len(folders) + 1):
+        lead = "".join(f"{folder}-" for folder in folders[len(folders) - depth :])
+        yield lead + stem
+        if name != stem:
+            yield lead + name
+
+
+def _parts(path: str) -> list[str]:
+    """Folders and name of a path or URL, without those that say nothing."""
+    text = path
+    if is_url(path):
+        with_host = path.split("://", 1)[1]
+        text = urllib.parse.urldefrag(with_host).url.split("?", 1)[0]
+    return [part for part in text.split("/") if part not in ("", ".", "..")] or ["video"]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,196 @@
+"""`tada convert` as a person uses it: formats, where they go, and files that are none of ours."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+from xml.etree import ElementTree
+
+import pytest
+
+from tadacli.cli.convert import ConvertFormat
+from tadacli.results import Gap
+from tadacli.writers.formats import DETECTION_FORMATS, ONE_DETECTION_JSON
+from tadacli.writers.segment_files import SEGMENT_FORMATS
+from tests.writers.detections import action, action_row, failed_row, row, segment
+
+ONE = [row("videos/walk.mp4", segment(10.5, 12.0, "pan left"), segment(11.0, 13.25, "日本 & <b>"), start_seconds=10.0)]
+TWO = [*ONE, row("videos/still.mp4")]
+FAILED = [*TWO, failed_row("videos/broken.mp4")]
+SRT = (
+    "1\n00:00:00,500 --> 00:00:02,000\npan left (0.75)\n\n2\n00:00:01,000 --> 00:00:03,250\n日本 & <b> (0.75)\n"
+).encode()
+
+
+@pytest.fixture
+def results(tmp_path: Path):
+    """`results(rows, name)` writes what `tada detect` writes, and gives the file's path."""
+
+    def write(rows: list[dict], name: str = "results.jsonl") -> Path:
+        kind = name.rpartition(".")[2]
+        form = ONE_DETECTION_JSON if kind == "json" and len(rows) == 1 else DETECTION_FORMATS[kind]
+        path = tmp_path / name
+        path.write_bytes(form.head + form.separator.join(form.encode(each).content for each in rows) + form.tail)
+        return path
+
+    return write
+
+
+def test_subtitles_go_to_stdout_whatever_the_results_are_in(tada, results) -> None:
+    for name in ("one.json", "one.jsonl"):
+        assert tada("convert", results(ONE, name), "--to", "srt") == (0, SRT, "")
+
+
+def test_every_format_can_be_asked_for(tada, results, tmp_path: Path) -> None:
+    assert set(get_args(ConvertFormat)) == {*SEGMENT_FORMATS, *DETECTION_FORMATS}
+    rows = [action_row("P01_11.mp4", action(0.0, 1.5, 3, 12))]
+    for name in get_args(ConvertFormat):
+        code, out, err = tada("convert", results(rows), "--to", name)
+        assert (code, err) == (0, "")
+        assert tada("convert", results(rows), "--to", name, "-o", tmp_path / f"out.{name}")[:2] == (0, b"")
+        assert (tmp_path / f"out.{name}").read_bytes() == out != b""
+
+
+def test_our_own_formats_are_what_detect_writes(tada, results) -> None:
+    for rows in (ONE, FAILED):
+        for source in ("a.json", "a.jsonl"):
+            for name in ("csv", "json", "jsonl"):
+                code, out, err = tada("convert", results(rows, source), "--to", name)
+                assert (code, out, err) == (0, results(rows, f"wanted.{name}").read_bytes(), "")
+    assert json.loads(tada("convert", results(ONE), "--to", "json")[1])["segments"][1]["label"] == "日本 & <b>"
+    flat = list(csv.DictReader(io.StringIO(tada("convert", results(FAILED), "--to", "csv")[1].decode())))
+    assert [(line["path"], line["status"], line["label"]) for line in flat] == [
+        ("videos/walk.mp4", "ok", "pan left"),
+        ("videos/walk.mp4", "ok", "日本 & <b>"),
+        ("videos/still.mp4", "ok", ""),
+        ("videos/broken.mp4", "error", ""),
+    ]
+
+
+def test_several_videos_get_a_file_each(tada, results, tmp_path: Path) -> None:
+    code, out, err = tada("convert", results(TWO), "--to", "srt", "--output", tmp_path / "subs")
+    assert (code, out, err) == (0, b"", f"2 videos written to {tmp_path / 'subs'}\n")
+    assert (tmp_path / "subs" / "walk.srt").read_bytes() == SRT
+    assert (tmp_path / "subs" / "still.srt").read_bytes() == b""
+    code, out, err = tada("convert", results(TWO), "--to", "eaf")
+    assert (code, out) == (2, b"")
+    hint = "hint: name a folder for the files: --output FOLDER\n"
+    assert err == "error: eaf holds one video in a file, and these are 2\n" + hint
+
+
+def test_one_file_for_several_videos_goes_to_stdout(tada, results) -> None:
+    code, out, _ = tada("convert", results(TWO), "--to", "activitynet")
+    assert code == 0
+    assert {name: len(found) for name, found in json.loads(out)["results"].items()} == {"walk": 2, "still": 0}
+
+
+@pytest.mark.parametrize("to", ["activitynet", "srt"])
+def test_videos_that_failed_are_named_and_left_out(tada, results, tmp_path: Path, to: str) -> None:
+    code, out, err = tada("convert", results(FAILED), "--to", to, "-o", tmp_path / "out")
+    assert (code, out) == (3, b"")
+    assert err == f"2 videos written to {tmp_path / 'out'}\nleft out: videos/broken.mp4: no, such; file\n"
+    code, out, err = tada("convert", results(FAILED[2:]), "--to", to)
+    assert (code, out, err) == (3, b"", "left out: videos/broken.mp4: no, such; file\n")
+
+
+def test_spans_that_could_not_be_read_are_named(tada, results) -> None:
+    rows = [row("a.mp4", segment(0.0, 1.0), gaps=(Gap(2.0, 3.0, "damaged"),))]
+    code, out, err = tada("convert", results(rows), "--to", "vtt")
+    assert (code, out) == (0, b"WEBVTT\n\n00:00:00.000 --> 00:00:01.000\npan left (0.75)\n")
+    assert err == "note: a.mp4: 1 span could not be read, which vtt does not say\n"
+
+
+def test_an_elan_document_is_named_after_the_video(tada, results, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert tada("convert", results(ONE), "--to", "eaf", "-o", tmp_path / "out")[0] == 0
+    root = ElementTree.parse(tmp_path / "out" / "walk.eaf").getroot()
+    assert [tier.attrib["TIER_ID"] for tier in root.iter("TIER")] == ["pan left", "日本 & <b>"]
+
+
+@pytest.mark.parametrize(
+    ("content", "to", "code", "message", "hint"),
+    [
+        (None, "srt", 2, "cannot be read: No such file or directory", ""),
+        ("notes", "srt", 2, "does not hold results: line 1 is not JSON", "give the .json or .jsonl"),
+        ('{"topk": []}', "srt", 2, "comes from tada classify, which finds no segments", "tada detect finds segments"),
+        ('{"video": "a', "vtt", 2, "is unfinished: its end is missing", "--resume"),
+        ("path,status,error\n", "csv", 2, "is a CSV table", "give the .json or .jsonl"),
+    ],
+)
+def test_files_that_are_no_results_get_one_line_and_a_hint(
+    tada, tmp_path: Path, content: str | None, to: str, code: int, message: str, hint: str
+) -> None:
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_text(content)
+    got, out, err = tada("convert", path, "--to", to)
+    assert (got, out) == (code, b"")
+    first, *rest = err.splitlines()
+    assert first.startswith("error: ")
+    assert str(path) in first
+    assert message in first
+    assert [line.startswith("hint: ") and hint in line for line in rest] == ([True] if hint else [])
+
+
+def test_models_without_verbs_and_nouns_have_no_epic_submission(tada, results) -> None:
+    code, out, err = tada("convert", results(ONE), "--to", "epic")
+    assert (code, out) == (2, b"")
+    assert err.startswith("error: the EPIC-KITCHENS submission needs segments with a verb and a noun\nhint: ")
+
+
+def test_an_output_that_exists_is_kept(tada, results, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("my own")
+    for to in ("srt", "activitynet", "csv"):
+        code, out, err = tada("convert", results(ONE), "--to", to, "-o", tmp_path / "mine")
+        assert (code, out) == (1, b"")
+        assert "mine exists and is not overwritten" in err
+    assert (tmp_path / "mine").read_text() == "my own"
+
+
+def test_unknown_formats_are_refused(tada, results) -> None:
+    code, out, err = tada("convert", results(ONE), "--to", "edl")
+    assert (code, out) == (2, b"")
+    assert "edl" in err
+
+
+@pytest.mark.parametrize("to", ["srt", "eaf", "epic", "csv"])
+def test_converting_needs_neither_the_model_nor_the_video(results, to: str) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tadacli.cli.convert import convert_command\n"
+        f"convert_command(Path({str(results([action_row('P01_11.mp4')]))!r}), {to!r}, None)\n"
+        "loaded = [name for name in ('torch', 'torchvision', 'av', 'pandas', 'numpy') if name in sys.modules]\n"
+        "sys.exit(f'loaded {loaded}' if loaded else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_early_ends_it_quietly(results, unbuffered: str) -> None:
+    path = results([row("a.mp4", *(segment(float(at), at + 1.0) for at in range(3000)))])
+    program = (
+        "import sys, typer\n"
+        "from pathlib import Path\n"
+        "from tadacli.cli.convert import convert_command\n"
+        "try:\n"
+        f"    convert_command(Path({str(path)!r}), 'srt', None)\n"
+        "except typer.Exit as leaving:\n"
+        "    sys.exit(leaving.exit_code)\n"
+    )
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1) == b"1"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
