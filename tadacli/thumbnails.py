@@ -1,0 +1,71 @@
+"""A small picture of each segment: the frame on screen at its middle, as JPEG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tadacli.errors import VideoError
+from tadacli.results import Gap, Segment, VideoInfo
+from tadacli.video_source import Pixels, VideoSource
+
+_QUALITY = 72
+
+
+def thumbnails(
+    source: VideoSource,
+    segments: Sequence[Segment],
+    *,
+    gaps: Sequence[Gap] = (),
+    width: int = 240,
+    max_thumbnails: int = 200,
+) -> dict[int, bytes]:
+    """JPEG bytes by segment number, of the `max_thumbnails` segments with the highest scores.
+
+    Pictures are `width` pixels wide and have the shape the video is shown in. Each frame is decoded once,
+    however many segments share it. A segment whose middle lies in one of `gaps`, or cannot be read for
+    another reason, has no picture.
+    """
+    by_score = sorted(range(len(segments)), key=lambda number: (-segments[number].score, number))
+    numbers = {number: _middle(segments[number]) for number in by_score[:max_thumbnails]}
+    frames = {
+        number: _on_screen(source.times, middle)
+        for number, middle in numbers.items()
+        if not any(gap.start_seconds <= middle < gap.end_seconds for gap in gaps)
+    }
+    pictures = {
+        index: _jpeg(frame, source.info, width) for index, frame in _readable(source, sorted(set(frames.values())))
+    }
+    return {number: pictures[frames[number]] for number in sorted(frames) if frames[number] in pictures}
+
+
+def _middle(segment: Segment) -> float:
+    return (segment.start_seconds + segment.end_seconds) / 2
+
+
+def _on_screen(times: npt.NDArray[np.float64], seconds: float) -> int:
+    return max(0, int(np.searchsorted(times, seconds, side="right")) - 1)
+
+
+def _readable(source: VideoSource, wanted: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+    """The wanted frames (ascending) without those that cannot be read."""
+    done = 0
+    while done < len(wanted):
+        try:
+            for index, _, frame in source.iter_frames(wanted[done:]):
+                yield index, frame
+                done += 1
+        except VideoError:
+            done += 1
+
+
+def _jpeg(frame: Pixels, info: VideoInfo, width: int) -> bytes:
+    height = max(1, round(width * info.height / (info.width * info.sample_aspect_ratio)))
+    data = io.BytesIO()
+    # LANCZOS antialiases: a thumbnail of a large frame must not flicker with its fine texture.
+    Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS).save(data, "JPEG", quality=_QUALITY)
+    return data.getvalue()

@@ -1,0 +1,121 @@
+/* The first half of the page's script: its data, small helpers, and the player. */
+
+const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("data").textContent);
+const { segments, classes } = data;
+const length = Math.max(data.end - data.start, 1e-3);
+const player = byId("player");
+const hasVideo = Boolean(data.video.url || byId("media").dataset.type);
+
+// --- building blocks ---------------------------------------------------------------------------
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function drawing(tag, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+function clock(seconds, digits = 2) {
+  const unit = 10 ** digits;
+  const ticks = Math.round(Math.abs(seconds) * unit);
+  const whole = Math.floor(ticks / unit);
+  const pad = (number, places) => String(number).padStart(places, "0");
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  const fraction = digits ? "." + pad(ticks % unit, digits) : "";
+  const lead = hours ? `${hours}:${pad(minutes, 2)}` : minutes;
+  return `${seconds < 0 && ticks ? "\u2212" : ""}${lead}:${pad(whole % 60, 2)}${fraction}`;
+}
+
+const span = (each) => `${clock(each.start)} \u2013 ${clock(each.end)}`;
+const percent = (seconds) => `${((seconds - data.start) / length) * 100}%`;
+const counted = (number, one, many) => `${number} ${number === 1 ? one : many}`;
+const chip = () => element("span", { className: "chip" });
+const labelOf = (segment) => classes[segment.class].label;
+
+/* A class has the same colour on every page: a golden section of the circle on from its neighbour. */
+function paint(node, number) {
+  const index = classes[number].index;
+  const hue = (25 + index * 137.508) % 360;
+  const shade = [0, -0.09, 0.08][Math.floor(index / 8) % 3];
+  node.style.setProperty("--colour", `oklch(calc(var(--class-light) + ${shade}) var(--class-chroma) ${hue})`);
+  return node;
+}
+
+// --- the player --------------------------------------------------------------------------------
+
+/* Browsers differ on a video that does not begin at 0: some keep its own times, some count from its first
+   frame. `offset` is presentation time minus the player's; the first frame that is shown tells. */
+let offset = 0;
+let settled = !hasVideo;
+let wanted = null;
+let cursor = data.start;
+
+const now = () => (hasVideo && wanted === null ? player.currentTime + offset : cursor);
+
+function settle(found) {
+  if (settled) return;
+  offset = Math.abs(found) < 1e-3 ? 0 : found;
+  settled = true;
+  if (wanted !== null) seek(wanted);
+  follow();
+}
+
+function seek(seconds) {
+  cursor = Math.min(Math.max(seconds, data.start), data.end);
+  wanted = settled ? null : cursor;
+  // A little inside the frame, lest rounding shows the one before.
+  if (hasVideo && settled) player.currentTime = Math.max(0, cursor - offset + 0.0005);
+  follow();
+}
+
+function cannotPlay() {
+  const codec = data.video.codec ? ` (${data.video.codec})` : "";
+  const file = data.video.url ? `, or the file is no longer where this page expects it: ${data.video.name}` : "";
+  notice(`This browser cannot play the video: it may not know its codec${codec}${file}. The times on this page are still right.`);
+}
+
+function notice(text) {
+  byId("player-notice").textContent = text;
+  byId("player-notice").hidden = false;
+  byId("stage").classList.add("unplayable");
+}
+
+function blobOf(media) {
+  const bytes = Uint8Array.from(atob(media.textContent), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: media.dataset.type });
+}
+
+function startPlayer() {
+  if (!hasVideo) {
+    player.hidden = true;
+    byId("main").classList.add("no-player");
+    byId("stage").hidden = data.status === "error";
+    notice("There is no video file to play here; the times are those of its frames.");
+    byId("player-notice").className = "quiet";
+    return;
+  }
+  if (player.requestVideoFrameCallback) {
+    player.requestVideoFrameCallback((_, frame) => settle(player.paused ? data.start - frame.mediaTime : 0));
+  }
+  player.addEventListener("loadedmetadata", () => {
+    if (player.videoWidth === 0) cannotPlay();
+    setTimeout(() => settle(0), 1000);
+  });
+  player.addEventListener("error", () => {
+    cannotPlay();
+    settle(0);
+  });
+  for (const event of ["timeupdate", "seeking", "seeked", "pause"]) player.addEventListener(event, follow);
+  player.addEventListener("play", function frame() {
+    follow();
+    if (!player.paused) requestAnimationFrame(frame);
+  });
+  player.src = data.video.url || URL.createObjectURL(blobOf(byId("media")));
+}

@@ -1,0 +1,79 @@
+"""Thumbnails show the frame on screen at the middle of their segment, and cost one decode of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tadacli.errors import VideoError
+from tadacli.results import Gap, Segment
+from tadacli.thumbnails import thumbnails
+from tadacli.video import open_video
+from tests import media
+
+
+def number_on(jpeg: bytes) -> int:
+    return media.number_in(np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")))
+
+
+class Counting:
+    """A source that notes which frames are asked for, and cannot read some of them."""
+
+    def __init__(self, source: Any, *, unreadable: Iterable[int] = ()) -> None:
+        self._source, self._unreadable = source, set(unreadable)
+        self.info, self.times, self.read = source.info, source.times, []
+
+    def iter_frames(self, indices: Iterable[int]) -> Any:
+        for index, seconds, frame in self._source.iter_frames(indices):
+            if index in self._unreadable:
+                raise VideoError(f"frame {index} does not decode")
+            self.read.append(index)
+            yield index, seconds, frame
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Any:
+    """Thirty frames at uneven times from 2 s on."""
+    path = tmp_path / "in.mkv"
+    media.render(path, 30, pts=[2000 + 100 * i + 30 * (i % 2) for i in range(30)], time_base=Fraction(1, 1000))
+    with open_video(path) as opened:
+        yield opened
+
+
+def test_each_shows_the_frame_on_screen_at_the_middle(source: Any) -> None:
+    middles = [*source.times + 0.01, *source.times[1:] - 0.01]
+    segments = [Segment(middle - 0.4, middle + 0.4, "wave", 0, 0.5) for middle in middles]
+    counting = Counting(source)
+    pictures = thumbnails(counting, segments, width=160)
+    expected = [max(i for i, time in enumerate(source.times) if time <= middle) for middle in middles]
+    assert [number_on(pictures[number]) for number in range(len(segments))] == expected
+    assert counting.read == sorted(set(expected))
+
+
+def test_the_best_segments_have_one(source: Any) -> None:
+    scores = [0.2, 0.9, 0.5, 0.9, 0.1]
+    segments = [Segment(2 + i / 2, 2.4 + i / 2, "wave", 0, score) for i, score in enumerate(scores)]
+    assert list(thumbnails(source, segments, max_thumbnails=3)) == [1, 2, 3]
+    assert thumbnails(source, []) == {}
+
+
+def test_a_frame_that_cannot_be_read_costs_only_its_own(source: Any) -> None:
+    segments = [Segment(at, at + 0.02, "wave", 0, 0.5) for at in source.times[[3, 8, 12, 20]]]
+    counting = Counting(source, unreadable=[8])
+    assert list(thumbnails(counting, segments)) == [0, 2, 3]
+    gap = Gap(source.times[11], source.times[13], "damaged")
+    assert list(thumbnails(source, segments, gaps=[gap])) == [0, 1, 3]
+
+
+def test_pictures_have_the_shape_that_the_video_is_shown_in(tmp_path: Path) -> None:
+    media.render(tmp_path / "in.mp4", 3, aspect=Fraction(4, 3))
+    with open_video(tmp_path / "in.mp4") as opened:
+        (jpeg,) = thumbnails(opened, [Segment(0, 0.1, "wave", 0, 1.0)], width=200).values()
+    assert Image.open(io.BytesIO(jpeg)).size == (200, 90)
