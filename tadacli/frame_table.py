@@ -4,7 +4,8 @@ Reading the packets is about fifty times cheaper than decoding them, but a packe
 frame: packets can be trimmed away, hold one field of a picture, hold a picture that is never shown,
 or start with pictures that cannot be decoded. So the packets are believed only where their own headers
 prove that each of them is one frame that will be shown (`scan_table`); every other file is decoded
-once (`decode_table`). Both keep one int64 per frame and nothing else that grows with the video.
+once (`decode_table`). What grows with the video is kept in arrays: 8 bytes for each frame, and 5 more where
+packets are believed.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from tadacli.decode_plan import PacketOrder
 from tadacli.packets import MATROSKA, MP4, Verdict, packet_rule
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 Times = npt.NDArray[np.int64]
 _MAX_REORDER = 32
+_SETTINGS = ("new_extradata", "encryption_info")
 _MAX_READ_ERRORS = 100
 
 
@@ -57,9 +60,8 @@ class FrameTable:
     `by_pts`: the times are distinct and ascending, so a decoded frame is recognised by its time;
     otherwise by counting. Frames from `num_readable` on were promised by the index of a file that was
     cut short, and their times are estimates; `length_known` is false for a cut file whose index does not
-    say how many frames it had. `restarts` are the times of frames before which nothing
-    needs to be decoded, None where they are not known. `distrust` says why packets alone were not
-    believed; it is empty for a table made from packets.
+    say how many frames it had. `packets` says which packet holds which frame, and what can be left out
+    when it is decoded; it is None where packets alone were not believed, and `distrust` says why.
     """
 
     pts: Times
@@ -69,12 +71,16 @@ class FrameTable:
     num_readable: int
     truncated: bool = False
     length_known: bool = True
-    restarts: Times | None = None
+    packets: PacketOrder | None = None
     distrust: str = ""
 
     def seconds(self, pts: int) -> float:
         """A time of this table in seconds."""
         return float(pts) * self.time_base.numerator / self.time_base.denominator
+
+    def all_seconds(self) -> npt.NDArray[np.float64]:
+        """The times of all frames in seconds, float64 (num_frames,), each as `seconds` gives it."""
+        return self.pts.astype(np.float64) * self.time_base.numerator / self.time_base.denominator
 
 
 @contextmanager
@@ -145,7 +151,7 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | No
     packet: VideoPacket | None = None
     with open_stream(path) as (container, stream):
         assert stream is not None
-        step = _frame_step(stream)
+        time_base, step = stream_time_base(stream), _frame_step(stream)
         for packet, decoded in _decode_all(container, stream):
             if decoded is None and times and packet is not None and packet.pts is not None:
                 lost.append(packet.pts)
@@ -163,7 +169,7 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | No
     by_pts = not has_gaps and bool(np.all(np.diff(pts_of) > 0))
     if by_pts:
         pts_of = np.union1d(pts_of, [pts for pts in lost if pts < times[-1]]).astype(np.int64)
-    table = FrameTable(pts_of, end, stream_time_base(stream), by_pts, len(pts_of), spoiled, distrust=distrust)
+    table = FrameTable(pts_of, end, time_base, by_pts, len(pts_of), spoiled, distrust=distrust)
     return _account_for_cut(table, cut), first
 
 
@@ -206,7 +212,7 @@ def scan_table(container: InputContainer, stream: VideoStream) -> tuple[FrameTab
     rule = packet_rule(container, stream)
     if isinstance(rule, str):
         return rule
-    times, restarts, first, end = array("q"), array("q"), None, (0, 0)
+    times, referenced, restarts, first, end = array("q"), array("B"), array("q"), None, (0, 0)
     for packet in read_packets(container, stream):
         if packet is None:
             return "reading fails in the middle"
@@ -217,10 +223,11 @@ def scan_table(container: InputContainer, stream: VideoStream) -> tuple[FrameTab
         if not times or packet.pts > end[0]:
             end = (packet.pts, packet.duration or 0)
             if verdict == "restart":
-                restarts.append(packet.pts)
-        while restarts and packet.pts < restarts[-1]:
-            restarts.pop()
+                restarts.append(len(times))
         times.append(packet.pts)
+        while restarts and packet.pts < times[restarts[-1]]:
+            restarts.pop()
+        referenced.append(verdict != "unreferenced")
         if first is None:
             first = _first_picture(decode_packet(stream, packet))
     first = first or _first_picture(decode_packet(stream, None))
@@ -230,8 +237,12 @@ def scan_table(container: InputContainer, stream: VideoStream) -> tuple[FrameTab
         return reason
     end_pts = end[0] + (end[1] or _frame_step(stream))
     pts = np.sort(decode_order)
-    restarts_of = np.array(restarts, dtype=np.int64)
-    return FrameTable(pts, end_pts, stream_time_base(stream), True, len(pts), restarts=restarts_of), first
+    packets = PacketOrder(
+        frames=np.searchsorted(pts, decode_order).astype(np.int32),
+        referenced=np.array(referenced, dtype=np.bool_),
+        restarts=np.array(restarts, dtype=np.int64),
+    )
+    return FrameTable(pts, end_pts, stream_time_base(stream), True, len(pts), packets=packets), first
 
 
 def _first_picture(frames: list[VideoFrame] | None) -> Picture | None:
@@ -245,7 +256,7 @@ def _why_not(packet: VideoPacket, verdict: Verdict, *, is_first: bool) -> str:
         return "an edit list trims packets away"
     if packet.is_corrupt:
         return "a packet is incomplete"
-    if packet.has_sidedata("new_extradata") or packet.has_sidedata("encryption_info"):
+    if any(data.data_type in _SETTINGS for data in packet.iter_sidedata()):  # far cheaper than has_sidedata
         return "the stream changes its settings"
     if not verdict:
         return "a packet is not plainly one frame"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import operator
 import os
 import re
 import tarfile
@@ -11,11 +12,11 @@ from array import array
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
@@ -26,6 +27,7 @@ ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PACKED = (b"\x1f\x8b", b"BZ", b"\xfd7")
 _ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
 _DEFAULT_FPS = Fraction(30)
+_DAMAGED_HINT = "extract the frames again"
 
 
 def is_frames_folder(path: VideoPath) -> bool:
@@ -48,51 +50,90 @@ class JpegSource:
         if rate <= 0:
             raise VideoError(f"the frame rate of {shown(path)} must be positive, not {fps}")
         num_frames = len(self._store.numbers)
-        width, height = next(self._images(np.array([0]), decode=False))[1].size
+        width, height = self._first_size()
         self.info = VideoInfo(
             path, num_frames, rate, float(num_frames / rate), height, width, rotation=0, codec="mjpeg"
         )
-
-    @property
-    def times(self) -> npt.NDArray[np.float64]:
-        return np.array([self.time_of(i) for i in range(self.info.num_frames)], dtype=np.float64)
+        self.times: npt.NDArray[np.float64] = np.arange(num_frames) * rate.denominator / rate.numerator
+        self.times.setflags(write=False)
+        self.num_decoded = 0
+        self._reasons: dict[int, str] = {}
 
     def time_of(self, index: int) -> float:
         return float(index / self.info.fps)
 
-    def iter_frames(self, indices: Iterable[int]) -> Iterator[tuple[int, float, Pixels]]:
-        return self._iter_wanted(wanted_indices(indices, self.info))
+    def reason_of(self, index: int) -> str:
+        return self._reasons.get(operator.index(index), "")
 
-    def _iter_wanted(self, wanted: Times) -> Iterator[tuple[int, float, Pixels]]:
-        for index, image in self._images(wanted):
-            if image.size != (self.info.width, self.info.height):
-                raise VideoError(
-                    f"{self._name(index)} is {image.width}x{image.height} pixels, "
-                    f"the first frame {self.info.width}x{self.info.height}"
-                )
-            yield index, self.time_of(index), np.array(image)
+    @overload
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: Literal[False] = False
+    ) -> Iterator[tuple[int, float, Pixels]]: ...
 
-    def _images(self, wanted: Times, *, decode: bool = True) -> Iterator[tuple[int, Image.Image]]:
-        """(index, picture) of the wanted frames, ascending; EXIF orientation is not applied."""
+    @overload
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: bool
+    ) -> Iterator[tuple[int, float, Pixels | None]]: ...
+
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: bool = False
+    ) -> Iterator[tuple[int, float, Pixels | None]]:
+        return self._iter_wanted(wanted_indices(indices, self.info), skip=skip_unreadable)
+
+    def _iter_wanted(self, wanted: Times, *, skip: bool) -> Iterator[tuple[int, float, Pixels | None]]:
+        for index, data in self._contents(wanted):
+            found = data if isinstance(data, str) else self._decoded(data)
+            if not isinstance(found, str):
+                yield index, self.time_of(index), found
+            elif skip:
+                self._reasons[index] = found
+                yield index, self.time_of(index), None
+            else:
+                raise VideoError(f"{self._name(index)} {found}", hint=_DAMAGED_HINT)
+
+    def _contents(self, wanted: Times) -> Iterator[tuple[int, bytes | str]]:
+        """(index, file content, or why there is none) of the wanted frames, ascending."""
         done = 0
         try:
             for index, data in self._store.read(wanted):
-                yield index, self._decoded(index, data, decode=decode)
+                yield index, data
                 done += 1
+            reason = "cannot be read: the archive has changed"
         except _ARCHIVE_ERRORS as error:
-            raise VideoError(f"{self._name(int(wanted[done]))} cannot be read: {error}") from error
+            reason = f"cannot be read: {error}"
+        for index in map(int, wanted[done:]):
+            yield index, reason
 
-    def _decoded(self, index: int, data: bytes, *, decode: bool) -> Image.Image:
-        try:
-            image = Image.open(io.BytesIO(data), formats=("JPEG",))
-            return image.convert("RGB") if decode else image
-        except (OSError, ValueError, SyntaxError) as error:
-            raise VideoError(
-                f"{self._name(index)} is not a whole JPEG picture: {error}", hint="extract the frames again"
-            ) from error
+    def _first_size(self) -> tuple[int, int]:
+        _, data = next(self._contents(np.array([0])))
+        image = data if isinstance(data, str) else _picture(data, decode=False)
+        if isinstance(image, str):
+            raise VideoError(f"{self._name(0)} {image}", hint=_DAMAGED_HINT)
+        return image.size
+
+    def _decoded(self, data: bytes) -> Pixels | str:
+        """The frame, or what is wrong with it; EXIF orientation is not applied."""
+        image = _picture(data, decode=True)
+        if isinstance(image, str):
+            return image
+        self.num_decoded += 1
+        if image.size != (self.info.width, self.info.height):
+            return f"is {image.width}x{image.height} pixels, the first frame {self.info.width}x{self.info.height}"
+        return np.array(image)
 
     def _name(self, index: int) -> str:
         return f"frame_{index + self._first:010d}.jpg of {shown(self._path)}"
+
+
+def _picture(data: bytes, *, decode: bool) -> Image.Image | str:
+    """The picture in a file's content, or what is wrong with it."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=("JPEG",))
+        return image.convert("RGB") if decode else image
+    except UnidentifiedImageError:  # its text is a place in memory
+        return "is not a whole JPEG picture"
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"is not a whole JPEG picture: {error}"
 
 
 def _check_numbers(path: str, numbers: Times) -> int:
@@ -125,8 +166,8 @@ class _Store(Protocol):
 
     numbers: Times
 
-    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
-        """(position, file content) of the wanted positions in `numbers`, which ascend."""
+    def read(self, wanted: Times) -> Iterator[tuple[int, bytes | str]]:
+        """(position, file content, or why there is none) of the wanted positions in `numbers`, which ascend."""
 
 
 class _Folder:
@@ -136,9 +177,12 @@ class _Folder:
             found = (_FRAME_NAME.fullmatch(entry.name) for entry in entries)
             self.numbers = np.sort(np.fromiter((int(m[1]) for m in found if m), dtype=np.int64))
 
-    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
+    def read(self, wanted: Times) -> Iterator[tuple[int, bytes | str]]:
         for position in wanted:
-            yield int(position), Path(self._path, f"frame_{self.numbers[position]:010d}.jpg").read_bytes()
+            try:
+                yield int(position), Path(self._path, f"frame_{self.numbers[position]:010d}.jpg").read_bytes()
+            except OSError as error:
+                yield int(position), f"cannot be read: {error.strerror}"
 
 
 def _open_archive(path: str) -> _Store:

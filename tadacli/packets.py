@@ -13,8 +13,9 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-Verdict = Literal["", "frame", "restart"]
-"""What a packet is: not known, exactly one frame, or one frame from which decoding can start afresh."""
+Verdict = Literal["", "frame", "unreferenced", "restart"]
+"""What a packet is: not known, or exactly one frame. One may be "unreferenced": it can be left out without a
+change to any other; or a "restart": decoding can start afresh from it."""
 
 MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # as FFmpeg names them
 
@@ -50,17 +51,23 @@ def _nal_units(data: memoryview, length_size: int) -> list[memoryview] | None:
 
 
 def _h264_verdict(data: memoryview, extradata: bytes) -> Verdict:
-    starts, slice_types = 0, set()
+    starts, slice_types, only_its_own = 0, set(), True
     for unit in _nal_units(data, (extradata[4] & 3) + 1) or ():
-        kind = unit[0] & 31
+        header = unit[0]
+        kind = header & 31
         if kind in (1, 5):
             slice_types.add(kind)
             starts += unit[1] >> 7  # first_mb_in_slice 0 is coded as a single 1 bit
-        elif kind in (2, 3, 4) or (kind == 7 and bytes(unit) not in extradata):
+            only_its_own = only_its_own and header == 1  # nal_ref_idc 0: no reference picture
+        elif kind in (2, 3, 4) or (kind in (7, 8) and bytes(unit) not in extradata):
             return ""
+        elif kind not in (6, 9, 12):  # anything but messages, delimiters and filling may matter to others
+            only_its_own = False
     if starts != 1 or len(slice_types) != 1:
         return ""
-    return "restart" if 5 in slice_types else "frame"
+    if 5 in slice_types:
+        return "restart"
+    return "unreferenced" if only_its_own else "frame"
 
 
 def _hevc_verdict(data: memoryview, extradata: bytes) -> Verdict:
@@ -74,7 +81,7 @@ def _hevc_verdict(data: memoryview, extradata: bytes) -> Verdict:
             starts += unit[2] >> 7
             if 16 <= kind <= 23 and unit[2] & 0x40:  # may throw away frames that were not shown yet
                 return ""
-        elif kind in (36, 37) or (kind == 33 and bytes(unit) not in extradata):
+        elif kind in (36, 37) or (kind in (32, 33, 34) and bytes(unit) not in extradata):
             return ""
     if starts != 1 or len(kinds) != 1 or kinds & {16, 17, 18}:
         return ""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from tadacli.errors import VideoError
 from tadacli.results import Gap, Segment, VideoInfo
+from tadacli.sampling import frames_on_screen
 from tadacli.video_source import Pixels, VideoSource
 
 _QUALITY = 72
@@ -31,36 +30,22 @@ def thumbnails(
     another reason, has no picture.
     """
     by_score = sorted(range(len(segments)), key=lambda number: (-segments[number].score, number))
-    numbers = {number: _middle(segments[number]) for number in by_score[:max_thumbnails]}
+    middles = {number: _middle(segments[number]) for number in by_score[:max_thumbnails]}
     frames = {
-        number: _on_screen(source.times, middle)
-        for number, middle in numbers.items()
+        number: int(frames_on_screen(source.times, np.array(middle)))
+        for number, middle in middles.items()
         if not any(gap.start_seconds <= middle < gap.end_seconds for gap in gaps)
     }
     pictures = {
-        index: _jpeg(frame, source.info, width) for index, frame in _readable(source, sorted(set(frames.values())))
+        index: _jpeg(frame, source.info, width)
+        for index, _, frame in source.iter_frames(frames.values(), skip_unreadable=True)
+        if frame is not None
     }
     return {number: pictures[frames[number]] for number in sorted(frames) if frames[number] in pictures}
 
 
 def _middle(segment: Segment) -> float:
     return (segment.start_seconds + segment.end_seconds) / 2
-
-
-def _on_screen(times: npt.NDArray[np.float64], seconds: float) -> int:
-    return max(0, int(np.searchsorted(times, seconds, side="right")) - 1)
-
-
-def _readable(source: VideoSource, wanted: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
-    """The wanted frames (ascending) without those that cannot be read."""
-    done = 0
-    while done < len(wanted):
-        try:
-            for index, _, frame in source.iter_frames(wanted[done:]):
-                yield index, frame
-                done += 1
-        except VideoError:
-            done += 1
 
 
 def _jpeg(frame: Pixels, info: VideoInfo, width: int) -> bytes:

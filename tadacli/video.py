@@ -9,32 +9,20 @@ from __future__ import annotations
 import operator
 import os
 import stat
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal, overload
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from tadacli.decoding import CUT_OFF, DAMAGED, LOST, Decoder, TableError
 from tadacli.errors import VideoError
-from tadacli.frame_table import (
-    FrameTable,
-    Picture,
-    Times,
-    VideoPacket,
-    build_table,
-    decode_packet,
-    decode_table,
-    ends_beyond,
-    open_stream,
-    read_packets,
-)
+from tadacli.frame_table import FrameTable, Picture, build_table, decode_table, ends_beyond, open_stream
 from tadacli.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
 from tadacli.packets import MP4
 from tadacli.results import VideoInfo
@@ -42,6 +30,7 @@ from tadacli.video_source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
     Pixels,
+    Times,
     VideoPath,
     VideoSource,
     as_numbers,
@@ -84,12 +73,28 @@ def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fractio
     return frames
 
 
+@overload
 def iter_frames(
-    path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None
-) -> Iterator[tuple[int, float, Pixels]]:
+    path: VideoPath,
+    indices: Iterable[int],
+    *,
+    fps: float | Fraction | None = None,
+    skip_unreadable: Literal[False] = False,
+) -> Iterator[tuple[int, float, Pixels]]: ...
+
+
+@overload
+def iter_frames(
+    path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None, skip_unreadable: bool
+) -> Iterator[tuple[int, float, Pixels | None]]: ...
+
+
+def iter_frames(
+    path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None, skip_unreadable: bool = False
+) -> Iterator[tuple[int, float, Pixels | None]]:
     """(index, time in seconds, frame) of each distinct index, ascending; see `VideoSource.iter_frames`."""
     with open_video(path, fps=fps) as source:
-        yield from source.iter_frames(indices)
+        yield from source.iter_frames(indices, skip_unreadable=skip_unreadable)
 
 
 def _check_is_there(path: str) -> None:
@@ -118,231 +123,112 @@ def _check_is_there(path: str) -> None:
 # --- video files ------------------------------------------------------------------------------------
 
 
-class _TableError(Exception):
-    """The frames that decode are not those of the table."""
-
-
 class _FileSource:
-    """A video file: its frame table, and decoding from the last safe place to start."""
+    """A video file: its frame table, and what decodes by it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._table, self._picture, self.info = _inspect(path)
+        self._reasons: dict[int, str] = {}
+        self._adopt(_inspect(path))
+        self._decoder = Decoder(path, self._table)
+
+    def _adopt(self, found: tuple[FrameTable, Picture, VideoInfo]) -> None:
+        self._table, self._picture, self.info = found
+        self.times = self._table.all_seconds()
+        self.times.setflags(write=False)
 
     @property
-    def times(self) -> npt.NDArray[np.float64]:
-        return np.array([self._table.seconds(pts) for pts in self._table.pts], dtype=np.float64)
+    def num_decoded(self) -> int:
+        return self._decoder.num_decoded
 
     def time_of(self, index: int) -> float:
         return self._table.seconds(self._table.pts[operator.index(index)])
 
-    def iter_frames(self, indices: Iterable[int]) -> Iterator[tuple[int, float, Pixels]]:
-        return self._iter_wanted(wanted_indices(indices, self.info))
+    def reason_of(self, index: int) -> str:
+        return self._reasons.get(operator.index(index), "")
 
-    def _iter_wanted(self, wanted: Times) -> Iterator[tuple[int, float, Pixels]]:
-        done = 0
-        try:
-            for item in self._decode_wanted(wanted):
-                yield item
-                done += 1
-            return
-        except _TableError:
-            # The packets looked like frames, but decoding shows others: decoding is right.
-            self._rebuild(was_read=done > 0)
-        except av.error.FFmpegError as error:
-            raise VideoError(f"{shown(self._path)} cannot be opened again: {error}") from error
-        try:
-            yield from self._decode_wanted(wanted)
-        except _TableError as error:
-            raise VideoError(f"{shown(self._path)} decodes differently each time") from error
+    @overload
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: Literal[False] = False
+    ) -> Iterator[tuple[int, float, Pixels]]: ...
+
+    @overload
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: bool
+    ) -> Iterator[tuple[int, float, Pixels | None]]: ...
+
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: bool = False
+    ) -> Iterator[tuple[int, float, Pixels | None]]:
+        return self._iter_wanted(wanted_indices(indices, self.info), skip=skip_unreadable)
+
+    def _iter_wanted(self, wanted: Times, *, skip: bool) -> Iterator[tuple[int, float, Pixels | None]]:
+        for index, found in self._decode_wanted(wanted, skip=skip):
+            seconds = self.time_of(index)
+            if not isinstance(found, str):
+                yield index, seconds, found
+            elif skip:
+                self._reasons[index] = found
+                yield index, seconds, None
+            else:
+                raise self._unreadable(index, found)
+
+    def _decode_wanted(self, wanted: Times, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
+        """(index, frame, or what is wrong with it) of all wanted frames, starting anew if the table is wrong."""
+        done, why = 0, ""
+        for is_second in (False, True):
+            try:
+                for index, frame in self._decoder.frames(wanted):
+                    yield index, frame if isinstance(frame, str) else self._to_rgb(frame)
+                    done += 1
+                return
+            except TableError as error:
+                if is_second:
+                    raise VideoError(f"{shown(self._path)} decodes differently each time") from error
+                if done and skip:
+                    why = "cannot be told from others: what decodes is not what the packets promise"
+                    break
+                # The packets looked like frames, but decoding shows others: decoding is right.
+                self._rebuild(was_read=done > 0)
+            except av.error.FFmpegError as error:
+                if not skip:
+                    raise VideoError(f"{shown(self._path)} cannot be opened again: {error}") from error
+                why = f"cannot be read any more: {error.strerror}"
+                break
+        for index in map(int, wanted[done:]):
+            yield index, why
 
     def _rebuild(self, *, was_read: bool) -> None:
         promised = self.info.num_frames
-        self._table, self._picture, self.info = _inspect(self._path, by_decoding=True)
+        self._adopt(_inspect(self._path, by_decoding=True))
+        self._decoder.table = self._table
         if was_read or self.info.num_frames != promised:
             raise VideoError(
                 f"the packets of {shown(self._path)} promise {promised} frames, but others decode",
                 hint="re-encode the file, for example with ffmpeg -i IN OUT.mp4",
             )
 
-    def _decode_wanted(self, wanted: Times) -> Iterator[tuple[int, float, Pixels]]:
-        pictures = self._pictures(wanted)
-        for index in map(int, wanted):
-            found, frame, is_damaged = next((p for p in pictures if p[0] >= index), (-1, None, False))
-            if found != index or frame is None:
-                raise self._unreadable(index, "does not decode")
-            if is_damaged:
-                raise self._unreadable(index, "is damaged, or made from a damaged one")
-            yield index, self.time_of(index), self._to_rgb(index, frame)
-
-    def _pictures(self, wanted: Times) -> Iterator[tuple[int, VideoFrame | None, bool]]:
-        """(index, frame, whether it is damaged) of what decodes, in order; only wanted ones have a frame.
-
-        Groups of pictures without a wanted frame are not decoded, and nothing after the last wanted one.
-        """
-        with open_stream(self._path) as (container, stream):
-            assert stream is not None
-            recognizer, gops = _Recognizer(self._table), _Gops(self._table, wanted)
-            watch = _DamageWatch(wanted, reorders=stream.codec_context.reorder_depth > 0)
-            for packet in read_packets(container, stream):
-                if packet is None:
-                    watch.failed(None)
-                elif gops.is_over(packet):
-                    break
-                elif gops.is_needed:
-                    watch.sent(packet.pts)
-                    frames = decode_packet(stream, packet)
-                    if frames is None:
-                        watch.failed(packet.pts)
-                    for frame in frames or ():
-                        watch.received(recognizer.index_of(frame), frame)
-                    yield from watch.released()
-            for frame in decode_packet(stream, None) or ():
-                watch.received(recognizer.index_of(frame), frame)
-            yield from watch.released(everything=True)
-
-    def _to_rgb(self, index: int, frame: VideoFrame) -> Pixels:
+    def _to_rgb(self, frame: VideoFrame) -> Pixels | str:
         first = self._picture
         if (frame.height, frame.width) != (first.height, first.width):
-            raise VideoError(
-                f"frame {index} of {shown(self._path)} is {frame.width}x{frame.height} pixels, "
-                f"the first one {first.width}x{first.height}",
-                hint="a video must keep its frame size: cut it where the size changes, or re-encode it",
-            )
+            return f"is {frame.width}x{frame.height} pixels, the first one {first.width}x{first.height}"
         try:
             # One thread gives the same pixels as the default number, for a sixth of the time.
             pixels = frame.to_ndarray(format="rgb24", threads=1)
         except (av.error.FFmpegError, ValueError) as error:
-            raise VideoError(f"frame {index} of {shown(self._path)} has no RGB form: {error}") from error
+            return f"has no RGB form: {error}"
         return upright(pixels.astype(np.uint8, copy=False), first.matrix)
 
-    def _unreadable(self, index: int, what: str) -> VideoError:
-        """The error for a frame that cannot be had; decodes the whole file to say how many can."""
-        if index >= self._table.num_readable:
-            what = "lies behind the point where the file was cut off"
-        nothing = np.empty(0, dtype=np.int64)
+    def _unreadable(self, index: int, reason: str) -> VideoError:
+        """The error for a frame that cannot be had; where the file is damaged, it says how many frames can."""
+        message = f"frame {index} at {self.time_of(index):.2f} s of {shown(self._path)} {reason}"
+        if reason not in (LOST, DAMAGED, CUT_OFF):
+            return VideoError(message, hint="a video must keep its frame size and format: cut it where they change")
         try:
-            num_clean = sum(i >= 0 and not damaged for i, _, damaged in self._pictures(nothing))
-        except _TableError:
+            num_clean = self._decoder.count_clean()
+        except (TableError, av.error.FFmpegError):
             num_clean = self._table.num_readable
-        return VideoError(
-            f"frame {index} at {self.time_of(index):.2f} s of {shown(self._path)} {what}; "
-            f"{num_clean} of {self.info.num_frames} frames decode",
-            hint=DAMAGED_HINT,
-        )
-
-
-class _Recognizer:
-    """Gives decoded frames their index, by time or by count; -1 to frames behind the cut of a file."""
-
-    def __init__(self, table: FrameTable) -> None:
-        self._table = table
-        self._last = -1
-
-    def index_of(self, frame: VideoFrame) -> int:
-        table, sure = self._table, self._table.num_readable
-        if not table.by_pts:
-            index = self._last + 1
-        elif frame.pts is None:
-            raise _TableError
-        else:
-            index = int(np.searchsorted(table.pts[:sure], frame.pts))
-            if index < sure and (table.pts[index] != frame.pts or index <= self._last):
-                raise _TableError
-        self._last = index
-        if index < sure:
-            return index
-        if not table.truncated:
-            raise _TableError
-        return -1
-
-
-class _Gops:
-    """Which packets need decoding: those between two restarts with a wanted frame; without restarts, all."""
-
-    def __init__(self, table: FrameTable, wanted: Times) -> None:
-        self._restarts = table.restarts if len(wanted) else None
-        self.is_needed = True
-        if self._restarts is not None:
-            self._needed = np.unique(np.searchsorted(self._restarts, table.pts[wanted], side="right") - 1)
-
-    def is_over(self, packet: VideoPacket) -> bool:
-        """Moves on to a packet, setting `is_needed`; True behind the last group with a wanted frame."""
-        if self._restarts is None or not packet.is_keyframe or packet.pts is None:
-            return False
-        group = int(np.searchsorted(self._restarts, packet.pts))
-        if group < len(self._restarts) and self._restarts[group] == packet.pts:
-            self.is_needed = bool(np.isin(group, self._needed))
-            return group > int(self._needed[-1])
-        return False
-
-
-class _DamageWatch:
-    """Tells the frames that are damaged: flagged by the decoder, or decoded after such a one.
-
-    A decoder conceals what it cannot read, flags that frame, and goes on predicting from it until
-    the next key frame. Frames decoded later may be shown earlier, so each is held until all that
-    were decoded before it have come out.
-    """
-
-    _MAX_INSIDE = 20  # a decoder holds back 16 frames at most
-
-    def __init__(self, wanted: Times, *, reorders: bool) -> None:
-        self._wanted, self._reorders = wanted, reorders
-        self._inside: dict[int, int] = {}  # pts of the packets in the decoder -> their order
-        self._held: deque[_Held] = deque()
-        self._num_sent = 0
-        self._bad_from: int | None = None  # frames are damaged from this place in decode order on
-        self._has_received = False
-
-    def sent(self, pts: int | None) -> None:
-        """A packet goes to the decoder."""
-        self._num_sent += 1
-        if pts is not None:
-            self._inside[pts] = self._num_sent
-            if len(self._inside) > self._MAX_INSIDE:
-                del self._inside[min(self._inside, key=self._inside.__getitem__)]
-
-    def failed(self, pts: int | None) -> None:
-        """A packet (None: some packets) could not be read or decoded."""
-        order = self._num_sent + 1 if pts is None else self._inside.pop(pts, self._num_sent)
-        if self._has_received:  # until then there was nothing to damage
-            self._spoil(order)
-
-    def received(self, index: int, frame: VideoFrame) -> None:
-        """A frame comes out of the decoder."""
-        self._has_received = True
-        order = -1 if frame.pts is None else self._inside.pop(frame.pts, -1)
-        if frame.is_corrupt:
-            self._spoil(order)
-        elif frame.key_frame and self._bad_from is not None and not 0 <= order < self._bad_from:
-            self._bad_from = None
-        is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
-        at = int(np.searchsorted(self._wanted, index))
-        is_wanted = at < len(self._wanted) and self._wanted[at] == index
-        self._held.append(_Held(index, frame if is_wanted else None, order, is_bad))
-
-    def _spoil(self, order: int) -> None:
-        self._bad_from = order if self._bad_from is None else min(order, self._bad_from)
-        for held in self._held:
-            held.is_damaged = held.is_damaged or held.order < 0 or held.order >= order
-
-    def released(self, *, everything: bool = False) -> Iterator[tuple[int, VideoFrame | None, bool]]:
-        """(index, frame if wanted, whether it is damaged) of the frames of which this is now sure."""
-        oldest = min(self._inside.values(), default=self._num_sent) if self._reorders else self._num_sent
-        while self._held and (everything or self._held[0].order <= oldest):
-            held = self._held.popleft()
-            yield held.index, held.frame, held.is_damaged
-
-
-@dataclass
-class _Held:
-    """A frame that waits; `order` is its place in decode order, -1 if not known."""
-
-    index: int
-    frame: VideoFrame | None
-    order: int
-    is_damaged: bool
+        return VideoError(f"{message}; {num_clean} of {self.info.num_frames} frames decode", hint=DAMAGED_HINT)
 
 
 def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Picture, VideoInfo]:

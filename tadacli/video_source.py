@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Literal, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -30,17 +30,44 @@ class VideoSource(Protocol):
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
-        """Presentation time of each frame in seconds, float64 (num_frames,)."""
+        """Presentation time of each frame in seconds, float64 (num_frames,); read-only."""
+
+    @property
+    def num_decoded(self) -> int:
+        """How many frames have been decoded for `iter_frames` since the video was opened.
+
+        Besides those that were asked for, these are the frames that had to be passed over on the way to
+        them. A frame that is decoded again (to make sure that it cannot be had, or to say how many can)
+        counts again; opening the video does not count. Where an iteration is left early, frames may stay
+        in the decoder uncounted.
+        """
 
     def time_of(self, index: int) -> float:
         """Presentation time of one frame in seconds."""
 
-    def iter_frames(self, indices: Iterable[int]) -> Iterator[tuple[int, float, Pixels]]:
+    @overload
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: Literal[False] = False
+    ) -> Iterator[tuple[int, float, Pixels]]: ...
+
+    @overload
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: bool
+    ) -> Iterator[tuple[int, float, Pixels | None]]: ...
+
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: bool = False
+    ) -> Iterator[tuple[int, float, Pixels | None]]:
         """(index, time in seconds, frame) of each distinct index, ascending; frame: uint8 (H, W, 3), RGB.
 
-        Each frame is decoded once and none is kept. Raises `VideoError` at once for an index that
-        the video does not have, and while iterating when a frame that was asked for does not decode.
+        None of the frames is kept. Raises `VideoError` at once for an index that the video does not have,
+        and while iterating when a frame that was asked for cannot be had; with `skip_unreadable`, None
+        stands for such a frame, and `reason_of` tells why. Then only a file whose packets prove to be other
+        frames than they said before the first frame was given raises `VideoError`; trying again mends that.
         """
+
+    def reason_of(self, index: int) -> str:
+        """What was wrong with a frame that came as None, such as "is damaged"; empty for any other frame."""
 
 
 def as_numbers(indices: Iterable[int]) -> Times:

@@ -1,0 +1,62 @@
+"""Which packets of a video file must be decoded for the frames that are wanted, and which need not.
+
+Between two restarts lies a group: its packets hold exactly the frames that are shown between the two, and
+need nothing from outside. So a group without a wanted frame is left out; of the others, all that stands
+behind the last wanted packet, and before it the packets that no other frame refers to. What is left
+decodes to the very pictures of a full decode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tadacli.video_source import Times
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PacketOrder:
+    """The packets of a file in decode order, each of which holds exactly one frame.
+
+    `frames`, int32 (num_packets,), is the index of each one's frame; `referenced`, bool (num_packets,), is
+    false where the headers prove that no other frame is made from it. `restarts`, int64, are the
+    positions, from 0 on, of the packets before which nothing needs to be decoded: what comes before one is
+    also shown before it, so that it is frame and packet of the same number.
+    """
+
+    frames: npt.NDArray[np.int32]
+    referenced: Flags
+    restarts: npt.NDArray[np.int64]
+
+    def group_of(self, index: int) -> tuple[int, int]:
+        """The first packet of the group that holds a frame, and the first one behind that group."""
+        group = int(np.searchsorted(self.restarts, index, side="right"))
+        end = self.restarts[group] if group < len(self.restarts) else len(self.frames)
+        return int(self.restarts[group - 1]), int(end)
+
+    def positions_of(self, indices: Times) -> npt.NDArray[np.int64]:
+        """The positions of the packets that hold these frames."""
+        positions = np.empty(len(self.frames), dtype=np.int32)
+        positions[self.frames] = np.arange(len(self.frames), dtype=np.int32)
+        return positions[indices].astype(np.int64)
+
+
+def needed_packets(packets: PacketOrder, wanted: Times) -> Flags:
+    """bool (num_packets,): which packets are to be decoded so that all wanted frames come out right."""
+    needed = np.zeros(len(packets.frames), dtype=np.bool_)
+    if len(wanted) == 0:
+        return needed
+    positions = np.sort(packets.positions_of(wanted))
+    groups = np.searchsorted(packets.restarts, positions, side="right") - 1
+    is_last = np.append(groups[1:] != groups[:-1], True)
+    steps = np.zeros(len(needed) + 1, dtype=np.int8)
+    steps[packets.restarts[groups[is_last]]] += 1
+    steps[positions[is_last] + 1] -= 1
+    needed[:] = np.cumsum(steps[:-1], dtype=np.int8)  # from each restart to the last wanted packet behind it
+    needed &= packets.referenced
+    needed[positions] = True
+    return needed

@@ -1,0 +1,292 @@
+"""Decoding the wanted frames of a video file, and telling which of them are damaged.
+
+A decoder conceals what it cannot read, and goes on predicting from it. So a frame is given only if nothing
+was damaged among what it may be made from.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tadacli.decode_plan import Flags, needed_packets
+from tadacli.frame_table import FrameTable, VideoPacket, decode_packet, open_stream, read_packets
+from tadacli.video_source import Times
+
+LOST = "does not decode"
+DAMAGED = "is damaged, or made from a damaged one"
+CUT_OFF = "lies behind the point where the file was cut off"
+
+# (index, frame if it is wanted, whether it is damaged); the index is -1 where no place in the table is sure.
+_Picture: TypeAlias = tuple[int, VideoFrame | None, bool]
+
+
+class TableError(Exception):
+    """The frames that decode are not those of the table."""
+
+
+class Decoder:
+    """Decodes frames of one file; `num_decoded` counts all frames that came out of its decoders so far."""
+
+    def __init__(self, path: str, table: FrameTable) -> None:
+        self.path, self.table = path, table
+        self.num_decoded = 0
+
+    def frames(self, wanted: Times) -> Iterator[tuple[int, VideoFrame | str]]:
+        """(index, frame, or what is wrong with it) of the wanted frames, which ascend.
+
+        A frame that the planned packets do not bring is looked for once more among all packets of its
+        group, so at most every packet is decoded twice, however many frames are damaged. Raises `TableError`,
+        and what PyAV raises when the file cannot be opened.
+        """
+        sure, packets = wanted[wanted < self.table.num_readable], self.table.packets
+        needed = None if packets is None else needed_packets(packets, sure)
+        with closing(self._pictures(sure, needed)) as pictures, _WholeGroups(self, sure) as groups:
+            planned = _Ascending(pictures)
+            for index in map(int, sure):
+                found = planned.take(index)
+                if isinstance(found, str) and needed is not None and groups.hold_more(index, needed):
+                    found = groups.take(index)
+                yield index, found
+        for index in map(int, wanted[len(sure) :]):
+            yield index, CUT_OFF
+
+    def count_clean(self) -> int:
+        """How many frames of the whole file can be had; decodes all of it."""
+        nothing = np.empty(0, dtype=np.int64)
+        return sum(index >= 0 and not is_damaged for index, _, is_damaged in self._pictures(nothing, None))
+
+    def _pictures(self, wanted: Times, needed: Flags | None) -> Generator[_Picture, None, None]:
+        """What the needed packets decode to; None: all packets."""
+        with open_stream(self.path) as (container, stream):
+            assert stream is not None
+            packets = read_packets(container, stream)
+            if needed is not None:
+                packets = _chosen(numbered(packets, self.table), needed)
+            yield from self.decode(stream, packets, wanted)
+
+    def decode(self, stream: VideoStream, packets: Iterable[VideoPacket | None], wanted: Times) -> Iterator[_Picture]:
+        """What packets decode to, in order, until the decoder is empty; None stands for packets that were lost."""
+        order = _Order(self.table)
+        reorders, starts_whole = stream.codec_context.reorder_depth > 0, self.table.packets is not None
+        watch = DamageWatch(wanted, reorders=reorders, starts_whole=starts_whole)
+
+        def receive(frames: list[VideoFrame] | None) -> None:
+            for frame in frames or ():
+                self.num_decoded += 1
+                watch.received(order.index_of(frame, is_damaged=frame.is_corrupt or watch.is_spoiled), frame)
+
+        for packet in packets:
+            # Only now, so that the decoder is emptied before the last frame is given: `num_decoded` is whole then.
+            yield from watch.released()
+            if packet is None:
+                watch.failed(None)
+                continue
+            watch.sent(packet.pts)
+            frames = decode_packet(stream, packet)
+            if frames is None:
+                watch.failed(packet.pts)
+            receive(frames)
+        receive(decode_packet(stream, None))
+        yield from watch.released(everything=True)
+
+
+def numbered(packets: Iterable[VideoPacket | None], table: FrameTable) -> Iterator[tuple[int, VideoPacket]]:
+    """The packets with their positions, as far as the file can be read; `TableError` if the table has others."""
+    assert table.packets is not None
+    frames = table.packets.frames
+    for position, packet in enumerate(packets):
+        if packet is None:
+            return
+        if position >= len(frames):
+            raise TableError
+        index = frames[position]
+        if index < table.num_readable and table.pts[index] != packet.pts:
+            raise TableError
+        yield position, packet
+
+
+def _chosen(packets: Iterable[tuple[int, VideoPacket]], needed: Flags) -> Iterator[VideoPacket]:
+    last = int(np.flatnonzero(needed)[-1]) if needed.any() else -1
+    for position, packet in packets:
+        if position <= last and needed[position]:
+            yield packet
+        if position >= last:
+            return
+
+
+class _Ascending:
+    """Takes frames from pictures that come in order; those that are passed over are gone."""
+
+    def __init__(self, pictures: Iterator[_Picture]) -> None:
+        self._pictures = pictures
+        self._ahead: tuple[float, VideoFrame | None] = (-1, None)
+        self._damaged: set[int] = set()
+
+    def take(self, index: int) -> VideoFrame | str:
+        """The frame, or what is wrong with it."""
+        while self._ahead[0] < index:
+            found, frame, is_damaged = next(self._pictures, (float("inf"), None, False))
+            if not is_damaged:
+                self._ahead = found, frame
+            elif frame is not None:  # one that will be asked for; it may come out of order
+                self._damaged.add(int(found))
+        found, frame = self._ahead
+        if found == index and frame is not None:
+            return frame
+        return DAMAGED if index in self._damaged else LOST
+
+
+class _WholeGroups:
+    """Frames from groups that are decoded in full; reads the file once, from the first such group on."""
+
+    def __init__(self, decoder: Decoder, wanted: Times) -> None:
+        self._decoder, self._wanted = decoder, wanted
+        self._files = ExitStack()
+        self._stream: VideoStream | None = None
+        self._packets: Iterator[tuple[int, VideoPacket]] = iter(())
+        self._end = 0
+        self._pictures = _Ascending(iter(()))
+
+    def __enter__(self) -> _WholeGroups:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def hold_more(self, index: int, needed: Flags) -> bool:
+        """Whether there are packets before that of a frame, in its group, which were not needed."""
+        packets = self._decoder.table.packets
+        assert packets is not None
+        start, end = packets.group_of(index)
+        place = int(np.argmax(packets.frames[start:end] == index))
+        return not needed[start : start + place].all()
+
+    def take(self, index: int) -> VideoFrame | str:
+        """The frame, or what is wrong with it; indices must ascend."""
+        if index >= self._end:
+            self._pictures = _Ascending(self._decode_group(index))
+        return self._pictures.take(index)
+
+    def _decode_group(self, index: int) -> Iterator[_Picture]:
+        table = self._decoder.table
+        assert table.packets is not None
+        start, self._end = table.packets.group_of(index)
+        if self._stream is None:
+            container, self._stream = self._files.enter_context(open_stream(self._decoder.path))
+            assert self._stream is not None
+            self._packets = numbered(read_packets(container, self._stream), table)
+        self._stream.codec_context.flush_buffers()
+        is_needed = np.zeros(self._end, dtype=np.bool_)
+        is_needed[start:] = True
+        return self._decoder.decode(self._stream, _chosen(self._packets, is_needed), self._wanted)
+
+
+class _Order:
+    """Gives decoded frames their index, by time or by count."""
+
+    def __init__(self, table: FrameTable) -> None:
+        self._table = table
+        self._last = -1
+
+    def index_of(self, frame: VideoFrame, *, is_damaged: bool) -> int:
+        """The index, or -1 behind the cut of a file, and for a frame that comes late because of damage."""
+        table, sure = self._table, self._table.num_readable
+        if not table.by_pts:
+            index = self._last + 1
+        elif frame.pts is None:
+            raise TableError
+        else:
+            index = int(np.searchsorted(table.pts[:sure], frame.pts))
+        if index >= sure:
+            if not table.truncated:
+                raise TableError
+            return -1
+        if table.by_pts and (table.pts[index] != frame.pts or (index <= self._last and not is_damaged)):
+            raise TableError
+        if index <= self._last:
+            return -1
+        if not (table.by_pts and is_damaged):  # a damaged frame may have come too early
+            self._last = index
+        return index
+
+
+class DamageWatch:
+    """Tells the frames that are damaged: flagged by the decoder, or decoded after such a one.
+
+    A decoder flags a frame that it could not read, and goes on predicting from it until the next key
+    frame. Frames decoded later may be shown earlier, so each is held until all that were decoded before
+    it have come out. `starts_whole`: the first packet can be decoded; without that, what fails before the
+    first frame has done no damage.
+    """
+
+    _MAX_INSIDE = 20  # a decoder holds back 16 frames at most
+
+    def __init__(self, wanted: Times, *, reorders: bool, starts_whole: bool) -> None:
+        self._wanted, self._reorders = wanted, reorders
+        self._inside: dict[int, int] = {}  # pts of the packets in the decoder -> their order
+        self._held: deque[_Held] = deque()
+        self._num_sent = 0
+        self._bad_from: int | None = None  # frames are damaged from this place in decode order on
+        self._can_spoil = starts_whole
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether frames that come now may be damaged."""
+        return self._bad_from is not None
+
+    def sent(self, pts: int | None) -> None:
+        """A packet goes to the decoder."""
+        self._num_sent += 1
+        if pts is not None:
+            self._inside[pts] = self._num_sent
+            if len(self._inside) > self._MAX_INSIDE:
+                del self._inside[min(self._inside, key=self._inside.__getitem__)]
+
+    def failed(self, pts: int | None) -> None:
+        """A packet (None: some packets) could not be read or decoded."""
+        order = self._num_sent + 1 if pts is None else self._inside.pop(pts, self._num_sent)
+        if self._can_spoil:
+            self._spoil(order)
+
+    def received(self, index: int, frame: VideoFrame) -> None:
+        """A frame comes out of the decoder."""
+        self._can_spoil = True
+        order = -1 if frame.pts is None else self._inside.pop(frame.pts, -1)
+        if frame.is_corrupt:
+            self._spoil(order)
+        elif frame.key_frame and self._bad_from is not None and not 0 <= order < self._bad_from:
+            self._bad_from = None
+        is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
+        at = int(np.searchsorted(self._wanted, index))
+        is_wanted = at < len(self._wanted) and self._wanted[at] == index
+        self._held.append(_Held(index, frame if is_wanted else None, order, is_bad))
+
+    def _spoil(self, order: int) -> None:
+        self._bad_from = order if self._bad_from is None else min(order, self._bad_from)
+        for held in self._held:
+            held.is_damaged = held.is_damaged or held.order < 0 or held.order >= order
+
+    def released(self, *, everything: bool = False) -> Iterator[_Picture]:
+        """The frames of which it is now sure whether they are damaged."""
+        oldest = min(self._inside.values(), default=self._num_sent) if self._reorders else self._num_sent
+        while self._held and (everything or self._held[0].order <= oldest):
+            held = self._held.popleft()
+            yield held.index, held.frame, held.is_damaged
+
+
+@dataclass
+class _Held:
+    """A frame that waits; `order` is its place in decode order, -1 if not known."""
+
+    index: int
+    frame: VideoFrame | None
+    order: int
+    is_damaged: bool
