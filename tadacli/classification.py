@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.inputs import local_path
 from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
-from tadacli.sampling import clip_indices, interval_length
+from tadacli.sampling import (
+    WindowSampling,
+    clip_indices,
+    frames_on_screen,
+    frames_within,
+    interval_length,
+)
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import crop_frames, resize_frames
 from tadacli.video import open_video
 from tadacli.video_source import VideoSource
+from tadacli.window_plan import part_of, times_shown, window_clips
 from tadacli.zoo import DEFAULT_MODEL, Model, load_model
 
 # The models were trained and evaluated on clips of about ten seconds that show one thing.
@@ -27,12 +36,30 @@ DEFAULT_BATCH_SIZE = 8
 DEFAULT_TOPK = 5
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a video, [start_seconds, end_seconds) in presentation time; None is the video's own end.
+
+    Without `sampling` it is taken as if it were a video of its own. With it, as `tada detect` takes a window:
+    the clips of `window_clip_times`, their centre crops.
+    """
+
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    sampling: WindowSampling | None = None
+
+    def within(self, info: VideoInfo) -> tuple[float, float]:
+        """(start, end) in seconds, inside the video. Raises `VideoError` if there is nothing of it."""
+        return part_of(info, self.start_seconds, self.end_seconds)
+
+
 def classify(
     videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
     weights: str | os.PathLike[str] | None = None,
     views: str | EvalProtocol | None = None,
+    part: Part | None = None,
     topk: int = DEFAULT_TOPK,
     min_score: float = 0.0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -44,6 +71,7 @@ def classify(
     `videos` are paths or http(s) URLs of video files, or folders or tars of numbered JPEG frames. `model` is
     a known name, a weights file of our own, or what `load_model` returned (then `weights`, `device` and
     `dtype` are not used). `views` is "CLIPSxCROPS"; by default the protocol the model was published with.
+    `part` is the part of each video to look at; by default all of it.
 
     Raises `TadaError` children for settings that cannot be meant, before anything is decoded.
     """
@@ -51,18 +79,27 @@ def classify(
         videos = [videos]
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    options = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size)
+    options = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size, part=part)
     protocol = options or model.spec.protocol
     return [
-        classify_video(video, model=model, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size)
+        classify_video(
+            video, model=model, views=protocol, part=part, topk=topk, min_score=min_score, batch_size=batch_size
+        )
         for video in videos
     ]
 
 
 def check_options(
-    *, views: str | EvalProtocol | None, topk: int, min_score: float, batch_size: int
+    *, views: str | EvalProtocol | None, topk: int, min_score: float, batch_size: int, part: Part | None = None
 ) -> EvalProtocol | None:
     """The views asked for, None for the model's own. Raises `UsageError` for options out of range."""
+    if part is not None and part.sampling is not None and views is not None:
+        raise UsageError(
+            "views and a window's sampling exclude each other", hint="give --views or --sampling, not both"
+        )
+    start, end = (None, None) if part is None else (part.start_seconds, part.end_seconds)
+    if start is not None and end is not None and start >= end:
+        raise UsageError(f"the range from {start:g} s to {end:g} s is empty or reversed")
     if topk < 1:
         raise UsageError(f"top {topk} names no class", hint="use --topk 1 or more")
     if batch_size < 1:
@@ -88,6 +125,7 @@ def classify_video(
     *,
     model: Model,
     views: EvalProtocol,
+    part: Part | None = None,
     topk: int = DEFAULT_TOPK,
     min_score: float = 0.0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -101,8 +139,11 @@ def classify_video(
     path = file = os.fspath(video)
     try:
         with local_path(path) as file, open_video(file) as source:
-            scores, clips = score_views(source, model=model, views=views, batch_size=batch_size, on_views=on_views)
+            scores, clips = score_views(
+                source, model=model, views=views, part=part, batch_size=batch_size, on_views=on_views
+            )
             info = source.info
+            seconds, num_frames = _extent(source, part)
     except VideoError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
         reason = reason.replace(file, path)  # a download has a name of its own that says nothing
@@ -112,13 +153,22 @@ def classify_video(
     }
     return Classification(
         path=path,
-        status="short" if is_short(info, model.spec.input) else "ok",
+        status="short" if is_short(num_frames, info, model.spec.input) else "ok",
         model=model.spec.name,
         heads=heads,
         clips=clips,
         video=info,
-        notes=_notes(info, model),
+        notes=_notes(info, seconds, model),
     )
+
+
+def _extent(source: VideoSource, part: Part | None) -> tuple[float, int]:
+    """Length in seconds and number of frames of what is looked at."""
+    if part is None:
+        return source.info.duration_seconds, source.info.num_frames
+    start, end = part.within(source.info)
+    first, behind = frames_within(times_shown(source), start, end)
+    return end - start, max(1, behind - first)
 
 
 def score_views(
@@ -126,6 +176,7 @@ def score_views(
     *,
     model: Model,
     views: EvalProtocol,
+    part: Part | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     on_views: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, Tensor], tuple[tuple[FrameTime, ...], ...]]:
@@ -139,31 +190,49 @@ def score_views(
             f"{source.info.path} is cut short after {source.info.num_frames} frames, and does not say how many it had",
             hint="fetch it again; the frames to look at cannot be chosen without the length",
         )
-    plan = plan_clips(source.info, spec, num_clips=views.num_clips)
+    if part is not None and part.sampling is not None:
+        window = part.within(source.info)
+        plan = window_clips(source.info, times_shown(source), spec, sampling=part.sampling, window=window).tolist()
+        num_crops, size = 1, batch_size  # full batches, as for the windows of a long video
+    else:
+        plan = plan_clips(source, spec, num_clips=views.num_clips, part=part)
+        num_crops, size = views.num_crops, min(batch_size, len(plan) * views.num_crops)
     images, times = _decode(source, plan, model)
     totals: dict[str, Tensor] = {}
-    for batch, count in _batches(_views(plan, images, views, spec), batch_size=batch_size, total=views):
-        for name, probabilities in _forward(model, batch).items():
-            part = probabilities[:count].sum(dim=0)
-            totals[name] = totals[name] + part if name in totals else part
+    for batch, count in batches(_views(plan, images, num_crops, spec), size=size):
+        for name, probabilities in class_scores(model, batch).items():
+            summed = probabilities[:count].sum(dim=0)
+            totals[name] = totals[name] + summed if name in totals else summed
         if on_views is not None:
             on_views(count)
-    scores = {name: total / (views.num_clips * views.num_crops) for name, total in totals.items()}
+    scores = {name: total / (len(plan) * num_crops) for name, total in totals.items()}
     for name, values in scores.items():
-        if not bool(values.isfinite().all()):
-            raise TadaError(
-                f"the {name} scores are not numbers; the weights or the dtype cannot be right",
-                hint="use --dtype float32, or fetch the weights again",
-            )
+        check_finite(name, values)
     return scores, tuple(tuple(FrameTime(index, times[index]) for index in clip) for clip in plan)
 
 
-def plan_clips(info: VideoInfo, spec: InputSpec, *, num_clips: int) -> list[list[int]]:
-    """The frame numbers of every clip of a video."""
-    return [
+def check_finite(head: str, scores: Tensor) -> None:
+    """Raises `TadaError` for scores that are not numbers: broken weights, or a dtype too small for them."""
+    if not bool(scores.isfinite().all()):
+        raise TadaError(
+            f"the {head} scores are not numbers; the weights or the dtype cannot be right".replace("  ", " "),
+            hint="use --dtype float32, or fetch the weights again",
+        )
+
+
+def plan_clips(source: VideoSource, spec: InputSpec, *, num_clips: int, part: Part | None = None) -> list[list[int]]:
+    """The frame numbers of every clip of a video, or of a part of it taken as a video of its own."""
+    info, first, behind = source.info, 0, source.info.num_frames
+    if part is not None:
+        start, end = part.within(info)
+        first, behind = frames_within(times_shown(source), start, end)
+        if first == behind:  # between two frames: the one on screen
+            first = int(frames_on_screen(times_shown(source), np.array([start]))[0])
+            behind = first + 1
+    plan = [
         clip_indices(
             spec.sampling,
-            info.num_frames,
+            behind - first,
             fps=float(info.fps),
             clip_frames=spec.clip_frames,
             frame_stride=spec.frame_stride,
@@ -173,14 +242,15 @@ def plan_clips(info: VideoInfo, spec: InputSpec, *, num_clips: int) -> list[list
         )
         for clip_index in range(num_clips)
     ]
+    return [[first + index for index in clip] for clip in plan]
 
 
-def is_short(info: VideoInfo, spec: InputSpec) -> bool:
-    """Whether the video has fewer frames than one clip spans, so that the last ones are repeated."""
+def is_short(num_frames: int, info: VideoInfo, spec: InputSpec) -> bool:
+    """Whether this many frames of the video are fewer than one clip spans, so that the last ones are repeated."""
     if spec.sampling == "segment":
-        return info.num_frames < spec.clip_frames
+        return num_frames < spec.clip_frames
     length = interval_length(spec.clip_frames, spec.frame_stride, target_fps=spec.target_fps, fps=float(info.fps))
-    return info.num_frames < length
+    return num_frames < length
 
 
 def rank(scores: Tensor, labels: Sequence[str], *, topk: int, min_score: float) -> tuple[Prediction, ...]:
@@ -207,22 +277,19 @@ def _decode(
 
 
 def _views(
-    plan: Sequence[Sequence[int]], images: Mapping[int, Tensor], views: EvalProtocol, spec: InputSpec
+    plan: Sequence[Sequence[int]], images: Mapping[int, Tensor], num_crops: int, spec: InputSpec
 ) -> Iterator[Tensor]:
     """Normalised views (3, T, crop, crop): every crop of the first clip, then of the next one."""
     for clip in plan:
         frames = torch.stack([images[index] for index in clip])
-        yield from crop_frames(
-            frames, crop_size=spec.crop_size, num_crops=views.num_crops, mean=spec.mean, std=spec.std
-        )
+        yield from crop_frames(frames, crop_size=spec.crop_size, num_crops=num_crops, mean=spec.mean, std=spec.std)
 
 
-def _batches(views: Iterator[Tensor], *, batch_size: int, total: EvalProtocol) -> Iterator[tuple[Tensor, int]]:
-    """Groups of one size and the number of real views in each; the last one is filled up with its last view.
+def batches(views: Iterable[Tensor], *, size: int) -> Iterator[tuple[Tensor, int]]:
+    """Groups of `size` and the number of real views in each; the last one is filled up with its last view.
 
     One shape throughout keeps every view's arithmetic the same, wherever in the list it stands.
     """
-    size = min(batch_size, total.num_clips * total.num_crops)
     group: list[Tensor] = []
     for view in views:
         group.append(view)
@@ -234,18 +301,18 @@ def _batches(views: Iterator[Tensor], *, batch_size: int, total: EvalProtocol) -
 
 
 @torch.inference_mode()
-def _forward(model: Model, batch: Tensor) -> dict[str, Tensor]:
-    """Softmax of each head, float64 on the CPU, (B, num_classes) by head name."""
+def class_scores(model: Model, batch: Tensor) -> dict[str, Tensor]:
+    """Softmax of each head, float64 on the CPU, (B, num_classes) by head name, of views (B, 3, T, H, W)."""
     logits = model.network(batch.to(model.dtype))
     named = logits if isinstance(logits, dict) else {"": logits}
     return {name: values.float().softmax(dim=-1).cpu().double() for name, values in named.items()}
 
 
-def _notes(info: VideoInfo, model: Model) -> tuple[str, ...]:
+def _notes(info: VideoInfo, seconds: float, model: Model) -> tuple[str, ...]:
     notes = [model.spec.note] if model.spec.note else []
-    if info.duration_seconds > LONG_VIDEO_SECONDS:
+    if seconds > LONG_VIDEO_SECONDS:
         notes.append(
-            f"the video lasts {info.duration_seconds:.0f} s, the model expects about "
+            f"the video lasts {seconds:.0f} s, the model expects about "
             f"{MODEL_RANGE_SECONDS:.0f} s and gives one answer for all of it; "
             "tada detect finds what happens when"
         )

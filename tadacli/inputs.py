@@ -48,6 +48,14 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
+def file_size(path: str) -> int | None:
+    """Size of a file in bytes, None for what is no file; tells whether an input is still the same."""
+    try:
+        return os.stat(path).st_size if os.path.isfile(path) else None
+    except OSError:
+        return None
+
+
 @contextlib.contextmanager
 def local_path(video: str) -> Iterator[str]:
     """The path to open for a video: its own, or that of a temporary download of a URL.

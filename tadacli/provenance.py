@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import av
 import torch
 
-from tadacli.specs import EvalProtocol
+from tadacli.specs import ModelSpec
 from tadacli.version import __version__
 from tadacli.zoo import Model
 
@@ -29,32 +30,32 @@ class Run:
     id: str
 
 
-def describe_run(
-    model: Model,
-    *,
-    views: EvalProtocol,
-    topk: int,
-    min_score: float,
-    batch_size: int,
-    seed: int,
-) -> Run:
+def describe_run(model: Model, settings: Mapping[str, Any]) -> Run:
     """The run of a model with these settings. Two runs with the same id give the same bytes."""
-    settings = {
-        "views": str(views),
-        "topk": topk,
-        "min_score": min_score,
-        "batch_size": batch_size,
+    return run_of(
+        model.spec,
+        settings={**settings, **machine_settings(model)},
+        weights_sha256=model.weights_sha256,
+        tool_version=__version__,
+    )
+
+
+def machine_settings(model: Model) -> dict[str, Any]:
+    """What the arithmetic is done with: device, dtype and the versions of the libraries."""
+    return {
         "device": model.device.type,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "seed": seed,
         "versions": {"torch": str(torch.__version__), "av": av.__version__},
     }
-    everything = [__version__, model.weights_sha256, model.spec.to_dict(), settings]
-    text = json.dumps(everything, sort_keys=True)
+
+
+def run_of(spec: ModelSpec, *, settings: Mapping[str, Any], weights_sha256: str, tool_version: str) -> Run:
+    """The run that these facts describe."""
+    text = json.dumps([tool_version, weights_sha256, spec.to_dict(), settings], sort_keys=True)
     return Run(
-        tool_version=__version__,
-        weights_sha256=model.weights_sha256,
-        spec=model.spec.to_dict(labels=False),
-        settings=settings,
+        tool_version=tool_version,
+        weights_sha256=weights_sha256,
+        spec=spec.to_dict(labels=False),
+        settings=dict(settings),
         id=hashlib.sha256(text.encode()).hexdigest()[:12],
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tadacli.cli import exits
+from tadacli.cli import exits, options
 from tadacli.cli.console import Progress, classification_table, say
-from tadacli.cli.sinks import OutputFormat, Sink, TableSink, choose_format, file_size, open_sink
+from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
 
 if TYPE_CHECKING:
+    from tadacli.classification import Part
     from tadacli.provenance import Run
     from tadacli.results import Classification
     from tadacli.specs import EvalProtocol
@@ -20,72 +22,78 @@ if TYPE_CHECKING:
 
 
 def classify_command(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin).",
-            metavar="INPUT",
-            show_default=False,
-        ),
-    ],
-    model: Annotated[
-        str, typer.Option(help="Model name, or a .safetensors file of our own.", envvar="TADA_MODEL")
-    ] = "r2plus1d_tiny.camera_motion",
-    weights: Annotated[
-        str | None, typer.Option(help="Weights for the model: .pyth, .pt, .safetensors.", metavar="FILE")
-    ] = None,
+    inputs: options.Inputs,
+    model: options.ModelName = "r2plus1d_tiny.camera_motion",
+    weights: options.Weights = None,
     views: Annotated[
         str | None,
         typer.Option(help="Clips x crops that are averaged. Default: as the model was published.", metavar="10x3"),
     ] = None,
+    start: options.Start = None,
+    end: options.End = None,
+    sampling: options.Sampling = None,
     topk: Annotated[int, typer.Option(help="Labels given for each video.")] = 5,
     min_score: Annotated[float, typer.Option(help="Leave out labels below this score, 0 to 1.")] = 0.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     batch_size: Annotated[int, typer.Option(help="Views scored at once.")] = 8,
-    output_format: Annotated[
-        OutputFormat | None,
-        typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write the results here; never overwrites.", metavar="FILE"),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished --output.")] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look below folders too.")] = False,
+    output_format: options.Format = None,
+    output: options.Output = None,
+    resume: options.Resume = False,
+    recursive: options.Recursive = False,
     seed: Annotated[int, typer.Option(help="Seed of random numbers, recorded with the results.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say what each video shows: its best labels, with scores.
 
     Without --model, the built-in model names the camera's motion:
     static, pan, tilt, zoom or roll. It needs no download.
 
+    --start and --end look at a part of each video; with --sampling it is
+    taken as tada detect takes a window.
+
     A video that fails is reported in its row and the others go on;
     the exit code is then 3.
     """
-    chosen = choose_format(output_format, output, resume=resume)
+    chosen = choose_format(output_format, output, resume=resume, by_suffix=FORMAT_BY_SUFFIX, plain=("table", "jsonl"))
     from tadacli.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
-    from tadacli.classification import check_options
+    from tadacli.classification import Part, check_options
     from tadacli.provenance import describe_run
+    from tadacli.sampling import parse_time
+    from tadacli.writers.formats import FORMATS
     from tadacli.zoo import load_model
 
-    asked = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size)
+    part = None
+    if start is not None or end is not None or sampling is not None:
+        times = [None if text is None else parse_time(text) for text in (start, end)]
+        part = Part(times[0], times[1], sampling)
+    asked = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size, part=part)
     _make_repeatable(seed)
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
     protocol = asked or loaded.spec.protocol
-    run = describe_run(loaded, views=protocol, topk=topk, min_score=min_score, batch_size=batch_size, seed=seed)
-    title = f"{loaded.spec.name}, {loaded.spec.task}, {protocol} views"
+    run = describe_run(
+        loaded,
+        {
+            "views": str(protocol) if sampling is None else None,
+            **asdict(part or Part()),
+            "topk": topk,
+            "min_score": min_score,
+            "batch_size": batch_size,
+            "seed": seed,
+        },
+    )
+    title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"
     sink = open_sink(
         chosen,
         output,
+        formats=FORMATS,
         run_id=run.id,
         resume=resume,
         render_table=lambda rows, width: classification_table(rows, title=title, width=width),
     )
-    statuses = _classify_all(videos, sink, model=loaded, views=protocol, run=run, quiet=quiet)
+    statuses = _classify_all(videos, sink, model=loaded, views=protocol, part=part, run=run, quiet=quiet)
     _summarise(statuses, output, quiet=quiet)
     if "error" in statuses.values():
         raise typer.Exit(exits.SOME_FAILED)
@@ -101,10 +109,11 @@ def _make_repeatable(seed: int) -> None:
 
 
 def _classify_all(
-    videos: list[str], sink: Sink, *, model: Model, views: EvalProtocol, run: Run, quiet: bool
+    videos: list[str], sink: Sink, *, model: Model, views: EvalProtocol, part: Part | None, run: Run, quiet: bool
 ) -> dict[str, str]:
     """Classify what the sink does not hold yet; the status of every video by path."""
     from tadacli.classification import classify_video
+    from tadacli.inputs import file_size
     from tadacli.writers.rows import classification_row
 
     wanted = set(videos)
@@ -121,6 +130,7 @@ def _classify_all(
                 path,
                 model=model,
                 views=views,
+                part=part,
                 topk=run.settings["topk"],
                 min_score=run.settings["min_score"],
                 batch_size=run.settings["batch_size"],

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from tadacli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from tadacli.writers.formats import Format
     from tadacli.writers.rows import Row
+    from tadacli.writers.segment_files import SegmentFormat
 
 OutputFormat = Literal["table", "csv", "json", "jsonl"]
+SegmentsFormat = Literal["table", "csv", "json", "jsonl", "srt", "vtt", "audacity", "activitynet", "epic", "eaf"]
 FORMAT_BY_SUFFIX: dict[str, OutputFormat] = {
     ".csv": "csv",
     ".json": "json",
     ".jsonl": "jsonl",
     ".txt": "table",
 }
+SEGMENTS_BY_SUFFIX: dict[str, SegmentsFormat] = {**FORMAT_BY_SUFFIX, ".srt": "srt", ".vtt": "vtt", ".eaf": "eaf"}
+RESUMABLE = ("csv", "json", "jsonl")
 TABLE_FILE_WIDTH = 120
+Name = TypeVar("Name", bound=str)
 
 
 class Sink(Protocol):
@@ -36,28 +41,30 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-def choose_format(asked: OutputFormat | None, output: Path | None, *, resume: bool) -> OutputFormat:
-    """The format asked for, or that of the output's name, or what suits a terminal or a pipe."""
+def choose_format(
+    asked: Name | None, output: Path | None, *, resume: bool, by_suffix: Mapping[str, Name], plain: tuple[Name, Name]
+) -> Name:
+    """The format asked for, or that of the output's name, or of `plain` what suits a terminal or a pipe."""
     if asked is not None:
         chosen = asked
     elif output is None:
-        chosen = "table" if sys.stdout.isatty() else "jsonl"
-    elif output.suffix.lower() in FORMAT_BY_SUFFIX:
-        chosen = FORMAT_BY_SUFFIX[output.suffix.lower()]
+        chosen = plain[0] if sys.stdout.isatty() else plain[1]
+    elif output.suffix.lower() in by_suffix:
+        chosen = by_suffix[output.suffix.lower()]
     else:
-        raise UsageError(
-            f"the format of {output} is not clear from its name",
-            hint="add --format csv, json, jsonl or table",
-        )
-    if resume and (output is None or chosen == "table"):
+        *names, last = dict.fromkeys(by_suffix.values())
+        known = f"{', '.join(names)} or {last}"
+        raise UsageError(f"the format of {output} is not clear from its name", hint=f"add --format {known}")
+    if resume and (output is None or chosen not in RESUMABLE):
         raise UsageError("--resume continues a file", hint="give --output FILE in csv, json or jsonl")
     return chosen
 
 
 def open_sink(
-    chosen: OutputFormat,
+    chosen: str,
     output: Path | None,
     *,
+    formats: Mapping[str, Format],
     run_id: str,
     resume: bool,
     render_table: Callable[[Sequence[Row], int | None], str],
@@ -65,26 +72,21 @@ def open_sink(
     """The sink for a format. Raises `OutputError` if the output cannot be written or is not to be."""
     if chosen == "table":
         return TableSink(output, render_table)
+    from tadacli.inputs import file_size
     from tadacli.writers.files import ResultFile, ResultStream
-    from tadacli.writers.formats import FORMATS
 
     if output is None:
-        return ResultStream(sys.stdout.buffer, FORMATS[chosen])
-    return ResultFile(output, FORMATS[chosen], run_id=run_id, resume=resume, size_of=file_size)
-
-
-def file_size(path: str) -> int | None:
-    """Size of a file in bytes, None for what is no file; tells whether an input is still the same."""
-    try:
-        return os.stat(path).st_size if os.path.isfile(path) else None
-    except OSError:
-        return None
+        return ResultStream(sys.stdout.buffer, formats[chosen])
+    return ResultFile(output, formats[chosen], run_id=run_id, resume=resume, size_of=file_size)
 
 
 class TableSink:
     """Keeps the rows for one table, shown when they are all there or the command is interrupted."""
 
-    done: dict[str, str] = {}  # noqa: RUF012 - a table is never resumed
+    @property
+    def done(self) -> dict[str, str]:
+        """Nothing: a table is never resumed."""
+        return {}
 
     def __init__(self, output: Path | None, render: Callable[[Sequence[Row], int | None], str]) -> None:
         self._output, self._render = output, render
@@ -119,3 +121,46 @@ class TableSink:
             raise OutputError(
                 f"{self._output} cannot be written: {error.strerror}", hint="give another --output"
             ) from error
+
+
+class SegmentSink:
+    """Segments in a format that other programs take: a file for each video as it is done, or one for all."""
+
+    def __init__(self, form: SegmentFormat, paths: Sequence[str], output: Path | None) -> None:
+        from tadacli.writers.segment_files import plan_files
+
+        self._form, self._files = form, plan_files(form, paths, output)
+        self._rows: list[Row] = []
+
+    @property
+    def done(self) -> dict[str, str]:
+        """Nothing: these formats do not say what they were made with."""
+        return {}
+
+    def add(self, row: Row) -> None:
+        """Write the file of one video, or keep its row for the one of all."""
+        self._rows.append(row)
+        if self._form.per_video:
+            self._write([row], self._files[row["path"]])
+
+    def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
+        """Write the file of all videos."""
+        if not self._form.per_video:
+            self._write(self._rows, next(iter(self._files.values())))
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def _write(self, rows: Sequence[Row], file: Path | None) -> None:
+        from tadacli.new_files import write_new
+
+        readable = [row for row in rows if row["status"] != "error"]
+        if not readable:
+            return
+        content = self._form.encode(readable)
+        if file is None:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        else:
+            file.parent.mkdir(exist_ok=True)
+            write_new(file, content)

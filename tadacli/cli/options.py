@@ -1,0 +1,34 @@
+"""Options that several commands share, so that they read alike everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tadacli.cli.sinks import OutputFormat
+
+INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
+
+Inputs = Annotated[list[str], typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
+ModelName = Annotated[str, typer.Option(help="Model name, or a .safetensors file of our own.", envvar="TADA_MODEL")]
+Weights = Annotated[str | None, typer.Option(help="Weights for the model: .pyth, .pt, .safetensors.", metavar="FILE")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+Start = Annotated[str | None, typer.Option(help="Look only from this time on.", metavar="00:10:00")]
+End = Annotated[str | None, typer.Option(help="Look only up to this time.", metavar="00:20:00")]
+Sampling = Annotated[
+    Literal["stretch", "native"] | None,
+    typer.Option(help="stretch: frames over the whole span; native: clips at the model's own rate."),
+]
+Format = Annotated[
+    OutputFormat | None,
+    typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the results here; never overwrites.", metavar="FILE")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished --output.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look below folders too.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")]
