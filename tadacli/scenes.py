@@ -243,8 +243,19 @@ def _sample_frames(camera: FloatArray, fps: int, height: int, width: int, seed: 
         grid = view_grid(camera[here], size=(height, width), centre=(0.0, 0.05), field=0.55)
         frame = look(scene, grid)
         for balloon in balloons:
-            frame = MovingObject(balloon.texture, balloon.track[here], balloon.size).paste(frame, grid)
+            part = _part_with(grid, balloon.track[index, :2], max(balloon.size))
+            now = MovingObject(balloon.texture, balloon.track[here], balloon.size)
+            frame[(..., *part)] = now.paste(frame[(..., *part)], grid[(slice(None), *part)])
         yield (frame[0].permute(1, 2, 0) * 255 + 0.5).to(torch.uint8).numpy()
+
+
+def _part_with(grid: Tensor, centre: FloatArray, reach: float) -> tuple[slice, slice]:
+    """Rows and columns of a grid (1, h, w, 2) within `reach` of a point, and a few more; none if it is not seen."""
+    near = ((grid[0] - torch.from_numpy(centre)).abs() < 1.2 * reach).all(dim=-1)
+    rows, columns = near.any(dim=1).nonzero()[:, 0].tolist(), near.any(dim=0).nonzero()[:, 0].tolist()
+    if not rows:
+        return slice(0, 1), slice(0, 1)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _balloon(rng: np.random.Generator) -> FloatArray:
@@ -279,11 +290,13 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each motion")
     parser.add_argument("--speed", type=float, default=0.2, help="short sides per second at the picture's edge")
+    parser.add_argument("--height", type=int, default=360, help="of the picture; it is 16:9")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--truth", type=Path, help="also write the times of the motions as JSON")
     options = parser.parse_args()
     moves = [(CameraMove(label, speed=options.speed), options.seconds) for label in options.motion or ["pan left"]]
-    truth = render_sequence(options.output, moves=moves, seed=options.seed)
+    size = {"height": options.height, "width": options.height * 16 // 9}
+    truth = render_sequence(options.output, moves=moves, seed=options.seed, **size)
     if options.truth:
         options.truth.write_text(json.dumps([asdict(known) for known in truth], indent=2) + "\n")
 
