@@ -9,11 +9,17 @@ FOOTAGE ?=
 
 .PHONY: demo test check fix bench weights clean
 
-## classify a video that the project renders itself, or VIDEO=FILE
+## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
 	@$(PY) -m tadacli.scenes "$(DEMO)/pan left.mp4" --motion "pan left"
 	$(VENV)/bin/tada classify "$(DEMO)/pan left.mp4" --format table
+	@rm -f $(DEMO)/moves.html
+	@$(PY) -m tadacli.scenes $(DEMO)/moves.mp4 --truth $(DEMO)/moves.json --height 270 --seconds 4 \
+		--motion "pan left" --motion static --motion "zoom in" --motion "pan right" --motion "zoom out"
+	$(VENV)/bin/tada detect $(DEMO)/moves.mp4 --window 1s --stride 250ms --format table \
+		--report $(DEMO)/moves.html
+	@echo "the report is $(DEMO)/moves.html; the true times are in $(DEMO)/moves.json"
 ifneq ($(VIDEO),)
 	$(VENV)/bin/tada classify --format table -- "$(VIDEO)"
 endif
@@ -36,6 +42,7 @@ fix: $(VENV)/dev
 ## the ratios that the README states
 bench: $(VENV)/dev
 	$(PY) -m benchmarks.forward
+	$(PY) -m benchmarks.detect
 
 ## train the built-in weights again; FOOTAGE=DIR adds running video to the generated scenes
 weights: $(VENV)/installed

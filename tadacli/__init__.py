@@ -12,6 +12,7 @@ from tadacli.version import __version__
 
 if TYPE_CHECKING:
     from tadacli.classification import classify
+    from tadacli.detection import detect
     from tadacli.zoo import Model, load_model
 
 __all__ = [
@@ -24,10 +25,11 @@ __all__ = [
     "VideoError",
     "__version__",
     "classify",
+    "detect",
     "load_model",
 ]
 
-_HOME = {"classify": "classification", "load_model": "zoo", "Model": "zoo"}
+_HOME = {"classify": "classification", "detect": "detection", "load_model": "zoo", "Model": "zoo"}
 _SUBMODULES = ("models", "sampling", "transforms", "video")
 
 

@@ -10,6 +10,8 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.classify import classify_command
 from tadacli.cli.console import print_error
+from tadacli.cli.convert import convert_command
+from tadacli.cli.detect import detect_command
 from tadacli.errors import TadaError
 from tadacli.version import __version__
 
@@ -23,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("classify")(classify_command)
+app.command("detect")(detect_command)
+app.command("convert")(convert_command)
 
 
 def _print_version(value: bool) -> None:

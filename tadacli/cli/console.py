@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tadacli.errors import TadaError
 
@@ -71,6 +71,128 @@ class Progress:
     def close(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+
+class TimelineProgress:
+    """A bar along the timeline of one video: time reached, how much faster than real time, time left."""
+
+    def __init__(self, path: str, *, number: int, num_videos: int, quiet: bool) -> None:
+        self._name = f"{number}/{num_videos} {printable(os.path.basename(path))[:30]}"
+        self._quiet = quiet
+        self._bar: Any = None
+        self._first = 0.0
+
+    def reach(self, start_seconds: float, end_seconds: float, reached_seconds: float) -> None:
+        """The range from start to end is scored up to here."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._first = reached_seconds
+            self._bar = tqdm(
+                desc=self._name,
+                total=end_seconds - start_seconds,
+                initial=reached_seconds - start_seconds,
+                file=sys.stderr,
+                disable=True if self._quiet else None,
+                dynamic_ncols=True,
+                leave=False,
+                bar_format="{desc} {bar} {postfix} [{elapsed}<{remaining}]",
+            )
+        done = min(reached_seconds, end_seconds) - start_seconds
+        elapsed = self._bar.format_dict["elapsed"]
+        factor = (reached_seconds - self._first) / elapsed if elapsed > 0 else 0.0
+        self._bar.set_postfix_str(
+            f"{clock(done)[:-4]} of {clock(end_seconds - start_seconds)[:-4]}, {factor:.1f}x real time", refresh=False
+        )
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class StepProgress:
+    """A bar over steps whose number is known once they begin."""
+
+    def __init__(self, name: str, *, unit: str, quiet: bool) -> None:
+        self._name, self._unit, self._quiet = name, unit, quiet
+        self._bar: Any = None
+
+    def __enter__(self) -> StepProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def reach(self, done: int, total: int) -> None:
+        """So many steps of the total are done."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            disable = True if self._quiet else None
+            self._bar = tqdm(
+                desc=self._name, total=total, unit=self._unit, file=sys.stderr, disable=disable, leave=False
+            )
+        self._bar.update(done - self._bar.n)
+
+
+def clock(seconds: float) -> str:
+    """A time as h:mm:ss.mmm."""
+    whole = round(seconds * 1000)
+    sign = "-" if whole < 0 else ""
+    minutes, milliseconds = divmod(abs(whole), 60_000)
+    return f"{sign}{minutes // 60}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"
+
+
+def detection_table(rows: Sequence[Row], *, title: str, width: int | None = None) -> str:
+    """The segments as a table for people, with colours if stdout is a terminal, gaps and notes below."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    if len(rows) > 1:
+        table.add_column("video", overflow="fold")
+    for name in ("start", "end", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("label", overflow="fold")
+    for row in rows:
+        lines = _segment_lines(row)
+        for number, (*cells, label, style) in enumerate(lines):
+            video = [Text(printable(row["path"]) if number == 0 else "")] if len(rows) > 1 else []
+            end_section = number == len(lines) - 1
+            table.add_row(*video, *cells, Text(label, style=style), end_section=end_section)
+    console = Console(width=width)
+    with console.capture() as capture:
+        if len(rows) == 1:
+            console.print(Text(printable(rows[0]["path"])), soft_wrap=True)
+        console.print(Text(title), soft_wrap=True)
+        console.print(table)
+        for line in [*_gap_lines(rows), *_notes(rows)]:
+            console.print(Text(line), soft_wrap=True)
+    return capture.get()
+
+
+def _segment_lines(row: Row) -> list[tuple[str, str, str, str, str]]:
+    """(start, end, score, label, style) of each line of a video."""
+    if row["status"] == "error":
+        return [("", "", "", f"error: {printable(row['error'])}", "red")]
+    lines = [
+        (clock(each["start_seconds"]), clock(each["end_seconds"]), f"{each['score']:.3f}", each["label"], "bold")
+        for each in row["segments"]
+    ]
+    return lines or [("", "", "", "nothing found", "dim")]
+
+
+def _gap_lines(rows: Sequence[Row]) -> list[str]:
+    return [
+        f"gap in {printable(row['path'])}: {clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}: "
+        + printable(gap["reason"])
+        for row in rows
+        for gap in row["gaps"]
+    ]
 
 
 def classification_table(rows: Sequence[Row], *, title: str, width: int | None = None) -> str:

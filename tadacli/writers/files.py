@@ -119,6 +119,8 @@ class ResultFile:
             raise OutputError(f"{self._path} is a folder", hint="name a file: --output results.jsonl")
         if not self._path.exists():
             return b""
+        if not self._path.is_file():
+            raise OutputError(f"{self._path} is not a regular file", hint="leave --output out to write to stdout")
         if not resume and self._path.stat().st_size > 0:
             raise OutputError(
                 f"{self._path} exists and is not overwritten",

@@ -1,0 +1,71 @@
+"""Peak memory of `tada detect` on a short and on a long video, which must be the same.
+
+    python -m benchmarks.memory [--model NAME --weights FILE] [--minutes 10 60] [--cache DIR]
+
+The videos are one 20 s encode of 1080p59.94, repeated. Each run is a process of its own; beside them stands a process
+that only imports the same libraries. Peaks are those the kernel counts (ru_maxrss).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.detect import FILES
+from benchmarks.long_video import encode, repeat_packets
+
+ENCODED_SECONDS = 20
+
+
+def peak_of(code: str, *arguments: str) -> int:
+    """Peak resident bytes of a Python process that runs `code`."""
+    report = "import resource, sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.__stdout__)"
+    wrapped = f"import sys\ntry:\n    {code}\nfinally:\n    {report}"
+    out = subprocess.run([sys.executable, "-c", wrapped, *arguments], check=True, capture_output=True, text=True)
+    return int(out.stdout.split()[-1]) * 1024
+
+
+def main() -> None:
+    """Prints the peaks and how they compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="r2plus1d_tiny.camera_motion")
+    parser.add_argument("--weights")
+    parser.add_argument("--minutes", type=int, nargs=2, default=[10, 60])
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tada-benchmarks")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    once = options.cache / "once.mp4"
+    if not once.exists():
+        encode(once, seconds=ENCODED_SECONDS, options=FILES["x264 defaults"])
+    bare = peak_of("import torch, torchvision, av, numpy, pandas, tqdm, safetensors, typer, rich")
+    print(f"imports alone: {bare / 1e6:.0f} MB")
+    peaks = []
+    for minutes in options.minutes:
+        video = options.cache / f"{minutes} minutes.mp4"
+        if not video.exists():
+            repeat_packets(once, video, times=minutes * 60 // ENCODED_SECONDS)
+        arguments = [
+            "detect",
+            str(video),
+            "--model",
+            options.model,
+            "--format",
+            "jsonl",
+            "-o",
+            str(options.cache / "o"),
+        ]
+        arguments += ["--weights", options.weights] if options.weights else []
+        (options.cache / "o").unlink(missing_ok=True)
+        run = f"from tadacli.cli.app import run; sys.argv = ['tada', *{arguments!r}]; run()"
+        peaks.append(peak_of(run))
+        print(
+            f"{minutes} minutes: {peaks[-1] / 1e6:.0f} MB, {(peaks[-1] - bare) / 1e6:.0f} MB above imports", flush=True
+        )
+    print(f"long / short: {peaks[1] / peaks[0]:.3f}")
+
+
+if __name__ == "__main__":
+    main()

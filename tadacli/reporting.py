@@ -1,0 +1,56 @@
+"""The HTML report of one video: its segments, curves and thumbnails put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tadacli.errors import VideoError
+from tadacli.inputs import is_url, local_path
+from tadacli.results import Detection
+from tadacli.segments import SegmentSettings, class_curves
+from tadacli.thumbnails import thumbnails
+from tadacli.video import open_video
+from tadacli.window_scores import WindowScores
+from tadacli.writers.report import Curve, report_html, video_link
+
+
+def detection_report(
+    result: Detection,
+    row: Mapping[str, Any],
+    scores: WindowScores,
+    settings: SegmentSettings,
+    *,
+    page_path: str | os.PathLike[str],
+) -> tuple[bytes, tuple[str, ...]]:
+    """The page as bytes, for a file at `page_path`, and what it lacks.
+
+    The video itself is looked at again for the thumbnails and the player; without it the page has neither.
+    """
+    curves = class_curves(
+        scores.spans,
+        scores.scale,
+        scores.scores,
+        scores.spec.heads,
+        settings=settings,
+        video_seconds=scores.range_seconds,
+        segments=result.segments,
+    )
+    pictures: dict[int, bytes] = {}
+    link = None
+    notes: tuple[str, ...] = ()
+    try:
+        with local_path(result.path) as file, open_video(file) as source:
+            pictures = thumbnails(source, result.segments, gaps=result.gaps)
+        link = None if is_url(result.path) else video_link(result.path, page_path, codec=scores.info.codec)
+    except (VideoError, OSError) as error:
+        notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
+    page = report_html(
+        row,
+        curves=[Curve(each.label, each.index, each.edges, each.values) for each in curves],
+        thumbnails=pictures,
+        video=link,
+        thresholds=(settings.threshold, settings.low),
+    )
+    return page, notes

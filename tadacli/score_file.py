@@ -1,0 +1,215 @@
+"""Window scores on disk: the score file, from which segments can be made again, and the journal of a run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tadacli.errors import OutputError, SpecError, UsageError
+from tadacli.results import Gap, VideoInfo
+from tadacli.specs import spec_from_dict
+from tadacli.window_scores import Group, WindowScores
+
+SUFFIX = ".npz"
+_KIND = "tada window scores 1"
+
+
+def encode_scores(scores: WindowScores) -> bytes:
+    """A score file as bytes: a zip of NumPy arrays, and what is known besides as JSON in the array `about`.
+
+    `spans` and `used` are (W, 2) float64 in seconds, `scale` (W,) int64, `scores` or, of a named head,
+    `scores_NAME` (W, num_classes) float32.
+    """
+    about = {
+        "kind": _KIND,
+        "path": scores.path,
+        "size_bytes": scores.size_bytes,
+        "spec": scores.spec.to_dict(),
+        "weights_sha256": scores.weights_sha256,
+        "tool_version": scores.tool_version,
+        "settings": dict(scores.settings),
+        "video": {key: _plain(value) for key, value in asdict(scores.info).items()},
+        "range_seconds": list(scores.range_seconds),
+        "gaps": [asdict(gap) for gap in scores.gaps],
+        "num_windows_planned": scores.num_windows_planned,
+        "num_frames_used": scores.num_frames_used,
+    }
+    arrays = {f"scores_{name}" if name else "scores": values for name, values in scores.scores.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        about=np.array(json.dumps(about)),
+        spans=scores.spans,
+        used=scores.used,
+        scale=scores.scale,
+        allow_pickle=False,
+        **arrays,
+    )
+    return buffer.getvalue()
+
+
+def read_scores(path: str | os.PathLike[str]) -> WindowScores:
+    """The window scores of a score file. Raises `UsageError` for a file that is missing or is none."""
+    try:
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return _decode(dict(file))
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no score file {os.fspath(path)}", hint="make one with --save-scores") from error
+    except OSError as error:
+        raise UsageError(f"the score file {os.fspath(path)} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SpecError) as error:
+        raise UsageError(
+            f"{os.fspath(path)} is not a score file of this tool, or is damaged: {error}",
+            hint="make one with tada detect --save-scores",
+        ) from error
+
+
+def _decode(arrays: Mapping[str, Any]) -> WindowScores:
+    about = json.loads(str(arrays["about"]))
+    if about["kind"] != _KIND:
+        raise ValueError(f"it holds {about['kind']!r}")
+    spec = spec_from_dict(about["spec"])
+    scores = WindowScores(
+        path=about["path"],
+        size_bytes=about["size_bytes"],
+        spec=spec,
+        weights_sha256=about["weights_sha256"],
+        tool_version=about["tool_version"],
+        settings=about["settings"],
+        info=_video(about["video"]),
+        range_seconds=(about["range_seconds"][0], about["range_seconds"][1]),
+        spans=arrays["spans"],
+        used=arrays["used"],
+        scale=arrays["scale"],
+        scores={name: arrays[f"scores_{name}" if name else "scores"] for name in spec.heads},
+        gaps=tuple(Gap(**gap) for gap in about["gaps"]),
+        num_windows_planned=about["num_windows_planned"],
+        num_frames_used=about["num_frames_used"],
+    )
+    _check_shapes(scores)
+    return scores
+
+
+def _check_shapes(scores: WindowScores) -> None:
+    count = len(scores.scale)
+    fits = scores.spans.shape == scores.used.shape == (count, 2)
+    for name, labels in scores.spec.heads.items():
+        fits = fits and scores.scores[name].shape == (count, len(labels))
+    if not fits:
+        raise ValueError("its arrays do not fit together")
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def _video(values: Mapping[str, Any]) -> VideoInfo:
+    fractions = {key: Fraction(values[key]) for key in ("fps", "sample_aspect_ratio")}
+    return VideoInfo(**{**values, **fractions})
+
+
+# --- the journal ------------------------------------------------------------------------------------
+
+
+class ScoreJournal:
+    """The groups of windows of one video that are scored, kept on disk until the video's result is.
+
+    One line of JSON for each group, behind a first one that says what for. A line that was not written to
+    its end is dropped. A journal of another video or other settings is begun anew.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, run_id: str, video: str, size_bytes: int | None) -> None:
+        self._path = Path(path)
+        self._head = json.dumps({"journal": _KIND, "run": run_id, "video": video, "size_bytes": size_bytes})
+        self._groups: list[Group] = []
+        self._stream: BinaryIO | None = None
+
+    def saved(self) -> list[Group]:
+        """The groups on disk, in order; opens the journal for more."""
+        try:
+            content = self._path.read_bytes() if self._path.exists() else b""
+            whole = self._read(content)
+            self._stream = self._path.open("r+b" if content else "w+b")
+            self._stream.truncate(len(whole))
+            self._stream.seek(0, os.SEEK_END)
+            if not whole:
+                self._write(self._head.encode() + b"\n")
+        except OSError as error:
+            raise self._failed(error) from error
+        return list(self._groups)
+
+    def add(self, group: Group) -> None:
+        """Keep a group; when this returns, it is on disk."""
+        line = _encode_group(group)
+        digest = hashlib.sha256(line).hexdigest()[:16].encode()
+        try:
+            self._write(digest + b" " + line + b"\n")
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def remove(self) -> None:
+        """Drop the journal: the video's result is saved, or cannot be had."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leave the journal as it is."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _write(self, line: bytes) -> None:
+        assert self._stream is not None
+        self._stream.write(line)
+        self._stream.flush()
+
+    def _read(self, content: bytes) -> bytes:
+        """The part of the content that holds; its groups are kept."""
+        head = self._head.encode() + b"\n"
+        if not content.startswith(head):
+            return b""
+        whole = head
+        for line in content[len(head) :].splitlines(keepends=True):
+            digest, _, body = line.rstrip(b"\n").partition(b" ")
+            if not line.endswith(b"\n") or hashlib.sha256(body).hexdigest()[:16].encode() != digest:
+                break
+            self._groups.append(_decode_group(body))
+            whole += line
+        return whole
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self._path} cannot be written: {error.strerror or error}",
+            hint="what was saved is whole; free some space or give another --output, then use --resume",
+        )
+
+
+def _encode_group(group: Group) -> bytes:
+    scores = {
+        name: [list(values.shape), base64.b64encode(values.astype("<f4").tobytes()).decode()]
+        for name, values in group.scores.items()
+    }
+    unreadable = {str(index): reason for index, reason in group.unreadable.items()}
+    row = {"windows": group.num_windows, "missing": group.missing, "scores": scores, "unreadable": unreadable}
+    return json.dumps(row).encode()
+
+
+def _decode_group(line: bytes) -> Group:
+    row = json.loads(line)
+    scores = {
+        name: np.frombuffer(base64.b64decode(data), dtype="<f4").reshape(shape)
+        for name, (shape, data) in row["scores"].items()
+    }
+    unreadable = {int(index): reason for index, reason in row["unreadable"].items()}
+    return Group(row["windows"], tuple(row["missing"]), scores, unreadable)

@@ -1,0 +1,272 @@
+"""The scores of a video's windows, in one pass that decodes each frame once.
+
+One thread decodes and preprocesses the frames that windows need, each once; a frame is dropped as soon as no
+window needs it any more, so memory does not grow with the video.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tadacli.classification import batches, check_finite, class_scores
+from tadacli.errors import VideoError
+from tadacli.inputs import file_size, local_path
+from tadacli.provenance import machine_settings
+from tadacli.read_ahead import read_ahead
+from tadacli.results import Gap, VideoInfo, Window
+from tadacli.specs import InputSpec, ModelSpec
+from tadacli.transforms import crop_frames, resize_frames
+from tadacli.version import __version__
+from tadacli.video import open_video
+from tadacli.video_source import VideoSource
+from tadacli.window_plan import WindowPlan, WindowSettings
+from tadacli.zoo import Model
+
+# Frames that are ready before the model asks for them: those of a few windows.
+FRAMES_AHEAD = 32
+
+Scores = Mapping[str, NDArray[np.float32]]
+Frames = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """The scores of a video's windows, and all that a result needs to know besides.
+
+    `spans` and `used` are (W, 2) float64 in seconds, `scale` (W,) int64, `scores` (W, num_classes) float32 by
+    head; only windows whose frames could all be read have a row. `settings` are those that the scores depend
+    on. `range_seconds` is the part of the timeline that the windows were laid over.
+    """
+
+    path: str
+    size_bytes: int | None
+    spec: ModelSpec
+    weights_sha256: str
+    tool_version: str
+    settings: Mapping[str, Any]
+    info: VideoInfo
+    range_seconds: tuple[float, float]
+    spans: NDArray[np.float64]
+    used: NDArray[np.float64]
+    scale: NDArray[np.int64]
+    scores: Scores
+    gaps: tuple[Gap, ...]
+    num_windows_planned: int
+    num_frames_used: int
+
+
+@dataclass
+class Pace:
+    """How a pass over a video went: wall time in seconds, the part spent waiting for frames, frames decoded."""
+
+    wall_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+    num_frames_decoded: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Windows that were scored in one go: scores by head, a row for each window that is not `missing`.
+
+    `missing` are the windows that lack a frame, by number within the group. `unreadable` are the frames that
+    could not be had, with the reasons, as far as they came up since the last group.
+    """
+
+    num_windows: int
+    missing: tuple[int, ...]
+    scores: Scores
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+
+
+class Journal(Protocol):
+    """Keeps groups as they are scored, so that a later run can go on behind the last of them."""
+
+    def saved(self) -> Sequence[Group]: ...
+
+    def add(self, group: Group) -> None: ...
+
+
+def score_windows(
+    video: str | os.PathLike[str],
+    *,
+    model: Model,
+    settings: WindowSettings,
+    journal: Journal | None = None,
+    on_progress: Callable[[float, float, float], object] | None = None,
+    pace: Pace | None = None,
+) -> WindowScores:
+    """The scores of every window of one video whose frames can all be read.
+
+    With a `journal`, scoring starts behind what it holds. After each group of windows `on_progress` is told
+    where the range starts and ends and how far it is scored, in seconds; `pace` is filled in at the end.
+
+    Raises `VideoError` for a video that cannot be read, or of which not one window can be scored.
+    """
+    path = file = os.fspath(video)
+    pace = Pace() if pace is None else pace
+    try:
+        with local_path(path) as file, open_video(file) as source:
+            plan = WindowPlan(source, model.spec.input, settings)
+            groups = list(journal.saved()) if journal is not None else []
+            started = time.perf_counter()
+            for reached, group in _score_groups(source, plan, list(groups), model, settings.batch_size, pace):
+                groups.append(group)
+                if journal is not None:
+                    journal.add(group)
+                if on_progress is not None:
+                    on_progress(plan.start, plan.end, reached)
+            pace.wall_seconds = time.perf_counter() - started
+            pace.num_frames_decoded = source.num_decoded
+            return _collect(path, source.info, plan, groups, model, settings)
+    except VideoError as error:
+        # A download has a name of its own that says nothing.
+        raise VideoError(error.message.replace(file, path), hint=error.hint) from error
+
+
+def _score_groups(
+    source: VideoSource, plan: WindowPlan, done: Sequence[Group], model: Model, batch_size: int, pace: Pace
+) -> Iterator[tuple[float, Group]]:
+    """(time reached, group) for the windows behind those that are done."""
+    num_done = sum(group.num_windows for group in done)
+    frames, counts = plan.frame_uses(first=num_done)
+    uses = dict(zip(frames.tolist(), counts.tolist(), strict=True))
+    if any(group.unreadable for group in done):
+        # What can be read of a damaged video may depend on what is read before it: read as the first run did.
+        frames, _ = plan.frame_uses()
+    pictures: dict[int, Tensor | None] = {}
+    unreadable: dict[int, str] = {}
+    with read_ahead(_pictures(source, frames, model), depth=FRAMES_AHEAD) as coming:
+        for windows in _groups(islice(plan, num_done, None), batch_size):
+            clips: list[Tensor] = []
+            missing = []
+            for number, window in enumerate(windows):
+                needed = {index for clip in window.clips for index in clip}
+                started = time.perf_counter()
+                while not needed <= pictures.keys():
+                    index, seen, reason = next(coming)
+                    if index in uses:
+                        pictures[index] = seen
+                        unreadable.update({index: reason} if reason else {})
+                pace.waiting_seconds += time.perf_counter() - started
+                found = [[pictures[index] for index in clip] for clip in window.clips]
+                if any(picture is None for clip in found for picture in clip):
+                    missing.append(number)
+                else:
+                    clips += [torch.stack(clip, dim=1) for clip in found]  # type: ignore[arg-type]
+                for index in needed:
+                    uses[index] -= 1
+                    if not uses[index]:
+                        del pictures[index], uses[index]
+            counted = [len(window.clips) for i, window in enumerate(windows) if i not in missing]
+            scores = _score(clips, counted, model, batch_size)
+            yield windows[-1].end_seconds, Group(len(windows), tuple(missing), scores, unreadable)
+            unreadable = {}
+
+
+def _groups(windows: Iterator[Window], batch_size: int) -> Iterator[list[Window]]:
+    """Windows whose clips fill one batch together, as far as they do not share a window out."""
+    group: list[Window] = []
+    num_clips = 0
+    for window in windows:
+        if group and num_clips + len(window.clips) > batch_size:
+            yield group
+            group, num_clips = [], 0
+        group.append(window)
+        num_clips += len(window.clips)
+    if group:
+        yield group
+
+
+def _pictures(source: VideoSource, frames: Frames, model: Model) -> Iterator[tuple[int, Tensor | None, str]]:
+    """(index, normalised centre crop (3, crop, crop) on the model's device, "") of each frame, in order.
+
+    A frame that cannot be had is None, with the reason why.
+    """
+    for index, _, frame in source.iter_frames(frames, skip_unreadable=True):
+        if frame is None:
+            yield index, None, source.reason_of(index)
+        else:
+            yield index, picture(frame, model.spec.input, model.device), ""
+
+
+def picture(frame: NDArray[np.uint8], spec: InputSpec, device: torch.device) -> Tensor:
+    """A frame uint8 (H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
+    pixels = torch.from_numpy(frame).to(device)[None]
+    image = resize_frames(pixels, short_side=spec.short_side)
+    crops = crop_frames(image, crop_size=spec.crop_size, num_crops=1, mean=spec.mean, std=spec.std)
+    return crops[0, :, 0].clone()
+
+
+def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_size: int) -> Scores:
+    """Scores (num_windows, num_classes) by head: the mean over each window's clips, `counts` many each."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in model.spec.heads}
+    for batch, count in batches(iter(clips), size=batch_size):
+        for name, values in class_scores(model, batch).items():
+            parts[name].append(values[:count])
+    scores = {}
+    for name, labels in model.spec.heads.items():
+        rows = torch.split(torch.cat(parts[name]), list(counts)) if counts else ()
+        stacked = torch.stack([row.sum(dim=0) / len(row) for row in rows]) if rows else torch.empty(0, len(labels))
+        check_finite(name, stacked)
+        scores[name] = stacked.float().numpy()
+    return scores
+
+
+def _collect(
+    path: str, info: VideoInfo, plan: WindowPlan, groups: Sequence[Group], model: Model, settings: WindowSettings
+) -> WindowScores:
+    windows = list(plan)
+    missing: list[int] = []
+    unreadable: dict[int, str] = {}
+    first = 0
+    for group in groups:
+        missing += [first + number for number in group.missing]
+        unreadable.update(group.unreadable)
+        first += group.num_windows
+    lost = set(missing)
+    scored = [window for number, window in enumerate(windows) if number not in lost]
+    frames, _ = plan.frame_uses()
+    gaps = _gaps(frames, unreadable, plan)
+    if not scored:
+        raise VideoError(
+            f"none of the {len(windows)} windows of {path} could be scored: {gaps[0].reason}",
+            hint="the file is damaged: fetch it again, or re-encode it",
+        )
+    return WindowScores(
+        path=path,
+        size_bytes=file_size(path),
+        spec=model.spec,
+        weights_sha256=model.weights_sha256,
+        tool_version=__version__,
+        settings={**settings.to_dict(model.spec.input), **machine_settings(model)},
+        info=info,
+        range_seconds=(plan.start, plan.end),
+        spans=np.array([(window.start_seconds, window.end_seconds) for window in scored]),
+        used=np.array([window.used for window in scored]),
+        scale=np.array([window.scale for window in scored], dtype=np.int64),
+        scores={name: np.concatenate([group.scores[name] for group in groups]) for name in model.spec.heads},
+        gaps=gaps,
+        num_windows_planned=len(windows),
+        num_frames_used=len(frames) - len(unreadable),
+    )
+
+
+def _gaps(frames: Frames, unreadable: Mapping[int, str], plan: WindowPlan) -> tuple[Gap, ...]:
+    """Spans without a readable frame, of the frames that were needed: from the first bad one to the next good one."""
+    gaps: list[Gap] = []
+    runs = np.flatnonzero(np.diff(np.isin(frames, list(unreadable)).astype(int), prepend=0, append=0)).reshape(-1, 2)
+    for first, end in runs.tolist():
+        bad = int(frames[first])
+        until = plan.time_of(int(frames[end])) if end < len(frames) else plan.end
+        gaps.append(Gap(plan.time_of(bad), until, unreadable[bad]))
+    return tuple(gaps)

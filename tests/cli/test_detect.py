@@ -1,0 +1,345 @@
+"""`tada detect` as a person runs it."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tadacli.cli.console import clock
+from tests import media
+from tests.cli.conftest import Tada
+
+KEYS = {"video", "duration_seconds", "model", "windows", "segments", "gaps", "status", "settings", "run"}
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of six seconds."""
+    path = tmp_path_factory.mktemp("kitchen") / "a kitchen.mp4"
+    media.render(path, 180, options={"g": "24"})
+    return path
+
+
+@pytest.fixture
+def detect(tada: Tada, untrained: Path):
+    """`detect(*arguments)` with the untrained model and thresholds that it reaches."""
+
+    def call(*arguments: object) -> tuple[int, bytes, str]:
+        return tada("detect", "--model", untrained, "--threshold", 0.12, *arguments)
+
+    return call
+
+
+def test_json_of_one_video_is_its_result(detect, kitchen: Path, tmp_path: Path) -> None:
+    code, out, err = detect(kitchen, "--window", "2s", "--stride", "1s", "-o", tmp_path / "out.json")
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert (code, out) == (0, b"")
+    assert "1 of 1 videos searched" in err
+    assert result.keys() >= KEYS
+    assert result["video"] == str(kitchen)
+    assert result["duration_seconds"] == 6.0
+    assert result["windows"] == 5
+    assert result["segments"]
+    for segment in result["segments"]:
+        assert segment.keys() == {"start_seconds", "end_seconds", "label", "index", "score"}
+        assert 0 <= segment["start_seconds"] < segment["end_seconds"] <= 6
+        assert segment["score"] >= 0.06
+
+
+def test_json_of_several_videos_lists_them(detect, kitchen: Path, videos: Path, tmp_path: Path) -> None:
+    code, _, err = detect(kitchen, videos / "broken.mp4", "-o", tmp_path / "out.json")
+    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert code == 3
+    assert [each["status"] for each in results] == ["ok", "error"]
+    assert "error:" in err
+    assert "1 of 2 videos searched; 1 failed" in err
+
+
+def test_a_pipe_gets_json_lines_and_a_terminal_a_table(detect, kitchen: Path) -> None:
+    _, out, _ = detect(kitchen)
+    assert json.loads(out)["status"] == "ok"
+    _, out, _ = detect(kitchen, "--format", "table")
+    table = out.decode()
+    assert table.splitlines()[0] == str(kitchen)
+    assert "0:00:0" in table
+    assert "note: the labels name the camera's motion" in table
+    _, out, _ = detect(kitchen, "--format", "table", "--threshold", "0.99")
+    assert "nothing found" in out.decode()
+
+
+def test_csv_has_a_line_for_each_segment(detect, kitchen: Path) -> None:
+    _, lines, _ = detect(kitchen)
+    _, table, _ = detect(kitchen, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(table.decode())))
+    segments = json.loads(lines)["segments"]
+    assert [(float(row["start_seconds"]), row["label"]) for row in rows] == [
+        (segment["start_seconds"], segment["label"]) for segment in segments
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--window", "0s"], "no length of time above zero"),
+        (["--window", "1s", "--stride", "2s"], "leaves out what lies between"),
+        (["--start", "5", "--end", "2"], "empty or reversed"),
+        (["--start", "5 minutes"], "no time"),
+        (["--threshold", "1.5"], "threshold"),
+        (["--low-threshold", "0.9"], "low threshold"),
+        (["--label", "pan up"], "no label 'pan up'"),
+        (["-o", "out.xyz"], "not clear from its name"),
+        (["-o", "out.srt", "--resume"], "--resume continues a file"),
+        (["--report", "page.txt"], "another ending"),
+        (["--from-scores", "scores.npz"], "takes the place of videos"),
+        (["--format", "epic"], "a verb and a noun"),
+        (["--smooth", "5f"], "number of frames"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(detect, kitchen: Path, arguments: list[str], message: str) -> None:
+    code, out, err = detect(kitchen, *arguments)
+    assert (code, out) == (2, b"")
+    assert message in err.splitlines()[0]
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) <= 2
+
+
+def test_an_unknown_format_names_the_known_ones(detect, kitchen: Path) -> None:
+    code, _, err = detect(kitchen, "--format", "docx")
+    assert code == 2
+    assert "srt" in err
+
+
+def test_gaps_are_allowed_on_request(detect, kitchen: Path) -> None:
+    code, out, _ = detect(kitchen, "--window", "1s", "--stride", "2s", "--allow-gaps")
+    assert code == 0
+    assert json.loads(out)["windows"] == 3
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt", "audacity", "activitynet", "eaf"])
+def test_other_formats_are_those_of_convert(tada: Tada, detect, kitchen: Path, tmp_path: Path, form: str) -> None:
+    detect(kitchen, "-o", tmp_path / "out.jsonl")
+    code, expected, _ = tada("convert", tmp_path / "out.jsonl", "--to", form)
+    assert code == 0
+    code, out, _ = detect(kitchen, "--format", form)
+    assert (code, out) == (0, expected)
+    detect(kitchen, "--format", form, "-o", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == expected
+
+
+def test_several_videos_get_a_subtitle_file_each(detect, videos: Path, tmp_path: Path) -> None:
+    code, _, _ = detect(videos / "clip 0.mp4", videos / "clip 1.mp4", "--format", "srt", "-o", tmp_path / "subs")
+    assert code == 0
+    assert sorted(file.name for file in (tmp_path / "subs").iterdir()) == ["clip 0.srt", "clip 1.srt"]
+
+
+# --- scores -----------------------------------------------------------------------------------------
+
+
+def test_kept_scores_give_what_a_full_run_gives_with_any_settings(
+    tada: Tada, untrained: Path, kitchen: Path, tmp_path: Path
+) -> None:
+    scores = tmp_path / "scores.npz"
+    windows = ("--window", "1s,2s", "--stride", "500ms")
+    tada("detect", kitchen, "--model", untrained, *windows, "--save-scores", scores)
+    rng = random.Random(0)
+    for number in range(50):
+        threshold = round(rng.uniform(0.09, 0.14), 3)
+        settings = ["--threshold", threshold, "--low-threshold", round(threshold * rng.random(), 4)]
+        settings += ["--nms", rng.choice(["hard", "soft", "gaussian", "none"]), "--nms-iou", round(rng.random(), 2)]
+        settings += ["--smooth", rng.choice(["0", "1s", "2.5s"]), "--merge-gap", rng.choice(["0", "600ms"])]
+        settings += ["--min-duration", rng.choice(["0", "1s"])]
+        settings += rng.choice([[], ["--topk", 2], ["--topk-per-class", 1], ["--background", "static"]])
+        form = rng.choice(["json", "jsonl", "csv", "srt", "activitynet"])
+        full = tada("detect", kitchen, "--model", untrained, *windows, *settings, "--format", form)
+        kept = tada("detect", "--from-scores", scores, *settings, "--format", form)
+        assert kept[:2] == full[:2], f"number {number}: {settings}"
+
+
+def test_scores_of_several_videos_go_into_a_folder(detect, videos: Path, tmp_path: Path) -> None:
+    names = ["clip 0.mp4", "clip 1.mp4"]
+    _, full, _ = detect(*(videos / name for name in names), "--save-scores", tmp_path / "kept")
+    files = sorted((tmp_path / "kept").iterdir())
+    assert [file.name for file in files] == ["clip 0.npz", "clip 1.npz"]
+    code, out, _ = detect("--from-scores", files[0], "--from-scores", files[1])
+    assert (code, out) == (0, full)
+
+
+def test_scores_of_different_windows_do_not_mix(detect, videos: Path, tmp_path: Path) -> None:
+    detect(videos / "clip 0.mp4", "--save-scores", tmp_path / "a.npz")
+    detect(videos / "clip 1.mp4", "--window", "1s", "--save-scores", tmp_path / "b.npz")
+    code, _, err = detect("--from-scores", tmp_path / "a.npz", "--from-scores", tmp_path / "b.npz")
+    assert code == 2
+    assert "different models or window settings" in err
+
+
+# --- files that are there, full disks, kills ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["-o", "--save-scores", "--report", "--render"])
+def test_no_file_is_overwritten(detect, kitchen: Path, tmp_path: Path, option: str) -> None:
+    suffix = {"-o": ".json", "--save-scores": ".npz", "--report": ".html", "--render": ".mp4"}[option]
+    file = tmp_path / f"mine{suffix}"
+    file.write_text("precious")
+    code, _, err = detect(kitchen, option, file)
+    assert code == 1
+    assert "exists and is not overwritten" in err
+    assert file.read_text() == "precious"
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(detect, kitchen: Path, tmp_path: Path) -> None:
+    for option, name in (("-o", "x.json"), ("--report", "x.html"), ("--save-scores", "x.npz")):
+        code, _, err = detect(kitchen, option, tmp_path / "missing" / name)
+        assert code == 1
+        assert "cannot be written" in err
+
+
+def test_a_device_is_no_output(detect, kitchen: Path) -> None:
+    code, _, err = detect(kitchen, "-o", "/dev/null", "--format", "jsonl")
+    assert code == 1
+    assert "not a regular file" in err
+
+
+def test_a_full_disk_is_a_clear_error_and_what_was_saved_goes_on(
+    detect, kitchen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal fills the disk with its third group."""
+    from tadacli.score_file import ScoreJournal
+
+    options = (kitchen, "--window", "1s", "--batch-size", "1", "--resume", "-o", tmp_path / "out.jsonl")
+    written: list[bytes] = []
+    write = ScoreJournal._write
+
+    def write_until_full(journal: ScoreJournal, line: bytes) -> None:
+        if len(written) == 3:
+            write(journal, line[:20])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(line)
+        write(journal, line)
+
+    monkeypatch.setattr(ScoreJournal, "_write", write_until_full)
+    code, _, err = detect(*options)
+    assert code == 1
+    assert "No space left on device" in err
+    assert "--resume" in err
+    monkeypatch.setattr(ScoreJournal, "_write", write)
+    assert detect(*options)[0] == 0
+    _, expected, _ = detect(kitchen, "--window", "1s", "--batch-size", "1")
+    assert (tmp_path / "out.jsonl").read_bytes() == expected
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(
+    kitchen: Path, videos: Path, untrained: Path, tmp_path: Path
+) -> None:
+    """Real processes and real kills; more moments are covered in this process, at the journal's every line."""
+    inputs = [str(kitchen), str(videos / "clip 3.mp4")]
+
+    def command(output: Path) -> list[str]:
+        options = ["--window", "1s", "--stride", "100ms", "--threshold", "0.12", "--batch-size", "1", "--resume"]
+        return [
+            sys.executable,
+            "-m",
+            "tadacli",
+            "detect",
+            *inputs,
+            "--model",
+            str(untrained),
+            *options,
+            "-o",
+            str(output),
+        ]
+
+    clean, killed = tmp_path / "clean.csv", tmp_path / "killed.csv"
+    subprocess.run(command(clean), check=True, capture_output=True)
+    unfinished = killed.with_name(killed.name + ".unfinished")
+    for lines in (3, 12, 40):
+        process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            if unfinished.exists() and unfinished.read_bytes().count(b"\n") >= lines:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                break
+            time.sleep(0.002)
+    subprocess.run(command(killed), check=True, capture_output=True)
+    assert killed.read_bytes() == clean.read_bytes()
+    assert not unfinished.exists()
+
+
+# --- report and rendered video ----------------------------------------------------------------------
+
+
+def test_report_and_rendered_video_are_written(detect, kitchen: Path, tmp_path: Path) -> None:
+    report, drawn = tmp_path / "page.html", tmp_path / "drawn.mp4"
+    code, _, _ = detect(kitchen, "--report", report, "--render", drawn)
+    assert code == 0
+    page = report.read_text()
+    assert "a kitchen.mp4" in page
+    assert "data:image/jpeg;base64," in page
+    from tadacli.video import probe
+
+    assert probe(drawn).num_frames == 180
+
+
+def test_damage_is_told_as_gaps(detect, kitchen: Path, tmp_path: Path) -> None:
+    from tests.test_detection import damaged
+
+    damaged(kitchen, tmp_path / "bad.mp4")
+    code, out, err = detect(
+        tmp_path / "bad.mp4",
+        "--window",
+        "1s",
+        "--stride",
+        "500ms",
+        "--sampling",
+        "stretch",
+        "--report",
+        tmp_path / "page.html",
+        "--render",
+        tmp_path / "drawn.mp4",
+    )
+    result = json.loads(out)
+    assert code == 3
+    assert result["status"] == "partial"
+    assert 0 < result["windows"] < result["windows_planned"]
+    assert result["gaps"][0]["start_seconds"] < result["gaps"][0]["end_seconds"]
+    assert "gap: " in err
+    assert "gaps" in (tmp_path / "page.html").read_text()
+    assert not (tmp_path / "drawn.mp4").exists()
+    assert "drawn.mp4" in err
+
+
+def test_a_range_and_frames_of_jpeg_files(detect, tmp_path: Path) -> None:
+    folder = tmp_path / "P01_11"
+    folder.mkdir()
+    for number in range(150):
+        (folder / f"frame_{number + 1:010d}.jpg").write_bytes(media.jpeg_bytes(number))
+    code, out, _ = detect(folder, "--window", "500ms", "--start", "0:01", "--end", "2")
+    result = json.loads(out)
+    assert code == 0
+    assert result["fps"] == 60.0
+    assert result["duration_seconds"] == 2.5
+    assert result["windows"] == 3
+    assert all(1 <= segment["start_seconds"] < segment["end_seconds"] <= 2 for segment in result["segments"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0:00:00.000"),
+        (61.5, "0:01:01.500"),
+        (3599.9996, "1:00:00.000"),
+        (-1.25, "-0:00:01.250"),
+        (7200, "2:00:00.000"),
+    ],
+)
+def test_a_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

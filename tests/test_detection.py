@@ -1,0 +1,440 @@
+"""Windows over a whole video: the right frames, the right times, each once; scores that can be kept and taken up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tadacli
+from tadacli.classification import Part, classify, score_views
+from tadacli.detection import detect, detection_of
+from tadacli.errors import UsageError, VideoError
+from tadacli.models import build
+from tadacli.results import Segment
+from tadacli.scenes import CameraMove, KnownMove, render_sequence
+from tadacli.score_file import ScoreJournal, encode_scores, read_scores
+from tadacli.segments import SegmentSettings
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, manifest
+from tadacli.video import open_video
+from tadacli.window_plan import WindowPlan, window_settings
+from tadacli.window_scores import Group, Pace, score_windows
+from tadacli.zoo import Model
+from tests import media
+
+
+class Brightness(nn.Module):
+    """Logits of (dark, bright) from the mean of the upper left block of every frame of a clip."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        bright = clips.mean(dim=(1, 2, 3, 4)) * 50
+        return torch.stack([-bright, bright], dim=1)
+
+
+def looking_at_one_frame() -> Model:
+    """A model that sees one frame at a time, and tells a dark one from a bright one."""
+    spec = manifest()["tada2d_r50.ssv2_8f"]
+    look = InputSpec("segment", 1, 1, 30.0, 32, 32, (0.5,) * 3, (0.5,) * 3)
+    spec = replace(spec, name="brightness", input=look, heads={"": ("dark", "bright")})
+    return Model(spec, Brightness().eval(), torch.device("cpu"), torch.float32, Path("none"), "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The built-in network with random weights."""
+    torch.manual_seed(1)
+    spec = manifest()["r2plus1d_tiny.camera_motion"]
+    network = build(spec.architecture, num_classes=spec.num_classes).eval()
+    return Model(spec, network, torch.device("cpu"), torch.float32, Path("none"), "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seconds whose pixels number the frames."""
+    path = tmp_path_factory.mktemp("detection") / "numbered.mp4"
+    media.render(path, 240, options={"g": "24", "bf": "2"})
+    return path
+
+
+# --- times ------------------------------------------------------------------------------------------
+
+
+def render_flash(
+    path: Path, pts: Sequence[int], bright: range, *, time_base: Fraction, rotation: tuple[float, bool, bool] | None
+) -> None:
+    """A video that is dark, and bright for the frames of `bright`."""
+    import av
+
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=Fraction(30), options={"g": "12", "bf": "2"})
+        stream.height, stream.width, stream.pix_fmt, stream.thread_count = 48, 80, "yuv420p", 1
+        stream.codec_context.time_base = time_base
+        if rotation is not None:
+            stream.set_display_rotation(rotation[0], hflip=rotation[1], vflip=rotation[2])
+        for number, when in enumerate(pts):
+            picture = np.full((48, 80, 3), 220 if number in bright else 30, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = when, time_base
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+EVEN = list(range(0, 120 * 20, 20))
+UNEVEN = np.cumsum(np.random.default_rng(5).choice([10, 20, 20, 35, 60], 120)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "pts", "rotation"),
+    [
+        ("even.mp4", EVEN, None),
+        ("variable rate.mp4", UNEVEN, None),
+        ("non-zero start.mkv", [when + 2400 for when in EVEN], None),
+        ("variable rate, non-zero start, on its side.mov", [when + 900 for when in UNEVEN], (90.0, False, False)),
+    ],
+)
+def test_segment_times_are_presentation_times_within_a_frame(
+    tmp_path: Path, name: str, pts: list[int], rotation: tuple[float, bool, bool] | None
+) -> None:
+    path = tmp_path / name
+    render_flash(path, pts, range(40, 70), time_base=Fraction(1, 600), rotation=rotation)
+    with open_video(path) as source:
+        times = source.times
+    offset = times[0] - pts[0] / 600  # a container may move the first frame to zero
+    windows = window_settings(window="20ms", stride="10ms")
+    settings = SegmentSettings(threshold=0.6, low_threshold=0.5, labels=("bright",))
+    (found,) = detect(path, model=looking_at_one_frame(), windows=windows, segments=settings)
+    (segment,) = found.segments
+    frame = max(np.diff(pts)) / 600
+    assert segment.start_seconds == pytest.approx(pts[40] / 600 + offset, abs=frame)
+    assert segment.end_seconds == pytest.approx(pts[70] / 600 + offset, abs=frame)
+
+
+def test_nothing_found_is_a_result(model: Model, video: Path) -> None:
+    (found,) = tadacli.detect(video, model=model, segments=SegmentSettings(threshold=0.99))
+    assert (found.status, found.segments, found.gaps) == ("ok", (), ())
+    assert found.num_windows == found.num_windows_planned == 7
+
+
+# --- frames and scores ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sampling", "window", "stride", "why"),
+    [
+        ("stretch", "2s", "1s", "as for segment-sampled models"),
+        ("native", "2s", "1s", "two clips in each"),
+        ("native", "500ms", "250ms", "clips longer than the window"),
+        ("stretch", "1s,2s,4s", "1s", "three scales in one pass"),
+        ("stretch", "70f", "35f", "a shorter window at the end"),
+        ("native", "20s", None, "the video is shorter than a window"),
+    ],
+)
+def test_a_window_has_the_scores_of_its_span_classified(
+    model: Model, video: Path, sampling: str, window: str, stride: str | None, why: str
+) -> None:
+    settings = window_settings(window=window, stride=stride, sampling=sampling, batch_size=3)  # type: ignore[arg-type]
+    scored = score_windows(video, model=model, settings=settings)
+    assert len(scored.spans) == scored.num_windows_planned
+    assert scored.spans[:, 1].max() == pytest.approx(8.0)
+    with open_video(video) as source:
+        for span, row in zip(scored.spans.tolist(), scored.scores[""], strict=True):
+            part = Part(*span, sampling=sampling)  # type: ignore[arg-type]
+            single, _ = score_views(source, model=model, views=EvalProtocol(1, 1), part=part, batch_size=3)
+            np.testing.assert_array_equal(single[""].float().numpy(), row, err_msg=why)
+
+
+def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+
+    def record(_: Model, batch: Tensor) -> dict[str, Tensor]:
+        seen.extend([round(float(frame.mean()) * 1000) for frame in clip.transpose(0, 1)] for clip in batch)
+        return {"": torch.full((len(batch), 9), 1 / 9, dtype=torch.float64)}
+
+    monkeypatch.setattr("tadacli.window_scores.class_scores", record)
+    monkeypatch.setattr(
+        "tadacli.window_scores.picture",
+        lambda frame, *_: torch.full((3, 1, 1), media.number_in(frame) / 1000, dtype=torch.float64),
+    )
+    settings = window_settings(window="1s,3s", sampling="native", batch_size=1)
+    score_windows(video, model=model, settings=settings)
+    with open_video(video) as source:
+        planned = [list(clip) for window in WindowPlan(source, model.spec.input, settings) for clip in window.clips]
+    assert seen == planned
+
+
+def test_every_needed_frame_is_decoded_once(model: Model, video: Path) -> None:
+    pace = Pace()
+    scored = score_windows(video, model=model, settings=window_settings(window="2s", stride="0.5s"), pace=pace)
+    assert scored.num_frames_used <= pace.num_frames_decoded <= 240
+    assert 0 <= pace.waiting_seconds <= pace.wall_seconds
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": "0s"}, "no length"),
+        ({"window": "2s", "stride": "3s"}, "leaves out"),
+        ({"window": "2s,2s"}, "twice"),
+        ({"window": "1s,2s,3s", "stride": "1s,2s"}, "do not fit"),
+        ({"start_seconds": 5.0, "end_seconds": 5.0}, "empty or reversed"),
+        ({"batch_size": 0}, "batch"),
+    ],
+)
+def test_windows_that_cannot_be_meant_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        window_settings(**options)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2
+
+
+def test_a_range_outside_the_video_is_an_error_of_that_video(model: Model, video: Path) -> None:
+    with pytest.raises(VideoError, match=r"lasts from 0\.00 s to 8\.00 s"):
+        score_windows(video, model=model, settings=window_settings(start_seconds=9.0))
+
+
+def test_a_range_is_laid_with_windows_from_its_start(model: Model, video: Path) -> None:
+    settings = window_settings(window="2s", stride="1s", start_seconds=1.5, end_seconds=5.0)
+    spans = score_windows(video, model=model, settings=settings).spans
+    assert spans.tolist() == [[1.5, 3.5], [2.5, 4.5], [3.5, 5.0]]
+
+
+def test_a_part_is_classified_as_a_video_of_its_own(model: Model, video: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.mp4"
+    media.render(alone, 120)
+    (part,) = classify(video, model=model, part=Part(2.0, 6.0))
+    (whole,) = classify(alone, model=model)
+    expected = [[frame.index + 60 for frame in clip] for clip in whole.clips]
+    assert [[frame.index for frame in clip] for clip in part.clips] == expected
+
+
+# --- score files and journals -----------------------------------------------------------------------
+
+
+def test_a_score_file_gives_back_every_value(model: Model, video: Path, tmp_path: Path) -> None:
+    scored = score_windows(video, model=model, settings=window_settings(window="1s,2s"))
+    content = encode_scores(scored)
+    assert content == encode_scores(scored)
+    (tmp_path / "s.npz").write_bytes(content)
+    back = read_scores(tmp_path / "s.npz")
+    for name in ("path", "size_bytes", "spec", "settings", "info", "gaps", "range_seconds", "num_frames_used"):
+        assert getattr(back, name) == getattr(scored, name), name
+    for name in ("spans", "used", "scale"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(scored, name))
+    np.testing.assert_array_equal(back.scores[""], scored.scores[""])
+    settings = SegmentSettings(threshold=0.2, nms="soft")
+    assert detection_of(back, settings) == detection_of(scored, settings)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut", b"\x93NUMPY"])
+def test_what_is_no_score_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "s.npz").write_bytes(content)
+    with pytest.raises(UsageError, match=r"not a score file|cannot be read"):
+        read_scores(tmp_path / "s.npz")
+
+
+def test_a_cut_score_file_is_refused_wherever_it_was_cut(model: Model, video: Path, tmp_path: Path) -> None:
+    content = encode_scores(score_windows(video, model=model, settings=window_settings()))
+    for end in range(0, len(content) - 1, 97):
+        (tmp_path / "s.npz").write_bytes(content[:end])
+        with pytest.raises(UsageError):
+            read_scores(tmp_path / "s.npz")
+
+
+class StoppedError(Exception):
+    """Stands for being killed."""
+
+
+def test_scoring_goes_on_behind_the_last_whole_line_of_the_journal(model: Model, video: Path, tmp_path: Path) -> None:
+    settings = window_settings(window="1s,2s", stride="500ms", batch_size=2)
+    expected = encode_scores(score_windows(video, model=model, settings=settings))
+    file = tmp_path / "journal"
+
+    def run() -> bytes:
+        journal = ScoreJournal(file, run_id="r", video="v", size_bytes=1)
+        content = encode_scores(score_windows(video, model=model, settings=settings, journal=journal))
+        journal.close()
+        return content
+
+    assert run() == expected
+    whole = file.read_bytes()
+    for end in np.linspace(0, len(whole), 23).astype(int).tolist():
+        file.write_bytes(whole[:end])
+        assert run() == expected, f"cut at byte {end} of {len(whole)}"
+        assert file.read_bytes() == whole
+
+
+def test_groups_in_the_journal_are_not_scored_again(
+    model: Model, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = window_settings(batch_size=2)
+    journal = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
+    keep = journal.add
+    added: list[Group] = []
+
+    def stop_after_two(group: Group) -> None:
+        if len(added) == 2:
+            raise StoppedError
+        added.append(group)
+        keep(group)
+
+    monkeypatch.setattr(journal, "add", stop_after_two)
+    with pytest.raises(StoppedError):
+        score_windows(video, model=model, settings=settings, journal=journal)
+    journal.close()
+    calls: list[int] = []
+    real = tadacli.window_scores.class_scores  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        "tadacli.window_scores.class_scores", lambda m, batch: calls.append(len(batch)) or real(m, batch)
+    )
+    again = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
+    scored = score_windows(video, model=model, settings=settings, journal=again)
+    again.close()
+    assert sum(calls) == 2 * (scored.num_windows_planned - sum(group.num_windows for group in added))
+
+
+@pytest.mark.parametrize("changed", [{"run_id": "other"}, {"video": "w"}, {"size_bytes": 2}])
+def test_a_journal_of_something_else_is_begun_anew(tmp_path: Path, changed: dict[str, object]) -> None:
+    key = {"run_id": "r", "video": "v", "size_bytes": 1}
+    group = Group(1, (), {"": np.ones((1, 9), np.float32)})
+    first = ScoreJournal(tmp_path / "j", **key)  # type: ignore[arg-type]
+    first.saved()
+    first.add(group)
+    first.close()
+    same = ScoreJournal(tmp_path / "j", **key)  # type: ignore[arg-type]
+    assert len(same.saved()) == 1
+    same.close()
+    other = ScoreJournal(tmp_path / "j", **{**key, **changed})  # type: ignore[arg-type]
+    assert other.saved() == []
+    other.close()
+
+
+# --- damage -----------------------------------------------------------------------------------------
+
+
+def damaged(video: Path, target: Path) -> None:
+    """A copy with the middle fifth of its picture data overwritten."""
+    data = bytearray(video.read_bytes())
+    middle = len(data) * 2 // 5
+    for at in range(middle, middle + len(data) // 5, 3):
+        data[at] ^= 0x5A
+    target.write_bytes(data)
+
+
+def test_damage_in_the_middle_makes_a_gap_and_no_window_over_it_is_scored(
+    model: Model, video: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    damaged(video, bad)
+    settings = window_settings(window="1s", stride="500ms", sampling="stretch")
+    whole = score_windows(video, model=model, settings=settings)
+    scored = score_windows(bad, model=model, settings=settings)
+    assert 0 < len(scored.spans) < scored.num_windows_planned == whole.num_windows_planned
+    assert scored.gaps
+    kept = [whole.spans.tolist().index(span) for span in scored.spans.tolist()]
+    np.testing.assert_array_equal(scored.scores[""], whole.scores[""][kept])
+    for gap in scored.gaps:
+        assert gap.start_seconds < gap.end_seconds
+        assert gap.reason
+    lost = [span for span in whole.spans.tolist() if span not in scored.spans.tolist()]
+    for start, end in lost:
+        assert any(gap.start_seconds < end and gap.end_seconds > start for gap in scored.gaps)
+    assert detection_of(scored, SegmentSettings()).status == "partial"
+
+
+def test_a_journal_keeps_the_gaps(model: Model, video: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    damaged(video, bad)
+    settings = window_settings(window="1s", stride="500ms", sampling="stretch", batch_size=1)
+    expected = encode_scores(score_windows(bad, model=model, settings=settings))
+    file = tmp_path / "journal"
+    journal = ScoreJournal(file, run_id="r", video="v", size_bytes=1)
+    score_windows(bad, model=model, settings=settings, journal=journal)
+    journal.close()
+    lines = file.read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines) + 1):
+        file.write_bytes(b"".join(lines[:count]))
+        again = ScoreJournal(file, run_id="r", video="v", size_bytes=1)
+        assert encode_scores(score_windows(bad, model=model, settings=settings, journal=again)) == expected
+        again.close()
+
+
+# --- two heads --------------------------------------------------------------------------------------
+
+
+def test_a_model_of_verbs_and_nouns_gives_actions(video: Path) -> None:
+    torch.manual_seed(0)
+    base = manifest()["r2plus1d_tiny.camera_motion"]
+    verbs, nouns = tuple(f"verb{i}" for i in range(97)), tuple(f"noun{i}" for i in range(300))
+    spec: ModelSpec = replace(base, name="two heads", heads={"verb": verbs, "noun": nouns})
+    network = build(spec.architecture, num_classes=spec.num_classes).eval()
+    two = Model(spec, network, torch.device("cpu"), torch.float32, Path("none"), "0" * 64)
+    (found,) = detect(video, model=two, segments=SegmentSettings(threshold=1e-5, topk=5))
+    assert len(found.segments) == 5
+    for segment in found.segments:
+        assert segment.verb is not None
+        assert segment.noun is not None
+        assert segment.action == f"{segment.verb.index},{segment.noun.index}"
+        assert segment.index == segment.verb.index * 300 + segment.noun.index
+        assert segment.label == f"{segment.verb.label} {segment.noun.label}"
+
+
+# --- the built-in model on moves that are known -----------------------------------------------------
+
+EVERY_MOVE = (
+    "pan left",
+    "static",
+    "zoom in",
+    "pan right",
+    "zoom out",
+    "roll clockwise",
+    "tilt down",
+    "roll counter-clockwise",
+    "tilt up",
+)
+
+
+def average_precision(found: Sequence[Segment], truth: Sequence[KnownMove], *, iou: float) -> float:
+    """Area under the interpolated precision-recall curve of one class, by the book."""
+    free = list(truth)
+    hits = []
+    for segment in sorted(found, key=lambda segment: -segment.score):
+        overlaps = [
+            (min(segment.end_seconds, move.end_seconds) - max(segment.start_seconds, move.start_seconds))
+            / (max(segment.end_seconds, move.end_seconds) - min(segment.start_seconds, move.start_seconds))
+            for move in free
+        ]
+        best = max(range(len(free)), key=overlaps.__getitem__, default=None)
+        is_hit = best is not None and overlaps[best] >= iou
+        hits.append(is_hit)
+        if is_hit:
+            free.pop(best)
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return float(sum(precision[i:].max() for i in range(len(hits)) if hits[i]) / len(truth))
+
+
+def mean_average_precision(found: Sequence[Segment], truth: Sequence[KnownMove], *, iou: float) -> float:
+    labels = {move.label for move in truth}
+    return float(
+        np.mean(
+            [
+                average_precision(
+                    [segment for segment in found if segment.label == label],
+                    [move for move in truth if move.label == label],
+                    iou=iou,
+                )
+                for label in labels
+            ]
+        )
+    )
+
+
+def test_the_built_in_model_finds_known_moves(tmp_path: Path) -> None:
+    moves = [(CameraMove(label, speed=0.2), 3.0) for label in EVERY_MOVE]
+    truth = render_sequence(tmp_path / "moves.mp4", moves=moves, height=180, width=320, seed=1)
+    (found,) = detect(tmp_path / "moves.mp4", windows=window_settings(window="1s", stride="250ms"))
+    assert mean_average_precision(found.segments, truth, iou=0.5) >= 0.9
