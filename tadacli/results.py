@@ -129,7 +129,7 @@ class Detection:
 
     `status` is "ok", "partial" (some windows could not be scored: see `gaps`) or "error" (then `error` says
     why). No segments are a result, too: nothing was found. `num_windows` of `num_windows_planned` windows
-    were scored. `num_frames_used` distinct frames were looked at, `num_frames_decoded` had to be decoded.
+    were scored. `num_frames_used` distinct frames were looked at.
     """
 
     path: str
@@ -141,6 +141,5 @@ class Detection:
     num_windows: int = 0
     num_windows_planned: int = 0
     num_frames_used: int = 0
-    num_frames_decoded: int = 0
     video: VideoInfo | None = None
     notes: tuple[str, ...] = ()
