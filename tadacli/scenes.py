@@ -221,10 +221,17 @@ def render_sequence(
     camera, start = [], np.zeros(4)
     for (move, _), count in zip(moves, counts, strict=True):
         piece = move.path(np.arange(count + 1) / fps, duration_seconds=count / fps)
+        piece[:, :2] = _in_view_of(start, piece[:, :2])
         camera.append(start + piece[:-1])
         start = start + piece[-1]
     _write_video(Path(path), _sample_frames(np.concatenate(camera), fps, height, width, seed), fps, height, width)
     return truth
+
+
+def _in_view_of(camera: FloatArray, steps: FloatArray) -> FloatArray:
+    """Steps (T, 2) along the axes of a camera (4,), in its half short sides, as those of the camera at the start."""
+    cos, sin = math.cos(camera[3]), math.sin(camera[3])
+    return np.asarray(math.exp(camera[2]) * steps @ np.array([[cos, sin], [-sin, cos]]))
 
 
 def _sample_frames(camera: FloatArray, fps: int, height: int, width: int, seed: int) -> Iterator[NDArray[np.uint8]]:

@@ -193,6 +193,18 @@ def test_a_sample_video_has_the_motions_it_tells_of_and_the_same_bytes_again(tmp
     assert abs(tilt[0]) <= 1
 
 
+@pytest.mark.parametrize("before", ["roll clockwise", "roll counter-clockwise", "zoom in", "zoom out"])
+def test_a_move_goes_along_the_axes_of_the_camera_whatever_it_did_before(tmp_path: Path, before: str) -> None:
+    """By then the axes are turned by some 70 degrees, or the field of view is three times as large or as small."""
+    moves = [(CameraMove(before, speed=1.5), 0.4), (CameraMove("tilt down", speed=0.5), 0.2)]
+    render_sequence(tmp_path / "a.mp4", moves=moves, height=128, width=160, seed=3)
+    frames = frames_of(tmp_path / "a.mp4")
+    x, y = shift_of(frames[13], frames[17])
+    # 4 frames at 0.5 short sides of 128 pixels a second are 8.5 pixels
+    assert abs(y + 8.5) <= 1.5
+    assert abs(x) <= 1
+
+
 @pytest.mark.parametrize(
     ("name", "seconds", "expected"),
     [("a.mp4", 0.0, UsageError), ("no/such/folder/a.mp4", 0.1, OutputError), ("a.unknown", 0.1, OutputError)],
