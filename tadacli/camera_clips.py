@@ -38,11 +38,11 @@ class Recipe:
     footage_share: float = 0.6
     frozen_share: float = 0.1
     bare_share: float = 0.15
-    num_pictures: int = 500
+    num_pictures: int = 700
     batch_size: int = 16
-    steps: int = 2000
+    steps: int = 3200
     easy_steps: int = 300
-    polish_steps: int = 900
+    polish_steps: int = 1300
     polish_learning_rate: float = 1e-3
     learning_rate: float = 2e-3
     warmup_steps: int = 60
@@ -136,7 +136,7 @@ class ClipMaker:
             grid[..., 0] *= -1
         clip = look(source, grid, indices=indices)
         parts = _parts_with_edges(clip[len(clip) // 2])
-        for _ in range(0 if is_easy else int(rng.choice(4, p=[0.55, 0.25, 0.12, 0.08]))):
+        for _ in range(0 if is_easy else int(rng.choice(4, p=[0.45, 0.3, 0.15, 0.1]))):
             clip = self._object(rng, path, centre, field_).paste(clip, grid)
         if label == 0 and rng.random() < 0.03:
             clip = clip * 0 + clip.mean() * float(rng.choice([0.0, rng.random()]))  # a black or plain picture
@@ -202,7 +202,11 @@ class ClipMaker:
     ) -> MovingObject:
         """A body cut out of another picture, that moves by itself or stays with the camera."""
         times = self.recipe.times
-        size = field_ * 0.5 * rng.uniform(0.15, 1.0) ** 1.5
+        if rng.random() < 0.2:  # a line that sweeps over the picture
+            size = field_ * rng.uniform(0.3, 2.0), field_ * rng.uniform(0.01, 0.05)
+        else:
+            side = field_ * 0.5 * rng.uniform(0.15, 1.0) ** 1.5
+            size = side, side * rng.uniform(0.4, 1.6)
         speed = 2 * field_ * rng.uniform(0.0, 0.9) ** 2
         heading = rng.uniform(0, 2 * np.pi)
         track = np.zeros((len(times), 3))
@@ -213,7 +217,7 @@ class ClipMaker:
             track[:, :2] += field_ * path[:, :2]
         track[:, 2] = rng.uniform(0, np.pi) + (rng.normal(0, 1) * times if rng.random() < 0.4 else 0)
         texture = self.pictures[int(rng.integers(len(self.pictures)))]
-        return MovingObject(texture, track, (size, size * rng.uniform(0.4, 1.6)), float(rng.choice([1, 2, 2, 8])))
+        return MovingObject(texture, track, size, float(rng.choice([1, 2, 2, 8])))
 
 
 def _pick(rng: np.random.Generator, by_scene: dict[str, list[Stretch]]) -> Stretch:

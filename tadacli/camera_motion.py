@@ -238,7 +238,7 @@ def _card_limits(recipe: Recipe) -> list[str]:
         "truck, crane) is not a class and comes out as the pan, tilt or zoom that it looks like.",
         f"- Between {recipe.static_speed:g} and {recipe.slowest:g} short sides a second the answer is undefined.",
         "- A body that fills most of the picture is taken for the world; cuts within a clip were not trained.",
-        "- Test signals, title cards and empty skies are often misread, and a fade from black can pass for a tilt.",
+        "- Test signals, title cards and empty skies are often misread.",
         "- The tests film footage with a virtual camera: they are no benchmark of real camera work.",
     ]
 

@@ -85,10 +85,11 @@ def _smooth(rng: np.random.Generator, height: int, width: int) -> FloatArray:
     turn = rng.uniform(0, 2 * np.pi)
     ramp = np.clip((x - 0.5) * math.cos(turn) + (y - 0.5) * math.sin(turn) + 0.5, 0, 1)
     picture = blend(ramp, colour(rng), colour(rng))
+    largest = rng.uniform(0.25, 0.7)
     for _ in range(int(rng.integers(3, 9))):
-        _draw_shape(rng, picture, largest=0.25)
+        _draw_shape(rng, picture, largest=largest)
     grain = fractal_noise(rng, height, width, cells=8, octaves=6, roughness=0.9)[..., None] - 0.5
-    return np.clip(picture + rng.uniform(0.1, 0.3) * grain, 0, 1)
+    return np.clip(picture + rng.uniform(0.0, 0.3) * grain, 0, 1)
 
 
 def _tiles(rng: np.random.Generator, height: int, width: int) -> FloatArray:
@@ -120,6 +121,37 @@ def _page(rng: np.random.Generator, height: int, width: int) -> FloatArray:
             left += word + line // 2
     for _ in range(int(rng.integers(1, 6))):
         _draw_shape(rng, picture, largest=0.25)
+    return picture
+
+
+def _bands(rng: np.random.Generator, height: int, width: int) -> FloatArray:
+    """Bands of plain colour from edge to edge with a few marks on them: a test signal, a flag, a shutter."""
+    count = int(rng.integers(3, 14))
+    colours = np.stack([rng.integers(0, 2, 3) if rng.random() < 0.7 else colour(rng) for _ in range(count)])
+    edges = np.sort(rng.uniform(0, 1, count - 1)) if rng.random() < 0.3 else np.arange(1, count) / count
+    along_x = rng.random() < 0.7
+    line = colours[np.searchsorted(edges, np.linspace(0, 1, width if along_x else height))].astype(np.float64)
+    picture = np.broadcast_to(line if along_x else line[:, None], (height, width, 3)).copy()
+    for _ in range(int(rng.integers(1, 10))):
+        _draw_shape(rng, picture, largest=0.2)
+    return picture
+
+
+def _card(rng: np.random.Generator, height: int, width: int) -> FloatArray:
+    """A plain ground, a sign and a few words: a title, a slide, a player's screen."""
+    ground = rng.choice([0.0, 1.0]) * np.ones(3) if rng.random() < 0.5 else colour(rng)
+    picture = np.broadcast_to(ground, (height, width, 3)).copy()
+    for _ in range(int(rng.integers(2, 8))):
+        _draw_shape(rng, picture, largest=0.3)
+    ink = np.abs(ground - rng.uniform(0.5, 1.0))
+    for _ in range(int(rng.integers(1, 8))):
+        tall = int(rng.integers(5, 30))
+        top, left = int(rng.integers(0, height - tall)), int(rng.integers(0, width // 2))
+        right = left + int(rng.integers(width // 8, width // 2))
+        while left < right:
+            letter = int(rng.integers(2, tall))
+            picture[top + int(rng.integers(0, tall // 2)) : top + tall, left : left + letter] = ink
+            left += letter + int(rng.integers(1, 2 + tall // 3))
     return picture
 
 
@@ -174,7 +206,7 @@ def _plant(rng: np.random.Generator, picture: FloatArray, column: int, foot: int
         part[(up >= 0.25) & (side < (1 - up) * 0.55)] = np.array([0.1, 0.32, 0.12]) * rng.uniform(0.7, 1.4, 3)
 
 
-_PICTURES = (_noise_picture, _collage, _collage, _smooth, _tiles, _page, _night, landscape)
+_PICTURES = (_noise_picture, _collage, _collage, _smooth, _tiles, _page, _bands, _card, _night, landscape)
 
 
 def generated_picture(rng: np.random.Generator, height: int, width: int) -> Tensor:
@@ -224,9 +256,9 @@ def _recolour(clip: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < 0.3:
         grey = clip.mean(dim=1, keepdim=True)
         clip = grey + (clip - grey) * float(rng.uniform(0, 1.2))
-    if rng.random() < 0.1:  # a slow change of light: exposure settling, a fade
-        ramp = torch.linspace(1, float(rng.uniform(0.5, 1.3)), len(clip))[:, None, None, None]
-        clip = clip * ramp
+    if rng.random() < 0.15:  # a slow change of light: exposure settling, a fade
+        first, last = rng.uniform(0.15, 1.3, 2) if rng.random() < 0.5 else (1.0, rng.uniform(0.5, 1.3))
+        clip = clip * torch.linspace(float(first), float(last), len(clip))[:, None, None, None]
     return clip
 
 
