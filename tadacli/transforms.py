@@ -16,8 +16,12 @@ from torch import Tensor
 from tadacli.errors import UsageError
 
 
-def resize_frames(frames: np.ndarray | Tensor, *, short_side: int) -> Tensor:
-    """uint8 (T, H, W, 3) to float32 in 0..1, (T, 3, H', W') with `short_side` as the shorter of H', W'."""
+def resize_frames(frames: np.ndarray | Tensor, *, short_side: int, buffer: Tensor | None = None) -> Tensor:
+    """uint8 (T, H, W, 3) to float32 in 0..1, (T, 3, H', W') with `short_side` as the shorter of H', W'.
+
+    `buffer`, float32 of the frames' shape and on their device, is worked in if given: large blocks that are taken
+    and given back for every frame tear memory to pieces.
+    """
     pixels = torch.as_tensor(frames)
     if pixels.dtype != torch.uint8 or pixels.dim() != 4 or pixels.shape[-1] != 3:
         raise ValueError(f"expected uint8 (T, H, W, 3), got {pixels.dtype} {tuple(pixels.shape)}")
@@ -26,9 +30,10 @@ def resize_frames(frames: np.ndarray | Tensor, *, short_side: int) -> Tensor:
         size = (int(height / width * short_side), short_side)
     else:
         size = (short_side, int(width / height * short_side))
-    images = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
+    values = pixels.to(torch.float32) if buffer is None else buffer.copy_(pixels)
+    images = values.div_(255).permute(0, 3, 1, 2)
     if size == (height, width):
-        return images
+        return images if buffer is None else images.clone()
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 

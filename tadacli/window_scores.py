@@ -192,17 +192,19 @@ def _pictures(source: VideoSource, frames: Frames, model: Model) -> Iterator[tup
 
     A frame that cannot be had is None, with the reason why.
     """
+    spec, device, buffer = model.spec.input, model.device, None
     for index, _, frame in source.iter_frames(frames, skip_unreadable=True):
         if frame is None:
             yield index, None, source.reason_of(index)
-        else:
-            yield index, picture(frame, model.spec.input, model.device), ""
+            continue
+        pixels = torch.from_numpy(frame).to(device)[None]
+        buffer = torch.empty(pixels.shape, device=device) if buffer is None else buffer
+        yield index, picture(pixels, spec, buffer=buffer), ""
 
 
-def picture(frame: NDArray[np.uint8], spec: InputSpec, device: torch.device) -> Tensor:
-    """A frame uint8 (H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
-    pixels = torch.from_numpy(frame).to(device)[None]
-    image = resize_frames(pixels, short_side=spec.short_side)
+def picture(pixels: Tensor, spec: InputSpec, *, buffer: Tensor | None = None) -> Tensor:
+    """A frame uint8 (1, H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
+    image = resize_frames(pixels, short_side=spec.short_side, buffer=buffer)
     crops = crop_frames(image, crop_size=spec.crop_size, num_crops=1, mean=spec.mean, std=spec.std)
     return crops[0, :, 0].clone()
 

@@ -159,7 +159,7 @@ def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path, monkey
     monkeypatch.setattr("tadacli.window_scores.class_scores", record)
     monkeypatch.setattr(
         "tadacli.window_scores.picture",
-        lambda frame, *_: torch.full((3, 1, 1), media.number_in(frame) / 1000, dtype=torch.float64),
+        lambda pixels, _, **__: torch.full((3, 1, 1), media.number_in(pixels[0].numpy()) / 1000, dtype=torch.float64),
     )
     settings = window_settings(window="1s,3s", sampling="native", batch_size=1)
     score_windows(video, model=model, settings=settings)
