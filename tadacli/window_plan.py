@@ -26,7 +26,7 @@ from tadacli.specs import InputSpec
 from tadacli.video_source import VideoSource
 
 DEFAULT_WINDOW = "2s"
-DEFAULT_BATCH_SIZE = 4
+DEFAULT_BATCH_SIZE = 2  # TAda2D-R50 then takes some 0.6 GB beside the libraries
 
 
 @dataclass(frozen=True)

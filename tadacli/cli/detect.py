@@ -85,7 +85,7 @@ def detect_command(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
-    batch_size: Annotated[int, typer.Option(help="Clips scored at once.")] = 4,
+    batch_size: Annotated[int, typer.Option(help="Clips scored at once; more suit a GPU, and take memory.")] = 2,
     output_format: Annotated[
         SegmentsFormat | None,
         typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
