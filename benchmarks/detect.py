@@ -4,7 +4,8 @@
 
 Windows of 2 s, one each second, 8 frames each, over three H.264 files of 1080p59.94 that last three times
 --seconds. Each way runs in a process of its own, in turns; its CPU time is that of all threads, without imports.
-What the first, unmeasured round reads is compared: all ways must give the same frames.
+What the first, unmeasured round reads is compared: all ways must give the same frames. Then `tada detect` itself
+runs over the first seconds of each file, to see for what share of the wall time the model waits for frames.
 """
 
 from __future__ import annotations
@@ -25,12 +26,19 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
 from benchmarks.long_video import FPS, encode, repeat_packets
+from tadacli.models import build
+from tadacli.specs import manifest
 from tadacli.video import open_video
+from tadacli.window_plan import window_settings
+from tadacli.window_scores import Pace, score_windows
+from tadacli.zoo import Model
 
 WINDOW_SECONDS, STRIDE_SECONDS, FRAMES_PER_WINDOW = 2, 1, 8
 REPETITIONS = 3
+WATCHED_SECONDS = 20.0
 RATE = {"b": "16M", "maxrate": "24M", "bufsize": "32M"}
 FILES = {
     "GOP 15, no B": RATE | {"preset": "veryfast", "x264-params": "keyint=15:min-keyint=15:scenecut=0:bframes=0"},
@@ -192,8 +200,10 @@ def main() -> None:
     print("| file | not referenced | " + " | ".join(f"ours / {name}" for name in others) + " |")
     print("| --- " * (len(others) + 2) + "|", flush=True)
     medians: dict[str, list[float]] = {name: [] for name in others}
+    files = {}
     for file_name, settings in FILES.items():
         path, num_frames = long_file(file_name, settings, seconds=options.seconds, cache=options.cache)
+        files[file_name] = path
         ratios = measure(path, num_frames, rounds=options.rounds)
         for name in others:
             if name in ratios:
@@ -201,6 +211,21 @@ def main() -> None:
         cells = [_cell(ratios.get(name)) for name in others]
         print(f"| {file_name} | {_share_unreferenced(path):.0%} | " + " | ".join(cells) + " |", flush=True)
     print("| mean | | " + " | ".join(_mean(name, medians[name]) for name in others) + " |")
+    for model in ("r2plus1d_tiny.camera_motion", "tada2d_r50.k400_8x8"):
+        shares = ", ".join(f"{waiting_share(path, model):.0%} ({name})" for name, path in files.items())
+        print(f"{model} waits for frames for this share of the wall time: {shares}", flush=True)
+
+
+def waiting_share(path: Path, model: str) -> float:
+    """Share of the wall time that an untrained model waits for frames in the first seconds of a file."""
+    spec = manifest()[model]
+    network = build(spec.architecture, num_classes=spec.num_classes).eval()
+    untrained = Model(spec, network, torch.device("cpu"), torch.float32, Path(model), "")
+    lengths = {"window": f"{WINDOW_SECONDS}s", "stride": f"{STRIDE_SECONDS}s"}
+    settings = window_settings(**lengths, sampling="stretch", end_seconds=WATCHED_SECONDS)
+    pace = Pace()
+    score_windows(path, model=untrained, settings=settings, pace=pace)
+    return pace.waiting_seconds / pace.wall_seconds
 
 
 def _cell(ratios: list[float] | None) -> str:
