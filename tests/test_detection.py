@@ -363,6 +363,29 @@ def test_a_journal_keeps_the_gaps(model: Model, video: Path, tmp_path: Path) -> 
         again.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "container_options", "has_gap"),
+    [("cut.mp4", {"movflags": "faststart"}, True), ("cut.mkv", {}, False)],
+)
+def test_of_a_file_that_was_cut_short_what_is_left_is_scored(
+    model: Model, tmp_path: Path, name: str, container_options: dict[str, str], has_gap: bool
+) -> None:
+    """An MP4 index tells how long the video was, so that the rest is a gap; Matroska does not."""
+    whole, path = tmp_path / f"whole {name}", tmp_path / name
+    media.render(whole, 240, options={"g": "24"}, container_options=container_options, noise=60)
+    content = whole.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    (found,) = detect(path, model=model)
+    assert found.status == "partial"
+    assert found.num_windows >= 3
+    assert bool(found.gaps) == has_gap
+    if has_gap:
+        assert found.gaps[-1].end_seconds == pytest.approx(8.0)
+        assert "cut off" in found.gaps[-1].reason
+    else:
+        assert any("cut short" in note for note in found.notes)
+
+
 # --- two heads --------------------------------------------------------------------------------------
 
 

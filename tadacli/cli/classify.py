@@ -11,6 +11,7 @@ import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import Progress, classification_table, say
+from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def classify_command(
         times = [None if text is None else parse_time(text) for text in (start, end)]
         part = Part(times[0], times[1], sampling)
     asked = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size, part=part)
-    _make_repeatable(seed)
+    make_repeatable(seed)
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
     protocol = asked or loaded.spec.protocol
     run = describe_run(
@@ -97,15 +98,6 @@ def classify_command(
     _summarise(statuses, output, quiet=quiet)
     if "error" in statuses.values():
         raise typer.Exit(exits.SOME_FAILED)
-
-
-def _make_repeatable(seed: int) -> None:
-    """Same input, same bytes: no random numbers but seeded ones, and on a GPU no arithmetic below float32."""
-    import torch
-
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
 
 
 def _classify_all(

@@ -13,6 +13,7 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import TimelineProgress, clock, detection_table, say
 from tadacli.cli.detect_extras import Extras
+from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.sinks import (
     RESUMABLE,
     SEGMENTS_BY_SUFFIX,
@@ -142,6 +143,7 @@ def detect_command(
             batch_size=batch_size,
         )
         videos = expand_inputs(inputs or [], recursive=recursive, stdin=sys.stdin)
+        make_repeatable()
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
         job = _job_from_videos(videos, loaded, windows, segments, quiet=quiet)
     extras = Extras(job.paths, save_scores=save_scores, report=report, render=render, replace=resume, quiet=quiet)
