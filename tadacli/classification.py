@@ -206,6 +206,8 @@ def score_views(
         if on_views is not None:
             on_views(count)
     scores = {name: total / (len(plan) * num_crops) for name, total in totals.items()}
+    if part is not None and part.sampling is not None:  # to the digits that windows keep
+        scores = {name: values.float().double() for name, values in scores.items()}
     for name, values in scores.items():
         check_finite(name, values)
     return scores, tuple(tuple(FrameTime(index, times[index]) for index in clip) for clip in plan)

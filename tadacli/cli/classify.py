@@ -37,7 +37,9 @@ def classify_command(
     min_score: Annotated[float, typer.Option(help="Leave out labels below this score, 0 to 1.")] = 0.0,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
-    batch_size: Annotated[int, typer.Option(help="Views scored at once.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Views scored at once. Default: 8; with --sampling as tada detect.")
+    ] = None,
     output_format: options.Format = None,
     output: options.Output = None,
     resume: options.Resume = False,
@@ -60,9 +62,10 @@ def classify_command(
     from tadacli.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
-    from tadacli.classification import Part, check_options
+    from tadacli.classification import DEFAULT_BATCH_SIZE, Part, check_options
     from tadacli.provenance import describe_run
     from tadacli.sampling import parse_time
+    from tadacli.window_plan import default_batch_size
     from tadacli.writers.formats import FORMATS
     from tadacli.zoo import load_model
 
@@ -70,9 +73,12 @@ def classify_command(
     if start is not None or end is not None or sampling is not None:
         times = [None if text is None else parse_time(text) for text in (start, end)]
         part = Part(times[0], times[1], sampling)
-    asked = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size, part=part)
+    size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
+    asked = check_options(views=views, topk=topk, min_score=min_score, batch_size=size, part=part)
     make_repeatable(seed)
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
+    if batch_size is None and sampling is not None:
+        size = default_batch_size(loaded.device.type)
     protocol = asked or loaded.spec.protocol
     run = describe_run(
         loaded,
@@ -81,7 +87,7 @@ def classify_command(
             **asdict(part or Part()),
             "topk": topk,
             "min_score": min_score,
-            "batch_size": batch_size,
+            "batch_size": size,
             "seed": seed,
         },
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -86,7 +86,7 @@ def detect_command(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
-    batch_size: Annotated[int, typer.Option(help="Clips scored at once; more suit a GPU, and take memory.")] = 2,
+    batch_size: Annotated[int | None, typer.Option(help="Clips scored at once. Default: 1, on a GPU 8.")] = None,
     output_format: Annotated[
         SegmentsFormat | None,
         typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
@@ -130,7 +130,7 @@ def detect_command(
     else:
         from tadacli.inputs import expand_inputs
         from tadacli.sampling import parse_time
-        from tadacli.window_plan import window_settings
+        from tadacli.window_plan import default_batch_size, window_settings
         from tadacli.zoo import load_model
 
         windows = window_settings(
@@ -140,11 +140,13 @@ def detect_command(
             start_seconds=None if start is None else parse_time(start),
             end_seconds=None if end is None else parse_time(end),
             allow_gaps=allow_gaps,
-            batch_size=batch_size,
+            batch_size=1 if batch_size is None else batch_size,
         )
         videos = expand_inputs(inputs or [], recursive=recursive, stdin=sys.stdin)
         make_repeatable()
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
+        if batch_size is None:
+            windows = replace(windows, batch_size=default_batch_size(loaded.device.type))
         job = _job_from_videos(videos, loaded, windows, segments, quiet=quiet)
     extras = Extras(job.paths, save_scores=save_scores, report=report, render=render, replace=resume, quiet=quiet)
     sink = _open_sink(chosen, output, job, resume=resume)

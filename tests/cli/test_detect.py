@@ -77,6 +77,32 @@ def test_a_pipe_gets_json_lines_and_a_terminal_a_table(detect, kitchen: Path) ->
     assert "nothing found" in out.decode()
 
 
+def test_a_window_classified_by_itself_has_the_scores_that_were_kept(
+    tada: Tada, detect, untrained: Path, kitchen: Path, tmp_path: Path
+) -> None:
+    from tadacli.score_file import read_scores
+
+    detect(kitchen, "--window", "1500ms", "--save-scores", tmp_path / "s.npz")
+    kept = read_scores(tmp_path / "s.npz")
+    for (start, end), scores in list(zip(kept.spans.tolist(), kept.scores[""], strict=True))[::3]:
+        _, out, _ = tada(
+            "classify",
+            kitchen,
+            "--model",
+            untrained,
+            "--start",
+            start,
+            "--end",
+            end,
+            "--sampling",
+            "native",
+            "--topk",
+            9,
+        )
+        answers = {each["index"]: each["score"] for each in json.loads(out)["topk"]}
+        assert answers == {index: float(f"{score:.7g}") for index, score in enumerate(scores.astype(float))}
+
+
 def test_csv_has_a_line_for_each_segment(detect, kitchen: Path) -> None:
     _, lines, _ = detect(kitchen)
     _, table, _ = detect(kitchen, "--format", "csv")
