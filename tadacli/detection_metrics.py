@@ -1,0 +1,403 @@
+"""Mean average precision of timed segments, as the EPIC-KITCHENS-100, ActivityNet/HACS and THUMOS evaluators count it.
+
+The rules, for each class of the ground truth and each threshold on the temporal IoU:
+
+- The detections of the class, of all videos together, are taken by falling score; equal scores in the order given.
+- A detection takes the true segment of its video and class that overlaps it best among those not taken by an
+  earlier one, if their IoU is not below the threshold: then it is right. Otherwise it is wrong, as is every
+  detection in a video without such a segment. Of equal IoUs the true segment given last is tried first.
+- IoU is intersection over union in float64. Where the union is 0 (both spans empty, or one the other's length
+  backwards) it is undefined, and that counts as better than any overlap, wherever the two spans lie. Spans are
+  not cut to the video; a backwards one shares no time with any other.
+- Precision after each detection is raised to the best precision at any later one. Average precision is the mean of
+  that over the true segments, with 0 for those that nothing found.
+- mAP is the mean over the classes of the ground truth. Detections of other classes are left out; so in EPIC-KITCHENS
+  a detection may count for its verb and not for its noun. A video without detections is a video with misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tadacli.errors import TadaError
+
+# The thresholds of the official evaluators, to the last bit: IoUs fall exactly on them.
+EPIC_TIOU: tuple[float, ...] = tuple(np.linspace(0.1, 0.5, 5).tolist())
+ACTIVITYNET_TIOU: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
+THUMOS_TIOU: tuple[float, ...] = tuple(np.linspace(0.3, 0.7, 5).tolist())
+
+# Pairs of a detection and a true segment compared at a time: memory does not grow with the number of pairs.
+_PAIRS = 1 << 19
+
+Indices = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TimedLabels:
+    """True segments as columns (N,): codes of video and class, start and end in seconds.
+
+    Codes are integers from 0, with the same meaning in the ground truth and in the detections; those of videos
+    leave few numbers out. Raises `ValueError` for columns that do not fit together, codes that are negative or no
+    integers, and times that are NaN.
+    """
+
+    videos: Indices
+    classes: Indices
+    starts_seconds: Numbers
+    ends_seconds: Numbers
+
+    def __post_init__(self) -> None:
+        for name in ("videos", "classes"):
+            codes = np.asarray(getattr(self, name))
+            if codes.size and (codes.dtype.kind not in "iu" or int(codes.min()) < 0):
+                raise ValueError(f"{name} must be integers from 0")
+            self._set(name, codes.astype(np.int64))
+        for name in self._measures():
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+            if np.isnan(values).any():
+                raise ValueError(f"{name} must be numbers, not NaN")
+            self._set(name, values)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def _measures(self) -> tuple[str, ...]:
+        return ("starts_seconds", "ends_seconds")
+
+    def _set(self, name: str, values: NDArray[np.generic]) -> None:
+        if values.shape != (len(self.videos),):
+            raise ValueError(f"{values.shape} {name} do not fit {len(self.videos)} segments")
+        object.__setattr__(self, name, values)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSegments(TimedLabels):
+    """Detections as columns (N,): as `TimedLabels`, and any number, not NaN, as the score."""
+
+    scores: Numbers
+
+    def _measures(self) -> tuple[str, ...]:
+        return (*super()._measures(), "scores")
+
+
+@dataclass(frozen=True)
+class DetectionMetrics:
+    """Average precision, as fractions, and what it is based on.
+
+    `average_precision` holds a row for each of `classes`, the sorted class codes of the ground truth, and in
+    it a value for each threshold of `tiou`; `num_truth` counts the true segments of each class. Of
+    `num_detections` given, `num_scored` are of one of the classes; of the `num_videos` of the ground truth,
+    `num_videos_detected` have one of these.
+    """
+
+    tiou: tuple[float, ...]
+    classes: tuple[int, ...]
+    num_truth: tuple[int, ...]
+    average_precision: tuple[tuple[float, ...], ...]
+    num_detections: int
+    num_scored: int
+    num_videos: int
+    num_videos_detected: int
+
+    @property
+    def mean_average_precision(self) -> tuple[float, ...]:
+        """mAP at each threshold."""
+        return tuple(float(value) for value in np.mean(self.average_precision, axis=0))
+
+    @property
+    def average(self) -> float:
+        """Mean of the mAP over the thresholds."""
+        return float(np.mean(self.mean_average_precision))
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Lower and upper ends of the intervals of the mAP at each threshold, and of its mean over them."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    average: tuple[float, float]
+
+
+def average_precision(truth: TimedLabels, detections: ScoredSegments, *, tiou: Sequence[float]) -> DetectionMetrics:
+    """How well `detections` find the segments of `truth`, by the rules at the top of this module.
+
+    Raises `TadaError` when the ground truth is empty, `ValueError` for thresholds that are not above 0 and for true
+    segments without an end.
+    """
+    matches = _match(truth, detections, tiou)
+    values, _ = _precisions(matches, np.ones(matches.num_videos, dtype=np.int64))
+    videos = np.flatnonzero(np.bincount(truth.videos))
+    detected = np.bincount(matches.detection_videos, minlength=matches.num_videos) > 0
+    return DetectionMetrics(
+        tiou=tuple(float(threshold) for threshold in tiou),
+        classes=tuple(matches.classes.tolist()),
+        num_truth=tuple(np.bincount(matches.truth_classes, minlength=len(matches.classes)).tolist()),
+        average_precision=tuple(tuple(row) for row in values.tolist()),
+        num_detections=len(detections),
+        num_scored=len(matches.hits),
+        num_videos=len(videos),
+        num_videos_detected=int(detected[videos].sum()),
+    )
+
+
+def epic_average_precision(
+    truth: Mapping[str, TimedLabels], detections: Mapping[str, ScoredSegments], *, tiou: Sequence[float] = EPIC_TIOU
+) -> dict[str, DetectionMetrics]:
+    """The metrics of each task of `truth`: "verb", "noun" and "action", each with its own column of classes.
+
+    The official evaluator takes the action of a detection from its own field, not from its verb and noun.
+    """
+    return {task: average_precision(truth[task], detections[task], tiou=tiou) for task in truth}
+
+
+def average_precision_intervals(
+    truth: TimedLabels,
+    detections: ScoredSegments,
+    *,
+    tiou: Sequence[float],
+    level: float = 0.95,
+    num_resamples: int = 200,
+    seed: int = 0,
+) -> Intervals:
+    """Percentile bootstrap intervals of the mAP: the videos of the ground truth drawn anew, with replacement.
+
+    A video drawn twice counts as two videos with the same segments, one that is not drawn as if it were not
+    there; classes without a true segment in a draw are no part of its mean. Detections in videos that are not
+    in the ground truth stay as they are. Draws depend on `seed` and on the order of the video codes only.
+    """
+    matches = _match(truth, detections, tiou)
+    drawn = np.unique(truth.videos)
+    rng = np.random.default_rng(seed)
+    means = np.empty((num_resamples, len(tiou)))
+    for row in means:
+        weights = np.ones(matches.num_videos, dtype=np.int64)
+        weights[drawn] = np.bincount(rng.integers(0, len(drawn), len(drawn)), minlength=len(drawn))
+        values, present = _precisions(matches, weights)
+        row[:] = values[present].mean(axis=0)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(means, tails, axis=0)
+    first, last = np.quantile(means.mean(axis=1), tails)
+    return Intervals(tuple(low.tolist()), tuple(high.tolist()), (float(first), float(last)))
+
+
+def join_truth(parts: Sequence[TimedLabels]) -> TimedLabels:
+    """The segments of all parts, such as the shards of a run, in the order of the parts."""
+    return TimedLabels(*_joined(parts, ["videos", "classes", "starts_seconds", "ends_seconds"]))
+
+
+def join_detections(parts: Sequence[ScoredSegments]) -> ScoredSegments:
+    """The detections of all parts, in the order of the parts, which is also that of equal scores."""
+    return ScoredSegments(*_joined(parts, ["videos", "classes", "starts_seconds", "ends_seconds", "scores"]))
+
+
+def _joined(parts: Sequence[TimedLabels], names: Sequence[str]) -> list[Any]:
+    return [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+
+
+@dataclass(frozen=True, eq=False)
+class _Matches:
+    """Which detections are right; classes are numbered by their place in `classes`.
+
+    The detections (D,) stand by class, then by falling score; `hits` (D, T) says at which thresholds each is right.
+    """
+
+    classes: Indices
+    num_videos: int
+    truth_classes: Indices
+    truth_videos: Indices
+    detection_classes: Indices
+    detection_videos: Indices
+    hits: NDArray[np.bool_]
+
+
+def _match(truth: TimedLabels, detections: ScoredSegments, tiou: Sequence[float]) -> _Matches:
+    thresholds = np.asarray(tiou, dtype=np.float64)
+    if not (thresholds.size and bool((thresholds > 0).all())):
+        raise ValueError(f"thresholds {tiou} must be above 0")
+    if not len(truth):
+        raise TadaError(
+            "there are no true segments to find", hint="check the annotations, and the subset if there is one"
+        )
+    if not bool(np.isfinite(truth.starts_seconds).all() and np.isfinite(truth.ends_seconds).all()):
+        raise ValueError("true segments must have finite times")
+    classes, truth_classes = np.unique(truth.classes, return_inverse=True)
+    place = np.searchsorted(classes, detections.classes)
+    known = classes[np.minimum(place, len(classes) - 1)] == detections.classes
+    kept = np.flatnonzero(known)
+    kept = kept[np.argsort(-detections.scores[kept], kind="stable")]
+    # In the smallest type, as numpy sorts 8 and 16 bits many times faster.
+    kept = kept[np.argsort(place[kept].astype(np.min_scalar_type(len(classes))), kind="stable")]
+    num_videos = 1 + max(int(truth.videos.max()), int(detections.videos.max(initial=0)))
+    truth_keys = truth_classes * num_videos + truth.videos
+    keys = place[kept] * num_videos + detections.videos[kept]
+    pairs = _candidates(truth, truth_keys, detections, kept, keys, float(thresholds.min()))
+    return _Matches(
+        classes=classes,
+        num_videos=num_videos,
+        truth_classes=truth_classes.astype(np.int64),
+        truth_videos=truth.videos,
+        detection_classes=place[kept].astype(np.int64),
+        detection_videos=detections.videos[kept],
+        hits=_assign(*pairs, thresholds, num_detections=len(kept), num_truth=len(truth)),
+    )
+
+
+def _candidates(
+    truth: TimedLabels,
+    truth_keys: Indices,
+    detections: ScoredSegments,
+    kept: Indices,
+    keys: Indices,
+    lowest: float,
+) -> tuple[Indices, Indices, Numbers]:
+    """Pairs of the same key whose IoU is not below `lowest`: place in `kept`, row of `truth`, IoU.
+
+    By detection, and for each the better pairs first. An undefined IoU becomes infinity.
+    """
+    by_key = np.lexsort((truth.starts_seconds, truth_keys))
+    starts, stops = truth.starts_seconds[by_key], truth.ends_seconds[by_key]
+    begins, ends = detections.starts_seconds[kept], detections.ends_seconds[kept]
+    first, last = _overlapping(truth_keys[by_key], starts, stops, keys, begins, ends)
+    sizes = last - first
+    totals = np.cumsum(sizes)
+    found: list[tuple[Indices, Indices, Numbers]] = []
+    begin = 0
+    while begin < len(kept):
+        done = int(totals[begin] - sizes[begin])
+        end = max(begin + 1, int(np.searchsorted(totals, done + _PAIRS, side="right")))
+        block = slice(begin, end)
+        places = np.repeat(np.arange(begin, end), sizes[block])
+        rows = np.arange(len(places)) + np.repeat((last - totals + done)[block], sizes[block])
+        iou = _paired_iou(begins[places], ends[places], starts[rows], stops[rows])
+        near = np.flatnonzero(iou >= lowest)
+        found.append((places[near], by_key[rows[near]], iou[near]))
+        begin = end
+    if not found:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+    detection, row, iou = (np.concatenate(column) for column in zip(*found, strict=True))
+    # Few detections have several candidates, and only these need sorting.
+    same = np.diff(detection, prepend=-1, append=-1) == 0
+    several = np.flatnonzero(same[:-1] | same[1:])
+    order = several[np.lexsort((-row[several], -iou[several], detection[several]))]
+    row[several], iou[several] = row[order], iou[order]
+    return detection, row, iou
+
+
+def _overlapping(
+    truth_keys: Indices, starts: Numbers, stops: Numbers, keys: Indices, begins: Numbers, ends: Numbers
+) -> tuple[Indices, Indices]:
+    """First and end of the true segments, sorted by key and start, that each detection may have an IoU with.
+
+    They are a little more than those of its key that share time with it, or all of its key where an undefined
+    IoU is possible: it takes a span that is empty or backwards on one side.
+    """
+    first = np.flatnonzero(np.diff(truth_keys, prepend=-1))
+    groups, sizes = truth_keys[first], np.diff(first, append=len(truth_keys))
+    group_of = np.repeat(np.arange(len(groups)), sizes)
+    odd = np.bincount(group_of, ~(stops > starts), minlength=len(groups)) > 0
+    # All groups on one time axis, one after the other; the slack makes up for rounding on it.
+    origin = float(min(starts.min(), stops.min()))
+    span = float(max(starts.max(), stops.max())) - origin + 1.0
+    slack = span * len(groups) * 1e-15
+    axis_starts = group_of * span + (starts - origin)
+    axis_stops = np.maximum.accumulate(group_of * span + (stops - origin))
+    group = np.minimum(np.searchsorted(groups, keys), len(groups) - 1)
+    found = np.flatnonzero(groups[group] == keys)
+    # By group, as searches for neighbours one after the other are faster.
+    found = found[np.argsort(group[found].astype(np.min_scalar_type(len(groups))), kind="stable")]
+    group, begins, ends = group[found], begins[found], ends[found]
+    low = np.searchsorted(axis_stops, group * span + np.clip(begins - origin, 0.0, span) - slack)
+    high = np.searchsorted(axis_starts, group * span + np.clip(ends - origin, 0.0, span) + slack, side="right")
+    whole = ~(ends > begins) | odd[group]
+    least, most = first[group], (first + sizes)[group]
+    low = np.where(whole, least, np.clip(low, least, most))
+    high = np.where(whole, most, np.clip(high, low, most))
+    bounds = np.zeros((2, len(keys)), dtype=np.int64)
+    bounds[:, found] = low, high
+    return bounds[0], bounds[1]
+
+
+def _paired_iou(starts: Numbers, ends: Numbers, other_starts: Numbers, other_ends: Numbers) -> Numbers:
+    """IoU of spans (P,) with others (P,), infinity where it is undefined.
+
+    Not `suppression.temporal_iou`, which compares all with all and calls the IoU of empty spans 0.
+    """
+    shared = np.maximum(np.minimum(ends, other_ends) - np.maximum(starts, other_starts), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        iou: Numbers = shared / ((other_ends - other_starts) + (ends - starts) - shared)
+    iou[np.isnan(iou)] = np.inf
+    return iou
+
+
+def _assign(
+    detection: Indices, row: Indices, iou: Numbers, thresholds: Numbers, *, num_detections: int, num_truth: int
+) -> NDArray[np.bool_]:
+    """Which detections (D, T) get a true segment, of the pairs as `_candidates` orders them.
+
+    Letting detections choose one after the other is the one stable matching in which every true segment prefers
+    the earlier detection. So all may ask at once: each for the best it was not refused, and a true segment keeps
+    the earliest that ever asked; who is refused asks for the next best. The outcome does not depend on the rounds.
+    """
+    num_tiou = len(thresholds)
+    hits = np.zeros((num_detections, num_tiou), dtype=np.bool_)
+    if not detection.size:
+        return hits
+    first = np.flatnonzero(np.diff(detection, prepend=-1))
+    # The pairs that pass a threshold are the first ones of each detection, as these have the highest IoU.
+    passing = np.add.reduceat(iou[:, None] >= thresholds, first, axis=0, dtype=np.int64)
+    # Numbered by detection: of those who ask for one segment at one threshold, the earliest has the lowest number.
+    who, column = np.nonzero(passing)
+    pair = first[who]
+    end = pair + passing[who, column]
+    holder = np.full(num_truth * num_tiou, len(who))
+    asking = np.arange(len(who))
+    while asking.size:
+        wanted = row[pair[asking]] * num_tiou + column[asking]
+        before = holder[wanted]
+        np.minimum.at(holder, wanted, asking)
+        accepted = holder[wanted] == asking
+        replaced = before[accepted]
+        refused = np.concatenate([asking[~accepted], replaced[replaced < len(who)]])
+        pair[refused] += 1
+        asking = refused[pair[refused] < end[refused]]
+    right = holder[holder < len(who)]
+    hits[detection[first[who[right]]], column[right]] = True
+    return hits
+
+
+def _precisions(matches: _Matches, weights: Indices) -> tuple[Numbers, NDArray[np.bool_]]:
+    """Average precision (C, T), and which classes (C,) have a true segment, when a video counts `weights` times.
+
+    Copies of a detection stand next to each other. As precision rises along copies of a right one, and falls
+    along those of a wrong one, the last copy of each right one is all that the highest later precision needs.
+    """
+    num_classes, num_tiou = len(matches.classes), matches.hits.shape[1]
+    num_truth = np.bincount(matches.truth_classes, weights[matches.truth_videos], minlength=num_classes)
+    counted = weights[matches.detection_videos]
+    before_class = np.concatenate([[0], np.cumsum(np.bincount(matches.detection_classes, counted, num_classes))])
+    given = np.cumsum(counted) - before_class[matches.detection_classes].astype(np.int64)
+    tiou, place = np.nonzero((matches.hits & (counted > 0)[:, None]).T)
+    group = tiou * num_classes + matches.detection_classes[place]
+    right = np.cumsum(counted[place])
+    per_group = np.bincount(group, counted[place], minlength=num_classes * num_tiou)
+    right = right - (np.cumsum(per_group) - per_group)[group].astype(np.int64)
+    best = _highest_from_here(right / given[place], group)
+    sums = np.bincount(group, best * counted[place], minlength=num_classes * num_tiou)
+    present = num_truth > 0
+    return sums.reshape(num_tiou, num_classes).T / np.maximum(num_truth, 1)[:, None], present
+
+
+def _highest_from_here(values: Numbers, group: Indices) -> Numbers:
+    """Highest of each value (P,) and the later ones of its group; groups stand in rising order."""
+    # Complex numbers compare by their real part first, so that a new group starts anew, without rounding.
+    keyed = np.empty(len(values), dtype=np.complex128)
+    keyed.real, keyed.imag = -group, values
+    highest: Numbers = np.maximum.accumulate(keyed[::-1])[::-1].imag
+    return highest
