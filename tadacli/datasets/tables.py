@@ -1,0 +1,181 @@
+"""Reads annotation files, plain or gzipped, and says which line of which file is not what it should be."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import os
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tadacli.datasets import UnusedRow
+from tadacli.errors import UsageError
+
+AnyPath = str | os.PathLike[str]
+_GZIP = b"\x1f\x8b"
+
+
+def read_bytes(path: AnyPath) -> bytes:
+    """The content of a file, unpacked if it is gzipped. Raises `UsageError` if it cannot be read."""
+    shown = os.fspath(path)
+    try:
+        content = Path(path).read_bytes()
+        return gzip.decompress(content) if content.startswith(_GZIP) else content
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {shown}", hint="check the name") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UsageError(f"{shown} is a damaged gzip file: {error}", hint="fetch or write it again") from error
+    except OSError as error:
+        raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
+
+
+def read_text(path: AnyPath) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark. Raises `UsageError` if it is none."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{os.fspath(path)} is not UTF-8 text (byte {error.start})", hint="give a text file of annotations"
+        ) from error
+
+
+def parse_json(text: str, path: AnyPath) -> Any:
+    """The value of a JSON text; `path` is named if it is none. Raises `UsageError`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{os.fspath(path)} is not JSON: {error}", hint="it may be unfinished") from error
+
+
+def read_lines(path: AnyPath) -> list[tuple[int, str]]:
+    """(line number from 1, text) of each line that is not blank, without the blanks around it."""
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table by column name; its readers raise `UsageError` naming file, line and column."""
+
+    file: str
+    line: int
+    values: Mapping[str, str]
+
+    def text(self, column: str) -> str:
+        """The cell without the blanks around it; it must not be empty."""
+        value = self.values[column].strip()
+        if not value:
+            raise self.error(f"{column} is empty")
+        return value
+
+    def number(self, column: str) -> float:
+        """The cell as a finite number."""
+        text = self.text(column)
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise self.error(f"{column} is {text!r}, not a number") from error
+        if not math.isfinite(value):
+            raise self.error(f"{column} is {text!r}, not a finite number")
+        return value
+
+    def index(self, column: str, num_classes: int) -> int:
+        """The cell as a class index from 0 on."""
+        return class_index(self.text(column), num_classes, self.file, f"line {self.line}", column)
+
+    def error(self, what: str) -> UsageError:
+        """The error to raise about this row."""
+        return bad_line(self.file, self.line, what)
+
+
+def read_table(path: AnyPath, required: Collection[str], *, what: str) -> list[TableRow]:
+    """The rows of a comma separated file with a header line, by column name.
+
+    Raises `UsageError` if a required column is missing, calling the file no `what`, or if a row has more or fewer
+    fields than the header.
+    """
+    shown = os.fspath(path)
+    text = read_text(path)
+    return list(_rows(text, required, shown, what))
+
+
+def _rows(text: str, required: Collection[str], shown: str, what: str) -> Iterator[TableRow]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        missing = [name for name in required if name not in header]
+        if missing or len(set(header)) != len(header):
+            reason = f"lacks the column {', '.join(missing)}" if missing else "names a column twice"
+            raise UsageError(
+                f"{shown}, line 1: the header {reason}", hint=f"give {what}: comma separated, with a header line"
+            )
+        for fields in reader:
+            if not fields:
+                continue
+            if len(fields) != len(header):
+                raise bad_line(shown, reader.line_num, f"{len(fields)} fields, where the header has {len(header)}")
+            yield TableRow(shown, reader.line_num, dict(zip(header, fields, strict=True)))
+    except csv.Error as error:
+        raise bad_line(shown, reader.line_num, f"not comma separated values ({error})") from error
+
+
+def header_of(path: AnyPath) -> list[str]:
+    """The comma separated names in a file's first line, which may be no header at all."""
+    first = read_text(path).split("\n", 1)[0]
+    return [name.strip().strip('"') for name in first.split(",")]
+
+
+def bad_line(file: AnyPath, line: int | str, what: str) -> UsageError:
+    """The error about a line (by number) or another place of an annotation file."""
+    place = f"line {line}" if isinstance(line, int) else line
+    return UsageError(f"{os.fspath(file)}, {place}: {what}", hint="mend this line, or give the original file")
+
+
+def class_index(text: str, num_classes: int, file: AnyPath, place: str, column: str = "label") -> int:
+    """A class index from 0 on, written in digits. Raises `UsageError` if it is none of `num_classes`."""
+    if not (text.isascii() and text.isdigit() and int(text) < num_classes):
+        raise bad_line(file, place, f"{column} is {text!r}, not a class from 0 to {num_classes - 1}")
+    return int(text)
+
+
+def one_of(folder: AnyPath, names: Sequence[str], *, what: str) -> Path:
+    """The file in a folder that has one of these names (or one with .gz).
+
+    Raises `UsageError` if there is none, or more than one, as they may differ.
+    """
+    candidates = [Path(folder, name + suffix) for name in names for suffix in ("", ".gz")]
+    found = [file for file in candidates if file.is_file()]
+    if not found:
+        raise UsageError(
+            f"{os.fspath(folder)} holds no {what}", hint=f"give the file itself, or a folder with {' or '.join(names)}"
+        )
+    if len(found) > 1:
+        listed = ", ".join(file.name for file in found)
+        raise UsageError(f"{os.fspath(folder)} holds more than one {what}: {listed}", hint="give the file itself")
+    return found[0]
+
+
+class FirstRows:
+    """Remembers where each id stood first, and what was said of it there."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, object]] = {}
+
+    @staticmethod
+    def other(place: str, key: str, split: str, *, wanted: str) -> UnusedRow | None:
+        """Why a row is not used, if it belongs to another split."""
+        return None if split == wanted else UnusedRow(place, key, f"in another split ({split})")
+
+    def repeated(self, key: str, place: str, content: object) -> UnusedRow | None:
+        """Why a row is not used, if one with the same id stands before it."""
+        first, first_content = self._seen.setdefault(key, (place, content))
+        if first == place:
+            return None
+        same = "repeats an earlier row" if first_content == content else "contradicts an earlier row with the same id"
+        return UnusedRow(place, key, same)
