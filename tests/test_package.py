@@ -21,7 +21,8 @@ ROOT = PACKAGE.parent
 LAYERS = [
     "__main__",
     "cli",
-    "camera_motion reporting",
+    "camera_motion reporting evaluation",
+    "predictions",
     "writers",
     "detection score_file",
     "window_scores",
@@ -30,6 +31,7 @@ LAYERS = [
     "zoo",
     "camera_clips",
     "footage",
+    "datasets",
     "scenes inputs",
     "pictures training",
     "window_plan thumbnails read_ahead",
@@ -38,8 +40,8 @@ LAYERS = [
     "packets video_source",
     "segments",
     "fusion timelines suppression",
-    "sampling specs",
-    "new_files results errors version",
+    "sampling specs metrics detection_metrics",
+    "new_files safe_pickle results errors version",
 ]
 
 

@@ -12,6 +12,7 @@ from tadacli.cli.classify import classify_command
 from tadacli.cli.console import print_error
 from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
+from tadacli.cli.eval import eval_command
 from tadacli.errors import TadaError
 from tadacli.version import __version__
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command("classify")(classify_command)
 app.command("detect")(detect_command)
 app.command("convert")(convert_command)
+app.command("eval")(eval_command)
 
 
 def _print_version(value: bool) -> None:

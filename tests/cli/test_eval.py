@@ -1,0 +1,85 @@
+"""`tada eval` on the official golden cases, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Tada
+from tests.media import shared_folder
+
+TOLERANCE = 1e-9
+
+
+def case(name: str) -> Path:
+    return shared_folder() / "golden_eval" / f"{name}_open"
+
+
+@pytest.mark.parametrize("name", ["det_full", "det_partial", "edge_missing_and_unknown_video", "edge_nan_iou"])
+def test_epic_detections_get_the_official_map(tada: Tada, name: str) -> None:
+    own = case(name) / "gt.csv.gz"
+    truth = own if own.exists() else shared_folder() / "ek100" / "EPIC_100_validation.csv"
+    files = ("--annotations", truth, "--predictions", case(name) / "submission.json.gz")
+    code, out, err = tada("eval", "--dataset", "ek100-detection", *files, "--format", "json")
+    assert code == 0
+    report = json.loads(out)
+    official = json.loads((case(name) / "official.json").read_text())
+    for task in ("verb", "noun", "action"):
+        np.testing.assert_allclose(report["metrics"][task]["mAP"], official[task]["mAP"], rtol=0, atol=TOLERANCE)
+        assert report["metrics"][task]["avg_mAP"] == pytest.approx(official[task]["avg_mAP"], abs=TOLERANCE)
+    assert f"{report['num_scored']} of {report['num_items']} videos scored" in err
+
+
+@pytest.mark.parametrize("name", ["anet_small", "anet_medium"])
+def test_activitynet_detections_get_the_official_map(tada: Tada, name: str) -> None:
+    files = ("--annotations", case(name) / "gt.json.gz", "--predictions", case(name) / "pred.json.gz")
+    code, out, _ = tada("eval", "--dataset", "activitynet", *files, "--format", "json")
+    assert code == 0
+    found = json.loads(out)["metrics"]["all"]
+    official = json.loads((case(name) / "official.json").read_text())
+    np.testing.assert_allclose(found["mAP"], official["mAP"], rtol=0, atol=TOLERANCE)
+
+
+def test_epic_recognition_gets_the_official_accuracies(tada: Tada, tmp_path: Path) -> None:
+    scores = np.load(case("rec_small") / "scores.npz")
+    table = {}
+    for part, classes in (("verb", 97), ("noun", 300)):
+        if f"{part}_output" in scores:
+            table[part] = scores[f"{part}_output"]
+        else:
+            table[part] = np.tile(scores[f"{part}_base"], (len(scores["narration_id"]), 1))
+            table[part][scores[f"{part}_rows"], scores[f"{part}_cols"]] = scores[f"{part}_vals"]
+        assert table[part].shape[1] == classes
+    results = {
+        str(name): {part: {str(i): float(v) for i, v in enumerate(table[part][row])} for part in table}
+        for row, name in enumerate(scores["narration_id"])
+    }
+    header = {"version": "0.2", "challenge": "action_recognition", "sls_pt": 2, "sls_tl": 3, "sls_td": 3}
+    (tmp_path / "scores.json").write_text(json.dumps({**header, "results": results}))
+    files = ("--annotations", shared_folder() / "ek100", "--predictions", tmp_path / "scores.json")
+    code, out, err = tada("eval", "--dataset", "ek100", *files, "--format", "json")
+    assert (code, err.splitlines()[-1]) == (0, f"{len(results)} of 9668 actions scored")
+    found = json.loads(out)["metrics"]
+    official = json.loads((case("rec_small") / "official.json").read_text())["float64"]["metrics"]
+    assert found == pytest.approx(official, rel=0, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--annotations", "none.csv", "--predictions", "none.json"], "none.csv"),
+        (["--annotations", "bad.csv", "--predictions", "none.json"], "bad.csv"),
+    ],
+)
+def test_files_that_are_not_what_they_should_be_are_named(
+    tada: Tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.csv").write_text("a,b\n1,2\n")
+    code, out, err = tada("eval", "--dataset", "ek100-detection", *arguments)
+    assert code in (1, 2)
+    assert out == b""
+    assert message in err.splitlines()[0]
