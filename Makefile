@@ -43,6 +43,7 @@ fix: $(VENV)/dev
 bench: $(VENV)/dev
 	$(PY) -m benchmarks.forward
 	$(PY) -m benchmarks.detect
+	$(PY) -m benchmarks.metrics
 
 ## train the built-in weights again; FOOTAGE=DIR adds running video to the generated scenes
 weights: $(VENV)/installed

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
-
 T = TypeVar("T")
 _POLL_SECONDS = 0.2
 
@@ -27,7 +25,8 @@ def read_ahead(items: Iterator[T], *, depth: int) -> Iterator[Iterator[T]]:
     """An iterator over `items`, at most `depth` of which are made before they are asked for.
 
     An error in `items` is raised where the item would have come. On leaving, the thread ends, and closes
-    `items` if it is a generator. It computes on one core, so that it does not take the model's.
+    `items` if it is a generator. The number of torch's threads is left alone: a part of it holds for the whole
+    process, and the model's sums would depend on when it is set.
     """
     waiting: queue.Queue[Any] = queue.Queue(maxsize=depth)
     stop = threading.Event()
@@ -42,7 +41,6 @@ def read_ahead(items: Iterator[T], *, depth: int) -> Iterator[Iterator[T]]:
         return False
 
     def work() -> None:
-        torch.set_num_threads(1)
         end = _End()
         try:
             for item in items:
