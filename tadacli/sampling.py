@@ -133,7 +133,8 @@ def window_spans(start_seconds: float, end_seconds: float, *, window_seconds: fl
     count = 1 + max(0, math.ceil((length - window_seconds - SAME_TIME_SECONDS) / stride_seconds))
     starts = start_seconds + np.arange(count) * stride_seconds
     starts = starts[(starts < end_seconds - SAME_TIME_SECONDS) | (np.arange(count) == 0)]
-    return np.stack([starts, np.minimum(starts + window_seconds, end_seconds)], axis=1)
+    ends = starts + window_seconds
+    return np.stack([starts, np.where(ends > end_seconds - SAME_TIME_SECONDS, end_seconds, ends)], axis=1)
 
 
 def native_span(*, clip_frames: int, frame_stride: int, target_fps: float) -> float:
