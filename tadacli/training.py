@@ -223,6 +223,11 @@ def _move(batch: tuple[Tensor, Any], device: str) -> tuple[Tensor, Any]:
     return clips.to(device), targets.to(device)
 
 
+def _use_one_core() -> None:
+    torch.get_num_threads()  # a thread asks for the process's number once, on first use, which must be over
+    torch.set_num_threads(1)
+
+
 class Ahead:
     """`batch_at` for steps taken in order, the next batch being made in a thread meanwhile.
 
@@ -231,7 +236,10 @@ class Ahead:
 
     def __init__(self, batch_at: BatchOf) -> None:
         self._batch_at = batch_at
-        self._worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+        self._worker = ThreadPoolExecutor(1)
+        num_threads = torch.get_num_threads()
+        self._worker.submit(_use_one_core).result()
+        torch.set_num_threads(num_threads)  # the number set last holds for all threads that start later
         self._next: tuple[int, Future[tuple[Tensor, Any]]] | None = None
 
     def __call__(self, step: int) -> tuple[Tensor, Any]:

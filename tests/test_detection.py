@@ -48,7 +48,6 @@ def looking_at_one_frame() -> Model:
 @pytest.fixture(scope="module")
 def model() -> Model:
     """The built-in network with random weights."""
-    torch.set_num_threads(torch.get_num_threads())  # training tests change it for threads that start later
     torch.manual_seed(1)
     spec = manifest()["r2plus1d_tiny.camera_motion"]
     network = build(spec.architecture, num_classes=spec.num_classes).eval()

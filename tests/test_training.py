@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,16 @@ def test_batches_made_ahead_are_the_same_ones() -> None:
     with Ahead(batch) as ahead:
         for step in (0, 1, 2, 7, 8):
             assert torch.equal(ahead(step)[0], batch(step)[0])
+
+
+def test_only_the_thread_that_makes_batches_is_held_to_one_core() -> None:
+    """torch counts its threads for the whole process; sums in other threads must not come out otherwise."""
+    before = torch.get_num_threads()
+    with Ahead(lambda step: (torch.tensor(float(torch.get_num_threads())), torch.tensor(step))) as ahead:
+        assert int(ahead(0)[0]) == 1
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == before
+    assert torch.get_num_threads() == before
 
 
 def test_no_steps_is_a_usage_error() -> None:
