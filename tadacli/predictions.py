@@ -24,8 +24,9 @@ from tadacli.datasets.tables import AnyPath, bad_line, parse_json, read_bytes
 from tadacli.errors import UsageError
 from tadacli.safe_pickle import UnsafePickleError, load_arrays, load_torch
 from tadacli.writers.epic_detection import NUM_CLASSES, problems, unloadable
+from tadacli.writers.epic_recognition import CHALLENGE as RECOGNITION_CHALLENGE
+from tadacli.writers.epic_recognition import MEMBER
 
-RECOGNITION_CHALLENGE = "action_recognition"
 _OUTPUTS = {"verb": "verb_output", "noun": "noun_output"}
 _SHOWN_PROBLEMS = 20
 _RECOGNITION_HINT = "give verb_output (97 scores), noun_output (300) and narration_id for each action"
@@ -279,12 +280,12 @@ def _plain(value: Any) -> NDArray[Any]:
 
 
 def _zipped_json(content: bytes) -> bytes | None:
-    """The challenge's `test.json` in the zip that is uploaded, None for anything else."""
+    """The challenge's JSON in the zip that is uploaded, None for anything else."""
     if not content.startswith(b"PK"):
         return None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read("test.json") if archive.namelist() == ["test.json"] else None
+            return archive.read(MEMBER) if archive.namelist() == [MEMBER] else None
     except zipfile.BadZipFile:
         return None
 

@@ -18,7 +18,7 @@ from tadacli.writers.video_names import video_ids
 VERSION = "0.2"
 CHALLENGE = "action_detection"
 NUM_CLASSES = {"verb": 97, "noun": 300}
-_LEVELS = ("sls_pt", "sls_tl", "sls_td")
+LEVELS = ("sls_pt", "sls_tl", "sls_td")
 
 
 def epic_detection(rows: Sequence[Row]) -> bytes:
@@ -102,7 +102,7 @@ def _no_actions() -> UsageError:
 
 
 def _top_problems(submission: Row) -> Iterator[str]:
-    for key in ("version", "challenge", *_LEVELS, "results"):
+    for key in ("version", "challenge", *LEVELS, "results"):
         if key not in submission:
             yield f"'{key}' is missing"
     if submission.get("version", VERSION) != VERSION:
@@ -110,7 +110,7 @@ def _top_problems(submission: Row) -> Iterator[str]:
     challenge = submission.get("challenge", CHALLENGE)
     if not isinstance(challenge, str) or challenge not in CHALLENGE:
         yield f"challenge {challenge!r} is not {CHALLENGE!r}"
-    for key in _LEVELS:
+    for key in LEVELS:
         level = submission.get(key, 0)
         if not isinstance(level, int | float) or not 0 <= level <= 5:
             yield f"{key} {level!r} is not a number from 0 to 5"
