@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,14 @@ def read_detections(path: str | os.PathLike[str]) -> list[Row]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
+    return parse_detections(content, shown)
+
+
+def parse_detections(content: bytes, shown: str) -> list[Row]:
+    """The rows in the content of a results file, which is called `shown` where something is wrong with it.
+
+    Raises `UsageError` as `read_detections` does.
+    """
     if content.startswith(b"path,status,"):
         raise UsageError(f"{shown} is a CSV table, which cannot be converted", hint=_NOT_RESULTS_HINT)
     try:
@@ -134,7 +142,7 @@ def _check_span(value: Any, types: _Types, place: str) -> None:
 
 
 def _check_types(value: Any, types: _Types, place: str) -> None:
-    """Hold an object to its keys; numbers must be finite."""
+    """Hold an object to its keys; numbers must be finite, and whole ones not too large for a float."""
     if not isinstance(value, dict):
         raise UsageError(f"{place} is not an object", hint=_NOT_RESULTS_HINT)
     missing = [repr(key) for key in types if key not in value]
@@ -142,7 +150,7 @@ def _check_types(value: Any, types: _Types, place: str) -> None:
         raise UsageError(f"{place} lacks {', '.join(missing)}", hint=_NOT_RESULTS_HINT)
     for key, allowed in types.items():
         given = value[key]
-        infinite = isinstance(given, float) and not math.isfinite(given)
+        infinite = isinstance(given, int | float) and not abs(given) <= sys.float_info.max
         if isinstance(given, bool) or not isinstance(given, allowed) or infinite:
             raise UsageError(f"{place}: {key} cannot be {json.dumps(given)[:60]}", hint=_NOT_RESULTS_HINT)
 
