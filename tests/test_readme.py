@@ -1,31 +1,72 @@
-"""The README's table says what the manifest says."""
+"""The README's table says what the manifest, the networks and the built-in model's card say."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
-from tadacli.specs import ModelSpec, manifest
+import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+from benchmarks.published_table import BEGIN, CARD, END, README, between, num_parameters, table
+from tadacli.specs import manifest
+from tadacli.zoo import load_model
 
-
-def row(spec: ModelSpec) -> str:
-    """The line of the table for a model."""
-    (labels,) = spec.heads.values()
-    settings = spec.input
-    data = spec.dataset if spec.task == "action" else spec.task
-    frames = f"{settings.clip_frames} x {settings.frame_stride}"
-    if settings.sampling == "segment":
-        frames = str(settings.clip_frames)
-    top1, top5 = spec.published.get("top1", "see its card"), spec.published.get("top5", "")
-    weights = "built in"
-    if "google_drive" in spec.source:
-        weights = f"[Drive](https://drive.google.com/file/d/{spec.source['google_drive']}/view)"
-    cells = [f"`{spec.name}`", f"{data} ({len(labels)})", frames, spec.protocol, top1, top5, weights]
-    return " ".join(["|", *(f"{cell} |".lstrip() if cell else "|" for cell in map(str, cells))])
+MODELS = dict(manifest())
+BUILT_IN = "r2plus1d_tiny.camera_motion"
+MODEL_CARD = CARD.read_text(encoding="utf-8")
 
 
-def test_the_table_of_models_is_that_of_the_manifest() -> None:
+def cells(text: str) -> dict[str, dict[str, str]]:
+    """The table's cells by model and column."""
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return {row[0].strip("`"): dict(zip(header[1:], row[1:], strict=True)) for row in rows}
+
+
+def test_the_table_in_the_readme_is_the_generated_one() -> None:
     text = README.read_text(encoding="utf-8")
-    table = text.split("<!-- models:")[1].split("-->", 1)[1].split("<!-- end of models")[0].strip().splitlines()
-    assert table[2:] == [row(spec) for spec in manifest().values()]
+    assert (text.count(BEGIN), text.count(END)) == (1, 1)
+    before, inside, behind = between(text)
+    assert inside == table(MODELS, MODEL_CARD)
+    assert before + inside + behind == text
+
+
+def test_every_model_is_in_it_with_the_figures_of_its_authors() -> None:
+    found = cells(table(MODELS, MODEL_CARD))
+    assert list(found) == list(MODELS)
+    for name, spec in MODELS.items():
+        stated = {key: found[name][column] for key, column in (("top1", "top-1"), ("top5", "top-5"))}
+        assert {key: float(figure) for key, figure in stated.items() if figure != "-"} == spec.published, name
+        assert found[name]["views"] == f"{spec.protocol.num_clips}x{spec.protocol.num_crops}"
+
+
+def test_only_what_was_measured_here_is_called_so() -> None:
+    found = cells(table(MODELS, MODEL_CARD))
+    assert found.pop(BUILT_IN)["measured here"] == "94.3 top-1 (ours), 1,500 clips"
+    assert {row["measured here"] for row in found.values()} == {"-"}
+
+
+def test_the_measured_figure_follows_the_card() -> None:
+    (only,) = cells(table({BUILT_IN: MODELS[BUILT_IN]}, MODEL_CARD.replace("94.3 % of 1500", "91.7 % of 900"))).values()
+    assert only["measured here"] == "91.7 top-1 (ours), 900 clips"
+    with pytest.raises(ValueError, match="does not state"):
+        table({BUILT_IN: MODELS[BUILT_IN]}, "# another card")
+
+
+def test_the_published_figures_follow_the_manifest() -> None:
+    name = "tada2d_r50.k400_8x8"
+    changed = replace(MODELS[name], published={"top1": 12.0})
+    row = cells(table({name: changed}, MODEL_CARD))[name]
+    assert (row["top-1"], row["top-5"]) == ("12.0", "-")
+
+
+def test_parameters_are_those_of_the_networks() -> None:
+    # Counted with the published code, in millions.
+    published = {"tada2d_r50.k400_8x8": 27.485, "tada2d_r50.ssv2_8f": 27.022, "tada2d_r50.ssv2_16f": 27.022}
+    for name, millions in published.items():
+        assert num_parameters(MODELS[name]) / 1e6 == pytest.approx(millions, abs=0.0005)
+    assert num_parameters(MODELS[BUILT_IN]) == sum(each.numel() for each in load_model(BUILT_IN).network.parameters())
+    assert f"{num_parameters(MODELS[BUILT_IN]):,} parameters" in MODEL_CARD
+
+
+def test_the_readme_corrects_the_figure_that_is_called_epic_kitchens_accuracy() -> None:
+    (correction,) = [part for part in README.read_text(encoding="utf-8").split("\n\n") if "32.3" in part]
+    assert all(word in correction for word in ("acc@1", "HACS", "mAP", "13.18"))
