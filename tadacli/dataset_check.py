@@ -1,0 +1,372 @@
+"""What is wrong with a data set before a model sees it: files, spans, duplicates, and samples in two splits.
+
+Every file is opened, which reads its packets to the end, and of each sample nine frames are decoded, evenly from the
+first to the last of its span. That finds files that are cut short, and damage in whatever these frames are made
+from, at less than half the cost of decoding everything; damage between them can stay unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISREG
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+
+from tadacli.dataset_overlaps import Item, Span, duplicate_reasons, leak_reasons
+from tadacli.datasets import Dataset, Sample
+from tadacli.errors import UsageError, VideoError
+from tadacli.sampling import frames_within
+from tadacli.video import open_video
+from tadacli.video_source import VideoSource
+from tadacli.window_plan import times_shown
+
+Kind = Literal[
+    "missing",
+    "unreadable",
+    "damaged or cut short",
+    "span outside the video",
+    "too short",
+    "duplicate",
+    "in several splits",
+    "unused row",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_UNSOUND = KINDS[:5]
+
+NUM_PROBED_FRAMES = 9
+# Files that a slow one may let pass, for each worker: what is known of them is small.
+_NUM_AHEAD = 8
+
+_Problem = tuple[Kind, str]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem: of a sample, or of a row that became none. `path` is empty where no file was found."""
+
+    kind: Kind
+    split: str
+    id: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """How many rows and samples a split has; `num_sound` samples have a video without a problem of its own.
+
+    `num_other_splits` rows belong to other splits, and were rightly left out.
+    """
+
+    split: str
+    dataset: str
+    num_rows: int
+    num_samples: int
+    num_sound: int
+    num_other_splits: int
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What a check found: findings by split, in the order of the annotations, rows that are not used last.
+
+    `num_files` distinct files were opened. `notes` say what is no problem, but good to know.
+    """
+
+    splits: tuple[SplitCount, ...]
+    num_files: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[Kind, int]:
+        """Number of findings of each kind that there is, in the order of `KINDS`."""
+        found = Counter(finding.kind for finding in self.findings)
+        return {kind: found[kind] for kind in KINDS if found[kind]}
+
+
+def check_dataset(
+    datasets: Mapping[str, Dataset],
+    *,
+    workers: int,
+    clip_frames: int = 2,
+    clip_seconds: float | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> DatasetCheck:
+    """What is wrong with the samples of one or more splits (by name), whatever the number of workers.
+
+    `workers` threads open each file once. A sample is too short if it has fewer than `clip_frames` frames or, at the
+    video's average rate, lasts less than `clip_seconds`. A span is outside the video if it ends more than one frame
+    behind it. Within a split, samples with the same span of the same file, or of files with the same bytes, are
+    duplicates. Across splits, samples of the same file, bytes or video (where the data set names its videos)
+    are findings of the later split. Tars are compared as files, folders of frames only by their place.
+
+    `on_progress` is told (files done, files in all), in the calling thread. Raises `UsageError` for settings that
+    cannot be meant; a file that fails is a finding.
+    """
+    if workers < 1:
+        raise UsageError(f"{workers} workers check nothing", hint="give 1 or more")
+    needed = _Needed(clip_frames, clip_seconds)
+    files: dict[str, dict[Span, None]] = defaultdict(dict)
+    for sample in (sample for dataset in datasets.values() for sample in dataset.samples):
+        if sample.path is not None:
+            files[os.fspath(sample.path)][_span(sample)] = None
+    probed: dict[str, _File] = {}
+
+    def probe(path: str, stop: threading.Event) -> _File:
+        return _probe(path, tuple(files[path]), needed, stop)
+
+    with closing(_in_order(probe, files, workers=workers)) as results:
+        for path, result in zip(files, results, strict=True):
+            probed[path] = result
+            if on_progress is not None:
+                on_progress(len(probed), len(files))
+    contents, num_unread = _contents(probed, workers=workers)
+    items = {split: _items(dataset, probed, contents) for split, dataset in datasets.items()}
+    leaked = leak_reasons(items)
+    findings: list[Finding] = []
+    counts = []
+    for split, dataset in datasets.items():
+        of_split = _findings(split, dataset, probed, duplicate_reasons(items[split]), leaked[split])
+        unsound = {finding.id for finding in of_split if finding.kind in _UNSOUND}
+        elsewhere = sum(_is_elsewhere(row.reason) for row in dataset.unused)
+        num_samples = len(dataset.samples)
+        num_sound = num_samples - len(unsound)
+        counts.append(SplitCount(split, dataset.name, dataset.num_rows, num_samples, num_sound, elsewhere))
+        findings += of_split
+    return DatasetCheck(tuple(counts), len(files), tuple(findings), _notes(datasets, num_unread))
+
+
+def _findings(
+    split: str, dataset: Dataset, probed: Mapping[str, _File], repeated: Sequence[str], leaked: Sequence[Sequence[str]]
+) -> list[Finding]:
+    findings = []
+    for sample, repeats, leaks in zip(dataset.samples, repeated, leaked, strict=True):
+        path = "" if sample.path is None else os.fspath(sample.path)
+        problems: list[_Problem] = [("missing", "no file was found under any of its usual names")]
+        if path:
+            problems = list(probed[path].problems[_span(sample)])
+        problems += [("duplicate", repeats)] if repeats else []
+        problems += [("in several splits", reason) for reason in leaks]
+        findings += [Finding(kind, split, sample.id, path, reason) for kind, reason in problems]
+    return findings + [
+        Finding("unused row", split, row.id, "", f"{row.place}: {row.reason}")
+        for row in dataset.unused
+        if not _is_elsewhere(row.reason)
+    ]
+
+
+def _is_elsewhere(reason: str) -> bool:
+    """Whether a row is not used because another split was asked for, as `FirstRows.other` says it."""
+    return reason.startswith("in another split")
+
+
+def _notes(datasets: Mapping[str, Dataset], num_unread: int) -> tuple[str, ...]:
+    notes = []
+    for split, dataset in datasets.items():
+        unlabelled = sum(not sample.labels for sample in dataset.samples)
+        notes += [f"{split}: {remark}" for remark in dataset.remarks]
+        notes += [f"{split}: {unlabelled} of {len(dataset.samples)} samples have no label"] if unlabelled else []
+    if num_unread:
+        notes.append(f"{num_unread} files could not be read a second time, and were not compared with others")
+    return tuple(notes)
+
+
+def _span(sample: Sample) -> Span:
+    return sample.start_seconds, sample.end_seconds
+
+
+def _in_order(
+    work: Callable[[T, threading.Event], R], things: Iterable[T], *, workers: int
+) -> Generator[R, None, None]:
+    """What `work` makes of the things, in their order; what is under way when the reader leaves is told to stop."""
+    stop, waiting = threading.Event(), deque[Future[R]]()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="tada-check")
+    try:
+        for thing in things:
+            waiting.append(pool.submit(work, thing, stop))
+            if len(waiting) > workers * _NUM_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+# --- one file -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """The least that a sample must have."""
+
+    clip_frames: int
+    clip_seconds: float | None
+
+    def __post_init__(self) -> None:
+        if self.clip_frames < 1 or (self.clip_seconds is not None and not 0 <= self.clip_seconds < float("inf")):
+            raise UsageError(f"no clip has {self.clip_frames} frames or lasts {self.clip_seconds} s")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file: the problems of each span of it, device and inode, and its size if it can be compared with others."""
+
+    problems: Mapping[Span, tuple[_Problem, ...]]
+    identity: tuple[int, int] | None = None
+    num_bytes: int | None = None
+
+
+def _probe(path: str, spans: Sequence[Span], needed: _Needed, stop: threading.Event) -> _File:
+    identity = None
+    try:
+        status = Path(path).stat()
+        identity = (status.st_dev, status.st_ino)
+        with open_video(path) as source:
+            problems = _problems(source, spans, needed, stop)
+    except FileNotFoundError:
+        return _File(dict.fromkeys(spans, (("missing", "the file is not there any more"),)))
+    except (VideoError, OSError) as error:
+        return _File(dict.fromkeys(spans, (("unreadable", str(error)),)), identity)
+    return _File(problems, identity, status.st_size if S_ISREG(status.st_mode) else None)
+
+
+def _problems(
+    source: VideoSource, spans: Sequence[Span], needed: _Needed, stop: threading.Event
+) -> dict[Span, tuple[_Problem, ...]]:
+    extents = {span: _extent(source, span) for span in spans}
+    looked_at = {span: _spread(first, end) for span, (first, end) in extents.items()}
+    wanted = sorted({index for indices in looked_at.values() for index in indices})
+    bad = _bad_frames(source, wanted, stop)
+    found: dict[Span, tuple[_Problem, ...]] = {}
+    for span, (first, end) in extents.items():
+        damage = _damage(source, span, looked_at[span], bad)
+        # That a span reaches beyond what is left of a file says nothing against the span.
+        outside = None if damage and source.info.truncated else _outside(source, span)
+        short = None if first == end else _too_short(source, end - first, needed)
+        found[span] = tuple(problem for problem in (damage, outside, short) if problem)
+        if first == end and not found[span]:
+            found[span] = (("too short", "no frame appears within the span"),)
+    return found
+
+
+def _extent(source: VideoSource, span: Span) -> tuple[int, int]:
+    """(first, end) numbers of the frames of a span, as they are taken when it is classified."""
+    if span == (None, None):
+        return 0, source.info.num_frames
+    start, end = span
+    return frames_within(times_shown(source), -np.inf if start is None else start, np.inf if end is None else end)
+
+
+def _spread(first: int, end: int) -> list[int]:
+    """Frame numbers from `first` to the last before `end`, evenly, both with them."""
+    if first >= end:
+        return []
+    return sorted(set(np.linspace(first, end - 1, NUM_PROBED_FRAMES).round().astype(int).tolist()))
+
+
+def _bad_frames(source: VideoSource, wanted: Sequence[int], stop: threading.Event) -> dict[int, str]:
+    """What is wrong with each of the wanted frames that cannot be had."""
+    bad = {}
+    try:
+        for index, time, frame in source.iter_frames(wanted, skip_unreadable=True):
+            if frame is None:
+                bad[index] = f"frame {index} at {time:.2f} s {source.reason_of(index)}"
+            if stop.is_set():
+                break
+    except VideoError as error:
+        # What the packets promised is not what decodes: none of the frames is sure.
+        return dict.fromkeys(wanted, error.message)
+    return bad
+
+
+def _damage(source: VideoSource, span: Span, looked_at: Sequence[int], bad: Mapping[int, str]) -> _Problem | None:
+    lost = [index for index in looked_at if index in bad]
+    if lost:
+        return "damaged or cut short", f"{len(lost)} of {len(looked_at)} frames looked at are lost: {bad[lost[0]]}"
+    info = source.info
+    if info.truncated and (span[1] is None or span[1] > _end_seconds(source) - _frame_seconds(source)):
+        left = "" if info.num_frames_known else f"; {info.num_frames} frames are left"
+        return "damaged or cut short", f"the file was cut short{left}"
+    return None
+
+
+def _outside(source: VideoSource, span: Span) -> _Problem | None:
+    video_start, video_end = source.info.start_seconds, _end_seconds(source)
+    start, end = (video_start if span[0] is None else span[0]), (video_end if span[1] is None else span[1])
+    kind: Kind = "span outside the video"
+    if start >= video_end or end <= video_start:
+        return kind, f"nothing of it, the video lasts from {video_start:.2f} s to {video_end:.2f} s"
+    if end > video_end + _frame_seconds(source):
+        return kind, f"it ends at {end:.2f} s, the video at {video_end:.2f} s"
+    return None
+
+
+def _too_short(source: VideoSource, num_frames: int, needed: _Needed) -> _Problem | None:
+    fps = float(source.info.fps)
+    if num_frames < needed.clip_frames:
+        return "too short", f"{num_frames} frames, a clip has {needed.clip_frames}"
+    # A thousandth of a frame is what rounding may make of a length given in seconds.
+    if needed.clip_seconds is not None and num_frames < needed.clip_seconds * fps - 1e-3:
+        return "too short", f"{num_frames / fps:.2f} s, a clip spans {needed.clip_seconds:.2f} s"
+    return None
+
+
+def _end_seconds(source: VideoSource) -> float:
+    return source.info.start_seconds + source.info.duration_seconds
+
+
+def _frame_seconds(source: VideoSource) -> float:
+    return float(1 / source.info.fps)
+
+
+# --- files with the same bytes --------------------------------------------------------------------------
+
+
+def _items(dataset: Dataset, probed: Mapping[str, _File], contents: Mapping[tuple[int, int], str]) -> list[Item]:
+    """What each sample is compared by."""
+    items = []
+    for sample in dataset.samples:
+        identity = None if sample.path is None else probed[os.fspath(sample.path)].identity
+        # In videos of one's own the id is no more than a file name, which others may have, too.
+        video = "" if dataset.name in ("folder", "csv") else sample.video_id
+        digest = "" if identity is None else contents.get(identity, "")
+        items.append(Item(sample.id, _span(sample), dict(sample.labels), identity, digest, video))
+    return items
+
+
+def _contents(probed: Mapping[str, _File], *, workers: int) -> tuple[dict[tuple[int, int], str], int]:
+    """SHA-256 by device and inode of the files that are as long as another, and how many could not be read."""
+    paths: dict[tuple[int, int], str] = {}
+    for path, file in probed.items():
+        if file.identity is not None and file.num_bytes is not None:
+            paths.setdefault(file.identity, path)
+    lengths = Counter(probed[path].num_bytes for path in paths.values())
+    alike = {identity: path for identity, path in paths.items() if lengths[probed[path].num_bytes] > 1}
+    with closing(_in_order(_digest, alike.values(), workers=workers)) as digests:
+        found = dict(zip(alike, digests, strict=True))
+    return {identity: digest for identity, digest in found.items() if digest}, sum(not d for d in found.values())
+
+
+def _digest(path: str, stop: threading.Event) -> str:
+    """SHA-256 of a file; empty if it cannot be read."""
+    content = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while not stop.is_set() and (block := file.read(1 << 20)):
+                content.update(block)
+    except OSError:
+        return ""
+    return content.hexdigest()

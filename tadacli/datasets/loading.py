@@ -1,0 +1,240 @@
+"""Any of the known data sets by its name, with one spelling for its splits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.epic import Split as EpicSplit
+from tadacli.datasets.epic import load_epic
+from tadacli.datasets.folder import load_csv, load_folder
+from tadacli.datasets.kinetics import load_kinetics
+from tadacli.datasets.lists import NUM_FOLDS, load_hmdb51, load_ucf101
+from tadacli.datasets.ssv2 import load_ssv2
+from tadacli.datasets.tables import AnyPath, read_table
+from tadacli.errors import UsageError
+
+DatasetName = Literal["k400", "ssv2", "ek100", "ucf101", "hmdb51", "folder", "csv"]
+
+_SPELLINGS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "validate"),
+    "test": ("test", "testing"),
+}
+_USUAL_SPLITS = {"k400": "validation", "ssv2": "validation", "ek100": "validation", "ucf101": "test", "hmdb51": "test"}
+_ANNOTATIONS = {
+    "ssv2": "the folder with something-something-v2-validation.json, or that file",
+    "ek100": "EPIC_100_validation.csv, or the folder with it",
+    "ucf101": "the folder with classInd.txt and testlist01.txt",
+    "hmdb51": "the folder with the files CLASS_test_split1.txt",
+    "csv": "a CSV with the columns path and label",
+}
+_MAX_NAMED = 10
+
+
+def load_dataset(
+    name: DatasetName,
+    *,
+    annotations: AnyPath | None,
+    data_root: AnyPath | None,
+    split: str | None,
+    labels: Sequence[str] | None = None,
+) -> Dataset:
+    """The samples of a split, in the order of the annotations.
+
+    Without `split` it is the one that results are usually given for: validation for "k400", "ssv2" and "ek100",
+    test (of the first fold) for "ucf101" and "hmdb51", and everything for "folder" and "csv". "val" and
+    "validation" mean the same. Without `data_root` no video is looked for, except that paths in a "csv" are then
+    relative to its folder. "folder" takes its root from either, and a split is a folder in it; "k400" needs no
+    annotations if `data_root` has a folder for each class.
+
+    With `labels`, the class names of a model with one head, the class indices are places in these. Raises
+    `UsageError` for what is missing, for annotations that cannot be read, and for classes that `labels` lack.
+    """
+    if name not in get_args(DatasetName):
+        raise UsageError(f"unknown dataset {name!r}", hint="one of: " + ", ".join(get_args(DatasetName)))
+    wanted = None if split is None else usual_spelling(split)
+    if name == "folder":
+        return _folder(_root(annotations, data_root), wanted, labels)
+    if name == "k400" and annotations is None:
+        return _in_order_of(_kinetics_folders(data_root, wanted), labels)
+    if annotations is None:
+        raise UsageError(f"the dataset {name} needs its annotations", hint=f"give {_ANNOTATIONS[name]}")
+    if name == "csv":
+        return _csv(annotations, data_root, wanted, labels)
+    return _in_order_of(_published(name, annotations, data_root, wanted or _USUAL_SPLITS[name]), labels)
+
+
+def load_splits(
+    name: DatasetName,
+    splits: Iterable[str],
+    *,
+    annotations: AnyPath | None,
+    data_root: AnyPath | None,
+    labels: Sequence[str] | None = None,
+) -> dict[str, Dataset]:
+    """Several splits by name ("train", "validation", "test", or one's own), in the order given.
+
+    Raises `UsageError` as `load_dataset` does, for a split named twice, and if two splits have the same samples, as
+    they do where `annotations` is a file that says nothing of splits.
+    """
+    loaded: dict[str, Dataset] = {}
+    for split in splits:
+        key = usual_spelling(split)
+        if key in loaded:
+            raise UsageError(f"the split {key} is named twice", hint="name each split once")
+        dataset = load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
+        for other, earlier in loaded.items():
+            if dataset.samples and dataset.samples == earlier.samples:
+                raise UsageError(
+                    f"{os.fspath(annotations or data_root or '')} gives the same samples for {other} and {key}",
+                    hint="give the folder that holds a file, or a folder of videos, for each split",
+                )
+        loaded[key] = dataset
+    return loaded
+
+
+def usual_spelling(split: str) -> str:
+    """ "train", "validation" or "test" for the ways to write these; any other name as it is."""
+    word = split.strip()
+    return next((usual for usual, words in _SPELLINGS.items() if word.lower() in words), word)
+
+
+def usual_split(name: DatasetName, split: str | None) -> str:
+    """The name of the split that `load_dataset` takes; "all" where none was asked for and there is no usual one."""
+    return _USUAL_SPLITS.get(name, "all") if split is None else usual_spelling(split)
+
+
+def _published(name: str, annotations: AnyPath, data_root: AnyPath | None, split: str) -> Dataset:
+    if name == "k400":
+        return load_kinetics(annotations, data_root=data_root, split="val" if split == "validation" else split)
+    if name == "ssv2":
+        return load_ssv2(annotations, data_root=data_root, split=split)
+    if name == "ek100":
+        return load_epic(annotations, data_root=data_root, split=cast("EpicSplit", split))
+    read = load_ucf101 if name == "ucf101" else load_hmdb51
+    return _remarked(read(annotations, data_root=data_root, split=split), f"fold 1 of {NUM_FOLDS}")
+
+
+# --- folders --------------------------------------------------------------------------------------------
+
+
+def _root(annotations: AnyPath | None, data_root: AnyPath | None) -> Path:
+    given = {os.path.realpath(path): Path(path) for path in (annotations, data_root) if path is not None}
+    if not given:
+        raise UsageError("the dataset folder needs a folder", hint="give the folder with a folder for each class")
+    if len(given) > 1:
+        listed = " and ".join(str(path) for path in given.values())
+        raise UsageError(f"two different folders were given for the dataset folder: {listed}", hint="give one of them")
+    return next(iter(given.values()))
+
+
+def _folder(root: Path, split: str | None, labels: Sequence[str] | None) -> Dataset:
+    if split is not None:
+        found = _split_folder(root, split)
+        if found is None:
+            raise UsageError(
+                f"{root} has no folder of the split {split!r}",
+                hint="name the folder that has a folder for each class, and no split",
+            )
+        root = found
+    classes = load_folder(root).heads[""]
+    if labels is None:
+        if split is None and all(usual_spelling(name) in _SPELLINGS for name in classes):
+            raise UsageError(
+                f"the folders of {root} are splits, not classes: {', '.join(classes)}", hint="say which split is meant"
+            )
+        return load_folder(root)
+    known = {_as_folder(label) for label in labels}
+    _refuse_unknown([name for name in classes if _as_folder(name) not in known], len(classes), labels, root)
+    return load_folder(root, labels=labels)
+
+
+def _split_folder(root: Path, split: str) -> Path | None:
+    """The folder of a split, under any spelling of its name."""
+    found = [root / word for word in _SPELLINGS.get(split, (split,)) if (root / word).is_dir()]
+    if len(found) > 1:
+        names = " and ".join(folder.name for folder in found)
+        raise UsageError(f"{root} has several folders of the split {split}: {names}", hint="give one of them as root")
+    return found[0] if found else None
+
+
+def _kinetics_folders(data_root: AnyPath | None, split: str | None) -> Dataset:
+    if data_root is None:
+        raise UsageError(
+            "the dataset k400 needs its annotations, or a folder of videos",
+            hint="give kinetics-400_val.csv, a list of paths and labels, or a folder with a folder for each class",
+        )
+    found = _split_folder(Path(data_root), split or _USUAL_SPLITS["k400"])
+    dataset = load_kinetics(None, data_root=found or data_root)
+    if found is None and split is not None:
+        return _remarked(dataset, f"folders of classes do not tell the split: all taken for {split}")
+    return dataset
+
+
+def _as_folder(name: str) -> str:
+    # The same leeway as in `load_folder`: underscores for blanks, without brackets and apostrophes.
+    return name.translate(str.maketrans("_", " ", "()'"))
+
+
+# --- tables ---------------------------------------------------------------------------------------------
+
+
+def _csv(file: AnyPath, data_root: AnyPath | None, split: str | None, labels: Sequence[str] | None) -> Dataset:
+    rows = read_table(file, ("path", "label"), what=_ANNOTATIONS["csv"])
+    if labels is not None:
+        classes = sorted({row.text("label") for row in rows})
+        _refuse_unknown([name for name in classes if name not in set(labels)], len(classes), labels, file)
+    there = sorted({row.values["split"].strip() for row in rows if "split" in row.values})
+    if split is None:
+        dataset = load_csv(file, data_root=data_root, labels=labels)
+        return _remarked(dataset, f"all splits are taken together: {', '.join(there)}") if len(there) > 1 else dataset
+    matches = [word for word in there if usual_spelling(word) == split]
+    if there and len(matches) != 1:
+        raise UsageError(
+            f"{os.fspath(file)} has {'no row' if not matches else 'several spellings'} of the split {split}",
+            hint=f"its splits are {', '.join(repr(word) for word in there)}",
+        )
+    return load_csv(file, data_root=data_root, labels=labels, split=matches[0] if matches else split)
+
+
+def _remarked(dataset: Dataset, remark: str) -> Dataset:
+    return replace(dataset, remarks=(*dataset.remarks, remark))
+
+
+# --- classes --------------------------------------------------------------------------------------------
+
+
+def _in_order_of(dataset: Dataset, labels: Sequence[str] | None) -> Dataset:
+    """The data set with its classes, found by name, at their places in `labels`."""
+    if labels is None or dataset.heads.get("") == tuple(labels):
+        return dataset
+    if "" not in dataset.heads:
+        raise UsageError(
+            f"{dataset.name} has the heads {' and '.join(dataset.heads)}, and one list of classes was given",
+            hint="use a model that has these heads",
+        )
+    own, place = dataset.heads[""], {label: index for index, label in enumerate(labels)}
+    _refuse_unknown([name for name in own if name not in place], len(own), labels, dataset.name)
+
+    def moved(sample: Sample) -> Mapping[str, int]:
+        return {head: place[own[index]] for head, index in sample.labels.items()}
+
+    samples = tuple(replace(sample, labels=moved(sample)) for sample in dataset.samples)
+    return replace(dataset, heads={"": tuple(labels)}, samples=samples)
+
+
+def _refuse_unknown(unknown: Sequence[str], num_classes: int, labels: Sequence[str], where: AnyPath) -> None:
+    if not unknown:
+        return
+    named = ", ".join(repr(name) for name in unknown[:_MAX_NAMED])
+    more = f" and {len(unknown) - _MAX_NAMED} more" if len(unknown) > _MAX_NAMED else ""
+    raise UsageError(
+        f"{len(unknown)} of {num_classes} classes of {os.fspath(where)} are none of the model's {len(labels)}: "
+        f"{named}{more}",
+        hint="use a model that knows these classes, or name them as the model does",
+    )

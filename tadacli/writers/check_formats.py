@@ -1,0 +1,85 @@
+"""What a check of a data set found, as text to read, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Literal, get_args
+
+from tadacli.dataset_check import DatasetCheck, SplitCount
+from tadacli.errors import UsageError
+from tadacli.writers.formats import encode_text
+from tadacli.writers.rows import Row
+
+CheckFormat = Literal["table", "json", "csv"]
+CHECK_COLUMNS = ("kind", "split", "id", "path", "reason")
+
+
+def check_rows(check: DatasetCheck) -> list[dict[str, str]]:
+    """A flat row for each finding, with `CHECK_COLUMNS`."""
+    return [asdict(finding) for finding in check.findings]
+
+
+def encode_check(check: DatasetCheck, form: CheckFormat) -> bytes:
+    """A check in one of the formats, in UTF-8; the same check gives the same bytes.
+
+    "table" is text for people: counts, then every finding under its kind. "json" is one object with `splits`,
+    `num_files`, `counts` by kind, `findings` and `notes`. "csv" has a line for each finding below a header.
+    Raises `UsageError` for another format.
+    """
+    if form not in get_args(CheckFormat):
+        raise UsageError(f"a check has no format {form!r}", hint="one of: " + ", ".join(get_args(CheckFormat)))
+    if form == "table":
+        return "".join(f"{_printable(line)}\n" for line in _lines(check)).encode()
+    if form == "csv":
+        buffer = io.StringIO(newline="")
+        writer = csv.DictWriter(buffer, CHECK_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(check_rows(check))
+        return encode_text(buffer.getvalue())
+    return _json(check)
+
+
+def _json(check: DatasetCheck) -> bytes:
+    content: Row = {
+        "splits": [asdict(split) for split in check.splits],
+        "num_files": check.num_files,
+        "counts": dict(check.counts),
+        "findings": check_rows(check),
+        "notes": list(check.notes),
+    }
+    try:
+        return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8, for which JSON has no bytes
+        return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _lines(check: DatasetCheck) -> Iterator[str]:
+    for split in check.splits:
+        yield _summary(split)
+    yield f"{check.num_files} files opened"
+    yield from (f"note: {note}" for note in check.notes)
+    yield f"{len(check.findings)} problems" if check.findings else "no problems"
+    for kind, count in check.counts.items():
+        yield ""
+        yield f"{kind}: {count}"
+        for finding in check.findings:
+            if finding.kind == kind:
+                path = f" ({finding.path})" if finding.path else ""
+                yield f"  {finding.split}: {finding.id}{path}: {finding.reason}"
+
+
+def _summary(split: SplitCount) -> str:
+    elsewhere = f", {split.num_other_splits} of them of other splits" if split.num_other_splits else ""
+    return (
+        f"{split.split} ({split.dataset}): {split.num_sound} of {split.num_samples} samples have a sound video; "
+        f"{split.num_rows} rows{elsewhere}"
+    )
+
+
+def _printable(line: str) -> str:
+    """A line without what would move a terminal's cursor, or is no text."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
