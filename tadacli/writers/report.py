@@ -8,7 +8,6 @@ with the hashes of its own style and script holds it to that.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import json
 import math
@@ -16,13 +15,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tadacli.writers.pages import filled_page
 
 MAX_INLINE_BYTES = 24_000_000
 MAX_CURVE_POINTS = 1500
@@ -90,18 +90,15 @@ def report_html(
     """
     video = video or VideoLink()
     title = _name(row)
-    parts = {
-        "title": html.escape(title),
-        "data": _embedded(_page_data(row, title, curves, thumbnails or {}, video, thresholds)),
-        "media_type": html.escape(video.media_type),
-        "media": base64.b64encode(video.content).decode(),
-        "style": _resource("report_page.css"),
-        "script": _resource("report_player.js") + _resource("report_page.js"),
-    }
-    parts["policy"] = _policy(parts["style"], parts["script"])
-    # In one pass: what was put in is not looked at again.
-    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _resource("report_page.html"))
-    return page.encode("utf-8", "replace")
+    return filled_page(
+        "report_page.html",
+        title=title,
+        styles=["page.css", "report_page.css"],
+        scripts=["page.js", "report_player.js", "report_page.js"],
+        data=_page_data(row, title, curves, thumbnails or {}, video, thresholds),
+        policy="media-src 'self' file: blob:",
+        parts={"media_type": html.escape(video.media_type), "media": base64.b64encode(video.content).decode()},
+    )
 
 
 def _page_data(
@@ -199,21 +196,3 @@ def _facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, value in facts.items()
         if value is not None and value != ""
     ]
-
-
-def _embedded(data: dict[str, Any]) -> str:
-    """JSON that may stand inside a script element: nothing in it can end that, or begin another."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _policy(style: str, script: str) -> str:
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
-    return (
-        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
-        "img-src data:; media-src 'self' file: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _resource(name: str) -> str:
-    return resources.files("tadacli.writers").joinpath(name).read_text(encoding="utf-8")

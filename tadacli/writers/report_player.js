@@ -1,41 +1,12 @@
-/* The first half of the page's script: its data, small helpers, and the player. */
+/* The first half of the page's script: its data, and the player. It goes on from page.js. */
 
-const byId = (id) => document.getElementById(id);
-const data = JSON.parse(byId("data").textContent);
 const { segments, classes } = data;
 const length = Math.max(data.end - data.start, 1e-3);
 const player = byId("player");
 const hasVideo = Boolean(data.video.url || byId("media").dataset.type);
 
-// --- building blocks ---------------------------------------------------------------------------
-
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-function drawing(tag, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
-
-function clock(seconds, digits = 2) {
-  const unit = 10 ** digits;
-  const ticks = Math.round(Math.abs(seconds) * unit);
-  const whole = Math.floor(ticks / unit);
-  const pad = (number, places) => String(number).padStart(places, "0");
-  const hours = Math.floor(whole / 3600);
-  const minutes = Math.floor(whole / 60) % 60;
-  const fraction = digits ? "." + pad(ticks % unit, digits) : "";
-  const lead = hours ? `${hours}:${pad(minutes, 2)}` : minutes;
-  return `${seconds < 0 && ticks ? "\u2212" : ""}${lead}:${pad(whole % 60, 2)}${fraction}`;
-}
-
 const span = (each) => `${clock(each.start)} \u2013 ${clock(each.end)}`;
 const percent = (seconds) => `${((seconds - data.start) / length) * 100}%`;
-const counted = (number, one, many) => `${number} ${number === 1 ? one : many}`;
 const chip = () => element("span", { className: "chip" });
 const labelOf = (segment) => classes[segment.class].label;
 

@@ -1,0 +1,72 @@
+"""What self-contained HTML pages have in common: data that cannot break out, and a policy that lets nothing in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+
+def filled_page(
+    template: str,
+    *,
+    title: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    data: Any,
+    policy: str = "",
+    parts: Mapping[str, str] | None = None,
+) -> bytes:
+    """The page `template` of this package, UTF-8, with its title, styles, scripts, data and other `parts` put in.
+
+    The template, styles and scripts are names of files beside this module. The scripts find `data` as JSON in the
+    element "data"; `parts` are HTML, by name. The content security policy admits this style, this script, pictures
+    inside the page and what the rules of `policy` add, and nothing else. The same arguments give the same bytes.
+    Raises `ValueError` for data that are no JSON, such as NaN.
+    """
+    style, script = ("".join(map(_resource, names)) for names in (styles, scripts))
+    filled = {
+        **(parts or {}),
+        "title": html.escape(title),
+        "style": style,
+        "script": script,
+        "policy": _policy(style, script) + (policy and f"; {policy}"),
+        "data": _embedded(data),
+    }
+    # In one pass: what was put in is not looked at again.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], _resource(template))
+    return page.encode("utf-8", "replace")
+
+
+def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Values with their names, as text for people; those that say nothing are left out, mappings are laid flat."""
+    found: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found += [(f"{key}: {inner}", text) for inner, text in facts(value)]
+        elif value is not None and value != "":
+            found.append((key, value if isinstance(value, str) else json.dumps(value, default=str)))
+    return found
+
+
+def _embedded(data: Any) -> str:
+    """JSON that may stand inside a script element: nothing in it can end that, or begin another."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _policy(style: str, script: str) -> str:
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _resource(name: str) -> str:
+    return resources.files("tadacli.writers").joinpath(name).read_text(encoding="utf-8")
