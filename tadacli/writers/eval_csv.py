@@ -1,0 +1,161 @@
+"""An evaluation as one long CSV: a row for each number, class, confusion and item, told apart by `section`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tadacli.eval_report import EvalReport, HeadResult, ItemResult
+from tadacli.writers.eval_metrics import flat_metrics
+from tadacli.writers.pages import facts
+
+EVAL_CSV_COLUMNS = (
+    "section",
+    "head",
+    "task",
+    "name",
+    "value",
+    "low",
+    "high",
+    "measure",
+    "tiou",
+    "num_items",
+    "num_right",
+    "label",
+    "label_index",
+    "label_score",
+    "predicted",
+    "predicted_index",
+    "predicted_score",
+    "rank",
+    "start_seconds",
+    "end_seconds",
+    "path",
+    "reason",
+    "text",
+)
+
+Row = dict[str, Any]
+
+
+def eval_csv(report: EvalReport) -> bytes:
+    """The report as CSV (RFC 4180) in UTF-8, with `EVAL_CSV_COLUMNS`; the same report gives the same bytes.
+
+    Sections, in this order: "about" (`text`: data set, split, unit, notes, what made the scores), "metric"
+    (`value` with `low` and `high`, its 95 % interval; `measure` says percent, fraction or count), and for each head
+    "class" (accuracy in percent, empty without items), "confusion" (the cells that have items), "calibration" (the
+    error as `value`, then a row for each bin from `low` to `high` with the accuracy as `value` and the mean
+    confidence as `predicted_score`) and "worst"; then "unscored", with the `reason`. `name` is that of a metric or
+    the id of an item. Numbers have all their digits. A byte of a path that is not UTF-8 is written as \\udcXX.
+    """
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, EVAL_CSV_COLUMNS, restval="")
+    writer.writeheader()
+    for row in _rows(report):
+        writer.writerow({key: _text(value) for key, value in row.items()})
+    return buffer.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _rows(report: EvalReport) -> Iterator[Row]:
+    yield from _about(report)
+    for metric in flat_metrics(report):
+        low, high = metric.interval or (None, None)
+        yield {
+            "section": "metric",
+            "task": metric.task,
+            "name": metric.name,
+            "value": metric.value,
+            "low": low,
+            "high": high,
+            "measure": metric.measure,
+            "tiou": metric.tiou,
+        }
+    for name, head in report.heads.items():
+        for row in (*_classes(head), *_confusions(head), *_calibration(head), *_worst(head)):
+            yield {**row, "head": name}
+    for item in report.unscored:
+        yield {"section": "unscored", "name": item.id, "path": item.path, "reason": item.reason}
+
+
+def _about(report: EvalReport) -> Iterator[Row]:
+    about = {"dataset": report.dataset, "split": report.split, "unit": report.unit}
+    for name, text in [*about.items(), *(("note", note) for note in report.notes), *facts({"run": report.run or {}})]:
+        yield {"section": "about", "name": name, "text": text}
+    for name, count in (("num_scored", report.num_scored), ("num_items", report.num_items)):
+        yield {"section": "about", "name": name, "value": count, "measure": "count"}
+
+
+def _classes(head: HeadResult) -> Iterator[Row]:
+    for index, (label, items, right) in enumerate(zip(head.labels, head.num_items, head.num_right, strict=True)):
+        yield {
+            "section": "class",
+            "label": label,
+            "label_index": index,
+            "value": 100.0 * float(right) / float(items) if items else None,
+            "measure": "percent",
+            "num_items": int(items),
+            "num_right": int(right),
+        }
+
+
+def _confusions(head: HeadResult) -> Iterator[Row]:
+    for true, predicted in np.argwhere(head.confusion).tolist():
+        yield {
+            "section": "confusion",
+            **_pair(head, true, predicted),
+            "num_items": int(head.confusion[true, predicted]),
+        }
+
+
+def _calibration(head: HeadResult) -> Iterator[Row]:
+    if head.calibration is None:
+        return
+    yield {"section": "calibration", "name": "error", "value": head.calibration.error, "measure": "fraction"}
+    for each in head.calibration.bins:
+        has_items = each.num_items > 0
+        yield {
+            "section": "calibration",
+            "name": "bin",
+            "low": each.low,
+            "high": each.high,
+            "value": each.accuracy if has_items else None,
+            "measure": "fraction",
+            "num_items": each.num_items,
+            "predicted_score": each.mean_confidence if has_items else None,
+        }
+
+
+def _worst(head: HeadResult) -> Iterator[Row]:
+    for item in head.worst:
+        yield {"section": "worst", "name": item.id, **_pair(head, item.label, item.predicted), **_scores(item)}
+
+
+def _pair(head: HeadResult, true: int, predicted: int) -> Row:
+    return {
+        "label": head.labels[true],
+        "label_index": true,
+        "predicted": head.labels[predicted],
+        "predicted_index": predicted,
+    }
+
+
+def _scores(item: ItemResult) -> Row:
+    return {
+        "label_score": item.label_score,
+        "predicted_score": item.predicted_score,
+        "rank": item.rank,
+        "start_seconds": item.start_seconds,
+        "end_seconds": item.end_seconds,
+        "path": item.path,
+    }
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    # Through float, as the repr of a NumPy number names its type.
+    return repr(float(value)) if isinstance(value, float) else str(value)

@@ -1,0 +1,255 @@
+/* The page of an evaluation, put together. It goes on from page.js and eval_matrix.js. */
+
+const LARGEST_LIST = 200;
+
+const percent = (fraction, digits = 1) => (fraction === null ? "\u2013" : `${(fraction * 100).toFixed(digits)} %`);
+const score = (value) => (value === null ? "\u2013" : value.toFixed(3));
+const span = (className, textContent) => element("span", { className, textContent });
+
+/* Bars are set by script, as the policy admits no style attributes. */
+function scale(fraction, interval = null) {
+  const made = element("div", { className: "scale" }, element("i"));
+  made.firstElementChild.style.width = `${Math.min(Math.max(fraction ?? 0, 0), 1) * 100}%`;
+  if (interval) {
+    const mark = element("b");
+    mark.style.left = `${interval[0] * 100}%`;
+    mark.style.width = `${(interval[1] - interval[0]) * 100}%`;
+    made.append(mark);
+  }
+  return made;
+}
+
+/* A list that may be long: what matches the filter, a part at a time, and how much of it is seen. */
+function listing(root, { items, textOf, draw, size, unit }) {
+  const [rows, foot, filter] = [".rows", ".foot", ".filter"].map((each) => root.querySelector(each));
+  const texts = items.map((item) => textOf(item).toLowerCase());
+  const more = element("button", { className: "plain", type: "button", textContent: "Show more" });
+  let order = [...items.keys()];
+  let limit = size;
+
+  function refresh() {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = order.filter((number) => words.every((word) => texts[number].includes(word)));
+    rows.replaceChildren(...found.slice(0, limit).map((number) => draw(items[number])));
+    const seen = Math.min(limit, found.length);
+    const all = counted(items.length, ...unit);
+    const text = seen < found.length || found.length < items.length ? `${grouped(seen)} shown of ${grouped(found.length)}${found.length < items.length ? ` that match, of ${all}` : ` ${unit[1]}`}` : all;
+    foot.replaceChildren(span("quiet", text), ...(seen < found.length ? [more] : []));
+  }
+
+  more.onclick = () => {
+    const first = limit;
+    limit += Math.max(size, LARGEST_LIST);
+    refresh();
+    rows.children[first]?.querySelector("button")?.focus();
+  };
+  filter.addEventListener("input", () => {
+    limit = size;
+    refresh();
+  });
+  filter.hidden = items.length < 8;
+  refresh();
+  const arrange = (numbers) => {
+    order = numbers;
+    refresh();
+  };
+  return { arrange, refresh };
+}
+
+// --- the result --------------------------------------------------------------------------------
+
+/* Official names stay recognisable: only what joins their words is taken away. */
+const named = (metric) => [metric.task, metric.name.replace(/_/g, " ").replace(/^top ?(\d+)/, "top-$1")].filter(Boolean).join(" ");
+
+function card(metric) {
+  const value = element("span", { className: "value" });
+  if (metric.value === null) value.append("\u2013");
+  else value.append(metric.isPercent ? metric.value.toFixed(2) : grouped(metric.value), ...(metric.isPercent ? [element("small", { textContent: " %" })] : []));
+  const made = element("div", { className: "card" }, element("span", { className: "name", textContent: named(metric), title: metric.name }), value);
+  if (!metric.isPercent) return made;
+  const hasInterval = metric.low !== null && metric.high !== null;
+  // A bar says the more the better.
+  if (!metric.name.includes("error")) made.append(scale((metric.value ?? 0) / 100, hasInterval ? [metric.low / 100, metric.high / 100] : null));
+  if (hasInterval) made.append(span("quiet interval", `95 %: ${metric.low.toFixed(2)} to ${metric.high.toFixed(2)}`));
+  return made;
+}
+
+function buildTasks() {
+  if (!data.tasks.length) return;
+  const thresholds = [...new Set(data.tasks.flatMap((task) => task.tiou))].sort((a, b) => a - b);
+  const cell = (value) => element("td", { textContent: value === null || value === undefined ? "\u2013" : value.toFixed(4) });
+  const head = element("tr", {}, element("th", { scope: "col", textContent: "mAP at tIoU" }));
+  const titles = ["mean", ...thresholds.map((tiou) => tiou.toFixed(2))];
+  head.append(...titles.map((textContent) => element("th", { scope: "col", textContent })), element("td"));
+  const rows = data.tasks.map((task) => {
+    const mean = cell(task.average);
+    mean.className = "mean";
+    const facts = task.facts.map(([name, value]) => `${Number.isNaN(Number(value)) ? value : grouped(Number(value))} ${name}`).join(", ");
+    const row = element("tr", {}, element("th", { scope: "row", textContent: task.name }));
+    row.append(mean, ...thresholds.map((tiou) => cell(task.mAP[task.tiou.indexOf(tiou)])), element("td", { className: "facts", textContent: facts }));
+    return row;
+  });
+  byId("tasks").append(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
+  byId("tasks").hidden = false;
+}
+
+function buildResult() {
+  const lost = data.num_items - data.num_scored;
+  byId("summary").textContent = data.facts.filter(([key]) => key === "model" || key === "Model").map(([, value]) => value).join(", ");
+  byId("scored").textContent = `${grouped(data.num_scored)} of ${grouped(data.num_items)} ${data.unit} scored`;
+  byId("share").style.width = data.num_items ? `${(data.num_scored / data.num_items) * 100}%` : "0";
+  if (!data.num_scored) {
+    byId("banner").textContent = "Nothing was scored, so there is nothing to measure.";
+    byId("banner").hidden = false;
+  }
+  const counts = data.reasons.map(([reason, count]) => [grouped(count), element("button", { type: "button", textContent: reason, onclick: () => filterLost(reason) })]);
+  const others = counts.splice(8).length;
+  if (others) counts.push(["", span("quiet", `and ${counted(others, "more reason", "more reasons")}, in the list below`)]);
+  if (lost > data.unscored.length) counts.push([grouped(lost - data.unscored.length), "not scored, and it is not known which or why"]);
+  byId("reasons").append(...counts.map(([count, reason]) => element("li", {}, element("span", { textContent: count }), reason)));
+  byId("cards").append(...data.metrics.map(card));
+  buildTasks();
+}
+
+// --- heads -------------------------------------------------------------------------------------
+
+function fillOrders(root) {
+  for (const select of root.querySelectorAll("select.order")) select.append(...Object.keys(orders).map((name) => element("option", { textContent: name })));
+}
+
+function buildClasses(root, head, matrix) {
+  const draw = (number) => {
+    const [total, right] = [head.total[number], head.right[number]];
+    return element("li", {}, element(
+      "button",
+      { className: "line class", type: "button", onclick: () => matrix.pick(number, number) },
+      span("label", head.labels[number]),
+      scale(head.share[number]),
+      span("number share", total ? percent(head.share[number]) : "\u2013"),
+      span("number quiet count", total ? `${grouped(right)} / ${grouped(total)}` : "no items"),
+    ));
+  };
+  const list = listing(root, { items: [...head.labels.keys()], textOf: (number) => head.labels[number], draw, size: 1000, unit: ["class", "classes"] });
+  const select = root.querySelector("select");
+  const arrange = () => list.arrange(ordered(head, select.value));
+  select.value = "by accuracy, lowest first";
+  select.onchange = arrange;
+  arrange();
+}
+
+function buildConfusions(root, head, matrix) {
+  const found = [];
+  head.rows.forEach((row, actual) => {
+    for (let i = 0; i < row.length; i += 2) if (row[i] !== actual) found.push([actual, row[i], row[i + 1], row[i + 1] / head.total[actual]]);
+  });
+  found.sort((a, b) => b[2] - a[2] || b[3] - a[3] || a[0] - b[0] || a[1] - b[1]);
+  const draw = ([actual, predicted, count, share]) => element("li", {}, element(
+    "button",
+    { className: "line confusion", type: "button", onclick: () => matrix.pick(actual, predicted) },
+    span("true", head.labels[actual]),
+    span("mark", "\u2192"),
+    span("predicted", head.labels[predicted]),
+    span("number count", grouped(count)),
+    span("number quiet share", percent(share)),
+  ));
+  listing(root, { items: found, textOf: ([actual, predicted]) => `${head.labels[actual]} ${head.labels[predicted]}`, draw, size: 25, unit: ["confusion", "confusions"] });
+}
+
+function buildCalibration(root, head) {
+  if (!head.calibration) return;
+  const { bins, error } = head.calibration;
+  const [side, foot] = [240, 40];
+  const y = (value) => side * (1 - value);
+  const svg = drawing("svg", { class: "reliability", viewBox: `-34 -10 ${side + 44} ${side + foot + 48}`, role: "img", "aria-label": `Accuracy by confidence; expected calibration error ${percent(error)}` });
+  const most = Math.max(1, ...bins.map((bin) => bin[2]));
+  for (const [low, high, count, confidence, accuracy] of bins) {
+    if (!count) continue;
+    const [x, width] = [low * side + 0.5, Math.max((high - low) * side - 1, 1)];
+    const title = `Scores from ${low.toFixed(2)} to ${high.toFixed(2)}: ${counted(count, "item", "items")}, mean score ${score(confidence)}, ${percent(accuracy)} right`;
+    const share = (count / most) * foot;
+    svg.append(
+      drawing("rect", { class: "bin", x, width, y: y(accuracy), height: accuracy * side }, drawing("title", {}, title)),
+      drawing("line", { class: "tick", x1: x, x2: x + width, y1: y(confidence), y2: y(confidence) }),
+      drawing("rect", { class: "share", x, width, y: side + 24, height: share }, drawing("title", {}, title)),
+    );
+  }
+  svg.append(drawing("rect", { class: "frame", x: 0, y: 0, width: side, height: side }), drawing("line", { class: "ideal", x1: 0, y1: side, x2: side, y2: 0 }));
+  for (const value of [0, 0.5, 1]) {
+    svg.append(drawing("text", { x: value * side, y: side + 15, "text-anchor": "middle" }, value), drawing("text", { x: -6, y: y(value) + 4, "text-anchor": "end" }, value));
+  }
+  svg.append(drawing("text", { x: side / 2, y: side + 15, "text-anchor": "middle", dx: 58 }, "score"), drawing("text", { transform: `translate(-22 ${side / 4}) rotate(-90)`, "text-anchor": "middle" }, "accuracy"));
+  root.querySelector(".drawing").append(svg);
+  root.querySelector(".legend").textContent = `Expected calibration error ${percent(error, 2)}. Bars: share of items that are right, by the score of their best class. Marks: the mean of these scores; on the dashed line they would be equal. Below: how many items.`;
+}
+
+function buildWorst(root, head) {
+  root.hidden = !head.worst.length;
+  const draw = (item) => {
+    const picture = Object.hasOwn(data.thumbnails, item.id) ? data.thumbnails[item.id] : null;
+    const isWhole = item.start === null && item.end === null;
+    const times = isWhole ? "" : `${item.start === null ? "" : clock(item.start)} \u2013 ${item.end === null ? "" : clock(item.end)}`;
+    const line = (name, label, value) => [element("dt", { textContent: name }), element("dd", { textContent: label }), element("dd", { className: "score", textContent: value })];
+    const facts = element("dl", {}, element("dd", { className: "id", textContent: item.id }));
+    facts.append(...line("true", head.labels[item.label], score(item.labelScore)), ...line("predicted", head.labels[item.predicted], score(item.predictedScore)));
+    facts.append(...line("place", `${grouped(item.rank + 1)} of ${grouped(head.labels.length)}`, ""), ...(isWhole ? [] : line("time", times, "")));
+    if (item.path && item.path !== item.id) facts.append(element("dd", { className: "path", textContent: item.path }));
+    const image = picture ? element("img", { src: `data:image/jpeg;base64,${picture}`, alt: "", loading: "lazy" }) : span("blank", "no picture");
+    return element("li", { className: "item" }, image, facts);
+  };
+  const textOf = (item) => `${item.id} ${item.path} ${head.labels[item.label]} ${head.labels[item.predicted]}`;
+  listing(root, { items: head.worst, textOf, draw, size: 12, unit: ["item", "items"] });
+}
+
+function buildHead(head) {
+  const root = byId("head").content.cloneNode(true).firstElementChild;
+  const part = (name) => root.querySelector(name);
+  summed(head);
+  fillOrders(root);
+  part(".title").textContent = head.name;
+  part(".title").hidden = !head.name;
+  byId("heads").append(root);
+  const matrix = buildMatrix(part(".confused"), head);
+  part(".confused select").onchange = (event) => matrix.arrange(event.target.value);
+  buildClasses(part(".classes"), head, matrix);
+  buildConfusions(part(".confusions"), head, matrix);
+  part(".calibration").hidden = !head.calibration;
+  buildCalibration(part(".calibration"), head);
+  buildWorst(part(".worst-items"), head);
+  return root;
+}
+
+// --- what is not scored, and words -------------------------------------------------------------
+
+function filterLost(reason) {
+  const filter = byId("unscored").querySelector(".filter");
+  filter.value = reason;
+  filter.dispatchEvent(new Event("input"));
+  byId("unscored").scrollIntoView();
+  filter.focus({ preventScroll: true });
+}
+
+function buildLost() {
+  const root = byId("unscored");
+  const draw = ([id, path, reason]) => element("li", { className: "lost" }, span("id", id), span("reason", data.reasons[reason][0]), span("path quiet", path || "no file"));
+  root.hidden = !data.unscored.length;
+  listing(root, { items: data.unscored, textOf: ([id, path, reason]) => `${id} ${path} ${data.reasons[reason][0]}`, draw, size: 50, unit: ["item", "items"] });
+}
+
+function buildContents(heads) {
+  const places = [["Result", byId("result")], ...heads.map((root, i) => [data.heads[i].name || "Classes", root])];
+  if (data.unscored.length) places.push(["Not scored", byId("unscored")]);
+  places.push(["How this was made", byId("made")]);
+  byId("contents").hidden = places.length < 4;
+  for (const [number, [name, root]] of places.entries()) {
+    root.id ||= `part-${number}`;
+    byId("contents").append(element("a", { href: `#${root.id}`, textContent: name }));
+  }
+}
+
+buildResult();
+byId("heads").hidden = !data.heads.length;
+buildContents(data.heads.map(buildHead));
+buildLost();
+byId("note-list").append(...data.notes.map((text) => element("li", { textContent: text })));
+byId("notes").hidden = !data.notes.length;
+for (const [key, value] of data.facts) byId("facts").append(element("dt", { textContent: key }), element("dd", { textContent: value }));

@@ -1,0 +1,142 @@
+"""The page of an evaluation in a real browser: what a person sees, sorts, filters and points at."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tadacli.eval_report import UnscoredItem
+from tadacli.writers.eval_page import encode_eval_page
+from tests import media
+from tests.browser.test_report_page import NASTY, PHONE, Opener, opened
+from tests.writers.test_eval_page import detections, head, item, recognition
+
+__all__ = ["opened"]
+
+DOWN, RIGHT = "\ue015", "\ue014"
+TOLD = "return document.querySelector('.told').textContent"
+# The colours of the cells' middles in the matrix, row by row.
+SWATCHES = """
+const canvas = document.querySelector(".matrix canvas"), pen = canvas.getContext("2d"), num = arguments[0];
+const size = canvas.width - arguments[1], cell = size / num, colours = [];
+for (let row = 0; row < num; row++) for (let column = 0; column < num; column++) {
+  const at = (number, full) => Math.floor(full - size + (number + 0.25) * cell);
+  colours.push(Array.from(pen.getImageData(at(column, canvas.width), at(row, canvas.height), 1, 1).data.slice(0, 3)));
+}
+return colours;
+"""
+
+
+def test_the_result_is_said_in_words(opened: Opener) -> None:
+    page = opened(encode_eval_page(recognition(), {"a": media.jpeg_bytes(1)}))
+    assert page.one("#scored").text == "6 of 8 videos scored"
+    assert page.texts("#reasons li") == ["1\nis damaged", "1\nthere is no file"]
+    assert page.texts(".card")[0] == "top-1\n50.00 %\n95 %: 12.50 to 87.50"
+    assert page.texts(".worst .id") == ["b", "a"]
+    assert "0:01.50 \u2013 1:03.25" in page.texts(".worst .item")[0]
+    assert page.browser.execute_script("return document.querySelector('.worst img').naturalWidth") == 160
+    assert page.texts("#unscored .lost") == ["c\nis damaged\nvideos/c.mp4", "d\nthere is no file\nno file"]
+    assert page.browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in page.browser.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert asked
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_arrow_keys_and_lists_lead_to_the_cells_of_the_matrix(opened: Opener) -> None:
+    page = opened(encode_eval_page(recognition()))
+    page.one(".matrix").click()
+    page.press("\ue00c")
+    for key in (DOWN, DOWN, RIGHT):
+        page.press(key)
+    assert page.browser.execute_script(TOLD) == "True nod, predicted nod: 1 of 3 (33.3 %)"
+    page.all(".confusions .line")[0].click()
+    assert page.browser.execute_script(TOLD) == "True nod, predicted wave: 2 of 3 (66.7 %)"
+    page.all(".classes .line")[2].click()
+    assert page.browser.execute_script(TOLD) == "True bow, predicted bow: 0"
+
+
+def test_the_matrix_is_drawn_where_its_counts_are(opened: Opener) -> None:
+    num = 40
+    pairs = [(n, n) for n in range(num)] + [(3, 17)] * 5 + [(30, 2)] * 5
+    page = opened(encode_eval_page(recognition(heads={"": head([f"class {n}" for n in range(num)], pairs)})))
+    margin = page.browser.execute_script(
+        "const sheet = document.querySelector('.matrix div');"
+        "const pen = document.querySelector('canvas').getContext('2d');"
+        "pen.font = '12px ' + getComputedStyle(sheet).fontFamily;"
+        f"return Math.max(...[...Array({num}).keys()].map((n) => pen.measureText('class ' + n).width)) + 10"
+    )
+    colours = page.browser.execute_script(SWATCHES, num, margin)
+    empty = colours[1]
+    drawn = {divmod(place, num) for place, colour in enumerate(colours) if colour != empty}
+    assert drawn == set(pairs)
+    right, wrong = colours[0], colours[3 * num + 17]
+    assert right[2] > right[0], "blue is right"
+    assert wrong[0] > wrong[2], "orange is wrong"
+
+
+def test_classes_are_sorted_and_filtered(opened: Opener) -> None:
+    names = ["ten 10", "ten 2", "alpha", "omega", "beta", "none", "wave", "nod"]
+    pairs = [(0, 0), (0, 0), (1, 0), (1, 1), (2, 0), (3, 3), (4, 4), (4, 4), (4, 2), (6, 6), (7, 0)]
+    page = opened(encode_eval_page(recognition(heads={"": head(names, pairs)})))
+
+    def listed(order: str) -> list[str]:
+        for option in page.all(".classes option"):
+            if option.text == order:
+                option.click()
+        return page.texts(".classes .label")
+
+    assert page.texts(".classes .label") == ["alpha", "nod", "ten 2", "beta", "ten 10", "omega", "wave", "none"]
+    assert listed("by accuracy, highest first")[-2:] == ["nod", "none"]
+    assert listed("by number of items")[:2] == ["beta", "ten 10"]
+    assert listed("by name") == ["alpha", "beta", "nod", "none", "omega", "ten 2", "ten 10", "wave"]
+    page.one(".classes .filter").send_keys("TEN 1")
+    assert page.texts(".classes .label") == ["ten 10"]
+    assert page.one(".classes .foot").text == "1 shown of 1 that match, of 8 classes"
+
+
+def test_all_that_is_not_scored_can_be_reached(opened: Opener) -> None:
+    lost = [
+        UnscoredItem(f"v{n:03d}", f"videos/{n}.mp4", ("is damaged", "is too short")[n % 30 == 7]) for n in range(300)
+    ]
+    page = opened(encode_eval_page(recognition(unscored=tuple(lost), num_items=306)))
+    assert len(page.all("#unscored .lost")) == 50
+    for expected in (250, 300):
+        page.one("#unscored .foot button").click()
+        assert len(page.all("#unscored .lost")) == expected
+    page.all("#reasons button")[1].click()
+    assert page.texts("#unscored .id") == [f"v{n:03d}" for n in range(7, 300, 30)]
+
+
+def test_detection_and_nothing_scored_have_pages(opened: Opener) -> None:
+    page = opened(encode_eval_page(detections()))
+    assert page.texts("#tasks tbody tr")[0] == "verb 0.2916 0.5000 0.2500 0.1250 4 classes"
+    assert not page.one("#heads").is_displayed()
+    page = opened(encode_eval_page(recognition(num_scored=0, metrics={}, heads={}, num_items=9)))
+    assert "Nothing was scored" in page.one("#banner").text
+    assert page.texts("#reasons li")[-1] == "7\nnot scored, and it is not known which or why"
+    assert page.browser.get_log("browser") == []
+
+
+def test_text_of_others_stays_text(opened: Opener) -> None:
+    lost = (UnscoredItem(NASTY, NASTY, NASTY),)
+    result = head([NASTY, "nod"], [(0, 1)], worst=(item(NASTY, path=NASTY),))
+    page = opened(encode_eval_page(recognition(heads={NASTY: result}, unscored=lost, notes=(NASTY,))))
+    assert page.texts(".classes .label")[0] == NASTY
+    assert page.texts("#unscored .id") == [NASTY]
+    assert page.browser.title != "taken"
+    assert page.browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("num_classes", [2, 400])
+def test_a_phone_needs_no_sideways_scrolling(opened: Opener, num_classes: int) -> None:
+    long = "an_unbreakable_label_" * 9
+    labels = [f"{long} {n}" for n in range(num_classes)]
+    result = head(labels, [(n, (n * 7) % num_classes) for n in range(num_classes)], worst=(item(long, path=long * 3),))
+    lost = (UnscoredItem(long, long, long),)
+    page = opened(encode_eval_page(recognition(heads={long: result}, unscored=lost)), width=PHONE)
+    page.one("summary").click()
+    for _ in range(3):
+        page.browser.execute_script("document.querySelector('.zoom-in').click()")
+        assert page.browser.execute_script("return document.documentElement.scrollWidth") == PHONE

@@ -1,0 +1,146 @@
+"""The page of an evaluation as bytes: what is inside, what is escaped, and that it stays small."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tadacli.eval_report import EvalReport, HeadResult, ItemResult, UnscoredItem
+from tadacli.metrics import Outcomes, calibration, confusion_matrix
+from tadacli.writers.eval_page import encode_eval_page
+from tests.writers.test_report import NASTY, Elements
+
+TIOU = [0.1, 0.2, 0.3]
+
+
+def head(labels: Sequence[str], pairs: Sequence[tuple[int, int]], **changes: Any) -> HeadResult:
+    """A head that predicted, for items of these true classes, these classes, all with a score of 0.75."""
+    true, predicted = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    items = Outcomes(true, predicted, np.where(true == predicted, 0, 1), np.full(len(pairs), 0.75))
+    result = HeadResult(tuple(labels), confusion_matrix(items, num_classes=len(labels)), calibration=calibration(items))
+    return replace(result, **changes)
+
+
+def item(name: str, *, label: int = 0, predicted: int = 1, **changes: Any) -> ItemResult:
+    return replace(ItemResult(name, f"videos/{name}.mp4", label, predicted, 0.125, 0.75, 1), **changes)
+
+
+def recognition(**changes: Any) -> EvalReport:
+    """Three classes, six items scored and two not."""
+    pairs = [(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), (1, 0)]
+    worst = (item("b", label=1, predicted=0, start_seconds=1.5, end_seconds=63.25), item("a"))
+    result = head(["wave", "nod", "bow"], pairs, worst=worst, intervals={"top1": (12.5, 87.5)})
+    report = EvalReport(
+        "folder",
+        "test",
+        "videos",
+        6,
+        8,
+        {"top1": 50.0, "mean_class_accuracy": 50.0},
+        {"": result},
+        (UnscoredItem("c", "videos/c.mp4", "is damaged"), UnscoredItem("d", "", "there is no file")),
+        {"model": "tiny.motion", "settings": {"views": "2x1"}},
+        ("a note",),
+    )
+    return replace(report, **changes)
+
+
+def detections() -> EvalReport:
+    task = {"tiou": TIOU, "mAP": [0.5, 0.25, 0.125], "avg_mAP": 0.2916, "num_classes": 4}
+    return EvalReport("ek100-detection", "validation", "videos", 3, 3, {"verb": task, "noun": task})
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_any_text_comes_through_and_opens_no_element(text: str) -> None:
+    plain = Elements(encode_eval_page(recognition()))
+    lost = UnscoredItem(text, text, text)
+    result = head([text, "nod"], [(0, 1)], worst=(item(text, path=text),))
+    report = EvalReport(text, text, text, 1, 2, {text: 1.0}, {text: result}, (lost,), {text: text}, (text,))
+    page = Elements(encode_eval_page(report, {text: b"picture"}))
+    assert [tag for tag, _, _ in page.found] == [tag for tag, _, _ in plain.found]
+    data = page.data()
+    assert data["heads"][0]["labels"] == [text, "nod"]
+    assert (data["heads"][0]["worst"][0]["id"], data["heads"][0]["worst"][0]["path"]) == (text, text)
+    assert data["unscored"] == [[text, text, 0]]
+    assert data["reasons"] == [[text, 1]]
+    assert data["notes"] == [text]
+    assert [text, text] in data["facts"]
+    assert list(data["thumbnails"]) == [text]
+
+
+def test_the_policy_allows_this_style_and_this_script_only() -> None:
+    content = encode_eval_page(recognition(), {"a": b"picture"})
+    page = Elements(content)
+    (policy,) = [a["content"] for tag, a, _ in page.found if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert (rules["default-src"], rules["img-src"]) == ("'none'", "data:")
+    for name, text in (("style-src", page.texts("style")[0]), ("script-src", page.texts("script")[-1])):
+        assert rules[name] == f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    assert content.decode().replace("http://www.w3.org/2000/svg", "").count("//www.") == 0
+    assert b"https:" not in content
+
+
+def test_everything_in_the_report_is_in_the_page() -> None:
+    data = Elements(encode_eval_page(recognition(), {"a": b"picture", "of no item": b"other"})).data()
+    assert (data["num_scored"], data["num_items"], data["unit"]) == (6, 8, "videos")
+    assert data["metrics"][0] == {
+        "task": "",
+        "name": "top1",
+        "value": 50.0,
+        "isPercent": True,
+        "low": 12.5,
+        "high": 87.5,
+    }
+    assert data["metrics"][1]["low"] is None
+    (found,) = data["heads"]
+    assert found["rows"] == [[0, 2, 1, 1], [0, 2, 1, 1], []]
+    assert [each["id"] for each in found["worst"]] == ["b", "a"]
+    assert [each[2] for each in found["calibration"]["bins"] if each[2]] == [6]
+    assert data["unscored"] == [["c", "videos/c.mp4", 0], ["d", "", 1]]
+    assert data["reasons"] == [["is damaged", 1], ["there is no file", 1]]
+    assert data["thumbnails"] == {"a": base64.b64encode(b"picture").decode()}
+    assert ["settings: views", "2x1"] in data["facts"]
+
+
+def test_detection_is_told_by_task_and_threshold() -> None:
+    data = Elements(encode_eval_page(detections())).data()
+    assert [task["name"] for task in data["tasks"]] == ["verb", "noun"]
+    assert (data["tasks"][0]["tiou"], data["tasks"][0]["mAP"]) == (TIOU, [0.5, 0.25, 0.125])
+    assert data["tasks"][0]["facts"] == [["classes", "4"]]
+    assert (data["metrics"], data["heads"]) == ([], [])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_does_not_have_becomes_none(value: float) -> None:
+    result = head(["wave", "nod"], [(0, 1)], worst=(item("a", label_score=value, predicted_score=value),))
+    report = recognition(metrics={"top1": value}, heads={"": result})
+    data = Elements(encode_eval_page(report)).data()
+    assert data["metrics"][0]["value"] is None
+    assert data["heads"][0]["worst"][0]["labelScore"] is None
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    first, second = ({"a": b"1", "b": b"2"}, {"b": b"2", "a": b"1"})
+    assert encode_eval_page(recognition(), first) == encode_eval_page(recognition(), second)
+
+
+def test_a_page_of_many_classes_and_items_stays_small() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [(int(a), int(b)) for a, b in rng.integers(0, 400, (20_000, 2))]
+    lost = tuple(UnscoredItem(f"item {n}", f"videos/{n:08d}.mp4", "there is no file") for n in range(2_000))
+    result = head([f"class {n}" for n in range(400)], pairs)
+    page = encode_eval_page(recognition(heads={"": result}, unscored=lost))
+    assert len(page) < 500_000
+    rows = Elements(page).data()["heads"][0]["rows"]
+    matrix = np.zeros((400, 400), dtype=np.int64)
+    for number, row in enumerate(rows):
+        matrix[number, row[::2]] = row[1::2]
+    np.testing.assert_array_equal(matrix, result.confusion)
