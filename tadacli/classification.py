@@ -143,7 +143,7 @@ def classify_video(
                 source, model=model, views=views, part=part, batch_size=batch_size, on_views=on_views
             )
             info = source.info
-            seconds, num_frames = _extent(source, part)
+            seconds, num_frames = extent(source, part)
     except VideoError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
         reason = reason.replace(file, path)  # a download has a name of its own that says nothing
@@ -162,13 +162,39 @@ def classify_video(
     )
 
 
-def _extent(source: VideoSource, part: Part | None) -> tuple[float, int]:
+def extent(source: VideoSource, part: Part | None) -> tuple[float, int]:
     """Length in seconds and number of frames of what is looked at."""
     if part is None:
         return source.info.duration_seconds, source.info.num_frames
     start, end = part.within(source.info)
     first, behind = frames_within(times_shown(source), start, end)
     return end - start, max(1, behind - first)
+
+
+@dataclass(frozen=True)
+class DecodedViews:
+    """The frames of a video's clips, ready to be scored, in a few MB for each frame.
+
+    `plan` are the frame numbers of each clip; `images` the frames, resized on the model's device, (3, H', W'), and
+    `times` their presentation times in seconds, by number. `is_window` tells that they are those of a window of
+    `tada detect`, which is scored in full batches and keeps single precision.
+    """
+
+    plan: Sequence[Sequence[int]]
+    images: Mapping[int, Tensor]
+    times: Mapping[int, float]
+    num_crops: int
+    is_window: bool
+
+    @property
+    def num_views(self) -> int:
+        """Views that are scored: every crop of every clip."""
+        return len(self.plan) * self.num_crops
+
+    @property
+    def clips(self) -> tuple[tuple[FrameTime, ...], ...]:
+        """The frames of each clip with their times."""
+        return tuple(tuple(FrameTime(index, self.times[index]) for index in clip) for clip in self.plan)
 
 
 def score_views(
@@ -184,33 +210,56 @@ def score_views(
 
     Scores are the mean over views of the softmax (the published sum, divided by the number of views).
     """
+    decoded = decode_views(source, model=model, views=views, part=part)
+    return score_decoded(decoded, model=model, batch_size=batch_size, on_views=on_views), decoded.clips
+
+
+def decode_views(source: VideoSource, *, model: Model, views: EvalProtocol, part: Part | None = None) -> DecodedViews:
+    """The views of a video, each frame decoded once; the part of scoring that needs no network.
+
+    Raises `VideoError` for a frame that cannot be had, and where the length is not known that frames depend on.
+    """
     spec = model.spec.input
     if not source.info.num_frames_known:
         raise VideoError(
             f"{source.info.path} is cut short after {source.info.num_frames} frames, and does not say how many it had",
             hint="fetch it again; the frames to look at cannot be chosen without the length",
         )
+    plan: Sequence[Sequence[int]]
     if part is not None and part.sampling is not None:
         window = part.within(source.info)
         plan = window_clips(source.info, times_shown(source), spec, sampling=part.sampling, window=window).tolist()
-        num_crops, size = 1, batch_size  # full batches, as for the windows of a long video
+        num_crops, is_window = 1, True
     else:
         plan = plan_clips(source, spec, num_clips=views.num_clips, part=part)
-        num_crops, size = views.num_crops, min(batch_size, len(plan) * views.num_crops)
+        num_crops, is_window = views.num_crops, False
     images, times = _decode(source, plan, model)
+    return DecodedViews(plan, images, times, num_crops, is_window)
+
+
+def score_decoded(
+    decoded: DecodedViews,
+    *,
+    model: Model,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    on_views: Callable[[int], object] | None = None,
+) -> dict[str, Tensor]:
+    """Scores by head name, float64 (num_classes,): the mean over the views of the softmax."""
+    size = batch_size if decoded.is_window else min(batch_size, decoded.num_views)
     totals: dict[str, Tensor] = {}
-    for batch, count in batches(_views(plan, images, num_crops, spec), size=size):
+    coming = _views(decoded.plan, decoded.images, decoded.num_crops, model.spec.input)
+    for batch, count in batches(coming, size=size):
         for name, probabilities in class_scores(model, batch).items():
             summed = probabilities[:count].sum(dim=0)
             totals[name] = totals[name] + summed if name in totals else summed
         if on_views is not None:
             on_views(count)
-    scores = {name: total / (len(plan) * num_crops) for name, total in totals.items()}
-    if part is not None and part.sampling is not None:  # to the digits that windows keep
+    scores = {name: total / decoded.num_views for name, total in totals.items()}
+    if decoded.is_window:  # to the digits that windows keep
         scores = {name: values.float().double() for name, values in scores.items()}
     for name, values in scores.items():
         check_finite(name, values)
-    return scores, tuple(tuple(FrameTime(index, times[index]) for index in clip) for clip in plan)
+    return scores
 
 
 def check_finite(head: str, scores: Tensor) -> None:
@@ -255,12 +304,19 @@ def is_short(num_frames: int, info: VideoInfo, spec: InputSpec) -> bool:
     return num_frames < length
 
 
+def kept_digits(scores: Tensor) -> list[float]:
+    """Scores (num_classes,) as they are ranked and written, with seven digits.
+
+    That is what float32 holds; more would show the order of summation, not the score.
+    """
+    return [float(f"{value:.7g}") for value in scores.tolist()]
+
+
 def rank(scores: Tensor, labels: Sequence[str], *, topk: int, min_score: float) -> tuple[Prediction, ...]:
     """The best classes, best first; equal scores in the order of their index."""
-    values: list[float] = scores.tolist()
+    values = kept_digits(scores)
     order = sorted(range(len(values)), key=lambda index: (-values[index], index))[:topk]
-    # Seven digits are what float32 holds; more would show the order of summation, not the score.
-    best = [Prediction(labels[index], index, float(f"{values[index]:.7g}")) for index in order]
+    best = [Prediction(labels[index], index, values[index]) for index in order]
     return tuple(prediction for prediction in best if prediction.score >= min_score)
 
 

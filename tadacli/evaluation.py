@@ -1,150 +1,349 @@
-"""How good saved predictions are, by the official measures of their dataset."""
+"""How good the scores of a recognition data set are: its metrics, with the classes and items behind them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tadacli.datasets import GroundTruth
-from tadacli.datasets.activitynet import load_activitynet
-from tadacli.datasets.epic import load_epic, load_epic_detection, load_epic_subsets
-from tadacli.detection_metrics import (
-    ACTIVITYNET_TIOU,
-    EPIC_TIOU,
-    DetectionMetrics,
-    ScoredSegments,
-    TimedLabels,
-    average_precision,
+from tadacli.dataset_scoring import NO_FILE
+from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
+from tadacli.errors import TadaError, UsageError
+from tadacli.eval_report import EvalReport, HeadResult, ItemResult, UnscoredItem
+from tadacli.metrics import (
+    TOPK,
+    Outcomes,
+    action_ranks,
+    bootstrap_interval,
+    calibration,
+    confusion_matrix,
+    ek100_metrics,
+    outcomes,
+    recognition_metrics,
 )
-from tadacli.errors import UsageError
-from tadacli.metrics import action_ranks, ek100_metrics, outcomes
-from tadacli.predictions import TimedScores, read_activitynet, read_epic_detections, read_recognition, relabelled
+from tadacli.prediction_file import Header, SavedPredictions, samples_digest
+from tadacli.predictions import ScoreTable, TopScores
 
 AnyPath = str | os.PathLike[str]
-EpicSplit = Literal["train", "validation"]
-ScoredDataset = Literal["ek100", "ek100-detection", "activitynet"]
+NUM_WORST = 20
+NO_LABEL = "the annotations name no class"
+NOT_REACHED = "it has no prediction"
+# What float32 cannot tell from zero: the logarithm of a probability stays a number.
+_LEAST_PROBABILITY = 1e-45
 
 
-@dataclass(frozen=True)
-class EvalReport:
-    """What predictions reach: `metrics` by task (detection, in fractions) or by official name (EK100, in percent).
-
-    `num_scored` of `num_items` items have predictions: videos in detection, actions in recognition. `notes` say
-    what was left out, and why.
-    """
-
-    dataset: str
-    num_scored: int
-    num_items: int
-    metrics: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-
-
-def evaluate_predictions(
-    dataset: ScoredDataset, *, annotations: AnyPath, predictions: AnyPath, split: str = "validation"
-) -> EvalReport:
-    """The official metrics of a predictions file on a dataset.
-
-    "ek100": EPIC-KITCHENS-100 recognition, scores as .pkl, .pt or challenge JSON; "ek100-detection": its
-    detection, challenge JSON; "activitynet": detections in ActivityNet's JSON. Files may be gzipped. Raises
-    `UsageError` for files that are not what they should be.
-    """
-    if dataset == "activitynet":
-        return _activitynet(annotations, predictions, split)
-    if dataset not in get_args(ScoredDataset):
-        raise UsageError(f"unknown dataset {dataset!r}", hint="one of: " + ", ".join(get_args(ScoredDataset)))
-    if split not in ("train", "validation"):
-        raise UsageError(f"EPIC-KITCHENS-100 has no annotated split {split!r}", hint="use --split validation or train")
-    epic_split = cast("EpicSplit", split)
-    if dataset == "ek100":
-        return _ek100_recognition(annotations, predictions, epic_split)
-    return _ek100_detection(annotations, predictions, epic_split)
-
-
-def _ek100_recognition(annotations: AnyPath, predictions: AnyPath, split: EpicSplit) -> EvalReport:
-    truth = load_epic(annotations, split=split)
-    found = read_recognition(predictions)
-    sample_of = {sample.id: sample for sample in truth.samples if sample.labels}
-    unknown = [name for name in found.ids.tolist() if name not in sample_of]
-    if unknown:
+def check_belongs(dataset: Dataset, header: Header, *, split: str) -> None:
+    """Raises `UsageError` if predictions are not of these annotations."""
+    if (header.dataset, header.split) != (dataset.name, split):
         raise UsageError(
-            f"{len(unknown)} of {len(found.ids)} predictions are of actions that the annotations do not have, "
-            f"{unknown[0]} first",
+            f"the predictions are of {header.dataset}, {header.split}, not of {dataset.name}, {split}",
+            hint="give the data set and the split they were made for",
+        )
+    if dict(header.heads) != dict(dataset.heads):
+        raise UsageError("the predictions are of other classes than those of the annotations")
+    if header.run.settings.get("samples_sha256") != samples_digest(dataset.samples):
+        raise UsageError(
+            f"the predictions are of other items or spans than those of the annotations: {header.num_items} items were "
+            f"to be scored, {len(dataset.samples)} are annotated",
+            hint="give the annotations they were made with, or score the data set again",
+        )
+
+
+def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, annotations: AnyPath | None) -> EvalReport:
+    """The report on predictions that `tada eval` made for the data set, or for a part of it."""
+    header = saved.header
+    report = evaluate(
+        dataset,
+        saved.table,
+        split=split,
+        scores_are="probabilities",
+        failed=saved.failed,
+        subsets=subsets_of(dataset, annotations, split),
+    )
+    notes = list(report.notes)
+    if saved.num_short:
+        notes.append(f"{saved.num_short} of {report.num_scored} are shorter than a clip; frames of them are repeated")
+    if saved.cut_seconds:
+        worst = max(saved.cut_seconds, key=lambda name: (saved.cut_seconds[name], name))
+        notes.append(
+            f"{len(saved.cut_seconds)} of {report.num_scored} spans end behind their video, by up to "
+            f"{saved.cut_seconds[worst]:.2f} s ({worst}); they are scored as far as it goes"
+        )
+    return replace(report, run=run_facts(header), notes=tuple(notes))
+
+
+def run_facts(header: Header) -> dict[str, Any]:
+    """What a report says of the run behind it."""
+    return dict(vars(header.run))
+
+
+def subsets_of(dataset: Dataset, annotations: AnyPath | None, split: str) -> EpicSubsets | None:
+    """The lists of EPIC-KITCHENS-100 that stand beside its annotations; None for other data sets."""
+    if set(dataset.heads) != {"verb", "noun"} or annotations is None:
+        return None
+    folder = Path(annotations)
+    known: Literal["train", "validation"] = "train" if split == "train" else "validation"
+    return load_epic_subsets(folder if folder.is_dir() else folder.parent, split=known)
+
+
+def evaluate(
+    dataset: Dataset,
+    table: ScoreTable,
+    *,
+    split: str,
+    scores_are: Literal["probabilities", "logits"],
+    failed: Mapping[str, str] | None = None,
+    subsets: EpicSubsets | None = None,
+) -> EvalReport:
+    """The metrics of scores, matched to the samples by id; the other samples are listed with the reason.
+
+    Metrics are in percent: `top1`, `top5`, `mean_class_accuracy` and `calibration_error` of a single head, the
+    official names of EPIC-KITCHENS-100 for its verbs and nouns. Raises `UsageError` for scores of unknown items and
+    `TadaError` when not one item has scores.
+    """
+    labelled = {sample.id: sample for sample in dataset.samples if sample.labels}
+    unknown = [name for name in table.ids.tolist() if name not in labelled]
+    known_ids = {sample.id for sample in dataset.samples}
+    foreign = [name for name in unknown if name not in known_ids]
+    if foreign:
+        raise UsageError(
+            f"{len(foreign)} of {len(table.ids)} predictions are of {unit_of(dataset)} that the annotations do not "
+            f"have, {foreign[0]} first",
             hint="give the annotations of the same split",
         )
-    samples = [sample_of[name] for name in found.ids.tolist()]
-    verb, noun = (np.array([sample.labels[head] for sample in samples], dtype=np.int64) for head in ("verb", "noun"))
-    folder = Path(annotations)
-    subsets = load_epic_subsets(folder if folder.is_dir() else folder.parent, split=split)
+    rows = np.array([name in labelled for name in table.ids.tolist()], dtype=np.bool_)
+    ids = table.ids[rows].tolist()
+    scores = {head: values[rows] for head, values in table.scores.items()}
+    samples = [labelled[name] for name in ids]
+    unscored = _unscored(dataset, set(ids), failed or {})
+    if not samples:
+        raise _nothing(dataset, unscored)
+    found = {
+        head: outcomes(values, np.array([sample.labels[head] for sample in samples], dtype=np.int64))
+        for head, values in scores.items()
+    }
+    is_probability = scores_are == "probabilities"
+    notes: tuple[str, ...] = ()
+    if set(found) == {"verb", "noun"}:
+        metrics, notes = _ek100(found, scores, samples, subsets or EpicSubsets(None, None, None), is_probability)
+    else:
+        metrics = _accuracies(found[""], _depths(len(dataset.heads[""])), is_probability)
+    own = {
+        head: np.take_along_axis(values, found[head].labels[:, None], axis=1)[:, 0] for head, values in scores.items()
+    }
+    heads = {
+        head: _head(items, own[head], samples, dataset.heads[head], is_probability) for head, items in found.items()
+    }
+    notes = (*_dataset_notes(dataset), *table.notes, *notes)
+    return _report(dataset, split, len(samples), metrics, heads, unscored, notes)
+
+
+def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> EvalReport:
+    """The metrics of what `tada classify` wrote, as far as its best classes tell them; see `evaluate`.
+
+    A result belongs to the sample with the same file; where no file of a sample is known, to that of the same name
+    without its suffix. Raises `UsageError` for models with several heads and spans of videos.
+    """
+    if set(dataset.heads) != {""} or set(top.indices) != {""}:
+        raise UsageError(
+            "the best classes of verbs and nouns do not tell the best actions",
+            hint="score the data set with tada eval --model, which keeps all scores",
+        )
+    if top.num_classes[""] != len(dataset.heads[""]):
+        raise UsageError(
+            f"{top.model} tells {top.num_classes['']} classes apart, {dataset.name} has {len(dataset.heads[''])}",
+            hint="give the results of a model that was trained on this data set",
+        )
+    row_of, failed = _rows_of_samples(dataset, top)
+    samples = [sample for sample in dataset.samples if sample.labels and sample.id in row_of]
+    unscored = _unscored(dataset, {sample.id for sample in samples}, failed)
+    if not samples:
+        raise _nothing(dataset, unscored)
+    rows = np.array([row_of[sample.id] for sample in samples])
+    indices, scores = top.indices[""][rows], top.scores[""][rows]
+    labels = np.array([sample.labels[""] for sample in samples], dtype=np.int64)
+    hits = indices == labels[:, None]
+    ranks = np.where(hits.any(axis=1), hits.argmax(axis=1), len(dataset.heads[""]))
+    items = Outcomes(labels, indices[:, 0], ranks, scores[:, 0])
+    depths = [k for k in _depths(len(dataset.heads[""])) if k <= top.depth[""]]
+    own = np.where(hits, scores, 0).max(axis=1)
+    notes = list(_dataset_notes(dataset)) + list(top.notes)
+    num_others = len(top.paths) + len(top.failed) - len(row_of) - len(failed)
+    if num_others:
+        notes.append(f"{num_others} of {len(top.paths) + len(top.failed)} results are of videos that are no samples")
+    head = _head(items, own, samples, dataset.heads[""], is_probability=True, depths=depths)
+    metrics = _accuracies(items, depths, is_probability=True)
+    return _report(dataset, split, len(samples), metrics, {"": head}, unscored, tuple(notes))
+
+
+def _rows_of_samples(dataset: Dataset, top: TopScores) -> tuple[dict[str, int], dict[str, str]]:
+    """The row of each sample that has one, and the reasons of those that failed, by id."""
+    spans = [sample.id for sample in dataset.samples if (sample.start_seconds, sample.end_seconds) != (None, None)]
+    if spans:
+        raise UsageError(
+            f"{len(spans)} of {len(dataset.samples)} samples are spans of a video ({spans[0]} first), which the "
+            "results of whole videos do not tell",
+            hint="score the data set with tada eval --model",
+        )
+    rows: dict[str, int | str] = {os.path.abspath(path): row for row, path in enumerate(top.paths.tolist())}
+    rows |= {os.path.abspath(path): reason for path, reason in top.failed.items()}
+    by_name: dict[str, list[int | str]] = {}
+    for path, row in rows.items():
+        by_name.setdefault(Path(path).stem, []).append(row)
+    row_of: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    for sample in dataset.samples:
+        if sample.path is not None:
+            found = [rows[key] for key in [os.path.abspath(sample.path)] if key in rows]
+        else:
+            found = by_name.get(sample.video_id or sample.id, [])
+        if len(found) == 1 and isinstance(found[0], str):
+            failed[sample.id] = found[0]
+        elif len(found) == 1:
+            row_of[sample.id] = int(found[0])
+    return row_of, failed
+
+
+def _report(
+    dataset: Dataset,
+    split: str,
+    num_scored: int,
+    metrics: Mapping[str, Any],
+    heads: Mapping[str, HeadResult],
+    unscored: tuple[UnscoredItem, ...],
+    notes: tuple[str, ...],
+) -> EvalReport:
+    return EvalReport(
+        dataset=dataset.name,
+        split=split,
+        unit=unit_of(dataset),
+        num_scored=num_scored,
+        num_items=len(dataset.samples),
+        metrics=metrics,
+        heads=heads,
+        unscored=unscored,
+        notes=notes,
+    )
+
+
+def _nothing(dataset: Dataset, unscored: Sequence[UnscoredItem]) -> TadaError:
+    reasons = sorted({item.reason for item in unscored})
+    return TadaError(
+        f"not one of {len(dataset.samples)} {unit_of(dataset)} has both scores and a class: " + "; ".join(reasons[:3]),
+        hint="check --data-root and --annotations; tada eval --check lists every file",
+    )
+
+
+def unit_of(dataset: Dataset) -> str:
+    """What the items of a data set are, in the plural."""
+    return "actions" if set(dataset.heads) == {"verb", "noun"} else "videos"
+
+
+def _dataset_notes(dataset: Dataset) -> tuple[str, ...]:
+    """The data set's notes but those on samples, which the report lists one by one."""
+    return tuple(note for note in dataset.notes if " samples have no " not in note)
+
+
+def _unscored(dataset: Dataset, scored: set[str], failed: Mapping[str, str]) -> tuple[UnscoredItem, ...]:
+    def reason(sample: Sample) -> str:
+        if not sample.labels:
+            return NO_LABEL
+        if sample.id in failed:
+            return failed[sample.id]
+        return NO_FILE if sample.path is None and failed else NOT_REACHED
+
+    return tuple(
+        UnscoredItem(sample.id, os.fspath(sample.path or ""), reason(sample))
+        for sample in dataset.samples
+        if sample.id not in scored
+    )
+
+
+def _depths(num_classes: int) -> list[int]:
+    """The k of the top-k accuracies: among five classes or fewer, the true one is always within the best five."""
+    return [k for k in TOPK if k == 1 or k < num_classes]
+
+
+def _accuracies(items: Outcomes, depths: Sequence[int], is_probability: bool) -> dict[str, float]:
+    measured = recognition_metrics(items, topk=depths)
+    metrics = {f"top{k}": measured.top[k].percent for k in depths}
+    metrics["mean_class_accuracy"] = 100 * measured.mean_class
+    if is_probability:
+        metrics["calibration_error"] = 100 * calibration(items).error
+    return metrics
+
+
+def _ek100(
+    found: Mapping[str, Outcomes],
+    scores: Mapping[str, NDArray[Any]],
+    samples: Sequence[Sample],
+    subsets: EpicSubsets,
+    is_probability: bool,
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The official metrics, and a note for each list that is not there."""
+    logits = scores
+    if is_probability:
+        logits = {head: np.log(np.maximum(values, _LEAST_PROBABILITY)) for head, values in scores.items()}
+    ranks = action_ranks(
+        logits["verb"], logits["noun"], verb_labels=found["verb"].labels, noun_labels=found["noun"].labels
+    )
     unseen = subsets.unseen_participants or frozenset()
-    lists = {"unseen participants": subsets.unseen_participants, "tail verbs": subsets.tail_verbs}
-    lists["tail nouns"] = subsets.tail_nouns
     measured = ek100_metrics(
-        outcomes(found.scores["verb"], verb),
-        outcomes(found.scores["noun"], noun),
-        action_ranks(found.scores["verb"], found.scores["noun"], verb_labels=verb, noun_labels=noun),
+        found["verb"],
+        found["noun"],
+        ranks,
         unseen=np.array([sample.participant in unseen for sample in samples], dtype=np.bool_),
         tail_verbs=subsets.tail_verbs or (),
         tail_nouns=subsets.tail_nouns or (),
     )
-    absent = [f"the list of {name} is not beside the annotations" for name, value in lists.items() if value is None]
-    notes = (*(note for note in truth.notes if "video file" not in note), *found.notes, *absent)
-    return EvalReport("ek100", len(samples), len(sample_of), dict(measured.percent), notes)
-
-
-def _ek100_detection(annotations: AnyPath, predictions: AnyPath, split: EpicSplit) -> EvalReport:
-    truth = load_epic_detection(annotations, split=split)
-    found = read_epic_detections(predictions)
-    pairs = truth.classes["verb"] * len(truth.heads["noun"]) + truth.classes["noun"]
-    tasks = {
-        task: _precision(truth, found, true_classes, found.classes[task], tiou=EPIC_TIOU)
-        for task, true_classes in {**truth.classes, "action": pairs}.items()
+    lists = {
+        "unseen participants": subsets.unseen_participants,
+        "tail verbs": subsets.tail_verbs,
+        "tail nouns": subsets.tail_nouns,
     }
-    return _detection_report("ek100-detection", truth, found, tasks)
+    absent = tuple(
+        f"the list of {name} is not beside the annotations" for name, value in lists.items() if value is None
+    )
+    return dict(measured.percent), absent
 
 
-def _activitynet(annotations: AnyPath, predictions: AnyPath, split: str) -> EvalReport:
-    truth = load_activitynet(annotations, subset=split)
-    found = relabelled(read_activitynet(predictions), truth.heads[""])
-    measured = _precision(truth, found, truth.classes[""], found.classes[""], tiou=ACTIVITYNET_TIOU)
-    return _detection_report("activitynet", truth, found, {"all": measured})
-
-
-def _precision(
-    truth: GroundTruth,
-    found: TimedScores,
-    true_classes: np.ndarray[Any, Any],
-    found_classes: np.ndarray[Any, Any],
-    *,
-    tiou: Sequence[float],
-) -> DetectionMetrics:
-    names = np.unique(np.concatenate([truth.video_ids, found.video_ids]))
-    return average_precision(
-        TimedLabels(np.searchsorted(names, truth.video_ids), true_classes, truth.starts, truth.ends),
-        ScoredSegments(np.searchsorted(names, found.video_ids), found_classes, found.starts, found.ends, found.scores),
-        tiou=tiou,
+def _head(
+    items: Outcomes,
+    own: NDArray[Any],
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    is_probability: bool,
+    depths: Sequence[int] | None = None,
+) -> HeadResult:
+    """The result of one head; `own` (N,) are the scores of the true classes."""
+    depths = _depths(len(labels)) if depths is None else depths
+    intervals = {f"top{k}": bootstrap_interval(items.ranks < k) for k in depths}
+    intervals["mean_class_accuracy"] = bootstrap_interval(items.ranks == 0, groups=items.labels)
+    worst = sorted(range(len(samples)), key=lambda row: (float(own[row]), samples[row].id))[:NUM_WORST]
+    return HeadResult(
+        labels=labels,
+        confusion=confusion_matrix(items, num_classes=len(labels)),
+        worst=tuple(_result(samples[row], items, row, float(own[row])) for row in worst),
+        intervals={name: (100 * low, 100 * high) for name, (low, high) in intervals.items()},
+        calibration=calibration(items) if is_probability else None,
     )
 
 
-def _detection_report(
-    dataset: str, truth: GroundTruth, found: TimedScores, tasks: Mapping[str, DetectionMetrics]
-) -> EvalReport:
-    videos = {video.id for video in truth.videos}
-    metrics = {
-        task: {
-            "tiou": [float(value) for value in measured.tiou],
-            "mAP": [float(value) for value in measured.mean_average_precision],
-            "avg_mAP": float(measured.average),
-            "num_classes": len(measured.classes),
-            "num_detections": measured.num_detections,
-            "num_scored": measured.num_scored,
-        }
-        for task, measured in tasks.items()
-    }
-    notes = (*(note for note in truth.notes if "video file" not in note), *found.notes)
-    return EvalReport(dataset, len(videos & set(found.result_videos)), len(videos), metrics, notes)
+def _result(sample: Sample, items: Outcomes, row: int, label_score: float) -> ItemResult:
+    return ItemResult(
+        id=sample.id,
+        path=os.fspath(sample.path or ""),
+        label=int(items.labels[row]),
+        predicted=int(items.predicted[row]),
+        label_score=label_score,
+        predicted_score=float(items.confidences[row]),
+        rank=int(items.ranks[row]),
+        start_seconds=sample.start_seconds,
+        end_seconds=sample.end_seconds,
+    )

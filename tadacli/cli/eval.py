@@ -1,78 +1,127 @@
-"""`tada eval`: how good predictions are, by the official measures of their dataset."""
+"""`tada eval`: how good a model, or saved predictions, are on a data set, by its official measures."""
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tadacli.cli import options
-from tadacli.cli.console import printable, say
+from tadacli.cli.eval_output import Destination, EvalFormat, choose_eval_format
+from tadacli.errors import UsageError
 
-if TYPE_CHECKING:
-    from tadacli.evaluation import EvalReport
+DatasetName = Literal["k400", "ssv2", "ek100", "ek100-detection", "activitynet", "ucf101", "hmdb51", "folder", "csv"]
 
 
 def eval_command(
-    dataset: Annotated[
-        Literal["ek100", "ek100-detection", "activitynet"], typer.Option(help="The dataset, and its official metrics.")
-    ],
-    annotations: Annotated[Path, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")],
-    predictions: Annotated[Path, typer.Option(help="Saved predictions: .json, .pkl, .pt; also .gz.", metavar="FILE")],
-    split: Annotated[str, typer.Option(help="Part of the dataset that is scored.")] = "validation",
+    dataset: Annotated[DatasetName, typer.Option(help="The data set, and its official metrics.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="With --merge: the predictions of all shards.", metavar="FILE")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="The folder with its videos.", metavar="FOLDER")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Part that is scored. Default: the one results are published for.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score saved predictions: .json, .jsonl, .pkl, .pt; also .gz.", metavar="FILE")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Score the predictions of all shards together.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Probe every video without a model; takes --split train,val, too.")
+    ] = False,
+    model: options.ModelName = "r2plus1d_tiny.camera_motion",
+    weights: options.Weights = None,
+    views: Annotated[
+        str | None, typer.Option(help="Clips x crops. Default: as the model was published.", metavar="10x3")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Views scored at once.")] = 8,
+    workers: Annotated[int | None, typer.Option(help="Videos decoded at once. Default: by the cores.")] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    shard: Annotated[str | None, typer.Option(help="Only this part of the items.", metavar="3/8")] = None,
+    save_predictions: Annotated[
+        Path | None,
+        typer.Option(help="Keep the scores of every item as it is done: .jsonl.", metavar="FILE"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue --save-predictions.")] = False,
+    submission: Annotated[
+        Path | None, typer.Option(help="Write the EPIC-KITCHENS challenge's file: .json or .zip.", metavar="FILE")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page to look at: .html.", metavar="FILE")] = None,
     output_format: Annotated[
-        Literal["table", "json"] | None, typer.Option("--format", help="Default: table on a terminal, else json.")
+        EvalFormat | None,
+        typer.Option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
     ] = None,
     output: options.Output = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score saved predictions with the official metrics of their dataset.
+    """Measure a model on a data set, or score predictions that are there.
 
-    ek100: verb, noun and action accuracy, unseen participants and tail
-    classes, in percent. ek100-detection and activitynet: mean average
-    precision at several temporal IoUs, in fractions.
+    k400, ssv2, ucf101, hmdb51, folder (one for each class), csv (path,label):
+    top-1, top-5 and mean class accuracy, in percent. ek100: verbs, nouns and
+    actions, unseen participants and tail classes. ek100-detection and
+    activitynet: mean average precision of --predictions, in fractions.
+
+    A video that cannot be scored is counted and listed, never replaced; the
+    exit code of the run is then 3.
     """
-    from tadacli.evaluation import evaluate_predictions
+    modes = [name for name, given in (("--predictions", predictions), ("--merge", merge), ("--check", check)) if given]
+    if len(modes) > 1:
+        raise UsageError(f"{' and '.join(modes)} exclude each other")
+    if files and not merge:
+        raise UsageError(f"{files[0]} is not expected", hint="score one file with --predictions, shards with --merge")
+    if merge and not files:
+        raise UsageError("--merge needs the files of the shards", hint="tada eval ... --merge shard-*.jsonl")
+    if resume and save_predictions is None:
+        raise UsageError("--resume continues a file of predictions", hint="add --save-predictions FILE")
+    if modes and (shard or save_predictions):
+        raise UsageError(f"{modes[0]} runs no model", hint="leave out --shard and --save-predictions")
+    destination = Destination(choose_eval_format(output_format, output), output, report, quiet=quiet)
+    destination.refuse_existing(*([submission] if submission is not None else []))
+    if dataset == "ek100-detection" or dataset == "activitynet":
+        if predictions is None:
+            raise UsageError(
+                f"{dataset} is scored from predictions",
+                hint="tada detect VIDEOS -o found.json, then tada eval ... --predictions found.json",
+            )
+        from tadacli.cli.eval_saved import score_detections
 
-    report = evaluate_predictions(dataset, annotations=annotations, predictions=predictions, split=split)
-    suffix = output.suffix.lower() if output else ""
-    as_table = output_format == "table" or (
-        output_format is None and suffix != ".json" and (output is not None or sys.stdout.isatty())
-    )
-    text = report_table(report) if as_table else json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n"
-    if output is None:
-        print(printable(text), end="", flush=True)
-    else:
-        from tadacli.new_files import write_new
+        destination.publish(score_detections(dataset, annotations, predictions, split, submission))
+        return
+    if predictions is None and not merge and data_root is None and dataset not in ("folder", "csv"):
+        raise UsageError(f"the videos of {dataset} are needed", hint="say where they are: --data-root FOLDER")
+    if check:
+        from tadacli.cli.eval_check import check_files
 
-        write_new(output, text.encode("utf-8", "surrogateescape"))
-    if not as_table:
-        for note in report.notes:
-            say(f"note: {note}", quiet=quiet)
-    say(f"{report.num_scored} of {report.num_items} {_unit(report)} scored", quiet=quiet)
+        check_files(dataset, annotations, data_root, split, workers, form=destination.form, output=output, quiet=quiet)
+        return
+    if not modes:
+        from tadacli.cli.eval_run import run_model
+        from tadacli.cli.eval_saved import load_labelled
+        from tadacli.zoo import load_model
 
+        loaded = load_model(model, weights=weights, device=device, dtype=dtype)
+        truth, part = load_labelled(dataset, annotations, data_root, split, loaded.spec.heads)
+        run_model(
+            truth,
+            part,
+            loaded,
+            annotations=annotations,
+            views=views,
+            batch_size=batch_size,
+            workers=workers,
+            shard=shard,
+            save_predictions=save_predictions,
+            resume=resume,
+            submission=submission,
+            destination=destination,
+        )
+        return
+    from tadacli.cli.eval_saved import score_files
 
-def _unit(report: EvalReport) -> str:
-    return "actions" if report.dataset == "ek100" else "videos"
-
-
-def report_table(report: EvalReport) -> str:
-    """The metrics as plain text for people."""
-    lines = [f"{report.dataset}: {report.num_scored} of {report.num_items} {_unit(report)} have predictions", ""]
-    if report.dataset == "ek100":
-        width = max(map(len, report.metrics))
-        lines += [f"{name:{width}}  {value:6.2f} %" for name, value in report.metrics.items()]
-    else:
-        heads = next(iter(report.metrics.values()))["tiou"]
-        lines.append("mAP at tIoU " + " ".join(f"{tiou:6.2f}" for tiou in heads) + "    mean")
-        lines += [
-            f"{task:11} "
-            + " ".join(f"{value:6.4f}" for value in task_metrics["mAP"])
-            + f"  {task_metrics['avg_mAP']:.4f}"
-            for task, task_metrics in report.metrics.items()
-        ]
-    return "\n".join([*lines, *(f"note: {note}" for note in report.notes)]) + "\n"
+    paths = [predictions] if predictions is not None else list(files or [])
+    destination.publish(score_files(dataset, annotations, data_root, split, paths, submission))

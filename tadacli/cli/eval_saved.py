@@ -1,0 +1,99 @@
+"""The part of `tada eval` that scores predictions which are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tadacli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tadacli.datasets import Dataset
+    from tadacli.datasets.loading import DatasetName
+    from tadacli.eval_report import EvalReport
+
+
+def load_labelled(
+    name: DatasetName,
+    annotations: Path | None,
+    data_root: Path | None,
+    split: str | None,
+    heads: Mapping[str, Sequence[str]] | None,
+) -> tuple[Dataset, str]:
+    """The data set under the name it was asked for by, its classes in the order of `heads`, and its split."""
+    from tadacli.datasets.loading import load_dataset, usual_split
+
+    labels = heads[""] if heads is not None and "" in heads and name != "ek100" else None
+    found = load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
+    return replace(found, name=name), usual_split(name, split)
+
+
+def score_detections(
+    dataset: str, annotations: Path | None, predictions: Path, split: str | None, submission: Path | None
+) -> EvalReport:
+    """The report on detections; with `submission`, what `tada detect` wrote becomes the challenge's file, too."""
+    from tadacli.detection_evaluation import evaluate_activitynet, evaluate_epic_detections
+
+    if annotations is None:
+        raise UsageError(f"{dataset} needs its annotations", hint="add --annotations FILE")
+    if submission is not None:
+        _submit_detections(dataset, predictions, submission)
+    if dataset == "activitynet":
+        return evaluate_activitynet(annotations, predictions, split=split or "validation")
+    from tadacli.datasets.loading import usual_split
+
+    part = usual_split("ek100", split)
+    if part not in ("train", "validation"):
+        raise UsageError(f"EPIC-KITCHENS-100 has no annotated split {part!r}", hint="use --split validation or train")
+    return evaluate_epic_detections(annotations, predictions, split="train" if part == "train" else "validation")
+
+
+def _submit_detections(dataset: str, predictions: Path, submission: Path) -> None:
+    from tadacli.new_files import write_new
+    from tadacli.writers.epic_detection import epic_detection
+    from tadacli.writers.reading import read_detections
+
+    if dataset != "ek100-detection":
+        raise UsageError("--submission is for EPIC-KITCHENS-100", hint="leave it out")
+    write_new(submission, epic_detection(read_detections(predictions)))
+
+
+def score_files(
+    name: DatasetName,
+    annotations: Path | None,
+    data_root: Path | None,
+    split: str | None,
+    paths: list[Path],
+    submission: Path | None,
+) -> EvalReport:
+    """The report on saved predictions of a recognition data set."""
+    from tadacli.evaluation import check_belongs, evaluate, evaluate_classified, evaluate_saved, subsets_of
+    from tadacli.prediction_file import is_prediction_file, read_predictions
+    from tadacli.predictions import read_classifications, read_recognition
+
+    if len(paths) > 1 or is_prediction_file(paths[0]):
+        saved = read_predictions(paths)
+        truth, part = load_labelled(name, annotations, data_root, split, saved.header.heads)
+        check_belongs(truth, saved.header, split=part)
+        found = evaluate_saved(truth, saved, split=part, annotations=annotations)
+        if submission is not None:
+            from tadacli.cli.eval_run import submit
+
+            submit(truth, saved, submission)
+        return found
+    if submission is not None:
+        raise UsageError(
+            "--submission needs the scores of all classes", hint="score with --model, or give our own file"
+        )
+    if name == "ek100":
+        truth, part = load_labelled(name, annotations, data_root, split, None)
+        subsets = subsets_of(truth, annotations, part)
+        return evaluate(truth, read_recognition(paths[0]), split=part, scores_are="logits", subsets=subsets)
+    from tadacli.specs import manifest
+
+    top = read_classifications(paths[0])
+    spec = manifest().get(top.model)
+    truth, part = load_labelled(name, annotations, data_root, split, None if spec is None else spec.heads)
+    return evaluate_classified(truth, top, split=part)

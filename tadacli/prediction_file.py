@@ -1,0 +1,311 @@
+"""Predictions on disk: the scores of every item of a data set, one line each, in a file that grows and resumes.
+
+The first line says what made them; each further one is an item with all its scores. So a run that was killed loses
+the item it was at, shards are joined line by line, and every metric can be computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tadacli.dataset_scoring import ItemScores
+from tadacli.datasets import Sample
+from tadacli.errors import OutputError, UsageError
+from tadacli.inputs import file_size
+from tadacli.predictions import ScoreTable
+from tadacli.provenance import Run
+
+KIND = "tada predictions 1"
+_FIELDS = tuple(field.name for field in fields(ItemScores))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` (from 1) of `count`."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+def parse_shard(text: str) -> Shard:
+    """The shard of "3/8". Raises `UsageError` for anything else."""
+    number, slash, count = text.partition("/")
+    if slash and all(part.isascii() and part.isdigit() for part in (number, count)):
+        shard = Shard(int(number), int(count))
+        if 1 <= shard.number <= shard.count:
+            return shard
+    raise UsageError(f"shard {text!r} cannot be read", hint="give part and number of parts, for example --shard 3/8")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the predictions of a file are of, and what made them; `heads` are the class names by head.
+
+    `num_items` counts the samples of the whole split, also in the file of a shard.
+    """
+
+    dataset: str
+    split: str
+    num_items: int
+    shard: Shard | None
+    run: Run
+    heads: Mapping[str, tuple[str, ...]]
+
+    def encode(self) -> bytes:
+        """The first line of the file."""
+        shard = None if self.shard is None else str(self.shard)
+        facts = {"dataset": self.dataset, "split": self.split, "num_items": self.num_items, "shard": shard}
+        heads = {name: list(labels) for name, labels in self.heads.items()}
+        return _line({"kind": KIND, **facts, **vars(self.run), "heads": heads})
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What must be equal in files that are joined."""
+        return {"dataset": self.dataset, "split": self.split, "run": self.run.id, "items": self.num_items}
+
+
+@dataclass(frozen=True, eq=False)
+class SavedPredictions:
+    """The predictions of one run: `table` has the items with scores, `failed` the reason of each of the others.
+
+    `num_short` items are shorter than a clip; `cut_seconds`, by id, is how much of a span lies behind its video.
+    """
+
+    header: Header
+    table: ScoreTable
+    failed: Mapping[str, str]
+    num_short: int
+    cut_seconds: Mapping[str, float]
+
+    @property
+    def num_items(self) -> int:
+        """Items that are done, with or without scores."""
+        return len(self.table.ids) + len(self.failed)
+
+
+def samples_digest(samples: Sequence[Sample]) -> str:
+    """A hash of the ids and spans of all samples, by which predictions are told from those of other annotations."""
+    spans = [[sample.id, sample.start_seconds, sample.end_seconds] for sample in samples]
+    return hashlib.sha256(json.dumps(spans).encode()).hexdigest()[:16]
+
+
+class PredictionFile:
+    """Items are appended as they come; when `add` returns, the file holds the item.
+
+    A file that is there already is continued with `resume`, or refused. `paths` are the videos of all items by id,
+    empty for those without; items whose video is another one now, by its path or size, are dropped. Raises
+    `OutputError` for a file that cannot be written or holds something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], header: Header, *, paths: Mapping[str, str], resume: bool) -> None:
+        self._path, self._paths = Path(path), paths
+        self._done: dict[str, str] = {}
+        try:
+            kept = self._existing(header, resume=resume)
+            self._stream = self._open(header, kept)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    @property
+    def done(self) -> Mapping[str, str]:
+        """The status of each item that the file holds, by id."""
+        return self._done
+
+    def add(self, item: ItemScores) -> None:
+        """Append one item."""
+        position = self._stream.tell()
+        try:
+            self._stream.write(_line({name: getattr(item, name) for name in _FIELDS}))
+            self._stream.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):  # the buffered half cannot be written; what was is removed next
+                self._stream.close()
+            os.truncate(self._path, position)
+            raise self._failed(error) from error
+        self._done[item.id] = item.status
+
+    def close(self) -> None:
+        """Close the file as it is; it can be resumed."""
+        self._stream.close()
+
+    def _existing(self, header: Header, *, resume: bool) -> list[bytes] | None:
+        """The lines to keep, None if the file is to be begun."""
+        if not self._path.exists() or (self._path.is_file() and self._path.stat().st_size == 0):
+            return None
+        if not self._path.is_file():
+            raise OutputError(f"{self._path} is not a regular file", hint="give another --save-predictions")
+        if not resume:
+            raise OutputError(
+                f"{self._path} exists and is not overwritten",
+                hint="continue it with --resume, give another --save-predictions, or remove it",
+            )
+        content = self._path.read_bytes()
+        first = header.encode()
+        if first.startswith(content):  # killed within the first line
+            return None
+        if not content.startswith(first):
+            raise self._other(content, header)
+        kept = []
+        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)[1:]
+        for number, line in enumerate(lines, start=2):
+            item = _read_item(line, header, f"{self._path}, line {number}")
+            now = self._paths.get(item.id)
+            if item.path == now and item.size_bytes == (file_size(now) if now else None):
+                self._done[item.id] = item.status
+                kept.append(line)
+        return kept
+
+    def _open(self, header: Header, kept: Sequence[bytes] | None) -> BinaryIO:
+        content = header.encode() + b"".join(kept or ())
+        if kept is None or not self._path.read_bytes().startswith(content):
+            partial = self._path.with_name(self._path.name + ".partial")
+            partial.write_bytes(content)
+            partial.replace(self._path)
+        stream = self._path.open("r+b")
+        stream.truncate(len(content))
+        stream.seek(0, os.SEEK_END)
+        return stream
+
+    def _other(self, content: bytes, header: Header) -> OutputError:
+        try:
+            there = _header(content.partition(b"\n")[0])
+        except (ValueError, KeyError, TypeError):
+            return OutputError(
+                f"{self._path} holds no predictions of this tool", hint="give another --save-predictions"
+            )
+        before, now = there.made_with, header.made_with
+        differing = [f"{key} {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
+        if there.shard != header.shard:
+            differing.append(f"shard {there.shard}, now {header.shard}")
+        return OutputError(
+            f"{self._path} was made with other settings ({'; '.join(differing)})",
+            hint="resume with the same data set, model, weights, options and version, or give another file",
+        )
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self._path} cannot be written: {error.strerror or error}",
+            hint="what it holds is whole; free some space or give another file, then use --resume",
+        )
+
+
+def is_prediction_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as one of ours does."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(KIND) + 11).startswith(f'{{"kind": "{KIND}"'.encode())
+    except OSError:
+        return False
+
+
+def read_predictions(paths: Sequence[str | os.PathLike[str]]) -> SavedPredictions:
+    """The predictions of one file, or of the shards of one run, in any order.
+
+    Raises `UsageError` for a file that is none of ours, files of different runs, and an item that stands in two.
+    """
+    header: Header | None = None
+    items: list[ItemScores] = []
+    place_of: dict[str, str] = {}
+    for path in paths:
+        shown = os.fspath(path)
+        lines = _whole_lines(shown)
+        own = _read_header(next(lines, b""), shown)
+        header = header or own
+        if own.made_with != header.made_with:
+            raise UsageError(
+                f"{shown} and {os.fspath(paths[0])} are not of one run: {own.made_with} and {header.made_with}",
+                hint="join shards that were made with the same data set, model, weights, options and version",
+            )
+        for number, line in enumerate(lines, start=2):
+            item = _read_item(line, own, f"{shown}, line {number}")
+            if item.id in place_of:
+                raise UsageError(
+                    f"{item.id} stands in {place_of[item.id]} and in {shown}", hint="give each shard of a run once"
+                )
+            place_of[item.id] = shown
+            items.append(item)
+    if header is None:
+        raise UsageError("no file of predictions was given")
+    return of_items(header, items)
+
+
+def of_items(header: Header, items: Sequence[ItemScores]) -> SavedPredictions:
+    """The predictions that these items are."""
+    scored = [item for item in items if item.status != "error"]
+    scores = {
+        head: np.array([item.scores[head] for item in scored], dtype=np.float64).reshape(len(scored), len(labels))
+        for head, labels in header.heads.items()
+    }
+    return SavedPredictions(
+        header=header,
+        table=ScoreTable(np.array([item.id for item in scored], dtype=np.str_), scores),
+        failed={item.id: item.error for item in items if item.status == "error"},
+        num_short=sum(item.status == "short" for item in scored),
+        cut_seconds={item.id: item.cut_seconds for item in scored if item.cut_seconds},
+    )
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    """One line of JSON; what is no text in UTF-8, as file names may be, is escaped."""
+    return json.dumps(value).encode() + b"\n"
+
+
+def _whole_lines(shown: str) -> Iterator[bytes]:
+    """The lines that were written to their end: the last one may be half, if the run was killed."""
+    try:
+        with Path(shown).open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {shown}", hint="make one with --save-predictions") from error
+    except OSError as error:
+        raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
+
+
+def _read_header(line: bytes, shown: str) -> Header:
+    try:
+        return _header(line)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{shown} holds no predictions of this tool", hint="make them with tada eval --save-predictions"
+        ) from error
+
+
+def _header(line: bytes) -> Header:
+    about = json.loads(line)
+    if about["kind"] != KIND:
+        raise ValueError(f"it holds {about['kind']!r}")
+    run = Run(**{field.name: about[field.name] for field in fields(Run)})
+    return Header(
+        dataset=about["dataset"],
+        split=about["split"],
+        num_items=about["num_items"],
+        shard=None if about["shard"] is None else parse_shard(about["shard"]),
+        run=run,
+        heads={name: tuple(labels) for name, labels in about["heads"].items()},
+    )
+
+
+def _read_item(line: bytes, header: Header, place: str) -> ItemScores:
+    try:
+        item = ItemScores(**json.loads(line))
+        sizes = {head: len(values) for head, values in item.scores.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"{place} is damaged", hint="remove the line, then use --resume") from error
+    if sizes != ({} if item.status == "error" else {head: len(names) for head, names in header.heads.items()}):
+        raise UsageError(f"{place} does not have the scores of all classes", hint="remove the line, then use --resume")
+    # Arrays take a quarter of the memory of lists.
+    return replace(item, scores={head: np.array(values) for head, values in item.scores.items()})  # type: ignore[misc]
