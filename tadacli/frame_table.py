@@ -144,17 +144,19 @@ def build_table(path: str, container: InputContainer, stream: VideoStream) -> tu
 def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | None:
     """The frame table by decoding the whole file once, and its first frame; None without any frame.
 
-    A packet in the middle that does not decode keeps its row where times tell frames apart: what lies
-    behind it must not move up.
+    A packet that does not decode keeps its row where times tell frames apart: what lies behind it must not move
+    up, and a damaged video must not pass for a shorter one. Where each packet is a frame, so do those that
+    nothing came out of, back to the key frame before it and on to the next one.
     """
-    times, lost, has_gaps, first, end = array("q"), array("q"), False, None, 0
+    times, has_gaps, first, end = array("q"), False, None, 0
     packet: VideoPacket | None = None
     with open_stream(path) as (container, stream):
         assert stream is not None
         time_base, step = stream_time_base(stream), _frame_step(stream)
+        lost = _Lost(is_frame=_packets_are_frames(container, stream))
         for packet, decoded in _decode_all(container, stream):
-            if decoded is None and times and packet is not None and packet.pts is not None:
-                lost.append(packet.pts)
+            if packet is not None:
+                lost.add(packet, failed=decoded is None)
             for frame in decoded or ():
                 first = first or _picture(frame)
                 has_gaps = has_gaps or frame.pts is None
@@ -168,9 +170,51 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | No
     pts_of = np.array(times, dtype=np.int64)
     by_pts = not has_gaps and bool(np.all(np.diff(pts_of) > 0))
     if by_pts:
-        pts_of = np.union1d(pts_of, [pts for pts in lost if pts < times[-1]]).astype(np.int64)
+        pts_of = np.union1d(pts_of, lost.pts(times[0], times[-1]))
+        end = max(end, int(pts_of[-1]) + step) if pts_of[-1] > times[-1] else end
     table = FrameTable(pts_of, end, time_base, by_pts, len(pts_of), spoiled, distrust=distrust)
     return _account_for_cut(table, cut), first
+
+
+class _Lost:
+    """The times of packets that should have been frames, and may not have become any.
+
+    `is_frame`: each packet is a frame. Otherwise only packets that failed count, and only between frames: before
+    and behind these, a stream may well begin or end in the middle.
+    """
+
+    def __init__(self, *, is_frame: bool) -> None:
+        self._is_frame = is_frame
+        self._lost, self._group, self._failed = array("q"), array("q"), False
+
+    def add(self, packet: VideoPacket, *, failed: bool) -> None:
+        """Take note of the next packet."""
+        if self._is_frame and packet.is_keyframe:
+            self._close_group()
+        if packet.pts is None or packet.is_discard or packet.is_corrupt:
+            return
+        self._failed = self._failed or failed
+        if self._is_frame:
+            self._group.append(packet.pts)
+        elif failed:
+            self._lost.append(packet.pts)
+
+    def pts(self, first: int, last: int) -> Times:
+        """The times, where frames came out from `first` to `last`."""
+        self._close_group()
+        found = np.array(self._lost, dtype=np.int64)
+        return found if self._is_frame else found[(found > first) & (found < last)]
+
+    def _close_group(self) -> None:
+        if self._failed:
+            self._lost += self._group
+        self._group, self._failed = array("q"), False
+
+
+def _packets_are_frames(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether a file has one packet for each frame, by its container and codec."""
+    known = container.format.name in (MP4, MATROSKA)
+    return known and stream.codec_context.codec.canonical_name in ("h264", "hevc")
 
 
 def _decode_all(

@@ -366,25 +366,30 @@ def test_flipped_bytes_give_the_right_frame_or_an_error(tmp_path, capfd, suffix,
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_frames_behind_an_undecodable_one_do_not_move_up(tmp_path, suffix):
+@pytest.mark.parametrize("position", [0, 4, 10, 20, 29], ids=["first", "inner", "key", "last key", "last"])
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mkv", "libx264"), ("mp4", "libx265")])
+def test_an_undecodable_packet_takes_no_frame_away(tmp_path, suffix, codec, position):
     whole, path = tmp_path / f"whole.{suffix}", tmp_path / f"bad.{suffix}"
-    render(whole, 30, options={"bf": "0", "g": "10", "x264-params": "scenecut=0"}, noise=60)
+    groups = (
+        {"x264-params": "scenecut=0"} if codec == "libx264" else {"x265-params": "keyint=10:min-keyint=10:scenecut=0"}
+    )
+    render(whole, 30, codec=codec, options={"bf": "0", "g": "10", **groups}, noise=60)
     data = bytearray(whole.read_bytes())
     with av.open(str(whole)) as container:
         packets = [p for p in container.demux(video=0) if p.size]
-        start, end = (packets[i].pos for i in (4, 5))
+        start, size = packets[position].pos, packets[position].size
     kept = 16 if suffix == "mkv" else 0  # the head of the block, without which there is no packet
-    data[start + kept : end - kept] = bytes(end - start - 2 * kept)
+    data[start + kept : start + size - kept] = bytes(size - 2 * kept)
     path.write_bytes(data)
     if suffix == "mp4":
         assert distrust(path), "a packet of zeros is no frame"
     info = probe(path)
-    assert info.num_frames == 30
+    assert (info.num_frames, info.start_seconds) == (30, 0.0)
     good = readable_numbers(path, range(30))
     assert list(good) == list(good.values())
-    assert set(range(4)) | set(range(10, 30)) <= set(good), "all but the rest of the damaged group"
-    assert 4 not in good
+    group = position // 10 * 10
+    assert set(range(position)) | set(range(group + 10, 30)) <= set(good), "all but the rest of the damaged group"
+    assert position not in good
 
 
 def decoder_notices(path: Path, num_frames: int) -> bool:
