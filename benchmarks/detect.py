@@ -29,8 +29,8 @@ import numpy as np
 import torch
 
 from benchmarks.long_video import FPS, encode, repeat_packets
+from tadacli.cards import manifest
 from tadacli.models import build
-from tadacli.specs import manifest
 from tadacli.video import open_video
 from tadacli.window_plan import window_settings
 from tadacli.window_scores import Pace, score_windows

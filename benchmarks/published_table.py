@@ -2,9 +2,9 @@
 
     python -m benchmarks.published_table [--write]
 
-Prints the table; `--write` puts it into README.md between its two comments. Models, settings and published accuracies
-are those of the manifest, parameters are counted in the network, and the accuracy of the built-in model is read
-from its card, where its recipe wrote it.
+Prints the table; `--write` puts it into README.md between its two comments. It has the models that can be used, with
+the settings and published accuracies of the manifest. Parameters are counted in the network, and the accuracy of the
+built-in model is read from its card, where its recipe wrote it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from tadacli.models import build
-from tadacli.specs import ModelSpec, manifest
+from tadacli.specs import ModelSpec
+from tadacli.zoo import usable_models
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CARD = ROOT / "README.md", ROOT / "weights" / "README.md"
@@ -80,7 +81,7 @@ def _row(spec: ModelSpec, card: str) -> tuple[str, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
-    made = table(dict(manifest()), CARD.read_text(encoding="utf-8"))
+    made = table(usable_models(), CARD.read_text(encoding="utf-8"))
     if parser.parse_args().write:
         before, _, behind = between(README.read_text(encoding="utf-8"))
         README.write_text(before + made + behind, encoding="utf-8")

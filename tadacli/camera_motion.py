@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tadacli.camera_clips import MEAN, PARTS_WITH_EDGES, STD, ClipMaker, Recipe, make_pictures
+from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.errors import SpecError
 from tadacli.footage import STEADY_SPEED, FootageFile, flat_scenes, load_footage
 from tadacli.models import build
 from tadacli.pictures import FloatArray
 from tadacli.scenes import CAMERA_MOTIONS
-from tadacli.specs import ModelSpec, manifest
+from tadacli.specs import ModelSpec
 from tadacli.training import Ahead, StepReport, train
 from tadacli.transforms import preprocess
 from tadacli.video import open_video

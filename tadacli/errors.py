@@ -29,6 +29,10 @@ class CheckpointError(TadaError):
     """A weights file that is missing, damaged or made for another network."""
 
 
+class FetchError(TadaError):
+    """A file that could not be downloaded, or that is not the one that was asked for."""
+
+
 class SpecError(TadaError):
     """A model specification that is unknown, incomplete or contradicts itself."""
 

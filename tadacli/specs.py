@@ -1,13 +1,12 @@
 """What a model needs to be used correctly, as typed data that travels with its weights.
 
-A `ModelSpec` comes from `manifest.toml` (known checkpoints) or from inside a weights file (our own).
+A `ModelSpec` comes from `manifest.toml` (known checkpoints, see `cards`) or from inside a weights file (our own).
 Reading is strict: an unknown, missing or contradictory setting fails with the entry and the key named.
 """
 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -16,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from tadacli.errors import SpecError
 
-Task = Literal["action", "camera motion"]
+Task = Literal["action", "camera motion", "action proposals"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,13 @@ class ModelSpec:
     protocol: EvalProtocol
     arguments: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
-    source: Mapping[str, str] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     @property
     def num_classes(self) -> int | dict[str, int]:
         """Number of classes, or for named heads {name: number}."""
-        if tuple(self.heads) == ("",):
-            return len(self.heads[""])
-        return {name: len(labels) for name, labels in self.heads.items()}
+        return count_classes(self.heads)
 
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
@@ -90,22 +87,6 @@ def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
 
 
 @cache
-def manifest() -> Mapping[str, ModelSpec]:
-    """Every known checkpoint by name, read from `manifest.toml`."""
-    text = resources.files("tadacli").joinpath("manifest.toml").read_text(encoding="utf-8")
-    return read_manifest(text)
-
-
-def read_manifest(text: str) -> dict[str, ModelSpec]:
-    """Specs by name from the text of a manifest. Raises `SpecError` naming the entry and the key."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"the manifest is not valid TOML: {error}") from error
-    return {name: _read_entry(name, dict(table)) for name, table in tables.items()}
-
-
-@cache
 def label_list(name: str) -> tuple[str, ...]:
     """Class names that ship with the package, for example `kinetics400`."""
     file = resources.files("tadacli").joinpath("labels", f"{name}.json")
@@ -115,18 +96,15 @@ def label_list(name: str) -> tuple[str, ...]:
 
 
 def _read_entry(name: str, table: dict[str, Any]) -> ModelSpec:
-    reader = _Table(name, table)
-    task = reader.take("task", str)
-    if task not in get_args(Task):
-        raise SpecError(f"{name}: task is {task!r}, expected one of {', '.join(get_args(Task))}")
+    reader = Table(name, table)
     spec = ModelSpec(
         name=name,
         architecture=reader.take("architecture", str),
-        task=task,
+        task=read_task(name, reader),
         dataset=reader.take("dataset", str),
-        input=_read_input(name, reader.take("input", dict)),
-        heads=_read_heads(name, reader.take("heads", dict)),
-        protocol=_read_protocol(name, reader.take("protocol", dict)),
+        input=read_input(name, reader.take("input", dict)),
+        heads=read_heads(name, reader.take("heads", dict)),
+        protocol=read_protocol(name, reader.take("protocol", dict)),
         arguments=reader.take("arguments", dict, {}),
         published={key: float(value) for key, value in reader.take("published", dict, {}).items()},
         source=reader.take("source", dict, {}),
@@ -136,13 +114,23 @@ def _read_entry(name: str, table: dict[str, Any]) -> ModelSpec:
     return spec
 
 
-def _read_input(name: str, table: dict[str, Any]) -> InputSpec:
-    reader = _Table(f"{name}: input", table)
+def read_task(name: str, reader: Table) -> Task:
+    """The task of an entry. Raises `SpecError` naming the entry, as do the readers below."""
+    task: Task = reader.take("task", str)
+    if task not in get_args(Task):
+        raise SpecError(f"{name}: task is {task!r}, expected one of {', '.join(get_args(Task))}")
+    return task
+
+
+def read_input(name: str, table: dict[str, Any]) -> InputSpec:
+    """The input of an entry, its numbers checked."""
+    reader = Table(f"{name}: input", table)
+    is_interval = table.get("sampling") == "interval"  # segment sampling uses neither stride nor rate
     spec = InputSpec(
         sampling=reader.take("sampling", str),
         clip_frames=reader.take("clip_frames", int),
-        frame_stride=reader.take("frame_stride", int, 1),
-        target_fps=float(reader.take("target_fps", (int, float), 30.0)),
+        frame_stride=reader.take("frame_stride", int, None if is_interval else 1),
+        target_fps=float(reader.take("target_fps", (int, float), None if is_interval else 30.0)),
         short_side=reader.take("short_side", int),
         crop_size=reader.take("crop_size", int),
         mean=reader.three_numbers("mean"),
@@ -157,14 +145,18 @@ def _read_input(name: str, table: dict[str, Any]) -> InputSpec:
     return spec
 
 
-def _read_protocol(name: str, table: dict[str, Any]) -> EvalProtocol:
-    reader = _Table(f"{name}: protocol", table)
+def read_protocol(name: str, table: dict[str, Any]) -> EvalProtocol:
+    """The evaluation protocol of an entry."""
+    reader = Table(f"{name}: protocol", table)
     protocol = EvalProtocol(reader.take("num_clips", int), reader.take("num_crops", int))
     reader.finish()
+    if min(protocol.num_clips, protocol.num_crops) < 1:
+        raise SpecError(f"{name}: protocol needs at least one clip and one crop")
     return protocol
 
 
-def _read_heads(name: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+def read_heads(name: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Labels by head, each given as a list or as the name of a label list."""
     heads: dict[str, tuple[str, ...]] = {}
     for head, labels in table.items():
         names = label_list(labels) if isinstance(labels, str) else tuple(labels)
@@ -176,13 +168,21 @@ def _read_heads(name: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     return heads
 
 
-class _Table:
+def count_classes(heads: Mapping[str, tuple[str, ...]]) -> int | dict[str, int]:
+    """Number of classes, or for named heads {name: number}."""
+    if tuple(heads) == ("",):
+        return len(heads[""])
+    return {name: len(labels) for name, labels in heads.items()}
+
+
+class Table:
     """A table whose keys are taken one by one, so that a missing or a left-over key is an error."""
 
     def __init__(self, where: str, values: Mapping[str, Any]) -> None:
         self._where, self._values = where, dict(values)
 
     def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
+        """The value, taken out; without a default it must be there."""
         if key not in self._values:
             if default is None:
                 raise SpecError(f"{self._where}: {key} is missing")
@@ -192,12 +192,22 @@ class _Table:
             raise SpecError(f"{self._where}: {key} has the wrong type, got {value!r}")
         return value
 
+    def take_known(self, key: str, kind: type | tuple[type, ...], unknown: Mapping[str, str]) -> Any:
+        """The value, or None where the key is said to be unknown."""
+        if key not in unknown:
+            return self.take(key, kind)
+        if key in self._values:
+            raise SpecError(f"{self._where}: {key} is given, and said to be unknown")
+        return None
+
     def three_numbers(self, key: str) -> tuple[float, float, float]:
+        """A list of three numbers, taken out."""
         values = self.take(key, (list, tuple))
         if len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
             raise SpecError(f"{self._where}: {key} needs three numbers, got {values!r}")
         return float(values[0]), float(values[1]), float(values[2])
 
     def finish(self) -> None:
+        """Nothing may be left."""
         if self._values:
             raise SpecError(f"{self._where}: unknown key {', '.join(sorted(self._values))}")

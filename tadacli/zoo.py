@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tadacli.cards import ModelCard, cards, manifest
 from tadacli.checkpoints import Checkpoint, load_weights, read_checkpoint
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.models import build
-from tadacli.specs import ModelSpec, manifest
+from tadacli.models import BUILDERS, build
+from tadacli.specs import ModelSpec
+from tadacli.store import stored
 
 DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"
 DTYPES: Mapping[str, torch.dtype] = {
@@ -45,12 +47,13 @@ def load_model(
 ) -> Model:
     """The model of a known name, or of one of our own weights files by path.
 
-    `weights` is a file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own.
+    `weights` is a file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it,
+    the weights are those that ship with the package or that were fetched.
     `device` is "auto" (CUDA, else Apple's MPS, else CPU) or a torch device; `dtype` "float32", "bfloat16"
     or "float16" for weights and inputs (scores are always computed in float32).
 
-    Raises `SpecError` for an unknown model, `CheckpointError` for weights that are missing or do not fit,
-    `UsageError` for an unknown device or dtype.
+    Raises `SpecError` for a model that is unknown or cannot be used yet, `CheckpointError` for weights that are
+    missing or do not fit, `UsageError` for an unknown device or dtype.
     """
     target = resolve_device(device)
     if dtype not in DTYPES:
@@ -99,34 +102,57 @@ def builtin_weights(file_name: str) -> Path:
     )
 
 
+def usable_models() -> dict[str, ModelSpec]:
+    """The known models whose network is built and whose settings are complete, by name."""
+    return {name: spec for name, spec in manifest().items() if spec.architecture in BUILDERS}
+
+
+def find_spec(name: str) -> ModelSpec:
+    """The spec of a known model. Raises `SpecError` if it is unknown, or cannot be used yet: then with the reasons."""
+    card = cards().get(name)
+    if card is None:
+        raise SpecError(f"unknown model {name!r}", hint=_known_models(name))
+    obstacles = card.obstacles(BUILDERS)
+    if obstacles or card.spec is None:
+        raise SpecError(
+            f"{name} cannot be used yet: {'; '.join(obstacles)}",
+            hint=f"tada models {name} shows what is known about it",
+        )
+    return card.spec
+
+
 def _find(name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
     name = os.fspath(name_or_path)
-    spec = manifest().get(name)
-    if spec is None:
+    if name not in cards():
         return _find_file(name, weights)
+    spec = find_spec(name)
     if weights is not None:
         checkpoint = read_checkpoint(weights)
-        _check_same_network(spec, checkpoint)
-        return spec, checkpoint
-    if "file" in spec.source:
+    elif "file" in spec.source:
         return spec, read_checkpoint(builtin_weights(spec.source["file"]))
-    raise CheckpointError(f"the weights of {name} are not on this machine", hint=_where_to_get(spec))
+    elif (kept := stored(name)) is not None:
+        checkpoint = read_checkpoint(kept.path)
+    else:
+        raise CheckpointError(f"the weights of {name} are not on this machine", hint=_where_to_get(cards()[name]))
+    _check_same_network(spec, checkpoint)
+    return spec, checkpoint
 
 
 def _find_file(path: str, weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
     if weights is not None or not Path(path).is_file():
-        close = difflib.get_close_matches(path, manifest(), n=1, cutoff=0.5)
-        meant = f"did you mean {close[0]}? " if close else ""
-        raise SpecError(
-            f"unknown model {path!r}",
-            hint=f"{meant}known models: {', '.join(manifest())}; or a .safetensors file",
-        )
+        raise SpecError(f"unknown model {path!r}", hint=f"{_known_models(path)}; or give a .safetensors file")
     checkpoint = read_checkpoint(path)
     if checkpoint.spec is None:
         raise CheckpointError(
             f"{path} does not say what model it is for", hint=f"name it: --model NAME --weights {path}"
         )
     return checkpoint.spec, checkpoint
+
+
+def _known_models(name: str) -> str:
+    close = difflib.get_close_matches(name, cards(), n=1, cutoff=0.5)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{meant}known models: {', '.join(usable_models())}; tada models lists the others"
 
 
 def _check_same_network(spec: ModelSpec, checkpoint: Checkpoint) -> None:
@@ -137,7 +163,7 @@ def _check_same_network(spec: ModelSpec, checkpoint: Checkpoint) -> None:
         )
 
 
-def _where_to_get(spec: ModelSpec) -> str:
-    drive = spec.source.get("google_drive")
-    place = f"download https://drive.google.com/file/d/{drive}/view and " if drive else ""
-    return f"{place}give the file with --model {spec.name} --weights FILE"
+def _where_to_get(card: ModelCard) -> str:
+    size = card.about_bytes
+    amount = "" if size is None else f" (about {size / 1e6:.0f} MB)"
+    return f"tada fetch {card.name}{amount}, or give the file with --weights FILE"

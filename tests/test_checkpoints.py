@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from tadacli.cards import manifest
 from tadacli.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from tadacli.errors import CheckpointError
 from tadacli.models import build
-from tadacli.specs import manifest
 from tadacli.zoo import load_model
 
 SMALL = {"stage_depths": (1, 1, 1, 1), "stem_width": 4}

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 import tadacli
+from tadacli.cards import manifest
 from tadacli.classification import parse_views
 from tadacli.errors import TadaError, UsageError
 from tadacli.models import build
 from tadacli.sampling import clip_indices
-from tadacli.specs import EvalProtocol, ModelSpec, manifest
+from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.zoo import Model
 from tests import media

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import tadacli
+from tadacli.cards import manifest
 from tadacli.classification import Part, classify, score_views
 from tadacli.detection import detect, detection_of
 from tadacli.errors import UsageError, VideoError
@@ -21,7 +22,7 @@ from tadacli.results import Segment
 from tadacli.scenes import CameraMove, KnownMove, render_sequence
 from tadacli.score_file import ScoreJournal, encode_scores, read_scores
 from tadacli.segments import SegmentSettings
-from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, manifest
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video import open_video
 from tadacli.window_plan import WindowPlan, window_settings
 from tadacli.window_scores import Group, Pace, score_windows

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from tadacli.cards import FeatureInput, ModelCard, cards, manifest, read_cards
 from tadacli.checkpoints import read_checkpoint
 from tadacli.errors import SpecError
-from tadacli.models import build
+from tadacli.models import BUILDERS, build
 from tadacli.sampling import clip_indices
-from tadacli.specs import label_list, manifest, read_manifest, spec_from_dict
+from tadacli.specs import InputSpec, label_list, spec_from_dict
 from tadacli.zoo import DEFAULT_MODEL, builtin_weights
+from tests.media import shared_folder
 
 ENTRY = """
 ["net.recipe"]
@@ -22,25 +27,103 @@ dataset = "somewhere"
 heads = { "" = ["a", "b"] }
 input = { sampling = "segment", clip_frames = 8, short_side = 64, crop_size = 64, mean = [0, 0, 0], std = [1, 1, 1] }
 protocol = { num_clips = 2, num_crops = 3 }
+published = { top1 = 50.0, top5 = 60.0 }
+num_parameters = 1000
+gmacs = 1.5
+source = { google_drive = "1YsbTKLoDwxtStAsP5oxUMbIsw85NvY0O", licence = "Apache-2.0" }
 """
+PROPOSALS = """
+["spans.recipe"]
+architecture = "bmn"
+task = "action proposals"
+dataset = "somewhere"
+features = { network = "net", num_channels = 4, num_bins = 20, bin_frames = 16, fps = 60 }
+num_parameters = 1000
+source = { url = "https://example.org/spans.pyth", licence = "Apache-2.0" }
+unknown = { gmacs = "not counted" }
+"""
+# Golden state dicts in the published layout, by the architecture and the data set of the checkpoints that have it.
+GOLDENS = {
+    ("tada2d_r50", "Kinetics-400"): "tada2d_r50_k400_8f",
+    ("tada2d_r50", "Something-Something V2"): "tada2d_r50_ssv2_16f",
+    ("tadaconvnext_tiny", "Kinetics-400"): "tadaconvnext_tiny_normal_lngelu",
+    ("tadaconvnextv2_tiny", "Kinetics-400"): "tadaconvnextv2_tiny_k400_16f",
+    ("tadaformer_b16", "Kinetics-400"): "tadaformer_b16_k400_16f",
+    ("tadaformer_b16", "Something-Something V2"): "tadaformer_b16_ssv2_16f",
+}
+BUILT = [name for name, card in cards().items() if card.architecture in BUILDERS]
 
 
-def test_the_published_checkpoints_and_the_built_in_one_are_known() -> None:
-    assert list(manifest()) == [
-        "r2plus1d_tiny.camera_motion",
-        "tada2d_r50.k400_8x8",
-        "tada2d_r50.k400_16x5",
-        "tada2d_r50.ssv2_8f",
-        "tada2d_r50.ssv2_16f",
-    ]
+def on_meta(card: ModelCard) -> torch.nn.Module:
+    with torch.device("meta"):
+        return build(card.architecture, num_classes=card.num_classes, **card.arguments).eval()
+
+
+def golden(card: ModelCard) -> dict:
+    file = GOLDENS.get((card.architecture, card.dataset))
+    if file is None:
+        pytest.skip("no golden of this network")
+    return json.loads((shared_folder() / "golden_models" / f"{file}.json").read_text())
+
+
+def test_all_published_checkpoints_and_the_built_in_one_are_known() -> None:
+    families = Counter(card.architecture.split("_")[0] for card in cards().values())
+    expected = {"r2plus1d": 1, "tada2d": 4, "tadaconvnext": 1, "tadaconvnextv2": 14, "tadaformer": 14, "bmn": 2}
+    assert families == expected
+    assert next(iter(cards())) == DEFAULT_MODEL
+    assert all(name.startswith(f"{card.architecture}.") for name, card in cards().items())
+
+
+def test_ids_and_accuracies_are_those_of_the_table_of_facts() -> None:
+    text = (shared_folder() / "facts.md").read_text(encoding="utf-8")
+    section = text[text.index("## 5. Checkpoints") : text.index("Superseded first-release")]
+    rows = [line for line in section.splitlines() if line.startswith("|") and not re.search("ViViT-FE|ir-CSN", line)]
+    published = set(re.findall(r"(?<![\w-])1[\w-]{32}(?![\w-])", "\n".join(rows)))
+    known = {card.source["google_drive"]: card for card in cards().values() if "google_drive" in card.source}
+    assert set(known) == published
+    for row in rows:
+        ids = re.findall(r"(?<![\w-])1[\w-]{32}(?![\w-])", row)
+        figures = row.split("|")[2] if ids else ""
+        for drive, figure in zip(ids, figures.split(" / "), strict=False):
+            card = known[drive]
+            key = "action_map" if card.architecture == "bmn" else "top1"
+            if key in card.published and len(ids) > 1:
+                assert float(figure.split("(")[0]) == card.published[key], card.name
+            elif key in card.published:
+                assert f"{card.published[key]:.2f}".rstrip("0") in figures, card.name
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_built_network_has_the_size_and_cost_that_the_manifest_states(name: str) -> None:
+    card = cards()[name]
+    network = on_meta(card)
+    assert sum(each.numel() for each in network.parameters()) == card.num_parameters
+    if isinstance(card.input, InputSpec) and card.gmacs is not None:
+        size = (card.input.crop_size, card.input.crop_size)
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 3, card.input.clip_frames, *size, device="meta"))
+        assert round(counter.get_total_flops() / 2e9, 2) == card.gmacs
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in BUILT if (cards()[name].architecture, cards()[name].dataset) in GOLDENS]
+)
+def test_a_built_network_has_the_names_and_shapes_of_the_published_layout(name: str) -> None:
+    state = on_meta(cards()[name]).state_dict()
+    expected = {key: tuple(shape) for key, (shape, _) in golden(cards()[name])["state_dict"].items()}
+    assert {key: tuple(tensor.shape) for key, tensor in state.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in cards() if (cards()[name].architecture, cards()[name].dataset) in GOLDENS]
+)
+def test_parameters_are_those_of_the_published_network_built_or_not(name: str) -> None:
+    assert cards()[name].num_parameters == golden(cards()[name])["params"]
 
 
 @pytest.mark.parametrize("name", list(manifest()))
-def test_every_entry_builds_samples_and_names_its_classes(name: str) -> None:
+def test_every_usable_entry_samples_and_reads_back(name: str) -> None:
     spec = manifest()[name]
-    with torch.device("meta"):
-        network = build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
-    assert network.head.out.out_features == len(spec.heads[""])
     settings = spec.input
     indices = clip_indices(
         settings.sampling,
@@ -52,6 +135,24 @@ def test_every_entry_builds_samples_and_names_its_classes(name: str) -> None:
     )
     assert len(indices) == settings.clip_frames
     assert spec_from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_what_nobody_published_is_not_made_up() -> None:
+    incomplete = [name for name, card in cards().items() if card.spec is None]
+    assert len(incomplete) == 1 + 5 + 4 + 2  # the hub's, 32 frames at an unknown rate, Kinetics-710, features
+    for name in incomplete:
+        card = cards()[name]
+        needs_features = isinstance(card.input, FeatureInput)
+        assert card.obstacles([card.architecture]), name
+        assert needs_features or set(card.unknown) & {"input", "input.frame_stride", "heads", "features"}, name
+    assert "frame_stride" not in cards()["tadaconvnextv2_tiny.k400_32f"].settings
+
+
+def test_obstacles_follow_the_networks_that_are_built() -> None:
+    card = cards()["tadaformer_b16.k400_16f"]
+    assert card.obstacles(["tadaformer_b16"]) == []
+    assert card.obstacles([]) == ["its network, tadaformer_b16, is not built into this version"]
+    assert all(cards()[name].spec is None or cards()[name].obstacles(BUILDERS) == [] for name in BUILT)
 
 
 def test_the_built_in_file_carries_the_spec_of_the_manifest() -> None:
@@ -70,24 +171,80 @@ def test_label_lists_are_whole_and_without_repeats(name: str, count: int) -> Non
     [
         ('task = "action"', 'task = "cooking"', "task is 'cooking'"),
         ('dataset = "somewhere"', "", "dataset is missing"),
+        ('dataset = "somewhere"', 'dataset = "somewhere"\ncolour = "red"', "net.recipe: unknown key colour"),
         ("num_crops = 3", "num_crops = 3, flip = true", "net.recipe: protocol: unknown key flip"),
+        ("num_crops = 3", "num_crops = 0", "at least one clip and one crop"),
         ("clip_frames = 8", "clip_frames = 0", "not positive"),
         ("clip_frames = 8", 'clip_frames = "8"', "clip_frames has the wrong type"),
+        ("clip_frames = 8", "clip_frames = 8, frame_stride = 2", "segment sampling does not use"),
         ("crop_size = 64", "crop_size = 65", "crop above the short side"),
         ("mean = [0, 0, 0]", "mean = [0, 0]", "mean needs three numbers"),
         ('"segment"', '"sometimes"', "input.sampling is 'sometimes'"),
+        ('"segment"', '"interval"', "net.recipe: input: frame_stride is missing"),
         ('heads = { "" = ["a", "b"] }', "heads = { }", "heads needs one unnamed head"),
         ('heads = { "" = ["a", "b"] }', 'heads = { "" = "nowhere" }', "no label list 'nowhere'"),
+        ('heads = { "" = ["a", "b"] }', 'features = { network = "x" }', "heads is missing"),
+        ("gmacs = 1.5", "", "gmacs is missing"),
+        ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { gmacs = "?" }', "gmacs is given, and said to be unknown"),
+        ("gmacs = 1.5", "unknown = { gmacs = 3 }", "unknown.gmacs needs a reason"),
+        ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { dataset = "?" }', "unknown.dataset is no key that may be left out"),
+        ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { "input.sampling" = "?" }', "input.sampling is given, and said to be"),
+        ("top5 = 60.0", "top5 = 40.0", "top5 below top1"),
+        ("top5 = 60.0", "top5 = 600.0", "no percentage"),
+        ("top5 = 60.0", "top6 = 60.0", "published: unknown key top6"),
+        ("1YsbTKLoDwxtStAsP5oxUMbIsw85NvY0O", "1YsbTKLo", "source.google_drive does not look like one"),
+        ("source = {", 'source = { url = "ftp://x",', "source.url does not look like one"),
+        ("source = {", 'source = { sha256 = "12",', "source.sha256 does not look like one"),
+        ("source = {", "source = { size_bytes = -1,", "source.size_bytes is not positive"),
+        ("source = {", 'source = { mirror = "x",', "net.recipe: source: unknown key mirror"),
+        ("source = {", 'source = { file = "x.safetensors",', "google_drive or url, or else file"),
+        ('google_drive = "1YsbTKLoDwxtStAsP5oxUMbIsw85NvY0O", ', "", "google_drive or url, or else file"),
+        (', licence = "Apache-2.0"', "", "source.licence is given and said to be unknown, or is neither"),
         ('["net.recipe"]', '["net.recipe"', "not valid TOML"),
     ],
 )
 def test_a_wrong_entry_is_named_with_its_key(old: str, new: str, reason: str) -> None:
     assert old in ENTRY
-    assert list(read_manifest(ENTRY)) == ["net.recipe"]
+    assert list(read_cards(ENTRY)) == ["net.recipe"]
     with pytest.raises(SpecError, match=reason):
-        read_manifest(ENTRY.replace(old, new, 1))
+        read_cards(ENTRY.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("features = {", "features = { colour = 1,", "spans.recipe: features: unknown key colour"),
+        ("num_channels = 4", "num_channels = 0", "features has a number that is not positive"),
+        ("num_parameters = 1000", "num_parameters = 1000\nnum_classes = 3", "unknown key num_classes"),
+        ("num_parameters = 1000", "num_parameters = 1000\ninput = {}", "unknown key input"),
+    ],
+)
+def test_what_takes_features_is_read_as_strictly(old: str, new: str, reason: str) -> None:
+    card = read_cards(PROPOSALS)["spans.recipe"]
+    assert card.spec is None
+    assert card.obstacles(["bmn"]) == ["it takes features, not video"]
+    with pytest.raises(SpecError, match=reason):
+        read_cards(PROPOSALS.replace(old, new, 1))
+
+
+def test_an_entry_says_why_a_setting_is_left_out_and_is_then_not_usable() -> None:
+    text = ENTRY.replace('"segment"', '"interval", target_fps = 30')
+    with pytest.raises(SpecError, match="frame_stride is missing"):
+        read_cards(text)
+    card = read_cards(text + 'unknown = { "input.frame_stride" = "never written down" }')["net.recipe"]
+    assert (card.spec, card.input, card.settings["clip_frames"]) == (None, None, 8)
+    assert card.obstacles(["tada2d_r50"]) == ["input.frame_stride is not known: never written down"]
+    with pytest.raises(SpecError, match="not positive"):  # what is known is still checked
+        read_cards(text.replace("clip_frames = 8", "clip_frames = 0") + 'unknown = { "input.frame_stride" = "x" }')
+
+
+def test_no_two_entries_have_one_file() -> None:
+    with pytest.raises(SpecError, match=r"net\.other: source\.google_drive is that of net\.recipe"):
+        read_cards(ENTRY + ENTRY.replace("net.recipe", "net.other"))
 
 
 def test_named_heads_keep_their_order() -> None:
     text = ENTRY.replace('{ "" = ["a", "b"] }', '{ verb = ["cut", "mix"], noun = ["egg", "pan", "tap"] }')
-    assert read_manifest(text)["net.recipe"].num_classes == {"verb": 2, "noun": 3}
+    spec = read_cards(text)["net.recipe"].spec
+    assert spec is not None
+    assert spec.num_classes == {"verb": 2, "noun": 3}

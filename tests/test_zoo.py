@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import tadacli
+from tadacli.cards import cards, manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import build
-from tadacli.specs import manifest
+from tadacli.store import hash_file, put
+from tadacli.zoo import find_spec, usable_models
 
 
 def test_a_published_checkpoint_loads_by_name_and_file(tmp_path: Path) -> None:
@@ -36,6 +38,28 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
         tadacli.load_model(spec.name, weights=tmp_path / "other.safetensors")
 
 
+def test_fetched_weights_load_by_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TADA_HOME", str(tmp_path / "home"))
+    spec = manifest()["tada2d_r50.ssv2_8f"]
+    network = build(spec.architecture, num_classes=spec.num_classes)
+    write_checkpoint(tmp_path / "a.safetensors", network.state_dict(), spec)
+    sha256 = hash_file(tmp_path / "a.safetensors")
+    put(tmp_path / "a.safetensors", name=spec.name, original=sha256, source="here")
+    model = tadacli.load_model(spec.name, device="cpu")
+    assert (model.spec, model.weights_sha256) == (spec, sha256.sha256)
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(model.network.state_dict()[key], tensor)
+
+
+def test_a_model_is_usable_or_refused_with_reasons() -> None:
+    for name in cards():
+        if name in usable_models():
+            assert find_spec(name) == manifest()[name]
+        else:
+            with pytest.raises(SpecError, match="cannot be used yet"):
+                find_spec(name)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message", "hint"),
     [
@@ -45,14 +69,30 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
             {"name_or_path": "tada2d_r50.k400_8x8"},
             CheckpointError,
             "are not on this machine",
-            "--weights FILE",
+            "tada fetch tada2d_r50.k400_8x8 (about 110 MB), or give the file with --weights FILE",
         ),
+        (
+            {"name_or_path": "tadaformer_l14.ssv2_16f"},
+            SpecError,
+            "tadaformer_l14, is not built into this version",
+            "tada models tadaformer_l14.ssv2_16f",
+        ),
+        (
+            {"name_or_path": "tadaconvnextv2_tiny.k400_32f", "weights": "any.pyth"},
+            SpecError,
+            "input.frame_stride is not known",
+            "tada models",
+        ),
+        ({"name_or_path": "bmn.ek100_vivit"}, SpecError, "takes features, not video", "tada models"),
         ({"device": "gpu7"}, UsageError, "device 'gpu7'", "--device"),
         ({"device": "cuda:99"}, UsageError, "device 'cuda:99'", "--device"),
         ({"dtype": "float8"}, UsageError, "unknown dtype", "bfloat16"),
     ],
 )
-def test_what_cannot_be_loaded_says_what_to_do(arguments, error, message: str, hint: str) -> None:
+def test_what_cannot_be_loaded_says_what_to_do(
+    arguments, error, message: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TADA_HOME", str(tmp_path))
     with pytest.raises(error, match=message) as caught:
         tadacli.load_model(**arguments)
     assert hint in caught.value.hint

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.classification import Part, classify
 from tadacli.models import build
 from tadacli.results import Classification
-from tadacli.specs import EvalProtocol, InputSpec, manifest
+from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.zoo import load_model
 
 SIZE = (32, 48)

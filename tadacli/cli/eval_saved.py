@@ -91,7 +91,7 @@ def score_files(
         truth, part = load_labelled(name, annotations, data_root, split, None)
         subsets = subsets_of(truth, annotations, part)
         return evaluate(truth, read_recognition(paths[0]), split=part, scores_are="logits", subsets=subsets)
-    from tadacli.specs import manifest
+    from tadacli.cards import manifest
 
     top = read_classifications(paths[0])
     spec = manifest().get(top.model)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import nn
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from tadacli.errors import SpecError
-from tadacli.models.heads import Logits, NumClasses
-from tadacli.models.r2plus1d import r2plus1d_tiny
-from tadacli.models.tada2d import tada2d_r50, tsn_r50
 
-__all__ = ["BUILDERS", "Logits", "NumClasses", "build"]
+if TYPE_CHECKING:
+    from torch import nn
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "tada2d_r50": tada2d_r50,
-    "tsn_r50": tsn_r50,
-    "r2plus1d_tiny": r2plus1d_tiny,
+    from tadacli.models.heads import NumClasses
+
+__all__ = ["BUILDERS", "build"]
+
+# The file of this folder with the function that builds each network. Names, so that asking which networks there are
+# does not wait for torch.
+BUILDERS = {
+    "tada2d_r50": "tada2d",
+    "tsn_r50": "tada2d",
+    "r2plus1d_tiny": "r2plus1d",
 }
 
 
@@ -29,14 +32,15 @@ def build(architecture: str, *, num_classes: NumClasses, **arguments: object) ->
 
     Raises `SpecError` for an unknown architecture or argument, or fewer than one class.
     """
-    builder = BUILDERS.get(architecture)
-    if builder is None:
+    if architecture not in BUILDERS:
         known = ", ".join(sorted(BUILDERS))
         raise SpecError(f"unknown architecture {architecture!r}", hint=f"known architectures: {known}")
     counts = [num_classes] if isinstance(num_classes, int) else list(num_classes.values())
     if not counts or min(counts) < 1:
         raise SpecError(f"{architecture} needs at least one class, got {num_classes!r}")
+    builder = getattr(import_module(f"tadacli.models.{BUILDERS[architecture]}"), architecture)
     try:
-        return builder(num_classes, **arguments)
+        network: nn.Module = builder(num_classes, **arguments)
     except TypeError as error:
         raise SpecError(f"{architecture} does not take these arguments: {error}") from error
+    return network

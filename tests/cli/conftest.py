@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.cli.app import run
 from tadacli.models import build
-from tadacli.specs import manifest
 from tests import media
 
 Tada = Callable[..., tuple[int, bytes, str]]

@@ -1,0 +1,222 @@
+"""`tada models`: which models there are, what is known about each, and which of them are on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tadacli.cli.console import printable
+from tadacli.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from tadacli.cards import ModelCard
+    from tadacli.store import StoredWeights
+
+State = Literal["built in", "installed", "not installed", "incomplete", "not built yet"]
+
+_COLUMNS = ("model", "data set", "frames", "parameters", "GMACs", "top-1", "top-5", "size", "state")
+_NUMBERS = frozenset(_COLUMNS[2:8])
+_NOTHING = "-"
+_SHOWN_LABELS = 5
+
+
+def models_command(
+    name: Annotated[
+        str | None, typer.Argument(help="Show all that is known about this one.", metavar="NAME", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """List the known models, or show all about one.
+
+    Sizes with ~ are those of the weights alone, in float32: nobody has
+    published how large the files are. Accuracies are the authors'.
+    """
+    from tadacli.cards import cards
+    from tadacli.models import BUILDERS
+    from tadacli.store import stored
+
+    if name is None:
+        values = [_summary(card, BUILDERS, stored(card.name)) for card in cards().values()]
+        text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _table(values)
+    elif name in cards():
+        whole = _whole(cards()[name], BUILDERS, stored(name))
+        text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else _page(cards()[name], whole)
+    else:
+        raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
+    print(printable(text))
+
+
+def _summary(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:
+    """One model as JSON-ready values; sizes in bytes, None where nothing is known."""
+    return {
+        "name": card.name,
+        "dataset": card.dataset,
+        "task": card.task,
+        "architecture": card.architecture,
+        "clip_frames": card.settings.get("clip_frames"),
+        "frame_stride": card.settings.get("frame_stride"),
+        "num_parameters": card.num_parameters,
+        "gmacs": card.gmacs,
+        "published": dict(card.published),
+        "size_bytes": card.about_bytes if kept is None else kept.size_bytes,
+        "size_is_exact": kept is not None or "size_bytes" in card.source,
+        "state": _state(card, architectures, kept),
+        "installed": kept is not None or "file" in card.source,
+    }
+
+
+def _state(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> State:
+    if "file" in card.source:
+        return "built in"
+    if card.architecture not in architectures:
+        return "not built yet"
+    if card.obstacles(architectures):
+        return "incomplete"
+    return "not installed" if kept is None else "installed"
+
+
+def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:
+    """All that is known about a model as JSON-ready values, labels included."""
+    return {
+        **_summary(card, architectures, kept),
+        "arguments": dict(card.arguments),
+        "features" if card.task == "action proposals" else "input": dict(card.settings),
+        "protocol": None if card.protocol is None else dataclasses.asdict(card.protocol),
+        "num_classes": card.num_classes,
+        "heads": {head: list(labels) for head, labels in card.heads.items()},
+        "source": dict(card.source),
+        "unknown": dict(card.unknown),
+        "obstacles": card.obstacles(architectures),
+        "note": card.note,
+        "stored": None if kept is None else {**dataclasses.asdict(kept), "path": str(kept.path)},
+    }
+
+
+def _table(summaries: list[dict[str, Any]]) -> str:
+    """One line for each model, below the names of the columns."""
+    rows = [dict(zip(_COLUMNS, _COLUMNS, strict=True)), *(_row(values) for values in summaries)]
+    widths = {column: max(len(row[column]) for row in rows) for column in _COLUMNS}
+    lines = []
+    for row in rows:
+        cells = [f"{row[c]:>{widths[c]}}" if c in _NUMBERS else f"{row[c]:{widths[c]}}" for c in _COLUMNS]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _row(values: Mapping[str, Any]) -> dict[str, str]:
+    data = values["task"] if values["task"] == "camera motion" else values["dataset"]
+    figures = [values["published"].get(key) for key in ("top1", "top5")]
+    cells = (
+        values["name"],
+        data,
+        _frames(values),
+        _NOTHING if values["num_parameters"] is None else f"{values['num_parameters'] / 1e6:.2f} M",
+        _NOTHING if values["gmacs"] is None else f"{values['gmacs']:.2f}",
+        *(_NOTHING if figure is None else f"{figure:.1f}" for figure in figures),
+        _size(values),
+        values["state"],
+    )
+    return dict(zip(_COLUMNS, cells, strict=True))
+
+
+def _frames(values: Mapping[str, Any]) -> str:
+    """Frames of a clip, and from one to the next where clips have a rate."""
+    if values["clip_frames"] is None:
+        return _NOTHING
+    stride = values["frame_stride"]
+    return str(values["clip_frames"]) if stride is None else f"{values['clip_frames']} x {stride}"
+
+
+def _size(values: Mapping[str, Any]) -> str:
+    if values["size_bytes"] is None:
+        return _NOTHING
+    megabytes = values["size_bytes"] / 1e6
+    return f"{'' if values['size_is_exact'] else '~'}{megabytes:.{0 if megabytes >= 10 else 1}f} MB"
+
+
+def _page(card: ModelCard, whole: Mapping[str, Any]) -> str:
+    """All that is known about a model, for a person."""
+    lines = [card.name, ""]
+    for key, text in _facts(card, whole):
+        lines.append(f"{key:14}{text}")
+    lines += [f"{'not known':14}{key}: {reason}" for key, reason in card.unknown.items()]
+    if card.note:
+        lines.append(f"{'note':14}{card.note}")
+    lines += ["", _what_to_do(card, whole)]
+    return "\n".join(lines)
+
+
+def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names of facts and what is known, without those of which nothing is."""
+    row = _row(whole)
+    cost = f", {row['GMACs']} GMACs for one view" if card.gmacs is not None else ""
+    arguments = f" ({_pairs(card.arguments)})" if card.arguments else ""
+    figures = ", ".join(f"{_FIGURES[key]} {figure:g} %" for key, figure in card.published.items())
+    facts = [
+        ("task", card.task),
+        ("data set", card.dataset),
+        ("network", f"{card.architecture}{arguments}"),
+        ("parameters", "" if card.num_parameters is None else f"{card.num_parameters:,}{cost}"),
+        ("features" if "features" in whole else "input", _pairs(card.settings)),
+        ("views", "" if card.protocol is None else f"{card.protocol} (clips x crops)"),
+        *((f"labels{f' {head}' if head else ''}", _labels(labels)) for head, labels in card.heads.items()),
+        ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),
+        ("accuracy", f"{figures} (published by its authors, not measured here)" if figures else ""),
+        ("licence", card.source.get("licence", "")),
+        *(("from", place) for place in _places(card)),
+        ("SHA-256", card.source.get("sha256", "")),
+        ("size", "" if row["size"] == _NOTHING else row["size"]),
+        ("state", whole["state"]),
+    ]
+    if whole["stored"] is not None:
+        kept = whole["stored"]
+        facts += [
+            ("file", kept["path"]),
+            (
+                "made from",
+                f"{kept['source']}, {kept['original_size_bytes']:,} bytes, SHA-256 {kept['original_sha256']}",
+            ),
+        ]
+    return [(key, text) for key, text in facts if text]
+
+
+_FIGURES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "verb_map": "verb mAP",
+    "noun_map": "noun mAP",
+    "action_map": "action mAP",
+}
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {json.dumps(value) if isinstance(value, bool) else value}" for key, value in values.items()
+    )
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    first = ", ".join(labels[:_SHOWN_LABELS])
+    return f"{len(labels)}: {first}{', ...' if len(labels) > _SHOWN_LABELS else ''}"
+
+
+def _places(card: ModelCard) -> list[str]:
+    """Where the published file can be had."""
+    drive = card.source.get("google_drive")
+    return [
+        *([card.source["url"]] if "url" in card.source else []),
+        *([f"https://drive.google.com/file/d/{drive}/view"] if drive else []),
+    ]
+
+
+def _what_to_do(card: ModelCard, whole: Mapping[str, Any]) -> str:
+    if whole["obstacles"]:
+        return f"It cannot be used yet: {'; '.join(whole['obstacles'])}."
+    if whole["installed"]:
+        return f"Use it: tada classify VIDEO --model {card.name}"
+    return f"Fetch it: tada fetch {card.name}\nOr use a downloaded file: --model {card.name} --weights FILE"

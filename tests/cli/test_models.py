@@ -1,0 +1,120 @@
+"""`tada models`, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tadacli.cards import cards
+from tadacli.models import BUILDERS
+from tadacli.specs import label_list
+from tadacli.store import hash_file, put
+from tests.cli.conftest import Tada
+
+NAME = "tada2d_r50.k400_8x8"
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TADA_HOME", str(tmp_path / "home"))
+
+
+def keep(tmp_path: Path, name: str, content: bytes = b"weights") -> None:
+    (tmp_path / "made").write_bytes(content)
+    put(tmp_path / "made", name=name, original=hash_file(tmp_path / "made"), source="https://example.org/a.pyth")
+
+
+def listed(out: bytes) -> dict[str, dict]:
+    return {each["name"]: each for each in json.loads(out)}
+
+
+def test_every_model_has_a_line_that_starts_with_its_name(tada: Tada) -> None:
+    code, out, err = tada("models")
+    head, *lines = out.decode().splitlines()
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in lines] == list(cards())
+    line = next(line for line in lines if line.startswith(NAME))
+    assert line.split("  ")[0] == NAME
+    assert "8 x 8" in line
+    assert [cell for cell in line.split("  ") if cell][-1].strip() == "not installed"
+    for column, cell in (("GMACs", "43.13"), ("parameters", "27.49 M"), ("top-1", "76.7"), ("size", "~110 MB")):
+        end = head.index(column) + len(column)
+        assert line[:end].endswith(cell), column
+
+
+def test_json_has_the_facts_of_the_manifest_as_numbers(tada: Tada) -> None:
+    _, out, _ = tada("models", "--json")
+    found = listed(out)
+    assert list(found) == list(cards())
+    for name, card in cards().items():
+        assert (found[name]["num_parameters"], found[name]["gmacs"]) == (card.num_parameters, card.gmacs)
+        assert found[name]["published"] == card.published
+    assert (found[NAME]["size_bytes"], found[NAME]["size_is_exact"]) == (4 * 27_485_472, False)
+
+
+def test_the_state_says_what_can_be_used(tada: Tada, tmp_path: Path) -> None:
+    keep(tmp_path, NAME)
+    _, out, _ = tada("models", "--json")
+    found = listed(out)
+    assert found["r2plus1d_tiny.camera_motion"]["state"] == "built in"
+    assert (found[NAME]["state"], found[NAME]["size_bytes"], found[NAME]["size_is_exact"]) == ("installed", 7, True)
+    assert found["tada2d_r50.ssv2_8f"]["state"] == "not installed"
+    assert {name for name, each in found.items() if each["installed"]} == {NAME, "r2plus1d_tiny.camera_motion"}
+    not_built = {name for name, card in cards().items() if card.architecture not in BUILDERS}
+    assert {name for name, each in found.items() if each["state"] == "not built yet"} == not_built
+
+
+def test_incomplete_settings_show_once_the_network_is_built(tada: Tada, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BUILDERS, "tadaconvnextv2_tiny", BUILDERS["tada2d_r50"])
+    _, out, _ = tada("models", "--json")
+    found = listed(out)
+    assert found["tadaconvnextv2_tiny.k400_32f"]["state"] == "incomplete"
+    assert found["tadaconvnextv2_tiny.k400_16f"]["state"] == "not installed"
+
+
+def test_a_page_says_all_about_one_model(tada: Tada) -> None:
+    code, out, _ = tada("models", NAME)
+    text = out.decode()
+    labels = label_list("kinetics400")
+    assert code == 0
+    assert f"400: {', '.join(labels[:5])}, ..." in text
+    assert "top-1 76.7 %, top-5 92.6 % (published by its authors, not measured here)" in text
+    assert f"https://drive.google.com/file/d/{cards()[NAME].source['google_drive']}/view" in text
+    assert all(part in text for part in ("27,485,472", "10x3", "frame_stride 8", "Apache-2.0", f"tada fetch {NAME}"))
+
+
+def test_a_page_says_where_the_weights_are_and_what_they_were(tada: Tada, tmp_path: Path) -> None:
+    keep(tmp_path, NAME)
+    text = tada("models", NAME)[1].decode()
+    assert str(tmp_path / "home" / "models" / f"{NAME}.safetensors") in text
+    assert "https://example.org/a.pyth, 7 bytes, SHA-256 " in text
+    assert f"tada classify VIDEO --model {NAME}" in text
+    assert "tada fetch" not in text
+
+
+def test_a_page_says_what_is_missing(tada: Tada) -> None:
+    text = tada("models", "tadaconvnextv2_tiny.k400_32f")[1].decode()
+    assert "tadaconvnextv2_tiny, is not built into this version" in text
+    assert "input.frame_stride: no configuration was published for 32 frames" in text
+    assert "tada fetch" not in text
+
+
+@pytest.mark.parametrize("name", list(cards()))
+def test_every_page_has_the_whole_card(tada: Tada, name: str) -> None:
+    code, out, _ = tada("models", name, "--json")
+    whole, card = json.loads(out), cards()[name]
+    assert code == 0
+    assert (whole["source"], whole["unknown"], whole["note"]) == (card.source, card.unknown, card.note)
+    assert {head: tuple(labels) for head, labels in whole["heads"].items()} == card.heads
+    assert whole["obstacles"] == card.obstacles(BUILDERS)
+    text = tada("models", name)[1].decode()
+    assert all(reason in text for reason in card.unknown.values())
+    assert card.note in text
+
+
+def test_an_unknown_name_is_an_error(tada: Tada) -> None:
+    code, out, err = tada("models", "nothing")
+    assert (code, out) == (1, b"")
+    assert err == "error: unknown model 'nothing'\nhint: tada models lists the known ones\n"
