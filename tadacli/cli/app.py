@@ -13,6 +13,8 @@ from tadacli.cli.console import print_error
 from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
 from tadacli.cli.eval import eval_command
+from tadacli.cli.fetch import fetch_command
+from tadacli.cli.models import models_command
 from tadacli.errors import TadaError
 from tadacli.version import __version__
 
@@ -29,6 +31,8 @@ app.command("classify")(classify_command)
 app.command("detect")(detect_command)
 app.command("convert")(convert_command)
 app.command("eval")(eval_command)
+app.command("fetch")(fetch_command)
+app.command("models")(models_command)
 
 
 def _print_version(value: bool) -> None:

@@ -13,7 +13,7 @@ from tadacli.errors import TadaError
 HEAVY = ("torch", "torchvision", "av", "pandas", "numpy", "safetensors")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["--version"], ["models"]])
 def test_help_loads_no_heavy_library(arguments: list[str]) -> None:
     program = (
         "import sys\n"

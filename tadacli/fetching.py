@@ -1,0 +1,245 @@
+"""Known models into the store: from the first source that has the file, or from a file that a person downloaded."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from tadacli import store
+from tadacli.downloading import OnMessage, OnProgress, Patience, discard, download, storing
+from tadacli.errors import CheckpointError, FetchError, OutputError, TadaError
+from tadacli.remote_files import Source, drive_source
+from tadacli.specs import ModelSpec
+from tadacli.store import FileHash, StoredWeights
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Weights that are now in the store: how they came, and whether their original was seen for the first time.
+
+    What is seen for the first time, with no hash in the manifest, is trusted; only that file is taken from then on.
+    """
+
+    weights: StoredWeights
+    how: Literal["stored", "downloaded", "imported"]
+    is_first_use: bool = False
+
+
+def sources_of(spec: ModelSpec, *, mirror: str | None = None) -> list[Source]:
+    """Where the published file of a model can be had, in the order in which it is tried.
+
+    A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`.
+    """
+    sources = [Source(f"{mirror.rstrip('/')}/{spec.name}.pyth")] if mirror else []
+    if "url" in spec.source:
+        sources.append(Source(spec.source["url"]))
+    if "google_drive" in spec.source:
+        sources.append(drive_source(spec.source["google_drive"]))
+    return sources
+
+
+def fetch(
+    spec: ModelSpec,
+    *,
+    mirror: str | None = None,
+    offline: bool = False,
+    keep_original: bool = False,
+    patience: Patience | None = None,
+    on_progress: OnProgress = lambda _done, _total: None,
+    on_message: OnMessage = lambda _text: None,
+) -> Fetched:
+    """The weights of a model in the store, downloaded and converted unless they are there and undamaged.
+
+    `offline` forbids any transfer. A second run for the same model waits for the first and takes its result.
+
+    Raises `FetchError` if no source gives the file, or gives another one than before; `CheckpointError` if it is no
+    safe weights file of this model; `SpecError` if this version cannot build the network; `OutputError` for the disk.
+    """
+    with _only_run(spec.name, on_message):
+        present = _undamaged(spec.name, on_message)
+        if present is not None and (not keep_original or store.original_path(spec.name).is_file()):
+            return Fetched(present, "stored")
+        if offline:
+            raise FetchError(
+                f"the weights of {spec.name} are not in {store.store_folder()}, and --offline forbids to download them",
+                hint=f"fetch them without --offline, or give a file: tada fetch --from FILE {spec.name}",
+            )
+        sources = sources_of(spec, mirror=mirror)
+        if not sources:
+            raise FetchError(
+                f"nothing says where {spec.name} can be had",
+                hint=f"give --mirror URL, or a file: tada fetch --from FILE {spec.name}",
+            )
+        from tadacli.weights_import import empty_network  # torch is slow to import, and not needed above
+
+        empty_network(spec)  # better refused now than after the download
+        return _from_first(spec, sources, keep_original, patience, on_progress, on_message)
+
+
+def fetch_file(spec: ModelSpec, file: Path, *, keep_original: bool = False) -> Fetched:
+    """The weights of a model in the store, from its published file on this disk, which is left as it is.
+
+    Raises what `fetch` raises.
+    """
+    if not file.is_file():
+        raise FetchError(f"there is no file {file}", hint="check the path given to --from")
+    with _only_run(spec.name, lambda _text: None):
+        return _keep(spec, file, how="imported", source=str(file), keep_original=keep_original)
+
+
+def _from_first(
+    spec: ModelSpec,
+    sources: Sequence[Source],
+    keep_original: bool,
+    patience: Patience | None,
+    on_progress: OnProgress,
+    on_message: OnMessage,
+) -> Fetched:
+    errors: list[TadaError] = []
+    for source in sources:
+        on_message(f"{spec.name}: downloading {source.url}")
+        part = _part(spec.name, source)
+        complete = part.with_suffix(".pyth")
+        if complete.is_file():
+            complete.replace(part)  # a run was stopped while it converted this
+        try:
+            download(
+                source,
+                part,
+                expected_bytes=_expected_size(spec),
+                patience=patience,
+                on_progress=on_progress,
+                on_message=on_message,
+            )
+            with storing(part.parent):
+                part.replace(complete)
+            return _keep(spec, complete, how="downloaded", source=source.url, keep_original=keep_original)
+        except OutputError:
+            if complete.is_file():
+                complete.replace(part)  # all of it is here; only room for the rest is missing
+            raise
+        except (FetchError, CheckpointError) as error:
+            if complete.is_file():  # it was not the file we want, and will not be the next time
+                discard(part)
+            errors.append(error)
+            if source != sources[-1]:
+                on_message(f"{spec.name}: {error.message}; trying the next source")
+        finally:
+            complete.unlink(missing_ok=True)
+    raise _none_worked(spec.name, sources, errors)
+
+
+def _none_worked(name: str, sources: Sequence[Source], errors: Sequence[TadaError]) -> TadaError:
+    hint = f"download {sources[-1].url} in a browser, then: tada fetch --from FILE {name}"
+    if len(errors) == 1:
+        error = errors[0]
+        return type(error)(f"{name}: {error.message}", hint=error.hint or hint)
+    reasons = "; ".join(error.message for error in errors)
+    return FetchError(f"{name}: none of {len(errors)} sources gave the file: {reasons}", hint=hint)
+
+
+def _keep(
+    spec: ModelSpec, file: Path, *, how: Literal["downloaded", "imported"], source: str, keep_original: bool
+) -> Fetched:
+    """Check the original, convert it, and put the result into the store; the lock file remembers the original."""
+    from tadacli.weights_import import convert
+
+    with storing(store.store_folder()):
+        original = store.hash_file(file)
+        is_first_use = _check_original(spec, file, original)
+        partial = _downloads() / f"{spec.name}.converted"
+        try:
+            convert(file, partial, spec=spec, original=original)
+            if keep_original:
+                _copy_original(file, store.original_path(spec.name))
+            store.lock(spec.name, original)
+            weights = store.put(partial, name=spec.name, original=original, source=source)
+        finally:
+            partial.unlink(missing_ok=True)
+            partial.with_name(partial.name + ".partial").unlink(missing_ok=True)
+        for left in _downloads().glob(f"{spec.name}.*.part*"):
+            left.unlink()
+    return Fetched(weights, how, is_first_use)
+
+
+def _check_original(spec: ModelSpec, file: Path, original: FileHash) -> bool:
+    """Whether this is the first sight of the file, with nothing to hold it to. Raises `FetchError` if it is another."""
+    known = store.locked(spec.name)
+    if "sha256" in spec.source:
+        wanted, who = str(spec.source["sha256"]), "the published file"
+    else:
+        wanted, who = (known.sha256 if known else "", "the file that was first fetched")
+    if wanted and original.sha256 != wanted:
+        hint = "download it again, from a source that you trust"
+        if "sha256" not in spec.source:
+            hint = f"if the authors replaced it, and you trust the new one, remove {spec.name} from {store.lock_file()}"
+        raise FetchError(
+            f"{file} is not {who} of {spec.name}: its SHA-256 is {original.sha256} "
+            f"({original.size_bytes:,} bytes), not {wanted}",
+            hint=hint,
+        )
+    others = [name for name in store.locked_names(original) if name != spec.name]
+    if others and not wanted:
+        raise FetchError(f"{file} is the file of {others[0]}, not of {spec.name}", hint="give the file of this model")
+    return not wanted
+
+
+def _expected_size(spec: ModelSpec) -> int | None:
+    if "size_bytes" in spec.source:
+        return int(spec.source["size_bytes"])
+    known = store.locked(spec.name)
+    return known.size_bytes if known and "sha256" not in spec.source else None
+
+
+def _undamaged(name: str, on_message: OnMessage) -> StoredWeights | None:
+    weights = store.stored(name)
+    if weights is not None:
+        try:
+            store.verify(weights)
+        except CheckpointError as error:
+            on_message(f"{error.message}; fetching it again")
+            return None
+    return weights
+
+
+def _copy_original(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        shutil.copyfile(file, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _only_run(name: str, on_message: OnMessage) -> Iterator[None]:
+    """One run at a time for each model, on this machine; the lock goes with the process that holds it."""
+    with storing(_downloads()):
+        _downloads().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(_downloads() / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_message(f"{name}: another run is fetching it; waiting for that")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _downloads() -> Path:
+    return store.store_folder() / "downloads"
+
+
+def _part(name: str, source: Source) -> Path:
+    """Each source has a part of its own: two of them may have different files."""
+    return _downloads() / f"{name}.{hashlib.sha256(source.url.encode()).hexdigest()[:8]}.part"

@@ -1,0 +1,208 @@
+"""Files elsewhere, opened at a byte: over http(s), on Google Drive, or in any other place that fsspec knows.
+
+fsspec does the transfers. Google Drive's pages are read by gdown; its own download is not used, since on resuming
+it asks whether the file changed since this run began, not since the kept part was written.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tadacli.errors import FetchError
+from tadacli.version import __version__
+
+DRIVE_URL = "https://drive.google.com/uc?id={id}&export=download"
+_CHUNK_BYTES = 1 << 20
+_PAGE_BYTES = 4 << 20
+_MAX_DRIVE_PAGES = 2
+_RETRIED = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that has a file: the address for people and records, and its id if that is Google Drive."""
+
+    url: str
+    google_drive: str = ""
+
+
+def drive_source(file_id: str) -> Source:
+    """A file on Google Drive; its address is the page that a browser shows."""
+    return Source(f"https://drive.google.com/file/d/{file_id}/view", google_drive=file_id)
+
+
+class TransferError(Exception):
+    """A failure that may pass: `reason`, how long to wait if the server said so, and whether bytes got useless."""
+
+    def __init__(self, reason: str, *, wait_seconds: float | None = None, is_stale: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.wait_seconds, self.is_stale = reason, wait_seconds, is_stale
+
+
+class RemoteStream:
+    """The bytes of a file from `start` on.
+
+    `total_bytes` is the size of the whole file if known. `validator` changes when the file does; it is empty if
+    there is no telling.
+    """
+
+    def __init__(self, file: Any, *, start: int, total_bytes: int | None, validator: str, is_page: bool) -> None:
+        self._file, self.start, self.total_bytes, self.validator = file, start, total_bytes, validator
+        self._first = b"" if is_page else self._read_file()
+        head = self._first[:200].lstrip().lower()
+        self.is_page = is_page or (start == 0 and head.startswith((b"<!doctype html", b"<html")))
+
+    def read(self) -> bytes:
+        """The next bytes, as many as there are at hand; none at the end. Raises `TransferError`."""
+        first, self._first = self._first, b""
+        return first or self._read_file()
+
+    def page(self) -> str:
+        """What is left, as the text of a web page."""
+        content = b""
+        while len(content) < _PAGE_BYTES and (chunk := self.read()):
+            content += chunk
+        return content.decode("utf-8", errors="replace")
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._file.close()
+
+    def _read_file(self) -> bytes:
+        from aiohttp import ClientError, ClientPayloadError
+
+        try:
+            return bytes(self._file.read(_CHUNK_BYTES))
+        except ClientPayloadError as error:
+            raise TransferError("the connection ended in the middle of the file") from error
+        except (ClientError, OSError) as error:
+            raise TransferError(_reason(error)) from error
+
+
+def open_source(source: Source, *, start: int, validator: str, timeout_seconds: float) -> RemoteStream:
+    """The file at a source, from byte `start` on if it still has this validator, else from its beginning.
+
+    Raises `FetchError` for what will not pass (not there, not allowed, a page of Google Drive that says no), and
+    `TransferError` for what may.
+    """
+    if source.google_drive:
+        return _open_drive(source, start, validator, timeout_seconds)
+    if source.url.startswith(("http://", "https://")):
+        return _open_http(source.url, start, validator, timeout_seconds)
+    return _open_other(source.url, start, validator)
+
+
+def _open_drive(source: Source, start: int, validator: str, timeout_seconds: float) -> RemoteStream:
+    from gdown.download import get_url_from_gdrive_confirmation
+    from gdown.exceptions import FileURLRetrievalError
+
+    url = DRIVE_URL.format(id=source.google_drive)
+    for _ in range(_MAX_DRIVE_PAGES):
+        stream = _open_http(url, start, validator, timeout_seconds)
+        if not stream.is_page:
+            return stream
+        try:
+            url = get_url_from_gdrive_confirmation(stream.page())
+        except FileURLRetrievalError as error:
+            reason = re.sub(r"<[^>]*>|\s+", " ", str(error)).strip()
+            raise FetchError(f"Google Drive does not give {source.url}: {reason}") from error
+        finally:
+            stream.close()
+    raise FetchError(f"Google Drive sends pages in place of {source.url}")
+
+
+def _open_http(url: str, start: int, validator: str, timeout_seconds: float) -> RemoteStream:
+    import aiohttp
+    import fsspec
+
+    # The proxies of the environment; a limit on silence, none on the whole, which may take hours.
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_seconds, sock_read=timeout_seconds)
+    system = fsspec.filesystem("http", client_kwargs={"trust_env": True, "timeout": timeout})
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"tadacli/{__version__}"}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    try:
+        # No blocks and any size at all: one request with these headers, whose answer is streamed.
+        file = system.open(url, "rb", block_size=0, size=1, headers=headers)
+    except FileNotFoundError as error:
+        raise FetchError(f"{url} is not there (404)") from error
+    except aiohttp.ClientResponseError as error:
+        if error.status == 416 and start:
+            raise TransferError("the server does not have the rest of the file", is_stale=True) from error
+        if error.status in _RETRIED:
+            wait = _retry_after(error.headers or {})
+            raise TransferError(f"the server answers {error.status} {error.message}", wait_seconds=wait) from error
+        raise FetchError(f"{url} cannot be downloaded: the server answers {error.status} {error.message}") from error
+    except (aiohttp.InvalidURL, aiohttp.ClientSSLError) as error:
+        raise FetchError(f"{url} cannot be downloaded: {_reason(error)}") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise TransferError(_reason(error)) from error
+    try:
+        return _http_stream(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _http_stream(file: Any) -> RemoteStream:
+    headers: Mapping[str, str] = file.r.headers
+    is_page = headers.get("Content-Type", "").startswith("text/html") and "Content-Disposition" not in headers
+    if headers.get("Content-Encoding", "identity") != "identity":
+        # Its length and ranges count encoded bytes, which are not those we get.
+        return RemoteStream(file, start=0, total_bytes=None, validator="", is_page=is_page)
+    start, total = 0, headers.get("Content-Length", "")
+    if file.r.status == 206:
+        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+        if content_range is None:
+            raise TransferError("the server sends a part without saying which", is_stale=True)
+        start, total = int(content_range[1]), content_range[2]
+    tag = headers.get("ETag", "")
+    validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    total_bytes = int(total) if total.isdecimal() else None
+    return RemoteStream(file, start=start, total_bytes=total_bytes, validator=validator, is_page=is_page)
+
+
+def _open_other(url: str, start: int, validator: str) -> RemoteStream:
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise FetchError(f"{url} cannot be opened: {error}") from error
+    try:
+        info = system.info(path)
+        found = str(system.ukey(path))
+        file = system.open(path, "rb")
+        try:
+            start = start if found == validator else 0
+            if start:
+                file.seek(start)
+            return RemoteStream(file, start=start, total_bytes=info.get("size"), validator=found, is_page=False)
+        except BaseException:
+            file.close()
+            raise
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise FetchError(f"{url} cannot be opened: {_reason(error)}") from error
+    except OSError as error:
+        raise TransferError(_reason(error)) from error
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the server wants to be asked again: it names a number of them or a date."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "strerror", None) or error).strip()
+    return text.splitlines()[0] if text else f"no answer ({type(error).__name__})"
