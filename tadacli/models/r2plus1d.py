@@ -80,8 +80,9 @@ class TinyR2Plus1D(ClipClassifier):
             blocks.append(Block(in_channels, width, stride=1 if stage == 0 else 2, ratio=route_ratio))
             in_channels = width
         super().__init__(nn.Sequential(*blocks), in_channels, num_classes, dropout=dropout)
+        # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
         for module in self.modules():
-            if isinstance(module, (FrameConv2d, TemporalConv1d)):
+            if isinstance(module, (FrameConv2d, TemporalConv1d)) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 

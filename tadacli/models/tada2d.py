@@ -130,8 +130,9 @@ class FrameResNet(ClipClassifier):
                 in_channels = width * EXPANSION
             layers[f"conv{stage + 2}"] = nn.Sequential(blocks)
         super().__init__(nn.Sequential(layers), in_channels, num_classes, dropout=dropout)
+        # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
         for module in self.backbone.modules():
-            if isinstance(module, FrameConv2d):
+            if isinstance(module, FrameConv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
