@@ -21,14 +21,14 @@ ROOT = PACKAGE.parent
 LAYERS = [
     "__main__",
     "cli",
-    "camera_motion reporting evaluation detection_evaluation eval_thumbnails",
+    "camera_motion reporting evaluation detection_evaluation eval_thumbnails doctor",
     "prediction_file",
     "predictions detection_predictions",
     "writers",
     "detection score_file",
-    "window_scores dataset_scoring",
+    "window_scores dataset_scoring self_test",
     "classification",
-    "provenance rendering",
+    "provenance rendering store_check",
     "zoo fetching",
     "weights_import",
     "camera_clips",
@@ -44,7 +44,7 @@ LAYERS = [
     "fusion timelines suppression",
     "cards",
     "sampling specs metrics detection_metrics store remote_files",
-    "new_files safe_pickle results errors version",
+    "new_files safe_pickle results findings codec_check errors version",
 ]
 
 

@@ -12,6 +12,7 @@ from tadacli.cli.classify import classify_command
 from tadacli.cli.console import print_error
 from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
+from tadacli.cli.doctor import doctor_command
 from tadacli.cli.eval import eval_command
 from tadacli.cli.fetch import fetch_command
 from tadacli.cli.models import models_command
@@ -33,6 +34,7 @@ app.command("convert")(convert_command)
 app.command("eval")(eval_command)
 app.command("fetch")(fetch_command)
 app.command("models")(models_command)
+app.command("doctor")(doctor_command)
 
 
 def _print_version(value: bool) -> None:
