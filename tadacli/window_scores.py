@@ -32,8 +32,8 @@ from tadacli.video_source import VideoSource
 from tadacli.window_plan import WindowPlan, WindowSettings
 from tadacli.zoo import Model
 
-# Frames that are ready before the model asks for them: those of a few windows.
-FRAMES_AHEAD = 32
+# Frames that are ready before the model asks for them: those of a window or two, 0.8 MB each at 256 pixels.
+FRAMES_AHEAD = 16
 
 Scores = Mapping[str, NDArray[np.float32]]
 Frames = NDArray[np.int64]
