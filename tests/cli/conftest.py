@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,11 @@ from tadacli.models import build
 from tests import media
 
 Tada = Callable[..., tuple[int, bytes, str]]
+
+
+def heed_interrupts() -> None:
+    """For `preexec_fn`: what is started in the background of a script is otherwise deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import media
+from tests.cli.conftest import heed_interrupts
 
 COMMAND = [sys.executable, "-m", "tadacli", "classify"]
 
@@ -172,14 +173,12 @@ def test_kill_and_resume_give_the_bytes_of_an_uninterrupted_run(
 def test_an_interrupt_keeps_what_is_done(tmp_path: Path, videos: Path, untrained: Path) -> None:
     out = tmp_path / "out.jsonl"
     command = [*COMMAND, str(videos), "--model", str(untrained), "--views", "10x3", "-o", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    while process.poll() is None and (not out.exists() or out.read_bytes().count(b"\n") < 2):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    err = process.stderr.read().decode()
-    assert process.wait() == 130
-    process.stderr.close()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
+        while process.poll() is None and (not out.exists() or out.read_bytes().count(b"\n") < 2):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        err = process.communicate()[1].decode()
+    assert process.returncode == 130
     assert "interrupted: " in err
     assert "Traceback" not in err
     assert all(json.loads(line) for line in out.read_bytes().splitlines())

@@ -21,7 +21,7 @@ import pytest
 
 from tadacli.specs import label_list
 from tests import trees
-from tests.cli.conftest import Tada
+from tests.cli.conftest import Tada, heed_interrupts
 from tests.media import shared_folder
 from tests.trees import Tree
 
@@ -247,7 +247,7 @@ def start(tree: Tree, folder: Path, *more: object) -> subprocess.Popen[bytes]:
     files = ("--save-predictions", folder / "scores.jsonl", "-o", folder / "report.json")
     command = [sys.executable, "-m", "tadacli", "eval", *tree.options, *SLOW, *files, *more]
     with (folder / "stderr.txt").open("wb") as log:
-        return subprocess.Popen([str(part) for part in command], stderr=log)
+        return subprocess.Popen([str(part) for part in command], stderr=log, preexec_fn=heed_interrupts)
 
 
 def wait_for_lines(path: Path, count: int, process: subprocess.Popen[bytes]) -> None:
