@@ -78,8 +78,12 @@ def eval_command(
         raise UsageError("--merge needs the files of the shards", hint="tada eval ... --merge shard-*.jsonl")
     if resume and save_predictions is None:
         raise UsageError("--resume continues a file of predictions", hint="add --save-predictions FILE")
-    if modes and (shard or save_predictions):
-        raise UsageError(f"{modes[0]} runs no model", hint="leave out --shard and --save-predictions")
+    idle = {"--shard": shard, "--save-predictions": save_predictions, "--views": views, "--weights": weights}
+    given = [name for name, value in idle.items() if value is not None]
+    if modes and given:
+        raise UsageError(f"{modes[0]} runs no model", hint=f"leave out {' and '.join(given)}")
+    if check and (report is not None or submission is not None):
+        raise UsageError("--check has no scores for a page or a submission", hint="leave out --report and --submission")
     destination = Destination(choose_eval_format(output_format, output), output, report, quiet=quiet)
     destination.refuse_existing(*([submission] if submission is not None else []))
     if dataset == "ek100-detection" or dataset == "activitynet":

@@ -83,3 +83,24 @@ def test_files_that_are_not_what_they_should_be_are_named(
     assert code in (1, 2)
     assert out == b""
     assert message in err.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--predictions", "p.jsonl", "--views", "2x1"], "--views"),
+        (["--predictions", "p.jsonl", "--weights", "w.pyth"], "--weights"),
+        (["--merge", "p.jsonl", "--shard", "1/2"], "--shard"),
+        (["--check", "--save-predictions", "p.jsonl"], "--save-predictions"),
+        (["--check", "--report", "p.html"], "--report"),
+        (["--check", "--predictions", "p.jsonl"], "--check"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    tada: Tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = tada("eval", "--dataset", "csv", "--annotations", "a.csv", *arguments)
+    assert (code, out) == (2, b"")
+    assert named in err
+    assert list(tmp_path.iterdir()) == []
