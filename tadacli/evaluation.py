@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.dataset_scoring import NO_FILE
 from tadacli.datasets import Dataset, Sample
 from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
 from tadacli.errors import TadaError, UsageError
@@ -57,7 +56,6 @@ def check_belongs(dataset: Dataset, header: Header, *, split: str) -> None:
 
 def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, annotations: AnyPath | None) -> EvalReport:
     """The report on predictions that `tada eval` made for the data set, or for a part of it."""
-    header = saved.header
     report = evaluate(
         dataset,
         saved.table,
@@ -75,12 +73,12 @@ def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, ann
             f"{len(saved.cut_seconds)} of {report.num_scored} spans end behind their video, by up to "
             f"{saved.cut_seconds[worst]:.2f} s ({worst}); they are scored as far as it goes"
         )
-    return replace(report, run=run_facts(header), notes=tuple(notes))
+    return replace(report, run=dict(vars(saved.header.run)), notes=tuple(notes))
 
 
-def run_facts(header: Header) -> dict[str, Any]:
-    """What a report says of the run behind it."""
-    return dict(vars(header.run))
+def logits_of(probabilities: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Scores whose softmax is these probabilities, by head: the official evaluator takes scores for logits."""
+    return {head: np.log(np.maximum(values, _LEAST_PROBABILITY)) for head, values in probabilities.items()}
 
 
 def subsets_of(dataset: Dataset, annotations: AnyPath | None, split: str) -> EpicSubsets | None:
@@ -108,9 +106,8 @@ def evaluate(
     `TadaError` when not one item has scores.
     """
     labelled = {sample.id: sample for sample in dataset.samples if sample.labels}
-    unknown = [name for name in table.ids.tolist() if name not in labelled]
-    known_ids = {sample.id for sample in dataset.samples}
-    foreign = [name for name in unknown if name not in known_ids]
+    known = {sample.id for sample in dataset.samples}
+    foreign = [name for name in table.ids.tolist() if name not in known]
     if foreign:
         raise UsageError(
             f"{len(foreign)} of {len(table.ids)} predictions are of {unit_of(dataset)} that the annotations do not "
@@ -254,9 +251,7 @@ def _unscored(dataset: Dataset, scored: set[str], failed: Mapping[str, str]) -> 
     def reason(sample: Sample) -> str:
         if not sample.labels:
             return NO_LABEL
-        if sample.id in failed:
-            return failed[sample.id]
-        return NO_FILE if sample.path is None and failed else NOT_REACHED
+        return failed.get(sample.id, NOT_REACHED)
 
     return tuple(
         UnscoredItem(sample.id, os.fspath(sample.path or ""), reason(sample))
@@ -287,9 +282,7 @@ def _ek100(
     is_probability: bool,
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """The official metrics, and a note for each list that is not there."""
-    logits = scores
-    if is_probability:
-        logits = {head: np.log(np.maximum(values, _LEAST_PROBABILITY)) for head, values in scores.items()}
+    logits = logits_of(scores) if is_probability else scores
     ranks = action_ranks(
         logits["verb"], logits["noun"], verb_labels=found["verb"].labels, noun_labels=found["noun"].labels
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import StepProgress, printable, say
+from tadacli.cli.console import StepProgress, say
+from tadacli.cli.eval_output import write_stdout
 
 if TYPE_CHECKING:
     from tadacli.datasets.loading import DatasetName
@@ -45,8 +45,7 @@ def check_files(
         )
     content = encode_check(found, form)
     if output is None:
-        sys.stdout.write(printable(content.decode("utf-8", "surrogateescape")))
-        sys.stdout.flush()
+        write_stdout(content)
     else:
         write_new(output, content)
     num_samples, num_sound = (sum(getattr(each, key) for each in found.splits) for key in ("num_samples", "num_sound"))

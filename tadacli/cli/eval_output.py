@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tadacli.cli import exits
 from tadacli.cli.console import printable, say
 from tadacli.errors import OutputError, UsageError
 
@@ -42,6 +43,8 @@ class Destination:
         from tadacli.new_files import refuse_existing
 
         files = [path for path in (self._output, self._page, *more) if path is not None]
+        if len({path.absolute() for path in files}) < len(files):
+            raise UsageError("two outputs have the same name", hint="give each a name of its own")
         refuse_existing(files)
         for path in files:
             if not path.parent.is_dir():
@@ -53,8 +56,7 @@ class Destination:
 
         content = _encode(found, self.form)
         if self._output is None:
-            sys.stdout.write(printable(content.decode("utf-8", "surrogateescape")))
-            sys.stdout.flush()
+            write_stdout(content)
         else:
             write_new(_named(self._output, partial), content, replace=partial)
         if self._page is not None:
@@ -76,6 +78,15 @@ class Destination:
                 say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}", quiet=self.quiet)
         where = "".join(f", {path}" for path in written)
         say(f"{found.num_scored} of {found.num_items} {found.unit} scored{where}", quiet=self.quiet)
+
+
+def write_stdout(content: bytes) -> None:
+    """UTF-8 to stdout; ends the command quietly if its reader has gone away."""
+    try:
+        sys.stdout.write(printable(content.decode("utf-8", "surrogateescape")))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        exits.leave_closed_pipe()
 
 
 def _named(path: Path, partial: bool) -> Path:

@@ -129,13 +129,11 @@ def check_submittable(truth: Dataset) -> None:
 
 def submit(truth: Dataset, saved: SavedPredictions, path: Path) -> None:
     """Write the recognition challenge's file: every action of the split, or an error that names what is missing."""
-    import numpy as np
-
+    from tadacli.evaluation import logits_of
     from tadacli.writers.epic_recognition import write_recognition_submission
 
     check_submittable(truth)
-    # The evaluator takes scores for logits; the softmax of these is the probabilities.
-    logits = {head: np.log(np.maximum(values, 1e-45)) for head, values in saved.table.scores.items()}
+    logits = logits_of(saved.table.scores)
     expected = [sample.id for sample in truth.samples]
     write_recognition_submission(path, saved.table.ids.tolist(), logits["verb"], logits["noun"], expected_ids=expected)
 

@@ -119,13 +119,13 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
 
 def _class_of(folder: str, classes: Sequence[str], root: AnyPath) -> int:
     matches = [index for index, name in enumerate(classes) if folder == name]
-    matches = matches or [index for index, name in enumerate(classes) if _plain(folder) == _plain(name)]
+    matches = matches or [index for index, name in enumerate(classes) if plain_name(folder) == plain_name(name)]
     if len(matches) != 1:
         which = "is not one of" if not matches else "could be several of"
         raise bad_line(root, f"folder {folder}", f"its name {which} the {len(classes)} classes")
     return matches[0]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A class name as programs write it into the name of a folder."""
     return name.translate(str.maketrans("_", " ", "()'"))

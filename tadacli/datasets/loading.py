@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 from tadacli.datasets import Dataset, Sample
 from tadacli.datasets.epic import Split as EpicSplit
 from tadacli.datasets.epic import load_epic
-from tadacli.datasets.folder import load_csv, load_folder
+from tadacli.datasets.folder import load_csv, load_folder, plain_name
 from tadacli.datasets.kinetics import load_kinetics
 from tadacli.datasets.lists import NUM_FOLDS, load_hmdb51, load_ucf101
 from tadacli.datasets.ssv2 import load_ssv2
@@ -149,8 +149,8 @@ def _folder(root: Path, split: str | None, labels: Sequence[str] | None) -> Data
                 f"the folders of {root} are splits, not classes: {', '.join(classes)}", hint="say which split is meant"
             )
         return load_folder(root)
-    known = {_as_folder(label) for label in labels}
-    _refuse_unknown([name for name in classes if _as_folder(name) not in known], len(classes), labels, root)
+    known = {plain_name(label) for label in labels}
+    _refuse_unknown([name for name in classes if plain_name(name) not in known], len(classes), labels, root)
     return load_folder(root, labels=labels)
 
 
@@ -174,11 +174,6 @@ def _kinetics_folders(data_root: AnyPath | None, split: str | None) -> Dataset:
     if found is None and split is not None:
         return _remarked(dataset, f"folders of classes do not tell the split: all taken for {split}")
     return dataset
-
-
-def _as_folder(name: str) -> str:
-    # The same leeway as in `load_folder`: underscores for blanks, without brackets and apostrophes.
-    return name.translate(str.maketrans("_", " ", "()'"))
 
 
 # --- tables ---------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +106,22 @@ def test_options_that_would_do_nothing_are_refused(
     assert (code, out) == (2, b"")
     assert named in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path: Path) -> None:
+    answers = case("anet_small")
+    files = ("--annotations", answers / "gt.json.gz", "--predictions", answers / "pred.json.gz", "--quiet")
+    command = [sys.executable, "-m", "tadacli", "eval", "--dataset", "activitynet", *map(str, files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_two_outputs_of_one_name_are_refused(tada: Tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = ("-o", "report.json", "--report", tmp_path / "report.json")
+    code, _, err = tada("eval", "--dataset", "csv", "--annotations", "a.csv", *files)
+    assert code == 2
+    assert "same name" in err
