@@ -42,7 +42,21 @@ function seek(seconds) {
   cursor = Math.min(Math.max(seconds, data.start), data.end);
   wanted = settled ? null : cursor;
   // A little inside the frame, lest rounding shows the one before.
-  if (hasVideo && settled) player.currentTime = Math.max(0, cursor - offset + 0.0005);
+  if (hasVideo && settled) show(Math.max(0, cursor - offset + 0.0005));
+  follow();
+}
+
+/* Some browsers take a video that begins late for a shorter one until all of it is read, and stop a seek at that end. */
+let cut = null;
+
+function show(target) {
+  player.currentTime = target;
+  const stood = player.currentTime;
+  cut = stood < target - 1e-3 ? { target, stood } : null;
+}
+
+function showAgain() {
+  if (cut && player.paused && player.currentTime === cut.stood) show(cut.target);
   follow();
 }
 
@@ -83,6 +97,7 @@ function startPlayer() {
     cannotPlay();
     settle(0);
   });
+  player.addEventListener("durationchange", showAgain);
   for (const event of ["timeupdate", "seeking", "seeked", "pause"]) player.addEventListener(event, follow);
   player.addEventListener("play", function frame() {
     follow();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +65,12 @@ class Page:
     def player_seconds(self) -> float:
         """Where the player stands, once it has got there."""
         return float(self.browser.execute_async_script(SETTLED))
+
+    def wait_for_seconds(self, seconds: float) -> None:
+        """Returns when the player has got there, which may take it several steps."""
+        deadline = time.monotonic() + 30
+        while abs(self.player_seconds() - seconds) > 2e-3:
+            assert time.monotonic() < deadline, f"the player stands at {self.player_seconds()}, not at {seconds}"
 
     def picture_number(self) -> int:
         """The number in the picture that is shown, see `media.picture`."""
@@ -285,12 +292,46 @@ def test_a_player_that_counts_from_the_first_frame_is_understood(browser: Any, o
     stubbed = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", stub)
     try:
         page = opened(report_html(row, video=inline(tmp_path / "in.mp4")), anchor=f"#t={5 + 11 / 30:.4f}")
+        page.wait_for_seconds(11 / 30)
         assert page.texts("tr.now td.start") == ["0:05.37"]
         page.all("#rows tr")[0].click()
         page.player_seconds()
         assert page.picture_number() == 4
         assert page.player_seconds() == pytest.approx(4 / 30, abs=2e-3)
         assert page.playhead_share() == pytest.approx(4 / 30, abs=1e-3)
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", stubbed)
+
+
+# Makes the player take the video for a tenth of a second long, stopping each seek there, until it is told otherwise.
+SEEMS_SHORT = """
+const { get, set } = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
+let end = 0.1;
+Object.defineProperty(HTMLMediaElement.prototype, "currentTime", {
+  get, set(value) { set.call(this, Math.min(value, end)); },
+});
+window.tellTheLength = () => {
+  end = Infinity;
+  document.getElementById("player").dispatchEvent(new Event("durationchange"));
+};
+"""
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["", "and the person went elsewhere meanwhile"])
+def test_a_seek_that_was_stopped_goes_on_when_the_length_is_known(
+    browser: Any, opened: Opener, moves: tuple[Path, list[KnownMove]], moved: bool
+) -> None:
+    path, truth = moves
+    stubbed = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SEEMS_SHORT})
+    try:
+        page = opened(report_html(known_row(truth), video=inline(path)))
+        page.player_seconds()
+        page.all("#rows tr")[2].click()
+        assert page.player_seconds() == pytest.approx(0.1, abs=2e-3)
+        if moved:
+            browser.execute_script("document.getElementById('player').currentTime = 0.05")
+        browser.execute_script("tellTheLength()")
+        assert page.player_seconds() == pytest.approx(0.05 if moved else truth[2].start_seconds, abs=2e-3)
     finally:
         browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", stubbed)
 
