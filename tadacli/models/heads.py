@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from tadacli.models.noise import SampleDropout
 
 NumClasses = int | Mapping[str, int]
 Logits = Tensor | dict[str, Tensor]
@@ -19,7 +21,7 @@ class ClassificationHead(nn.Module):
 
     def __init__(self, num_features: int, num_classes: NumClasses, *, dropout: float = 0.5) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = SampleDropout(dropout)
         self.names: tuple[str, ...] = ()
         if isinstance(num_classes, int):
             self.out = nn.Linear(num_features, num_classes)
@@ -46,6 +48,10 @@ class ClipClassifier(nn.Module):
         self.backbone = backbone
         self.head = ClassificationHead(num_features, num_classes, dropout=dropout)
 
+    def layers(self) -> list[str]:
+        """Prefixes of the trunk's parameter names in order of depth, for rates that fall with it."""
+        return [f"backbone.{name}" for name in _unfolded(self.backbone)]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) -> features (B, D)."""
         # In this order of memory the frames of a clip are a free view (see `ops`).
@@ -56,3 +62,12 @@ class ClipClassifier(nn.Module):
         """Clips (B, 3, T, H, W) -> logits (B, num_classes), or {name: logits} for named heads."""
         logits: Logits = self.head(self.forward_features(x))
         return logits
+
+
+def _unfolded(module: nn.Module) -> Iterator[str]:
+    """Names of the children in order; of sequences, those of what is in them."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Sequential):
+            yield from (f"{name}.{inner}" for inner in _unfolded(child))
+        else:
+            yield name
