@@ -298,6 +298,8 @@ class RouteFuncMLP(nn.Module):
     at zero, so a fresh routing function calibrates by exactly one.
     """
 
+    is_routing = True  # what learning rates of their own go by
+
     def __init__(
         self,
         c_in: int,
@@ -330,6 +332,8 @@ class RouteFuncwTransformer(nn.Module):
     The published attention reads its channels width-major, writes them head-major, and scales by the
     whole hidden width instead of one head's; checkpoints depend on it, so it is kept.
     """
+
+    is_routing = True  # what learning rates of their own go by
 
     def __init__(
         self,

@@ -1,0 +1,216 @@
+"""How a network learns: the rate over a run, which parameters decay, and which learn faster than others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from tadacli.errors import UsageError
+
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["cosine", "cosine_after_warmup", "constant"]
+Group = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """Optimiser, learning rate over the run, and how the parts of a network deviate from it.
+
+    SGD has Nesterov momentum if `momentum` is not 0; AdamW does not use it. `warmup_epochs` lead from
+    `warmup_start_rate` to the schedule (see `learning_rate_at`). The rate factors multiply the rate of the routing
+    functions and of the head; those of their biases are the same where they are None. `layer_decay` slows the layers
+    down with their distance from the head (see `parameter_groups`). `max_grad_norm` 0 turns the clipping of gradients
+    off, `ema_decay` 0 the average of weights.
+
+    Raises `UsageError` naming the value that cannot be meant.
+    """
+
+    optimizer: Optimizer
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float
+    schedule: Schedule
+    warmup_epochs: float = 0.0
+    warmup_start_rate: float = 0.0
+    final_rate: float = 0.0
+    route_rate_factor: float = 1.0
+    route_bias_rate_factor: float | None = None
+    head_rate_factor: float = 1.0
+    head_bias_rate_factor: float | None = None
+    layer_decay: float = 1.0
+    max_grad_norm: float = 0.0
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key, choices in (("optimizer", get_args(Optimizer)), ("schedule", get_args(Schedule))):
+            check_value(key, getattr(self, key), getattr(self, key) in choices, f"one of {', '.join(choices)}")
+        rate = self.learning_rate
+        check_value("learning_rate", rate, 0 < rate < math.inf, "a number above 0")
+        for key in ("warmup_start_rate", "final_rate"):
+            value = getattr(self, key)
+            check_value(key, value, 0 <= value <= rate, f"0 to the learning rate, {rate:g}")
+        for key in ("weight_decay", "warmup_epochs", "max_grad_norm"):
+            value = getattr(self, key)
+            check_value(key, value, 0 <= value < math.inf, "0 or a number above it")
+        for key in ("momentum", "ema_decay"):
+            value = getattr(self, key)
+            check_value(key, value, 0 <= value < 1, "0 or more, and below 1")
+        for key in ("route_rate_factor", "route_bias_rate_factor", "head_rate_factor", "head_bias_rate_factor"):
+            value = getattr(self, key)
+            check_value(key, value, value is None or 0 < value < math.inf, "a number above 0")
+        check_value("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, and 1 or less")
+
+
+def check_value(key: str, value: object, is_sound: bool, expected: str) -> None:
+    """Raises `UsageError` with the key, its value and what was expected, unless the value is sound."""
+    if not is_sound:
+        raise UsageError(f"{key} is {value!r}, expected {expected}")
+
+
+def learning_rate_at(epoch: float, *, num_epochs: float, settings: Optimisation) -> float:
+    """The base learning rate after `epoch` epochs (0 before the first step, fractions within an epoch).
+
+    "cosine" falls from `learning_rate` to `final_rate` over the whole run, the warm-up included, and the warm-up
+    rises in a line to the value that the cosine has at its end, which is a little below `learning_rate`: the
+    schedule of the published TAda2D and TAdaConvNeXt configurations. "cosine_after_warmup" rises to `learning_rate`
+    and falls over what is left (`cosine_v2` of the TAdaFormer configurations). "constant" stays after the warm-up.
+
+    Raises `UsageError` if the warm-up is not shorter than the run.
+    """
+    warmup = settings.warmup_epochs
+    if not warmup < num_epochs:
+        raise UsageError(
+            f"warmup_epochs is {warmup:g}, but the run has {num_epochs:g} epochs", hint="shorten the warm-up"
+        )
+    if epoch < warmup:
+        start, end = settings.warmup_start_rate, _scheduled_rate(warmup, num_epochs, settings)
+        return start + (end - start) * epoch / warmup
+    return _scheduled_rate(min(epoch, num_epochs), num_epochs, settings)
+
+
+def _scheduled_rate(epoch: float, num_epochs: float, settings: Optimisation) -> float:
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    start = settings.warmup_epochs if settings.schedule == "cosine_after_warmup" else 0.0
+    fraction = (1 + math.cos(math.pi * (epoch - start) / (num_epochs - start))) / 2
+    return settings.final_rate + (settings.learning_rate - settings.final_rate) * fraction
+
+
+def parameter_groups(network: nn.Module, settings: Optimisation) -> list[Group]:
+    """The trainable parameters of `network` as groups for an optimiser, in the order of the network.
+
+    A group has `params`, their `names`, their `weight_decay`, the `rate_factor` by which the base rate is multiplied,
+    and a `label` that says what it holds. Parameters of at most one dimension and biases do not decay.
+
+    Routing parameters are those inside a module whose class says `is_routing = True`; head parameters those of
+    `network.head`. For a `layer_decay` below 1 the network has a method `layers()`: the prefixes of the trunk's
+    parameter names in order of depth, of which the longest that fits a name counts. The last layer has the factor 1,
+    as the head has, and every other one `layer_decay` times that of the layer after it; parameters outside all
+    layers have 1, too. The factors of routing and head come on top.
+
+    Raises `UsageError` for a layer decay if the network does not tell its layers.
+    """
+    routing = {
+        id(parameter)
+        for module in network.modules()
+        if getattr(type(module), "is_routing", False)
+        for parameter in module.parameters()
+    }
+    layers = _layer_factors(network, settings.layer_decay)
+    groups: dict[tuple[float, float], Group] = {}
+    labels: dict[tuple[float, float], list[str]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        is_head = name.startswith("head.")
+        label, factor = ("head", 1.0) if is_head else _layer_of(name, layers)
+        if is_head:
+            factor *= _factor(name, settings.head_rate_factor, settings.head_bias_rate_factor)
+        elif id(parameter) in routing:
+            label = "routing" if not layers else f"routing of {label}"
+            factor *= _factor(name, settings.route_rate_factor, settings.route_bias_rate_factor)
+        decay = 0.0 if parameter.ndim <= 1 or _is_bias(name) else settings.weight_decay
+        key = (decay, factor)
+        group = groups.setdefault(key, {"names": [], "params": [], "weight_decay": decay, "rate_factor": factor})
+        group["names"].append(name)
+        group["params"].append(parameter)
+        if label not in labels.setdefault(key, []):
+            labels[key].append(label)
+    for key, group in groups.items():
+        group["label"] = ", ".join(labels[key])
+    return list(groups.values())
+
+
+def _is_bias(name: str) -> bool:
+    # Attention of torch calls one of its biases in_proj_bias.
+    leaf = name.rsplit(".", 1)[-1]
+    return leaf == "bias" or leaf.endswith("_bias")
+
+
+def _factor(name: str, factor: float, bias_factor: float | None) -> float:
+    return bias_factor if bias_factor is not None and _is_bias(name) else factor
+
+
+def _layer_factors(network: nn.Module, decay: float) -> dict[str, float]:
+    """Factor of each layer by the prefix of its parameter names; nothing if all layers learn alike."""
+    if decay == 1:
+        return {}
+    tell = getattr(type(network), "layers", None)
+    if not callable(tell):
+        raise UsageError(
+            f"layer_decay cannot be used: {type(network).__name__} does not tell the order of its layers",
+            hint="set layer_decay = 1",
+        )
+    layers = [prefix.rstrip(".") for prefix in tell(network)]
+    return {prefix: decay ** (len(layers) - 1 - depth) for depth, prefix in enumerate(layers)}
+
+
+def _layer_of(name: str, factors: Mapping[str, float]) -> tuple[str, float]:
+    fitting = [prefix for prefix in factors if name.startswith(f"{prefix}.")]
+    if not fitting:
+        return "trunk", 1.0
+    layer = max(fitting, key=len)
+    return layer, factors[layer]
+
+
+def describe_groups(groups: Sequence[Mapping[str, Any]]) -> str:
+    """The groups as a text table: what is in each, tensors, parameters, weight decay and rate factor."""
+    rows = [("parameters of", "tensors", "parameters", "weight decay", "rate factor")]
+    for group in groups:
+        count = sum(parameter.numel() for parameter in group["params"])
+        decay, factor = f"{group['weight_decay']:g}", f"{group['rate_factor']:.4g}"
+        rows.append((group["label"], str(len(group["params"])), f"{count:,}", decay, factor))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(row[column].rjust(widths[column]) for column in range(1, 5))])
+        for row in rows
+    )
+
+
+def build_optimizer(groups: Sequence[Group], settings: Optimisation) -> torch.optim.Optimizer:
+    """The torch optimiser of the settings over groups of `parameter_groups`, at the rates of `learning_rate`.
+
+    Raises `UsageError` if there is nothing to train.
+    """
+    if not any(group["params"] for group in groups):
+        raise UsageError("there is nothing to train: every parameter is frozen", hint='set freeze = "nothing"')
+    optimizer: torch.optim.Optimizer
+    copies = [dict(group) for group in groups]  # torch adds its own settings to what it is given
+    if settings.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(copies, lr=settings.learning_rate)
+    else:
+        momentum = settings.momentum
+        optimizer = torch.optim.SGD(copies, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0)
+    set_rates(optimizer, settings.learning_rate)
+    return optimizer
+
+
+def set_rates(optimizer: torch.optim.Optimizer, base_rate: float) -> None:
+    """Sets the rate of each group to the base rate times the group's own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = base_rate * group["rate_factor"]
