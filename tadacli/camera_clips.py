@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadacli.footage import Stretch
+from tadacli.optimisation import Optimisation
 from tadacli.pictures import FloatArray, degrade, generated_picture
 from tadacli.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, hand_held, look, view_grid
-from tadacli.training import TrainingSettings
+from tadacli.training import TrainingBatch, TrainingSettings
 
 MEAN, STD = 0.45, 0.225
 
@@ -58,22 +59,23 @@ class Recipe:
         """Seconds from the first frame of a clip to each of its frames."""
         return np.arange(self.clip_frames, dtype=np.float64) * (self.frame_stride / self.target_fps)
 
-    def training(self, seed: int) -> tuple[TrainingSettings, ...]:
+    @property
+    def training(self) -> tuple[TrainingSettings, ...]:
         """What the training loop follows: a long run, then from its averaged weights a shorter, finer one."""
-        main = TrainingSettings(
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warmup_steps=min(self.warmup_steps, self.steps // 4),
+        main = self._training(self.steps, self.learning_rate)
+        return (main, self._training(self.polish_steps, self.polish_learning_rate)) if self.polish_steps else (main,)
+
+    def _training(self, steps: int, learning_rate: float) -> TrainingSettings:
+        optimisation = Optimisation(
+            optimizer="adamw",
+            learning_rate=learning_rate,
             weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
+            schedule="cosine_after_warmup",
+            warmup_epochs=min(self.warmup_steps, steps // 4),  # of one step each
             ema_decay=self.ema_decay,
             max_grad_norm=self.max_grad_norm,
-            seed=seed,
         )
-        if not self.polish_steps:
-            return (main,)
-        polish = replace(main, steps=self.polish_steps, learning_rate=self.polish_learning_rate, seed=seed + 1)
-        return main, polish
+        return TrainingSettings(num_steps=steps, optimisation=optimisation, label_smoothing=self.label_smoothing)
 
 
 # Brightness differences of neighbouring pixels that count as edges, and how many of nine parts need them.
@@ -92,11 +94,16 @@ class ClipMaker:
             scene: kept for scene, every in self.by_scene.items() if (kept := [s for s in every if s.is_steady])
         }
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Clips (B, 3, T, view, view), normalised, and their labels (B,)."""
+    def batch(self, step: int) -> TrainingBatch:
+        """The clips of a step, (B, 3, T, view, view), normalised, and their labels."""
         first = step * self.recipe.batch_size
         made = [self.clip(first + i, ease=1 - step / self.recipe.easy_steps) for i in range(self.recipe.batch_size)]
-        return torch.stack([clip for clip, _ in made]), torch.tensor([label for _, label in made])
+        seeds = [self.seed * 1_000_003 + first + i for i in range(self.recipe.batch_size)]
+        return TrainingBatch(
+            torch.stack([clip for clip, _ in made]),
+            {"": torch.tensor([label for _, label in made])},
+            torch.tensor(seeds, dtype=torch.int64),
+        )
 
     def clip(self, index: int, *, label: int | None = None, ease: float = 0.0) -> tuple[Tensor, int]:
         """One clip (3, T, view, view), normalised, and its label.

@@ -320,9 +320,9 @@ def _keep_freed_memory() -> None:
 
 
 def _progress(report: StepReport) -> None:
-    if report.step % 50 == 0 or report.step == report.steps:
+    if report.step % 50 == 0 or report.step == report.num_steps:
         print(
-            f"step {report.step}/{report.steps}  loss {report.loss:.3f}  {report.elapsed_seconds:.0f} s",
+            f"step {report.step}/{report.num_steps}  loss {report.loss:.3f}  {report.elapsed_seconds:.0f} s",
             flush=True,
         )
 
@@ -343,11 +343,11 @@ def make_weights(
     )
     network = fresh_network(seed)
     seconds, first = 0.0, 0
-    for number, settings in enumerate(recipe.training(seed)):
+    for number, settings in enumerate(recipe.training):
         unfinished = output / f"{NAME}.training{number}.pt"
-        with Ahead(lambda step, first=first: maker.batch(first + step)) as batches:  # type: ignore[misc]
+        with Ahead(lambda step, first=first: [maker.batch(first + step)]) as batches:  # type: ignore[misc]
             result = train(network, batches, settings, checkpoint=unfinished, checkpoint_every=100, progress=_progress)
-        seconds, first = seconds + result.elapsed_seconds, first + settings.steps
+        seconds, first = seconds + result.elapsed_seconds, first + settings.num_steps
     save_weights(output / f"{NAME}.safetensors", network, spec)
     for unfinished in output.glob(f"{NAME}.training*.pt"):
         unfinished.unlink()

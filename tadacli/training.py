@@ -1,55 +1,86 @@
-"""One training loop for any network: seeded, resumable to the same weights, stopped by bad numbers."""
+"""One training loop for any network: one process or several, resumable to the same bits, stopped by bad numbers."""
 
 from __future__ import annotations
 
-import copy
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from tadacli.errors import CheckpointError, TadaError, UsageError
+from tadacli.models.noise import set_noise_seeds
+from tadacli.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups, set_rates
+from tadacli.processes import Processes
 
-BatchOf = Callable[[int], tuple[Tensor, Any]]
-LossOf = Callable[[Any, Any], Tensor]
+Precision = Literal["float32", "bfloat16", "float16"]
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Clips (B, 3, T, H, W) and what they show, by head: class indices (B,) or probabilities (B, num_classes).
+
+    A network with one head has the name "". `noise_seeds`, int64 (B,), are what dropout is drawn from.
+    """
+
+    clips: Tensor
+    targets: Mapping[str, Tensor]
+    noise_seeds: Tensor | None = None
+
+    def on(self, device: torch.device) -> TrainingBatch:
+        """The batch on a device."""
+        targets = {head: target.to(device, non_blocking=True) for head, target in self.targets.items()}
+        seeds = None if self.noise_seeds is None else self.noise_seeds.to(device)
+        return TrainingBatch(self.clips.to(device, non_blocking=True), targets, seeds)
+
+
+BatchesOf = Callable[[int], Sequence[TrainingBatch]]
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How to train; what a checkpoint must agree on before it is resumed.
 
-    The learning rate rises linearly over `warmup_steps`, then falls along a cosine to
-    `final_fraction` of itself. `ema_decay` 0 turns the average of weights off, `max_grad_norm` 0 the
-    clipping of gradients.
+    `freeze="trunk"` trains the head alone; `freeze_norms` keeps statistics, gains and biases of batch norms as they
+    are. `recompute` computes activations of each layer again in the backward pass instead of keeping them.
     """
 
-    steps: int
-    learning_rate: float
-    warmup_steps: int = 0
-    final_fraction: float = 0.0
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    num_steps: int
+    optimisation: Optimisation
+    steps_per_epoch: float = 1.0
     label_smoothing: float = 0.0
-    ema_decay: float = 0.0
-    max_grad_norm: float = 0.0
-    seed: int = 0
+    precision: Precision = "float32"
+    freeze: Literal["nothing", "trunk"] = "nothing"
+    freeze_norms: bool = False
+    recompute: bool = False
+
+    def learning_rate_at(self, step: int) -> float:
+        """The base rate of `step`, counted from 0."""
+        num_epochs = self.num_steps / self.steps_per_epoch
+        return learning_rate_at(step / self.steps_per_epoch, num_epochs=num_epochs, settings=self.optimisation)
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What the progress callback hears after each step; `loss` is that step's own."""
+    """What a step did: its own mean loss over all clips, the norm of its gradient before clipping, its base rate."""
 
     step: int
-    steps: int
+    num_steps: int
     loss: float
+    grad_norm: float
     learning_rate: float
     elapsed_seconds: float
 
@@ -58,169 +89,290 @@ class StepReport:
 class TrainingResult:
     """`first_step` is not 0 if the run was resumed; `loss` is the mean over about the last 50 steps."""
 
-    steps: int
+    num_steps: int
     first_step: int
     loss: float
     elapsed_seconds: float
 
 
-def learning_rate_at(step: int, settings: TrainingSettings) -> float:
-    """Learning rate of `step`, counted from 0."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    span = max(1, settings.steps - settings.warmup_steps)
-    cosine = (1 + math.cos(math.pi * (step - settings.warmup_steps) / span)) / 2
-    return settings.learning_rate * (settings.final_fraction + (1 - settings.final_fraction) * cosine)
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two optimiser groups: weights that decay; norms and biases, which do not."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            is_free = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] == "bias"
-            (free if is_free else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-
-
 def train(
     network: nn.Module,
-    batch_at: BatchOf,
+    batches_of: BatchesOf,
     settings: TrainingSettings,
     *,
-    loss: LossOf | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
     checkpoint_every: int = 0,
     progress: Callable[[StepReport], None] | None = None,
 ) -> TrainingResult:
     """Trains `network` in place and leaves it in eval mode, with the averaged weights if there are any.
 
-    `batch_at(step)` gives clips and targets of that step, the same ones whenever it is asked. `loss`
-    takes what the network returns and the targets; without it, cross-entropy on class indices. A
-    `checkpoint` that exists is resumed; it is written every `checkpoint_every` steps and at the end.
-    On a CPU a resumed run ends with the same bits as one that was never interrupted.
-
-    Raises `TadaError` when the loss or a gradient is not finite; the network then holds the weights
-    and statistics from before that step. Raises `CheckpointError` for a checkpoint of other settings.
+    `batches_of(step)` gives the batches that make up that step, the same ones whenever it is asked. A `checkpoint`
+    that exists is resumed; it is written every `checkpoint_every` steps and at the end. Raises as `Trainer` does.
     """
-    if settings.steps < 1:
-        raise UsageError(f"training needs at least one step, got {settings.steps}")
-    run = _Run(network.to(device), settings)
-    first_step = run.resume(checkpoint) if checkpoint is not None and checkpoint.is_file() else 0
-    loss_of = loss or (lambda logits, y: F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing))
+    trainer = Trainer(network, settings, device=torch.device(device))
+    first_step = trainer.load(checkpoint) if checkpoint is not None and checkpoint.is_file() else 0
     start = time.monotonic()
-    network.train()
-    for step in range(first_step, settings.steps):
-        clips, targets = _move(batch_at(step), device)
-        value = run.step(step, clips, targets, loss_of)
-        done = step + 1
-        if checkpoint is not None and (done == settings.steps or (checkpoint_every and done % checkpoint_every == 0)):
-            run.save(checkpoint, done)
+    for step in range(first_step, settings.num_steps):
+        report = trainer.run_step(batches_of(step))
+        is_last = report.step == settings.num_steps
+        if checkpoint is not None and (is_last or (checkpoint_every and report.step % checkpoint_every == 0)):
+            trainer.save(checkpoint)
         if progress is not None:
-            rate = learning_rate_at(step, settings)
-            progress(StepReport(done, settings.steps, value, rate, time.monotonic() - start))
-    if run.average is not None:
-        network.load_state_dict(run.average.state_dict())
-    network.eval()
-    return TrainingResult(settings.steps, first_step, run.mean_loss, time.monotonic() - start)
+            progress(report)
+    trainer.keep_average()
+    return TrainingResult(settings.num_steps, first_step, trainer.mean_loss, time.monotonic() - start)
 
 
-class _Run:
-    """The state that a checkpoint must hold: network, optimiser, averaged weights, running loss."""
+class Trainer:
+    """A network while it is trained: its optimiser, its averaged weights, and how far it has come.
 
-    def __init__(self, network: nn.Module, settings: TrainingSettings) -> None:
-        self.network, self.settings = network, settings
-        groups = parameter_groups(network, settings.weight_decay)
-        self.optimizer: torch.optim.Optimizer
-        if settings.optimizer == "adamw":
-            self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
-        else:
-            momentum = settings.momentum
-            self.optimizer = torch.optim.SGD(
-                groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0
-            )
-        self.average = copy.deepcopy(network).requires_grad_(False) if settings.ema_decay else None
+    On a CPU a resumed run ends with the same bits as one that was never interrupted. Of several processes each
+    takes its own batches of a step; gradients and batch-norm statistics are averaged, so that the result is that of
+    one process which takes them all. A step of several batches moves the statistics once, by the mean of the batches.
+
+    Raises `TadaError` when the loss or a gradient is not finite; the network then holds the weights and statistics
+    from before that step. Raises `CheckpointError` for a checkpoint of other settings.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: TrainingSettings,
+        *,
+        device: torch.device | None = None,
+        processes: Processes | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        if settings.num_steps < 1:
+            raise UsageError(f"training needs at least one step, got {settings.num_steps}")
+        self.settings = settings
+        self.device = device or torch.device("cpu")
+        self.network = network.to(self.device)
+        self.step = 0
         self.mean_loss = math.nan
+        self.notes: dict[str, Any] = {}  # what the caller wants kept with the checkpoint
+        self._identity = {"settings": asdict(settings), **(identity or {})}
+        self._processes = processes or Processes()
+        self._start = time.monotonic()
+        _freeze(network, settings)
+        if settings.recompute:
+            recompute_layers(network)
+        self.optimizer = build_optimizer(parameter_groups(network, settings.optimisation), settings.optimisation)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
+        state = network.state_dict()
+        self._average = {n: t.detach().clone() for n, t in state.items()} if settings.optimisation.ema_decay else None
+        self._replica: nn.Module = network
+        if self._processes.are_many:
+            self._replica = DistributedDataParallel(network, broadcast_buffers=False)
 
-    def step(self, step: int, clips: Tensor, targets: Any, loss_of: LossOf) -> float:
-        """One update; returns the loss. Nothing has changed if it raises."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, self.settings)
-        # Batch-norm statistics move in the forward pass, before the loss is known to be sound.
-        buffers = [buffer.clone() for buffer in self.network.buffers()]
+    def run_step(self, batches: Sequence[TrainingBatch]) -> StepReport:
+        """One update from the batches of the next step; returns what it did. Nothing has changed if it raises."""
+        rate = self.settings.learning_rate_at(self.step)
+        set_rates(self.optimizer, rate)
+        _set_mode(self.network, self.settings)
+        statistics = _Statistics(self.network, self._processes)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.random.fork_rng(devices=[]):
-            # Dropout draws by step, so that a resumed run draws the same.
-            torch.manual_seed(self.settings.seed * 1_000_003 + step)
-            loss = loss_of(self.network(clips), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        value = float(loss.detach())
-        limit = self.settings.max_grad_norm or math.inf
+        losses = [
+            self._backward(batch.on(self.device), statistics, share=1 / len(batches), is_last=number == len(batches))
+            for number, batch in enumerate(batches, start=1)
+        ]
+        set_noise_seeds(self.network, None)
+        loss = float(self._processes.mean(torch.stack(losses).mean()))
+        self._scaler.unscale_(self.optimizer)
+        limit = self.settings.optimisation.max_grad_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            for buffer, before in zip(self.network.buffers(), buffers, strict=True):
-                buffer.copy_(before)
-            self.network.eval()
-            raise TadaError(
-                f"training stopped at step {step + 1}: loss {value}, gradient norm {norm}",
-                hint="the network keeps its last good weights; lower the learning rate or clip gradients",
-            )
-        self.optimizer.step()
-        self._average(step)
-        self.mean_loss = value if math.isnan(self.mean_loss) else self.mean_loss + 0.02 * (value - self.mean_loss)
-        return value
+        self._check(loss, norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        statistics.keep()
+        self.step += 1
+        self._update_average()
+        self.mean_loss = loss if math.isnan(self.mean_loss) else self.mean_loss + 0.02 * (loss - self.mean_loss)
+        elapsed = time.monotonic() - self._start
+        return StepReport(self.step, self.settings.num_steps, loss, norm, rate, elapsed)
+
+    def _backward(self, batch: TrainingBatch, statistics: _Statistics, *, share: float, is_last: bool) -> Tensor:
+        """Adds a batch's gradient, times its share of the step; returns its loss."""
+        set_noise_seeds(self.network, batch.noise_seeds)
+        waits = isinstance(self._replica, DistributedDataParallel) and not is_last
+        with self._replica.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            dtype = _DTYPES[self.settings.precision]
+            with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+                logits = self._replica(batch.clips)
+            loss = self._loss(logits, batch.targets)
+            statistics.take()
+            self._scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+        statistics.restore()
+        return loss.detach()
+
+    def _loss(self, logits: Tensor | Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        named = {"": logits} if isinstance(logits, Tensor) else logits
+        smoothing = self.settings.label_smoothing
+        losses = [
+            F.cross_entropy(named[head].float(), target, label_smoothing=smoothing) for head, target in targets.items()
+        ]
+        return torch.stack(losses).sum()
+
+    def _check(self, loss: float, norm: float) -> None:
+        # With float16, a gradient beyond its range is usual at first: the scaler skips that step.
+        lost = math.isfinite(loss) and self._scaler.is_enabled() and self._scaler.get_scale() > 1
+        if lost or (math.isfinite(loss) and math.isfinite(norm)):
+            return
+        self.network.eval()
+        raise TadaError(
+            f"training stopped at step {self.step + 1}: loss {loss}, gradient norm {norm}",
+            hint="the network keeps its last good weights; lower the learning rate or clip gradients",
+        )
 
     @torch.no_grad()
-    def _average(self, step: int) -> None:
-        if self.average is None:
+    def _update_average(self) -> None:
+        if self._average is None:
             return
         # A short memory at first, so that the average does not drag the initial weights along.
-        decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
+        decay = min(self.settings.optimisation.ema_decay, self.step / (9 + self.step))
         current = self.network.state_dict()
-        for name, mean in self.average.state_dict().items():
+        for name, mean in self._average.items():
             if mean.is_floating_point():
                 mean.lerp_(current[name], 1 - decay)
             else:
                 mean.copy_(current[name])
 
-    def save(self, path: Path, step: int) -> None:
+    def keep_average(self) -> None:
+        """Puts the averaged weights, if there are any, into the network, and leaves it in eval mode."""
+        if self._average is not None:
+            self.network.load_state_dict(self._average)
+        self.network.eval()
+
+    @contextmanager
+    def result(self) -> Iterator[nn.Module]:
+        """The network in eval mode as it would be if training ended now; afterwards training can go on."""
+        current = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        self.keep_average()
+        try:
+            yield self.network
+        finally:
+            self.network.load_state_dict(current)
+
+    # --- checkpoints ---------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Writes everything that is needed to go on, all or nothing."""
         state = {
-            "step": step,
-            "settings": asdict(self.settings),
+            "identity": self._identity,
+            "step": self.step,
+            "mean_loss": self.mean_loss,
+            "notes": self.notes,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "mean_loss": self.mean_loss,
+            "scaler": self._scaler.state_dict(),
+            "average": self._average,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".tmp")
-        torch.save(state, unfinished)
+        with unfinished.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         unfinished.replace(path)
 
-    def resume(self, path: Path) -> int:
-        """Loads a checkpoint; returns the step to go on with."""
+    def load(self, path: Path) -> int:
+        """Goes on from a checkpoint; returns the number of steps that are done."""
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            saved = state["settings"]
+            identity = state["identity"]
         except Exception as error:  # torch reports damage in a dozen ways
             raise CheckpointError(f"cannot resume from {path}: {error}", hint="delete it to start anew") from error
-        if saved != asdict(self.settings):
-            raise CheckpointError(f"{path} was made with other settings: {saved}", hint="delete it to start anew")
+        if identity != self._identity:
+            raise CheckpointError(
+                f"{path} was made with other settings: {_difference(identity, self._identity)}",
+                hint="resume with the settings it was made with, or delete it to start anew",
+            )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.mean_loss = float(state["mean_loss"])
-        return int(state["step"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self._average is not None:
+            self._average = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
+        self.step, self.mean_loss, self.notes = int(state["step"]), float(state["mean_loss"]), dict(state["notes"])
+        return self.step
 
 
-def _move(batch: tuple[Tensor, Any], device: str) -> tuple[Tensor, Any]:
-    clips, targets = batch
-    if isinstance(targets, dict):
-        return clips.to(device), {name: target.to(device) for name, target in targets.items()}
-    return clips.to(device), targets.to(device)
+def _difference(there: Any, here: Any, name: str = "") -> str:
+    """What two descriptions differ in first."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in [*there, *(key for key in here if key not in there)]:
+            if there.get(key) != here.get(key):
+                return _difference(there.get(key), here.get(key), f"{name}.{key}" if name else str(key))
+    return f"{name} was {there!r}, is {here!r}"
+
+
+@dataclass
+class _Statistics:
+    """Buffers of a network during a step: every batch starts from the same ones, and their means are kept."""
+
+    network: nn.Module
+    processes: Processes
+    _before: list[Tensor] = field(init=False)
+    _taken: list[list[Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._before = [buffer.clone() for buffer in self.network.buffers()]
+
+    def take(self) -> None:
+        """Remembers what the forward pass made of them."""
+        self._taken.append([buffer.clone() for buffer in self.network.buffers()])
+
+    def restore(self) -> None:
+        """Puts back what was there before the step."""
+        for buffer, before in zip(self.network.buffers(), self._before, strict=True):
+            buffer.copy_(before)
+
+    def keep(self) -> None:
+        """Puts the mean over batches and processes in; counts are those of one batch."""
+        for buffer, *taken in zip(self.network.buffers(), *self._taken, strict=True):
+            is_mean = buffer.is_floating_point()
+            buffer.copy_(self.processes.mean(torch.stack(taken).mean(dim=0)) if is_mean else taken[-1])
+
+
+def _freeze(network: nn.Module, settings: TrainingSettings) -> None:
+    if settings.freeze == "trunk":
+        network.requires_grad_(requires_grad=False)
+        network.get_submodule("head").requires_grad_(requires_grad=True)
+    if settings.freeze_norms:
+        for norm in _batch_norms(network):
+            norm.requires_grad_(requires_grad=False)
+
+
+def _set_mode(network: nn.Module, settings: TrainingSettings) -> None:
+    """Training mode, but for what is frozen."""
+    network.train()
+    if settings.freeze == "trunk":
+        network.eval()
+        network.get_submodule("head").train()
+    if settings.freeze_norms:
+        for norm in _batch_norms(network):
+            norm.eval()
+
+
+def _batch_norms(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+def recompute_layers(network: nn.Module) -> None:
+    """Lets the backward pass compute the activations of each of `network.layers()` again, which saves memory."""
+    layers: list[str] = network.layers()  # type: ignore[operator]
+    for name in layers:
+        if any(other.startswith(f"{name}.") for other in layers):
+            continue  # a whole that has its parts in the list
+        layer = network.get_submodule(name)
+        forward = layer.forward
+        layer.forward = partial(_forward, layer, forward)
+
+
+def _forward(layer: nn.Module, forward: Callable[..., Any], *inputs: Tensor) -> Any:
+    if not (layer.training and torch.is_grad_enabled()):
+        return forward(*inputs)
+    return recomputed(forward, *inputs, use_reentrant=False)
 
 
 def _use_one_core() -> None:
@@ -229,26 +381,26 @@ def _use_one_core() -> None:
 
 
 class Ahead:
-    """`batch_at` for steps taken in order, the next batch being made in a thread meanwhile.
+    """`batches_of` for steps taken in order, the next batches being made in a thread meanwhile.
 
     That thread computes on one core: small tensors gain nothing from more, and training needs them.
     """
 
-    def __init__(self, batch_at: BatchOf) -> None:
-        self._batch_at = batch_at
+    def __init__(self, batches_of: BatchesOf) -> None:
+        self._batches_of = batches_of
         self._worker = ThreadPoolExecutor(1)
         num_threads = torch.get_num_threads()
         self._worker.submit(_use_one_core).result()
         torch.set_num_threads(num_threads)  # the number set last holds for all threads that start later
-        self._next: tuple[int, Future[tuple[Tensor, Any]]] | None = None
+        self._next: tuple[int, Future[Sequence[TrainingBatch]]] | None = None
 
-    def __call__(self, step: int) -> tuple[Tensor, Any]:
+    def __call__(self, step: int) -> Sequence[TrainingBatch]:
         if self._next is not None and self._next[0] == step:
-            batch = self._next[1].result()
+            batches = self._next[1].result()
         else:
-            batch = self._worker.submit(self._batch_at, step).result()
-        self._next = (step + 1, self._worker.submit(self._batch_at, step + 1))
-        return batch
+            batches = self._worker.submit(self._batches_of, step).result()
+        self._next = (step + 1, self._worker.submit(self._batches_of, step + 1))
+        return batches
 
     def __enter__(self) -> Ahead:
         return self

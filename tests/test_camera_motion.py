@@ -83,7 +83,8 @@ def test_a_clip_depends_on_seed_and_index_alone(maker: ClipMaker) -> None:
 
 def test_batches_hold_every_class(maker: ClipMaker) -> None:
     small = ClipMaker(dataclasses.replace(maker.recipe, batch_size=64), stretches=[], pictures=maker.pictures, seed=0)
-    clips, labels = small.batch(0)
+    made = small.batch(0)
+    clips, labels = made.clips, made.targets[""]
     assert clips.shape == (64, 3, 8, 64, 64)
     assert set(labels.tolist()) == set(range(9))
 
