@@ -84,6 +84,38 @@ def _segment_indices(num_video_frames: int, clip_frames: int, num_clips: int, cl
     return indices
 
 
+def training_indices(
+    mode: SamplingMode,
+    num_video_frames: int,
+    *,
+    fps: float | None = None,
+    clip_frames: int,
+    frame_stride: int = 1,
+    target_fps: float = 30.0,
+    rng: np.random.Generator,
+) -> list[int]:
+    """Frame numbers of a random clip, as the published models were trained; see `clip_indices` for the settings.
+
+    "interval": the clip starts anywhere in the free room, evenly likely, and is otherwise the test clip; where
+    there is no room it is the test clip. "segment": one frame of each part, each as likely as the share of the
+    part it is on screen for. Raises `UsageError` for numbers that describe no clip.
+    """
+    # The test clip of the same numbers is refused where there is none.
+    clip_indices(
+        mode, num_video_frames, fps=fps, clip_frames=clip_frames, frame_stride=frame_stride, target_fps=target_fps
+    )
+    if mode == "segment":
+        positions = (np.arange(clip_frames) + rng.random(clip_frames)) * (num_video_frames / clip_frames)
+        frames: list[int] = np.clip(positions.astype(np.int64), 0, num_video_frames - 1).tolist()
+        return frames
+    assert fps is not None  # or the test clip would have been refused
+    length = interval_length(clip_frames, frame_stride, target_fps=target_fps, fps=fps)
+    start = rng.uniform(0, max(num_video_frames - length, 0))
+    places = torch.linspace(start, start + length - 1, clip_frames, dtype=torch.float32)
+    indices: list[int] = places.clamp(0, num_video_frames - 1).long().tolist()
+    return indices
+
+
 # --- windows of a timeline --------------------------------------------------------------------------
 
 

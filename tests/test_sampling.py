@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
-from tadacli.sampling import clip_indices, interval_length
+from tadacli.sampling import clip_indices, interval_length, training_indices
 
 
 @given(
@@ -76,3 +77,65 @@ def test_known_clips(arguments, expected, reason) -> None:
 def test_numbers_without_a_clip_are_refused(arguments) -> None:
     with pytest.raises(UsageError):
         clip_indices(clip_frames=4, **arguments)
+
+
+# --- training ---------------------------------------------------------------------------------------
+
+
+@given(
+    mode=st.sampled_from(["interval", "segment"]),
+    num_video_frames=st.integers(1, 100_000),
+    fps=st.floats(1, 240),
+    clip_frames=st.integers(1, 64),
+    frame_stride=st.integers(1, 16),
+    seed=st.integers(0, 1000),
+)
+def test_a_training_clip_lies_inside_the_video_and_is_the_seeds(
+    mode, num_video_frames, fps, clip_frames, frame_stride, seed
+) -> None:
+    settings = {"fps": fps, "clip_frames": clip_frames, "frame_stride": frame_stride, "target_fps": 30.0}
+    indices, again = (
+        training_indices(mode, num_video_frames, rng=np.random.default_rng(seed), **settings) for _ in range(2)
+    )
+    assert indices == again
+    assert len(indices) == clip_frames
+    assert 0 <= min(indices) <= max(indices) < num_video_frames
+    length = interval_length(clip_frames, frame_stride, target_fps=30.0, fps=fps)
+    if mode == "segment":
+        parts = [num_video_frames * part / clip_frames for part in range(clip_frames + 1)]
+        inside = zip(parts[:-1], indices, parts[1:], strict=True)
+        assert all(int(left + 1e-6) <= index <= right + 1e-6 for left, index, right in inside)
+    elif num_video_frames <= length:
+        assert indices == clip_indices(mode, num_video_frames, **settings)
+    elif length >= 1:
+        # The same steps as the test clip takes, up to the truncation of either.
+        start = clip_indices(mode, num_video_frames, **settings)
+        assert all(abs((a - indices[0]) - (b - start[0])) <= 1 for a, b in zip(indices, start, strict=True))
+
+
+def test_starts_and_parts_are_evenly_likely() -> None:
+    rng = np.random.default_rng(0)
+    settings = {"fps": 30.0, "clip_frames": 4, "frame_stride": 2, "target_fps": 30.0, "rng": rng}
+    starts = np.bincount([training_indices("interval", 18, **settings)[0] for _ in range(4000)])
+    assert len(starts) == 10  # frames 0 to 9; the clip from 10.0 on is as rare as a number
+    assert starts.min() > 320
+    assert starts.max() < 480
+    clips = np.array([training_indices("segment", 40, **settings) for _ in range(4000)])
+    for part in range(4):
+        counts = np.bincount(clips[:, part] - 10 * part, minlength=10)
+        assert len(counts) == 10
+        assert counts.min() > 320
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mode": "interval", "num_video_frames": 0, "fps": 30.0},
+        {"mode": "interval", "num_video_frames": 9},
+        {"mode": "segment", "num_video_frames": 9, "clip_frames": 0},
+        {"mode": "random", "num_video_frames": 9},
+    ],
+)
+def test_numbers_without_a_training_clip_are_refused(arguments) -> None:
+    with pytest.raises(UsageError):
+        training_indices(**{"clip_frames": 4, "rng": np.random.default_rng(0), **arguments})

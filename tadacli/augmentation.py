@@ -1,0 +1,299 @@
+"""Random changes to the clips a network is trained on, each a function of its seed.
+
+A clip changes as a whole: one crop, one flip and one change of colour for all its frames. Sources: the published
+training settings (short-side jitter, label-aware flips, random resized crops), RandAugment (1909.13719), random
+erasing (1708.04896), mixup (1710.09412), CutMix (1905.04899).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+
+from tadacli.errors import UsageError
+from tadacli.transforms import crop_frames, resize_frames
+from tadacli.video_source import Pixels
+
+CropKind = Literal["jitter", "resized"]
+FlipKind = Literal["none", "plain", "labels"]
+
+# torchvision counts RandAugment's magnitudes in bins from 0 to 30; published settings count from 0 to 10.
+_BINS_PER_MAGNITUDE, _NUM_BINS = 3, 31
+_MAX_MAGNITUDE = 10
+_CROP_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a clip on its way to the network; the defaults are short-side jitter and plain flips.
+
+    `crop` "jitter" resizes the short side to a random length between `short_sides` (both included) and takes a
+    random square of `crop_size`; "resized" takes a random part of the picture, `crop_areas` of its area and
+    `crop_ratios` wide for its height, and makes it that square. `flip` "plain" mirrors every other clip, "labels"
+    does too and exchanges the class names of `flip_pairs`, which are only given then.
+
+    `randaugment_magnitude` and `randaugment_std` count from 0 to 10. `grayscale` and `erasing` are probabilities;
+    `colour_jitter` is how far brightness, contrast and saturation move from 1, each. `mixup` and `cutmix` are
+    parameters of Beta distributions. 0 turns each of them off. Raises `UsageError` for settings out of range.
+    """
+
+    crop_size: int = 224
+    crop: CropKind = "jitter"
+    short_sides: tuple[int, int] = (256, 320)
+    crop_areas: tuple[float, float] = (0.08, 1.0)
+    crop_ratios: tuple[float, float] = (0.75, 1.3333)
+    flip: FlipKind = "plain"
+    flip_pairs: tuple[tuple[str, str], ...] = ()
+    randaugment_ops: int = 0
+    randaugment_magnitude: float = 9
+    randaugment_std: float = 0.5
+    grayscale: float = 0
+    colour_jitter: float = 0
+    erasing: float = 0
+    mixup: float = 0
+    cutmix: float = 0
+
+    def __post_init__(self) -> None:
+        self._check_crop()
+        self._check_flip()
+        for name in ("grayscale", "colour_jitter", "erasing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} {getattr(self, name)} is not between 0 and 1")
+        if self.randaugment_ops < 0 or not 0 <= self.randaugment_magnitude <= _MAX_MAGNITUDE:
+            raise UsageError(
+                f"RandAugment with {self.randaugment_ops} operations of magnitude {self.randaugment_magnitude} "
+                "is not possible",
+                hint=f"give 0 or more operations, and a magnitude from 0 to {_MAX_MAGNITUDE}",
+            )
+        for name in ("randaugment_std", "mixup", "cutmix"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} {getattr(self, name)} is below 0 or no number", hint="0 turns it off")
+
+    def _check_crop(self) -> None:
+        if self.crop not in get_args(CropKind):
+            raise UsageError(f"unknown crop {self.crop!r}", hint="use jitter or resized")
+        if not 1 <= self.short_sides[0] <= self.short_sides[1]:
+            raise UsageError(f"short sides {self.short_sides} are no range", hint="give the smaller one first")
+        if self.crop_size < 1 or (self.crop == "jitter" and self.crop_size > self.short_sides[0]):
+            raise UsageError(
+                f"a crop of {self.crop_size} does not fit into a short side of {self.short_sides[0]}",
+                hint="make the crop smaller, or the short sides longer",
+            )
+        if not 0 < self.crop_areas[0] <= self.crop_areas[1] <= 1:
+            raise UsageError(f"crop areas {self.crop_areas} are no range above 0 and up to 1")
+        if not 0 < self.crop_ratios[0] <= self.crop_ratios[1] < math.inf:
+            raise UsageError(f"crop ratios {self.crop_ratios} are no range above 0")
+
+    def _check_flip(self) -> None:
+        if self.flip not in get_args(FlipKind):
+            raise UsageError(f"unknown flip {self.flip!r}", hint="use none, plain or labels")
+        if (self.flip == "labels") != bool(self.flip_pairs):
+            raise UsageError(
+                f"flip {self.flip!r} with {len(self.flip_pairs)} pairs of labels",
+                hint='flip "labels" needs the pairs that it exchanges; other flips have none',
+            )
+        names = list(chain.from_iterable(self.flip_pairs))
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UsageError(f"flip_pairs name {twice[0]!r} twice", hint="a label can be exchanged with one other")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a clip is mixed with another one."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+@dataclass(frozen=True)
+class AugmentedClip:
+    """A normalised clip, float32 (3, T, crop_size, crop_size), and whether it is seen in a mirror."""
+
+    clip: Tensor
+    is_mirrored: bool
+
+
+def augment_clip(
+    frames: Pixels, augmentation: Augmentation, *, mean: Sequence[float], std: Sequence[float], seed: int
+) -> AugmentedClip:
+    """The uint8 frames (T, H, W, 3) as a clip to train on: cropped, mirrored, recoloured, normalised, erased from.
+
+    Pixels are resized as in testing (see `transforms`). RandAugment works on 8 bits, so the pixels are rounded
+    first if it is on; its operations are the same for all frames, and so are their strengths, but "equalize" and
+    "autocontrast" look at each frame. What it moves in from outside, and what is erased, has the mean colour.
+
+    The result depends on the arguments alone; torch's own random numbers are left as they were.
+    """
+    rng = np.random.default_rng(seed)
+    torch_seed = int(rng.integers(1 << 63))
+    with _one_thread(), _torch_seeded(torch_seed):
+        crop = _jittered if augmentation.crop == "jitter" else _part
+        images = crop(frames, augmentation, rng)
+        is_mirrored = augmentation.flip != "none" and bool(rng.random() < 0.5)
+        if is_mirrored:
+            images = images.flip(-1)
+        strength = float(
+            np.clip(rng.normal(augmentation.randaugment_magnitude, augmentation.randaugment_std), 0, _MAX_MAGNITUDE)
+        )
+        images = _recoloured(images, augmentation, mean=mean, strength=strength)
+        clip = crop_frames(images, crop_size=augmentation.crop_size, num_crops=1, mean=mean, std=std)[0]
+        if augmentation.erasing:
+            clip = v2.RandomErasing(p=augmentation.erasing, value=0)(clip.transpose(0, 1)).transpose(0, 1).contiguous()
+    return AugmentedClip(clip, is_mirrored)
+
+
+def mirrored_class(label_index: int, labels: Sequence[str], augmentation: Augmentation) -> int:
+    """The class of a mirrored clip: the other one of its pair, or the same if it is in none.
+
+    Raises `UsageError` if the other one is not among the `labels`.
+    """
+    partners = dict(augmentation.flip_pairs) | {right: left for left, right in augmentation.flip_pairs}
+    name = labels[label_index]
+    if name not in partners:
+        return label_index
+    if partners[name] not in labels:
+        raise UsageError(
+            f"{name!r} is exchanged with {partners[name]!r} in a mirror, which is no label of this data",
+            hint="name labels as the data set does, or leave the pair out",
+        )
+    return list(labels).index(partners[name])
+
+
+def mix(
+    clip_a: Tensor,
+    clip_b: Tensor,
+    target_a: Mapping[str, Tensor],
+    target_b: Mapping[str, Tensor],
+    *,
+    augmentation: Augmentation,
+    seed: int,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One clip (3, T, H, W) of two, and the targets, (num_classes,) by head, mixed in the same proportion.
+
+    Mixup fades them; CutMix puts a box of the second into the first, the same in all frames, and counts the area
+    that it really covers. If both are on, one of them is drawn; if none is, the first clip stays as it is.
+    """
+    if not augmentation.mixes:
+        return clip_a, dict(target_a)
+    rng = np.random.default_rng(seed)
+    is_cut = augmentation.cutmix > 0 and (augmentation.mixup == 0 or bool(rng.random() < 0.5))
+    alpha = augmentation.cutmix if is_cut else augmentation.mixup
+    weight = float(rng.beta(alpha, alpha))
+    if is_cut:
+        top, left, bottom, right = _box(clip_a.shape[2:], 1 - weight, rng)
+        clip = clip_a.clone()
+        clip[:, :, top:bottom, left:right] = clip_b[:, :, top:bottom, left:right]
+        weight = 1 - (bottom - top) * (right - left) / (clip.shape[2] * clip.shape[3])
+    else:
+        clip = clip_a * weight + clip_b * (1 - weight)
+    return clip, {head: target_a[head] * weight + target_b[head] * (1 - weight) for head in target_a}
+
+
+# --- geometry ---------------------------------------------------------------------------------------
+
+
+def _jittered(frames: Pixels, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    """float32 (T, 3, c, c) in 0..1: a random square of the frames at a random size."""
+    size, (least, most) = augmentation.crop_size, augmentation.short_sides
+    short_side = int(rng.integers(least, most, endpoint=True))
+    place = rng.random(2)
+    # One frame after the other: a clip of large frames takes gigabytes as numbers of four bytes.
+    buffer = torch.empty((1, *frames.shape[1:]))
+    crops = torch.empty((len(frames), 3, size, size))
+    for crop, frame in zip(crops, frames, strict=True):
+        image = resize_frames(frame[None], short_side=short_side, buffer=buffer)[0]
+        top, left = (int(share * (side - size + 1)) for share, side in zip(place, image.shape[1:], strict=True))
+        crop.copy_(image[:, top : top + size, left : left + size])
+    return crops
+
+
+def _part(frames: Pixels, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    """float32 (T, 3, c, c) in 0..1: a random part of the frames, made a square."""
+    top, left, bottom, right = _random_part(frames.shape[1], frames.shape[2], augmentation, rng)
+    images = torch.as_tensor(frames)[:, top:bottom, left:right].to(torch.float32).div_(255).permute(0, 3, 1, 2)
+    size = (augmentation.crop_size, augmentation.crop_size)
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False).contiguous()
+
+
+def _random_part(
+    height: int, width: int, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of a part of random area and shape; the largest central one after ten that stick out.
+
+    The logarithm of the shape is evenly distributed, so that wide and high parts are equally likely.
+    """
+    least, most = augmentation.crop_ratios
+    for _ in range(_CROP_TRIES):
+        area = height * width * rng.uniform(*augmentation.crop_areas)
+        ratio = math.exp(rng.uniform(math.log(least), math.log(most)))
+        part_height, part_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < part_height <= height and 0 < part_width <= width:
+            top = int(rng.integers(height - part_height, endpoint=True))
+            left = int(rng.integers(width - part_width, endpoint=True))
+            return top, left, top + part_height, left + part_width
+    ratio = min(max(width / height, least), most)
+    part_height = max(1, min(height, round(width / ratio)))
+    part_width = max(1, min(width, round(height * ratio)))
+    top, left = (height - part_height) // 2, (width - part_width) // 2
+    return top, left, top + part_height, left + part_width
+
+
+def _box(sides: Sequence[int], area: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of a box of this share of the area, less what sticks out: its centre is anywhere."""
+    edges = []
+    for side in sides:
+        length = round(side * math.sqrt(area))
+        first = int(rng.integers(side)) - length // 2
+        edges.append((max(0, first), min(side, first + length)))
+    (top, bottom), (left, right) = edges
+    return top, left, bottom, right
+
+
+# --- colour -----------------------------------------------------------------------------------------
+
+
+def _recoloured(images: Tensor, augmentation: Augmentation, *, mean: Sequence[float], strength: float) -> Tensor:
+    """float32 (T, 3, c, c) in 0..1, its colours changed as torch's random numbers have it."""
+    if augmentation.randaugment_ops:
+        change = v2.RandAugment(
+            augmentation.randaugment_ops,
+            round(_BINS_PER_MAGNITUDE * strength),
+            _NUM_BINS,
+            interpolation=v2.InterpolationMode.BILINEAR,
+            fill=[round(255 * value) for value in mean],
+        )
+        images = change((images * 255).round_().to(torch.uint8)).to(torch.float32).div_(255)
+    if augmentation.colour_jitter:
+        spread = augmentation.colour_jitter
+        images = v2.ColorJitter(brightness=spread, contrast=spread, saturation=spread)(images)
+    if augmentation.grayscale:
+        images = v2.RandomGrayscale(augmentation.grayscale)(images)
+    return images
+
+
+@contextmanager
+def _torch_seeded(seed: int) -> Iterator[None]:
+    """torch's generator of the CPU begins at `seed` inside, and outside is as if nothing had happened."""
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would also seed every accelerator, whose state is not kept.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Where pictures are split among cores, the last bits of resized pixels and of sums depend on where that is."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)

@@ -1,0 +1,396 @@
+"""The clips a network is trained on, in an endless shuffled order, made in this process or in others.
+
+What happens to a clip is decided by the seed, the epoch and the id of its sample: never by its place in a batch,
+by the process that makes it or by what was made before. So any number of processes makes the same batches, and a
+run that starts in the middle goes on as if it had started at the beginning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing.util import Finalize
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from tadacli.augmentation import Augmentation, augment_clip, mirrored_class, mix
+from tadacli.datasets import Sample
+from tadacli.errors import TadaError, UsageError, VideoError
+from tadacli.sampling import frames_on_screen, frames_within, training_indices
+from tadacli.specs import InputSpec
+from tadacli.training import TrainingBatch
+from tadacli.video import open_video
+from tadacli.video_source import Pixels, VideoSource
+from tadacli.window_plan import part_of, times_shown
+
+Heads = Mapping[str, tuple[str, ...]]
+SeedOf = Callable[[str], int]
+MicroBatches = Callable[[int], Sequence[Sequence[int]]]
+T = TypeVar("T")
+
+# To open a video takes as long as to decode a clip: its packets are listed. What is kept of it are these lists.
+_MAX_OPENED = 16
+
+
+def sample_at(position: int, *, num_samples: int, seed: int) -> tuple[int, int]:
+    """(epoch, sample number) at a position of the endless order, which is one seeded permutation for each epoch.
+
+    Step s of batches of B clips takes the positions s * B to s * B + B - 1, however many processes share them.
+    """
+    if position < 0 or num_samples < 1:
+        raise ValueError(f"there is no position {position} in an order of {num_samples} samples")
+    epoch, place = divmod(position, num_samples)
+    return epoch, int(_order(num_samples, seed, epoch)[place])
+
+
+@lru_cache(maxsize=2)  # a batch may end one epoch and begin the next
+def _order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng(derived_seed(seed, epoch, "order")).permutation(num_samples)
+
+
+def derived_seed(seed: int, *words: str | int) -> int:
+    """A seed of 63 bits for one purpose, unrelated to those for others."""
+    text = "\0".join(map(str, (seed, *words)))
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@dataclass(frozen=True)
+class TrainingItem:
+    """A clip, float32 (3, T, c, c), and the probabilities of what it shows, float32 (num_classes,) by head.
+
+    `noise_seed` is what the network's own random numbers for this clip, those of dropout, can be drawn from.
+    """
+
+    clip: Tensor
+    targets: dict[str, Tensor]
+    noise_seed: int
+
+
+class TrainingClips:
+    """Random clips of samples, each made anew in every epoch.
+
+    Frames are taken as in testing, but at random (`training_indices`), each is decoded once, and then changed
+    (`augment_clip`). `input` tells which frames and how they are normalised; the size is the augmentation's.
+    Nothing of a clip is kept: frames as they are would fill the memory, and smaller ones are other pixels.
+
+    Not for several threads at once. Raises `UsageError` for samples without a file, without a class in each of the
+    `heads`, and for pairs of labels that are only half there.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        heads: Heads,
+        input: InputSpec,
+        augmentation: Augmentation,
+        seed: int = 0,
+    ) -> None:
+        self._samples, self._heads, self._input = tuple(samples), dict(heads), input
+        self._augmentation, self._seed = augmentation, seed
+        self._videos = _Videos()
+        self._check()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def item(self, position: int) -> TrainingItem:
+        """What the endless order has at a position. Raises `VideoError`, naming the sample, if it cannot be read."""
+        epoch, number = sample_at(position, num_samples=len(self), seed=self._seed)
+        sample = self._samples[number]
+        seed_of = partial(derived_seed, self._seed, epoch, sample.id)
+        clip, targets = self._clip(sample, seed_of, role="clip")
+        if self._augmentation.mixes:
+            other = self._samples[int(np.random.default_rng(seed_of("partner")).integers(len(self)))]
+            other_clip, other_targets = self._clip(other, seed_of, role="partner")
+            clip, targets = mix(
+                clip, other_clip, targets, other_targets, augmentation=self._augmentation, seed=seed_of("mix")
+            )
+        return TrainingItem(clip, targets, seed_of("noise"))
+
+    def batch(self, positions: Sequence[int]) -> TrainingBatch:
+        """The items at several positions as one batch. Raises `VideoError` as `item` does."""
+        items = [self.item(position) for position in positions]
+        return TrainingBatch(
+            torch.stack([item.clip for item in items]),
+            {head: torch.stack([item.targets[head] for item in items]) for head in self._heads},
+            torch.tensor([item.noise_seed for item in items], dtype=torch.int64),
+        )
+
+    def _clip(self, sample: Sample, seed_of: SeedOf, *, role: str) -> tuple[Tensor, dict[str, Tensor]]:
+        frames = self._frames(sample, np.random.default_rng(seed_of(f"frames of the {role}")))
+        augmented = augment_clip(
+            frames,
+            self._augmentation,
+            mean=self._input.mean,
+            std=self._input.std,
+            seed=seed_of(f"changes of the {role}"),
+        )
+        is_other_class = augmented.is_mirrored and self._augmentation.flip == "labels"
+        targets = {}
+        for head, labels in self._heads.items():
+            index = sample.labels[head]
+            targets[head] = torch.zeros(len(labels))
+            targets[head][mirrored_class(index, labels, self._augmentation) if is_other_class else index] = 1
+        return augmented.clip, targets
+
+    def _frames(self, sample: Sample, rng: np.random.Generator) -> Pixels:
+        """uint8 (T, H, W, 3): random frames of a sample, in order."""
+        path = os.fspath(sample.path or "")
+        try:
+            source = self._videos.get(path)
+            first, behind = frame_range(sample, source)
+            wanted = training_indices(
+                self._input.sampling,
+                behind - first,
+                fps=float(source.info.fps),
+                clip_frames=self._input.clip_frames,
+                frame_stride=self._input.frame_stride,
+                target_fps=self._input.target_fps,
+                rng=rng,
+            )
+            frames = {index: frame for index, _, frame in source.iter_frames({first + index for index in wanted})}
+        except VideoError as error:
+            self._videos.forget(path)  # what else can be read of it must not depend on what was read before
+            raise VideoError(f"sample {sample.id}: {error.message}", hint=error.hint) from error
+        return np.stack([frames[first + index] for index in wanted])
+
+    def _check(self) -> None:
+        if not self._samples:
+            raise UsageError("there is nothing to train on: no sample is given")
+        for sample in self._samples:
+            if sample.path is None:
+                raise UsageError(f"no video file was found for sample {sample.id}", hint="train on samples with files")
+            for head, labels in self._heads.items():
+                if not 0 <= sample.labels.get(head, -1) < len(labels):
+                    where = f" in the head {head}" if head else ""
+                    raise UsageError(f"sample {sample.id} has no class{where}", hint="train on samples with labels")
+        known = [pair for labels in self._heads.values() for pair in _pairs_in(labels, self._augmentation)]
+        for pair in self._augmentation.flip_pairs:
+            if pair not in known:
+                raise UsageError(
+                    f"no head has both {pair[0]!r} and {pair[1]!r}, which a mirror exchanges",
+                    hint="name labels as the data set does, or leave the pair out",
+                )
+
+
+def _pairs_in(labels: Sequence[str], augmentation: Augmentation) -> list[tuple[str, str]]:
+    """The pairs of labels of a head. Raises `UsageError` for one whose other half it lacks."""
+    here = [pair for pair in augmentation.flip_pairs if set(pair) & set(labels)]
+    for name in {name for pair in here for name in pair} & set(labels):
+        mirrored_class(list(labels).index(name), labels, augmentation)
+    return here
+
+
+def frame_range(sample: Sample, source: VideoSource) -> tuple[int, int]:
+    """(first, end) numbers of the frames of a sample; for a span between two frames, of the one on screen.
+
+    Raises `VideoError` where nothing of the video lies in the span, or its length cannot be known.
+    """
+    info = source.info
+    if not info.num_frames_known:
+        raise VideoError(
+            f"{info.path} is cut short after {info.num_frames} frames, and does not say how many it had",
+            hint="fetch it again; the frames to look at cannot be chosen without the length",
+        )
+    if sample.start_seconds is None and sample.end_seconds is None:
+        return 0, info.num_frames
+    # Annotations count from the first frame.
+    bounds = (
+        None if time is None else info.start_seconds + time for time in (sample.start_seconds, sample.end_seconds)
+    )
+    start, end = part_of(info, *bounds)
+    times = times_shown(source)
+    first, behind = frames_within(times, start, end)
+    if first == behind:
+        first = int(frames_on_screen(times, np.array([start]))[0])
+        behind = first + 1
+    return first, behind
+
+
+class _Videos:
+    """The videos that were read last, opened; those of another process are opened there anew."""
+
+    def __init__(self) -> None:
+        self._opened: OrderedDict[str, tuple[VideoSource, ExitStack]] = OrderedDict()
+
+    def get(self, path: str) -> VideoSource:
+        if path not in self._opened:
+            files = ExitStack()
+            self._opened[path] = files.enter_context(open_video(path)), files
+        self._opened.move_to_end(path)
+        if len(self._opened) > _MAX_OPENED:
+            self.forget(next(iter(self._opened)))
+        return self._opened[path][0]
+
+    def forget(self, path: str) -> None:
+        if path in self._opened:
+            self._opened.pop(path)[1].close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_opened": OrderedDict()}
+
+
+# --- batches ----------------------------------------------------------------------------------------
+
+
+def batches(
+    clips: TrainingClips, positions_of_step: MicroBatches, *, first_step: int, num_steps: int, workers: int = 0
+) -> Generator[list[TrainingBatch], None, None]:
+    """The micro-batches of each step, from `first_step` on; `positions_of_step` tells the positions of each.
+
+    They are made ahead in as many processes as there are `workers`, or in this one where they are asked for if
+    there are none; they are the same to the bit. torch's random numbers are left as they were. With workers, a
+    script must guard its start by `if __name__ == "__main__"`. Close the iterator to end early: it ends the workers.
+
+    Raises what making a clip raises, in place of its step, and `TadaError` for a worker that died.
+    """
+    if workers < 0:
+        raise UsageError(f"{workers} workers cannot make clips", hint="use --workers 0 or more")
+    return _batches(clips, positions_of_step, range(first_step, first_step + num_steps), workers)
+
+
+def _batches(
+    clips: TrainingClips, positions_of_step: MicroBatches, steps: range, workers: int
+) -> Generator[list[TrainingBatch], None, None]:
+    made = _made(clips, (tuple(batch) for step in steps for batch in positions_of_step(step)), workers)
+    try:
+        for step in steps:
+            yield [_sound(next(made)) for _ in positions_of_step(step)]
+    finally:
+        made.close()
+
+
+def _made(
+    clips: TrainingClips, wanted: Iterator[tuple[int, ...]], workers: int
+) -> Generator[TrainingBatch | TadaError, None, None]:
+    """The wanted batches in order, or in place of one the error that it met."""
+    loader: DataLoader[Any] = DataLoader(
+        _Maker(clips),  # type: ignore[arg-type]  # it asks for no more than indexing
+        batch_size=None,
+        sampler=_Once(wanted),
+        num_workers=workers,
+        collate_fn=_as_made,
+        # A fork copies locks that threads of FFmpeg and torch may hold at that moment, and would wait for them forever.
+        multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_begin,
+        # Otherwise it draws from the generator of everyone, of which training must not see a trace.
+        generator=torch.Generator(),
+    )
+    running = iter(loader)
+    try:
+        yield from running
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise TadaError(
+            f"a process that makes training clips died: {error}",
+            hint="most often memory is short, or in a container the shared memory: use fewer --workers, or 0",
+        ) from error
+    finally:
+        # An error on its way may hold on to `running`, and the processes would end with it, not now.
+        getattr(running, "_shutdown_workers", lambda: None)()
+
+
+@dataclass(frozen=True)
+class _Once:
+    """An order of what to make that is gone through once."""
+
+    wanted: Iterator[tuple[int, ...]]
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return self.wanted
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes batches in a worker; what goes wrong is handed over as a value, which keeps it as it is."""
+
+    clips: TrainingClips
+
+    def __getitem__(self, positions: tuple[int, ...]) -> TrainingBatch | TadaError:
+        try:
+            return self.clips.batch(positions)
+        except TadaError as error:
+            return error
+
+
+def _as_made(made: T) -> T:
+    return made
+
+
+def _begin(_: int) -> None:
+    """A worker computes in one thread by itself; Ctrl-C is for the process that it works for, which ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Last of all it leaves at once: Python would tear down the thread that still sends a batch, and abort over it.
+    Finalize(None, os._exit, args=(0,), exitpriority=-1000)
+
+
+def _sound(made: TrainingBatch | TadaError) -> TrainingBatch:
+    if isinstance(made, TadaError):
+        raise made
+    return made
+
+
+# --- a picture --------------------------------------------------------------------------------------
+
+
+def batch_picture(
+    batch: TrainingBatch,
+    heads: Heads,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    max_clips: int = 8,
+    max_frames: int = 8,
+    side: int = 112,
+) -> bytes:
+    """A JPEG picture of a batch as the network sees it: a clip in each row, frames from left to right, then classes.
+
+    Of more than `max_frames` frames, so many are shown, evenly spread. A frame is `side` pixels wide and high.
+    """
+    num_frames = batch.clips.shape[2]
+    shown = np.linspace(0, num_frames - 1, min(num_frames, max_frames)).round().astype(int).tolist()
+    clips = batch.clips[:max_clips, :, shown].cpu()
+    pixels = clips * torch.tensor(std).view(3, 1, 1, 1) + torch.tensor(mean).view(3, 1, 1, 1)
+    frames = (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
+    size = max(9, side // 9)
+    font = ImageFont.load_default(size=size)
+    lines = [_classes(batch, heads, number) for number in range(len(frames))]
+    room = max(round(font.getlength(line)) for row in lines for line in row) + 2 * size
+    sheet = Image.new("RGB", (side * len(shown) + room, side * len(frames)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for row, clip in enumerate(frames):
+        for column, frame in enumerate(clip):
+            picture = Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (column * side, row * side))
+        pen.text((side * len(shown) + size, row * side + size // 2), "\n".join(lines[row]), font=font, fill="black")
+    data = io.BytesIO()
+    sheet.save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def _classes(batch: TrainingBatch, heads: Heads, number: int) -> list[str]:
+    """The classes of a clip of a batch, likeliest first, with their shares where it is mixed of several."""
+    lines = []
+    for head, labels in heads.items():
+        shares = batch.targets[head][number].tolist()
+        for index in sorted(range(len(labels)), key=lambda index: -shares[index]):
+            if shares[index] > 0:
+                share = "" if shares[index] == 1 else f"  {shares[index]:.2f}"
+                lines.append((f"{head}: " if head else "") + " ".join(labels[index].split())[:40] + share)
+    return lines
