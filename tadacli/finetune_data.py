@@ -1,0 +1,341 @@
+"""What a person has - folders, a table, annotations of long videos - as samples to train on and to validate with."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tadacli.dataset_check import Finding, check_dataset
+from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.tables import AnyPath
+from tadacli.errors import UsageError
+from tadacli.finetune_sources import FinetuneDataset, Source, known_dataset, label_file, named, own_data
+from tadacli.specs import InputSpec
+from tadacli.splitting import grouping, split_samples
+
+# In these the video that a sample is cut from is known; elsewhere each file counts as a video.
+_WITH_VIDEO_IDS = ("segments", "kinetics", "ssv2", "ek100")
+_NO_FRAME = "no frame appears within the span"
+_BAD = ("missing", "unreadable", "damaged or cut short")
+# A name that ends in the number of a clip, behind something that has a number of its own: v_Punch_g03_c01.
+_NUMBERED_CLIP = re.compile(r"(.*\d.*)[_-](?:c|clip|cut|part|seg|segment|scene|shot)[_-]?\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class FinetuneData:
+    """Samples to train on and to validate with, and how they were told apart.
+
+    `heads` are the class names of both in index order. Of a `published` data set some classes may have no
+    sample, and other times of a video may be in the other split. `left_out` names samples that cannot be used, and
+    why.
+    """
+
+    name: str
+    heads: Mapping[str, tuple[str, ...]]
+    train: Dataset
+    validation: Dataset
+    how_split: str
+    remarks: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    published: bool = False
+
+    @property
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Number of samples by split ("train", "validation"), head and class; every class is there."""
+        return {
+            split: {
+                head: {label: found[index] for index, label in enumerate(labels)}
+                for head, labels in self.heads.items()
+                for found in [Counter(sample.labels[head] for sample in dataset.samples)]
+            }
+            for split, dataset in (("train", self.train), ("validation", self.validation))
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know before training: rows that are not used, classes that cannot be trained or validated."""
+        notes, counts = list(self.remarks), self.counts
+        for head, labels in self.heads.items():
+            kind = f"{head} classes" if head else "classes"
+            train, validation = counts["train"][head], counts["validation"][head]
+            untrained = [label for label in labels if not train[label]]
+            unseen = [label for label in labels if train[label] and not validation[label]]
+            for names, what in ((untrained, "training"), (unseen, "validation")):
+                if names:
+                    notes.append(f"{len(names)} of {len(labels)} {kind} have no {what} samples: {named(names)}")
+        return tuple(notes)
+
+
+def load_finetune_data(
+    data: AnyPath | None = None,
+    *,
+    dataset: FinetuneDataset | None = None,
+    annotations: AnyPath | None = None,
+    data_root: AnyPath | None = None,
+    labels: AnyPath | None = None,
+    validation_share: float = 0.2,
+    group_by: str = "video",
+    seed: int = 0,
+    tier: str | None = None,
+) -> FinetuneData:
+    """Training and validation samples of `data`, which says by itself what it is, or of a `dataset` by name.
+
+    `data` is a folder with a folder for each class, one with such folders for train and validation, a folder of .eaf,
+    an .eaf, a .csv (see `read_annotations`), a .json in the form of ActivityNet, or what `tada detect` wrote (.json,
+    .jsonl, .csv). Videos are looked for in `data_root`. A `dataset` is given by its `annotations` and `data_root`.
+
+    Splits that the data name are kept, a test split is not used; without a validation split, one of about
+    `validation_share` is taken by group (`splitting.grouping`), `seed` saying which. The classes are those of the file
+    `labels` (a JSON list, or one on each line) in its order, the official list, or in alphabetical order those that
+    occur. Raises `UsageError` for what cannot be meant, for fewer than two classes, and for a class without a
+    training sample, unless the list is an official one.
+    """
+    if (data is None) == (dataset is None):
+        raise UsageError("give either a path with the data, or the name of a data set", hint="--data or --dataset")
+    names = None if labels is None else label_file(labels)
+    if dataset is None:
+        assert data is not None
+        if annotations is not None:
+            raise UsageError("--data holds the annotations, and others were given", hint="give one of the two")
+        source = own_data(Path(data), data_root, names, tier)
+    else:
+        source = known_dataset(dataset, annotations, data_root, names, tier)
+    return _told_apart(source, validation_share=validation_share, group_by=group_by, seed=seed)
+
+
+def check_finetune_data(
+    data: FinetuneData,
+    *,
+    input_spec: InputSpec,
+    workers: int,
+    allow_bad: int = 0,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> FinetuneData:
+    """The data without the samples that cannot be used, after every file was opened and looked at.
+
+    `on_progress` is told (files done, files in all). Raises `UsageError` if more than `allow_bad` videos are missing,
+    unreadable or damaged, if validation shares a file, bytes or a video with training (in a published data set
+    other times of a video are a note), and for classes that have nothing left, as `load_finetune_data` does.
+    """
+    datasets = {"train": data.train, "validation": data.validation}
+    clip_frames, clip_seconds = _clip_extent(input_spec)
+    check = check_dataset(
+        datasets, workers=workers, clip_frames=clip_frames, clip_seconds=clip_seconds, on_progress=on_progress
+    )
+    bad = [finding for finding in check.findings if finding.kind in _BAD or _is_nothing(finding)]
+    dropped = {(finding.split, finding.id) for finding in bad}
+    _refuse_bad(bad, datasets, allow_bad)
+    left = [each for each in check.findings if (each.split, each.id) not in dropped]
+    remarks = _leaks([each for each in left if each.kind == "in several splits"], datasets, data.published)
+    for kind, what in (
+        ("too short", "are shorter than a clip of the model, and repeat frames"),
+        ("span outside the video", "reach beyond their video, and are cut there"),
+        ("duplicate", "have the same content as another of their split"),
+    ):
+        remarks += _counted([each for each in left if each.kind == kind], datasets, what)
+    left_out = tuple(f"{each.id}: {each.reason}" for each in _once(bad))
+    if left_out:
+        remarks.append(f"{len(left_out)} of {_total(datasets)} samples are left out: {named(left_out)}")
+
+    def kept(split: str) -> Dataset:
+        samples = tuple(each for each in datasets[split].samples if (split, each.id) not in dropped)
+        return replace(datasets[split], samples=samples)
+
+    remarks = [*data.remarks, *remarks]
+    checked = replace(
+        data, train=kept("train"), validation=kept("validation"), remarks=tuple(remarks), left_out=left_out
+    )
+    _refuse_classes(checked)
+    return checked
+
+
+# --- classes ----------------------------------------------------------------------------------------------
+
+
+def _refuse_classes(data: FinetuneData) -> None:
+    """Raise `UsageError` if the split leaves nothing to train or to validate with, or a class without training."""
+    for split, dataset in (("training", data.train), ("validation", data.validation)):
+        _refuse_empty(dataset, split, data.name)
+    _refuse_one_class(data.train, data.name)
+    if data.published:
+        return
+    for train in data.counts["train"].values():
+        missing = [repr(label) for label, number in train.items() if not number]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of {len(train)} classes have no training samples: {named(missing)}",
+                hint="add videos of them, or take them out of the data and the list of labels",
+            )
+
+
+def _refuse_empty(dataset: Dataset, split: str, name: str) -> None:
+    if not dataset.samples:
+        what = f"{split} samples" if split else "samples"
+        raise UsageError(f"{name} has no {what} that can be used", hint="give two videos or more of each class")
+
+
+def _refuse_one_class(dataset: Dataset, name: str) -> None:
+    for head, labels in dataset.heads.items():
+        there = {sample.labels[head] for sample in dataset.samples}
+        if len(there) == 1:
+            kind = f"{head} class" if head else "class"
+            raise UsageError(
+                f"{name} has one {kind} to train, {labels[there.pop()]!r}: there is nothing to tell apart",
+                hint="give samples of at least two classes",
+            )
+
+
+# --- train and validation ---------------------------------------------------------------------------------
+
+
+def _told_apart(source: Source, *, validation_share: float, group_by: str, seed: int) -> FinetuneData:
+    parts, remarks = {}, list(source.remarks)
+    for split, dataset in source.parts.items():
+        remarks += [f"{split}: {note}" if split else note for note in _row_notes(dataset)]
+        # One class in each head is what a sample is trained with.
+        samples = tuple(sample for sample in dataset.samples if set(sample.labels) == set(dataset.heads))
+        parts[split] = replace(dataset, samples=samples)
+    if {"train", "validation"} <= set(parts):
+        train, validation, how = parts["train"], parts["validation"], "as the data name it"
+        remarks += [f"the data name their splits: nothing is grouped by {group_by}"] if group_by != "video" else []
+    else:
+        dataset = parts["train"] if "train" in parts else parts[""]
+        _refuse_empty(dataset, "", source.name)
+        _refuse_one_class(dataset, source.name)
+        train, validation, how = _split(dataset, source, validation_share, group_by, seed)
+        if group_by == "video":
+            remarks += _numbered_clips([_name_in(source, sample) for sample in dataset.samples])
+    heads = train.heads
+    data = FinetuneData(
+        source.name, heads, train, validation, how, tuple(dict.fromkeys(remarks)), published=source.published
+    )
+    _refuse_classes(data)
+    return data
+
+
+def _split(dataset: Dataset, source: Source, share: float, group_by: str, seed: int) -> tuple[Dataset, Dataset, str]:
+    if source.in_class_folders and group_by == "folder":
+        raise UsageError(
+            "each class is one folder, so grouping by folder cannot split a class",
+            hint="group by video, or by a part of the file name: --group-by re:PATTERN",
+        )
+    group_of = grouping(
+        group_by,
+        name_of=lambda sample: _name_in(source, sample),
+        video_of=lambda sample: (sample.video_id if dataset.name in _WITH_VIDEO_IDS else "") or sample.id,
+        columns={key: span.columns for key, span in source.spans.items()},
+    )
+
+    def labels_of(sample: Sample) -> list[str]:
+        return [f"{head}\0{label}" for head, label in dataset.names_of(sample).items()]
+
+    train, validation = split_samples(
+        dataset.samples, validation_share=share, group_of=group_of, labels_of=labels_of, seed=seed
+    )
+    num_train, num_validation = (len({group_of(sample) for sample in side}) for side in (train, validation))
+    how = (
+        f"by {group_by}, seed {seed}: {num_train} groups to train with, {num_validation} to validate with, which are "
+        f"{len(validation) / len(dataset.samples):.1%} of {len(dataset.samples)} samples ({share:.1%} wanted)"
+    )
+    return replace(dataset, samples=train), replace(dataset, samples=validation, unused=(), remarks=()), how
+
+
+def _name_in(source: Source, sample: Sample) -> str:
+    """The path of a sample's video as the data name it."""
+    return source.spans[sample.id].video if sample.id in source.spans else sample.id
+
+
+def _row_notes(dataset: Dataset) -> list[str]:
+    """What to know of rows that become no sample; the check speaks of files."""
+    reasons = Counter(row.reason for row in dataset.unused if not row.reason.startswith("in another split"))
+    first = {row.reason: row.place for row in reversed(dataset.unused)}
+    unlabelled = sum(set(sample.labels) != set(dataset.heads) for sample in dataset.samples)
+    return [
+        *dataset.remarks,
+        *(
+            f"{reasons[each]} of {dataset.num_rows} rows are not used: {each} ({first[each]})"
+            for each in sorted(reasons)
+        ),
+        *([f"{unlabelled} of {len(dataset.samples)} samples are not used: no label"] if unlabelled else []),
+    ]
+
+
+def _numbered_clips(names: Iterable[str]) -> list[str]:
+    """A hint at clips that seem to be cut from the same video, which a split by file would tear apart."""
+    clips = defaultdict(list)
+    for name in sorted(set(names)):
+        match = _NUMBERED_CLIP.fullmatch(os.path.splitext(name)[0])
+        if match is not None:
+            clips[match[1]].append(name)
+    alike = [names for names in clips.values() if len(names) > 1]
+    if not alike:
+        return []
+    return [
+        f"{sum(map(len, alike))} files look like clips of {len(alike)} videos, {alike[0][0]} and {alike[0][1]} first: "
+        "keep those of a video together with --group-by re:PATTERN"
+    ]
+
+
+# --- what a check found -----------------------------------------------------------------------------------
+
+
+def _clip_extent(spec: InputSpec) -> tuple[int, float | None]:
+    """(frames, seconds) that a sample needs for a clip without repeated frames."""
+    if spec.sampling == "segment":
+        return spec.clip_frames, None
+    return 1, spec.clip_frames * spec.frame_stride / spec.target_fps
+
+
+def _is_nothing(finding: Finding) -> bool:
+    """Whether no frame of a video is in the span."""
+    return finding.reason == _NO_FRAME or (
+        finding.kind == "span outside the video" and finding.reason.startswith("nothing of it")
+    )
+
+
+def _once(findings: Sequence[Finding]) -> list[Finding]:
+    """The first finding of each sample."""
+    return list({(each.split, each.id): each for each in reversed(findings)}.values())[::-1]
+
+
+def _total(datasets: Mapping[str, Dataset]) -> int:
+    return sum(len(dataset.samples) for dataset in datasets.values())
+
+
+def _refuse_bad(bad: Sequence[Finding], datasets: Mapping[str, Dataset], allow_bad: int) -> None:
+    videos = {sample.id: sample.video_id or sample.id for each in datasets.values() for sample in each.samples}
+    files = {each.path or videos[each.id] for each in bad}
+    if len(files) > allow_bad:
+        num_videos = "1 video" if len(files) == 1 else f"{len(files)} videos"
+        first = [f"{each.id} ({each.reason})" for each in _once(bad)]
+        raise UsageError(
+            f"{num_videos}, {len(first)} of {_total(datasets)} samples, cannot be used: {named(first)}",
+            hint=f"mend or remove them, or leave them out: --allow-bad {len(files)}",
+        )
+
+
+def _leaks(found: Sequence[Finding], datasets: Mapping[str, Dataset], published: bool) -> list[str]:
+    """A note on what a published data set shares between its splits; anything else is refused."""
+    mild = [each for each in found if published and _is_same_video_only(each)]
+    worse = _once([each for each in found if not (published and _is_same_video_only(each))])
+    if worse:
+        first = [f"{each.id} ({each.reason})" for each in worse]
+        raise UsageError(
+            f"{len(worse)} of {len(datasets['validation'].samples)} validation samples are in training, too: "
+            f"{named(first)}",
+            hint="keep each video in one split only: remove copies, or group what belongs together (--group-by)",
+        )
+    return _counted(mild, datasets, "are of a video that is in training, too, as published")
+
+
+def _is_same_video_only(finding: Finding) -> bool:
+    return finding.reason.startswith("the same video") or finding.reason.endswith("at other times")
+
+
+def _counted(found: Sequence[Finding], datasets: Mapping[str, Dataset], what: str) -> list[str]:
+    found = _once(found)
+    return [f"{len(found)} of {_total(datasets)} samples {what}: {found[0].id} ({found[0].reason})"] if found else []

@@ -1,0 +1,237 @@
+"""Finds out what the data are that a person gives to train on: class folders, tables, annotations, known data sets."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Literal, cast, get_args
+
+from tadacli.datasets import Dataset
+from tadacli.datasets.folder import load_folder, plain_name
+from tadacli.datasets.loading import DatasetName, load_dataset, usual_spelling
+from tadacli.datasets.segments import (
+    Annotations,
+    LabelledSpan,
+    eaf_files,
+    find_video,
+    read_annotations,
+    segment_datasets,
+)
+from tadacli.datasets.tables import AnyPath, parse_json, read_bytes, read_lines, read_text
+from tadacli.datasets.video_files import VideoFiles
+from tadacli.detection_predictions import is_detect_results
+from tadacli.errors import UsageError
+from tadacli.inputs import VIDEO_SUFFIXES
+from tadacli.writers.captions import player_segments
+from tadacli.writers.reading import parse_detections
+
+FinetuneDataset = Literal[DatasetName, "activitynet", "segments"]
+
+_TABLES = ("csv", "activitynet", "segments")
+# Their lists name no validation split; what is published for them is measured on the test split.
+_VALIDATED_ON_TEST = ("ucf101", "hmdb51")
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """The data as they were found: `parts` by split, "" where none is named; `spans` by sample id, if they have any."""
+
+    name: str
+    parts: Mapping[str, Dataset]
+    spans: Mapping[str, LabelledSpan] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    published: bool = False
+    in_class_folders: bool = False
+
+
+def own_data(data: Path, data_root: AnyPath | None, labels: tuple[str, ...] | None, tier: str | None) -> Source:
+    if not data.exists():
+        raise UsageError(f"there is no {data}", hint="give a folder with a folder for each class, or annotations")
+    name = Path(os.path.abspath(data)).name
+    if data.is_dir() and not eaf_files(data):
+        if data_root is not None or tier is not None:
+            unused = "the folder of the videos" if data_root is not None else "a tier"
+            raise UsageError(f"{data} is a folder of classes, and {unused} was given, too", hint="leave it out")
+        return _class_folders(data, name, labels)
+    suffix = data.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if suffix == "jsonl" or (suffix == "json" and is_detect_results(read_bytes(data))):
+        if tier is not None:
+            raise UsageError(f"{data} has no tiers", hint="name a tier only for .eaf files")
+        return _annotated(_detected(data, data_root), name.partition(".")[0], labels)
+    return _annotated(read_annotations(data, data_root=data_root, tier=tier), name.partition(".")[0], labels)
+
+
+def known_dataset(
+    dataset: FinetuneDataset,
+    annotations: AnyPath | None,
+    data_root: AnyPath | None,
+    labels: tuple[str, ...] | None,
+    tier: str | None,
+) -> Source:
+    known = (*get_args(DatasetName), "activitynet", "segments")
+    if dataset not in known:
+        raise UsageError(f"unknown dataset {dataset!r}", hint="one of: " + ", ".join(known))
+    if dataset in _TABLES or dataset == "folder":
+        given = annotations if annotations is not None else data_root if dataset == "folder" else None
+        if given is None:
+            raise UsageError(f"the dataset {dataset} needs its annotations", hint="give --annotations")
+        root = None if dataset == "folder" and _same(given, data_root) else data_root
+        return replace(own_data(Path(given), root, labels, tier), name=dataset)
+    if tier is not None:
+        raise UsageError(f"the dataset {dataset} has no tiers", hint="name a tier only for .eaf files")
+    return _published(cast("DatasetName", dataset), annotations, data_root, labels)
+
+
+def _same(first: AnyPath, second: AnyPath | None) -> bool:
+    return second is None or os.path.realpath(first) == os.path.realpath(second)
+
+
+def _published(
+    name: DatasetName, annotations: AnyPath | None, data_root: AnyPath | None, labels: tuple[str, ...] | None
+) -> Source:
+    """A published data set; a single file of annotations may be that of the training split."""
+    other = "test" if name in _VALIDATED_ON_TEST else "validation"
+
+    def load(split: str) -> Dataset:
+        return load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
+
+    train = load("train")
+    if annotations is None and data_root is not None and "validation" not in _splits_in(Path(data_root)):
+        return Source(name, {"": train}, published=True)
+    validation = load(other)
+    if not validation.samples or validation.samples == train.samples:
+        return Source(name, {"": train}, published=True)
+    remarks = ("the published test split is used for validation",) if other == "test" else ()
+    return Source(name, {"train": train, "validation": validation}, remarks=remarks, published=True)
+
+
+def _class_folders(root: Path, name: str, labels: tuple[str, ...] | None) -> Source:
+    splits, remarks = _splits_in(root), []
+    if "train" not in splits and splits and all(usual_spelling(each) in splits for each in _folders(root)):
+        raise UsageError(f"{root} has no folder for training", hint="name it train")
+    wanted = {"train", "validation"} & set(splits)
+    roots = {split: root / splits[split] for split in sorted(wanted)} if "train" in splits else {"": root}
+    if "train" in splits:
+        rest = [each for each in _folders(root) if each not in {splits[split] for split in wanted}]
+        remarks += [f"folders that are not used: {named(rest)}"] if rest else []
+    own = sorted({each for part in roots.values() for each in load_folder(part).heads[""]})
+    _refuse_twins(own, root)
+    if labels is not None:
+        known = {plain_name(label): label for label in labels}
+        _refuse_unknown([each for each in own if plain_name(each) not in known], labels, root)
+    parts = {split: load_folder(part, labels=labels or own) for split, part in roots.items()}
+    return Source(name, parts, remarks=tuple(remarks), in_class_folders=True)
+
+
+def _splits_in(root: Path) -> dict[str, str]:
+    """The folders of a root that are splits, by usual name: they hold folders, and no videos as a class does."""
+    found: dict[str, str] = {}
+    for name in _folders(root):
+        split = usual_spelling(name)
+        if split not in ("train", "validation", "test"):
+            continue
+        with os.scandir(root / name) as entries:
+            inside = [(entry.name, entry.is_dir()) for entry in entries]
+        videos = [each for each, is_dir in inside if not is_dir and _is_video(each)]
+        if videos or not any(is_dir for _, is_dir in inside):
+            continue
+        if split in found:
+            raise UsageError(f"{root} has several folders for {split}: {found[split]} and {name}", hint="keep one")
+        found[split] = name
+    return found
+
+
+def _folders(root: Path) -> list[str]:
+    try:
+        with os.scandir(root) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise UsageError(f"the folder {root} cannot be listed: {error.strerror or error}") from error
+
+
+def _is_video(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def _annotated(annotations: Annotations, name: str, labels: tuple[str, ...] | None) -> Source:
+    """Labelled spans, by split if they name any."""
+    remarks = []
+    if annotations.splits:
+        others = [split for split in annotations.splits if split not in ("train", "validation")]
+        if "train" not in annotations.splits:
+            raise UsageError(
+                f"{annotations.shown} names the splits {', '.join(annotations.splits)}, and none for training",
+                hint="call it train, or name no split",
+            )
+        unused = Counter(span.split for span in annotations.spans)
+        remarks += [f"{unused[each]} of {len(annotations.spans)} rows are not used: split {each!r}" for each in others]
+        kept = tuple(span for span in annotations.spans if span.split not in others)
+        annotations = replace(annotations, spans=kept)
+    _refuse_twins(annotations.labels, annotations.shown)
+    if labels is not None:
+        _refuse_unknown([each for each in annotations.labels if each not in labels], labels, annotations.shown)
+    parts = segment_datasets(annotations, labels=labels)
+    return Source(name, parts, {span.id: span for span in annotations.spans}, tuple(remarks))
+
+
+def _detected(file: Path, data_root: AnyPath | None) -> Annotations:
+    """What `tada detect` found, each segment as if a person had labelled it."""
+    spans = []
+    rows = parse_detections(read_bytes(file), os.fspath(file))
+    videos = VideoFiles("." if data_root is None else data_root)
+    for row in rows:
+        tried = (row["path"], PurePath(row["path"]).name)
+        path = next((found for each in tried if (found := find_video(videos, each, ("",)))), None)
+        for number, segment in enumerate(player_segments(row), start=1):
+            start, end = segment["start_seconds"], segment["end_seconds"]
+            reason = "" if start < end else "its span is empty"
+            place = f"{row['path']}, segment {number}"
+            spans.append(LabelledSpan(place, row["path"], segment["label"], start, end, path, reason=reason))
+    remark = f"{len(spans)} labels are what a model found in {len(rows)} videos, unless a person mended them"
+    return Annotations(os.fspath(file), tuple(spans), (remark,))
+
+
+# --- classes ----------------------------------------------------------------------------------------------
+
+
+def label_file(file: AnyPath) -> tuple[str, ...]:
+    """Class names of a file, in its order."""
+    text = read_text(file)
+    names = parse_json(text, file) if text.lstrip().startswith("[") else [line for _, line in read_lines(file)]
+    if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) != len(names):
+        raise UsageError(f"{file} is no list of classes", hint="give different names, one a line or as a JSON list")
+    return tuple(names)
+
+
+def _refuse_unknown(unknown: Sequence[str], labels: Sequence[str], where: AnyPath) -> None:
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], labels, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise UsageError(
+            f"{os.fspath(where)} has classes that are not in the list of {len(labels)} labels: "
+            f"{named([repr(name) for name in unknown])}{meant}",
+            hint="name them as the list does, or add them to it",
+        )
+
+
+def _refuse_twins(names: Iterable[str], where: AnyPath) -> None:
+    """Two names that a person takes for the same."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(plain_name(name).casefold(), name)
+        if other != name:
+            raise UsageError(
+                f"{os.fspath(where)} has the classes {other!r} and {name!r}, which differ in spelling alone",
+                hint="name them alike if they are one class, and quite differently if not",
+            )
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are."""
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return f"{', '.join(names[:_MAX_NAMED])}{more}"
