@@ -20,7 +20,8 @@ from tadacli.sampling import (
     frames_within,
     interval_length,
 )
-from tadacli.specs import EvalProtocol, InputSpec
+from tadacli.score_fitting import class_probabilities
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, ScoreLimit
 from tadacli.transforms import crop_frames, resize_frames
 from tadacli.video import open_video
 from tadacli.video_source import VideoSource
@@ -61,7 +62,7 @@ def classify(
     views: str | EvalProtocol | None = None,
     part: Part | None = None,
     topk: int = DEFAULT_TOPK,
-    min_score: float = 0.0,
+    min_score: ScoreLimit = 0.0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
     dtype: str = "float32",
@@ -71,7 +72,9 @@ def classify(
     `videos` are paths or http(s) URLs of video files, or folders or tars of numbered JPEG frames. `model` is
     a known name, a weights file of our own, or what `load_model` returned (then `weights`, `device` and
     `dtype` are not used). `views` is "CLIPSxCROPS"; by default the protocol the model was published with.
-    `part` is the part of each video to look at; by default all of it.
+    `part` is the part of each video to look at; by default all of it. Classes below `min_score` are left out;
+    "auto" leaves out those below the thresholds that the model carries for each class. None may be left, which
+    says that there is nothing here that the model knows.
 
     Raises `TadaError` children for settings that cannot be meant, before anything is decoded.
     """
@@ -81,6 +84,7 @@ def classify(
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     options = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size, part=part)
     protocol = options or model.spec.protocol
+    least_scores(model.spec, min_score)
     return [
         classify_video(
             video, model=model, views=protocol, part=part, topk=topk, min_score=min_score, batch_size=batch_size
@@ -90,7 +94,7 @@ def classify(
 
 
 def check_options(
-    *, views: str | EvalProtocol | None, topk: int, min_score: float, batch_size: int, part: Part | None = None
+    *, views: str | EvalProtocol | None, topk: int, min_score: ScoreLimit, batch_size: int, part: Part | None = None
 ) -> EvalProtocol | None:
     """The views asked for, None for the model's own. Raises `UsageError` for options out of range."""
     if part is not None and part.sampling is not None and views is not None:
@@ -104,9 +108,16 @@ def check_options(
         raise UsageError(f"top {topk} names no class", hint="use --topk 1 or more")
     if batch_size < 1:
         raise UsageError(f"a batch of {batch_size} views is not possible", hint="use --batch-size 1 or more")
-    if not 0 <= min_score <= 1:
+    if min_score != "auto" and not 0 <= min_score <= 1:
         raise UsageError(f"minimum score {min_score} is not between 0 and 1")
     return parse_views(views) if isinstance(views, str) else views
+
+
+def least_scores(spec: ModelSpec, min_score: ScoreLimit) -> dict[str, Sequence[float]]:
+    """The score that each class needs to be reported, by head. Raises `UsageError` for "auto" without thresholds."""
+    if min_score == "auto":
+        return dict(spec.require_thresholds())
+    return {name: [min_score] * len(labels) for name, labels in spec.heads.items()}
 
 
 def parse_views(text: str) -> EvalProtocol:
@@ -127,7 +138,7 @@ def classify_video(
     views: EvalProtocol,
     part: Part | None = None,
     topk: int = DEFAULT_TOPK,
-    min_score: float = 0.0,
+    min_score: ScoreLimit = 0.0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     on_views: Callable[[int], object] | None = None,
 ) -> Classification:
@@ -136,6 +147,7 @@ def classify_video(
     Its views are scored in groups of `batch_size`, the last one padded, none shared with another video:
     the scores are a function of the video and the settings. `on_views` is told how many were scored.
     """
+    least = least_scores(model.spec, min_score)
     path = file = os.fspath(video)
     try:
         with local_path(path) as file, open_video(file) as source:
@@ -149,7 +161,7 @@ def classify_video(
         reason = reason.replace(file, path)  # a download has a name of its own that says nothing
         return Classification(path=path, status="error", model=model.spec.name, error=reason)
     heads = {
-        name: rank(scores[name], labels, topk=topk, min_score=min_score) for name, labels in model.spec.heads.items()
+        name: rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
     }
     return Classification(
         path=path,
@@ -312,12 +324,12 @@ def kept_digits(scores: Tensor) -> list[float]:
     return [float(f"{value:.7g}") for value in scores.tolist()]
 
 
-def rank(scores: Tensor, labels: Sequence[str], *, topk: int, min_score: float) -> tuple[Prediction, ...]:
-    """The best classes, best first; equal scores in the order of their index."""
+def rank(scores: Tensor, labels: Sequence[str], *, topk: int, least: Sequence[float]) -> tuple[Prediction, ...]:
+    """The best of the classes that have their `least` score, best first; equal scores in the order of their index."""
     values = kept_digits(scores)
-    order = sorted(range(len(values)), key=lambda index: (-values[index], index))[:topk]
-    best = [Prediction(labels[index], index, values[index]) for index in order]
-    return tuple(prediction for prediction in best if prediction.score >= min_score)
+    reported = [index for index, value in enumerate(values) if value >= least[index]]
+    best = sorted(reported, key=lambda index: (-values[index], index))[:topk]
+    return tuple(Prediction(labels[index], index, values[index]) for index in best)
 
 
 def _decode(
@@ -360,10 +372,14 @@ def batches(views: Iterable[Tensor], *, size: int) -> Iterator[tuple[Tensor, int
 
 @torch.inference_mode()
 def class_scores(model: Model, batch: Tensor) -> dict[str, Tensor]:
-    """Softmax of each head, float64 on the CPU, (B, num_classes) by head name, of views (B, 3, T, H, W)."""
+    """Softmax of each head, float64 on the CPU, (B, num_classes) by head name, of views (B, 3, T, H, W).
+
+    The logits of a head are divided by its temperature if the model has one.
+    """
     logits = model.network(batch.to(model.dtype))
     named = logits if isinstance(logits, dict) else {"": logits}
-    return {name: values.float().softmax(dim=-1).cpu().double() for name, values in named.items()}
+    temperatures = model.spec.temperatures
+    return {name: class_probabilities(values, temperatures.get(name)) for name, values in named.items()}
 
 
 def _notes(info: VideoInfo, seconds: float, model: Model) -> tuple[str, ...]:

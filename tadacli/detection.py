@@ -35,7 +35,7 @@ def detect(
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     asked = segments or SegmentSettings()
-    asked.check_labels(model.spec.heads)
+    asked.check_model(model.spec)
     return [detect_video(video, model=model, windows=windows or window_settings(), segments=asked) for video in videos]
 
 
@@ -51,7 +51,10 @@ def detect_video(
 
 
 def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
-    """The result that a video's window scores give with these settings, without the video or the model."""
+    """The result that a video's window scores give with these settings, without the video or the model.
+
+    Raises `UsageError` if the settings ask for thresholds of the model's own and it has none.
+    """
     found = find_segments(
         scores.spans,
         scores.scale,
@@ -59,6 +62,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         scores.spec.heads,
         settings=segments,
         video_seconds=scores.range_seconds,
+        thresholds=scores.spec.require_thresholds() if segments.threshold == "auto" else None,
     )
     notes = [scores.spec.note] if scores.spec.note else []
     if not scores.info.num_frames_known:

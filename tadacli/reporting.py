@@ -51,6 +51,6 @@ def detection_report(
         curves=[Curve(each.label, each.index, each.edges, each.values) for each in curves],
         thumbnails=pictures,
         video=link,
-        thresholds=(settings.threshold, settings.low),
+        thresholds=settings.levels or (),  # those of each class would be other lines in every lane
     )
     return page, notes

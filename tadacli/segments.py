@@ -8,7 +8,7 @@ are then thinned out (`suppression`), and the best are kept. Verb and noun score
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tadacli.errors import UsageError
 from tadacli.fusion import DETECTED_PAIRS, ClassScores, Heads, Scores, check_heads
 from tadacli.results import Segment
+from tadacli.specs import ModelSpec, ScoreLimit, Thresholds
 from tadacli.suppression import SOFT_NMS_IOU, nms, soft_nms
 from tadacli.timelines import SAME_INSTANT_SECONDS, Run, Timeline, find_runs, score_timeline, smooth
 
@@ -30,7 +31,8 @@ class SegmentSettings:
     """How scores become segments.
 
     A segment reaches `threshold` somewhere and `low_threshold` (None: half of it) throughout, after smoothing
-    over `smooth_seconds`. Gaps of at most `merge_gap_seconds` between segments of a class are bridged, then
+    over `smooth_seconds`; with the threshold "auto" each class has one of its own, which the model carries, and
+    holds half of it. Gaps of at most `merge_gap_seconds` between segments of a class are bridged, then
     segments shorter than `min_duration_seconds` dropped. `nms` decides between segments of one class that
     overlap, as different window lengths give them: "hard" drops those with an IoU above `nms_iou`, "soft"
     lowers their scores as published, "gaussian" lowers them at any overlap, "none" keeps them; a segment that
@@ -43,7 +45,7 @@ class SegmentSettings:
     Raises `UsageError` for values that cannot be meant.
     """
 
-    threshold: float = 0.4
+    threshold: ScoreLimit = 0.4
     low_threshold: float | None = None
     smooth_seconds: float = 0.0
     merge_gap_seconds: float = 0.0
@@ -57,12 +59,20 @@ class SegmentSettings:
     max_pairs: int = DETECTED_PAIRS
 
     def __post_init__(self) -> None:
-        for name, value in (("threshold", self.threshold), ("low threshold", self.low), ("IoU of NMS", self.nms_iou)):
+        fractions = {"IoU of NMS": self.nms_iou}
+        if self.levels is not None:
+            fractions = {"threshold": self.levels[0], "low threshold": self.levels[1], **fractions}
+        for name, value in fractions.items():
             if not 0 <= value <= 1:
                 raise UsageError(f"the {name} {value} is not between 0 and 1", hint="give a fraction such as 0.4")
-        if self.low > self.threshold:
+        if self.levels is None and self.low_threshold is not None:
             raise UsageError(
-                f"the low threshold {self.low} is above the threshold {self.threshold}",
+                f'the low threshold {self.low_threshold} does not go with the threshold "auto"',
+                hint="leave it out: that of each class is half of its threshold; or give a number as the threshold",
+            )
+        if self.levels is not None and self.levels[1] > self.levels[0]:
+            raise UsageError(
+                f"the low threshold {self.levels[1]} is above the threshold {self.levels[0]}",
                 hint="a segment holds the low threshold throughout and reaches the other one somewhere",
             )
         for name, seconds in (
@@ -81,9 +91,17 @@ class SegmentSettings:
             raise UsageError(f"{both[0]!r} is both wanted and background", hint="name it as one of the two")
 
     @property
-    def low(self) -> float:
-        """The score that a segment holds throughout."""
-        return self.threshold / 2 if self.low_threshold is None else self.low_threshold
+    def levels(self) -> tuple[float, float] | None:
+        """The scores that a segment reaches somewhere and holds throughout; None if each class has its own."""
+        if self.threshold == "auto":
+            return None
+        return self.threshold, self.threshold / 2 if self.low_threshold is None else self.low_threshold
+
+    def check_model(self, spec: ModelSpec) -> None:
+        """Raise `UsageError` unless segments can be made of this model's scores; for asking before they are made."""
+        self.check_labels(spec.heads)
+        if self.levels is None:
+            spec.require_thresholds()
 
     def check_labels(self, heads: Heads) -> None:
         """Raise `UsageError` unless segments can be made of these heads and the labels asked for are theirs.
@@ -130,6 +148,7 @@ def find_segments(
     *,
     settings: SegmentSettings,
     video_seconds: tuple[float, float],
+    thresholds: Thresholds | None = None,
 ) -> tuple[Segment, ...]:
     """The segments that the scores of windows give, sorted by start, end and index; there may be none.
 
@@ -139,26 +158,33 @@ def find_segments(
     An action is looked for if some window has it among its best pairs (see `fuse_actions`) and its product
     reaches the threshold there.
 
+    `thresholds` are those of every class by head for the threshold "auto"; that of an action is the product of
+    those of its verb and its noun, as its score is the product of theirs.
+
     What lies outside of `video_seconds` (start, end) is cut off. Scores have seven significant digits; a
     score equals a threshold if it does so in float32.
 
-    Raises `UsageError` as `check_labels` does, `TadaError` for scores that are not numbers.
+    Raises `UsageError` as `check_labels` does, `TadaError` for scores that are not numbers, `ValueError` for
+    "auto" without thresholds.
     """
     settings.check_labels(heads)
     classes = ClassScores.check(scores, heads, num_windows=len(spans))
     peaks = classes.peaks(max_pairs=settings.max_pairs)
     # Means do not exceed what they are means of, so a class that no window shows cannot have a segment.
-    shown = np.flatnonzero(peaks >= _limit(settings.threshold)).tolist()
+    levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
+    shown = np.flatnonzero(peaks >= levels.high).tolist()
     indices = [index for index in shown if settings.wants(classes.names(index))]
     found: dict[int, list[Segment]] = {index: [] for index in indices}
     for _, length in _lengths(spans, scale, video_seconds, settings):
         for block in _blocks(indices):
-            for segment in _length_segments(length, block, classes, settings):
+            for segment in _length_segments(length, block, classes, settings, levels):
                 found[segment.index].append(segment)
     kept = [
         segment
-        for candidates in found.values()
-        for segment in _thin_out(candidates, settings, duration_seconds=video_seconds[1] - video_seconds[0])
+        for index, candidates in found.items()
+        for segment in _thin_out(
+            candidates, settings, low=levels.low[index], duration_seconds=video_seconds[1] - video_seconds[0]
+        )
     ]
     return tuple(sorted(_best(kept, settings.topk), key=_place))
 
@@ -197,6 +223,35 @@ def class_curves(
 
 
 @dataclass(frozen=True, eq=False)
+class _Levels:
+    """The scores that segments of each class reach somewhere and hold throughout, (C,) each."""
+
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, settings: SegmentSettings, thresholds: Thresholds | None, *, num_classes: int) -> _Levels:
+        if settings.levels is not None:
+            high, low = (np.full(num_classes, level) for level in settings.levels)
+        else:
+            high = _class_thresholds(thresholds or {})
+            low = high / 2
+        if high.shape != (num_classes,):
+            raise ValueError(f"{len(high)} thresholds do not fit {num_classes} classes")
+        return cls(_limit(high), _limit(low))
+
+
+def _class_thresholds(thresholds: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
+    """Thresholds by class, as `ClassScores` numbers them."""
+    if set(thresholds) == {"verb", "noun"}:
+        return np.outer(thresholds["verb"], thresholds["noun"]).ravel()
+    if len(thresholds) != 1:
+        raise ValueError('the threshold "auto" needs the thresholds of every class')
+    (values,) = thresholds.values()
+    return np.array(values, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
 class _Length:
     """The windows of one length: which rows (W,) they are of all windows, and where they lie in the video."""
 
@@ -226,11 +281,15 @@ def _lengths(
 
 
 def _length_segments(
-    length: _Length, indices: list[int], classes: ClassScores, settings: SegmentSettings
+    length: _Length, indices: list[int], classes: ClassScores, settings: SegmentSettings, levels: _Levels
 ) -> Iterator[Segment]:
     """The segments of some classes that the windows of one length give."""
     timeline = length.timeline(classes.columns(indices))
-    found = [(index, run) for column, index in enumerate(indices) for run in _runs(timeline, column, settings)]
+    found = [
+        (index, run)
+        for column, index in enumerate(indices)
+        for run in _runs(timeline, column, settings, high=levels.high[index], low=levels.low[index])
+    ]
     segments = (
         Segment(run.start_seconds, run.end_seconds, classes.names(index)[0], index, _seven_digits(run.score))
         for index, run in found
@@ -247,18 +306,20 @@ def _length_segments(
         yield replace(segment, verb=verb, noun=noun)
 
 
-def _runs(timeline: Timeline, column: int, settings: SegmentSettings) -> list[Run]:
+def _runs(timeline: Timeline, column: int, settings: SegmentSettings, *, high: float, low: float) -> list[Run]:
     return find_runs(
         timeline,
         column,
-        high=_limit(settings.threshold),
-        low=_limit(settings.low),
+        high=high,
+        low=low,
         merge_gap_seconds=settings.merge_gap_seconds,
         min_duration_seconds=settings.min_duration_seconds,
     )
 
 
-def _thin_out(segments: list[Segment], settings: SegmentSettings, *, duration_seconds: float) -> list[Segment]:
+def _thin_out(
+    segments: list[Segment], settings: SegmentSettings, *, low: float, duration_seconds: float
+) -> list[Segment]:
     """What is left of the segments of one class where they claim the same time."""
     segments = sorted(segments, key=_place)
     spans = np.array([(segment.start_seconds, segment.end_seconds) for segment in segments], dtype=np.float64)
@@ -271,7 +332,7 @@ def _thin_out(segments: list[Segment], settings: SegmentSettings, *, duration_se
         segments = [
             replace(segments[row], score=_seven_digits(score))
             for row, score in zip(rows.tolist(), lowered.tolist(), strict=True)
-            if score == segments[row].score or score >= _limit(settings.low)
+            if score == segments[row].score or score >= low
         ]
     return _best(segments, settings.topk_per_class)
 
@@ -289,9 +350,9 @@ def _blocks(indices: list[int]) -> Iterator[list[int]]:
     return (indices[first : first + _BLOCK] for first in range(0, len(indices), _BLOCK))
 
 
-def _limit(threshold: float) -> float:
-    """The least score that meets a threshold: a float32 score of 0.7 is a little less than 0.7, and meets it."""
-    return min(threshold, float(np.float32(threshold)))
+def _limit(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least scores that meet thresholds: a float32 score of 0.7 is a little less than 0.7, and meets it."""
+    return np.minimum(thresholds, thresholds.astype(np.float32))
 
 
 def _seven_digits(score: float) -> float:

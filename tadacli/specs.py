@@ -13,9 +13,12 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal, get_args
 
-from tadacli.errors import SpecError
+from tadacli.errors import SpecError, UsageError
 
 Task = Literal["action", "camera motion", "action proposals"]
+# A score for all classes, or the thresholds that a model carries for each of them.
+ScoreLimit = float | Literal["auto"]
+Thresholds = Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class ModelSpec:
 
     `heads` maps head names to their labels in index order; a model with one head uses the name "".
     `published` holds the authors' accuracies in percent, `source` where the weights come from.
+
+    `temperatures` are what logits are divided by, by head; a head that is not named has its logits as they are.
+    `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none.
+    Both are fitted on validation data (see `score_fitting`).
     """
 
     name: str
@@ -62,11 +69,22 @@ class ModelSpec:
     published: Mapping[str, float] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int | dict[str, int]:
         """Number of classes, or for named heads {name: number}."""
         return count_classes(self.heads)
+
+    def require_thresholds(self) -> Thresholds:
+        """The thresholds of its classes by head. Raises `UsageError` for a model that carries none."""
+        if not self.thresholds:
+            raise UsageError(
+                f'{self.name} carries no thresholds of its own for "auto"',
+                hint="give a number such as 0.4; tada finetune fits thresholds on its validation videos",
+            )
+        return self.thresholds
 
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
@@ -74,6 +92,7 @@ class ModelSpec:
         values["heads"] = {name: list(names) if labels else len(names) for name, names in self.heads.items()}
         for key in ("mean", "std"):
             values["input"][key] = list(values["input"][key])
+        values["thresholds"] = {name: list(scores) for name, scores in self.thresholds.items()}
         return {key: value for key, value in values.items() if value not in ({}, "")}
 
 
@@ -97,21 +116,51 @@ def label_list(name: str) -> tuple[str, ...]:
 
 def _read_entry(name: str, table: dict[str, Any]) -> ModelSpec:
     reader = Table(name, table)
+    heads = read_heads(name, reader.take("heads", dict))
     spec = ModelSpec(
         name=name,
         architecture=reader.take("architecture", str),
         task=read_task(name, reader),
         dataset=reader.take("dataset", str),
         input=read_input(name, reader.take("input", dict)),
-        heads=read_heads(name, reader.take("heads", dict)),
+        heads=heads,
         protocol=read_protocol(name, reader.take("protocol", dict)),
         arguments=reader.take("arguments", dict, {}),
         published={key: float(value) for key, value in reader.take("published", dict, {}).items()},
         source=reader.take("source", dict, {}),
         note=reader.take("note", str, ""),
+        temperatures=_read_temperatures(name, reader.take("temperatures", dict, {}), heads),
+        thresholds=_read_thresholds(name, reader.take("thresholds", dict, {}), heads),
     )
     reader.finish()
     return spec
+
+
+def _read_temperatures(name: str, table: dict[str, Any], heads: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+    for head, value in table.items():
+        if head not in heads:
+            raise SpecError(f"{name}: temperatures names a head {head!r} that is none")
+        if not _is_number(value) or not 0 < value < float("inf"):
+            raise SpecError(f"{name}: temperatures.{head or '(single)'} is not a positive number: {value!r}")
+    return {head: float(value) for head, value in table.items()}
+
+
+def _read_thresholds(
+    name: str, table: dict[str, Any], heads: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[float, ...]]:
+    if table and set(table) != set(heads):
+        raise SpecError(f"{name}: thresholds need to be there for every head or for none, got {', '.join(table)!r}")
+    for head, values in table.items():
+        key, size = f"thresholds.{head or '(single)'}", len(heads[head])
+        if not isinstance(values, (list, tuple)) or len(values) != size:
+            raise SpecError(f"{name}: {key} needs one number for each of {size} classes")
+        if bad := [value for value in values if not _is_number(value) or not 0 <= value <= 1]:
+            raise SpecError(f"{name}: {key} holds {bad[0]!r}, which is not between 0 and 1")
+    return {head: tuple(float(value) for value in values) for head, values in table.items()}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read_task(name: str, reader: Table) -> Task:

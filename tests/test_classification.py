@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import http.server
+import math
 import tarfile
 import threading
 from pathlib import Path
@@ -171,6 +172,76 @@ def test_labels_below_the_minimum_score_are_left_out(video: Path, interval_model
     middle = all_labels.heads[""][4].score
     (some,) = tadacli.classify(video, model=interval_model, topk=9, min_score=middle)
     assert some.heads[""] == all_labels.heads[""][:5]
+
+
+class Fixed(torch.nn.Module):
+    """The same logits for every view, by head."""
+
+    def __init__(self, logits: dict[str, list[float]]) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        named = {name: torch.tensor([values] * len(clips)) for name, values in self.logits.items()}
+        return named.get("", named)
+
+
+def fixed_model(logits: dict[str, list[float]], **fitted: dict) -> Model:
+    """A model that always answers with these logits; its classes are named a, b, c, ..."""
+    spec = dataclasses.replace(
+        manifest()["r2plus1d_tiny.camera_motion"],
+        heads={name: tuple("abcdef"[: len(values)]) for name, values in logits.items()},
+        **fitted,
+    )
+    return Model(spec, Fixed(logits), torch.device("cpu"), torch.float32, Path("none"), "0" * 64)
+
+
+# Softmax gives 3/4 and 1/4; at a temperature of 1/2, 9/10 and 1/10.
+TWO = {"": [math.log(3.0), 0.0]}
+
+
+def test_logits_are_divided_by_the_temperature_of_their_head(video: Path) -> None:
+    (plain,) = tadacli.classify(video, model=fixed_model(TWO), views="2x3")
+    assert [each.score for each in plain.heads[""]] == pytest.approx([0.75, 0.25])
+    (sharp,) = tadacli.classify(video, model=fixed_model(TWO, temperatures={"": 0.5}), views="2x3")
+    assert [each.score for each in sharp.heads[""]] == pytest.approx([0.9, 0.1])
+    heads = {"verb": TWO[""], "noun": TWO[""]}
+    (one,) = tadacli.classify(video, model=fixed_model(heads, temperatures={"noun": 0.5}))
+    assert [one.heads[name][0].score for name in heads] == pytest.approx([0.75, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "topk", "expected"),
+    [
+        ((0.7, 0.2), 5, "ab"),
+        ((0.8, 0.2), 5, "b"),
+        ((0.7, 0.3), 5, "a"),
+        ((0.8, 0.3), 5, ""),
+        ((0.8, 0.2), 1, "b"),  # the best of those that are worth saying
+        ((0.0, 0.0), 1, "a"),
+    ],
+)
+def test_with_auto_each_class_is_held_to_its_own_threshold(
+    video: Path, thresholds: tuple[float, float], topk: int, expected: str
+) -> None:
+    model = fixed_model(TWO, thresholds={"": thresholds})
+    (result,) = tadacli.classify(video, model=model, min_score="auto", topk=topk)
+    assert result.status == "ok"
+    assert "".join(each.label for each in result.heads[""]) == expected
+    (everything,) = tadacli.classify(video, model=model)
+    assert "".join(each.label for each in everything.heads[""]) == "ab"  # thresholds are not used unasked
+
+
+def test_with_auto_each_head_is_held_to_its_own_thresholds(video: Path) -> None:
+    thresholds = {"verb": (0.8, 0.2), "noun": (0.8, 0.3)}
+    model = fixed_model({"verb": TWO[""], "noun": TWO[""]}, thresholds=thresholds)
+    (result,) = tadacli.classify(video, model=model, min_score="auto")
+    assert {name: [each.label for each in found] for name, found in result.heads.items()} == {"verb": ["b"], "noun": []}
+
+
+def test_auto_is_refused_for_a_model_without_thresholds(interval_model: Model) -> None:
+    with pytest.raises(UsageError, match="carries no thresholds"):
+        tadacli.classify([], model=interval_model, min_score="auto")
 
 
 def test_long_videos_and_camera_labels_come_with_a_note(tmp_path: Path, interval_model: Model) -> None:

@@ -219,6 +219,44 @@ def test_a_part_is_classified_as_a_video_of_its_own(model: Model, video: Path, t
     assert [[frame.index for frame in clip] for clip in part.clips] == expected
 
 
+# --- what was fitted on validation ------------------------------------------------------------------
+
+
+def test_temperature_and_thresholds_of_the_model_hold_in_windows_and_in_kept_scores(
+    model: Model, video: Path, tmp_path: Path
+) -> None:
+    labels = model.spec.heads[""]
+    plain = score_windows(video, model=model, settings=window_settings())
+    sharp = replace(model, spec=replace(model.spec, temperatures={"": 0.25}))
+    scored = score_windows(video, model=sharp, settings=window_settings())
+    powers = plain.scores[""].astype(np.float64) ** 4
+    np.testing.assert_allclose(scored.scores[""], powers / powers.sum(axis=1, keepdims=True), rtol=1e-4)
+    (start, end), scores = scored.spans[2].tolist(), scored.scores[""][2].astype(float)
+    (alone,) = classify(video, model=sharp, part=Part(start, end, "native"), topk=len(labels), batch_size=1)
+    assert {each.index: each.score for each in alone.heads[""]} == {
+        index: float(f"{score:.7g}") for index, score in enumerate(scores.tolist())
+    }
+
+    best = int(scored.scores[""].max(axis=0).argmax())
+    limits = tuple(float(scored.scores[""][:, best].max()) if index == best else 1.0 for index in range(len(labels)))
+    choosy = replace(sharp, spec=replace(sharp.spec, thresholds={"": limits}))
+    settings = SegmentSettings(threshold="auto")
+    (found,) = detect(video, model=choosy, segments=settings)
+    assert {segment.index for segment in found.segments} == {best}
+    (expected,) = detect(video, model=sharp, segments=SegmentSettings(threshold=limits[best], labels=(labels[best],)))
+    assert found.segments == expected.segments
+
+    (tmp_path / "s.npz").write_bytes(encode_scores(score_windows(video, model=choosy, settings=window_settings())))
+    back = read_scores(tmp_path / "s.npz")
+    assert (back.spec.temperatures, back.spec.thresholds) == ({"": 0.25}, {"": limits})
+    assert detection_of(back, settings) == found
+
+
+def test_auto_is_refused_for_a_model_without_thresholds_before_a_video_is_opened(model: Model) -> None:
+    with pytest.raises(UsageError, match="carries no thresholds"):
+        detect([], model=model, segments=SegmentSettings(threshold="auto"))
+
+
 # --- score files and journals -----------------------------------------------------------------------
 
 

@@ -119,7 +119,7 @@ def test_whatever_the_settings_the_result_keeps_its_promises(rows, settings) -> 
     for segment in segments:
         assert segment.label == heads[""][segment.index]
         assert segment.end_seconds - segment.start_seconds >= settings.min_duration_seconds
-        assert settings.low <= segment.score <= 1
+        assert settings.levels[1] <= segment.score <= 1
         assert segment.score == float(f"{segment.score:.7g}")
     for label in range(3):
         same = np.array([place[:2] for place in places if place[2] == label]).reshape(-1, 2)
@@ -299,7 +299,8 @@ def test_curves_show_what_was_thresholded(rows, settings) -> None:
             if curve.index == segment.index
         ]
         assert any(
-            values.size and (values >= settings.low).all() and values.max() >= settings.threshold for values in fitting
+            values.size and values.max() >= settings.levels[0] and (values >= settings.levels[1]).all()
+            for values in fitting
         )
 
 
@@ -315,6 +316,51 @@ def test_curves_of_the_best_classes_fill_up_the_report() -> None:
     assert (run.edges.tolist(), run.values.tolist()) == ([0, 1, 2, 3], [0.125, 0.125, 0.5])
 
 
+# --- thresholds of each class -----------------------------------------------------------------------
+
+
+@examples(max_examples=60, deadline=None)
+@given(rows=windows, settings=any_settings, limits=st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 1.0])] * 3))
+def test_with_thresholds_of_its_own_each_class_has_the_segments_that_its_threshold_gives(
+    rows, settings: SegmentSettings, limits: tuple[float, ...]
+) -> None:
+    spans, scale, scores, heads = arrays(rows)
+    asked = replace(settings, topk=None)
+    expected = [
+        segment
+        for index, limit in enumerate(limits)
+        for segment in find_segments(
+            spans, scale, scores, heads, settings=replace(asked, threshold=limit), video_seconds=(0, END)
+        )
+        if segment.index == index
+    ]
+    together = find_segments(
+        spans,
+        scale,
+        scores,
+        heads,
+        settings=replace(asked, threshold="auto"),
+        video_seconds=(0, END),
+        thresholds={"": limits},
+    )
+    assert sorted(together, key=repr) == sorted(expected, key=repr)
+
+
+def test_the_threshold_of_an_action_is_the_product_of_its_verbs_and_its_nouns() -> None:
+    spans = np.array([[0.0, 1.0], [1.0, 2.0]])
+    scores = {"verb": np.array([[0.5, 0.5]] * 2), "noun": np.array([[0.5, 0.25, 0.25]] * 2)}
+    settings = SegmentSettings(threshold="auto")
+    limits = {"verb": (0.5, 0.75), "noun": (0.5, 0.5, 0.25)}  # products 0.25 0.25 0.125, 0.375 0.375 0.1875
+    asked = {"settings": settings, "video_seconds": (0.0, 2.0)}
+    segments = find_segments(spans, np.zeros(2, dtype=int), scores, ACTIONS, thresholds=limits, **asked)
+    assert brief(segments) == [(0, 2, "take cup", 0.25), (0, 2, "take lid", 0.125)]
+    with pytest.raises(ValueError, match="thresholds of every class"):
+        find_segments(spans, np.zeros(2, dtype=int), scores, ACTIONS, **asked)
+    too_few = {"verb": (0.5, 0.5), "noun": (0.5, 0.5)}
+    with pytest.raises(ValueError, match="4 thresholds do not fit 6"):
+        find_segments(spans, np.zeros(2, dtype=int), scores, ACTIONS, thresholds=too_few, **asked)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -322,6 +368,8 @@ def test_curves_of_the_best_classes_fill_up_the_report() -> None:
         ({"threshold": math.nan}, "threshold nan is not between"),
         ({"threshold": 0.4, "low_threshold": 0.5}, "0.5 is above the threshold 0.4"),
         ({"low_threshold": -0.1}, "low threshold -0.1"),
+        ({"threshold": "auto", "low_threshold": 0.1}, "0.1 does not go with"),
+        ({"threshold": "auto", "nms_iou": 2}, "IoU of NMS 2"),
         ({"smooth_seconds": -1}, "smoothing of -1 seconds"),
         ({"merge_gap_seconds": math.inf}, "gap to merge across of inf"),
         ({"min_duration_seconds": -2.0}, "shortest segment of -2.0"),

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tadacli.cards import FeatureInput, ModelCard, cards, manifest, read_cards
 from tadacli.checkpoints import read_checkpoint
-from tadacli.errors import SpecError
+from tadacli.errors import SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.sampling import clip_indices
 from tadacli.specs import InputSpec, label_list, spec_from_dict
@@ -241,6 +241,52 @@ def test_an_entry_says_why_a_setting_is_left_out_and_is_then_not_usable() -> Non
 def test_no_two_entries_have_one_file() -> None:
     with pytest.raises(SpecError, match=r"net\.other: source\.google_drive is that of net\.recipe"):
         read_cards(ENTRY + ENTRY.replace("net.recipe", "net.other"))
+
+
+FITTED = {"temperatures": {"": 1.5}, "thresholds": {"": [0.25, 1]}}
+
+
+def test_fitted_scores_travel_with_a_model_and_are_left_out_where_there_are_none() -> None:
+    spec = read_cards(ENTRY)["net.recipe"].spec
+    assert spec is not None
+    assert not FITTED.keys() & spec.to_dict().keys()
+    with pytest.raises(UsageError, match="carries no thresholds") as raised:
+        spec.require_thresholds()
+    assert "give a number" in raised.value.hint
+    fitted = spec_from_dict({**spec.to_dict(), **FITTED})
+    assert (fitted.temperatures, fitted.require_thresholds()) == ({"": 1.5}, {"": (0.25, 1.0)})
+    written = json.dumps(fitted.to_dict())
+    assert spec_from_dict(json.loads(written)) == fitted
+    assert json.loads(written) == {**json.loads(json.dumps(spec.to_dict())), **FITTED}
+    assert fitted.to_dict(labels=False)["thresholds"] == FITTED["thresholds"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("temperatures", {"verb": 1.0}, "temperatures names a head 'verb'"),
+        ("temperatures", {"": 0}, r"temperatures.\(single\) is not a positive number: 0"),
+        ("temperatures", {"": -1.5}, "not a positive number"),
+        ("temperatures", {"": float("nan")}, "not a positive number"),
+        ("temperatures", {"": float("inf")}, "not a positive number"),
+        ("temperatures", {"": "warm"}, "not a positive number"),
+        ("temperatures", {"": True}, "not a positive number"),
+        ("temperatures", 1.5, "temperatures has the wrong type"),
+        ("thresholds", {"verb": [0.1, 0.2]}, "for every head or for none"),
+        ("thresholds", {"": [0.1]}, r"thresholds.\(single\) needs one number for each of 2 classes"),
+        ("thresholds", {"": 0.5}, "one number for each"),
+        ("thresholds", {"": [0.1, 1.5]}, "holds 1.5, which is not between 0 and 1"),
+        ("thresholds", {"": [0.1, float("nan")]}, "holds nan"),
+        ("thresholds", {"": [0.1, None]}, "holds None"),
+    ],
+)
+def test_fitted_scores_are_read_strictly_and_have_no_place_in_the_manifest(key: str, value, reason: str) -> None:
+    spec = read_cards(ENTRY)["net.recipe"].spec
+    assert spec is not None
+    with pytest.raises(SpecError, match=f"net.recipe: .*{reason}"):
+        spec_from_dict({**spec.to_dict(), key: value})
+    with pytest.raises(SpecError, match=f"net.recipe: unknown key {key}"):
+        read_cards(ENTRY + f"{key} = {{}}")
 
 
 def test_named_heads_keep_their_order() -> None:

@@ -12,6 +12,7 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import Progress, classification_table, say
 from tadacli.cli.repeatable import make_repeatable
+from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def classify_command(
     end: options.End = None,
     sampling: options.Sampling = None,
     topk: Annotated[int, typer.Option(help="Labels given for each video.")] = 5,
-    min_score: Annotated[float, typer.Option(help="Leave out labels below this score, 0 to 1.")] = 0.0,
+    min_score: Annotated[
+        str,
+        typer.Option(help="Leave out labels below this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto"),
+    ] = "0.0",
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: Annotated[
@@ -55,6 +59,10 @@ def classify_command(
     --start and --end look at a part of each video; with --sampling it is
     taken as tada detect takes a window.
 
+    A model of tada finetune carries a score for each label from which on
+    it is worth saying; --min-score auto leaves out the labels below
+    theirs. None may be left: nothing here that the model knows.
+
     A video that fails is reported in its row and the others go on;
     the exit code is then 3.
     """
@@ -62,7 +70,7 @@ def classify_command(
     from tadacli.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
-    from tadacli.classification import DEFAULT_BATCH_SIZE, Part, check_options
+    from tadacli.classification import DEFAULT_BATCH_SIZE, Part, check_options, least_scores
     from tadacli.provenance import describe_run
     from tadacli.sampling import parse_time
     from tadacli.window_plan import default_batch_size
@@ -74,9 +82,11 @@ def classify_command(
         times = [None if text is None else parse_time(text) for text in (start, end)]
         part = Part(times[0], times[1], sampling)
     size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
-    asked = check_options(views=views, topk=topk, min_score=min_score, batch_size=size, part=part)
+    least = score_limit("--min-score", min_score)
+    asked = check_options(views=views, topk=topk, min_score=least, batch_size=size, part=part)
     make_repeatable(seed)
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
+    least_scores(loaded.spec, least)
     if batch_size is None and sampling is not None:
         size = default_batch_size(loaded.device.type)
     protocol = asked or loaded.spec.protocol
@@ -86,7 +96,7 @@ def classify_command(
             "views": str(protocol) if sampling is None else None,
             **asdict(part or Part()),
             "topk": topk,
-            "min_score": min_score,
+            "min_score": least,
             "batch_size": size,
             "seed": seed,
         },

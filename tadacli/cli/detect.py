@@ -14,6 +14,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import TimelineProgress, clock, detection_table, say
 from tadacli.cli.detect_extras import Extras
 from tadacli.cli.repeatable import make_repeatable
+from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import (
     RESUMABLE,
     SEGMENTS_BY_SUFFIX,
@@ -52,7 +53,10 @@ def detect_command(
     start: options.Start = None,
     end: options.End = None,
     allow_gaps: Annotated[bool, typer.Option("--allow-gaps", help="Let the stride exceed the window.")] = False,
-    threshold: Annotated[float, typer.Option(help="A segment reaches this score, 0 to 1.")] = 0.4,
+    threshold: Annotated[
+        str,
+        typer.Option(help="A segment reaches this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto"),
+    ] = "0.4",
     low_threshold: Annotated[
         float | None, typer.Option(help="And never falls below this one. Default: half of --threshold.")
     ] = None,
@@ -111,7 +115,7 @@ def detect_command(
     from tadacli.segments import SegmentSettings
 
     segments = SegmentSettings(
-        threshold=threshold,
+        threshold=score_limit("--threshold", threshold),
         low_threshold=low_threshold,
         smooth_seconds=_seconds("--smooth", smooth),
         merge_gap_seconds=_seconds("--merge-gap", merge_gap),
@@ -191,7 +195,7 @@ def _job_from_files(files: Sequence[Path], segments: SegmentSettings) -> Job:
     known: dict[str, tuple[ModelSpec, Run]] = {}
     for file in files:
         scores = read_scores(file)
-        segments.check_labels(scores.spec.heads)
+        segments.check_model(scores.spec)
         if scores.path in by_path:
             raise UsageError(f"{by_path[scores.path]} and {file} hold scores of the same video, {scores.path}")
         by_path[scores.path] = file
@@ -226,7 +230,7 @@ def _job_from_videos(
     from tadacli.version import __version__
     from tadacli.window_scores import score_windows
 
-    segments.check_labels(model.spec.heads)
+    segments.check_model(model.spec)
     run = run_of(
         model.spec,
         settings={

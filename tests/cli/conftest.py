@@ -6,13 +6,14 @@ import io
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from tadacli.cards import manifest
-from tadacli.checkpoints import write_checkpoint
+from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.cli.app import run
 from tadacli.models import build
 from tests import media
@@ -46,6 +47,14 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
     write_checkpoint(path, build(spec.architecture, num_classes=spec.num_classes).state_dict(), spec)
+    return path
+
+
+def with_thresholds(model: Path, path: Path, thresholds: list[float]) -> Path:
+    """The model of a weights file of our own with thresholds for its classes, written to `path`."""
+    checkpoint = read_checkpoint(model)
+    assert checkpoint.spec is not None
+    write_checkpoint(path, checkpoint.state_dict, replace(checkpoint.spec, thresholds={"": tuple(thresholds)}))
     return path
 
 

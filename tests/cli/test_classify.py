@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import media
-from tests.cli.conftest import heed_interrupts
+from tests.cli.conftest import heed_interrupts, with_thresholds
 
 COMMAND = [sys.executable, "-m", "tadacli", "classify"]
 
@@ -75,6 +75,32 @@ def test_a_minimum_score_that_nothing_reaches_still_gives_a_row(tada, videos: Pa
     assert b"no label reaches" in tada("classify", videos / "clip 0.mp4", *options, "--format", "table")[1]
 
 
+def test_with_auto_labels_are_held_to_the_thresholds_of_the_model(
+    tada, tmp_path: Path, videos: Path, untrained: Path
+) -> None:
+    video = videos / "clip 0.mp4"
+    scores = {each["index"]: each["score"] for each in classified(tada, video, untrained, "--topk", 9)["topk"]}
+    reached = [scores[index] - 0.001 if index in (2, 5) else 1.0 for index in range(9)]
+    row = classified(tada, video, with_thresholds(untrained, tmp_path / "two.safetensors", reached), *AUTO)
+    assert {each["index"]: each["score"] for each in row["topk"]} == {index: scores[index] for index in (2, 5)}
+    assert row["settings"]["min_score"] == "auto"
+    assert row["spec"]["thresholds"] == {"": reached}
+    choosy = with_thresholds(untrained, tmp_path / "none.safetensors", [1.0] * 9)
+    row = classified(tada, video, choosy, *AUTO)
+    assert (row["status"], row["topk"]) == ("ok", [])
+    table = tada("classify", video, "--model", choosy, "--views", "1x1", *AUTO, "--format", "table")[1]
+    assert b"no label reaches" in table
+
+
+AUTO = ("--min-score", "auto")
+
+
+def classified(tada, video: Path, model: Path, *options: object) -> dict:
+    code, out, _ = tada("classify", video, "--model", model, "--views", "1x1", *options)
+    assert code == 0
+    return json.loads(out)
+
+
 def test_names_of_any_kind_are_kept_apart(tada, tmp_path: Path, videos: Path, untrained: Path) -> None:
     names = [b"caf\xe9.mp4", b"-rf.mp4", b"quo\"te's.mp4", b"a b.mp4", b"line\nend.mp4", b"%d.mp4", b"x?y=1&z.mp4"]
     content = (videos / "clip 0.mp4").read_bytes()
@@ -109,6 +135,8 @@ def test_a_name_with_a_leading_dash_follows_two_dashes(tada, tmp_path: Path, unt
         (["--views", "10x2"], 2, "views '10x2' cannot be read", "--views 10x3"),
         (["--topk", "0"], 2, "top 0", "--topk 1"),
         (["--batch-size", "0"], 2, "batch of 0", "--batch-size 1"),
+        (["--min-score", "high"], 2, "--min-score high is no score", "--min-score auto"),
+        (["--min-score", "auto"], 2, "camera_motion carries no thresholds", "give a number"),
         (["--device", "cuda:77"], 2, "device 'cuda:77'", "--device cpu"),
         (["--dtype", "int4"], 2, "unknown dtype", "float32"),
         (["--resume"], 2, "--resume continues a file", "--output FILE"),

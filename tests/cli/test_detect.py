@@ -17,7 +17,7 @@ import pytest
 
 from tadacli.cli.console import clock
 from tests import media
-from tests.cli.conftest import Tada
+from tests.cli.conftest import Tada, with_thresholds
 
 KEYS = {"video", "duration_seconds", "model", "windows", "segments", "gaps", "status", "settings", "run"}
 
@@ -122,6 +122,9 @@ def test_csv_has_a_line_for_each_segment(detect, kitchen: Path) -> None:
         (["--start", "5 minutes"], "no time"),
         (["--threshold", "1.5"], "threshold"),
         (["--low-threshold", "0.9"], "low threshold"),
+        (["--threshold", "high"], "--threshold high is no score"),
+        (["--threshold", "auto"], "camera_motion carries no thresholds"),
+        (["--threshold", "auto", "--low-threshold", "0.1"], "does not go with"),
         (["--label", "pan up"], "no label 'pan up'"),
         (["-o", "out.xyz"], "not clear from its name"),
         (["-o", "out.srt", "--resume"], "--resume continues a file"),
@@ -298,6 +301,25 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
     subprocess.run(command(killed), check=True, capture_output=True)
     assert killed.read_bytes() == clean.read_bytes()
     assert not unfinished.exists()
+
+
+def test_with_auto_segments_reach_the_thresholds_of_the_model_also_from_kept_scores(
+    tada: Tada, untrained: Path, kitchen: Path, tmp_path: Path
+) -> None:
+    model = with_thresholds(untrained, tmp_path / "two.safetensors", [1.0, 1.0, 0.08, 1.0, 1.0, 0.09, 1.0, 1.0, 1.0])
+    scores, page = tmp_path / "scores.npz", tmp_path / "page.html"
+    options = ("--threshold", "auto", "--report")
+    code, out, _ = tada("detect", kitchen, "--model", model, "--save-scores", scores, *options, page)
+    row = json.loads(out)
+    assert code == 0
+    assert {segment["index"] for segment in row["segments"]} == {2, 5}
+    assert row["settings"]["segments"]["threshold"] == "auto"
+    assert tada("detect", "--from-scores", scores, *options, tmp_path / "again.html")[:2] == (0, out)
+    assert '"thresholds": []' in page.read_text() or '"thresholds":[]' in page.read_text()
+    tada("detect", kitchen, "--model", untrained, "--save-scores", tmp_path / "plain.npz")
+    code, _, err = tada("detect", "--from-scores", tmp_path / "plain.npz", "--threshold", "auto")
+    assert code == 2
+    assert "carries no thresholds" in err
 
 
 # --- report and rendered video ----------------------------------------------------------------------
