@@ -20,6 +20,12 @@ BUILDERS = {
     "tada2d_r50": "tada2d",
     "tsn_r50": "tada2d",
     "r2plus1d_tiny": "r2plus1d",
+    "tadaconvnext_tiny": "tadaconvnext",
+    "tadaconvnextv2_tiny": "tadaconvnextv2",
+    "tadaconvnextv2_small": "tadaconvnextv2",
+    "tadaconvnextv2_base": "tadaconvnextv2",
+    "tadaformer_b16": "tadaformer",
+    "tadaformer_l14": "tadaformer",
 }
 
 

@@ -130,10 +130,18 @@ class FrameResNet(ClipClassifier):
                 in_channels = width * EXPANSION
             layers[f"conv{stage + 2}"] = nn.Sequential(blocks)
         super().__init__(nn.Sequential(layers), in_channels, num_classes, dropout=dropout)
+        self._is_tada = tada
         # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
         for module in self.backbone.modules():
             if isinstance(module, FrameConv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    # The weights the published models were started from (torchvision's ResNet-50, ImageNet-1K, first version).
+    IMAGE_WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-19c8e357.pth"
+
+    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Trunk weights of this network from torchvision's ResNet-50, see `from_torchvision`."""
+        return from_torchvision(state_dict, tada=self._is_tada)
 
 
 def tada2d_r50(num_classes: NumClasses, **arguments: object) -> FrameResNet:

@@ -1,0 +1,320 @@
+"""TAdaConvNeXt (v1): ConvNeXt whose depthwise 7x7 convolutions are calibrated per frame (TAda! paper, tables 8 and 10).
+
+The network of the hosted model. Weight and bias of the depthwise convolution are both calibrated, along output
+channels, which for a depthwise kernel is a scale and a shift of the output of one kernel shared by all frames.
+Tensors are (B, C, T, H, W) in channels-last order throughout, so that layer norm and the pointwise layers work on
+free (B, T, H, W, C) views. Settings and parameter names are those of the authors' published configurations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadacli.errors import CheckpointError, SpecError
+from tadacli.models.heads import ClipClassifier, NumClasses
+from tadacli.models.noise import DropPath
+from tadacli.models.ops import FrameBatchNorm, TAdaConv2d, TemporalConv1d, fold_time, frame_descriptors, unfold_time
+
+Routing = Literal["normal_lngelu", "normal"]
+
+EXPANSION = 4
+NORM_EPS = 1e-6
+LAYER_SCALE = 1e-6  # where the scale of a residual branch starts
+WEIGHT_STD = 0.02  # of fresh weights, as in ConvNeXt
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 4, 1)
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return x.permute(0, 4, 1, 2, 3)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, T, H, W), at every pixel."""
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__(num_channels, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        return _channels_first(super().forward(_channels_last(x)))
+
+
+class PatchConv(nn.Conv3d):
+    """A convolution of patches that do not overlap in space. Parameters are those of Conv3d.
+
+    An input smaller than one patch is filled up with zeros, so that the smallest picture still gives one cell.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, patch_size: int, *, t_kernel: int = 1, t_stride: int = 1
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            (t_kernel, patch_size, patch_size),
+            stride=(t_stride, patch_size, patch_size),
+            padding=((t_kernel - 1) // 2, 0, 0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, Cin, T, H, W) -> (B, Cout, T', H', W')."""
+        unpadded = self.kernel_size[0] - 2 * ((self.kernel_size[0] - 1) // 2)
+        smallest = (unpadded, *self.kernel_size[1:])
+        frames, height, width = (max(least - size, 0) for least, size in zip(smallest, x.shape[2:], strict=True))
+        if frames or height or width:
+            x = F.pad(x, (0, width, 0, height, 0, frames))
+        if self.kernel_size[0] > 1 or self.stride[0] > 1:
+            return super().forward(x)
+        out = F.conv2d(fold_time(x), self.weight.squeeze(2), self.bias, stride=self.stride[1:])
+        return unfold_time(out, x.shape[0])
+
+
+class WeightAndBiasRouting(nn.Module):
+    """Routing function of TAdaConvNeXt: one calibration for the weight and one for the bias of every frame.
+
+    TAda2D's (see `RouteFuncMLP`) with a second output convolution, and for "normal_lngelu" with layer norm and
+    GELU between the convolutions in place of batch norm and ReLU ("normal"). Both outputs start at one.
+    """
+
+    is_routing = True
+
+    def __init__(self, num_channels: int, *, routing: Routing, ratio: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        hidden = num_channels // ratio
+        self.g = TemporalConv1d(num_channels, num_channels, 1, bias=True)
+        self.a = TemporalConv1d(num_channels, hidden, kernels[0], bias=True)
+        if routing == "normal_lngelu":
+            self.ln = ChannelNorm(hidden)
+        else:
+            self.bn = FrameBatchNorm(hidden)
+        self.b = TemporalConv1d(hidden, num_channels, kernels[1])
+        self.b_bias = TemporalConv1d(hidden, num_channels, kernels[1])
+        self.routing = routing
+        nn.init.zeros_(self.b.weight)
+        nn.init.zeros_(self.b_bias.weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T, H, W) -> calibrations of the weight and of the bias, each (B, C, T, 1, 1)."""
+        local = frame_descriptors(x)[..., None, None]
+        hidden = self.a(local + self.g(local.mean(dim=2, keepdim=True)))
+        hidden = F.gelu(self.ln(hidden)) if self.routing == "normal_lngelu" else F.relu(self.bn(hidden))
+        return self.b(hidden) + 1, self.b_bias(hidden) + 1
+
+
+class BiasCalibratedConv2d(TAdaConv2d):
+    """Depthwise TAdaConv along output channels whose bias has a calibration of its own."""
+
+    def __init__(self, num_channels: int, kernel_size: int) -> None:
+        super().__init__(
+            num_channels,
+            num_channels,
+            (1, kernel_size, kernel_size),
+            padding=(0, kernel_size // 2, kernel_size // 2),
+            groups=num_channels,
+            bias=True,
+            cal_dim="cout",
+        )
+
+    def forward(self, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
+        """(B, C, T, H, W) and calibrations (B, C, T, 1, 1) -> the same shape as `x`.
+
+        Without `bias_alpha` the bias is added as it is.
+        """
+        if bias_alpha is None:
+            return super().forward(x, alpha)
+        self._check(x, alpha)
+        self._check(x, bias_alpha)
+        shift = self.bias.view(1, -1, 1, 1, 1) * bias_alpha
+        return torch.addcmul(shift, self._conv2d(x, self.weight[0, 0]), alpha)
+
+
+class Block(nn.Module):
+    """ConvNeXt block: calibrated depthwise 7x7, layer norm, two pointwise layers; scaled, beside the identity."""
+
+    def __init__(
+        self, num_channels: int, *, routing: Routing, ratio: int, kernels: Sequence[int], drop_path: float
+    ) -> None:
+        super().__init__()
+        self.dwconv = BiasCalibratedConv2d(num_channels, 7)
+        self.dwconv_rf = WeightAndBiasRouting(num_channels, routing=routing, ratio=ratio, kernels=kernels)
+        self.norm = nn.LayerNorm(num_channels, eps=NORM_EPS)
+        self.pwconv1 = nn.Linear(num_channels, EXPANSION * num_channels)
+        self.pwconv2 = nn.Linear(EXPANSION * num_channels, num_channels)
+        self.gamma = nn.Parameter(torch.full((num_channels,), LAYER_SCALE))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        branch = _channels_last(self.dwconv(x, *self.dwconv_rf(x)))
+        branch = self.pwconv2(F.gelu(self.pwconv1(self.norm(branch))))
+        return torch.addcmul(x, self.drop_path(_channels_first(branch)), self.gamma.view(-1, 1, 1, 1))
+
+
+class Trunk(nn.Module):
+    """Stem and stages: clips to feature maps. `norm` is for their mean over time and space."""
+
+    def __init__(
+        self,
+        dims: Sequence[int],
+        depths: Sequence[int],
+        *,
+        routing: Routing,
+        ratio: int,
+        kernels: Sequence[int],
+        stem_t_kernel: int,
+        stem_t_stride: int,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        stem = PatchConv(3, dims[0], 4, t_kernel=stem_t_kernel, t_stride=stem_t_stride)
+        self.downsample_layers = nn.ModuleList([nn.Sequential(stem, ChannelNorm(dims[0]))])
+        for narrow, wide in pairwise(dims):
+            self.downsample_layers.append(nn.Sequential(ChannelNorm(narrow), PatchConv(narrow, wide, 2)))
+        # From nothing at the first block to the whole rate at the last.
+        rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
+        self.stages = nn.ModuleList()
+        for width, depth in zip(dims, depths, strict=True):
+            blocks = [
+                Block(width, routing=routing, ratio=ratio, kernels=kernels, drop_path=next(rates)) for _ in range(depth)
+            ]
+            self.stages.append(nn.Sequential(*blocks))
+        self.norm = nn.LayerNorm(dims[-1], eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, D, T', H', W')."""
+        for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
+            x = stage(downsample(x))
+        return x
+
+
+class TAdaConvNeXt(ClipClassifier):
+    """A TAdaConvNeXt with a classification head.
+
+    Any batch, any T >= 1, any H and W (the trunk strides by 32; smaller pictures still give one cell). `dims` and
+    `depths` are the channels and the blocks of the stages. The stem's convolution spans `stem_t_kernel` frames and
+    steps by `stem_t_stride`: the published 3 and 2 halve the frames. `routing`, `ratio` and `kernels` make the
+    routing functions; `drop_path` is the rate of the last block, falling linearly to none at the first.
+
+    Raises `SpecError` for settings that make no network.
+    """
+
+    backbone: Trunk
+
+    def __init__(
+        self,
+        num_classes: NumClasses,
+        *,
+        dims: Sequence[int],
+        depths: Sequence[int],
+        routing: Routing = "normal_lngelu",
+        ratio: int = 4,
+        kernels: Sequence[int] = (3, 3),
+        stem_t_kernel: int = 3,
+        stem_t_stride: int = 2,
+        drop_path: float = 0.0,
+        dropout: float = 0.5,
+    ) -> None:
+        if routing not in ("normal_lngelu", "normal"):
+            raise SpecError(f"unknown routing {routing!r}", hint='TAdaConvNeXt has "normal_lngelu" and "normal"')
+        if not dims or len(dims) != len(depths):
+            raise SpecError(f"{len(dims)} widths do not fit {len(depths)} depths", hint="give one of each for a stage")
+        trunk = Trunk(
+            dims,
+            depths,
+            routing=routing,
+            ratio=ratio,
+            kernels=kernels,
+            stem_t_kernel=stem_t_kernel,
+            stem_t_stride=stem_t_stride,
+            drop_path=drop_path,
+        )
+        super().__init__(trunk, dims[-1], num_classes, dropout=dropout)
+        _initialise(trunk)
+
+    def layers(self) -> list[str]:
+        """Prefixes of the trunk's parameter names in order of depth: stem, blocks and what lies between them, norm."""
+        names = []
+        for stage, blocks in enumerate(self.backbone.stages):
+            names.append(f"backbone.downsample_layers.{stage}")
+            names += [f"backbone.stages.{stage}.{block}" for block, _ in enumerate(blocks.children())]
+        return [*names, "backbone.norm"]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> features (B, D)."""
+        features: Tensor = self.backbone.norm(super().forward_features(x))
+        return features
+
+
+def _initialise(trunk: Trunk) -> None:
+    """ConvNeXt's start; the last convolutions of the routing functions stay at zero, the norms at one."""
+    for name, parameter in trunk.named_parameters():
+        # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
+        if parameter.is_meta:
+            continue
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() > 1 and "dwconv_rf.b" not in name:
+            nn.init.normal_(parameter, std=WEIGHT_STD)
+
+
+def tadaconvnext_tiny(
+    num_classes: NumClasses,
+    *,
+    dims: Sequence[int] = (96, 192, 384, 768),
+    depths: Sequence[int] = (3, 3, 9, 3),
+    **arguments: object,
+) -> TAdaConvNeXt:
+    """TAdaConvNeXt-T, as published (38.66 M parameters with 400 classes)."""
+    return TAdaConvNeXt(num_classes, dims=dims, depths=depths, **arguments)  # type: ignore[arg-type]
+
+
+_TORCHVISION_BLOCK = {"block.0": "dwconv", "block.2": "norm", "block.3": "pwconv1", "block.5": "pwconv2"}
+
+
+def from_torchvision(state_dict: Mapping[str, Tensor], *, stem_t_kernel: int = 3) -> dict[str, Tensor]:
+    """Trunk weights of this family from torchvision's ConvNeXt state dict; its classifier is left out.
+
+    As published, the stem's kernel goes into the middle of `stem_t_kernel` frames with zeros around it (of an even
+    number, into the later of the two in the middle), depthwise kernels become base weights, and the routing
+    functions, missing from the result, stay as initialised.
+
+    Raises `CheckpointError` for a key that is not torchvision's.
+    """
+    converted: dict[str, Tensor] = {}
+    for name, tensor in state_dict.items():
+        if name.startswith("classifier.2."):
+            continue
+        target = f"backbone.{_torchvision_name(name)}"
+        if target == "backbone.downsample_layers.0.0.weight":
+            inflated = tensor.new_zeros(*tensor.shape[:2], stem_t_kernel, *tensor.shape[2:])
+            inflated[:, :, stem_t_kernel // 2] = tensor
+            converted[target] = inflated
+        elif ".dwconv." in target:
+            converted[target] = tensor[None, None]
+        elif tensor.dim() == 4:
+            converted[target] = tensor.unsqueeze(2)
+        else:
+            converted[target] = tensor.flatten() if target.endswith("gamma") else tensor
+    return converted
+
+
+def _torchvision_name(name: str) -> str:
+    match name.split("."):
+        case ["classifier", "0", key]:
+            return f"norm.{key}"
+        case ["features", ("0" | "2" | "4" | "6") as part, ("0" | "1") as layer, ("weight" | "bias") as key]:
+            return f"downsample_layers.{int(part) // 2}.{layer}.{key}"
+        case ["features", part, block, "layer_scale"]:
+            return f"stages.{int(part) // 2}.{block}.gamma"
+        case ["features", part, block, "block", layer, key] if f"block.{layer}" in _TORCHVISION_BLOCK:
+            return f"stages.{int(part) // 2}.{block}.{_TORCHVISION_BLOCK[f'block.{layer}']}.{key}"
+    raise CheckpointError(f"{name} is not a key of torchvision's ConvNeXt", hint="give the state dict of convnext_tiny")

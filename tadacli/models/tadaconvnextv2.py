@@ -1,0 +1,257 @@
+"""TAdaConvNeXtV2: ConvNeXt whose depthwise convolutions are calibrated per frame, weights and biases both.
+
+Against ConvNeXt: a stem over three frames with temporal stride 2, routing by self-attention over time, a second
+layer norm on the average of neighbouring frames (the aggregation of TAda2D), and QuickGELU. State-dict names are the
+published ones. Between layers a clip is (B, C, T, H, W) in `torch.channels_last_3d` order, so that its frames for
+convolutions and its pixels (B, T, H, W, C) for layer norms and linear layers are free views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadacli.models.heads import ClassificationHead, Logits, NumClasses
+from tadacli.models.noise import DropPath
+from tadacli.models.ops import FrameConv2d, RouteFuncwTransformer, TAdaConv2d, fold_time, unfold_time
+
+EXPANSION = 4
+PATCH = 4  # pixels along each side of what one output of the stem sees, and its stride
+NORM_EPS = 1e-6
+QUICK_GELU = 1.702
+LAYER_SCALE = 1e-6
+
+
+class BiasCalibratedTAdaConv2d(TAdaConv2d):
+    """A `TAdaConv2d` along output channels whose bias has a calibration of its own.
+
+    Frame t has the weights `weight * alpha_t` and the biases `bias * bias_alpha_t`. Both act on the output of one
+    convolution with shared weights, in one pass over it.
+    """
+
+    def forward(self, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
+        """(B, Cin, T, H, W) and calibrations (B, Cout, T, 1, 1) -> (B, Cout, T, H', W').
+
+        Without `bias_alpha` the bias stays as it is.
+        """
+        if bias_alpha is None:
+            return super().forward(x, alpha)
+        self._check(x, alpha)
+        self._check(x, bias_alpha)
+        out = fold_time(self._conv2d(x, self.weight[0, 0]))
+        # As frames, so that the small factors do not decide the memory order of the result.
+        bias = fold_time(bias_alpha) * self.bias.view(1, -1, 1, 1)
+        return unfold_time(torch.addcmul(bias, out, fold_time(alpha)), x.shape[0])
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, T, H, W), each pixel by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Block(nn.Module):
+    """Residual block: calibrated depthwise 7x7, norm with temporal aggregation, and a wide layer at every pixel."""
+
+    def __init__(self, width: int, *, route_head_dim: int, drop_path: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), LAYER_SCALE))
+        self.dwconv = BiasCalibratedTAdaConv2d(
+            width, width, (1, 7, 7), padding=(0, 3, 3), groups=width, bias=True, cal_dim="cout"
+        )
+        self.dwconv_rf = RouteFuncwTransformer(width, with_bias_cal=True, head_dim=route_head_dim)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm_avgpool = nn.LayerNorm(width, eps=NORM_EPS)
+        nn.init.zeros_(self.norm_avgpool.weight)  # temporal aggregation starts as the identity
+        self.pwconv1 = nn.Linear(width, EXPANSION * width)
+        self.pwconv2 = nn.Linear(EXPANSION * width, width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        pixels = self.dwconv(x, *self.dwconv_rf(x)).movedim(1, -1)
+        branch = self.drop_path(self._wide_layer(self._aggregate(pixels)))
+        return torch.addcmul(x.movedim(1, -1), branch, self.gamma).movedim(-1, 1)
+
+    def _aggregate(self, pixels: Tensor) -> Tensor:
+        """`norm(x) + norm_avgpool(average of each frame with its neighbours)` of (B, T, H, W, C)."""
+        total = pixels.clone(memory_format=torch.preserve_format)
+        total[:, 1:] += pixels[:, :-1]
+        total[:, :-1] += pixels[:, 1:]
+        # The norm of a sum of three is that of their average, with an eps of nine times the size: a pass saved.
+        second = self.norm_avgpool
+        averaged = F.layer_norm(total, second.normalized_shape, second.weight, second.bias, 9 * second.eps)
+        normalised: Tensor = self.norm(pixels)
+        return normalised.add_(averaged)
+
+    def _wide_layer(self, pixels: Tensor) -> Tensor:
+        """Linear, QuickGELU, linear."""
+        # QuickGELU(x) = SiLU(1.702 x) / 1.702. With the factors in the small weights it is one pass over the widest
+        # tensor of the network, in place.
+        first, second = self.pwconv1, self.pwconv2
+        wide = F.linear(pixels, first.weight * QUICK_GELU, first.bias * QUICK_GELU)
+        return F.linear(F.silu(wide, inplace=True), second.weight / QUICK_GELU, second.bias)
+
+
+class Trunk(nn.Module):
+    """Stages of blocks with a shrinking layer before each, then the mean over the clip and a norm."""
+
+    def __init__(self, *, stage_depths: Sequence[int], stem_width: int, route_head_dim: int, drop_path: float) -> None:
+        super().__init__()
+        widths = [stem_width * 2**stage for stage in range(len(stage_depths))]
+        stem = nn.Conv3d(3, stem_width, (3, PATCH, PATCH), stride=(2, PATCH, PATCH), padding=(1, 0, 0))
+        self.downsample_layers = nn.ModuleList([nn.Sequential(stem, ChannelNorm(stem_width, eps=NORM_EPS))])
+        for narrow, wide in pairwise(widths):
+            shrink = FrameConv2d(narrow, wide, 2, stride=2, bias=True)
+            self.downsample_layers.append(nn.Sequential(ChannelNorm(narrow, eps=NORM_EPS), shrink))
+        # Drop-path grows evenly with depth, from none in the first block.
+        steps = max(sum(stage_depths) - 1, 1)
+        self.stages = nn.ModuleList()
+        for stage, (depth, width) in enumerate(zip(stage_depths, widths, strict=True)):
+            before = sum(stage_depths[:stage])
+            rates = [drop_path * (before + number) / steps for number in range(depth)]
+            blocks = [Block(width, route_head_dim=route_head_dim, drop_path=rate) for rate in rates]
+            self.stages.append(nn.Sequential(*blocks))
+        self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPS)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Truncated normal of deviation 0.02 and zero biases, as ConvNeXt starts; calibration has its own start."""
+        for name, parameter in self.named_parameters():
+            # Weights on meta have no values, and pretending to set them loads torch's compiler (see `tada2d`).
+            if "dwconv_rf" in name or parameter.is_meta:
+                continue
+            # A bias of zero would leave its calibration nothing to learn from.
+            if name.endswith("dwconv.bias"):
+                continue
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() > 1:
+                nn.init.trunc_normal_(parameter, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, D)."""
+        for shrink, stage in zip(self.downsample_layers, self.stages, strict=True):
+            x = stage(shrink(x))
+        features: Tensor = self.norm(x.mean(dim=(2, 3, 4)))
+        return features
+
+
+class TAdaConvNeXtV2(nn.Module):
+    """A TAdaConvNeXtV2 trunk with a classification head.
+
+    Any batch, any T >= 1 (the stem makes it ceil(T / 2)), any H and W: as published, the stem and the shrinking layers
+    leave out rows and columns that do not fill a patch of theirs. A picture too small for them (32 pixels for four
+    stages) is filled up with zeros.
+    `stage_depths` are the blocks of the stages, `stem_width` the channels of the first, which double from stage to
+    stage, `route_head_dim` the width of one head of the routing functions' attention (a divisor of half of
+    `stem_width`), `drop_path` the rate of the last block.
+    """
+
+    def __init__(
+        self,
+        num_classes: NumClasses,
+        *,
+        stage_depths: Sequence[int],
+        stem_width: int,
+        route_head_dim: int,
+        drop_path: float = 0.0,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.smallest_side = PATCH * 2 ** (len(stage_depths) - 1)
+        self.backbone = Trunk(
+            stage_depths=stage_depths, stem_width=stem_width, route_head_dim=route_head_dim, drop_path=drop_path
+        )
+        num_features = stem_width * 2 ** (len(stage_depths) - 1)
+        self.head = ClassificationHead(num_features, num_classes, dropout=dropout)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> features (B, D), after the last norm."""
+        height, width = x.shape[3:]
+        if height < self.smallest_side or width < self.smallest_side:
+            x = F.pad(x, (0, max(self.smallest_side - width, 0), 0, max(self.smallest_side - height, 0)))
+        features: Tensor = self.backbone(x.contiguous(memory_format=torch.channels_last_3d))
+        return features
+
+    def forward(self, x: Tensor) -> Logits:
+        """Clips (B, 3, T, H, W) -> logits (B, num_classes), or {name: logits} for named heads."""
+        logits: Logits = self.head(self.forward_features(x))
+        return logits
+
+    def layers(self) -> list[str]:
+        """Names of the trunk's layers in order of depth: stem, then blocks and the shrinking layers between stages.
+
+        The last norm is none of them; as in ConvNeXt, it belongs with the head.
+        """
+        names = []
+        for number, stage in enumerate(self.backbone.stages):
+            names.append(f"backbone.downsample_layers.{number}")
+            names += [f"backbone.stages.{number}.{block}" for block, _ in enumerate(stage.children())]
+        return names
+
+
+def tadaconvnextv2_tiny(
+    num_classes: NumClasses,
+    *,
+    stage_depths: Sequence[int] = (3, 3, 9, 3),
+    stem_width: int = 96,
+    route_head_dim: int = 48,
+    drop_path: float = 0.0,
+    dropout: float = 0.5,
+) -> TAdaConvNeXtV2:
+    """TAdaConvNeXtV2-T (45.97 M parameters with 400 classes); trained with a drop-path of 0.2 on Kinetics-400."""
+    return TAdaConvNeXtV2(
+        num_classes,
+        stage_depths=stage_depths,
+        stem_width=stem_width,
+        route_head_dim=route_head_dim,
+        drop_path=drop_path,
+        dropout=dropout,
+    )
+
+
+def tadaconvnextv2_small(
+    num_classes: NumClasses,
+    *,
+    stage_depths: Sequence[int] = (3, 3, 27, 3),
+    stem_width: int = 96,
+    route_head_dim: int = 48,
+    drop_path: float = 0.0,
+    dropout: float = 0.5,
+) -> TAdaConvNeXtV2:
+    """TAdaConvNeXtV2-S (82.25 M parameters with 400 classes); trained with a drop-path of 0.4 on Kinetics-400."""
+    return TAdaConvNeXtV2(
+        num_classes,
+        stage_depths=stage_depths,
+        stem_width=stem_width,
+        route_head_dim=route_head_dim,
+        drop_path=drop_path,
+        dropout=dropout,
+    )
+
+
+def tadaconvnextv2_base(
+    num_classes: NumClasses,
+    *,
+    stage_depths: Sequence[int] = (3, 3, 27, 3),
+    stem_width: int = 128,
+    route_head_dim: int = 64,
+    drop_path: float = 0.0,
+    dropout: float = 0.5,
+) -> TAdaConvNeXtV2:
+    """TAdaConvNeXtV2-B (145.69 M parameters with 400 classes); trained with a drop-path of 0.6 on Kinetics-400."""
+    return TAdaConvNeXtV2(
+        num_classes,
+        stage_depths=stage_depths,
+        stem_width=stem_width,
+        route_head_dim=route_head_dim,
+        drop_path=drop_path,
+        dropout=dropout,
+    )

@@ -1,0 +1,392 @@
+"""TAdaFormer: CLIP's image transformer on tubelets, with calibrated convolutions between its patches.
+
+Every tubelet is a frame of its own to CLIP's layers: class token, patches, attention within the frame. Time is
+seen by the TAda parts only, so the cost grows linearly with the frames. Tokens are (B, T, 1 + patches, D), the
+class token first; T counts tubelets, one for every two frames of the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadacli.errors import CheckpointError, SpecError
+from tadacli.models.heads import ClipClassifier, NumClasses
+from tadacli.models.noise import DropPath
+from tadacli.models.ops import (
+    FrameBatchNorm,
+    RouteFuncwTransformer,
+    TemporalConv1d,
+    aggregate_over_time,
+    fold_time,
+    frame_descriptors,
+    unfold_time,
+)
+
+HEAD_WIDTH = 64  # of CLIP's attention, and of the routing functions'
+TUBELET_FRAMES, TUBELET_STRIDE = 3, 2
+BOTTLENECK = 2  # the TAda parts work on width / 2 channels
+CLIP_EPS = 1e-5
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """CLIP's approximation of GELU."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class FrameRouting(RouteFuncwTransformer):
+    """Routing function of TAdaFormer: that of TAdaConvNeXtV2 without the one it adds at the end.
+
+    A fresh one does not calibrate by one, as the others do; the TAda part around it starts at nothing instead.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, ratio=2, kernels=(3, 3), with_bias_cal=True, head_dim=HEAD_WIDTH)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T, H, W) -> calibrations of the weight and of the bias, each (B, C, T)."""
+        assert self.b_bias is not None
+        hidden = quick_gelu(self.norm(_over_time(frame_descriptors(x), self.a).transpose(1, 2)))
+        attended = self._attend(self.norm_transformer(hidden).transpose(1, 2))
+        hidden = hidden.transpose(1, 2) + attended
+        return _over_time(hidden, self.b), _over_time(hidden, self.b_bias)
+
+
+def _over_time(x: Tensor, conv: nn.Conv3d) -> Tensor:
+    """(B, C, T) through a k x 1 x 1 convolution."""
+    return F.conv1d(x, conv.weight.flatten(2), conv.bias, padding=conv.kernel_size[0] // 2)
+
+
+class AggregatingTAdaConv(nn.Module):
+    """Depthwise 3x3 convolution whose weight and bias are calibrated per frame, then temporal aggregation.
+
+    A factor on output channels commutes with the convolution: one kernel for all frames, its output scaled.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, 1, channels, 1, 3, 3))
+        self.bias = nn.Parameter(torch.empty(1, 1, channels))
+        self.rf_func = FrameRouting(channels)
+        self.bn_a = FrameBatchNorm(channels)
+        self.bn_b = FrameBatchNorm(channels)
+        nn.init.zeros_(self.bn_b.weight)  # aggregation starts as the identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        weight_alpha, bias_alpha = (alpha.transpose(1, 2).reshape(-1, x.shape[1]) for alpha in self.rf_func(x))
+        frames = F.conv2d(fold_time(x), self.weight[0, 0], padding=1, groups=x.shape[1])
+        shift = bias_alpha * self.bias[0, 0]
+        frames = torch.addcmul(shift[..., None, None], frames, weight_alpha[..., None, None])
+        return aggregate_over_time(unfold_time(frames, x.shape[0]), self.bn_a, self.bn_b)
+
+
+class TAdaBottleneck(nn.Module):
+    """Residual branch over the patches of a clip: down to half the width, calibrated convolution, and up.
+
+    With `temporal_enhance` the way down sees three tubelets instead of one. The way up starts at zero, and so
+    does the branch.
+    """
+
+    is_routing = True  # as published, all of the part learns at the rate of the routing functions
+
+    def __init__(self, width: int, *, temporal_enhance: bool) -> None:
+        super().__init__()
+        channels = width // BOTTLENECK
+        self.tada_pre_proj: TemporalConv1d | nn.Linear
+        self.tada_proj: nn.Conv3d | nn.Linear
+        if temporal_enhance:
+            self.tada_pre_proj = TemporalConv1d(width, channels, 3, bias=True)
+            self.tada_proj = nn.Conv3d(channels, width, 1)
+        else:
+            self.tada_pre_proj = nn.Linear(width, channels)
+            self.tada_proj = nn.Linear(channels, width)
+        self.tadaconv = AggregatingTAdaConv(channels)
+
+    def forward(self, patches: Tensor, grid: int) -> Tensor:
+        """Patches (B, T, grid * grid, D) -> the same shape."""
+        if isinstance(self.tada_pre_proj, nn.Linear):
+            clip = self.tada_pre_proj(patches).movedim(-1, 1)
+        else:
+            clip = self.tada_pre_proj(patches.movedim(-1, 1).unsqueeze(-1)).squeeze(-1)
+        # The channels of a patch stay together in memory, the order in which a clip's frames are a free view.
+        clip = self.tadaconv(clip.view(*clip.shape[:3], grid, grid))
+        hidden = quick_gelu(clip).movedim(1, -1).flatten(2, 3)
+        return F.linear(hidden, self.tada_proj.weight.flatten(1), self.tada_proj.bias)
+
+
+class FrameAttention(nn.Module):
+    """Self-attention among the tokens of each frame; parameters are those of `nn.MultiheadAttention`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_heads = width // HEAD_WIDTH
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, N, D) -> the same shape."""
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        query, key, value = qkv.view(-1, x.shape[2], 3, self.num_heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(query, key, value)  # each (B * T, heads, N, 64)
+        return self.out_proj(out.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """CLIP's two linear layers, four times as wide between."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> the same shape."""
+        return self.c_proj(quick_gelu(self.c_fc(x)))  # type: ignore[no-any-return]
+
+
+class TAdaFormerBlock(nn.Module):
+    """CLIP's block with a TAda part before attention, and another before the MLP with `double_tada`."""
+
+    def __init__(self, width: int, *, double_tada: bool, temporal_enhance: bool, drop_path: float) -> None:
+        super().__init__()
+        self.tada = TAdaBottleneck(width, temporal_enhance=temporal_enhance)
+        self.tada2 = TAdaBottleneck(width, temporal_enhance=temporal_enhance) if double_tada else None
+        self.attn = FrameAttention(width)
+        self.ln_1 = nn.LayerNorm(width, eps=CLIP_EPS)
+        self.mlp = FeedForward(width)
+        self.ln_2 = nn.LayerNorm(width, eps=CLIP_EPS)
+        # One for each branch: a branch is dropped by itself.
+        self.drop_tada, self.drop_tada2 = DropPath(drop_path), DropPath(drop_path)
+        self.drop_attn, self.drop_mlp = DropPath(drop_path), DropPath(drop_path)
+
+    def forward(self, x: Tensor, grid: int) -> Tensor:
+        """Tokens (B, T, 1 + grid * grid, D) -> the same shape."""
+        x = _among_patches(x, grid, self.tada, self.drop_tada)
+        x = x + self.drop_attn(self.attn(self.ln_1(x)))
+        if self.tada2 is not None:
+            x = _among_patches(x, grid, self.tada2, self.drop_tada2)
+        return x + self.drop_mlp(self.mlp(self.ln_2(x)))  # type: ignore[no-any-return]
+
+
+def _among_patches(x: Tensor, grid: int, branch: TAdaBottleneck, drop: DropPath) -> Tensor:
+    """Tokens after a residual branch over the patches; the class tokens stay as they are."""
+    patches = x[:, :, 1:].contiguous()  # all that follows would copy it otherwise
+    return torch.cat((x[:, :, :1], patches + drop(branch(patches, grid))), dim=2)
+
+
+class ClipTransformer(nn.Module):
+    """The trunk: tubelets to tokens, blocks, and the mean class token of the frames."""
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        num_layers: int,
+        patch_size: int,
+        grid: int,
+        double_tada: bool,
+        temporal_enhance: bool,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.conv1 = nn.Conv3d(
+            3,
+            width,
+            (TUBELET_FRAMES, patch_size, patch_size),
+            stride=(TUBELET_STRIDE, patch_size, patch_size),
+            padding=(TUBELET_FRAMES // 2, 0, 0),
+            bias=False,
+        )
+        self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positional_embedding = nn.Parameter(torch.empty(1 + grid * grid, width))
+        self.ln_pre = nn.LayerNorm(width, eps=CLIP_EPS)
+        self.layers = nn.ModuleList(
+            TAdaFormerBlock(
+                width,
+                double_tada=double_tada,
+                temporal_enhance=temporal_enhance,
+                drop_path=drop_path * number / max(1, num_layers - 1),
+            )
+            for number in range(num_layers)
+        )
+        self.ln_post = nn.LayerNorm(width, eps=CLIP_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) of the trained picture size -> (B, D)."""
+        patches = self.conv1(x).flatten(3).movedim(1, -1)
+        class_tokens = self.class_embedding.expand(*patches.shape[:2], 1, -1)
+        x = self.ln_pre(torch.cat((class_tokens, patches), dim=2) + self.positional_embedding)
+        for block in self.layers:
+            x = block(x, self.grid)
+        return self.ln_post(x[:, :, 0].mean(dim=1))  # type: ignore[no-any-return]
+
+
+class TAdaFormer(ClipClassifier):
+    """CLIP's image transformer with TAda parts, and a classification head.
+
+    `width` is a multiple of 256. Takes any batch, any T >= 1 (a tubelet for every two frames, the last one
+    padded) and pictures of `crop_size` x `crop_size`: the positions of the patches are learned for that grid.
+    `drop_path` is the rate of the last block; it rises linearly from none at the first.
+    """
+
+    def __init__(
+        self,
+        num_classes: NumClasses,
+        *,
+        width: int,
+        num_layers: int,
+        patch_size: int,
+        double_tada: bool = False,
+        temporal_enhance: bool = False,
+        drop_path: float = 0.0,
+        dropout: float = 0.5,
+        crop_size: int = 224,
+    ) -> None:
+        if crop_size < patch_size or crop_size % patch_size:
+            raise SpecError(
+                f"pictures of {crop_size} x {crop_size} do not divide into patches of {patch_size} x {patch_size}",
+                hint=f"choose a crop size that is a multiple of {patch_size}",
+            )
+        trunk = ClipTransformer(
+            width=width,
+            num_layers=num_layers,
+            patch_size=patch_size,
+            grid=crop_size // patch_size,
+            double_tada=double_tada,
+            temporal_enhance=temporal_enhance,
+            drop_path=drop_path,
+        )
+        super().__init__(trunk, width, num_classes, dropout=dropout)
+        self.crop_size = crop_size
+        self.num_layers = num_layers
+        # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
+        if not trunk.class_embedding.is_meta:
+            _initialise(trunk)
+
+    def layers(self) -> list[str]:
+        """Prefixes of the trunk's parameter names in order of depth: embeddings, blocks, last norm.
+
+        A name belongs to its longest prefix: the embeddings stand in the trunk itself, and so are what it has
+        outside the others.
+        """
+        blocks = [f"backbone.layers.{number}" for number in range(self.num_layers)]
+        return ["backbone", *blocks, "backbone.ln_post"]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> features (B, D), after the last layer norm.
+
+        Raises `SpecError` for a clip without frames or of another picture size than the network's.
+        """
+        frames, height, width = x.shape[2:]
+        if frames == 0:
+            raise SpecError("a clip without frames", hint="TAdaFormer takes clips of one frame or more")
+        if (height, width) != (self.crop_size, self.crop_size):
+            raise SpecError(
+                f"this TAdaFormer takes pictures of {self.crop_size} x {self.crop_size}, got {height} x {width}",
+                hint=f"set crop_size of the model's input to {self.crop_size}",
+            )
+        features: Tensor = self.backbone(x)
+        return features
+
+
+@torch.no_grad()
+def _initialise(trunk: ClipTransformer) -> None:
+    """Initial values as in the published code; those of CLIP's layers are there to be replaced by CLIP's weights."""
+    width = trunk.class_embedding.shape[0]
+    nn.init.normal_(trunk.class_embedding, std=width**-0.5)
+    nn.init.normal_(trunk.positional_embedding, std=width**-0.5)
+    for module in trunk.layers.modules():
+        if isinstance(module, nn.Linear | nn.Conv3d):
+            # Published as a normal distribution cut off at 2, a hundred deviations away.
+            nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, FrameAttention):
+            nn.init.xavier_uniform_(module.in_proj_weight)
+        elif isinstance(module, AggregatingTAdaConv):
+            bound = module.weight[0, 0, 0].numel() ** -0.5
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.uniform_(module.bias, -bound, bound)
+    for module in trunk.layers.modules():
+        if isinstance(module, TAdaBottleneck):
+            nn.init.zeros_(module.tada_proj.weight)
+
+
+def tadaformer_b16(
+    num_classes: NumClasses,
+    *,
+    double_tada: bool = False,
+    temporal_enhance: bool = False,
+    drop_path: float = 0.0,
+    dropout: float = 0.5,
+    crop_size: int = 224,
+) -> TAdaFormer:
+    """TAdaFormer on CLIP's ViT-B/16 (104.20 M parameters with 400 classes).
+
+    The published Something-Something networks have `double_tada` and `temporal_enhance` (135.09 M with 174).
+    """
+    return TAdaFormer(
+        num_classes,
+        width=768,
+        num_layers=12,
+        patch_size=16,
+        double_tada=double_tada,
+        temporal_enhance=temporal_enhance,
+        drop_path=drop_path,
+        dropout=dropout,
+        crop_size=crop_size,
+    )
+
+
+def tadaformer_l14(
+    num_classes: NumClasses,
+    *,
+    double_tada: bool = False,
+    temporal_enhance: bool = False,
+    drop_path: float = 0.0,
+    dropout: float = 0.5,
+    crop_size: int = 224,
+) -> TAdaFormer:
+    """TAdaFormer on CLIP's ViT-L/14 (364.83 M parameters with 400 classes); options as for B/16."""
+    return TAdaFormer(
+        num_classes,
+        width=1024,
+        num_layers=24,
+        patch_size=14,
+        double_tada=double_tada,
+        temporal_enhance=temporal_enhance,
+        drop_path=drop_path,
+        dropout=dropout,
+        crop_size=crop_size,
+    )
+
+
+def from_clip(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Trunk weights of this family (float32) from the image tower of a CLIP checkpoint in OpenAI's names.
+
+    The text tower and the projection into the joint space are left out. CLIP's patch embedding becomes the
+    middle frame of the tubelets', so that a fresh network with these weights sees every tubelet as CLIP would
+    see its middle frame. The TAda parts are missing from the result: as published, they stay as initialised.
+
+    Raises `CheckpointError` if there is no image transformer in it.
+    """
+    tower = {name.removeprefix("visual."): value for name, value in state_dict.items() if name.startswith("visual.")}
+    if "class_embedding" not in tower or "conv1.weight" not in tower:
+        raise CheckpointError(
+            "not a CLIP checkpoint with an image transformer: no visual.class_embedding and visual.conv1.weight",
+            hint="take the checkpoint of CLIP's ViT-B/16 or ViT-L/14; those of its ResNets do not fit",
+        )
+    converted: dict[str, Tensor] = {}
+    for name, value in tower.items():
+        if name != "proj":
+            converted[f"backbone.{name.replace('transformer.resblocks.', 'layers.')}"] = value.float()
+    kernel = converted["backbone.conv1.weight"]
+    before_and_after = (TUBELET_FRAMES // 2, TUBELET_FRAMES // 2)
+    converted["backbone.conv1.weight"] = F.pad(kernel.unsqueeze(2), (0, 0, 0, 0, *before_and_after))
+    return converted
