@@ -19,6 +19,7 @@ from tadacli.specs import ModelSpec
 from tadacli.store import stored
 
 DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"
+MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -45,7 +46,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "float32",
 ) -> Model:
-    """The model of a known name, or of one of our own weights files by path.
+    """The model of a known name, or by path: of one of our own weights files, or of the folder of a fine-tuning run.
 
     `weights` is a file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it,
     the weights are those that ship with the package or that were fetched.
@@ -121,32 +122,43 @@ def find_spec(name: str) -> ModelSpec:
     return card.spec
 
 
-def _find(name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
-    name = os.fspath(name_or_path)
-    if name not in cards():
-        return _find_file(name, weights)
-    spec = find_spec(name)
+def find_checkpoint(name: str, spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> Checkpoint:
+    """The weights of a known model: of `weights`, or those that ship with the package or that were fetched."""
     if weights is not None:
         checkpoint = read_checkpoint(weights)
     elif "file" in spec.source:
-        return spec, read_checkpoint(builtin_weights(spec.source["file"]))
+        return read_checkpoint(builtin_weights(spec.source["file"]))
     elif (kept := stored(name)) is not None:
         checkpoint = read_checkpoint(kept.path)
     else:
         raise CheckpointError(f"the weights of {name} are not on this machine", hint=_where_to_get(cards()[name]))
     _check_same_network(spec, checkpoint)
-    return spec, checkpoint
+    return checkpoint
 
 
-def _find_file(path: str, weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
-    if weights is not None or not Path(path).is_file():
+def read_own_file(path: str) -> tuple[ModelSpec, Checkpoint]:
+    """The model in one of our own weights files, or in the folder of a fine-tuning run."""
+    file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        if Path(path).is_dir():
+            raise SpecError(f"{path} has no {MODEL_FILE}", hint="give the folder of a run of tada finetune")
         raise SpecError(f"unknown model {path!r}", hint=f"{_known_models(path)}; or give a .safetensors file")
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(file)
     if checkpoint.spec is None:
         raise CheckpointError(
             f"{path} does not say what model it is for", hint=f"name it: --model NAME --weights {path}"
         )
     return checkpoint.spec, checkpoint
+
+
+def _find(name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
+    name = os.fspath(name_or_path)
+    if name in cards():
+        spec = find_spec(name)
+        return spec, find_checkpoint(name, spec, weights)
+    if weights is not None:
+        raise SpecError(f"unknown model {name!r}", hint=f"{_known_models(name)}; or give a .safetensors file")
+    return read_own_file(name)
 
 
 def _known_models(name: str) -> str:

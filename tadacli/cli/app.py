@@ -15,6 +15,7 @@ from tadacli.cli.detect import detect_command
 from tadacli.cli.doctor import doctor_command
 from tadacli.cli.eval import eval_command
 from tadacli.cli.fetch import fetch_command
+from tadacli.cli.finetune import finetune_command
 from tadacli.cli.models import models_command
 from tadacli.errors import TadaError
 from tadacli.version import __version__
@@ -32,6 +33,7 @@ app.command("classify")(classify_command)
 app.command("detect")(detect_command)
 app.command("convert")(convert_command)
 app.command("eval")(eval_command)
+app.command("finetune")(finetune_command)
 app.command("fetch")(fetch_command)
 app.command("models")(models_command)
 app.command("doctor")(doctor_command)

@@ -1,0 +1,350 @@
+"""Fine-tuning: a model trained further on one's own videos, evaluated, calibrated, and left in a folder to be used."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from tadacli.checkpoints import file_sha256, read_checkpoint, write_checkpoint
+from tadacli.datasets import Dataset
+from tadacli.errors import UsageError
+from tadacli.eval_report import EvalReport
+from tadacli.evaluation import evaluate
+from tadacli.finetune_data import FinetuneData
+from tadacli.mirroring import mirrored_pairs
+from tadacli.prediction_file import samples_digest
+from tadacli.processes import Processes
+from tadacli.provenance import describe_run
+from tadacli.recipes import Recipe, recipe_toml
+from tadacli.run_folder import RunFolder, write_splits
+from tadacli.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
+from tadacli.score_fitting import FittedScores, fit_scores
+from tadacli.specs import EvalProtocol
+from tadacli.starting_point import StartingPoint
+from tadacli.training import StepReport, Trainer, TrainingSettings
+from tadacli.training_clips import TrainingClips, batches
+from tadacli.validation import ONE_VIEW, Validation, validate
+from tadacli.zoo import Model
+
+# A checkpoint is written at every evaluation, and in between when this time has passed.
+SAVE_EVERY_SECONDS = 120.0
+_ROWS_PER_EVALUATION = 50
+
+
+@dataclass(frozen=True)
+class FinetuneJob:
+    """What is to be trained, on what, how; `evaluate_every` is in steps."""
+
+    data: FinetuneData
+    start: StartingPoint
+    recipe: Recipe
+    settings: TrainingSettings
+    evaluate_every: int
+
+    def positions(self, step: int, processes: Processes) -> list[range]:
+        """The places in the endless order of samples that one process takes at a step, a range for each part of it.
+
+        Together the processes take `batch_size` places, whatever their number.
+        """
+        parts = processes.count * self.recipe.accumulate
+        share = self.recipe.batch_size // parts
+        first = step * self.recipe.batch_size + processes.rank * self.recipe.accumulate * share
+        return [range(first + part * share, first + (part + 1) * share) for part in range(self.recipe.accumulate)]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on besides the settings of the loop."""
+        return {
+            "data": {split: samples_digest(dataset.samples) for split, dataset in self.splits.items()},
+            "classes": {head: list(labels) for head, labels in self.data.heads.items()},
+            "recipe": recipe_toml(self.recipe),
+            "start": [self.start.origin, self.start.weights_sha256],
+            "input": repr(self.start.spec.input),
+        }
+
+    @property
+    def splits(self) -> dict[str, Dataset]:
+        """The two sides of the data by name."""
+        return {"train": self.data.train, "validation": self.data.validation}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """An evaluation during training; `is_best` says whether it is better than all before."""
+
+    step: int
+    epoch: float
+    validation: Validation
+    is_best: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FinetuneResult:
+    """The end of a run: the report on the held-out items, and what was fitted on them."""
+
+    report: EvalReport
+    fitted: FittedScores
+    best_step: int
+    num_steps: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What is told while a run goes on."""
+
+    on_step: Callable[[StepReport], object] = lambda _: None
+    on_evaluation: Callable[[Evaluated], object] = lambda _: None
+
+
+def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *, num_processes: int = 1) -> FinetuneJob:
+    """The job of training this on that. Raises `UsageError` where batches cannot be shared out."""
+    recipe = _with_flip(recipe.for_input(start.spec.input), data)
+    parts = num_processes * recipe.accumulate
+    if recipe.batch_size % parts:
+        raise UsageError(
+            f"a batch of {recipe.batch_size} clips cannot be shared by {num_processes} processes in "
+            f"{recipe.accumulate} parts each",
+            hint=f"use a batch size that {parts} divides",
+        )
+    steps_per_epoch = len(data.train.samples) / recipe.batch_size
+    settings = TrainingSettings(
+        num_steps=max(1, math.ceil(recipe.epochs * steps_per_epoch)),
+        optimisation=recipe.optimisation,
+        steps_per_epoch=steps_per_epoch,
+        label_smoothing=recipe.label_smoothing,
+        precision=recipe.precision,
+        freeze=recipe.freeze,
+        freeze_norms=recipe.freeze_norms,
+        recompute=recipe.checkpoint_activations,
+    )
+    settings.learning_rate_at(0)  # a warm-up that is longer than the run is said now
+    every = max(1, round(recipe.evaluate_every_epochs * steps_per_epoch))
+    return FinetuneJob(data, start, recipe, settings, every)
+
+
+def _with_flip(recipe: Recipe, data: FinetuneData) -> Recipe:
+    """The recipe with a flip that turns no label into a wrong one: a mirrored "left" is a "right"."""
+    if recipe.flip != "plain":
+        return recipe
+    found = [mirrored_pairs(labels) for labels in data.heads.values()]
+    if any(unpaired for _, unpaired in found):
+        return replace(recipe, flip="none")
+    pairs = tuple(pair for of_head, _ in found for pair in of_head)
+    return replace(recipe, flip="labels", flip_pairs=pairs) if pairs else recipe
+
+
+def builder_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The arguments of a network's builder that belong to training alone."""
+    given = {"dropout": recipe.dropout, "drop_path": recipe.drop_path}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def run_finetuning(
+    job: FinetuneJob,
+    folder: RunFolder,
+    *,
+    device: torch.device,
+    processes: Processes | None = None,
+    workers: int = 2,
+    views: EvalProtocol | None = None,
+    tensorboard: bool = False,
+    listener: Listener | None = None,
+) -> FinetuneResult:
+    """Trains, from the folder's checkpoint if it has one, and leaves the best model evaluated and calibrated there.
+
+    Killed at any moment and run again, it ends with the same weights. `views` are those of the last evaluation, by
+    default the model's own. Raises `TadaError` when the loss is no number; the folder then has the last good state.
+    """
+    run = _Run(job, folder, device, processes or Processes(), workers, listener or Listener())
+    run.train(tensorboard=tensorboard)
+    return run.finish(views or job.start.spec.protocol)
+
+
+class _Run:
+    """A run while it goes on. Only the first process writes."""
+
+    def __init__(
+        self,
+        job: FinetuneJob,
+        folder: RunFolder,
+        device: torch.device,
+        processes: Processes,
+        workers: int,
+        listener: Listener,
+    ) -> None:
+        self.job, self.folder, self.device, self.processes = job, folder, device, processes
+        self.workers, self.listener = workers, listener
+        self.trainer = Trainer(
+            job.start.network, job.settings, device=device, processes=processes, identity=job.identity
+        )
+        self.elapsed_before = 0.0
+        if folder.checkpoint.is_file():
+            self.trainer.load(folder.checkpoint)
+            self.elapsed_before = float(self.trainer.notes.get("elapsed_seconds", 0.0))
+        self.started = self.saved = time.monotonic()
+        processes.wait()
+
+    def train(self, *, tensorboard: bool) -> None:
+        job, trainer = self.job, self.trainer
+        if self._is_over:
+            return
+        clips = TrainingClips(
+            job.data.train.samples,
+            heads=job.data.heads,
+            input=job.start.spec.input,
+            augmentation=job.recipe.augmentation,
+            seed=job.recipe.seed,
+        )
+        with ExitStack() as stack:
+            logs = self._logs(stack, tensorboard=tensorboard) if self.processes.is_first else []
+            if self.processes.is_first and trainer.step == 0:
+                write_splits(self.folder, job.splits)
+            coming = stack.enter_context(
+                closing(
+                    batches(
+                        clips,
+                        lambda step: job.positions(step, self.processes),
+                        first_step=trainer.step,
+                        num_steps=job.settings.num_steps - trainer.step,
+                        workers=self.workers,
+                    )
+                )
+            )
+            for parts in coming:
+                report = trainer.run_step(parts)
+                self._log_step(logs, report)
+                self.listener.on_step(report)
+                is_last = report.step == job.settings.num_steps
+                is_due = is_last or report.step % job.evaluate_every == 0
+                if is_due:
+                    self._evaluate(logs)
+                if is_due or time.monotonic() - self.saved > SAVE_EVERY_SECONDS:
+                    self._save(logs)
+                if self._is_over:
+                    return
+
+    @property
+    def _is_over(self) -> bool:
+        return self.trainer.step >= self.job.settings.num_steps or bool(self.trainer.notes.get("stopped_early"))
+
+    def _evaluate(self, logs: Sequence[Any]) -> None:
+        """Measures the network as it is, and keeps it if it is the best so far."""
+        trainer, notes = self.trainer, self.trainer.notes
+        with trainer.result() as network:
+            found = validate(
+                network,
+                self.job.start.spec,
+                self.job.data.validation,
+                device=self.device,
+                workers=self.workers or 1,
+                processes=self.processes,
+            )
+            rank = (found.top1, -found.loss)
+            is_best = "best" not in notes or rank > (notes["best"]["top1"], -notes["best"]["loss"])
+            if is_best:
+                notes["best"] = {"step": trainer.step, "top1": found.top1, "loss": found.loss}
+                if self.processes.is_first:
+                    write_checkpoint(self.folder.model, network.state_dict(), self.job.start.spec)
+            is_last = trainer.step == self.job.settings.num_steps
+            worse = notes["evaluations_without_better"] = 0 if is_best else notes["evaluations_without_better"] + 1
+            if self.job.recipe.early_stop and worse >= self.job.recipe.early_stop and not is_last:
+                notes["stopped_early"] = True
+            if self.processes.is_first and self._is_over:
+                write_checkpoint(self.folder.last, network.state_dict(), self.job.start.spec)
+        row = self._row("evaluation", validation_loss=found.loss, accuracies=self._accuracies(found))
+        for log in logs:
+            log.add(row)
+        self.listener.on_evaluation(Evaluated(trainer.step, row.epoch, found, is_best))
+
+    def _accuracies(self, found: Validation) -> dict[str, float]:
+        columns = accuracy_columns(list(self.job.data.heads))
+        by_head = [found.top1_by_head[head] for head in self.job.data.heads]
+        return dict(zip(columns, [*by_head, found.top1], strict=False))
+
+    def _save(self, logs: Sequence[Any]) -> None:
+        self.saved = time.monotonic()
+        if not self.processes.is_first:
+            return
+        for log in logs:
+            log.sync()
+        self.trainer.notes["elapsed_seconds"] = self.elapsed_before + self.saved - self.started
+        self.trainer.save(self.folder.checkpoint)
+
+    # --- the log -------------------------------------------------------------------------------------------
+
+    def _logs(self, stack: ExitStack, *, tensorboard: bool) -> list[Any]:
+        step = self.trainer.step if self.folder.checkpoint.is_file() else None
+        if step is None:
+            self.folder.log.unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
+        columns = accuracy_columns(list(self.job.data.heads))
+        logs: list[Any] = [stack.enter_context(RunLog(self.folder.path, accuracies=columns, resume_step=step))]
+        if tensorboard:
+            logs.append(stack.enter_context(closing(tensorboard_writer(self.folder.path, resume_step=step))))
+        return logs
+
+    def _log_step(self, logs: Sequence[Any], report: StepReport) -> None:
+        every = max(1, self.job.evaluate_every // _ROWS_PER_EVALUATION)
+        if logs and (report.step % every == 0 or report.step == self.job.settings.num_steps):
+            row = self._row(
+                "train", train_loss=report.loss, learning_rate=report.learning_rate, grad_norm=report.grad_norm
+            )
+            for log in logs:
+                log.add(row)
+
+    def _row(self, event: Any, **values: Any) -> LogRow:
+        step = self.trainer.step
+        return LogRow(
+            step=step,
+            event=event,
+            epoch=step / self.job.settings.steps_per_epoch,
+            num_examples=step * self.job.recipe.batch_size,
+            elapsed_seconds=self.elapsed_before + time.monotonic() - self.started,
+            **values,
+        )
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def finish(self, views: EvalProtocol) -> FinetuneResult:
+        """Calibrates and evaluates the best model."""
+        self.processes.wait()
+        job, network = self.job, self.job.start.network
+        network.load_state_dict(dict(read_checkpoint(self.folder.model).state_dict))
+        network.eval()
+        single = self._validated(ONE_VIEW)
+        fitted = fit_scores(single.log_probabilities, single.labels)
+        spec = replace(job.start.spec, temperatures=fitted.temperatures, thresholds=fitted.thresholds)
+        if self.processes.is_first:
+            write_checkpoint(self.folder.model, network.state_dict(), spec)
+        self.processes.wait()
+        found = self._validated(views, spec=spec)
+        model = Model(spec, network, self.device, torch.float32, self.folder.model, file_sha256(self.folder.model))
+        run = describe_run(model, {"views": str(views)})
+        report = evaluate(
+            job.data.validation, found.table, split="validation", scores_are="probabilities", failed=found.failed
+        )
+        notes = self.trainer.notes
+        return FinetuneResult(
+            replace(report, run=dict(vars(run))),
+            fitted,
+            best_step=notes["best"]["step"],
+            num_steps=self.trainer.step,
+            stopped_early=bool(notes.get("stopped_early")),
+        )
+
+    def _validated(self, views: EvalProtocol, **changes: Any) -> Validation:
+        return validate(
+            self.job.start.network,
+            changes.get("spec", self.job.start.spec),
+            self.job.data.validation,
+            device=self.device,
+            views=views,
+            workers=self.workers or 1,
+            processes=self.processes,
+        )

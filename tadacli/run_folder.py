@@ -1,0 +1,122 @@
+"""The folder that a fine-tuning run leaves behind: what lies in it, and when it may be written to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tadacli.datasets import Dataset
+from tadacli.errors import OutputError
+from tadacli.new_files import write_new
+from tadacli.zoo import MODEL_FILE
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of the files of a run. `model` is the best model so far, with its spec; `last` the one of the last step."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The best model, which other commands take by the folder's name."""
+        return self.path / MODEL_FILE
+
+    @property
+    def last(self) -> Path:
+        """The model after the last step."""
+        return self.path / "last.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that is needed to go on."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def recipe(self) -> Path:
+        """How the model is trained, as a file that `--recipe` takes."""
+        return self.path / "recipe.toml"
+
+    @property
+    def facts(self) -> Path:
+        """What was started from, and with which command."""
+        return self.path / "run.json"
+
+    @property
+    def splits(self) -> Path:
+        """Which item is in which split."""
+        return self.path / "splits.csv"
+
+    @property
+    def log(self) -> Path:
+        """Loss and accuracy by step."""
+        return self.path / "log.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The log as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.path / "README.md"
+
+    @property
+    def report(self) -> Path:
+        """The evaluation of the best model on the held-out items, as data."""
+        return self.path / "eval.json"
+
+    @property
+    def page(self) -> Path:
+        """The same as a page to look at."""
+        return self.path / "eval.html"
+
+
+def check_run_folder(path: Path, *, resume: bool) -> None:
+    """Raises `OutputError` for a folder that holds something else, or a run that was not to be continued."""
+    folder = RunFolder(path)
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file", hint="give the name of a new folder with --output")
+    there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    if there and not resume:
+        is_run = folder.facts.name in there
+        how = "--resume continues this run" if is_run else "give the name of a new folder"
+        raise OutputError(f"{path} is not empty and is not overwritten ({there[0]})", hint=how)
+    if there and folder.facts.name not in there:
+        raise OutputError(f"{path} is not the folder of a run: it has no {folder.facts.name}", hint="check --output")
+
+
+def open_run(path: Path, *, resume: bool) -> RunFolder:
+    """The folder of a run, made if it is not there. Raises as `check_run_folder` does."""
+    check_run_folder(path, resume=resume)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made: {error.strerror or error}", hint="give another name") from error
+    return RunFolder(path)
+
+
+def write_facts(folder: RunFolder, facts: Mapping[str, Any]) -> None:
+    """Writes what the run is; that of a run that is resumed stays."""
+    if not folder.facts.is_file():
+        write_new(folder.facts, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:
+    """Writes which item is in which split, one line for each, with its classes."""
+    heads = list(next(iter(splits.values())).heads)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["split", "id", "path", "start_seconds", "end_seconds", *(head or "label" for head in heads)])
+    for split, dataset in splits.items():
+        for sample in dataset.samples:
+            names = dataset.names_of(sample)
+            span = ["" if time is None else repr(time) for time in (sample.start_seconds, sample.end_seconds)]
+            table.writerow([split, sample.id, sample.path or "", *span, *(names.get(head, "") for head in heads)])
+    write_new(folder.splits, text.getvalue().encode("utf-8", errors="surrogateescape"), replace=True)

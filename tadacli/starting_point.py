@@ -1,0 +1,226 @@
+"""Where fine-tuning starts from: the trunk of a trained model, of an image network, or random numbers; and a new head.
+
+Classes that the trained model knows by the same name keep their rows of its head; the others start at random.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tadacli.cards import cards
+from tadacli.checkpoints import Checkpoint, read_checkpoint
+from tadacli.errors import CheckpointError, SpecError, UsageError
+from tadacli.models import build
+from tadacli.specs import InputSpec, ModelSpec
+from tadacli.zoo import find_checkpoint, find_spec, read_own_file
+
+Init = Literal["weights", "imagenet", "random"]
+
+
+@dataclass(frozen=True)
+class HeadChange:
+    """Classes of a head that are kept from the trained model, are new, or are gone, by name."""
+
+    kept: tuple[str, ...]
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A network to train, in float32 on the CPU, and the spec it will have.
+
+    `origin` says in words what the weights are of, `weights_sha256` is the hash of their file, "" for random ones.
+    `heads` tells by head what became of the classes. `fresh` are the names of trunk weights that the origin lacks, so
+    that they are as initialised (routing functions, for an image network).
+    """
+
+    spec: ModelSpec
+    network: nn.Module
+    origin: str
+    weights_sha256: str
+    heads: Mapping[str, HeadChange]
+    fresh: tuple[str, ...] = ()
+
+
+def base_spec(name_or_path: str | os.PathLike[str]) -> tuple[ModelSpec, Checkpoint | None]:
+    """The spec to start from: of a known model, or of one of our own files or run folders (then with its weights)."""
+    name = os.fspath(name_or_path)
+    if name in cards():
+        return find_spec(name), None
+    return read_own_file(name)
+
+
+def starting_point(
+    name_or_path: str | os.PathLike[str],
+    *,
+    heads: Mapping[str, tuple[str, ...]],
+    name: str,
+    dataset: str,
+    weights: str | os.PathLike[str] | None = None,
+    init: Init = "weights",
+    clip: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> StartingPoint:
+    """The network of a model with new heads, its trunk from the model's weights.
+
+    `init="imagenet"` takes an image network's weights instead (`weights`, or else downloaded), "random" none. `clip`
+    replaces fields of the model's `InputSpec`, `arguments` are further ones of the network's builder for training
+    (dropout, drop_path). `name` and `dataset` become the new model's. Random numbers come from `seed`.
+
+    Raises `SpecError` for an unknown model or an argument that its network does not take, `CheckpointError` for
+    weights that are missing or do not fit, `UsageError` for inputs that cannot be meant.
+    """
+    base, own = base_spec(name_or_path)
+    if init == "random" and weights is not None:
+        raise UsageError("random initial weights need no file", hint="leave out --weights, or --init random")
+    spec = replace(
+        base,
+        name=f"{base.architecture}.{name}",
+        dataset=dataset,
+        task=base.task if dict(base.heads) == dict(heads) else "action",
+        heads=dict(heads),
+        input=_changed(base.input, clip or {}),
+        published={},
+        source={},
+        note="",
+        temperatures={},
+        thresholds={},
+    )
+    network = fresh_network(spec, arguments=arguments, seed=seed)
+    if init == "random":
+        return StartingPoint(spec, network, "random weights", "", _all_new(heads))
+    if init == "imagenet":
+        state, origin, sha256 = _image_weights(network, weights)
+        fresh = _load_trunk(network, state, origin, may_lack=True)
+        return StartingPoint(spec, network, origin, sha256, _all_new(heads), fresh)
+    checkpoint = own or find_checkpoint(os.fspath(name_or_path), base, weights)
+    _load_trunk(network, checkpoint.state_dict, f"{checkpoint.path}", may_lack=False)
+    changes = _move_heads(network, checkpoint.state_dict, base.heads, heads)
+    return StartingPoint(spec, network, base.name, checkpoint.sha256, changes)
+
+
+def fresh_network(spec: ModelSpec, *, arguments: Mapping[str, Any] | None = None, seed: int = 0) -> nn.Module:
+    """The network of a spec as initialised, with further arguments of its builder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(spec.architecture, num_classes=spec.num_classes, **{**spec.arguments, **(arguments or {})})
+
+
+def _changed(told: InputSpec, clip: Mapping[str, Any]) -> InputSpec:
+    changed = replace(told, **clip)
+    if min(changed.clip_frames, changed.frame_stride, changed.crop_size) < 1 or changed.target_fps <= 0:
+        raise UsageError(f"clips cannot be like this: {dict(clip)}", hint="frames, stride and sizes are above zero")
+    if changed.crop_size > changed.short_side:
+        raise UsageError(
+            f"a crop of {changed.crop_size} does not fit into frames with a short side of {changed.short_side}",
+            hint="give both --short-side and --crop-size",
+        )
+    return changed
+
+
+# --- the trunk ----------------------------------------------------------------------------------------------
+
+
+def _load_trunk(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, may_lack: bool) -> tuple[str, ...]:
+    """Puts everything but the head in; returns the names that were not there."""
+    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("head.")}
+    found = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+    lacking = tuple(name for name in own if name not in found)
+    problems = [f"unexpected {name}" for name in found if name not in own]
+    problems += [] if may_lack else [f"missing {name}" for name in lacking]
+    problems += [
+        f"{name} is {list(found[name].shape)} instead of {list(own[name].shape)}"
+        for name in own
+        if name in found and found[name].shape != own[name].shape
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{origin} does not fit the network; {len(problems)} weights disagree: {'; '.join(problems[:10])}",
+            hint="choose the --model that these weights are of",
+        )
+    bad = [name for name, tensor in found.items() if not bool(tensor.isfinite().all())]
+    if bad:
+        raise CheckpointError(f"{origin} holds values that are not numbers, in {', '.join(bad[:10])}")
+    network.load_state_dict(dict(found), strict=False)
+    return lacking
+
+
+def _image_weights(network: nn.Module, weights: str | os.PathLike[str] | None) -> tuple[dict[str, Tensor], str, str]:
+    """Trunk weights made from those of an image network, what they are, and the hash of their file."""
+    convert, url = getattr(network, "from_image_weights", None), getattr(network, "IMAGE_WEIGHTS_URL", "")
+    if convert is None:
+        raise SpecError(
+            f"{type(network).__name__} has no image network to start from", hint="use --init weights or --init random"
+        )
+    path = Path(weights) if weights is not None else _download(url)
+    checkpoint = read_checkpoint(path)
+    try:
+        converted: dict[str, Tensor] = convert(checkpoint.state_dict)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not the image network that belongs here: {error}", hint=f"give the file of {url}"
+        ) from error
+    return converted, f"{path.name} (ImageNet)", checkpoint.sha256
+
+
+def _download(url: str) -> Path:
+    """The file of a published image network, checked against the hash in its name and kept by torch."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / url.rsplit("/", 1)[-1]
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = path.stem.rsplit("-", 1)[-1]
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the ImageNet weights cannot be fetched from {url}: {error}",
+                hint="fetch the file in another way and give it with --weights FILE",
+            ) from error
+    return path
+
+
+# --- the head -----------------------------------------------------------------------------------------------
+
+
+def _all_new(heads: Mapping[str, tuple[str, ...]]) -> dict[str, HeadChange]:
+    return {head: HeadChange((), tuple(labels), ()) for head, labels in heads.items()}
+
+
+def _move_heads(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    old: Mapping[str, tuple[str, ...]],
+    new: Mapping[str, tuple[str, ...]],
+) -> dict[str, HeadChange]:
+    """Copies the rows of classes that both know, within heads of the same name."""
+    changes = {}
+    for place, (head, labels) in enumerate(new.items(), start=1):
+        known = list(old.get(head, ()))
+        kept = [label for label in labels if label in known]
+        if kept:
+            source = _layer_name(head, list(old).index(head) + 1)
+            layer = network.get_submodule(_layer_name(head, place))
+            rows, origins = [labels.index(label) for label in kept], [known.index(label) for label in kept]
+            with torch.no_grad():
+                for name, parameter in layer.named_parameters():
+                    parameter[rows] = state[f"{source}.{name}"][origins]
+        changes[head] = HeadChange(
+            tuple(kept),
+            tuple(label for label in labels if label not in known),
+            tuple(label for label in known if label not in labels),
+        )
+    return changes
+
+
+def _layer_name(head: str, place: int) -> str:
+    return "head.out" if head == "" else f"head.linear{place}"

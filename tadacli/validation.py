@@ -1,0 +1,96 @@
+"""How good a network is while it is trained: one centre view of every held-out item."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tadacli.dataset_scoring import ItemScores, score_samples
+from tadacli.datasets import Dataset
+from tadacli.errors import TadaError
+from tadacli.predictions import ScoreTable
+from tadacli.processes import Processes
+from tadacli.specs import EvalProtocol, ModelSpec
+from tadacli.zoo import Model
+
+ONE_VIEW = EvalProtocol(num_clips=1, num_crops=1)
+# What float32 cannot tell from zero: the logarithm of a probability stays a number.
+_LEAST_PROBABILITY = 1e-45
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Scores of N of the M items of a data set, in its order.
+
+    `table` has probabilities by head, `labels` the true classes (N,) by head, `failed` the reason of each item without
+    scores. `loss` is the mean of -log p of the true class, summed over the heads; `top1` the percentage of items of
+    which every head is right, `top1_by_head` that of each.
+    """
+
+    table: ScoreTable
+    labels: Mapping[str, NDArray[np.int64]]
+    failed: Mapping[str, str]
+    loss: float
+    top1: float
+    top1_by_head: Mapping[str, float]
+
+    @property
+    def log_probabilities(self) -> dict[str, NDArray[np.float64]]:
+        """Logarithms of the scores by head, (N, num_classes): logits, up to a number for each item."""
+        return {head: np.log(np.maximum(values, _LEAST_PROBABILITY)) for head, values in self.table.scores.items()}
+
+
+def validate(
+    network: nn.Module,
+    spec: ModelSpec,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    views: EvalProtocol = ONE_VIEW,
+    batch_size: int = 8,
+    workers: int = 1,
+    processes: Processes | None = None,
+) -> Validation:
+    """Scores every item of a data set with a network in eval mode, each process a part of them.
+
+    Raises `TadaError` if not one item can be scored.
+    """
+    model = Model(spec, network, device, torch.float32, Path(), "")
+    processes = processes or Processes()
+    samples = [sample for sample in dataset.samples if sample.labels]
+    own = samples[processes.rank :: processes.count]
+    with torch.inference_mode():
+        scored = list(score_samples(own, model=model, views=views, batch_size=batch_size, workers=workers))
+    by_id: dict[str, ItemScores] = {item.id: item for item in processes.gathered(scored)}
+    items = [by_id[sample.id] for sample in samples]
+    done = [number for number, item in enumerate(items) if item.scores]
+    failed = {item.id: item.error for item in items if not item.scores}
+    if not done:
+        reason = next(iter(failed.values()), "there are none")
+        raise TadaError(f"none of the {len(samples)} held-out items can be scored: {reason}", hint="check the videos")
+    labels = {head: np.array([samples[i].labels[head] for i in done], dtype=np.int64) for head in dataset.heads}
+    scores = {head: np.array([items[i].scores[head] for i in done]) for head in dataset.heads}
+    table = ScoreTable(np.array([items[i].id for i in done]), scores)
+    return _measured(table, labels, failed)
+
+
+def _measured(table: ScoreTable, labels: Mapping[str, NDArray[np.int64]], failed: Mapping[str, str]) -> Validation:
+    loss, by_head, right = 0.0, {}, np.ones(len(table.ids), dtype=np.bool_)
+    for head, values in table.scores.items():
+        own = np.take_along_axis(values, labels[head][:, None], axis=1)[:, 0]
+        loss -= math.fsum(np.log(np.maximum(own, _LEAST_PROBABILITY))) / len(own)
+        is_right = values.argmax(axis=1) == labels[head]
+        by_head[head], right = percentage(is_right), right & is_right
+    return Validation(table, labels, failed, loss, percentage(right), by_head)
+
+
+def percentage(values: Sequence[bool] | NDArray[np.bool_]) -> float:
+    """The share of true values, in percent."""
+    return 100.0 * float(np.mean(values))
