@@ -110,7 +110,7 @@ def test_published_augmentation(name: str) -> None:
 def test_flips_respect_the_labels(name: str) -> None:
     recipe = load_recipe(name)
     if ".ssv2" not in name:
-        assert (recipe.flip, recipe.flip_pairs) == ("none" if name in OUR_OWN else "plain", ())
+        assert (recipe.flip, recipe.flip_pairs) == ("plain", ())
         return
     labels = label_list("ssv2")
     indices = [tuple(labels.index(label) for label in pair) for pair in recipe.flip_pairs]
@@ -222,7 +222,7 @@ def test_a_file_builds_on_a_known_recipe_and_options_on_the_file(tmp_path: Path)
 
 
 def test_what_does_not_change_anything_leaves_the_source_alone() -> None:
-    assert load_recipe("finetune", {"flip": "none", "mixup": 0}) == load_recipe("finetune")
+    assert load_recipe("finetune", {"flip": "plain", "mixup": 0}) == load_recipe("finetune")
     assert load_recipe("finetune", {"epochs": 3, "source": "me"}).source == "me"
 
 
@@ -265,7 +265,7 @@ def test_pairs_of_labels_as_an_option() -> None:
         ({"epochs": "nan"}, "recipe finetune: epochs is nan, expected a number above 0", ""),
         ({"epochs": None}, "recipe finetune: epochs is None, expected a number", ""),
         ({"epochs": True}, "recipe finetune: epochs is True, expected a number", ""),
-        ({"epochs": 1}, "warmup_epochs is 1, expected less than the 1 epochs of the run", "0 is no warm-up"),
+        ({"epochs": 0.5}, "warmup_epochs is 0.5, expected less than the 0.5 epochs of the run", "0 is no warm-up"),
         ({"batch_size": "1.5"}, "batch_size is '1.5', expected a whole number", ""),
         ({"batch_size": 2.0}, "batch_size is 2.0, expected a whole number", ""),
         ({"batch_size": 0}, "batch_size is 0, expected 1 or more", ""),
