@@ -23,6 +23,8 @@ from torch import Tensor, nn
 CalibrationDim = Literal["cin", "cout"]
 Size3 = int | Sequence[int]
 
+QUICK_GELU = 1.702  # its factor, see `quick_gelu`
+
 
 def fold_time(x: Tensor) -> Tensor:
     """Frames (B*T, C, H, W) of a clip (B, C, T, H, W); a view if the clip is channels-last."""
@@ -48,15 +50,8 @@ class FrameConv2d(nn.Conv3d):
         groups: int = 1,
         bias: bool = False,
     ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            (1, kernel_size, kernel_size),
-            stride=(1, stride, stride),
-            padding=(0, padding, padding),
-            groups=groups,
-            bias=bias,
-        )
+        size, strides, paddings = (1, kernel_size, kernel_size), (1, stride, stride), (0, padding, padding)
+        super().__init__(in_channels, out_channels, size, strides, paddings, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, Cin, T, H, W) -> (B, Cout, T, H', W')."""
@@ -64,14 +59,8 @@ class FrameConv2d(nn.Conv3d):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`forward` with other parameters of the same shapes."""
-        frames = F.conv2d(
-            fold_time(x),
-            weight.squeeze(2),
-            bias,
-            stride=self.stride[1:],
-            padding=self.padding[1:],
-            groups=self.groups,
-        )
+        stride, padding = self.stride[1:], self.padding[1:]
+        frames = F.conv2d(fold_time(x), weight.squeeze(2), bias, stride, padding, groups=self.groups)
         return unfold_time(frames, x.shape[0])
 
 
@@ -127,7 +116,7 @@ def aggregate_over_time(x: Tensor, norm: FrameBatchNorm, average_norm: FrameBatc
     zeros (paper section 3.3). In evaluation mode all of it is one filter of three taps over time.
     """
     if norm.training or average_norm.training:
-        return norm(x) + average_norm(_temporal_average(x))  # type: ignore[no-any-return]
+        return norm(x) + average_norm(sum_of_neighbours(x) / 3)  # type: ignore[no-any-return]
     scale, shift = norm.scale_and_shift()
     average_scale, average_shift = average_norm.scale_and_shift()
     side = (average_scale / 3).view(1, -1, 1, 1, 1)
@@ -137,11 +126,56 @@ def aggregate_over_time(x: Tensor, norm: FrameBatchNorm, average_norm: FrameBatc
     return out
 
 
-def _temporal_average(x: Tensor) -> Tensor:
-    total = x.clone(memory_format=torch.preserve_format)
-    total[:, :, 1:] += x[:, :, :-1]
-    total[:, :, :-1] += x[:, :, 1:]
-    return total / 3
+def sum_of_neighbours(x: Tensor) -> Tensor:
+    """Each frame plus the ones before and after it, those beyond the ends being zeros: (B, C, T, H, W) to the same."""
+    total: Tensor = _SumOfNeighbours.apply(x)
+    return total
+
+
+class _SumOfNeighbours(torch.autograd.Function):
+    """A symmetric filter: its gradient passes through the same filter. Autograd would copy it for each of the sums."""
+
+    @staticmethod
+    def forward(_: object, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.preserve_format)
+        total[:, :, 1:] += x[:, :, :-1]
+        total[:, :, :-1] += x[:, :, 1:]
+        return total
+
+    @staticmethod
+    def backward(_: object, gradient: Tensor) -> Tensor:
+        return sum_of_neighbours(gradient)
+
+
+def relu(x: Tensor, *, residual: Tensor | None = None) -> Tensor:
+    """ReLU of `x`, or of `x + residual`, of the same shape; without autograd written over `x`, which ends its use."""
+    if torch.is_grad_enabled():  # clips are views, and for a change in place of a view autograd copies its gradient
+        return F.relu(x if residual is None else x + residual)
+    return F.relu(x if residual is None else x.add_(residual), inplace=True)
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """CLIP's approximation of GELU."""
+    return x * torch.sigmoid(QUICK_GELU * x)
+
+
+def quick_gelu_layers(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
+    """Linear, QuickGELU, linear: (..., D) to (..., D')."""
+    # QuickGELU(x) = SiLU(1.702 x) / 1.702, and products take such factors for nothing: one pass over the wide tensor.
+    wide = torch.addmm(first.bias, x.flatten(0, -2), first.weight.t(), beta=QUICK_GELU, alpha=QUICK_GELU)
+    wide = F.silu(wide, inplace=not torch.is_grad_enabled())
+    return torch.addmm(second.bias, wide, second.weight.t(), alpha=1 / QUICK_GELU).view(*x.shape[:-1], -1)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, ...), at every pixel or frame by itself."""
+
+    def __init__(self, num_channels: int, *, eps: float = 1e-6) -> None:
+        super().__init__(num_channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> the same shape; the channels of the result lie together in memory."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 def frame_descriptors(x: Tensor) -> Tensor:
@@ -201,6 +235,9 @@ class _TAdaConv(nn.Module):
     def _kernel_shape(self) -> tuple[int, ...]:
         return self.kernel_size
 
+    def _kernel(self) -> Tensor:
+        return self.weight.flatten(0, 2)  # of indices the gradient would be copied into zeros, twice
+
     def _check(self, x: Tensor, alpha: Tensor) -> None:
         channels = self.in_channels if self.cal_dim == "cin" else self.out_channels
         expected = (x.shape[0], channels, x.shape[2], 1, 1)
@@ -240,10 +277,38 @@ class TAdaConv2d(_TAdaConv):
         """
         self._check(x, alpha)
         if self.cal_dim == "cin":
-            out = self._conv2d(x * alpha, self.weight[0, 0])
+            out = self._conv2d(x * alpha, self._kernel())
         else:
-            out = self._conv2d(x, self.weight[0, 0]) * alpha
+            out = self._conv2d(x, self._kernel()) * alpha
         return self._add_bias(out)
+
+
+class DepthwiseTAdaConv2d(TAdaConv2d):
+    """A depthwise `TAdaConv2d` along output channels, of stride 1, whose bias has a calibration of its own.
+
+    Frame t has the weights `weight * alpha_t` and the biases `bias * bias_alpha_t`. Both act on the output of one
+    convolution with shared weights, in one pass over it.
+    """
+
+    def __init__(self, num_channels: int, kernel_size: int) -> None:
+        size, padding = (1, kernel_size, kernel_size), (0, kernel_size // 2, kernel_size // 2)
+        super().__init__(
+            num_channels, num_channels, size, padding=padding, groups=num_channels, bias=True, cal_dim="cout"
+        )
+
+    def forward(self, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
+        """(B, C, T, H, W) and calibrations (B, C, T, 1, 1) -> the same shape as `x`.
+
+        Without `bias_alpha` the bias stays as it is.
+        """
+        if bias_alpha is None:
+            return super().forward(x, alpha)
+        self._check(x, alpha)
+        self._check(x, bias_alpha)
+        out = fold_time(self._conv2d(x, self._kernel()))
+        # As frames, so that the small factors do not decide the memory order of the result.
+        bias = fold_time(bias_alpha) * self.bias.view(1, -1, 1, 1)
+        return unfold_time(torch.addcmul(bias, out, fold_time(alpha)), x.shape[0])
 
 
 class TAdaConv3d(_TAdaConv):
@@ -256,7 +321,7 @@ class TAdaConv3d(_TAdaConv):
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         """(B, Cin, T, H, W) and calibration (B, C, T, 1, 1) -> (B, Cout, T, H', W')."""
         self._check(x, alpha)
-        weight = self.weight[0, 0]
+        weight = self._kernel()
         if self.cal_dim == "cout":
             out = F.conv3d(x, weight, None, self.stride, self.padding, self.dilation, self.groups) * alpha
             return self._add_bias(out)
@@ -326,9 +391,10 @@ class RouteFuncMLP(nn.Module):
 
 
 class RouteFuncwTransformer(nn.Module):
-    """Routing function of TAdaConvNeXtV2: temporal self-attention over the frame descriptors.
+    """Routing function of TAdaConvNeXtV2 and TAdaFormer: temporal self-attention over the frame descriptors.
 
-    Returns the weight calibration, or with `with_bias_cal` a pair (weight, bias), each (B, C, T, 1, 1).
+    Returns the weight calibration, or with `with_bias_cal` a pair (weight, bias), each (B, C, T, 1, 1). A fresh one
+    calibrates by `start`: one, or zero in TAdaFormer, whose branches start at nothing.
     The published attention reads its channels width-major, writes them head-major, and scales by the
     whole hidden width instead of one head's; checkpoints depend on it, so it is kept.
     """
@@ -343,15 +409,17 @@ class RouteFuncwTransformer(nn.Module):
         kernels: Sequence[int] = (3, 3),
         with_bias_cal: bool = False,
         head_dim: int = 64,
+        start: float = 1.0,
     ) -> None:
         super().__init__()
+        self.start = start
         hidden = c_in // ratio
         if hidden % head_dim:
             raise ValueError(f"{hidden} hidden channels do not divide into heads of {head_dim}")
         self.head_dim, self.num_heads = head_dim, hidden // head_dim
         self.a = _routing_conv(c_in, hidden, kernels[0], bias=True)
-        self.norm = nn.LayerNorm(hidden, eps=1e-6)
-        self.norm_transformer = nn.LayerNorm(hidden, eps=1e-6)
+        self.norm = ChannelNorm(hidden)
+        self.norm_transformer = ChannelNorm(hidden)
         self.qkv_proj = nn.Conv3d(hidden, 3 * hidden, 1)
         self.attn_out = nn.Conv3d(hidden, hidden, 1)
         self.b = _routing_conv(hidden, c_in, kernels[1], bias=False)
@@ -372,19 +440,9 @@ class RouteFuncwTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """(B, C, T, H, W) -> calibration of the weight, or of (weight, bias)."""
         hidden = _conv_over_time(frame_descriptors(x), self.a)
-        hidden = _quick_gelu(_channel_norm(hidden, self.norm))
-        hidden = hidden + self._attend(_channel_norm(hidden, self.norm_transformer))
-        weight = (_conv_over_time(hidden, self.b) + 1)[..., None, None]
+        hidden = quick_gelu(self.norm(hidden))
+        hidden = hidden + self._attend(self.norm_transformer(hidden))
+        weight = (_conv_over_time(hidden, self.b) + self.start)[..., None, None]
         if self.b_bias is None:
             return weight
-        return weight, (_conv_over_time(hidden, self.b_bias) + 1)[..., None, None]
-
-
-def _channel_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """Layer norm over the channels of (B, C, T)."""
-    normalised: Tensor = norm(x.transpose(1, 2))
-    return normalised.transpose(1, 2)
-
-
-def _quick_gelu(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(1.702 * x)
+        return weight, (_conv_over_time(hidden, self.b_bias) + self.start)[..., None, None]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.models.heads import ClipClassifier, NumClasses
@@ -20,6 +19,7 @@ from tadacli.models.ops import (
     TAdaConv2d,
     TemporalConv1d,
     normalised_conv,
+    relu,
 )
 
 
@@ -34,8 +34,8 @@ class Stem(nn.Module):
         self.temporal_bn = FrameBatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(normalised_conv(self.spatial, self.spatial_bn, x), inplace=True)
-        return F.relu(normalised_conv(self.temporal, self.temporal_bn, x), inplace=True)
+        x = relu(normalised_conv(self.spatial, self.spatial_bn, x))
+        return relu(normalised_conv(self.temporal, self.temporal_bn, x))
 
 
 class Block(nn.Module):
@@ -56,8 +56,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = x if self.short_cut is None else self.short_cut(x)
-        x = F.relu(self.spatial_bn(self.spatial(x, self.spatial_rf(x))), inplace=True)
-        return F.relu(residual + normalised_conv(self.temporal, self.temporal_bn, x), inplace=True)
+        x = relu(self.spatial_bn(self.spatial(x, self.spatial_rf(x))))
+        return relu(normalised_conv(self.temporal, self.temporal_bn, x), residual=residual)
 
 
 class TinyR2Plus1D(ClipClassifier):

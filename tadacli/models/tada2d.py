@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.models.heads import ClipClassifier, NumClasses
@@ -19,6 +18,7 @@ from tadacli.models.ops import (
     TAdaConv2d,
     aggregate_over_time,
     normalised_conv,
+    relu,
 )
 
 EXPANSION = 4
@@ -40,9 +40,9 @@ class TAdaBranch(nn.Module):
         self.c_bn = FrameBatchNorm(width * EXPANSION)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(normalised_conv(self.a, self.a_bn, x), inplace=True)
+        x = relu(normalised_conv(self.a, self.a_bn, x))
         x = self.b(x, self.b_rf(x))
-        x = F.relu(aggregate_over_time(x, self.b_bn, self.b_avgpool_bn), inplace=True)
+        x = relu(aggregate_over_time(x, self.b_bn, self.b_avgpool_bn))
         return normalised_conv(self.c, self.c_bn, x)
 
 
@@ -59,8 +59,8 @@ class PlainBranch(nn.Module):
         self.c_bn = FrameBatchNorm(width * EXPANSION)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(normalised_conv(self.a, self.a_bn, x), inplace=True)
-        x = F.relu(normalised_conv(self.b, self.b_bn, x), inplace=True)
+        x = relu(normalised_conv(self.a, self.a_bn, x))
+        x = relu(normalised_conv(self.b, self.b_bn, x))
         return normalised_conv(self.c, self.c_bn, x)
 
 
@@ -80,7 +80,7 @@ class Bottleneck(nn.Module):
         residual = x
         if self.short_cut is not None and self.short_cut_bn is not None:
             residual = normalised_conv(self.short_cut, self.short_cut_bn, x)
-        return F.relu(self.conv_branch(x).add_(residual), inplace=True)
+        return relu(self.conv_branch(x), residual=residual)
 
 
 class Stem(nn.Module):
@@ -92,7 +92,7 @@ class Stem(nn.Module):
         self.a_bn = FrameBatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(normalised_conv(self.a, self.a_bn, x), inplace=True)
+        return relu(normalised_conv(self.a, self.a_bn, x))
 
 
 class FrameResNet(ClipClassifier):
@@ -138,6 +138,7 @@ class FrameResNet(ClipClassifier):
 
     # The weights the published models were started from (torchvision's ResNet-50, ImageNet-1K, first version).
     IMAGE_WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-19c8e357.pth"
+    NOT_OF_IMAGES = ("_rf.", "_avgpool_bn.")  # parts of names that an image network lacks
 
     def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Trunk weights of this network from torchvision's ResNet-50, see `from_torchvision`."""

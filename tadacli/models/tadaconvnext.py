@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.models.heads import ClipClassifier, NumClasses
 from tadacli.models.noise import DropPath
-from tadacli.models.ops import FrameBatchNorm, TAdaConv2d, TemporalConv1d, fold_time, frame_descriptors, unfold_time
+from tadacli.models.ops import (
+    ChannelNorm,
+    DepthwiseTAdaConv2d,
+    FrameBatchNorm,
+    TemporalConv1d,
+    fold_time,
+    frame_descriptors,
+    unfold_time,
+)
 
 Routing = Literal["normal_lngelu", "normal"]
 
@@ -27,25 +35,6 @@ EXPANSION = 4
 NORM_EPS = 1e-6
 LAYER_SCALE = 1e-6  # where the scale of a residual branch starts
 WEIGHT_STD = 0.02  # of fresh weights, as in ConvNeXt
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 4, 1)
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    return x.permute(0, 4, 1, 2, 3)
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of (B, C, T, H, W), at every pixel."""
-
-    def __init__(self, num_channels: int) -> None:
-        super().__init__(num_channels, eps=NORM_EPS)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> the same shape."""
-        return _channels_first(super().forward(_channels_last(x)))
 
 
 class PatchConv(nn.Conv3d):
@@ -110,33 +99,6 @@ class WeightAndBiasRouting(nn.Module):
         return self.b(hidden) + 1, self.b_bias(hidden) + 1
 
 
-class BiasCalibratedConv2d(TAdaConv2d):
-    """Depthwise TAdaConv along output channels whose bias has a calibration of its own."""
-
-    def __init__(self, num_channels: int, kernel_size: int) -> None:
-        super().__init__(
-            num_channels,
-            num_channels,
-            (1, kernel_size, kernel_size),
-            padding=(0, kernel_size // 2, kernel_size // 2),
-            groups=num_channels,
-            bias=True,
-            cal_dim="cout",
-        )
-
-    def forward(self, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
-        """(B, C, T, H, W) and calibrations (B, C, T, 1, 1) -> the same shape as `x`.
-
-        Without `bias_alpha` the bias is added as it is.
-        """
-        if bias_alpha is None:
-            return super().forward(x, alpha)
-        self._check(x, alpha)
-        self._check(x, bias_alpha)
-        shift = self.bias.view(1, -1, 1, 1, 1) * bias_alpha
-        return torch.addcmul(shift, self._conv2d(x, self.weight[0, 0]), alpha)
-
-
 class Block(nn.Module):
     """ConvNeXt block: calibrated depthwise 7x7, layer norm, two pointwise layers; scaled, beside the identity."""
 
@@ -144,7 +106,7 @@ class Block(nn.Module):
         self, num_channels: int, *, routing: Routing, ratio: int, kernels: Sequence[int], drop_path: float
     ) -> None:
         super().__init__()
-        self.dwconv = BiasCalibratedConv2d(num_channels, 7)
+        self.dwconv = DepthwiseTAdaConv2d(num_channels, 7)
         self.dwconv_rf = WeightAndBiasRouting(num_channels, routing=routing, ratio=ratio, kernels=kernels)
         self.norm = nn.LayerNorm(num_channels, eps=NORM_EPS)
         self.pwconv1 = nn.Linear(num_channels, EXPANSION * num_channels)
@@ -154,9 +116,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same shape."""
-        branch = _channels_last(self.dwconv(x, *self.dwconv_rf(x)))
+        branch = self.dwconv(x, *self.dwconv_rf(x)).movedim(1, -1)
         branch = self.pwconv2(F.gelu(self.pwconv1(self.norm(branch))))
-        return torch.addcmul(x, self.drop_path(_channels_first(branch)), self.gamma.view(-1, 1, 1, 1))
+        return torch.addcmul(x.movedim(1, -1), self.drop_path(branch), self.gamma).movedim(-1, 1)
 
 
 class Trunk(nn.Module):
@@ -239,6 +201,14 @@ class TAdaConvNeXt(ClipClassifier):
         )
         super().__init__(trunk, dims[-1], num_classes, dropout=dropout)
         _initialise(trunk)
+        self.IMAGE_WEIGHTS_URL = image_weights_url(depths, dims[0])
+        self._stem_t_kernel = stem_t_kernel
+
+    NOT_OF_IMAGES = ("_rf.",)  # parts of names that an image network lacks
+
+    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Trunk weights of this network from torchvision's ConvNeXt, see `from_torchvision`."""
+        return from_torchvision(state_dict, stem_t_kernel=self._stem_t_kernel)
 
     def layers(self) -> list[str]:
         """Prefixes of the trunk's parameter names in order of depth: stem, blocks and what lies between them, norm."""
@@ -278,6 +248,19 @@ def tadaconvnext_tiny(
 
 
 _TORCHVISION_BLOCK = {"block.0": "dwconv", "block.2": "norm", "block.3": "pwconv1", "block.5": "pwconv2"}
+
+
+_IMAGE_WEIGHTS: dict[tuple[tuple[int, ...], int], str] = {
+    ((3, 3, 9, 3), 96): "convnext_tiny-983f1562.pth",
+    ((3, 3, 27, 3), 96): "convnext_small-0c510722.pth",
+    ((3, 3, 27, 3), 128): "convnext_base-6075fbad.pth",
+}
+
+
+def image_weights_url(depths: Sequence[int], stem_width: int) -> str:
+    """Address of torchvision's ConvNeXt of these depths and this width, trained on ImageNet-1K; "" if there is none."""
+    file = _IMAGE_WEIGHTS.get((tuple(depths), stem_width))
+    return "" if file is None else f"https://download.pytorch.org/models/{file}"
 
 
 def from_torchvision(state_dict: Mapping[str, Tensor], *, stem_t_kernel: int = 3) -> dict[str, Tensor]:

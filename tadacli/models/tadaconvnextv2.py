@@ -8,7 +8,7 @@ convolutions and its pixels (B, T, H, W, C) for layer norms and linear layers ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -17,43 +17,20 @@ from torch import Tensor, nn
 
 from tadacli.models.heads import ClassificationHead, Logits, NumClasses
 from tadacli.models.noise import DropPath
-from tadacli.models.ops import FrameConv2d, RouteFuncwTransformer, TAdaConv2d, fold_time, unfold_time
+from tadacli.models.ops import (
+    ChannelNorm,
+    DepthwiseTAdaConv2d,
+    FrameConv2d,
+    RouteFuncwTransformer,
+    quick_gelu_layers,
+    sum_of_neighbours,
+)
+from tadacli.models.tadaconvnext import from_torchvision, image_weights_url
 
 EXPANSION = 4
 PATCH = 4  # pixels along each side of what one output of the stem sees, and its stride
 NORM_EPS = 1e-6
-QUICK_GELU = 1.702
 LAYER_SCALE = 1e-6
-
-
-class BiasCalibratedTAdaConv2d(TAdaConv2d):
-    """A `TAdaConv2d` along output channels whose bias has a calibration of its own.
-
-    Frame t has the weights `weight * alpha_t` and the biases `bias * bias_alpha_t`. Both act on the output of one
-    convolution with shared weights, in one pass over it.
-    """
-
-    def forward(self, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
-        """(B, Cin, T, H, W) and calibrations (B, Cout, T, 1, 1) -> (B, Cout, T, H', W').
-
-        Without `bias_alpha` the bias stays as it is.
-        """
-        if bias_alpha is None:
-            return super().forward(x, alpha)
-        self._check(x, alpha)
-        self._check(x, bias_alpha)
-        out = fold_time(self._conv2d(x, self.weight[0, 0]))
-        # As frames, so that the small factors do not decide the memory order of the result.
-        bias = fold_time(bias_alpha) * self.bias.view(1, -1, 1, 1)
-        return unfold_time(torch.addcmul(bias, out, fold_time(alpha)), x.shape[0])
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of (B, C, T, H, W), each pixel by itself."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> the same shape."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class Block(nn.Module):
@@ -62,9 +39,7 @@ class Block(nn.Module):
     def __init__(self, width: int, *, route_head_dim: int, drop_path: float) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), LAYER_SCALE))
-        self.dwconv = BiasCalibratedTAdaConv2d(
-            width, width, (1, 7, 7), padding=(0, 3, 3), groups=width, bias=True, cal_dim="cout"
-        )
+        self.dwconv = DepthwiseTAdaConv2d(width, 7)
         self.dwconv_rf = RouteFuncwTransformer(width, with_bias_cal=True, head_dim=route_head_dim)
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.norm_avgpool = nn.LayerNorm(width, eps=NORM_EPS)
@@ -75,28 +50,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same shape."""
-        pixels = self.dwconv(x, *self.dwconv_rf(x)).movedim(1, -1)
-        branch = self.drop_path(self._wide_layer(self._aggregate(pixels)))
+        pixels = self._aggregate(self.dwconv(x, *self.dwconv_rf(x)))
+        branch = self.drop_path(quick_gelu_layers(pixels, self.pwconv1, self.pwconv2))
         return torch.addcmul(x.movedim(1, -1), branch, self.gamma).movedim(-1, 1)
 
-    def _aggregate(self, pixels: Tensor) -> Tensor:
-        """`norm(x) + norm_avgpool(average of each frame with its neighbours)` of (B, T, H, W, C)."""
-        total = pixels.clone(memory_format=torch.preserve_format)
-        total[:, 1:] += pixels[:, :-1]
-        total[:, :-1] += pixels[:, 1:]
+    def _aggregate(self, x: Tensor) -> Tensor:
+        """`norm(x) + norm_avgpool(average of each frame with its neighbours)`: (B, C, T, H, W) -> (B, T, H, W, C)."""
         # The norm of a sum of three is that of their average, with an eps of nine times the size: a pass saved.
-        second = self.norm_avgpool
+        total, second = sum_of_neighbours(x).movedim(1, -1), self.norm_avgpool
         averaged = F.layer_norm(total, second.normalized_shape, second.weight, second.bias, 9 * second.eps)
-        normalised: Tensor = self.norm(pixels)
+        normalised: Tensor = self.norm(x.movedim(1, -1))
         return normalised.add_(averaged)
-
-    def _wide_layer(self, pixels: Tensor) -> Tensor:
-        """Linear, QuickGELU, linear."""
-        # QuickGELU(x) = SiLU(1.702 x) / 1.702. With the factors in the small weights it is one pass over the widest
-        # tensor of the network, in place.
-        first, second = self.pwconv1, self.pwconv2
-        wide = F.linear(pixels, first.weight * QUICK_GELU, first.bias * QUICK_GELU)
-        return F.linear(F.silu(wide, inplace=True), second.weight / QUICK_GELU, second.bias)
 
 
 class Trunk(nn.Module):
@@ -171,6 +135,13 @@ class TAdaConvNeXtV2(nn.Module):
         )
         num_features = stem_width * 2 ** (len(stage_depths) - 1)
         self.head = ClassificationHead(num_features, num_classes, dropout=dropout)
+        self.IMAGE_WEIGHTS_URL = image_weights_url(stage_depths, stem_width)
+
+    NOT_OF_IMAGES = ("_rf.", "norm_avgpool.")  # parts of names that an image network lacks
+
+    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Trunk weights of this network from torchvision's ConvNeXt, see `tadaconvnext.from_torchvision`."""
+        return from_torchvision(state_dict)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) -> features (B, D), after the last norm."""
@@ -186,15 +157,12 @@ class TAdaConvNeXtV2(nn.Module):
         return logits
 
     def layers(self) -> list[str]:
-        """Names of the trunk's layers in order of depth: stem, then blocks and the shrinking layers between stages.
-
-        The last norm is none of them; as in ConvNeXt, it belongs with the head.
-        """
+        """Prefixes of the trunk's parameter names in order of depth: stem, blocks and what lies between them, norm."""
         names = []
         for number, stage in enumerate(self.backbone.stages):
             names.append(f"backbone.downsample_layers.{number}")
             names += [f"backbone.stages.{number}.{block}" for block, _ in enumerate(stage.children())]
-        return names
+        return [*names, "backbone.norm"]
 
 
 def tadaconvnextv2_tiny(

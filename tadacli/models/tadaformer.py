@@ -17,13 +17,13 @@ from tadacli.errors import CheckpointError, SpecError
 from tadacli.models.heads import ClipClassifier, NumClasses
 from tadacli.models.noise import DropPath
 from tadacli.models.ops import (
+    DepthwiseTAdaConv2d,
     FrameBatchNorm,
     RouteFuncwTransformer,
     TemporalConv1d,
     aggregate_over_time,
-    fold_time,
-    frame_descriptors,
-    unfold_time,
+    quick_gelu,
+    quick_gelu_layers,
 )
 
 HEAD_WIDTH = 64  # of CLIP's attention, and of the routing functions'
@@ -32,56 +32,20 @@ BOTTLENECK = 2  # the TAda parts work on width / 2 channels
 CLIP_EPS = 1e-5
 
 
-def quick_gelu(x: Tensor) -> Tensor:
-    """CLIP's approximation of GELU."""
-    return x * torch.sigmoid(1.702 * x)
-
-
-class FrameRouting(RouteFuncwTransformer):
-    """Routing function of TAdaFormer: that of TAdaConvNeXtV2 without the one it adds at the end.
-
-    A fresh one does not calibrate by one, as the others do; the TAda part around it starts at nothing instead.
-    """
+class AggregatingTAdaConv(DepthwiseTAdaConv2d):
+    """Depthwise 3x3 convolution whose weight and bias are calibrated per frame, then temporal aggregation."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, ratio=2, kernels=(3, 3), with_bias_cal=True, head_dim=HEAD_WIDTH)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, T, H, W) -> calibrations of the weight and of the bias, each (B, C, T)."""
-        assert self.b_bias is not None
-        hidden = quick_gelu(self.norm(_over_time(frame_descriptors(x), self.a).transpose(1, 2)))
-        attended = self._attend(self.norm_transformer(hidden).transpose(1, 2))
-        hidden = hidden.transpose(1, 2) + attended
-        return _over_time(hidden, self.b), _over_time(hidden, self.b_bias)
-
-
-def _over_time(x: Tensor, conv: nn.Conv3d) -> Tensor:
-    """(B, C, T) through a k x 1 x 1 convolution."""
-    return F.conv1d(x, conv.weight.flatten(2), conv.bias, padding=conv.kernel_size[0] // 2)
-
-
-class AggregatingTAdaConv(nn.Module):
-    """Depthwise 3x3 convolution whose weight and bias are calibrated per frame, then temporal aggregation.
-
-    A factor on output channels commutes with the convolution: one kernel for all frames, its output scaled.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(1, 1, channels, 1, 3, 3))
-        self.bias = nn.Parameter(torch.empty(1, 1, channels))
-        self.rf_func = FrameRouting(channels)
+        super().__init__(channels, 3)
+        # A fresh one does not calibrate by one, as elsewhere; the branch around it starts at nothing instead.
+        self.rf_func = RouteFuncwTransformer(channels, with_bias_cal=True, head_dim=HEAD_WIDTH, start=0.0)
         self.bn_a = FrameBatchNorm(channels)
         self.bn_b = FrameBatchNorm(channels)
         nn.init.zeros_(self.bn_b.weight)  # aggregation starts as the identity
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(B, C, T, H, W) -> the same shape."""
-        weight_alpha, bias_alpha = (alpha.transpose(1, 2).reshape(-1, x.shape[1]) for alpha in self.rf_func(x))
-        frames = F.conv2d(fold_time(x), self.weight[0, 0], padding=1, groups=x.shape[1])
-        shift = bias_alpha * self.bias[0, 0]
-        frames = torch.addcmul(shift[..., None, None], frames, weight_alpha[..., None, None])
-        return aggregate_over_time(unfold_time(frames, x.shape[0]), self.bn_a, self.bn_b)
+        return aggregate_over_time(super().forward(x, *self.rf_func(x)), self.bn_a, self.bn_b)
 
 
 class TAdaBottleneck(nn.Module):
@@ -146,7 +110,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> the same shape."""
-        return self.c_proj(quick_gelu(self.c_fc(x)))  # type: ignore[no-any-return]
+        return quick_gelu_layers(x, self.c_fc, self.c_proj)
 
 
 class TAdaFormerBlock(nn.Module):
@@ -216,6 +180,10 @@ class ClipTransformer(nn.Module):
             for number in range(num_layers)
         )
         self.ln_post = nn.LayerNorm(width, eps=CLIP_EPS)
+        last = self.layers[-1].tada2
+        if isinstance(last, nn.Module):
+            # It reaches the patches alone, and only the class token leaves the last block: nothing can train it.
+            last.requires_grad_(requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) of the trained picture size -> (B, D)."""

@@ -18,7 +18,6 @@ from tadacli.checkpoints import load_weights, read_checkpoint
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.models.noise import DropPath
 from tadacli.models.tadaconvnext import (
-    BiasCalibratedConv2d,
     Block,
     TAdaConvNeXt,
     WeightAndBiasRouting,
@@ -78,31 +77,6 @@ def test_building_on_meta_leaves_the_compiler_alone() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False"]
-
-
-@pytest.mark.parametrize(("batch", "frames", "size"), [(1, 1, (1, 1)), (2, 3, (5, 9)), (3, 4, (8, 2))])
-def test_convolution_equals_one_kernel_and_bias_per_frame(batch, frames, size) -> None:
-    torch.manual_seed(0)
-    conv = BiasCalibratedConv2d(6, 7)
-    x = torch.randn(batch, 6, frames, *size).contiguous(memory_format=torch.channels_last_3d)
-    alpha, bias_alpha = torch.randn(2, batch, 6, frames, 1, 1)
-    expected = torch.empty_like(x)
-    for clip in range(batch):
-        for t in range(frames):
-            weight = conv.weight[0, 0] * alpha[clip, :, t, :, :, None]
-            bias = conv.bias[0, 0] * bias_alpha[clip, :, t, 0, 0]
-            expected[clip, :, t] = F.conv2d(x[clip, :, t], weight, bias, padding=3, groups=6)
-    assert close(conv(x, alpha, bias_alpha), expected)
-    assert close(conv(x, alpha), conv(x, alpha, torch.ones_like(alpha)))
-
-
-def test_convolution_refuses_a_calibration_that_would_broadcast() -> None:
-    conv, x, alpha = BiasCalibratedConv2d(6, 7), torch.zeros(2, 6, 3, 8, 8), torch.ones(2, 6, 3, 1, 1)
-    for wrong in (alpha[:1], alpha[:, :, :1], alpha[:, :1]):
-        with pytest.raises(ValueError, match="calibration has shape"):
-            conv(x, wrong, alpha)
-        with pytest.raises(ValueError, match="calibration has shape"):
-            conv(x, alpha, wrong)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadacli.cards import cards
 from tadacli.models import tadaconvnextv2
 from tadacli.models.noise import DropPath
-from tadacli.models.tadaconvnextv2 import BiasCalibratedTAdaConv2d, Block, TAdaConvNeXtV2, tadaconvnextv2_tiny
+from tadacli.models.ops import DepthwiseTAdaConv2d
+from tadacli.models.tadaconvnextv2 import Block, TAdaConvNeXtV2, tadaconvnextv2_tiny
 
 TOLERANCE = 1e-5  # relative, by norm
 NAMES = ["tadaconvnextv2_tiny", "tadaconvnextv2_small", "tadaconvnextv2_base"]
@@ -44,7 +43,7 @@ def on_meta(architecture: str, num_classes: int = 400) -> TAdaConvNeXtV2:
         return getattr(tadaconvnextv2, architecture)(num_classes).eval()
 
 
-def one_kernel_per_frame(conv: BiasCalibratedTAdaConv2d, x: Tensor, alpha: Tensor, bias_alpha: Tensor) -> Tensor:
+def one_kernel_per_frame(conv: DepthwiseTAdaConv2d, x: Tensor, alpha: Tensor, bias_alpha: Tensor) -> Tensor:
     """Every frame of every clip alone, with its own weights and biases."""
     clips = []
     for clip, factors, bias_factors in zip(x, alpha[..., 0, 0], bias_alpha[..., 0, 0], strict=True):
@@ -78,35 +77,6 @@ def literal_features(network: TAdaConvNeXtV2, x: Tensor) -> Tensor:
         for block in blocks:
             x = literal_block(block, x)
     return trunk.norm(x.mean(dim=(2, 3, 4)))
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    batch=st.integers(1, 3),
-    frames=st.integers(1, 5),
-    size=st.tuples(st.integers(1, 8), st.integers(1, 8)),
-    kernel=st.sampled_from([1, 3, 7]),
-    channels_last=st.booleans(),
-    seed=st.integers(0, 1000),
-)
-def test_the_convolution_equals_one_kernel_and_bias_per_frame(batch, frames, size, kernel, channels_last, seed) -> None:
-    torch.manual_seed(seed)
-    conv = BiasCalibratedTAdaConv2d(
-        6, 6, (1, kernel, kernel), padding=(0, kernel // 2, kernel // 2), groups=6, bias=True, cal_dim="cout"
-    )
-    x = torch.randn(batch, 6, frames, *size)
-    if channels_last:
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-    alpha, bias_alpha = 1 + 0.5 * torch.randn(2, batch, 6, frames, 1, 1)
-    assert close(conv(x, alpha, bias_alpha), one_kernel_per_frame(conv, x, alpha, bias_alpha))
-    assert close(conv(x, alpha), one_kernel_per_frame(conv, x, alpha, torch.ones_like(alpha)))
-
-
-def test_a_bias_calibration_of_the_wrong_shape_is_named() -> None:
-    conv = BiasCalibratedTAdaConv2d(6, 6, (1, 3, 3), padding=(0, 1, 1), groups=6, bias=True, cal_dim="cout")
-    x, alpha = torch.randn(2, 6, 3, 4, 4), torch.ones(2, 6, 3, 1, 1)
-    with pytest.raises(ValueError, match="calibration has shape"):
-        conv(x, alpha, alpha[:, :, :1])
 
 
 # Small weights bring the variance that the norms see down to the size of their eps.
@@ -194,7 +164,7 @@ def test_every_layer_keeps_channels_last_order() -> None:
     network = small_network()
     orders = []
     for module in network.backbone.modules():
-        if isinstance(module, Block | BiasCalibratedTAdaConv2d | nn.Sequential):
+        if isinstance(module, Block | DepthwiseTAdaConv2d | nn.Sequential):
             module.register_forward_hook(
                 lambda module, _, out: orders.append(
                     (type(module).__name__, out.is_contiguous(memory_format=torch.channels_last_3d))
@@ -261,7 +231,8 @@ def test_layers_are_modules_in_order_that_hold_the_trunk() -> None:
     for name, _ in network.named_parameters():
         owners[name] = [number for number, layer in enumerate(layers) if name.startswith(f"{layer}.")]
     outside = {name for name, found in owners.items() if len(found) != 1}
-    assert outside == {"backbone.norm.weight", "backbone.norm.bias", "head.out.weight", "head.out.bias"}
+    assert outside == {"head.out.weight", "head.out.bias"}
+    assert layers[-1] == "backbone.norm"
     assert {number for found in owners.values() for number in found} == set(range(len(layers)))
 
     order: list[str] = []

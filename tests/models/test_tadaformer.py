@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadacli.errors import CheckpointError, SpecError
+from tadacli.models.ops import RouteFuncwTransformer
 from tadacli.models.tadaformer import (
     AggregatingTAdaConv,
-    FrameRouting,
     TAdaBottleneck,
     TAdaFormer,
     TAdaFormerBlock,
@@ -150,7 +150,7 @@ def test_calibrated_convolution_is_one_with_a_kernel_and_a_bias_for_every_frame(
         nn.init.normal_(parameter, mean=1.0 if "norm" in name else 0.0, std=0.2)
     x = torch.randn(2, 128, 4, 3, 3)
     with torch.inference_mode():
-        weight_alpha, bias_alpha = conv.rf_func(x)
+        weight_alpha, bias_alpha = (alpha[..., 0, 0] for alpha in conv.rf_func(x))
         convolved = torch.zeros_like(x)
         for clip in range(2):
             for frame in range(4):
@@ -254,16 +254,19 @@ def test_routing_learns_from_the_second_step_on(arguments: dict[str, bool]) -> N
     network = small(**arguments).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     clips = torch.randn(2, 3, 4, CROP, CROP)
-    routing = [p for module in network.modules() if isinstance(module, FrameRouting) for p in module.parameters()]
+    routes = [module for module in network.modules() if isinstance(module, RouteFuncwTransformer)]
+    routing = [p for route in routes for p in route.parameters() if p.requires_grad]
     for step in (1, 2):
         optimiser.zero_grad()
         network(clips).square().sum().backward()
         moved = [bool(each.grad.abs().sum() > 0) for each in routing]
         assert any(moved) == (step == 2)  # at first what comes after it is zero
         optimiser.step()
-    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    named = dict(network.named_parameters())
+    assert [name for name, p in named.items() if p.requires_grad and not p.grad.abs().sum() > 0] == []
     # The class token is all that leaves the last block, and the second TAda part does not see it.
-    assert [name for name in without if not name.startswith("backbone.layers.1.tada2.")] == []
+    frozen = {name for name, p in named.items() if not p.requires_grad}
+    assert frozen == {name for name in named if name.startswith("backbone.layers.1.tada2.")}
 
 
 def test_a_dropped_branch_is_dropped_for_the_whole_clip() -> None:
