@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tadacli.models.heads import NumClasses
+    from tadacli.models.plug_in import add_tadaconv
 
-__all__ = ["BUILDERS", "build"]
+__all__ = ["BUILDERS", "add_tadaconv", "build"]
 
 # The file of this folder with the function that builds each network. Names, so that asking which networks there are
 # does not wait for torch.
@@ -20,6 +21,10 @@ BUILDERS = {
     "tada2d_r50": "tada2d",
     "tsn_r50": "tada2d",
     "r2plus1d_tiny": "r2plus1d",
+    "r2plus1d_r50": "r2plus1d_r50",
+    "r3d_r50": "r3d",
+    "slowonly_r50": "slow",
+    "slowfast_r50": "slowfast",
     "tadaconvnext_tiny": "tadaconvnext",
     "tadaconvnextv2_tiny": "tadaconvnextv2",
     "tadaconvnextv2_small": "tadaconvnextv2",
@@ -27,6 +32,12 @@ BUILDERS = {
     "tadaformer_b16": "tadaformer",
     "tadaformer_l14": "tadaformer",
 }
+
+
+def __getattr__(name: str) -> object:
+    if name == "add_tadaconv":
+        return import_module("tadacli.models.plug_in").add_tadaconv
+    raise AttributeError(f"module 'tadacli.models' has no attribute {name!r}")
 
 
 def build(architecture: str, *, num_classes: NumClasses, **arguments: object) -> nn.Module:

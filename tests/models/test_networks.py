@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.grouped import grouped_form
+from benchmarks.grouped import grouped_form, leave_the_start
 from tadacli.errors import SpecError
 from tadacli.models import BUILDERS, build
+from tadacli.models.heads import NumClasses
 from tadacli.models.tada2d import from_torchvision
+from tadacli.models.tadaformer import TAdaFormer
+from tadacli.training import recompute_layers
 
 
 @pytest.mark.parametrize(
@@ -35,24 +41,39 @@ def test_routing_functions_have_the_published_size() -> None:
     assert round(routing / 1e6, 3) == 3.150
 
 
-def test_tada2d_equals_its_grouped_form() -> None:
+# Larger members of a family are its small ones with more of the same, so the sweeps build all of them small.
+SMALL: dict[str, dict[str, Any]] = {
+    "tada2d": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
+    "r2plus1d": {},
+    "r2plus1d_r50": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
+    "r3d": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
+    "slow": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
+    "slowfast": {"stage_depths": (1, 2, 1, 1), "stem_width": 32, "alpha": 1},
+    "tadaconvnext": {"dims": (8, 12, 16, 24), "depths": (1, 2, 1, 1)},
+    "tadaconvnextv2": {"stage_depths": (1, 2, 1, 1), "stem_width": 16, "route_head_dim": 4},
+}
+
+
+ONLY_LARGER = {"tadaconvnextv2_small", "tadaconvnextv2_base", "tadaformer_l14"}
+DIFFERENT = sorted(set(BUILDERS) - ONLY_LARGER)
+
+
+def small(architecture: str, num_classes: NumClasses) -> tuple[nn.Module, int | None]:
+    """A network of the architecture's kind, and the size of its pictures if it takes no other."""
     torch.manual_seed(0)
-    network = build("tada2d_r50", num_classes=10, stage_depths=(1, 2, 1, 1), stem_width=16).eval()
-    for name, parameter in network.named_parameters():
-        if "b_rf.b" in name or "b_avgpool_bn" in name:  # away from the identity they start as
-            nn.init.normal_(parameter, std=0.1)
-    clip = torch.randn(2, 3, 5, 48, 40)
-    with torch.inference_mode():
-        ours, theirs = network(clip), grouped_form(network)(clip)
-    assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+    if BUILDERS[architecture] == "tadaformer":
+        arguments = {"width": 256, "num_layers": 2, "patch_size": 8, "crop_size": 16}
+        return TAdaFormer(num_classes, double_tada=True, **arguments), 16
+    return build(architecture, num_classes=num_classes, **SMALL.get(BUILDERS[architecture], {})), None
 
 
 @pytest.mark.parametrize("architecture", sorted(BUILDERS))
 @pytest.mark.parametrize("shape", [(1, 3, 1, 32, 32), (2, 3, 3, 47, 65), (3, 3, 8, 16, 20)])
 def test_any_batch_length_and_size(architecture: str, shape: tuple[int, ...]) -> None:
-    network = build(architecture, num_classes=5).eval()
+    network, side = small(architecture, 5)
+    clips = torch.randn(shape if side is None else (*shape[:3], side, side))
     with torch.inference_mode():
-        logits, features = network(torch.randn(shape)), network.forward_features(torch.randn(shape))
+        logits, features = network.eval()(clips), network.forward_features(clips)
     assert logits.shape == (shape[0], 5)
     assert features.shape[0] == shape[0]
     assert bool(logits.isfinite().all())
@@ -60,9 +81,9 @@ def test_any_batch_length_and_size(architecture: str, shape: tuple[int, ...]) ->
 
 @pytest.mark.parametrize("architecture", sorted(BUILDERS))
 def test_named_heads(architecture: str) -> None:
-    network = build(architecture, num_classes={"verb": 97, "noun": 300}).eval()
+    network, side = small(architecture, {"verb": 97, "noun": 300})
     with torch.inference_mode():
-        logits = network(torch.zeros(2, 3, 2, 32, 32))
+        logits = network.eval()(torch.zeros(2, 3, 2, side or 32, side or 32))
     assert {name: tuple(values.shape) for name, values in logits.items()} == {
         "verb": (2, 97),
         "noun": (2, 300),
@@ -72,17 +93,62 @@ def test_named_heads(architecture: str) -> None:
     assert heads == ["head.linear1.weight", "head.linear1.bias", "head.linear2.weight", "head.linear2.bias"]
 
 
-@pytest.mark.parametrize("architecture", sorted(BUILDERS))
-def test_one_training_step_reaches_every_parameter(architecture: str) -> None:
-    torch.manual_seed(0)
-    network = build(architecture, num_classes=3).train()
-    for name, parameter in network.named_parameters():
-        if "_rf.b" in name:  # at zero it stops the gradient of what lies before it
-            nn.init.normal_(parameter, std=0.1)
-    network(torch.randn(2, 3, 4, 32, 32)).square().sum().backward()
+@pytest.mark.parametrize("architecture", DIFFERENT)
+def test_training_reaches_every_parameter_in_two_steps(architecture: str) -> None:
+    """In two, since what is zero at the start stops the gradient of what lies before it."""
+    network, side = small(architecture, 3)
+    optimiser = torch.optim.SGD(network.train().parameters(), lr=0.1)
+    clips = torch.randn(4, 3, 4, side or 32, side or 32)
+    for _ in range(2):
+        optimiser.step()
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(clips), torch.tensor([0, 1, 2, 0])).backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # A bias in front of batch norm gets nothing but rounding.
-    assert [name for name in without if not name.endswith("bias")] == []
+    # A bias in front of batch norm gets nothing but rounding. Only the class token leaves the last block of TAdaFormer,
+    # and the second TAda part does not see it.
+    assert [name for name in without if not name.endswith("bias") and ".layers.1.tada2." not in name] == []
+
+
+@pytest.mark.parametrize("architecture", DIFFERENT)
+def test_layers_hold_every_parameter_of_the_trunk(architecture: str) -> None:
+    """The last of them hold the end of the trunk, which learns at the whole rate where rates fall with depth."""
+    network, _ = small(architecture, 3)
+    layers = network.layers()
+    names = [name for name, _ in network.named_parameters()]
+    outside = [name for name in names if not any(name.startswith(f"{layer}.") for layer in layers)]
+    assert [name for name in outside if not name.startswith("head.")] == []
+    assert len(layers) == len(set(layers)) > 1
+    trunk = [name for name in names if name.startswith("backbone.")]
+    norms = [name for name in trunk if name.split(".")[1] in ("norm", "ln_post")]
+    if norms:
+        assert all(name.startswith(f"{layers[-1]}.") for name in norms)
+
+
+@pytest.mark.parametrize("architecture", DIFFERENT)
+def test_equals_its_grouped_form(architecture: str) -> None:
+    network, side = small(architecture, 10)
+    leave_the_start(network.eval())
+    clips = torch.randn(2, 3, 5, side or 64, side or 96)
+    with torch.inference_mode():
+        ours, theirs = network(clips), grouped_form(network)(clips)
+    assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
+@pytest.mark.parametrize("architecture", DIFFERENT)
+def test_gradients_are_the_same_of_recomputed_activations(architecture: str) -> None:
+    network, side = small(architecture, 3)
+    leave_the_start(network.train())
+    clips = torch.randn(2, 3, 4, side or 32, side or 32)
+    gradients = []
+    for recompute in (False, True):
+        again = copy.deepcopy(network)
+        if recompute:
+            recompute_layers(again)
+        torch.manual_seed(1)  # of dropout
+        again(clips).square().sum().backward()
+        gradients.append([p.grad for p in again.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
 
 
 def test_tsn_computes_torchvisions_resnet_without_its_max_pool() -> None:

@@ -1,0 +1,84 @@
+"""R3D: TAda2D's trunk with 3x3x3 convolutions for its 3x3 ones and a stem of 3x7x7, with or without TAdaConv.
+
+Source: the "R3D" of the TAda! paper (table 3), whose size and cost say what the trunk is: no max-pool, no stride over
+time. Calibrated, a 3x3x3 uses one calibration for the three frames that an output frame is computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from tadacli.models.heads import NumClasses
+from tadacli.models.ops import FrameBatchNorm, FrameConv2d, TAdaConv3d, relu
+from tadacli.models.tada2d import EXPANSION
+from tadacli.models.video_resnet import (
+    Routing,
+    SpaceTimeConv3d,
+    Stem,
+    VideoResNet,
+    conv_and_norm,
+    routing_maker,
+    single_pathway,
+)
+
+
+class Branch(nn.Module):
+    """Residual branch: 1x1, 3x3x3 (strided in space, calibrated if there is routing), 1x1."""
+
+    def __init__(self, in_channels: int, width: int, *, stride: int, routing: Routing) -> None:
+        super().__init__()
+        self.a = FrameConv2d(in_channels, width, 1)
+        self.a_bn = FrameBatchNorm(width)
+        self.b: SpaceTimeConv3d | TAdaConv3d = (
+            SpaceTimeConv3d(width, width, (3, 3, 3), stride=stride)
+            if routing is None
+            else TAdaConv3d(width, width, (3, 3, 3), stride=(1, stride, stride), padding=1)
+        )
+        self.b_rf = None if routing is None else routing(width)
+        self.b_bn = FrameBatchNorm(width)
+        self.c = FrameConv2d(width, width * EXPANSION, 1)
+        self.c_bn = FrameBatchNorm(width * EXPANSION)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, 4 * width, T, H', W')."""
+        x = relu(conv_and_norm(self.a, self.a_bn, x))
+        x = relu(conv_and_norm(self.b, self.b_bn, x, self.b_rf))
+        return conv_and_norm(self.c, self.c_bn, x)
+
+
+class R3D(VideoResNet):
+    """Any batch, any T >= 1, any H and W.
+
+    `stage_depths` are the blocks of the stages, `stem_width` the channels of the stem; stage i has bottlenecks of
+    `stem_width * 2**i` channels. With `tada` the 3x3x3 of every bottleneck is calibrated.
+    """
+
+    def __init__(
+        self,
+        num_classes: NumClasses,
+        *,
+        tada: bool = True,
+        stage_depths: Sequence[int] = (3, 4, 6, 3),
+        stem_width: int = 64,
+        route_ratio: int = 4,
+        route_kernels: Sequence[int] = (3, 3),
+        dropout: float = 0.5,
+    ) -> None:
+        routing = routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels)
+        trunk = single_pathway(
+            Stem(stem_width, temporal_extent=3, pooled=False),
+            [partial(Branch, routing=routing)] * len(stage_depths),
+            stem_width=stem_width,
+            stage_depths=stage_depths,
+            first_stride=2,
+        )
+        num_features = stem_width * 2 ** (len(stage_depths) - 1) * EXPANSION
+        super().__init__(trunk, num_features, num_classes, dropout=dropout)
+
+
+def r3d_r50(num_classes: NumClasses, **arguments: object) -> R3D:
+    """R3D on ResNet-50; 46.98 M parameters with 400 classes, 50.13 M with TAdaConv (`tada=True`, the default)."""
+    return R3D(num_classes, **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,170 @@
+"""What the ResNets with convolutions over time share: stem, stages of bottlenecks, and a start from an image ResNet.
+
+They are the networks that the TAda! paper plugs TAdaConv into (its table 3): SlowOnly, SlowFast, R(2+1)D and R3D.
+Parameter names are those of TAda2D (`tada2d`), whose bottleneck they use.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadacli.models.heads import ClipClassifier, NumClasses
+from tadacli.models.ops import (
+    FrameBatchNorm,
+    FrameConv2d,
+    RouteFuncMLP,
+    TAdaConv2d,
+    TAdaConv3d,
+    TemporalConv1d,
+    fold_time,
+    normalised_conv,
+    relu,
+    unfold_time,
+)
+from tadacli.models.tada2d import EXPANSION, Bottleneck, FrameResNet, from_torchvision
+
+# Makes the routing function of a convolution of so many input channels; None where nothing is calibrated.
+Routing = Callable[[int], RouteFuncMLP] | None
+# Makes a residual branch, called with (in_channels, width, stride=...).
+BranchMaker = Callable[..., nn.Module]
+
+
+class SpaceTimeConv3d(nn.Conv3d):
+    """A convolution over time and space of odd extents, padded by half of them; its stride is one of space."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: tuple[int, int, int], *, stride: int = 1
+    ) -> None:
+        frames, height, width = kernel_size
+        padding = (frames // 2, height // 2, width // 2)
+        super().__init__(in_channels, out_channels, kernel_size, (1, stride, stride), padding, bias=False)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """`forward` with other parameters of the same shapes."""
+        return F.conv3d(x, weight, bias, self.stride, self.padding)
+
+
+Conv = FrameConv2d | TemporalConv1d | SpaceTimeConv3d
+AnyConv = Conv | TAdaConv2d | TAdaConv3d
+
+
+def conv_and_norm(conv: AnyConv, norm: FrameBatchNorm, x: Tensor, routing: RouteFuncMLP | None = None) -> Tensor:
+    """`norm(conv(x))`; a TAdaConv is calibrated by `routing(x)`."""
+    if isinstance(conv, TAdaConv2d | TAdaConv3d):
+        assert routing is not None
+        return norm(conv(x, routing(x)))  # type: ignore[no-any-return]
+    return normalised_conv(conv, norm, x)  # type: ignore[arg-type]  # SpaceTimeConv3d has what it takes, too
+
+
+def routing_maker(*, tada: bool, ratio: int, kernels: Sequence[int]) -> Routing:
+    """The routing functions of a network with TAdaConv, None for its plain twin."""
+    return partial(RouteFuncMLP, ratio=ratio, kernels=kernels) if tada else None
+
+
+class Stem(nn.Module):
+    """7x7 convolution of stride 2, over `temporal_extent` frames; then, if `pooled`, a 3x3 max-pool of stride 2."""
+
+    def __init__(self, width: int, *, temporal_extent: int, pooled: bool) -> None:
+        super().__init__()
+        self.a: Conv = (
+            FrameConv2d(3, width, 7, stride=2, padding=3)
+            if temporal_extent == 1
+            else SpaceTimeConv3d(3, width, (temporal_extent, 7, 7), stride=2)
+        )
+        self.a_bn = FrameBatchNorm(width)
+        self.pooled = pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, width, T, H', W')."""
+        x = relu(conv_and_norm(self.a, self.a_bn, x))
+        if not self.pooled:
+            return x
+        return unfold_time(F.max_pool2d(fold_time(x), 3, stride=2, padding=1), x.shape[0])
+
+
+def bottlenecks(branch: BranchMaker, in_channels: int, width: int, *, depth: int, stride: int) -> list[Bottleneck]:
+    """The blocks of one stage, the first of which strides."""
+    blocks = []
+    for number in range(depth):
+        first = stride if number == 0 else 1
+        inputs = in_channels if number == 0 else width * EXPANSION
+        blocks.append(Bottleneck(branch(inputs, width, stride=first), inputs, width * EXPANSION, stride=first))
+    return blocks
+
+
+def numbered(blocks: Sequence[nn.Module]) -> nn.Sequential:
+    """A stage of blocks with their published names."""
+    return nn.Sequential(OrderedDict((f"res_{number}", block) for number, block in enumerate(blocks, start=1)))
+
+
+def single_pathway(
+    stem: nn.Module, branches: Sequence[BranchMaker], *, stem_width: int, stage_depths: Sequence[int], first_stride: int
+) -> nn.Sequential:
+    """A stem and stages, one for each of `branches`: bottlenecks of `stem_width * 2**i` channels in stage i."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=stem)
+    in_channels = stem_width
+    for stage, (branch, depth) in enumerate(zip(branches, stage_depths, strict=True)):
+        width, stride = stem_width * 2**stage, first_stride if stage == 0 else 2
+        layers[f"conv{stage + 2}"] = numbered(bottlenecks(branch, in_channels, width, depth=depth, stride=stride))
+        in_channels = width * EXPANSION
+    return nn.Sequential(layers)
+
+
+class VideoResNet(ClipClassifier):
+    """A trunk of bottlenecks with a head, freshly initialised; it can take over the weights of an image ResNet."""
+
+    IMAGE_WEIGHTS_URL = FrameResNet.IMAGE_WEIGHTS_URL
+    NOT_OF_IMAGES: tuple[str, ...] = ("_rf.",)
+
+    def __init__(self, backbone: nn.Module, num_features: int, num_classes: NumClasses, *, dropout: float) -> None:
+        super().__init__(backbone, num_features, num_classes, dropout=dropout)
+        # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
+        for module in self.backbone.modules():
+            if isinstance(module, AnyConv) and not module.weight.is_meta:
+                kernel = module.weight.data
+                kernel = kernel[0, 0] if isinstance(module, TAdaConv2d | TAdaConv3d) else kernel
+                nn.init.kaiming_normal_(kernel, mode="fan_out", nonlinearity="relu")
+
+    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Trunk weights of this network from torchvision's ResNet of the same depths; what it lacks is left out.
+
+        A 2-D kernel becomes the centre of one over time that is zero elsewhere, and input channels that the image
+        network does not have get zeros, so that every frame goes through the trunk as through the image network.
+
+        Raises `KeyError` or `ValueError` for weights of another network.
+        """
+        shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        converted = {}
+        for image_name, kernel in from_torchvision(state_dict, tada=False).items():
+            name = self._image_layer(image_name)
+            if name not in shapes:
+                raise ValueError(f"this network has no {name}")
+            converted[name] = inflated(kernel, shapes[name], name=name)
+        return converted
+
+    def _image_layer(self, name: str) -> str:
+        """Where the weights go that TAda2D's trunk has under `name`."""
+        return name
+
+
+def inflated(kernel: Tensor, shape: Sequence[int], *, name: str) -> Tensor:
+    """A kernel (Cout, Cin, 1, kh, kw) as the centre of one of `shape`; any other tensor as it is.
+
+    `shape` is that of a Conv3d, TAdaConv2d or TAdaConv3d, and may have more input channels.
+    Raises `ValueError` naming the weight if it does not fit.
+    """
+    if kernel.shape == tuple(shape):
+        return kernel
+    # (1, 1, Cout, Cin, [kt,] kh, kw) of a TAdaConv and (Cout, Cin, kt, kh, kw) of a convolution as the latter.
+    wanted = {6: (*shape[2:4], 1, *shape[4:]), 7: tuple(shape[2:])}.get(len(shape), tuple(shape))
+    fits = len(wanted) == kernel.dim() == 5 and kernel.shape[1] <= wanted[1]
+    if not fits or (kernel.shape[0], *kernel.shape[3:]) != (wanted[0], *wanted[3:]):
+        raise ValueError(f"{name} is {list(kernel.shape)}, which does not fit into {list(shape)}")
+    out = kernel.new_zeros(wanted)
+    out[:, : kernel.shape[1], wanted[2] // 2] = kernel[:, :, 0]
+    return out.view(*shape)
