@@ -1,75 +1,149 @@
-"""Forward time of TAda2D-R50 against its grouped-convolution form, in one run on this machine.
+"""Forward time of TAda2D-R50, or of every network with TAdaConv, against the grouped-convolution form, in one run.
 
-    python -m benchmarks.forward [--batch 1 4] [--rounds 5] [--threads N] [--markdown]
+    python -m benchmarks.forward [--batch 1 4] [--rounds 5] [--threads N]
+    python -m benchmarks.forward --all [--networks NAME ...] [--frames 16] [--crop 224] [--batch 1] ...
 
 The two forms take turns, so that a change of the machine's speed meets both; the ratio is the median over
-rounds of grouped / ours. Beside it stands the achieved rate of multiply-adds, and that of a large matrix
-product in the same run.
+rounds of grouped / ours. For TAda2D-R50 there stands beside it the achieved rate of multiply-adds, and that of a
+large matrix product in the same run; for all networks the ratio of CPU time, of all threads, which other work on the
+machine changes less. Before any timing the two forms must give the same logits.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import inspect
 import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
 
 import torch
+from torch import Tensor, nn
 
-from benchmarks.grouped import grouped_form
-from tadacli.models import build
-from tadacli.models.tada2d import FrameResNet
+from benchmarks.grouped import grouped_form, has_tadaconv, leave_the_start
+from tadacli.models import BUILDERS, build
 
-GMACS_PER_CLIP = 43.13  # 8 x 256 x 256, see tests/models/test_tada2d.py
+GMACS_PER_CLIP = 43.13  # of TAda2D-R50 on 8 x 256 x 256, see tests/models/test_networks.py
 MATRIX_SIZE = 4096
+NUM_CLASSES = 400
+TOLERANCE = 1e-4  # of the difference of the logits, relative, by norm
 
 
 def main() -> None:
-    """Measure and print one line for each batch size."""
+    """Measure and print one line for each batch size or network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--all", action="store_true", help="every network instead of TAda2D-R50 alone")
+    parser.add_argument("--networks", nargs="+", choices=BUILDERS, help="with --all: these only")
+    parser.add_argument("--frames", type=int, default=16, help="with --all: frames of a clip")
+    parser.add_argument("--crop", type=int, default=224, help="with --all: height and width; a multiple of 16 and 14")
+    parser.add_argument("--batch", type=int, nargs="+", help="clips at a time (1 and 4; with --all, 1)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    network = build("tada2d_r50", num_classes=400).eval()
-    assert isinstance(network, FrameResNet)
-    published = grouped_form(network)
-    print(f"{_machine()}, {options.threads} threads, {options.rounds} rounds, float32, 8x256x256")
-    print("| batch | grouped / ours: median (min to max) | ours, GMAC/s | matrix product, GMAC/s | share |")
-    print("| --- | --- | --- | --- | --- |")
+    run = f"{_machine()}, {options.threads} threads, {options.rounds} rounds, float32"
     with torch.inference_mode():
-        for batch in options.batch:
-            print(_measure(network, published, batch=batch, rounds=options.rounds))
+        if options.all:
+            print(f"{run}, {options.frames}x{options.crop}x{options.crop}")
+            _measure_all(
+                options.networks or list(BUILDERS),
+                clips=[(batch, 3, options.frames, options.crop, options.crop) for batch in options.batch or [1]],
+                rounds=options.rounds,
+            )
+        else:
+            print(f"{run}, 8x256x256")
+            _measure_tada2d(options.batch or [1, 4], rounds=options.rounds)
 
 
-def _measure(network: FrameResNet, published: FrameResNet, *, batch: int, rounds: int) -> str:
-    clip = torch.randn(batch, 3, 8, 256, 256)
-    difference = (network(clip) - published(clip)).abs().max() / published(clip).abs().max()  # also the warm-up
-    assert difference < 1e-4, f"the two forms disagree by {difference:.1e}"
+def _measure_tada2d(batches: list[int], *, rounds: int) -> None:
+    network, published = _forms("tada2d_r50", crop=256)
     matrix = torch.randn(MATRIX_SIZE, MATRIX_SIZE)
-    matrix @ matrix
-    ours, grouped, product = [], [], []
-    for _ in range(rounds):
-        ours.append(_seconds(lambda: network(clip)))
-        grouped.append(_seconds(lambda: published(clip)))
-        product.append(_seconds(lambda: matrix @ matrix))
-    ratios = [slow / fast for slow, fast in zip(grouped, ours, strict=True)]
-    rate = GMACS_PER_CLIP * batch / statistics.median(ours)
-    peak = MATRIX_SIZE**3 / 1e9 / statistics.median(product)
-    return (
-        f"| {batch} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
-        f"| {rate:.0f} | {peak:.0f} | {rate / peak:.2f} |"
-    )
+    print("| batch | grouped / ours: median (min to max) | ours, GMAC/s | matrix product, GMAC/s | share |")
+    print("| --- | --- | --- | --- | --- |", flush=True)
+    for batch in batches:
+        clip = torch.randn(batch, 3, 8, 256, 256)
+        _check(network(clip), published(clip))
+        matrix @ matrix
+        ours, grouped, product = _take_turns(partial(network, clip), partial(published, clip), rounds, matrix)
+        rate = GMACS_PER_CLIP * batch / statistics.median(wall for wall, _ in ours)
+        peak = MATRIX_SIZE**3 / 1e9 / statistics.median(wall for wall, _ in product)
+        ratios, _ = _ratios(grouped, ours)
+        print(f"| {batch} | {_summary(ratios)} | {rate:.0f} | {peak:.0f} | {rate / peak:.2f} |", flush=True)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _measure_all(names: list[str], *, clips: list[tuple[int, ...]], rounds: int) -> None:
+    print("| network | batch | grouped / ours: median (min to max) | the same of CPU time | logits differ by |")
+    print("| --- | --- | --- | --- | --- |", flush=True)
+    for name in names:
+        network, published = _forms(name, crop=clips[0][-1])
+        if not has_tadaconv(network):
+            print(f"{name} has no TAdaConv", file=sys.stderr)
+            continue
+        for shape in clips:
+            clip = torch.randn(shape)
+            difference = _check(network(clip), published(clip))
+            ours, grouped, _ = _take_turns(partial(network, clip), partial(published, clip), rounds)
+            wall, cpu = (_summary(ratios) for ratios in _ratios(grouped, ours))
+            print(f"| {name} | {shape[0]} | {wall} | {cpu} | {difference:.0e} |", flush=True)
+        del network, published
+        gc.collect()  # the next one may need the room
+
+
+def _forms(name: str, *, crop: int) -> tuple[nn.Module, nn.Module]:
+    """A network in evaluation and its published form, both away from where fresh weights stand."""
+    torch.manual_seed(0)
+    builder = getattr(import_module(f"tadacli.models.{BUILDERS[name]}"), name)
+    # The positions of a transformer's patches belong to one size of picture.
+    sizes = {"crop_size": crop} if "crop_size" in inspect.signature(builder).parameters else {}
+    network = build(name, num_classes=NUM_CLASSES, **sizes).eval()
+    leave_the_start(network)
+    return network, grouped_form(network)
+
+
+def _check(ours: Tensor, published: Tensor) -> float:
+    """How far the logits are apart, as a share; ends the run where they are too far."""
+    difference = float((ours - published).norm() / published.norm())
+    if not difference <= TOLERANCE:
+        raise SystemExit(f"the two forms disagree by {difference:.1e}; nothing was timed")
+    return difference
+
+
+Times = tuple[float, float]  # wall, and CPU of all threads
+
+
+def _take_turns(
+    ours: Callable[[], object], grouped: Callable[[], object], rounds: int, matrix: Tensor | None = None
+) -> tuple[list[Times], list[Times], list[Times]]:
+    """The times of both forms, and of `matrix @ matrix`; who goes first changes from round to round."""
+    times: tuple[list[Times], list[Times], list[Times]] = ([], [], [])
+    for number in range(rounds):
+        for which in (0, 1) if number % 2 else (1, 0):
+            times[which].append(_seconds((ours, grouped)[which]))
+        if matrix is not None:
+            times[2].append(_seconds(partial(torch.mm, matrix, matrix)))
+    return times
+
+
+def _seconds(call: Callable[[], object]) -> Times:
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _ratios(grouped: Sequence[Times], ours: Sequence[Times]) -> tuple[list[float], list[float]]:
+    """Of each round grouped / ours: of wall times, and of CPU times."""
+    rounds = list(zip(grouped, ours, strict=True))
+    return [slow[0] / fast[0] for slow, fast in rounds], [slow[1] / fast[1] for slow, fast in rounds]
+
+
+def _summary(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _machine() -> str:

@@ -2,44 +2,51 @@
 
 One kernel is built for each of the B*T frames, and all of them run as one convolution with B*T groups. The
 rest of the network is in the layout of the published code: 3-D convolutions, batch norm and pooling on
-tensors in (B, C, T, H, W) memory order.
+tensors in (B, C, T, H, W) memory order. What is no matter of TAdaConv, such as attention, is ours in both.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadacli.models.ops import FrameBatchNorm, FrameConv2d, RouteFuncMLP, TAdaConv2d, TAdaConv3d
-from tadacli.models.tada2d import Bottleneck, FrameResNet, Stem, TAdaBranch
+from tadacli.models import ops, r2plus1d, tada2d, tadaconvnext, tadaconvnextv2, tadaformer
+from tadacli.models.heads import ClipClassifier
+from tadacli.models.ops import TAdaConv2d, TAdaConv3d
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def grouped_tadaconv2d(conv: TAdaConv2d, x: Tensor, alpha: Tensor) -> Tensor:
-    """What `conv(x, alpha)` means: frame t convolved with its own kernel `weight * alpha_t`."""
+def grouped_tadaconv2d(conv: TAdaConv2d, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
+    """What `conv(x, alpha)` means: frame t convolved with its own kernel `weight * alpha_t`.
+
+    With `bias_alpha` it has its own bias `bias * bias_alpha_t`, too.
+    """
     batch, _, frames, height, width = x.shape
-    factor = alpha[..., 0, 0].transpose(1, 2).reshape(batch * frames, -1)
+    factor = _of_frames(alpha)
     weight = conv.weight[0]  # (1, Cout, Cin/groups, kh, kw)
     if conv.cal_dim == "cout":
         kernels = weight * factor[:, :, None, None, None]
     else:
         assert conv.groups == 1
         kernels = weight * factor[:, None, :, None, None]
+    bias = None
+    if conv.bias is not None:
+        bias = conv.bias[0].repeat(batch * frames, 1) if bias_alpha is None else conv.bias[0] * _of_frames(bias_alpha)
+        bias = bias.flatten()
     stacked = x.transpose(1, 2).reshape(1, -1, height, width)
-    out = F.conv2d(
-        stacked,
-        kernels.flatten(0, 1),
-        None,
-        conv.stride[1:],
-        conv.padding[1:],
-        conv.dilation[1:],
-        conv.groups * batch * frames,
-    )
-    out = out.view(batch, frames, conv.out_channels, *out.shape[2:]).transpose(1, 2)
-    return out if conv.bias is None else out + conv.bias.view(1, -1, 1, 1, 1)
+    groups = conv.groups * batch * frames
+    out = F.conv2d(stacked, kernels.flatten(0, 1), bias, conv.stride[1:], conv.padding[1:], conv.dilation[1:], groups)
+    return out.view(batch, frames, conv.out_channels, *out.shape[2:]).transpose(1, 2)
+
+
+def _of_frames(alpha: Tensor) -> Tensor:
+    """(B, C, T, 1, 1) -> (B*T, C)."""
+    return alpha[..., 0, 0].transpose(1, 2).flatten(0, 1)
 
 
 def grouped_tadaconv3d(conv: TAdaConv3d, x: Tensor, alpha: Tensor) -> Tensor:
@@ -60,21 +67,95 @@ def grouped_tadaconv3d(conv: TAdaConv3d, x: Tensor, alpha: Tensor) -> Tensor:
     return out if conv.bias is None else out + conv.bias.view(1, -1, 1, 1, 1)
 
 
-class _GroupedTAdaConv2d(TAdaConv2d):
+class _TAdaConv2d(TAdaConv2d):
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         return grouped_tadaconv2d(self, x, alpha)
 
 
-class _PublishedBranch(TAdaBranch):
+class _TAdaConv3d(TAdaConv3d):
+    def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """`grouped_tadaconv3d`, with the windows of all output frames as the groups of one convolution."""
+        batch, _, frames, height, width = x.shape
+        reach = self.kernel_size[0] // 2
+        windows = F.pad(x, (0, 0, 0, 0, reach, reach)).unfold(2, self.kernel_size[0], 1)  # (B, C, T, H, W, kt)
+        stacked = windows.permute(0, 2, 1, 5, 3, 4).reshape(1, -1, self.kernel_size[0], height, width)
+        channels = (slice(None), None) if self.cal_dim == "cout" else (None, slice(None))
+        kernels = self.weight[0] * _of_frames(alpha)[:, *channels, None, None, None]
+        padding, groups = (0, *self.padding[1:]), self.groups * batch * frames
+        out = F.conv3d(stacked, kernels.flatten(0, 1), None, self.stride, padding, self.dilation, groups)
+        out = out.view(batch, frames, self.out_channels, *out.shape[3:]).transpose(1, 2)
+        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1, 1)
+
+
+class _DepthwiseTAdaConv2d(ops.DepthwiseTAdaConv2d):
+    def forward(self, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
+        return grouped_tadaconv2d(self, x, alpha, bias_alpha)
+
+
+# Convolutions and norms keep what else the blocks ask of them: other parameters, and those of the norm.
+
+
+class _FrameConv2d(ops.FrameConv2d):
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self._conv_forward(x, weight, bias)
+
+
+class _TemporalConv1d(ops.TemporalConv1d):
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self._conv_forward(x, weight, bias)
+
+
+class _FrameBatchNorm(ops.FrameBatchNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, nn.BatchNorm3d.forward(self, x))
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        assert x.dim() == 5
+
+
+class _ChannelNorm(ops.ChannelNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(dim=1, keepdim=True)
+        normalised = centred / torch.sqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
+        shape = (-1, *[1] * (x.dim() - 2))
+        return self.weight.view(shape) * normalised + self.bias.view(shape)
+
+
+class _Routing(ops.RouteFuncMLP):
+    def forward(self, x: Tensor) -> Tensor:
+        local = _means(x)
+        hidden = self.a(local + self.g(F.adaptive_avg_pool3d(x, 1)))
+        hidden = F.relu(self.bn(hidden.flatten(2))).view_as(hidden)
+        return cast(Tensor, self.b(hidden) + 1)
+
+
+class _AttentionRouting(ops.RouteFuncwTransformer):
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return super().forward(_means(x))
+
+
+class _WeightAndBiasRouting(tadaconvnext.WeightAndBiasRouting):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(_means(x))
+
+
+def _means(x: Tensor) -> Tensor:
+    return F.adaptive_avg_pool3d(x, (x.shape[2], 1, 1))
+
+
+def _average(x: Tensor) -> Tensor:
+    return F.avg_pool3d(x, (3, 1, 1), stride=1, padding=(1, 0, 0))
+
+
+class _TAdaBranch(tada2d.TAdaBranch):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.a_bn(self.a(x)), inplace=True)
         x = self.b(x, self.b_rf(x))
-        pooled = F.avg_pool3d(x, (3, 1, 1), stride=1, padding=(1, 0, 0))
-        x = F.relu(self.b_bn(x) + self.b_avgpool_bn(pooled), inplace=True)
+        x = F.relu(self.b_bn(x) + self.b_avgpool_bn(_average(x)), inplace=True)
         return cast(Tensor, self.c_bn(self.c(x)))
 
 
-class _PublishedBottleneck(Bottleneck):
+class _Bottleneck(tada2d.Bottleneck):
     def forward(self, x: Tensor) -> Tensor:
         residual = x
         if self.short_cut is not None and self.short_cut_bn is not None:
@@ -82,39 +163,128 @@ class _PublishedBottleneck(Bottleneck):
         return F.relu(residual + self.conv_branch(x), inplace=True)
 
 
-class _PublishedStem(Stem):
+class _Stem(tada2d.Stem):
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.a_bn(self.a(x)), inplace=True)
 
 
-class _PublishedRouting(RouteFuncMLP):
+class _R2Plus1DStem(r2plus1d.Stem):
     def forward(self, x: Tensor) -> Tensor:
-        local = F.adaptive_avg_pool3d(x, (x.shape[2], 1, 1))
-        hidden = self.a(local + self.g(F.adaptive_avg_pool3d(x, 1)))
-        hidden = F.relu(self.bn(hidden.flatten(2))).view_as(hidden)
-        return cast(Tensor, self.b(hidden) + 1)
+        x = F.relu(self.spatial_bn(self.spatial(x)), inplace=True)
+        return F.relu(self.temporal_bn(self.temporal(x)), inplace=True)
 
 
-class _PublishedNetwork(FrameResNet):
+class _R2Plus1DBlock(r2plus1d.Block):
+    def forward(self, x: Tensor) -> Tensor:
+        residual = x if self.short_cut is None else self.short_cut(x)
+        x = F.relu(self.spatial_bn(self.spatial(x, self.spatial_rf(x))), inplace=True)
+        return F.relu(residual + self.temporal_bn(self.temporal(x)), inplace=True)
+
+
+class _PatchConv(tadaconvnext.PatchConv):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.Conv3d.forward(self, x)
+
+
+class _ConvNeXtBlock(tadaconvnext.Block):
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.norm(self.dwconv(x, *self.dwconv_rf(x)).permute(0, 2, 3, 4, 1))
+        branch = self.drop_path(self.gamma * self.pwconv2(F.gelu(self.pwconv1(branch))))
+        return cast(Tensor, x + branch.permute(0, 4, 1, 2, 3))
+
+
+class _ConvNeXtV2Block(tadaconvnextv2.Block):
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.dwconv(x, *self.dwconv_rf(x))
+        average = _average(branch)
+        branch = self.norm(branch.permute(0, 2, 3, 4, 1)) + self.norm_avgpool(average.permute(0, 2, 3, 4, 1))
+        branch = self.drop_path(self.gamma * self.pwconv2(ops.quick_gelu(self.pwconv1(branch))))
+        return cast(Tensor, x + branch.permute(0, 4, 1, 2, 3))
+
+
+class _AggregatingTAdaConv(tadaformer.AggregatingTAdaConv):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        x = grouped_tadaconv2d(self, x, *self.rf_func(x)).contiguous()
+        return cast(Tensor, self.bn_a(x) + self.bn_b(_average(x)))
+
+
+class _FeedForward(tadaformer.FeedForward):
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.c_proj(ops.quick_gelu(self.c_fc(x))))
+
+
+class _FrameResNet(tada2d.FrameResNet):
     def forward_features(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.backbone(x).mean(dim=(2, 3, 4)))
+        return _pooled(self, x)
 
 
-_PUBLISHED: dict[type[nn.Module], type[nn.Module]] = {
-    FrameConv2d: nn.Conv3d,
-    FrameBatchNorm: nn.BatchNorm3d,
-    TAdaConv2d: _GroupedTAdaConv2d,
-    RouteFuncMLP: _PublishedRouting,
-    TAdaBranch: _PublishedBranch,
-    Bottleneck: _PublishedBottleneck,
-    Stem: _PublishedStem,
-    FrameResNet: _PublishedNetwork,
+class _TinyR2Plus1D(r2plus1d.TinyR2Plus1D):
+    def forward_features(self, x: Tensor) -> Tensor:
+        return _pooled(self, x)
+
+
+class _TAdaConvNeXt(tadaconvnext.TAdaConvNeXt):
+    def forward_features(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.backbone.norm(_pooled(self, x)))
+
+
+class _TAdaConvNeXtV2(tadaconvnextv2.TAdaConvNeXtV2):
+    def forward_features(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.backbone(x))
+
+
+def _pooled(network: ClipClassifier, x: Tensor) -> Tensor:
+    return cast(Tensor, network.backbone(x).mean(dim=(2, 3, 4)))
+
+
+# Each of them stands for the class that it is made from.
+_PUBLISHED: dict[type, type] = {
+    published.__bases__[0]: published
+    for published in (
+        _TAdaConv2d,
+        _TAdaConv3d,
+        _DepthwiseTAdaConv2d,
+        _FrameConv2d,
+        _TemporalConv1d,
+        _FrameBatchNorm,
+        _ChannelNorm,
+        _Routing,
+        _AttentionRouting,
+        _WeightAndBiasRouting,
+        _TAdaBranch,
+        _Bottleneck,
+        _Stem,
+        _R2Plus1DStem,
+        _R2Plus1DBlock,
+        _PatchConv,
+        _ConvNeXtBlock,
+        _ConvNeXtV2Block,
+        _AggregatingTAdaConv,
+        _FeedForward,
+        _FrameResNet,
+        _TinyR2Plus1D,
+        _TAdaConvNeXt,
+        _TAdaConvNeXtV2,
+    )
 }
 
 
-def grouped_form(network: FrameResNet) -> FrameResNet:
-    """A copy of a TAda2D with the same weights that computes in the published form."""
+def grouped_form(network: Network) -> Network:
+    """A copy of a network with the same weights that computes in the published form."""
     published = copy.deepcopy(network)
     for module in published.modules():
         module.__class__ = _PUBLISHED.get(type(module), type(module))
     return published
+
+
+def has_tadaconv(network: nn.Module) -> bool:
+    """Whether there is anything in a network that the published form computes in another way."""
+    return any(isinstance(module, TAdaConv2d | TAdaConv3d) for module in network.modules())
+
+
+def leave_the_start(network: nn.Module) -> None:
+    """Gives what starts at nothing, such as routing, second norms and residual branches, something to compute."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("gamma") or not bool(parameter.any()):
+            nn.init.normal_(parameter, std=0.02)
