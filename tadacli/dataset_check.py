@@ -3,6 +3,9 @@
 Every file is opened, which reads its packets to the end, and of each sample nine frames are decoded, evenly from the
 first to the last of its span. That finds files that are cut short, and damage in whatever these frames are made
 from, at less than half the cost of decoding everything; damage between them can stay unseen.
+
+Spans, and the times in what is found, count from the first frame of a video, as annotations do: a file may begin at
+another presentation time than zero.
 """
 
 from __future__ import annotations
@@ -266,7 +269,7 @@ def _extent(source: VideoSource, span: Span) -> tuple[int, int]:
     """(first, end) numbers of the frames of a span, as they are taken when it is classified."""
     if span == (None, None):
         return 0, source.info.num_frames
-    start, end = span
+    start, end = (None if time is None else source.info.start_seconds + time for time in span)
     return frames_within(times_shown(source), -np.inf if start is None else start, np.inf if end is None else end)
 
 
@@ -283,7 +286,7 @@ def _bad_frames(source: VideoSource, wanted: Sequence[int], stop: threading.Even
     try:
         for index, time, frame in source.iter_frames(wanted, skip_unreadable=True):
             if frame is None:
-                bad[index] = f"frame {index} at {time:.2f} s {source.reason_of(index)}"
+                bad[index] = f"frame {index} at {time - source.info.start_seconds:.2f} s {source.reason_of(index)}"
             if stop.is_set():
                 break
     except VideoError as error:
@@ -297,20 +300,20 @@ def _damage(source: VideoSource, span: Span, looked_at: Sequence[int], bad: Mapp
     if lost:
         return "damaged or cut short", f"{len(lost)} of {len(looked_at)} frames looked at are lost: {bad[lost[0]]}"
     info = source.info
-    if info.truncated and (span[1] is None or span[1] > _end_seconds(source) - _frame_seconds(source)):
+    if info.truncated and (span[1] is None or span[1] > info.duration_seconds - _frame_seconds(source)):
         left = "" if info.num_frames_known else f"; {info.num_frames} frames are left"
         return "damaged or cut short", f"the file was cut short{left}"
     return None
 
 
 def _outside(source: VideoSource, span: Span) -> _Problem | None:
-    video_start, video_end = source.info.start_seconds, _end_seconds(source)
-    start, end = (video_start if span[0] is None else span[0]), (video_end if span[1] is None else span[1])
+    duration = source.info.duration_seconds
+    start, end = (0.0 if span[0] is None else span[0]), (duration if span[1] is None else span[1])
     kind: Kind = "span outside the video"
-    if start >= video_end or end <= video_start:
-        return kind, f"nothing of it, the video lasts from {video_start:.2f} s to {video_end:.2f} s"
-    if end > video_end + _frame_seconds(source):
-        return kind, f"it ends at {end:.2f} s, the video at {video_end:.2f} s"
+    if start >= duration or end <= 0:
+        return kind, f"nothing of it, the video lasts {duration:.2f} s"
+    if end > duration + _frame_seconds(source):
+        return kind, f"it ends at {end:.2f} s, the video at {duration:.2f} s"
     return None
 
 
@@ -322,10 +325,6 @@ def _too_short(source: VideoSource, num_frames: int, needed: _Needed) -> _Proble
     if needed.clip_seconds is not None and num_frames < needed.clip_seconds * fps - 1e-3:
         return "too short", f"{num_frames / fps:.2f} s, a clip spans {needed.clip_seconds:.2f} s"
     return None
-
-
-def _end_seconds(source: VideoSource) -> float:
-    return source.info.start_seconds + source.info.duration_seconds
 
 
 def _frame_seconds(source: VideoSource) -> float:

@@ -127,7 +127,7 @@ def test_each_breakage_is_found_and_nothing_else(tree: Path) -> None:
     assert "cut short" in reason_of["cut.mkv"]
     assert "of 9 frames looked at are lost: frame " in reason_of["spoiled.mp4"]
     assert reason_of["other.mp4@1.5-2.5"] == "it ends at 2.50 s, the video at 2.00 s"
-    assert reason_of["other.mp4@2.5-3.0"] == "nothing of it, the video lasts from 0.00 s to 2.00 s"
+    assert reason_of["other.mp4@2.5-3.0"] == "nothing of it, the video lasts 2.00 s"
     assert reason_of["other.mp4@0.5-1.5"] == "line 19: repeats an earlier row"
     gone, empty = check.findings[:2]
     assert gone == Finding("missing", "validation", "gone.mp4", "", gone.reason)
@@ -158,6 +158,44 @@ def test_damage_is_that_of_the_span(tree: Path) -> None:
         ("cut.mkv@1.9-2.5", "damaged or cut short"),
     ]
     assert "the file was cut short" in check.findings[-1].reason
+
+
+def test_spans_count_from_the_first_frame_of_a_video_that_starts_late(tmp_path: Path) -> None:
+    spans = "0,1", "0,2", "1.5,2.5", "2.5,3", "5,6", "0.51,0.52", ",0.5", "1.5,"
+    late = {"pts": range(450_000, 630_000, 3000), "time_base": Fraction(1, 90_000)}
+    render(tmp_path / "video.ts", 60, **late)  # type: ignore[arg-type]
+    with open_video(tmp_path / "video.ts") as source:
+        start = source.info.start_seconds
+    assert start >= 5
+    found = check_dataset({"": own(tmp_path, *(f"video.ts,a,{span}" for span in spans))}, workers=1)
+    assert [(finding.id, finding.kind, finding.reason) for finding in found.findings] == [
+        ("video.ts@1.5-2.5", "span outside the video", "it ends at 2.50 s, the video at 2.00 s"),
+        ("video.ts@2.5-3.0", "span outside the video", "nothing of it, the video lasts 2.00 s"),
+        ("video.ts@5.0-6.0", "span outside the video", "nothing of it, the video lasts 2.00 s"),
+        ("video.ts@0.51-0.52", "too short", "no frame appears within the span"),
+    ]
+
+
+def test_damage_in_a_video_that_starts_late_is_where_annotations_count(tmp_path: Path) -> None:
+    """The same pictures, shown from the start and from second 5 on, have the same findings."""
+    checks = []
+    for name, first in (("early", 0), ("late", 150)):
+        (tmp_path / name).mkdir()
+        pts = range(first, first + 60)
+        render(tmp_path / name / "video.mkv", 60, noise=60, options={"g": "15"}, pts=pts)
+        spoil(tmp_path / name / "video.mkv", at=0.5)
+        render(tmp_path / name / "cut.mkv", 60, noise=60, pts=pts)
+        cut(tmp_path / name / "cut.mkv", keep=0.6)
+        rows = [
+            f"{file},a,{span}" for file in ("video.mkv", "cut.mkv") for span in ("0,0.3", "0.9,1.1", "1.1,2", "1.9,2.5")
+        ]
+        check = check_dataset({"": own(tmp_path / name, *rows)}, workers=1)
+        checks.append([(finding.id, finding.kind, finding.reason) for finding in check.findings])
+    early, late = checks
+    assert late == early
+    assert "video.mkv@0.9-1.1" in {name for name, _, _ in early}
+    assert "video.mkv@0.0-0.3" not in {name for name, _, _ in early}
+    assert "cut.mkv@0.0-0.3" not in {name for name, _, _ in early}
 
 
 @pytest.mark.parametrize(
