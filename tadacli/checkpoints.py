@@ -6,7 +6,6 @@ only as tensors and plain containers (`weights_only=True`), so that a file canno
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.specs import ModelSpec, spec_from_dict
+from tadacli.store import hash_file
 
 SPEC_KEY = "tada_spec"
 PICKLE_SUFFIXES = (".pyth", ".pth", ".pt")
@@ -57,13 +57,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     else:
         known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
         raise CheckpointError(f"{file} is not a weights file by its name", hint=f"known endings: {known}")
-    return Checkpoint(path=file, state_dict=state_dict, spec=spec, sha256=file_sha256(file))
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return Checkpoint(path=file, state_dict=state_dict, spec=spec, sha256=hash_file(file).sha256)
 
 
 def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], spec: ModelSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -49,7 +49,8 @@ def load_model(
     """The model of a known name, or by path: of one of our own weights files, or of the folder of a fine-tuning run.
 
     `weights` is a file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it,
-    the weights are those that ship with the package or that were fetched.
+    the weights are those that ship with the package or that were fetched. The temperatures and thresholds of a file
+    of our own are the model's; one that was trained on clips of another kind than the known model's is refused.
     `device` is "auto" (CUDA, else Apple's MPS, else CPU) or a torch device; `dtype` "float32", "bfloat16"
     or "float16" for weights and inputs (scores are always computed in float32).
 
@@ -155,7 +156,8 @@ def _find(name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] 
     name = os.fspath(name_or_path)
     if name in cards():
         spec = find_spec(name)
-        return spec, find_checkpoint(name, spec, weights)
+        checkpoint = find_checkpoint(name, spec, weights)
+        return _with_fitted(spec, checkpoint) if weights is not None else spec, checkpoint
     if weights is not None:
         raise SpecError(f"unknown model {name!r}", hint=f"{_known_models(name)}; or give a .safetensors file")
     return read_own_file(name)
@@ -173,6 +175,25 @@ def _check_same_network(spec: ModelSpec, checkpoint: Checkpoint) -> None:
         raise CheckpointError(
             f"{checkpoint.path} holds {inside.name}, not {spec.name}", hint=f"use --model {checkpoint.path}"
         )
+
+
+def _with_fitted(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
+    """The spec with what was fitted to the weights of a file of our own, if it is one."""
+    inside = checkpoint.spec
+    if inside is None:
+        return spec
+    for what, own, known in (
+        ("clips", vars(inside.input), vars(spec.input)),
+        ("network", dict(inside.arguments), dict(spec.arguments)),
+    ):
+        keys = sorted({key for key in (*own, *known) if own.get(key) != known.get(key)})
+        if keys:
+            differing = ", ".join(f"{key} {own.get(key)}, not {known.get(key)}" for key in keys)
+            raise CheckpointError(
+                f"{checkpoint.path} was trained with other settings of the {what} than {spec.name} has: {differing}",
+                hint=f"use --model {checkpoint.path}, which has its own settings",
+            )
+    return replace(spec, temperatures=inside.temperatures, thresholds=inside.thresholds)
 
 
 def _where_to_get(card: ModelCard) -> str:

@@ -11,10 +11,14 @@ import torch
 import tadacli
 from tadacli.cards import cards, manifest
 from tadacli.checkpoints import write_checkpoint
+from tadacli.classification import score_views
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.models import build
+from tadacli.models import BUILDERS, build
+from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.store import hash_file, put
+from tadacli.video import open_video
 from tadacli.zoo import find_spec, usable_models
+from tests import media
 
 
 def test_a_published_checkpoint_loads_by_name_and_file(tmp_path: Path) -> None:
@@ -36,6 +40,42 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
         tadacli.load_model("tada2d_r50.k400_8x8", weights=tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="holds"):
         tadacli.load_model(spec.name, weights=tmp_path / "other.safetensors")
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> tuple[Path, ModelSpec]:
+    """A file with the built-in model's network, labels and clips, and temperatures and thresholds of its own."""
+    known = manifest()["r2plus1d_tiny.camera_motion"]
+    state = build(known.architecture, num_classes=9, **known.arguments).state_dict()
+    thresholds = {"": tuple(number / 10 for number in range(9))}
+    spec = dataclasses.replace(known, name="r2plus1d_tiny.mine", temperatures={"": 2.5}, thresholds=thresholds)
+    write_checkpoint(tmp_path / "tuned.safetensors", state, spec)
+    return tmp_path / "tuned.safetensors", spec
+
+
+def test_what_was_fitted_to_the_weights_of_a_known_name_is_used(tuned: tuple[Path, ModelSpec], tmp_path: Path) -> None:
+    path, own = tuned
+    known = manifest()["r2plus1d_tiny.camera_motion"]
+    by_name = tadacli.load_model(known.name, weights=path, device="cpu")
+    assert by_name.spec == dataclasses.replace(known, temperatures=own.temperatures, thresholds=own.thresholds)
+    media.render(tmp_path / "v.mp4", 40)
+    with open_video(tmp_path / "v.mp4") as source:
+        named, at_path, as_it_is = (
+            score_views(source, model=model, views=EvalProtocol(1, 1))[0][""]
+            for model in (by_name, tadacli.load_model(path, device="cpu"), dataclasses.replace(by_name, spec=known))
+        )
+    assert torch.equal(named, at_path)
+    assert not torch.allclose(named, as_it_is)
+
+
+def test_weights_of_other_clips_do_not_pass_for_those_of_a_known_name(tuned: tuple[Path, ModelSpec]) -> None:
+    path, own = tuned
+    state = build(own.architecture, num_classes=9, **own.arguments).state_dict()
+    write_checkpoint(path, state, dataclasses.replace(own, input=dataclasses.replace(own.input, clip_frames=16)))
+    with pytest.raises(CheckpointError, match="clip_frames 16, not 8") as caught:
+        tadacli.load_model("r2plus1d_tiny.camera_motion", weights=path)
+    assert caught.value.hint == f"use --model {path}, which has its own settings"
+    assert tadacli.load_model(path, device="cpu").spec.input.clip_frames == 16
 
 
 def test_fetched_weights_load_by_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,12 +112,6 @@ def test_a_model_is_usable_or_refused_with_reasons() -> None:
             "tada fetch tada2d_r50.k400_8x8 (about 110 MB), or give the file with --weights FILE",
         ),
         (
-            {"name_or_path": "tadaformer_l14.ssv2_16f"},
-            SpecError,
-            "tadaformer_l14, is not built into this version",
-            "tada models tadaformer_l14.ssv2_16f",
-        ),
-        (
             {"name_or_path": "tadaconvnextv2_tiny.k400_32f", "weights": "any.pyth"},
             SpecError,
             "input.frame_stride is not known",
@@ -96,6 +130,13 @@ def test_what_cannot_be_loaded_says_what_to_do(
     with pytest.raises(error, match=message) as caught:
         tadacli.load_model(**arguments)
     assert hint in caught.value.hint
+
+
+def test_a_network_that_is_not_built_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(BUILDERS, "tadaformer_l14")
+    with pytest.raises(SpecError, match="tadaformer_l14, is not built into this version") as caught:
+        tadacli.load_model("tadaformer_l14.ssv2_16f")
+    assert "tada models tadaformer_l14.ssv2_16f" in caught.value.hint
 
 
 def test_a_pickle_alone_does_not_say_its_model(tmp_path: Path) -> None:
