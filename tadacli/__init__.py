@@ -13,6 +13,8 @@ from tadacli.version import __version__
 if TYPE_CHECKING:
     from tadacli.classification import classify
     from tadacli.detection import detect
+    from tadacli.finetune_session import finetune
+    from tadacli.model_evaluation import evaluate
     from tadacli.zoo import Model, load_model
 
 __all__ = [
@@ -26,10 +28,20 @@ __all__ = [
     "__version__",
     "classify",
     "detect",
+    "evaluate",
+    "finetune",
     "load_model",
 ]
 
-_HOME = {"classify": "classification", "detect": "detection", "load_model": "zoo", "Model": "zoo"}
+# The module of each public name. None of them is called like a function, so that importing one hides none.
+_HOME = {
+    "classify": "classification",
+    "detect": "detection",
+    "evaluate": "model_evaluation",
+    "finetune": "finetune_session",
+    "load_model": "zoo",
+    "Model": "zoo",
+}
 _SUBMODULES = ("models", "sampling", "transforms", "video")
 
 

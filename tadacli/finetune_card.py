@@ -9,10 +9,10 @@ import av
 import torch
 
 from tadacli.cards import cards
-from tadacli.checkpoints import file_sha256
 from tadacli.finetuning import FinetuneJob, FinetuneResult
 from tadacli.recipes import recipe_toml
 from tadacli.run_folder import RunFolder
+from tadacli.store import hash_file
 from tadacli.version import __version__
 from tadacli.writers.model_card import FinetunedModel, HeadClasses, Origin, TrainingData, model_card
 
@@ -29,7 +29,7 @@ def card_of(job: FinetuneJob, folder: RunFolder, result: FinetuneResult, *, comm
     model = FinetunedModel(
         name=job.start.spec.name,
         path=str(folder.path),
-        weights_sha256=file_sha256(folder.model),
+        weights_sha256=hash_file(folder.model).sha256,
         architecture=job.start.spec.architecture,
         origin=_origin(job),
         heads={head: _head(job, result, head) for head in data.heads},

@@ -1,19 +1,24 @@
-"""What a fine-tuning run will take, measured on a few clips before it begins."""
+"""What a fine-tuning run will take, measured on a few clips: before it begins, or when memory did not do."""
 
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from tadacli.errors import TadaError
 from tadacli.finetuning import FinetuneJob
 from tadacli.training import Trainer, TrainingBatch
-from tadacli.training_clips import TrainingClips
+
+# Of the memory that is there; pieces that are too small to be used take some of it.
+_USABLE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +26,13 @@ class Estimate:
     """`seconds_per_step` and `memory_bytes` of one process; `available_bytes` of its device, None if unknown.
 
     The time is that of the network, and that of making the clips where it is longer; evaluations come on top.
-    `batch` are the first clips of the run.
+    `clips_at_once` is how many clips its memory does for, None if unknown. `batch` are the first clips of the run.
     """
 
     seconds_per_step: float
     memory_bytes: int
     available_bytes: int | None
+    clips_at_once: int | None
     batch: TrainingBatch
 
     @property
@@ -44,13 +50,7 @@ def estimate(
     job: FinetuneJob, *, device: torch.device, num_processes: int = 1, workers: int = 2, num_shown: int = 8
 ) -> Estimate:
     """Measures steps of one and of two clips on a copy of the network, and goes on from there in a line."""
-    clips = TrainingClips(
-        job.data.train.samples,
-        heads=job.data.heads,
-        input=job.start.spec.input,
-        augmentation=job.recipe.augmentation,
-        seed=job.recipe.seed,
-    )
+    clips = job.clips()
     started = time.monotonic()
     batch = clips.batch(range(max(2, min(num_shown, job.recipe.batch_size))))
     seconds_per_clip = (time.monotonic() - started) / len(batch.clips)
@@ -62,12 +62,80 @@ def estimate(
     per_process = at_once * job.recipe.accumulate
     network_seconds = max(two_seconds / 2, two_seconds - one_seconds) * per_process
     making_seconds = seconds_per_clip * per_process / max(1, workers)
+    available, per_clip = available_memory(device), two_bytes - one_bytes
+    fit = None
+    if available is not None and per_clip > 0:
+        fit = clips_that_fit(int(_USABLE * available), base_bytes=one_bytes - per_clip, bytes_per_clip=per_clip)
     return Estimate(
         max(network_seconds, making_seconds) if workers else network_seconds + making_seconds,
-        one_bytes + (two_bytes - one_bytes) * (at_once - 1),
-        available_memory(device),
+        one_bytes + per_clip * (at_once - 1),
+        available,
+        fit,
         batch,
     )
+
+
+def out_of_memory(
+    job: FinetuneJob,
+    *,
+    device: torch.device,
+    num_processes: int = 1,
+    peak_bytes_of: Callable[[int], int] | None = None,
+    total_bytes: int | None = None,
+) -> TadaError:
+    """The error to raise when a step did not fit into memory; its hint says how many clips at once do.
+
+    Everything of the failed run must have been let go; what its network still holds goes back to the CPU. Steps of
+    one and two clips are measured, or `peak_bytes_of(count)` tells their memory, in `total_bytes` that there are.
+    """
+    at_once = job.recipe.batch_size // (num_processes * job.recipe.accumulate)
+    message = f"out of memory on {device}: {at_once} clips at once are too many"
+    job.start.network.zero_grad(set_to_none=True)
+    job.start.network.to("cpu")
+    _release(device)
+    total = available_memory(device) if total_bytes is None else total_bytes
+    try:
+        measure = peak_bytes_of or _peak_bytes(job, device)
+        one_bytes = measure(1)
+        two_bytes = measure(2)
+    except torch.OutOfMemoryError:
+        return TadaError(message, hint=smaller(job, 0, num_processes=num_processes))
+    per_clip = two_bytes - one_bytes
+    if total is None or per_clip <= 0:
+        return TadaError(message, hint=smaller(job, None, num_processes=num_processes))
+    fit = clips_that_fit(int(_USABLE * total), base_bytes=one_bytes - per_clip, bytes_per_clip=per_clip)
+    return TadaError(message, hint=smaller(job, min(fit, at_once - 1), num_processes=num_processes))
+
+
+def smaller(job: FinetuneJob, fit: int | None, *, num_processes: int = 1) -> str:
+    """What to change so that no more than `fit` clips are taken at once, by each process; None: not known."""
+    share = job.recipe.batch_size // num_processes
+    if fit == 0:
+        return "not even one clip at once fits: use --set checkpoint_activations=true, or smaller clips (--crop-size)"
+    if fit is None:
+        fit = share // job.recipe.accumulate // 2 or 1
+        known = f"take {fit}"
+    else:
+        known = f"{fit} fit" if fit > 1 else "1 fits"
+    parts = next(count for count in range(1, share + 1) if share % count == 0 and share // count <= fit)
+    return (
+        f"{known}: --set accumulate={parts} takes the {job.recipe.batch_size} of a step in parts, and "
+        f"--batch-size {fit * num_processes} fewer; --set checkpoint_activations=true needs less for each"
+    )
+
+
+def _release(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _peak_bytes(job: FinetuneJob, device: torch.device) -> Callable[[int], int]:
+    """The memory of a step by its number of clips, measured on a copy of the network."""
+    batch = job.clips().batch(range(2))
+    trainer = Trainer(copy.deepcopy(job.start.network), job.settings, device=device)
+    trainer.run_step([_first(batch, 1)])  # what is loaded on first use is not part of a step
+    return lambda count: _measured(trainer, _first(batch, count), device)[0]
 
 
 def available_memory(device: torch.device) -> int | None:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from tadacli.checkpoints import file_sha256, read_checkpoint, write_checkpoint
+from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.datasets import Dataset
-from tadacli.errors import UsageError
+from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.eval_report import EvalReport
 from tadacli.evaluation import evaluate
 from tadacli.finetune_data import FinetuneData
+from tadacli.inputs import file_size
 from tadacli.mirroring import mirrored_pairs
-from tadacli.prediction_file import samples_digest
 from tadacli.processes import Processes
 from tadacli.provenance import describe_run
-from tadacli.recipes import Recipe, recipe_toml
+from tadacli.recipes import Recipe
 from tadacli.run_folder import RunFolder, write_splits
 from tadacli.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
 from tadacli.score_fitting import FittedScores, fit_scores
-from tadacli.specs import EvalProtocol
+from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.starting_point import StartingPoint
+from tadacli.store import hash_file
 from tadacli.training import StepReport, Trainer, TrainingSettings
 from tadacli.training_clips import TrainingClips, batches
 from tadacli.validation import ONE_VIEW, Validation, validate
@@ -60,13 +64,24 @@ class FinetuneJob:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on besides the settings of the loop."""
+        recipe = {key: value for key, value in asdict(self.recipe).items() if key not in ("source", "note")}
         return {
-            "data": {split: samples_digest(dataset.samples) for split, dataset in self.splits.items()},
+            "recipe": recipe,
+            "start": {"weights": self.start.origin, "sha256": self.start.weights_sha256},
+            "input": asdict(self.start.spec.input),
             "classes": {head: list(labels) for head, labels in self.data.heads.items()},
-            "recipe": recipe_toml(self.recipe),
-            "start": [self.start.origin, self.start.weights_sha256],
-            "input": repr(self.start.spec.input),
+            "data": {split: _contents(dataset) for split, dataset in self.splits.items()},
         }
+
+    def clips(self) -> TrainingClips:
+        """The training clips. Raises `UsageError` for pairs of mirrored labels that are not those of the data."""
+        return TrainingClips(
+            self.data.train.samples,
+            heads=self.data.heads,
+            input=self.start.spec.input,
+            augmentation=self.recipe.augmentation,
+            seed=self.recipe.seed,
+        )
 
     @property
     def splits(self) -> dict[str, Dataset]:
@@ -126,7 +141,26 @@ def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *,
     )
     settings.learning_rate_at(0)  # a warm-up that is longer than the run is said now
     every = max(1, round(recipe.evaluate_every_epochs * steps_per_epoch))
-    return FinetuneJob(data, start, recipe, settings, every)
+    job = FinetuneJob(data, start, recipe, settings, every)
+    if all(sample.path is not None for sample in data.train.samples):  # files that are missing are found by the check
+        job.clips()
+    return job
+
+
+def _contents(dataset: Dataset) -> str:
+    """A hash of what is in a split: ids, spans and classes of the samples, and the sizes of their files."""
+    samples = [
+        [
+            sample.id,
+            sample.start_seconds,
+            sample.end_seconds,
+            sorted(dataset.names_of(sample).items()),
+            file_size(str(sample.path)) if sample.path else None,
+        ]
+        for sample in dataset.samples
+    ]
+    digest = hashlib.sha256(json.dumps(samples).encode()).hexdigest()[:12]
+    return f"{len(samples)} samples ({digest})"
 
 
 def _with_flip(recipe: Recipe, data: FinetuneData) -> Recipe:
@@ -195,13 +229,6 @@ class _Run:
         job, trainer = self.job, self.trainer
         if self._is_over:
             return
-        clips = TrainingClips(
-            job.data.train.samples,
-            heads=job.data.heads,
-            input=job.start.spec.input,
-            augmentation=job.recipe.augmentation,
-            seed=job.recipe.seed,
-        )
         with ExitStack() as stack:
             logs = self._logs(stack, tensorboard=tensorboard) if self.processes.is_first else []
             if self.processes.is_first and trainer.step == 0:
@@ -209,7 +236,7 @@ class _Run:
             coming = stack.enter_context(
                 closing(
                     batches(
-                        clips,
+                        job.clips(),
                         lambda step: job.positions(step, self.processes),
                         first_step=trainer.step,
                         num_steps=job.settings.num_steps - trainer.step,
@@ -238,26 +265,23 @@ class _Run:
         """Measures the network as it is, and keeps it if it is the best so far."""
         trainer, notes = self.trainer, self.trainer.notes
         with trainer.result() as network:
-            found = validate(
-                network,
-                self.job.start.spec,
-                self.job.data.validation,
-                device=self.device,
-                workers=self.workers or 1,
-                processes=self.processes,
-            )
+            try:
+                found = self._validated(ONE_VIEW)
+            except TadaError as error:
+                message = f"training stopped at step {trainer.step}: {error.message}"
+                raise TadaError(message, hint=error.hint) from error
             rank = (found.top1, -found.loss)
             is_best = "best" not in notes or rank > (notes["best"]["top1"], -notes["best"]["loss"])
             if is_best:
                 notes["best"] = {"step": trainer.step, "top1": found.top1, "loss": found.loss}
                 if self.processes.is_first:
-                    write_checkpoint(self.folder.model, network.state_dict(), self.job.start.spec)
+                    _write_model(self.folder.model, network, self.job.start.spec)
             is_last = trainer.step == self.job.settings.num_steps
             worse = notes["evaluations_without_better"] = 0 if is_best else notes["evaluations_without_better"] + 1
             if self.job.recipe.early_stop and worse >= self.job.recipe.early_stop and not is_last:
                 notes["stopped_early"] = True
             if self.processes.is_first and self._is_over:
-                write_checkpoint(self.folder.last, network.state_dict(), self.job.start.spec)
+                _write_model(self.folder.last, network, self.job.start.spec)
         row = self._row("evaluation", validation_loss=found.loss, accuracies=self._accuracies(found))
         for log in logs:
             log.add(row)
@@ -275,7 +299,10 @@ class _Run:
         for log in logs:
             log.sync()
         self.trainer.notes["elapsed_seconds"] = self.elapsed_before + self.saved - self.started
-        self.trainer.save(self.folder.checkpoint)
+        try:
+            self.trainer.save(self.folder.checkpoint)
+        except OSError as error:
+            raise _not_written(self.folder.checkpoint, error) from error
 
     # --- the log -------------------------------------------------------------------------------------------
 
@@ -321,17 +348,17 @@ class _Run:
         fitted = fit_scores(single.log_probabilities, single.labels)
         spec = replace(job.start.spec, temperatures=fitted.temperatures, thresholds=fitted.thresholds)
         if self.processes.is_first:
-            write_checkpoint(self.folder.model, network.state_dict(), spec)
+            _write_model(self.folder.model, network, spec)
         self.processes.wait()
         found = self._validated(views, spec=spec)
-        model = Model(spec, network, self.device, torch.float32, self.folder.model, file_sha256(self.folder.model))
+        model = Model(spec, network, self.device, torch.float32, self.folder.model, hash_file(self.folder.model).sha256)
         run = describe_run(model, {"views": str(views)})
         report = evaluate(
             job.data.validation, found.table, split="validation", scores_are="probabilities", failed=found.failed
         )
         notes = self.trainer.notes
         return FinetuneResult(
-            replace(report, run=dict(vars(run))),
+            replace(report, dataset=job.data.name, run=dict(vars(run))),
             fitted,
             best_step=notes["best"]["step"],
             num_steps=self.trainer.step,
@@ -348,3 +375,16 @@ class _Run:
             workers=self.workers or 1,
             processes=self.processes,
         )
+
+
+def _write_model(path: Path, network: torch.nn.Module, spec: ModelSpec) -> None:
+    try:
+        write_checkpoint(path, network.state_dict(), spec)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written: {error.strerror or error}", hint="free some space, then go on with --resume"
+    )

@@ -84,6 +84,8 @@ def check_run_folder(path: Path, *, resume: bool) -> None:
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file", hint="give the name of a new folder with --output")
     there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    # Nothing but this is left of a run that was killed while it wrote its first file.
+    there = [name for name in there if name != f"{folder.facts.name}.partial"]
     if there and not resume:
         is_run = folder.facts.name in there
         how = "--resume continues this run" if is_run else "give the name of a new folder"
@@ -103,9 +105,9 @@ def open_run(path: Path, *, resume: bool) -> RunFolder:
 
 
 def write_facts(folder: RunFolder, facts: Mapping[str, Any]) -> None:
-    """Writes what the run is; that of a run that is resumed stays."""
-    if not folder.facts.is_file():
-        write_new(folder.facts, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
+    """Writes what the run is: the first file of the folder, by which it is known as a run's."""
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    write_new(folder.facts, text.encode("utf-8", errors="surrogateescape"), replace=True)
 
 
 def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:

@@ -6,7 +6,7 @@ Classes that the trained model knows by the same name keep their rows of its hea
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +17,17 @@ from torch import Tensor, nn
 from tadacli.cards import cards
 from tadacli.checkpoints import Checkpoint, read_checkpoint
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.models import build
-from tadacli.specs import InputSpec, ModelSpec
+from tadacli.models import BUILDERS, build
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.zoo import find_checkpoint, find_spec, read_own_file
 
 Init = Literal["weights", "imagenet", "random"]
+# Counts of batch norms, which nothing is computed from; some image networks come without them.
+_COUNTS = ".num_batches_tracked"
+
+
+# The input of the published 8x8 models: 8 frames, every eighth of 30 in a second.
+_PLAIN_INPUT = InputSpec("interval", 8, 8, 30.0, 256, 256, (0.45,) * 3, (0.225,) * 3)
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,15 @@ class StartingPoint:
 
 
 def base_spec(name_or_path: str | os.PathLike[str]) -> tuple[ModelSpec, Checkpoint | None]:
-    """The spec to start from: of a known model, or of one of our own files or run folders (then with its weights)."""
+    """The spec to start from: of a known model, or of one of our own files or run folders (then with its weights).
+
+    The bare name of a network stands for it without weights, on clips like those of the published 8x8 models.
+    """
     name = os.fspath(name_or_path)
     if name in cards():
         return find_spec(name), None
+    if name in BUILDERS:
+        return ModelSpec(name, name, "action", "", _PLAIN_INPUT, {"": ()}, EvalProtocol(10, 3)), None
     return read_own_file(name)
 
 
@@ -82,6 +93,11 @@ def starting_point(
     base, own = base_spec(name_or_path)
     if init == "random" and weights is not None:
         raise UsageError("random initial weights need no file", hint="leave out --weights, or --init random")
+    if init == "weights" and own is not None and weights is not None:
+        raise UsageError(
+            f"{os.fspath(name_or_path)} holds weights of its own, and --weights names others",
+            hint="leave out --weights, or give the name of a known model",
+        )
     spec = replace(
         base,
         name=f"{base.architecture}.{name}",
@@ -95,16 +111,20 @@ def starting_point(
         temperatures={},
         thresholds={},
     )
+    if init == "weights" and not any(base.heads.values()):
+        raise UsageError(
+            f"{base.name} is a network without weights", hint="add --init imagenet or --init random, or name a model"
+        )
     network = fresh_network(spec, arguments=arguments, seed=seed)
     if init == "random":
         return StartingPoint(spec, network, "random weights", "", _all_new(heads))
     if init == "imagenet":
         state, origin, sha256 = _image_weights(network, weights)
-        fresh = _load_trunk(network, state, origin, may_lack=True)
+        fresh = _load_trunk(network, state, origin, may_lack=(*getattr(network, "NOT_OF_IMAGES", ()), _COUNTS))
         return StartingPoint(spec, network, origin, sha256, _all_new(heads), fresh)
     checkpoint = own or find_checkpoint(os.fspath(name_or_path), base, weights)
-    _load_trunk(network, checkpoint.state_dict, f"{checkpoint.path}", may_lack=False)
-    changes = _move_heads(network, checkpoint.state_dict, base.heads, heads)
+    _load_trunk(network, checkpoint.state_dict, f"{checkpoint.path}", may_lack=())
+    changes = _move_heads(network, checkpoint, base.heads, heads)
     return StartingPoint(spec, network, base.name, checkpoint.sha256, changes)
 
 
@@ -130,13 +150,15 @@ def _changed(told: InputSpec, clip: Mapping[str, Any]) -> InputSpec:
 # --- the trunk ----------------------------------------------------------------------------------------------
 
 
-def _load_trunk(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, may_lack: bool) -> tuple[str, ...]:
+def _load_trunk(
+    network: nn.Module, state: Mapping[str, Tensor], origin: str, *, may_lack: Sequence[str]
+) -> tuple[str, ...]:
     """Puts everything but the head in; returns the names that were not there."""
     own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("head.")}
     found = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
     lacking = tuple(name for name in own if name not in found)
     problems = [f"unexpected {name}" for name in found if name not in own]
-    problems += [] if may_lack else [f"missing {name}" for name in lacking]
+    problems += [f"missing {name}" for name in lacking if not any(part in name for part in may_lack)]
     problems += [
         f"{name} is {list(found[name].shape)} instead of {list(own[name].shape)}"
         for name in own
@@ -198,7 +220,7 @@ def _all_new(heads: Mapping[str, tuple[str, ...]]) -> dict[str, HeadChange]:
 
 def _move_heads(
     network: nn.Module,
-    state: Mapping[str, Tensor],
+    checkpoint: Checkpoint,
     old: Mapping[str, tuple[str, ...]],
     new: Mapping[str, tuple[str, ...]],
 ) -> dict[str, HeadChange]:
@@ -213,13 +235,27 @@ def _move_heads(
             rows, origins = [labels.index(label) for label in kept], [known.index(label) for label in kept]
             with torch.no_grad():
                 for name, parameter in layer.named_parameters():
-                    parameter[rows] = state[f"{source}.{name}"][origins]
+                    trained = _head_weights(checkpoint, f"{source}.{name}", (len(known), *parameter.shape[1:]))
+                    parameter[rows] = trained[origins]
         changes[head] = HeadChange(
             tuple(kept),
             tuple(label for label in labels if label not in known),
             tuple(label for label in known if label not in labels),
         )
     return changes
+
+
+def _head_weights(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> Tensor:
+    found = checkpoint.state_dict.get(name)
+    if found is None or found.shape != shape:
+        what = "is not there" if found is None else f"is {list(found.shape)} instead of {list(shape)}"
+        raise CheckpointError(
+            f"{checkpoint.path} does not have the classes of its model: {name} {what}",
+            hint="choose the --model that these weights are of",
+        )
+    if not bool(found.isfinite().all()):
+        raise CheckpointError(f"{checkpoint.path} holds values that are not numbers, in {name}")
+    return found
 
 
 def _layer_name(head: str, place: int) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 
 from tadacli.dataset_scoring import ItemScores, score_samples
 from tadacli.datasets import Dataset
-from tadacli.errors import TadaError
+from tadacli.errors import TadaError, UsageError
 from tadacli.predictions import ScoreTable
 from tadacli.processes import Processes
 from tadacli.specs import EvalProtocol, ModelSpec
@@ -60,14 +60,22 @@ def validate(
 ) -> Validation:
     """Scores every item of a data set with a network in eval mode, each process a part of them.
 
-    Raises `TadaError` if not one item can be scored.
+    Raises `TadaError` if not one item can be scored, or if the network's answers are not numbers.
     """
     model = Model(spec, network, device, torch.float32, Path(), "")
     processes = processes or Processes()
     samples = [sample for sample in dataset.samples if sample.labels]
     own = samples[processes.rank :: processes.count]
-    with torch.inference_mode():
-        scored = list(score_samples(own, model=model, views=views, batch_size=batch_size, workers=workers))
+    try:
+        with torch.inference_mode():
+            scored = list(score_samples(own, model=model, views=views, batch_size=batch_size, workers=workers))
+    except UsageError:
+        raise
+    except TadaError as error:  # what is wrong with a video is no error here: its item has no scores
+        raise TadaError(
+            "the scores of held-out items are not numbers any more",
+            hint="the weights have grown without bound: lower the learning rate, or clip gradients",
+        ) from error
     by_id: dict[str, ItemScores] = {item.id: item for item in processes.gathered(scored)}
     items = [by_id[sample.id] for sample in samples]
     done = [number for number, item in enumerate(items) if item.scores]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -21,9 +22,10 @@ ROOT = PACKAGE.parent
 LAYERS = [
     "__main__",
     "cli",
+    "finetune_session",
     "finetune_card finetune_estimate",
     "finetuning",
-    "camera_motion reporting evaluation detection_evaluation eval_thumbnails doctor",
+    "camera_motion reporting model_evaluation evaluation detection_evaluation eval_thumbnails doctor",
     "finetune_data finetune_sources validation",
     "prediction_file",
     "predictions detection_predictions",
@@ -97,8 +99,13 @@ def test_no_module_hides_a_public_function() -> None:
             importlib.import_module(module.name)
     for name in tadacli.__all__:
         assert not isinstance(getattr(tadacli, name), type(sys)), name
+    assert {"classify", "detect", "evaluate", "finetune", "load_model"} <= set(tadacli.__all__)
+    for name in ("classify", "detect", "evaluate", "finetune"):
+        first, *others = inspect.signature(getattr(tadacli, name)).parameters.values()
+        assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD, f"the data of {name} come first"
+        assert {other.kind for other in others} == {inspect.Parameter.KEYWORD_ONLY}, name
     for module, names in {
-        "tadacli.models": ["build"],
+        "tadacli.models": ["add_tadaconv", "build"],
         "tadacli.sampling": ["clip_indices"],
         "tadacli.transforms": ["preprocess"],
         "tadacli.video": ["probe", "read_frames", "iter_frames"],

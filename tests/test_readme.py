@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
 
 import pytest
 
 from benchmarks.published_table import BEGIN, CARD, END, README, between, num_parameters, table
+from tadacli.cli.classify import classify_command
+from tadacli.cli.detect import detect_command
+from tadacli.cli.finetune import finetune_command
+from tadacli.models import BUILDERS
 from tadacli.zoo import load_model, usable_models
 
 MODELS = usable_models()
@@ -41,6 +47,18 @@ def test_only_what_was_measured_here_is_called_so() -> None:
     found = cells(table(MODELS, MODEL_CARD))
     assert found.pop(BUILT_IN)["measured here"] == "94.3 top-1 (ours), 1,500 clips"
     assert {row["measured here"] for row in found.values()} == {"-"}
+
+
+def test_every_network_that_can_be_built_is_named() -> None:
+    (told,) = [part for part in README.read_text(encoding="utf-8").split("\n\n") if part.startswith("`build` knows")]
+    assert re.findall(r"`(\w+)`", told)[1:] == list(BUILDERS)
+
+
+def test_the_section_on_training_names_options_that_there_are() -> None:
+    section = README.read_text(encoding="utf-8").split("## Train a model of your own")[1].partition("\n## ")[0]
+    commands = (finetune_command, classify_command, detect_command)
+    names = {name.replace("_", "-") for each in commands for name in inspect.signature(each).parameters}
+    assert set(re.findall(r"--([a-z-]+)", section)) <= names | {"set", "nproc-per-node"}
 
 
 def test_the_measured_figure_follows_the_card() -> None:

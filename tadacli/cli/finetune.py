@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,13 +14,8 @@ from tadacli.cli.repeatable import make_repeatable
 from tadacli.errors import TadaError, UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from tadacli.finetune_data import FinetuneData
-    from tadacli.finetuning import FinetuneJob
-    from tadacli.processes import Processes
 
-T = TypeVar("T")
 DatasetName = Literal["k400", "ssv2", "ek100", "activitynet", "segments", "ucf101", "hmdb51", "folder", "csv"]
 
 
@@ -37,42 +32,56 @@ def finetune_command(
     labels: Annotated[
         Path | None, typer.Option(help="The classes and their order, one on each line.", metavar="FILE")
     ] = None,
-    tier: Annotated[str | None, typer.Option(help="Of ELAN files: the tier with the labels.")] = None,
-    validation_share: Annotated[float, typer.Option(help="Held out, where the data names no validation split.")] = 0.2,
+    tier: Annotated[str | None, typer.Option(help="Of ELAN files: the tier with the labels.", metavar="NAME")] = None,
+    validation_share: Annotated[
+        float, typer.Option(help="The share held out, where the data names no validation split.")
+    ] = 0.2,
     group_by: Annotated[
-        str, typer.Option(help="What stays on one side: video, folder, participant, or a regular expression.")
+        str, typer.Option(help="What stays on one side: video, folder, participant, a CSV column, re:PATTERN.")
     ] = "video",
-    allow_bad: Annotated[int, typer.Option(help="Leave out up to so many videos that cannot be read.")] = 0,
+    allow_bad: Annotated[int, typer.Option(min=0, help="Leave out up to so many videos that cannot be read.")] = 0,
     model: options.ModelName = "r2plus1d_tiny.camera_motion",
     weights: options.Weights = None,
     init: Annotated[
         Literal["weights", "imagenet", "random"],
         typer.Option(help="Start from the model's weights, an image network's, or random ones."),
     ] = "weights",
-    recipe: Annotated[str, typer.Option(help="A known recipe, or a .toml file.", metavar="NAME_OR_FILE")] = "finetune",
+    recipe: Annotated[
+        str, typer.Option(help="A recipe by name (docs/finetune.md), or a .toml file.", metavar="NAME_OR_FILE")
+    ] = "finetune",
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of the recipe.", metavar="KEY=VALUE")
     ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the training clips.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips in a step, over all processes.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the split, the order and all random numbers.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training clips. Default: the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips of a step, over all processes. Default: the recipe's.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest. Default: the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the split, the order and all random numbers. Default: the recipe's.")
+    ] = None,
     sampling: Annotated[
         Literal["interval", "segment"] | None,
         typer.Option(help="Clips at a fixed rate, or frames over the whole item. Default: the model's."),
     ] = None,
     clip_frames: Annotated[int | None, typer.Option(help="Frames of a clip. Default: the model's.")] = None,
-    frame_stride: Annotated[int | None, typer.Option(help="Every so manieth frame. Default: the model's.")] = None,
-    short_side: Annotated[int | None, typer.Option(help="Size that frames are scaled to.")] = None,
-    crop_size: Annotated[int | None, typer.Option(help="Size of the square the network sees.")] = None,
+    frame_stride: Annotated[int | None, typer.Option(help="Take every n-th frame. Default: the model's.")] = None,
+    short_side: Annotated[
+        int | None, typer.Option(help="Size that frames are scaled to. Default: the model's.")
+    ] = None,
+    crop_size: Annotated[
+        int | None, typer.Option(help="Size of the square the network sees. Default: the model's.")
+    ] = None,
     views: Annotated[
         str | None, typer.Option(help="Of the evaluation at the end. Default: the model's.", metavar="10x3")
     ] = None,
     device: options.Device = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that make clips; 0: none but the one that trains.")] = 2,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log, too.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make clips; 0: the one that trains.")] = 2,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write a TensorBoard log, too (extra: tadacli[tensorboard]).")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The folder of the run.", metavar="FOLDER")
+        Path | None, typer.Option("--output", "-o", help="A new folder for the run.", metavar="FOLDER")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished --output.")] = False,
     dry_run: Annotated[
@@ -89,18 +98,29 @@ def finetune_command(
     evaluation on the videos that were held out, a model card, and the log.
 
     Every file is looked at before training starts. A run that was stopped
-    goes on with --resume, to the same weights. Several processes:
+    goes on with --resume, to the same weights. Several processes share
+    the work as
+
     torchrun --nproc-per-node 4 -m tadacli finetune ...
     """
     if output is None and not dry_run:
         raise UsageError("the run needs a folder", hint="--output runs/mine, or --dry-run to look first")
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UsageError("TensorBoard is not installed", hint='install it with pip install "tadacli[tensorboard]"')
+    from tadacli.classification import parse_views
+    from tadacli.finetune_session import by_first, own_device, prepare_finetuning
     from tadacli.processes import joined
     from tadacli.recipes import load_recipe
     from tadacli.zoo import resolve_device
 
-    target = _own_device(resolve_device(device))
+    protocol = None if views is None else parse_views(views)
+    target = own_device(resolve_device(device))
     common = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    chosen = load_recipe(recipe, {**_settings(setting or []), **{k: v for k, v in common.items() if v is not None}})
+    changes: dict[str, object] = {**_settings(setting or [])}
+    changes.update({key: value for key, value in common.items() if value is not None})
+    if crop_size is not None or short_side is not None:  # then they hold for training, too, unless --set says more
+        changes = {"crop_size": 0, "short_sides": (0, 0), **changes}
+    chosen = load_recipe(recipe, changes)
     make_repeatable(chosen.seed)
     clip = {
         "sampling": sampling,
@@ -111,12 +131,13 @@ def finetune_command(
     }
     with joined(target) as processes:
         quiet = quiet or not processes.is_first
-        if output is not None and not dry_run and processes.is_first:
-            _check_output(output, resume=resume)
 
         def read() -> FinetuneData:
             from tadacli.finetune_data import load_finetune_data
+            from tadacli.run_folder import check_run_folder
 
+            if output is not None and not dry_run:
+                check_run_folder(output, resume=resume)
             return load_finetune_data(
                 data,
                 dataset=dataset,
@@ -129,19 +150,27 @@ def finetune_command(
                 seed=chosen.seed,
             )
 
-        found = _by_first(processes, read)
-        job = _job(
-            found,
-            model,
-            chosen,
-            weights=weights,
-            init=init,
-            clip={name: value for name, value in clip.items() if value is not None},
-            name=output.name if output is not None else "mine",
-            allow_bad=allow_bad,
-            processes=processes,
-            quiet=quiet,
-        )
+        try:
+            found = by_first(processes, read)
+            with StepProgress("looking at the videos", unit="file", quiet=quiet) as progress:
+                job = prepare_finetuning(
+                    found,
+                    model,
+                    chosen,
+                    name=output.resolve().name if output is not None else "mine",
+                    weights=weights,
+                    init=init,
+                    clip={name: value for name, value in clip.items() if value is not None},
+                    allow_bad=allow_bad,
+                    processes=processes,
+                    on_progress=progress.reach,
+                )
+        except TadaError as error:
+            if processes.is_first:
+                raise
+            raise typer.Exit(error.exit_code) from error  # the first process says it for all
+        for line in job.data.notes:
+            say(f"note: {line}", quiet=quiet)
         from tadacli.cli import finetune_run
 
         if dry_run:
@@ -149,73 +178,24 @@ def finetune_command(
                 finetune_run.describe(job, device=target, num_processes=processes.count, workers=workers, output=output)
             return
         assert output is not None
-        failed = finetune_run.run(
-            job,
-            output,
-            device=target,
-            processes=processes,
-            workers=workers,
-            views=views,
-            tensorboard=tensorboard,
-            resume=resume,
-            quiet=quiet,
-        )
+        try:
+            failed = finetune_run.run(
+                job,
+                output,
+                device=target,
+                processes=processes,
+                workers=workers,
+                views=protocol,
+                tensorboard=tensorboard,
+                resume=resume,
+                quiet=quiet,
+            )
+        except TadaError as error:
+            if processes.is_first:
+                raise
+            raise type(error)(f"process {processes.rank}: {error.message}", hint=error.hint) from error
     if failed:
         raise typer.Exit(exits.SOME_FAILED)
-
-
-def _job(
-    found: FinetuneData,
-    model: str,
-    recipe: Any,
-    *,
-    weights: str | None,
-    init: Any,
-    clip: Mapping[str, Any],
-    name: str,
-    allow_bad: int,
-    processes: Processes,
-    quiet: bool,
-) -> FinetuneJob:
-    from tadacli.finetune_data import check_finetune_data
-    from tadacli.finetuning import builder_arguments, plan_finetuning
-    from tadacli.starting_point import starting_point
-
-    start = starting_point(
-        model,
-        heads=found.heads,
-        name=name,
-        dataset=found.name,
-        weights=weights,
-        init=init,
-        clip=clip,
-        arguments=builder_arguments(recipe),
-        seed=recipe.seed,
-    )
-    plan_finetuning(found, start, recipe, num_processes=processes.count)  # what cannot be is said before files are read
-
-    def check() -> FinetuneData:
-        from tadacli.dataset_scoring import default_workers
-
-        with StepProgress("looking at the videos", unit="file", quiet=quiet) as progress:
-            return check_finetune_data(
-                found,
-                input_spec=start.spec.input,
-                workers=default_workers(),
-                allow_bad=allow_bad,
-                on_progress=progress.reach,
-            )
-
-    checked = _by_first(processes, check)
-    for line in checked.notes:
-        say(f"note: {line}", quiet=quiet)
-    return plan_finetuning(checked, start, recipe, num_processes=processes.count)
-
-
-def _check_output(output: Path, *, resume: bool) -> None:
-    from tadacli.run_folder import check_run_folder
-
-    check_run_folder(output, resume=resume)
 
 
 def _settings(texts: list[str]) -> dict[str, str]:
@@ -229,32 +209,3 @@ def _settings(texts: list[str]) -> dict[str, str]:
             )
         changes[key.strip()] = value.strip()
     return changes
-
-
-def _own_device(device: torch.device) -> torch.device:
-    """Of several GPUs, the one that belongs to this process."""
-    import os
-
-    import torch
-
-    if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
-        return device
-    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(own)
-    return own
-
-
-def _by_first(processes: Processes, make: Callable[[], T]) -> T:
-    """What the first process makes; what it raises is raised in all of them."""
-    made: T | TadaError | None = None
-    if processes.is_first:
-        try:
-            made = make()
-        except TadaError as error:
-            if not processes.are_many:
-                raise
-            made = error
-    found = processes.from_first(made)
-    if isinstance(found, TadaError):
-        raise found
-    return found  # type: ignore[no-any-return]

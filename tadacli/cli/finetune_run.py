@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli.console import say
-from tadacli.errors import TadaError
-from tadacli.finetune_card import card_of
-from tadacli.finetune_estimate import Estimate, estimate
-from tadacli.finetuning import Evaluated, FinetuneJob, FinetuneResult, Listener, run_finetuning
+from tadacli.finetune_estimate import Estimate, estimate, smaller
+from tadacli.finetune_session import complete_run
+from tadacli.finetuning import Evaluated, FinetuneJob, FinetuneResult, Listener
 from tadacli.new_files import write_new
 from tadacli.optimisation import describe_groups, parameter_groups
-from tadacli.recipes import recipe_toml
-from tadacli.run_folder import RunFolder, open_run, write_facts
+from tadacli.run_folder import RunFolder
 from tadacli.training import StepReport
-from tadacli.version import __version__
 
 if TYPE_CHECKING:
     import torch
 
+    from tadacli.eval_report import EvalReport
     from tadacli.processes import Processes
+    from tadacli.specs import EvalProtocol
 
 _SHOWN_CLASSES = 40
 _SHOWN_NAMES = 10
@@ -33,8 +32,8 @@ def describe(job: FinetuneJob, *, device: torch.device, num_processes: int, work
     print("\n".join(plan_lines(job)))
     print(describe_groups(parameter_groups(job.start.network, job.recipe.optimisation)))
     found = estimate(job, device=device, num_processes=num_processes, workers=workers)
-    print("\n".join(_estimate_lines(job, found)))
-    picture = _free_name(Path(f"{output or 'finetune'}.batch.jpg"))
+    print("\n".join(_estimate_lines(job, found, num_processes=num_processes)))
+    picture = _free_name(_picture_path(output))
     from tadacli.training_clips import batch_picture
 
     told = job.start.spec.input
@@ -49,7 +48,8 @@ def plan_lines(job: FinetuneJob) -> list[str]:
     lines = [f"data: {data.name}; {data.how_split}"]
     counts = data.counts
     for head, names in data.heads.items():
-        lines.append(f"{f'{head}: ' if head else ''}{len(names)} classes{'':<20} train  validation")
+        title = f"{f'{head}: ' if head else ''}{len(names)} classes"
+        lines.append(f"{title:<50} {'train':>7} {'validation':>11}")
         for label in names[:_SHOWN_CLASSES]:
             train, held_out = (counts[split][head][label] for split in ("train", "validation"))
             lines.append(f"  {label[:48]:<48} {train:>7} {held_out:>11}")
@@ -91,24 +91,33 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _estimate_lines(job: FinetuneJob, found: Estimate) -> list[str]:
-    minutes = found.seconds_per_step * job.settings.num_steps / 60
+def _picture_path(output: Path | None) -> Path:
+    """Beside the folder that a run would have; here, where there is no such place yet."""
+    if output is None:
+        return Path("finetune.batch.jpg")
+    name = f"{output.resolve().name}.batch.jpg"
+    return output.parent / name if output.parent.is_dir() else Path(name)
+
+
+def _estimate_lines(job: FinetuneJob, found: Estimate, *, num_processes: int) -> list[str]:
+    seconds = found.seconds_per_step * job.settings.num_steps
     memory = f"about {found.memory_bytes / 2**30:.1f} GiB"
     if found.available_bytes is not None:
         memory += f" of {found.available_bytes / 2**30:.1f} GiB that are free"
     lines = [
-        f"time: about {found.seconds_per_step:.2f} s a step, {minutes:.0f} minutes in all, evaluations not counted",
+        f"time: about {found.seconds_per_step:.2g} s a step, {_duration(seconds)} in all, evaluations not counted",
         f"memory: {memory}",
     ]
     if found.is_too_large:
-        lines.append(f"WARNING: that is more than there is; {_smaller(job)}")
+        advice = smaller(job, found.clips_at_once, num_processes=num_processes)
+        lines.append(f"WARNING: that is more than there is. Of the clips that are taken at once, {advice}")
     return lines
 
 
-def _smaller(job: FinetuneJob) -> str:
-    return (
-        f"use --set accumulate={2 * job.recipe.accumulate}, --set checkpoint_activations=true or a smaller --batch-size"
-    )
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 def _free_name(path: Path) -> Path:
@@ -126,64 +135,44 @@ def run(
     device: torch.device,
     processes: Processes,
     workers: int,
-    views: str | None,
+    views: EvalProtocol | None,
     tensorboard: bool,
     resume: bool,
     quiet: bool,
 ) -> bool:
     """Trains and writes the folder; whether some held-out items could not be scored."""
-    from tadacli.classification import parse_views
-
-    protocol = None if views is None else parse_views(views)
-    folder = RunFolder(output)
-    if processes.is_first:
-        folder = open_run(output, resume=resume)
-        for line in plan_lines(job):
-            say(line, quiet=quiet)
-        write_new(folder.recipe, recipe_toml(job.recipe).encode(), replace=True)
-        write_facts(folder, {"tada": __version__, "command": sys.argv[1:], "model": job.start.spec.to_dict()})
-    processes.wait()
-    progress = _Progress(job, quiet=quiet)
+    for line in plan_lines(job):
+        say(line, quiet=quiet)
+    progress = _Progress(quiet=quiet)
     try:
-        result = run_finetuning(
+        result = complete_run(
             job,
-            folder,
+            output,
             device=device,
+            command=["tada", *sys.argv[1:]],
             processes=processes,
             workers=workers,
-            views=protocol,
+            views=views,
             tensorboard=tensorboard,
+            resume=resume,
             listener=Listener(progress.step, progress.evaluation),
         )
     except KeyboardInterrupt:
         progress.close()
-        say(
-            f"interrupted: {shlex.join(['tada', *sys.argv[1:]])} --resume goes on from the last checkpoint", quiet=quiet
-        )
+        again = [*sys.argv[1:], *(() if resume else ("--resume",))]
+        say(f"interrupted; to go on: {shlex.join(['tada', *again])}", quiet=quiet)
         raise
-    except TadaError as error:
-        progress.close()
-        raise _with_checkpoint(error, folder) from error
     finally:
         progress.close()
-    if processes.is_first:
-        _publish(job, folder, result, quiet=quiet)
+    _say_result(job, RunFolder(output), result, quiet=quiet)
     return bool(result.report.unscored)
-
-
-def _with_checkpoint(error: TadaError, folder: RunFolder) -> TadaError:
-    """The error with what the folder still has."""
-    if not folder.checkpoint.is_file():
-        return error
-    kept = f"{folder.checkpoint} is the last good checkpoint"
-    return type(error)(error.message, hint=f"{error.hint}; {kept}" if error.hint else kept)
 
 
 class _Progress:
     """A bar over the steps, with the loss and the last accuracy."""
 
-    def __init__(self, job: FinetuneJob, *, quiet: bool) -> None:
-        self._job, self._quiet, self._accuracy = job, quiet, ""
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet, self._accuracy = quiet, ""
         self._bar: object | None = None
 
     def step(self, report: StepReport) -> None:
@@ -223,37 +212,25 @@ class _Progress:
             self._bar.close()  # type: ignore[attr-defined]
 
 
-def _publish(job: FinetuneJob, folder: RunFolder, result: FinetuneResult, *, quiet: bool) -> None:
-    """Writes the evaluation, the curves and the card, and says where they are."""
-    from tadacli.eval_thumbnails import worst_thumbnails
-    from tadacli.writers.eval_json import eval_json
-    from tadacli.writers.eval_page import encode_eval_page
-
+def _say_result(job: FinetuneJob, folder: RunFolder, result: FinetuneResult, *, quiet: bool) -> None:
     report = result.report
-    write_new(folder.report, eval_json(report), replace=True)
-    write_new(folder.page, encode_eval_page(report, worst_thumbnails(report)), replace=True)
-    _draw_curves(folder, quiet=quiet)
-    card = card_of(job, folder, result, command=["tada", *sys.argv[1:]])
-    write_new(folder.card, card.encode(), replace=True)
     if result.stopped_early:
         say(f"stopped early, after step {result.num_steps} of {job.settings.num_steps}", quiet=quiet)
     for line in result.fitted.notes:
         say(f"note: {line}", quiet=quiet)
-    top1 = {name: value for name, value in report.metrics.items() if isinstance(value, float)}
-    told = ", ".join(f"{name} {value:.1f} %" for name, value in top1.items())
-    say(f"the best model is that of step {result.best_step}: {told}", quiet=quiet)
-    say(f"{report.num_scored} of {report.num_items} held-out items scored; {folder.card} says the rest", quiet=quiet)
-    say(f"tada classify --model {shlex.quote(str(folder.path))} VIDEO", quiet=quiet)
-
-
-def _draw_curves(folder: RunFolder, *, quiet: bool) -> None:
-    from importlib.util import find_spec
-
-    from tadacli.run_log import read_log
-
-    if find_spec("matplotlib") is None:
+    if not folder.curves.is_file():
         say('note: no picture of the curves; pip install "tadacli[curves]" draws one', quiet=quiet)
-        return
-    from tadacli.writers.curves import write_curves
+    scored = f"{report.num_scored} of {report.num_items} held-out items"
+    say(f"the best model, of step {result.best_step}, on {scored}: {_told(report)}", quiet=quiet)
+    say(f"{folder.card} says more; to use it: tada classify --model {shlex.quote(str(folder.path))} VIDEO", quiet=quiet)
 
-    write_curves(folder.curves, read_log(folder.log))
+
+def _told(report: EvalReport) -> str:
+    """The accuracies, with their intervals where there is one head."""
+    spreads = report.heads[""].intervals if "" in report.heads else {}
+    told = []
+    for name, value in report.metrics.items():
+        if name in spreads or not spreads:
+            low, high = spreads.get(name, (None, None))
+            told.append(f"{name} {value:.1f} %" + ("" if low is None else f" ({low:.1f} to {high:.1f})"))
+    return ", ".join(told)

@@ -12,7 +12,9 @@ from tadacli.cli.sinks import OutputFormat
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
 
 Inputs = Annotated[list[str], typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
-ModelName = Annotated[str, typer.Option(help="Model name, or a .safetensors file of our own.", envvar="TADA_MODEL")]
+ModelName = Annotated[
+    str, typer.Option(help="Model name, a run's folder, or a .safetensors file.", envvar="TADA_MODEL")
+]
 Weights = Annotated[str | None, typer.Option(help="Weights for the model: .pyth, .pt, .safetensors.", metavar="FILE")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
