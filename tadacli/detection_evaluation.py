@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -21,35 +23,105 @@ from tadacli.detection_metrics import (
     average_precision,
 )
 from tadacli.detection_predictions import DetectResults, is_detect_results, read_detected_actions, read_detected_labels
+from tadacli.errors import UsageError
 from tadacli.eval_report import EvalReport, UnscoredItem
 from tadacli.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
 
 AnyPath = str | os.PathLike[str]
 NOT_PREDICTED = "the predictions have no entry for it"
+_TIOU_HINT = "give start:step:end or a list, for example --tiou 0.1:0.1:0.5 or --tiou 0.5,0.75,0.95"
+
+
+def parse_tiou(text: str, *, usual: Sequence[float] = ()) -> tuple[float, ...]:
+    """The thresholds of a range, "0.1:0.1:0.5" (start, step, end), or of a list, "0.5,0.75,0.95".
+
+    IoUs fall exactly on thresholds, so their last bit counts. One that is among the `usual` ones of a data set is taken
+    from there. The others, if evenly spaced, are computed from both ends as the official evaluators do it, so that
+    the thresholds of another benchmark (`EPIC_TIOU`, `ACTIVITYNET_TIOU`, `THUMOS_TIOU`) are its own.
+
+    Raises `UsageError` for thresholds that are not above 0 and at most 1, have more than two decimals, fall or
+    repeat, and for a range whose steps do not meet its end.
+    """
+    hundredths = _range(text) if ":" in text else [_hundredths(part, text) for part in text.split(",")]
+    for before, after in pairwise(hundredths):
+        if after <= before:
+            raise UsageError(
+                f"the thresholds {text!r} do not rise: {after / 100:g} stands behind {before / 100:g}",
+                hint="give each threshold once, the lowest first",
+            )
+    values = [value / 100 for value in hundredths]
+    if len({after - before for before, after in pairwise(hundredths)}) == 1:
+        values = np.linspace(values[0], values[-1], len(values)).tolist()
+    own = {round(100 * value): value for value in usual}
+    return tuple(own.get(number, value) for number, value in zip(hundredths, values, strict=True))
+
+
+def _range(text: str) -> list[int]:
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise UsageError(f"the thresholds {text!r} cannot be read", hint=_TIOU_HINT)
+    start, step, end = (_hundredths(part, text) for part in parts)
+    if end < start:
+        raise UsageError(f"the thresholds {text!r} end below their start", hint=_TIOU_HINT)
+    over = (end - start) % step
+    if over:
+        raise UsageError(
+            f"the thresholds {text!r} do not meet their end: the last step is at {(end - over) / 100:g}",
+            hint=f"end there: --tiou {start / 100:g}:{step / 100:g}:{(end - over) / 100:g}",
+        )
+    return list(range(start, end + 1, step))
+
+
+def _hundredths(part: str, text: str) -> int:
+    # In whole hundredths, as sums of floats would miss the end of a range.
+    found = re.fullmatch(r"([01]?)(?:\.([0-9]{1,2}))?", part.strip())
+    value = 100 * int(found[1] or 0) + int((found[2] or "").ljust(2, "0")) if found else 0
+    if not 0 < value <= 100:
+        raise UsageError(
+            f"the thresholds {text!r} cannot be read: {part!r} is not above 0 and up to 1, with two decimals at most",
+            hint=_TIOU_HINT,
+        )
+    return value
 
 
 def evaluate_epic_detections(
-    annotations: AnyPath, predictions: AnyPath, *, split: Literal["train", "validation"] = "validation"
+    annotations: AnyPath,
+    predictions: AnyPath,
+    *,
+    split: Literal["train", "validation"] = "validation",
+    tiou: Sequence[float] = EPIC_TIOU,
 ) -> EvalReport:
-    """mAP for verbs, nouns and actions at tIoU 0.1 to 0.5, of the challenge's JSON or of what `tada detect` wrote."""
+    """mAP for verbs, nouns and actions, of the challenge's JSON or of what `tada detect` wrote.
+
+    The challenge measures at tIoU 0.1 to 0.5; the report notes it when `tiou` are other thresholds (`parse_tiou`).
+    """
     truth = load_epic_detection(annotations, split=split)
     ours = read_detected_actions(predictions) if _is_ours(predictions) else None
     found = read_epic_detections(predictions) if ours is None else ours.predictions
     pairs = truth.classes["verb"] * len(truth.heads["noun"]) + truth.classes["noun"]
     tasks = {
-        task: _precision(truth, found, true_classes, found.classes[task], tiou=EPIC_TIOU)
+        task: _precision(truth, found, true_classes, found.classes[task], tiou=tiou)
         for task, true_classes in {**truth.classes, "action": pairs}.items()
     }
-    return _report("ek100-detection", split, truth, found, tasks, ours)
+    return _report("ek100-detection", split, truth, found, tasks, ours, usual_tiou=EPIC_TIOU)
 
 
-def evaluate_activitynet(annotations: AnyPath, predictions: AnyPath, *, split: str = "validation") -> EvalReport:
-    """mAP at tIoU 0.5 to 0.95, of predictions in ActivityNet's JSON or of what `tada detect` wrote."""
+def evaluate_activitynet(
+    annotations: AnyPath,
+    predictions: AnyPath,
+    *,
+    split: str = "validation",
+    tiou: Sequence[float] = ACTIVITYNET_TIOU,
+) -> EvalReport:
+    """mAP of predictions in ActivityNet's JSON or of what `tada detect` wrote.
+
+    The benchmark measures at tIoU 0.5 to 0.95; the report notes it when `tiou` are other thresholds (`parse_tiou`).
+    """
     truth = load_activitynet(annotations, subset=split)
     ours = read_detected_labels(predictions) if _is_ours(predictions) else None
     found = relabelled(read_activitynet(predictions) if ours is None else ours.predictions, truth.heads[""])
-    measured = _precision(truth, found, truth.classes[""], found.classes[""], tiou=ACTIVITYNET_TIOU)
-    return _report("activitynet", split, truth, found, {"all": measured}, ours)
+    measured = _precision(truth, found, truth.classes[""], found.classes[""], tiou=tiou)
+    return _report("activitynet", split, truth, found, {"all": measured}, ours, usual_tiou=ACTIVITYNET_TIOU)
 
 
 def _is_ours(predictions: AnyPath) -> bool:
@@ -79,6 +151,8 @@ def _report(
     found: TimedScores,
     tasks: Mapping[str, DetectionMetrics],
     ours: DetectResults | None,
+    *,
+    usual_tiou: Sequence[float],
 ) -> EvalReport:
     videos = {video.id: video for video in truth.videos}
     predicted = set(found.result_videos)
@@ -108,5 +182,24 @@ def _report(
         metrics=metrics,
         unscored=unscored,
         run=None if ours is None else ours.run,
-        notes=(*(note for note in truth.notes if "video file" not in note), *found.notes),
+        notes=(
+            *_tiou_notes(dataset, next(iter(tasks.values())).tiou, usual_tiou),
+            *(note for note in truth.notes if "video file" not in note),
+            *found.notes,
+        ),
     )
+
+
+def _tiou_notes(dataset: str, tiou: Sequence[float], usual: Sequence[float]) -> list[str]:
+    """Says that numbers are not those of the benchmark, since "mAP" alone is read as if they were."""
+    asked, official = _spelled(tiou), _spelled(usual)
+    if asked == official:
+        return []
+    return [f"mAP and avg_mAP are those at tIoU {asked}; results of {dataset} are published at {official}"]
+
+
+def _spelled(tiou: Sequence[float]) -> str:
+    steps = {round(after - before, 6) for before, after in pairwise(tiou)}
+    if len(tiou) > 2 and len(steps) == 1:
+        return f"{tiou[0]:g}:{steps.pop():g}:{tiou[-1]:g}"
+    return ",".join(f"{value:g}" for value in tiou)

@@ -29,6 +29,13 @@ def eval_command(
     predictions: Annotated[
         Path | None, typer.Option(help="Score saved predictions: .json, .jsonl, .pkl, .pt; also .gz.", metavar="FILE")
     ] = None,
+    tiou: Annotated[
+        str | None,
+        typer.Option(
+            help="Detections: thresholds on temporal IoU, start:step:end or a list. Default: the official ones.",
+            metavar="0.1:0.1:0.5",
+        ),
+    ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Score the predictions of all shards together.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Probe every video without a model; takes --split train,val, too.")
@@ -82,6 +89,11 @@ def eval_command(
     given = [name for name, value in idle.items() if value is not None]
     if modes and given:
         raise UsageError(f"{modes[0]} runs no model", hint=f"leave out {' and '.join(given)}")
+    if tiou is not None and dataset not in ("ek100-detection", "activitynet"):
+        raise UsageError(
+            f"--tiou is for detections, and {dataset} is measured by accuracies",
+            hint="leave out --tiou, or score --dataset ek100-detection or activitynet",
+        )
     if check and (report is not None or submission is not None):
         raise UsageError("--check has no scores for a page or a submission", hint="leave out --report and --submission")
     destination = Destination(choose_eval_format(output_format, output), output, report, quiet=quiet)
@@ -94,7 +106,7 @@ def eval_command(
             )
         from tadacli.cli.eval_saved import score_detections
 
-        destination.publish(score_detections(dataset, annotations, predictions, split, submission))
+        destination.publish(score_detections(dataset, annotations, predictions, split, tiou, submission))
         return
     if predictions is None and not merge and data_root is None and dataset not in ("folder", "csv"):
         raise UsageError(f"the videos of {dataset} are needed", hint="say where they are: --data-root FOLDER")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tadacli.errors import UsageError
 
@@ -31,23 +31,32 @@ def load_labelled(
 
 
 def score_detections(
-    dataset: str, annotations: Path | None, predictions: Path, split: str | None, submission: Path | None
+    dataset: Literal["ek100-detection", "activitynet"],
+    annotations: Path | None,
+    predictions: Path,
+    split: str | None,
+    tiou: str | None,
+    submission: Path | None,
 ) -> EvalReport:
     """The report on detections; with `submission`, what `tada detect` wrote becomes the challenge's file, too."""
-    from tadacli.detection_evaluation import evaluate_activitynet, evaluate_epic_detections
+    from tadacli.detection_evaluation import evaluate_activitynet, evaluate_epic_detections, parse_tiou
+    from tadacli.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU
 
+    usual = ACTIVITYNET_TIOU if dataset == "activitynet" else EPIC_TIOU
+    thresholds = usual if tiou is None else parse_tiou(tiou, usual=usual)
     if annotations is None:
         raise UsageError(f"{dataset} needs its annotations", hint="add --annotations FILE")
     if submission is not None:
         _submit_detections(dataset, predictions, submission)
     if dataset == "activitynet":
-        return evaluate_activitynet(annotations, predictions, split=split or "validation")
+        return evaluate_activitynet(annotations, predictions, split=split or "validation", tiou=thresholds)
     from tadacli.datasets.loading import usual_split
 
     part = usual_split("ek100", split)
     if part not in ("train", "validation"):
         raise UsageError(f"EPIC-KITCHENS-100 has no annotated split {part!r}", hint="use --split validation or train")
-    return evaluate_epic_detections(annotations, predictions, split="train" if part == "train" else "validation")
+    scored: Literal["train", "validation"] = "train" if part == "train" else "validation"
+    return evaluate_epic_detections(annotations, predictions, split=scored, tiou=thresholds)
 
 
 def _submit_detections(dataset: str, predictions: Path, submission: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from tadacli.eval_report import EvalReport, HeadResult
@@ -13,7 +16,7 @@ def eval_table(report: EvalReport) -> str:
     """The metrics, how many items they are based on, the weakest classes, and why the other items are not scored."""
     lines = [
         f"{report.dataset}, {report.split}: {report.num_scored} of {report.num_items} {report.unit} scored",
-        *([f"model {report.run['spec']['name']}, {report.run['settings']['views']} views"] if report.run else []),
+        *([_made_with(report.run)] if report.run else []),
         "",
         *(_accuracies(report) if report.heads else _precision(report)),
     ]
@@ -25,6 +28,15 @@ def eval_table(report: EvalReport) -> str:
     lines += [f"and {len(reasons) - _SHOWN} more reasons, all in --format json"] if len(reasons) > _SHOWN else []
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join(lines) + "\n"
+
+
+def _made_with(run: Mapping[str, Any]) -> str:
+    """The model, and the views or windows that it scored: `tada eval` keeps the one, `tada detect` the other."""
+    settings, name = run["settings"], run["spec"].get("name", "without a name")
+    looked = [f"{settings['views']} views"] if settings.get("views") else []
+    looked += [f"windows of {settings['window']}"] if settings.get("window") else []
+    looked += [f"stride {settings['stride']}"] if settings.get("stride") else []
+    return ", ".join([f"model {name}", *looked])
 
 
 def _accuracies(report: EvalReport) -> list[str]:

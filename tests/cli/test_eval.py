@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import media
 from tests.cli.conftest import Tada
 from tests.media import shared_folder
 
@@ -43,6 +44,98 @@ def test_activitynet_detections_get_the_official_map(tada: Tada, name: str) -> N
     found = json.loads(out)["metrics"]["all"]
     official = json.loads((case(name) / "official.json").read_text())
     np.testing.assert_allclose(found["mAP"], official["mAP"], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "table"])
+@pytest.mark.parametrize(
+    ("dataset", "name", "truth", "found", "tiou"),
+    [
+        ("ek100-detection", "edge_iou_on_threshold", "gt.csv.gz", "submission.json.gz", "0.1:0.1:0.5"),
+        ("activitynet", "anet_small", "gt.json.gz", "pred.json.gz", "0.5:0.05:0.95"),
+    ],
+)
+def test_the_official_thresholds_may_be_written_out(
+    tada: Tada, form: str, dataset: str, name: str, truth: str, found: str, tiou: str
+) -> None:
+    files = ("--annotations", case(name) / truth, "--predictions", case(name) / found, "--format", form)
+    usual = tada("eval", "--dataset", dataset, *files)
+    assert usual[0] == 0
+    assert tada("eval", "--dataset", dataset, *files, "--tiou", tiou) == usual
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_one_threshold_alone_counts_as_among_the_official_ones(tada: Tada, number: int) -> None:
+    answers = case("edge_iou_on_threshold")
+    official = json.loads((answers / "official.json").read_text())
+    files = ("--annotations", answers / "gt.csv.gz", "--predictions", answers / "submission.json.gz")
+    asked = ("--tiou", f"0.{number + 1}", "--format", "json")
+    _, out, _ = tada("eval", "--dataset", "ek100-detection", *files, *asked)
+    for task in ("verb", "noun", "action"):
+        (found,) = json.loads(out)["metrics"][task]["mAP"]
+        assert found == pytest.approx(official[task]["mAP"][number], abs=TOLERANCE)
+
+
+def test_other_thresholds_are_scored_by_the_same_rules_and_named(tada: Tada, tmp_path: Path) -> None:
+    answers = case("anet_small")
+    files = ("--annotations", answers / "gt.json.gz", "--predictions", answers / "pred.json.gz")
+    asked = ("--tiou", "0.5,0.75,0.95", "--report", tmp_path / "page.html")
+    code, out, err = tada("eval", "--dataset", "activitynet", *files, *asked, "--format", "json")
+    assert code == 0
+    report = json.loads(out)
+    official = json.loads((answers / "official.json").read_text())["mAP"]
+    expected = [official[0], official[5], official[9]]
+    np.testing.assert_allclose(report["metrics"]["all"]["mAP"], expected, rtol=0, atol=TOLERANCE)
+    assert report["metrics"]["all"]["avg_mAP"] == pytest.approx(np.mean(expected), abs=TOLERANCE)
+    assert report["metrics"]["all"]["tiou"] == [0.5, 0.75, 0.95]
+    assert any("tIoU 0.5,0.75,0.95;" in note for note in report["notes"])
+    assert "tIoU 0.5,0.75,0.95;" in err
+    assert "tIoU 0.5,0.75,0.95;" in (tmp_path / "page.html").read_text()
+    _, table, _ = tada("eval", "--dataset", "activitynet", *files, *asked[:2], "--format", "table")
+    assert b"mAP at tIoU   0.50   0.75   0.95    mean" in table
+    assert b"note: mAP and avg_mAP are those at tIoU 0.5,0.75,0.95;" in table
+
+
+@pytest.mark.parametrize(
+    ("dataset", "tiou", "message"),
+    [
+        ("csv", "0.1:0.1:0.5", "--tiou is for detections, and csv is measured by accuracies"),
+        ("ek100", "0.5", "--tiou is for detections, and ek100 is measured by accuracies"),
+        ("activitynet", "0.5,0.4", "do not rise"),
+        ("ek100-detection", "0.1:0.3:0.5", "do not meet their end"),
+    ],
+)
+def test_thresholds_without_a_meaning_are_refused_before_anything_is_read(
+    tada: Tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, tiou: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = ("--annotations", "none.csv", "--predictions", "none.json")
+    code, out, err = tada("eval", "--dataset", dataset, *files, "--tiou", tiou)
+    assert (code, out) == (2, b"")
+    first, second = err.splitlines()
+    assert message in first
+    assert second.startswith("hint: ")
+
+
+def test_what_detect_wrote_is_a_table_with_its_windows(tada: Tada, untrained: Path, tmp_path: Path) -> None:
+    media.render(tmp_path / "a.mp4", 90)
+    found, truth = tmp_path / "found.json", tmp_path / "truth.json"
+    windows = ("--window", "2s", "--stride", "1s", "--threshold", 0.12)
+    assert tada("detect", tmp_path / "a.mp4", "--model", untrained, *windows, "-o", found)[0] == 0
+    segments = json.loads(found.read_text())["segments"]
+    assert segments
+    items = [{"label": each["label"], "segment": [each["start_seconds"], each["end_seconds"]]} for each in segments]
+    entry = {"subset": "validation", "duration": 3.0, "annotations": items}
+    truth.write_text(json.dumps({"version": "1", "database": {"a": entry}}))
+    files = ("--annotations", truth, "--predictions", found)
+    code, out, _ = tada("eval", "--dataset", "activitynet", *files, "--format", "table")
+    assert code == 0
+    lines = out.decode().splitlines()
+    assert lines[:2] == [
+        "activitynet, validation: 1 of 1 videos scored",
+        "model r2plus1d_tiny.camera_motion, windows of 2s, stride 1s",
+    ]
+    # Measured against itself, all is right at every threshold.
+    assert "all        " + 10 * " 1.0000" + "  1.0000" in lines
 
 
 def test_epic_recognition_gets_the_official_accuracies(tada: Tada, tmp_path: Path) -> None:
