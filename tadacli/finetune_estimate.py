@@ -16,6 +16,7 @@ import torch
 from tadacli.errors import TadaError
 from tadacli.finetuning import FinetuneJob
 from tadacli.training import Trainer, TrainingBatch
+from tadacli.training_clips import MAX_OPENED
 
 # Of the memory that is there; pieces that are too small to be used take some of it.
 _USABLE = 0.95
@@ -50,9 +51,11 @@ def estimate(
     job: FinetuneJob, *, device: torch.device, num_processes: int = 1, workers: int = 2, num_shown: int = 8
 ) -> Estimate:
     """Measures steps of one and of two clips on a copy of the network, and goes on from there in a line."""
-    clips = job.clips()
+    clips, places = job.clips(), range(max(2, min(num_shown, job.recipe.batch_size)))
+    if len({sample.path for sample in job.data.train.samples}) <= MAX_OPENED:
+        clips.batch(places)  # then a run opens each video once only, which is not what its steps take
     started = time.monotonic()
-    batch = clips.batch(range(max(2, min(num_shown, job.recipe.batch_size))))
+    batch = clips.batch(places)
     seconds_per_clip = (time.monotonic() - started) / len(batch.clips)
     trainer = Trainer(copy.deepcopy(job.start.network), job.settings, device=device)
     trainer.run_step([_first(batch, 1)])  # what is loaded on first use is not part of a step

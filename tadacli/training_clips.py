@@ -42,7 +42,7 @@ MicroBatches = Callable[[int], Sequence[Sequence[int]]]
 T = TypeVar("T")
 
 # To open a video takes as long as to decode a clip: its packets are listed. What is kept of it are these lists.
-_MAX_OPENED = 16
+MAX_OPENED = 16
 
 
 def sample_at(position: int, *, num_samples: int, seed: int) -> tuple[int, int]:
@@ -233,7 +233,7 @@ class _Videos:
             files = ExitStack()
             self._opened[path] = files.enter_context(open_video(path)), files
         self._opened.move_to_end(path)
-        if len(self._opened) > _MAX_OPENED:
+        if len(self._opened) > MAX_OPENED:
             self.forget(next(iter(self._opened)))
         return self._opened[path][0]
 

@@ -31,7 +31,7 @@ def models_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """List the known models, or show all about one.
+    """List the known models and networks, or show all about one.
 
     Sizes with ~ are those of the weights alone, in float32: nobody has
     published how large the files are. Accuracies are the authors'.
@@ -42,10 +42,12 @@ def models_command(
 
     if name is None:
         values = [_summary(card, BUILDERS, stored(card.name)) for card in cards().values()]
-        text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _table(values)
+        text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _list(values, BUILDERS)
     elif name in cards():
         whole = _whole(cards()[name], BUILDERS, stored(name))
         text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else _page(cards()[name], whole)
+    elif name in BUILDERS:
+        raise SpecError(f"{name} is a network, no model of its own", hint=_how_to_train(name))
     else:
         raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
     print(printable(text))
@@ -95,6 +97,17 @@ def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights 
         "note": card.note,
         "stored": None if kept is None else {**dataclasses.asdict(kept), "path": str(kept.path)},
     }
+
+
+def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> str:
+    """The table, and below it the networks that nobody has published weights for."""
+    used = {values["architecture"] for values in summaries}
+    others = [name for name in architectures if name not in used]
+    return f"{_table(summaries)}\n\nnetworks without published weights: {', '.join(others)}\n{_how_to_train('NAME')}"
+
+
+def _how_to_train(architecture: str) -> str:
+    return f"tada finetune --model {architecture} --init imagenet (or random) trains one"
 
 
 def _table(summaries: list[dict[str, Any]]) -> str:

@@ -32,7 +32,7 @@ def listed(out: bytes) -> dict[str, dict]:
 
 def test_every_model_has_a_line_that_starts_with_its_name(tada: Tada) -> None:
     code, out, err = tada("models")
-    head, *lines = out.decode().splitlines()
+    head, *lines = out.decode().partition("\n\n")[0].splitlines()
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in lines] == list(cards())
     line = next(line for line in lines if line.startswith(NAME))
@@ -111,6 +111,17 @@ def test_every_page_has_the_whole_card(tada: Tada, name: str) -> None:
     text = tada("models", name)[1].decode()
     assert all(reason in text for reason in card.unknown.values())
     assert card.note in text
+
+
+def test_networks_without_published_weights_are_named(tada: Tada) -> None:
+    text = tada("models")[1].decode()
+    published = {card.architecture for card in cards().values()}
+    (line,) = [line for line in text.splitlines() if line.startswith("networks without published weights: ")]
+    assert set(line.partition(": ")[2].split(", ")) == set(BUILDERS) - published
+    code, _, err = tada("models", "slowfast_r50")
+    assert (code, "--model slowfast_r50 --init imagenet" in err) == (1, True)
+    code, _, err = tada("classify", "any.mp4", "--model", "slowfast_r50")
+    assert (code, "--model slowfast_r50 --init imagenet" in err) == (1, True)
 
 
 def test_an_unknown_name_is_an_error(tada: Tada) -> None:
