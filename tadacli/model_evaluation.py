@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 
 from tadacli.classification import DEFAULT_BATCH_SIZE, check_options
 from tadacli.dataset_scoring import check_heads, default_workers, score_samples
 from tadacli.datasets import Dataset
-from tadacli.datasets.loading import DatasetName, load_dataset, usual_split
+from tadacli.datasets.loading import DatasetName, load_for_heads
 from tadacli.errors import UsageError
 from tadacli.eval_report import EvalReport
 from tadacli.evaluation import evaluate_saved
@@ -55,7 +54,7 @@ def evaluate(
             raise UsageError("samples in memory have paths, and a folder of videos was given", hint="leave it out")
         truth, part = dataset, split or "all"
     else:
-        truth, part = load_labelled(
+        truth, part = load_for_heads(
             dataset, annotations=annotations, data_root=data_root, split=split, heads=model.spec.heads
         )
     check_heads(truth, model)
@@ -77,17 +76,3 @@ def evaluate(
             if on_progress is not None:
                 on_progress(len(items), len(truth.samples))
     return evaluate_saved(truth, of_items(header, items), split=part, annotations=annotations)
-
-
-def load_labelled(
-    name: DatasetName,
-    *,
-    annotations: AnyPath | None,
-    data_root: AnyPath | None,
-    split: str | None,
-    heads: Mapping[str, Sequence[str]] | None,
-) -> tuple[Dataset, str]:
-    """The data set under the name it was asked for by, its classes in the order of `heads`, and its split."""
-    labels = heads[""] if heads is not None and "" in heads and name != "ek100" else None
-    found = load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
-    return replace(found, name=name), usual_split(name, split)

@@ -117,11 +117,13 @@ def eval_command(
         return
     if not modes:
         from tadacli.cli.eval_run import run_model
-        from tadacli.cli.eval_saved import load_labelled
+        from tadacli.datasets.loading import load_for_heads
         from tadacli.zoo import load_model
 
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
-        truth, part = load_labelled(dataset, annotations, data_root, split, loaded.spec.heads)
+        truth, part = load_for_heads(
+            dataset, loaded.spec.heads, annotations=annotations, data_root=data_root, split=split
+        )
         run_model(
             truth,
             part,

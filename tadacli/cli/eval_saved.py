@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
-    from tadacli.datasets import Dataset
     from tadacli.datasets.loading import DatasetName
     from tadacli.eval_report import EvalReport
-
-
-def load_labelled(
-    name: DatasetName,
-    annotations: Path | None,
-    data_root: Path | None,
-    split: str | None,
-    heads: Mapping[str, Sequence[str]] | None,
-) -> tuple[Dataset, str]:
-    """The data set under the name it was asked for by, its classes in the order of `heads`, and its split."""
-    from tadacli.datasets.loading import load_dataset, usual_split
-
-    labels = heads[""] if heads is not None and "" in heads and name != "ek100" else None
-    found = load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
-    return replace(found, name=name), usual_split(name, split)
 
 
 def score_detections(
@@ -78,13 +60,16 @@ def score_files(
     submission: Path | None,
 ) -> EvalReport:
     """The report on saved predictions of a recognition data set."""
+    from tadacli.datasets.loading import load_for_heads
     from tadacli.evaluation import check_belongs, evaluate, evaluate_classified, evaluate_saved, subsets_of
     from tadacli.prediction_file import is_prediction_file, read_predictions
     from tadacli.predictions import read_classifications, read_recognition
 
     if len(paths) > 1 or is_prediction_file(paths[0]):
         saved = read_predictions(paths)
-        truth, part = load_labelled(name, annotations, data_root, split, saved.header.heads)
+        truth, part = load_for_heads(
+            name, saved.header.heads, annotations=annotations, data_root=data_root, split=split
+        )
         check_belongs(truth, saved.header, split=part)
         found = evaluate_saved(truth, saved, split=part, annotations=annotations)
         if submission is not None:
@@ -97,12 +82,14 @@ def score_files(
             "--submission needs the scores of all classes", hint="score with --model, or give our own file"
         )
     if name == "ek100":
-        truth, part = load_labelled(name, annotations, data_root, split, None)
+        truth, part = load_for_heads(name, None, annotations=annotations, data_root=data_root, split=split)
         subsets = subsets_of(truth, annotations, part)
         return evaluate(truth, read_recognition(paths[0]), split=part, scores_are="logits", subsets=subsets)
     from tadacli.cards import manifest
 
     top = read_classifications(paths[0])
     spec = manifest().get(top.model)
-    truth, part = load_labelled(name, annotations, data_root, split, None if spec is None else spec.heads)
+    truth, part = load_for_heads(
+        name, None if spec is None else spec.heads, annotations=annotations, data_root=data_root, split=split
+    )
     return evaluate_classified(truth, top, split=part)

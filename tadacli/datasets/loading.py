@@ -69,6 +69,20 @@ def load_dataset(
     return _in_order_of(_published(name, annotations, data_root, wanted or _USUAL_SPLITS[name]), labels)
 
 
+def load_for_heads(
+    name: DatasetName,
+    heads: Mapping[str, Sequence[str]] | None,
+    *,
+    annotations: AnyPath | None,
+    data_root: AnyPath | None,
+    split: str | None,
+) -> tuple[Dataset, str]:
+    """The data set under the name it was asked for by, its classes in the order of a model's heads, and its split."""
+    labels = heads[""] if heads is not None and "" in heads and name != "ek100" else None
+    found = load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
+    return replace(found, name=name), usual_split(name, split)
+
+
 def load_splits(
     name: DatasetName,
     splits: Iterable[str],
