@@ -285,6 +285,8 @@ def has_tadaconv(network: nn.Module) -> bool:
 
 def leave_the_start(network: nn.Module) -> None:
     """Gives what starts at nothing, such as routing, second norms and residual branches, something to compute."""
+    routing = {id(p) for each in network.modules() if getattr(each, "is_routing", False) for p in each.parameters()}
     for name, parameter in network.named_parameters():
         if name.endswith("gamma") or not bool(parameter.any()):
-            nn.init.normal_(parameter, std=0.02)
+            # Calibrations multiply from block to block: larger ones would take a deep network out of float32.
+            nn.init.normal_(parameter, std=5e-4 if id(parameter) in routing else 0.02)
