@@ -9,44 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from torch import Tensor, nn
-
 from tadacli.models.heads import NumClasses
-from tadacli.models.ops import FrameBatchNorm, FrameConv2d, TAdaConv3d, relu
+from tadacli.models.ops import FrameConv2d, TAdaConv3d
 from tadacli.models.tada2d import EXPANSION
 from tadacli.models.video_resnet import (
+    Branch,
     Routing,
     SpaceTimeConv3d,
     Stem,
     VideoResNet,
-    conv_and_norm,
     routing_maker,
     single_pathway,
 )
 
 
-class Branch(nn.Module):
+def branch(in_channels: int, width: int, *, stride: int, routing: Routing) -> Branch:
     """Residual branch: 1x1, 3x3x3 (strided in space, calibrated if there is routing), 1x1."""
-
-    def __init__(self, in_channels: int, width: int, *, stride: int, routing: Routing) -> None:
-        super().__init__()
-        self.a = FrameConv2d(in_channels, width, 1)
-        self.a_bn = FrameBatchNorm(width)
-        self.b: SpaceTimeConv3d | TAdaConv3d = (
-            SpaceTimeConv3d(width, width, (3, 3, 3), stride=stride)
-            if routing is None
-            else TAdaConv3d(width, width, (3, 3, 3), stride=(1, stride, stride), padding=1)
-        )
-        self.b_rf = None if routing is None else routing(width)
-        self.b_bn = FrameBatchNorm(width)
-        self.c = FrameConv2d(width, width * EXPANSION, 1)
-        self.c_bn = FrameBatchNorm(width * EXPANSION)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, 4 * width, T, H', W')."""
-        x = relu(conv_and_norm(self.a, self.a_bn, x))
-        x = relu(conv_and_norm(self.b, self.b_bn, x, self.b_rf))
-        return conv_and_norm(self.c, self.c_bn, x)
+    middle: SpaceTimeConv3d | TAdaConv3d = (
+        SpaceTimeConv3d(width, width, (3, 3, 3), stride=stride)
+        if routing is None
+        else TAdaConv3d(width, width, (3, 3, 3), stride=(1, stride, stride), padding=1)
+    )
+    return Branch(FrameConv2d(in_channels, width, 1), middle, width, routing=routing)
 
 
 class R3D(VideoResNet):
@@ -70,7 +54,7 @@ class R3D(VideoResNet):
         routing = routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels)
         trunk = single_pathway(
             Stem(stem_width, temporal_extent=3, pooled=False),
-            [partial(Branch, routing=routing)] * len(stage_depths),
+            [partial(branch, routing=routing)] * len(stage_depths),
             stem_width=stem_width,
             stage_depths=stage_depths,
             first_stride=2,

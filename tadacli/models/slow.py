@@ -9,42 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from torch import Tensor, nn
-
 from tadacli.models.heads import NumClasses
-from tadacli.models.ops import FrameBatchNorm, FrameConv2d, TAdaConv2d, TemporalConv1d, relu
+from tadacli.models.ops import FrameConv2d, TAdaConv2d, TemporalConv1d
 from tadacli.models.tada2d import EXPANSION
-from tadacli.models.video_resnet import Routing, Stem, VideoResNet, conv_and_norm, routing_maker, single_pathway
+from tadacli.models.video_resnet import Branch, Routing, Stem, VideoResNet, routing_maker, single_pathway
 
 
-class Branch(nn.Module):
+def branch(in_channels: int, width: int, *, stride: int, temporal_extent: int = 1, routing: Routing = None) -> Branch:
     """Residual branch: 1x1 over `temporal_extent` frames, 3x3 (strided, calibrated if there is routing), 1x1."""
-
-    def __init__(
-        self, in_channels: int, width: int, *, stride: int, temporal_extent: int = 1, routing: Routing = None
-    ) -> None:
-        super().__init__()
-        self.a: FrameConv2d | TemporalConv1d = (
-            FrameConv2d(in_channels, width, 1)
-            if temporal_extent == 1
-            else TemporalConv1d(in_channels, width, temporal_extent)
-        )
-        self.a_bn = FrameBatchNorm(width)
-        self.b: FrameConv2d | TAdaConv2d = (
-            FrameConv2d(width, width, 3, stride=stride, padding=1)
-            if routing is None
-            else TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
-        )
-        self.b_rf = None if routing is None else routing(width)
-        self.b_bn = FrameBatchNorm(width)
-        self.c = FrameConv2d(width, width * EXPANSION, 1)
-        self.c_bn = FrameBatchNorm(width * EXPANSION)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, 4 * width, T, H', W')."""
-        x = relu(conv_and_norm(self.a, self.a_bn, x))
-        x = relu(conv_and_norm(self.b, self.b_bn, x, self.b_rf))
-        return conv_and_norm(self.c, self.c_bn, x)
+    first: FrameConv2d | TemporalConv1d = (
+        FrameConv2d(in_channels, width, 1)
+        if temporal_extent == 1
+        else TemporalConv1d(in_channels, width, temporal_extent)
+    )
+    middle: FrameConv2d | TAdaConv2d = (
+        FrameConv2d(width, width, 3, stride=stride, padding=1)
+        if routing is None
+        else TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
+    )
+    return Branch(first, middle, width, routing=routing)
 
 
 class SlowOnly(VideoResNet):
@@ -69,7 +52,7 @@ class SlowOnly(VideoResNet):
         extents = slow_extents(len(stage_depths))
         trunk = single_pathway(
             Stem(stem_width, temporal_extent=1, pooled=True),
-            [partial(Branch, temporal_extent=extent, routing=routing) for extent in extents],
+            [partial(branch, temporal_extent=extent, routing=routing) for extent in extents],
             stem_width=stem_width,
             stage_depths=stage_depths,
             first_stride=1,

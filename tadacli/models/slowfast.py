@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tadacli.errors import SpecError
 from tadacli.models.heads import NumClasses
 from tadacli.models.ops import FrameBatchNorm, TemporalConv1d, relu
-from tadacli.models.slow import Branch, slow_extents
+from tadacli.models.slow import branch, slow_extents
 from tadacli.models.tada2d import EXPANSION
 from tadacli.models.video_resnet import Stem, VideoResNet, bottlenecks, conv_and_norm, numbered, routing_maker
 
@@ -116,7 +116,7 @@ class SlowFast(VideoResNet):
                 Stem(stem_width // BETA, temporal_extent=5, pooled=True),
             )
         )
-        make_branch = partial(Branch, routing=routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels))
+        make_branch = partial(branch, routing=routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels))
         slow_channels, fast_channels = stem_width, stem_width // BETA
         for stage, (depth, extent) in enumerate(zip(stage_depths, slow_extents(len(stage_depths)), strict=True)):
             layers[f"lateral{stage + 1}"] = Lateral(fast_channels, kernel_size=lateral_kernel, alpha=alpha)

@@ -87,6 +87,26 @@ class Stem(nn.Module):
         return unfold_time(F.max_pool2d(fold_time(x), 3, stride=2, padding=1), x.shape[0])
 
 
+class Branch(nn.Module):
+    """Residual branch of three convolutions: `first`, `middle` (calibrated if there is routing), and a wide 1x1."""
+
+    def __init__(self, first: Conv, middle: AnyConv, width: int, *, routing: Routing) -> None:
+        super().__init__()
+        self.a: Conv = first
+        self.a_bn = FrameBatchNorm(width)
+        self.b: AnyConv = middle
+        self.b_rf = None if routing is None else routing(width)
+        self.b_bn = FrameBatchNorm(width)
+        self.c = FrameConv2d(width, width * EXPANSION, 1)
+        self.c_bn = FrameBatchNorm(width * EXPANSION)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, 4 * width, T, H', W')."""
+        x = relu(conv_and_norm(self.a, self.a_bn, x))
+        x = relu(conv_and_norm(self.b, self.b_bn, x, self.b_rf))
+        return conv_and_norm(self.c, self.c_bn, x)
+
+
 def bottlenecks(branch: BranchMaker, in_channels: int, width: int, *, depth: int, stride: int) -> list[Bottleneck]:
     """The blocks of one stage, the first of which strides."""
     blocks = []
