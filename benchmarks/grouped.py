@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadacli.models import ops, r2plus1d, tada2d, tadaconvnext, tadaconvnextv2, tadaformer
+from tadacli.models import layers, ops, r2plus1d, tada2d, tadaconvnext, tadaconvnextv2, tadaformer
 from tadacli.models.heads import ClipClassifier
 from tadacli.models.ops import TAdaConv2d, TAdaConv3d
 
@@ -95,17 +95,22 @@ class _DepthwiseTAdaConv2d(ops.DepthwiseTAdaConv2d):
 # Convolutions and norms keep what else the blocks ask of them: other parameters, and those of the norm.
 
 
-class _FrameConv2d(ops.FrameConv2d):
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self._conv_forward(x, weight, bias)
+class _FrameConv2d(layers.FrameConv2d):
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, rectified: bool = False) -> Tensor:  # type: ignore[override]
+        return _convolved(self, x, weight, bias, rectified=rectified)
 
 
-class _TemporalConv1d(ops.TemporalConv1d):
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self._conv_forward(x, weight, bias)
+class _TemporalConv1d(layers.TemporalConv1d):
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, rectified: bool = False) -> Tensor:  # type: ignore[override]
+        return _convolved(self, x, weight, bias, rectified=rectified)
 
 
-class _FrameBatchNorm(ops.FrameBatchNorm):
+def _convolved(conv: nn.Conv3d, x: Tensor, weight: Tensor, bias: Tensor | None, *, rectified: bool) -> Tensor:
+    out = conv._conv_forward(x, weight, bias)
+    return F.relu(out, inplace=True) if rectified else out
+
+
+class _FrameBatchNorm(layers.FrameBatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, nn.BatchNorm3d.forward(self, x))
 
@@ -113,7 +118,7 @@ class _FrameBatchNorm(ops.FrameBatchNorm):
         assert x.dim() == 5
 
 
-class _ChannelNorm(ops.ChannelNorm):
+class _ChannelNorm(layers.ChannelNorm):
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(dim=1, keepdim=True)
         normalised = centred / torch.sqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
@@ -148,11 +153,11 @@ def _average(x: Tensor) -> Tensor:
 
 
 class _TAdaBranch(tada2d.TAdaBranch):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         x = F.relu(self.a_bn(self.a(x)), inplace=True)
         x = self.b(x, self.b_rf(x))
         x = F.relu(self.b_bn(x) + self.b_avgpool_bn(_average(x)), inplace=True)
-        return cast(Tensor, self.c_bn(self.c(x)))
+        return F.relu(residual + self.c_bn(self.c(x)), inplace=True)
 
 
 class _Bottleneck(tada2d.Bottleneck):
@@ -160,7 +165,7 @@ class _Bottleneck(tada2d.Bottleneck):
         residual = x
         if self.short_cut is not None and self.short_cut_bn is not None:
             residual = self.short_cut_bn(self.short_cut(x))
-        return F.relu(residual + self.conv_branch(x), inplace=True)
+        return cast(Tensor, self.conv_branch(x, residual))
 
 
 class _Stem(tada2d.Stem):
@@ -198,7 +203,7 @@ class _ConvNeXtV2Block(tadaconvnextv2.Block):
         branch = self.dwconv(x, *self.dwconv_rf(x))
         average = _average(branch)
         branch = self.norm(branch.permute(0, 2, 3, 4, 1)) + self.norm_avgpool(average.permute(0, 2, 3, 4, 1))
-        branch = self.drop_path(self.gamma * self.pwconv2(ops.quick_gelu(self.pwconv1(branch))))
+        branch = self.drop_path(self.gamma * self.pwconv2(layers.quick_gelu(self.pwconv1(branch))))
         return cast(Tensor, x + branch.permute(0, 4, 1, 2, 3))
 
 
@@ -211,7 +216,7 @@ class _AggregatingTAdaConv(tadaformer.AggregatingTAdaConv):
 
 class _FeedForward(tadaformer.FeedForward):
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.c_proj(ops.quick_gelu(self.c_fc(x))))
+        return cast(Tensor, self.c_proj(layers.quick_gelu(self.c_fc(x))))
 
 
 class _FrameResNet(tada2d.FrameResNet):

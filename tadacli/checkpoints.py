@@ -74,11 +74,12 @@ def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tens
 
 
 def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
-    """Put the weights into the network, all of them or none.
+    """Put copies of the weights into the network, all of them or none; one on the meta device is on the CPU then.
 
     Raises `CheckpointError` naming every missing, unexpected and wrongly shaped key.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    own = network.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     found = {name: tuple(tensor.shape) for name, tensor in checkpoint.state_dict.items()}
     problems = [f"missing {name} {list(expected[name])}" for name in expected if name not in found]
     problems += [f"unexpected {name} {list(found[name])}" for name in found if name not in expected]
@@ -95,7 +96,15 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
     bad = [name for name, tensor in checkpoint.state_dict.items() if not bool(tensor.isfinite().all())]
     if bad:
         raise CheckpointError(f"{checkpoint.path} holds values that are not numbers, in {', '.join(bad)}")
-    network.load_state_dict(dict(checkpoint.state_dict))
+    if not any(tensor.is_meta for tensor in own.values()):
+        network.load_state_dict(dict(checkpoint.state_dict))
+        return
+    # Not by `Module.to_empty`: for tensors on the meta device torch then imports sympy, a quarter of its own start.
+    copies = {
+        name: tensor.to("cpu", own[name].dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in checkpoint.state_dict.items()
+    }
+    network.load_state_dict(copies, assign=True)
 
 
 def _mismatch_hint(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:

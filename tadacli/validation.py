@@ -15,6 +15,7 @@ from torch import nn
 from tadacli.dataset_scoring import ItemScores, score_samples
 from tadacli.datasets import Dataset
 from tadacli.errors import TadaError, UsageError
+from tadacli.models.inference import inference_form
 from tadacli.predictions import ScoreTable
 from tadacli.processes import Processes
 from tadacli.specs import EvalProtocol, ModelSpec
@@ -62,7 +63,7 @@ def validate(
 
     Raises `TadaError` if not one item can be scored, or if the network's answers are not numbers.
     """
-    model = Model(spec, network, device, torch.float32, Path(), "")
+    model = Model(spec, inference_form(network), device, torch.float32, Path(), "")
     processes = processes or Processes()
     samples = [sample for sample in dataset.samples if sample.labels]
     own = samples[processes.rank :: processes.count]

@@ -42,7 +42,7 @@ def convert(file: Path, target: Path, *, spec: ModelSpec, original: FileHash) ->
         raise CheckpointError(
             f"{file} holds {checkpoint.spec.name}, not {spec.name}", hint="give that name, or no file"
         )
-    network = empty_network(spec).to_empty(device="cpu")
+    network = empty_network(spec)
     load_weights(network, checkpoint)
     noted = {**spec.source, "sha256": original.sha256, "size_bytes": original.size_bytes}
     write_checkpoint(target, network.state_dict(), replace(spec, source=noted))

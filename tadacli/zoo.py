@@ -13,8 +13,10 @@ from torch import nn
 
 from tadacli.cards import ModelCard, cards, manifest
 from tadacli.checkpoints import Checkpoint, load_weights, read_checkpoint
+from tadacli.dtype_choice import choose_dtype
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
+from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
 from tadacli.store import stored
 
@@ -29,7 +31,10 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 @dataclass(frozen=True)
 class Model:
-    """A network in evaluation mode on its device, with the spec and the hash of its weights file."""
+    """A network in its form for inference on its device, with the spec and the hash of its weights file.
+
+    `notes` are what the person who asked for the model should know, such as the dtype that "auto" came to.
+    """
 
     spec: ModelSpec
     network: nn.Module
@@ -37,6 +42,7 @@ class Model:
     dtype: torch.dtype
     weights_path: Path
     weights_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def load_model(
@@ -51,29 +57,33 @@ def load_model(
     `weights` is a file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it,
     the weights are those that ship with the package or that were fetched. The temperatures and thresholds of a file
     of our own are the model's; one that was trained on clips of another kind than the known model's is refused.
-    `device` is "auto" (CUDA, else Apple's MPS, else CPU) or a torch device; `dtype` "float32", "bfloat16"
-    or "float16" for weights and inputs (scores are always computed in float32).
+    `device` is "auto" (CUDA, else Apple's MPS, else CPU) or a torch device; `dtype` "float32", "bfloat16" or "float16"
+    for weights and inputs (scores are always computed in float32), or "auto" for what `choose_dtype` finds.
+    The network is in its form for inference, see `models.inference.fuse`.
 
     Raises `SpecError` for a model that is unknown or cannot be used yet, `CheckpointError` for weights that are
     missing or do not fit, `UsageError` for an unknown device or dtype.
     """
     target = resolve_device(device)
-    if dtype not in DTYPES:
-        raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of {', '.join(DTYPES)}")
+    if dtype not in ("auto", *DTYPES):
+        raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of auto, {', '.join(DTYPES)}")
     spec, checkpoint = _find(name_or_path, weights)
     with torch.device("meta"):
         network = build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
-    network.to_empty(device="cpu")
     load_weights(network, checkpoint)
-    network.eval().requires_grad_(requires_grad=False)
-    network.to(device=target, dtype=DTYPES[dtype])
+    network = fuse(network.eval()).to(target)
+    notes: tuple[str, ...] = ()
+    if dtype == "auto":
+        choice = choose_dtype(network, spec, target)
+        dtype, notes = choice.dtype, (str(choice),)
     return Model(
         spec=spec,
-        network=network,
+        network=network.to(DTYPES[dtype]),
         device=target,
         dtype=DTYPES[dtype],
         weights_path=checkpoint.path,
         weights_sha256=checkpoint.sha256,
+        notes=notes,
     )
 
 

@@ -27,6 +27,7 @@ from tadacli.downloading import Patience
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
 from tadacli.fetching import fetch, fetch_file, sources_of
 from tadacli.models import build
+from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
 from tadacli.zoo import load_model
 from tests.file_server import FileServer, Reply, serving
@@ -83,7 +84,9 @@ def assert_holds(seed: int = 0) -> None:
     assert weights is not None
     store.verify(weights)
     model = load_model(weights.path, device="cpu")
-    expected = states(seed)
+    as_trained = build(model.spec.architecture, num_classes=model.spec.num_classes).eval()
+    as_trained.load_state_dict(states(seed))
+    expected = fuse(as_trained).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.network.state_dict().items())
 
 

@@ -11,12 +11,13 @@ import torch
 import tadacli
 from tadacli.cards import cards, manifest
 from tadacli.checkpoints import write_checkpoint
-from tadacli.classification import score_views
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
+from tadacli.models.inference import inference_form
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.store import hash_file, put
 from tadacli.video import open_video
+from tadacli.view_scores import score_views
 from tadacli.zoo import find_spec, usable_models
 from tests import media
 
@@ -28,7 +29,7 @@ def test_a_published_checkpoint_loads_by_name_and_file(tmp_path: Path) -> None:
     assert model.spec.heads[""][0] == "Approaching something with your camera"
     clip = torch.randn(1, 3, 8, 32, 32)
     with torch.inference_mode():
-        assert torch.equal(model.network(clip), network.eval()(clip))
+        assert torch.equal(model.network(clip), inference_form(network.eval())(clip))
 
 
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -87,8 +88,8 @@ def test_fetched_weights_load_by_name_alone(tmp_path: Path, monkeypatch: pytest.
     put(tmp_path / "a.safetensors", name=spec.name, original=sha256, source="here")
     model = tadacli.load_model(spec.name, device="cpu")
     assert (model.spec, model.weights_sha256) == (spec, sha256.sha256)
-    for key, tensor in network.state_dict().items():
-        assert torch.equal(model.network.state_dict()[key], tensor)
+    expected = inference_form(network.eval()).state_dict()
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in model.network.state_dict().items())
 
 
 def test_a_model_is_usable_or_refused_with_reasons() -> None:

@@ -1,9 +1,7 @@
-"""Temporally-adaptive convolutions, the routing functions that calibrate them, and per-frame layers.
+"""Temporally-adaptive convolutions and the routing functions that calibrate them.
 
-Tensors are (B, C, T, H, W). Kept in `torch.channels_last_3d` memory order, such a tensor and its
-frames (B*T, C, H, W) in `torch.channels_last` order are the same memory, so every per-frame layer
-here is a 2-D convolution on a free view. Parameter names and shapes are those of the published
-checkpoints, whose convolutions are all 3-D.
+Tensors are (B, C, T, H, W), best in channels-last order (see `layers`). Parameter names and shapes are those of the
+published checkpoints.
 
 TAdaConv (ICLR 2022, section 3) gives frame t the weights `base * alpha_t`. A factor on input channels
 of a kernel commutes with the convolution, so scaling the frame's channels and using one shared kernel
@@ -14,174 +12,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tadacli.models.layers import (
+    ChannelNorm,
+    Folded,
+    Norm,
+    conv2d,
+    fold_time,
+    frame_descriptors,
+    quick_gelu,
+    relu,
+    scale_outputs,
+    unfold_time,
+)
+
 CalibrationDim = Literal["cin", "cout"]
 Size3 = int | Sequence[int]
-
-QUICK_GELU = 1.702  # its factor, see `quick_gelu`
-
-
-def fold_time(x: Tensor) -> Tensor:
-    """Frames (B*T, C, H, W) of a clip (B, C, T, H, W); a view if the clip is channels-last."""
-    return x.transpose(1, 2).flatten(0, 1)
-
-
-def unfold_time(frames: Tensor, batch_size: int) -> Tensor:
-    """Clip (B, C, T, H, W) of frames (B*T, C, H, W); the inverse of `fold_time`, always a view."""
-    return frames.view(batch_size, -1, *frames.shape[1:]).transpose(1, 2)
-
-
-class FrameConv2d(nn.Conv3d):
-    """A convolution of temporal extent 1, applied to every frame. Parameters are those of Conv3d."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        groups: int = 1,
-        bias: bool = False,
-    ) -> None:
-        size, strides, paddings = (1, kernel_size, kernel_size), (1, stride, stride), (0, padding, padding)
-        super().__init__(in_channels, out_channels, size, strides, paddings, groups=groups, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, Cin, T, H, W) -> (B, Cout, T, H', W')."""
-        return self.convolve(x, self.weight, self.bias)
-
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """`forward` with other parameters of the same shapes."""
-        stride, padding = self.stride[1:], self.padding[1:]
-        frames = F.conv2d(fold_time(x), weight.squeeze(2), bias, stride, padding, groups=self.groups)
-        return unfold_time(frames, x.shape[0])
-
-
-class TemporalConv1d(nn.Conv3d):
-    """A convolution over time alone (k x 1 x 1). Parameters are those of Conv3d."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = False) -> None:
-        super().__init__(in_channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0), bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, Cin, T, H, W) -> (B, Cout, T, H, W)."""
-        return self.convolve(x, self.weight, self.bias)
-
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """`forward` with other parameters of the same shapes."""
-        pixels = x.flatten(3)  # (B, C, T, H*W): time becomes the height of a picture
-        out = F.conv2d(pixels, weight.squeeze(4), bias, padding=(self.kernel_size[0] // 2, 0))
-        return out.view(*out.shape[:3], *x.shape[3:])
-
-
-class FrameBatchNorm(nn.BatchNorm3d):
-    """Batch norm of (B, C, T, H, W), computed on the frames so that channels-last order is kept."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> the same shape."""
-        return unfold_time(super().forward(fold_time(x)), x.shape[0])
-
-    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift of each channel (C,) that this norm is in evaluation mode."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-        return scale, self.bias - self.running_mean * scale
-
-    def _check_input_dim(self, x: Tensor) -> None:
-        if x.dim() != 4:
-            raise ValueError(f"expected frames of 4 dimensions, got {x.dim()}")
-
-
-def normalised_conv(conv: FrameConv2d | TemporalConv1d, norm: FrameBatchNorm, x: Tensor) -> Tensor:
-    """`norm(conv(x))`; in evaluation mode the norm goes into the kernel, saving a pass."""
-    if norm.training:
-        return norm(conv(x))  # type: ignore[no-any-return]
-    scale, shift = norm.scale_and_shift()
-    bias = shift if conv.bias is None else shift + conv.bias * scale
-    return conv.convolve(x, conv.weight * scale.view(-1, 1, 1, 1, 1), bias)
-
-
-def aggregate_over_time(x: Tensor, norm: FrameBatchNorm, average_norm: FrameBatchNorm) -> Tensor:
-    """`norm(x) + average_norm(average of each frame with its neighbours)`: the aggregation of a TAda2D block.
-
-    (B, C, T, H, W) to the same shape. The average is over three frames, those beyond the ends counting as
-    zeros (paper section 3.3). In evaluation mode all of it is one filter of three taps over time.
-    """
-    if norm.training or average_norm.training:
-        return norm(x) + average_norm(sum_of_neighbours(x) / 3)  # type: ignore[no-any-return]
-    scale, shift = norm.scale_and_shift()
-    average_scale, average_shift = average_norm.scale_and_shift()
-    side = (average_scale / 3).view(1, -1, 1, 1, 1)
-    out = torch.addcmul((shift + average_shift).view(1, -1, 1, 1, 1), x, scale.view(1, -1, 1, 1, 1) + side)
-    out[:, :, 1:].addcmul_(x[:, :, :-1], side)
-    out[:, :, :-1].addcmul_(x[:, :, 1:], side)
-    return out
-
-
-def sum_of_neighbours(x: Tensor) -> Tensor:
-    """Each frame plus the ones before and after it, those beyond the ends being zeros: (B, C, T, H, W) to the same."""
-    total: Tensor = _SumOfNeighbours.apply(x)
-    return total
-
-
-class _SumOfNeighbours(torch.autograd.Function):
-    """A symmetric filter: its gradient passes through the same filter. Autograd would copy it for each of the sums."""
-
-    @staticmethod
-    def forward(_: object, x: Tensor) -> Tensor:
-        total = x.clone(memory_format=torch.preserve_format)
-        total[:, :, 1:] += x[:, :, :-1]
-        total[:, :, :-1] += x[:, :, 1:]
-        return total
-
-    @staticmethod
-    def backward(_: object, gradient: Tensor) -> Tensor:
-        return sum_of_neighbours(gradient)
-
-
-def relu(x: Tensor, *, residual: Tensor | None = None) -> Tensor:
-    """ReLU of `x`, or of `x + residual`, of the same shape; without autograd written over `x`, which ends its use."""
-    if torch.is_grad_enabled():  # clips are views, and for a change in place of a view autograd copies its gradient
-        return F.relu(x if residual is None else x + residual)
-    return F.relu(x if residual is None else x.add_(residual), inplace=True)
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """CLIP's approximation of GELU."""
-    return x * torch.sigmoid(QUICK_GELU * x)
-
-
-def quick_gelu_layers(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
-    """Linear, QuickGELU, linear: (..., D) to (..., D')."""
-    # QuickGELU(x) = SiLU(1.702 x) / 1.702, and products take such factors for nothing: one pass over the wide tensor.
-    wide = torch.addmm(first.bias, x.flatten(0, -2), first.weight.t(), beta=QUICK_GELU, alpha=QUICK_GELU)
-    wide = F.silu(wide, inplace=not torch.is_grad_enabled())
-    return torch.addmm(second.bias, wide, second.weight.t(), alpha=1 / QUICK_GELU).view(*x.shape[:-1], -1)
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of (B, C, ...), at every pixel or frame by itself."""
-
-    def __init__(self, num_channels: int, *, eps: float = 1e-6) -> None:
-        super().__init__(num_channels, eps=eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) -> the same shape; the channels of the result lie together in memory."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
-
-
-def frame_descriptors(x: Tensor) -> Tensor:
-    """Spatial mean of every frame, (B, C, T, H, W) -> (B, C, T)."""
-    means = F.adaptive_avg_pool2d(fold_time(x), 1).flatten(1)
-    return means.view(x.shape[0], -1, x.shape[1]).transpose(1, 2)
 
 
 def _triple(size: Size3) -> tuple[int, int, int]:
@@ -216,6 +67,7 @@ class _TAdaConv(nn.Module):
         self.kernel_size, self.stride = _triple(kernel_size), _triple(stride)
         self.padding, self.dilation = _triple(padding), _triple(dilation)
         self.groups, self.cal_dim = groups, cal_dim
+        self.spends_input = False  # whether its input may be written over, for inference
         if self.stride[0] != 1 or self.dilation[0] != 1:
             raise ValueError("temporal stride and dilation of a TAdaConv are 1")
         extent = self.kernel_size[0]
@@ -244,9 +96,21 @@ class _TAdaConv(nn.Module):
         if alpha.shape != expected:
             raise ValueError(f"calibration has shape {tuple(alpha.shape)}, expected {expected}")
 
-    def _conv2d(self, x: Tensor, weight: Tensor) -> Tensor:
-        frames = F.conv2d(fold_time(x), weight, None, self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
+    def _conv2d(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *, rectified: bool = False) -> Tensor:
+        frames = conv2d(
+            fold_time(x),
+            weight,
+            bias,
+            stride=self.stride[1:],
+            padding=self.padding[1:],
+            dilation=self.dilation[1:],
+            groups=self.groups,
+            rectified=rectified,
+        )
         return unfold_time(frames, x.shape[0])
+
+    def _scaled(self, x: Tensor, alpha: Tensor) -> Tensor:
+        return x.mul_(alpha) if self.spends_input else x * alpha
 
     def _add_bias(self, out: Tensor) -> Tensor:
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1, 1)
@@ -275,12 +139,16 @@ class TAdaConv2d(_TAdaConv):
 
         C of the calibration is Cin for `cal_dim="cin"`, Cout for `"cout"`.
         """
+        return self.convolve(x, alpha)
+
+    def convolve(self, x: Tensor, alpha: Tensor, *, rectified: bool = False) -> Tensor:
+        """`forward`, followed by ReLU if `rectified`."""
         self._check(x, alpha)
         if self.cal_dim == "cin":
-            out = self._conv2d(x * alpha, self._kernel())
-        else:
-            out = self._conv2d(x, self._kernel()) * alpha
-        return self._add_bias(out)
+            bias = None if self.bias is None else self.bias.flatten()
+            return self._conv2d(self._scaled(x, alpha), self._kernel(), bias, rectified=rectified)
+        out = self._add_bias(self._conv2d(x, self._kernel()) * alpha)
+        return relu(out) if rectified else out
 
 
 class DepthwiseTAdaConv2d(TAdaConv2d):
@@ -320,6 +188,14 @@ class TAdaConv3d(_TAdaConv):
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         """(B, Cin, T, H, W) and calibration (B, C, T, 1, 1) -> (B, Cout, T, H', W')."""
+        return self.convolve(x, alpha)
+
+    def convolve(self, x: Tensor, alpha: Tensor, *, rectified: bool = False) -> Tensor:
+        """`forward`, followed by ReLU if `rectified`."""
+        out = self._convolve(x, alpha)
+        return relu(out) if rectified else out
+
+    def _convolve(self, x: Tensor, alpha: Tensor) -> Tensor:
         self._check(x, alpha)
         weight = self._kernel()
         if self.cal_dim == "cout":
@@ -332,6 +208,13 @@ class TAdaConv3d(_TAdaConv):
         for offset in [d for d in range(-reach, reach + 1) if d != 0]:
             out = out + self._conv2d(_shift_time(x, offset) * alpha, weight[:, :, centre + offset])
         return self._add_bias(out)
+
+
+def calibrated_conv(conv: TAdaConv2d | TAdaConv3d, norm: Norm, x: Tensor, alpha: Tensor) -> Tensor:
+    """ReLU of `norm(conv(x, alpha))`."""
+    if isinstance(norm, Folded):
+        return conv.convolve(x, alpha, rectified=True)
+    return relu(norm(conv(x, alpha)))
 
 
 def _shift_time(x: Tensor, offset: int) -> Tensor:
@@ -378,9 +261,20 @@ class RouteFuncMLP(nn.Module):
         hidden = c_in // ratio
         self.g = nn.Conv3d(c_in, c_in, 1)
         self.a = _routing_conv(c_in, hidden, kernels[0], bias=True)
-        self.bn = nn.BatchNorm1d(hidden, eps=bn_eps, momentum=bn_mmt)
+        self.bn: nn.Module = nn.BatchNorm1d(hidden, eps=bn_eps, momentum=bn_mmt)
         self.b = _routing_conv(hidden, c_in, kernels[1], bias=False)
         nn.init.zeros_(self.b.weight)
+
+    def fused(self) -> Self:
+        """The form for inference: the norm is in the convolution before it."""
+        assert isinstance(self.bn, nn.BatchNorm1d)
+        assert self.bn.running_mean is not None
+        assert self.bn.running_var is not None
+        scale = self.bn.weight.double() * torch.rsqrt(self.bn.running_var.double() + self.bn.eps)
+        shift = self.bn.bias.double() - self.bn.running_mean.double() * scale
+        scale_outputs(self.a, scale, shift)
+        self.bn = nn.Identity()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> calibration (B, C, T, 1, 1)."""

@@ -23,7 +23,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import UninitializedParameter
 
 from tadacli.errors import UsageError
-from tadacli.models.ops import CalibrationDim, RouteFuncMLP, TAdaConv2d, TAdaConv3d, fold_time, unfold_time
+from tadacli.models.layers import fold_time, unfold_time
+from tadacli.models.ops import CalibrationDim, RouteFuncMLP, TAdaConv2d, TAdaConv3d
 
 Choose = Callable[[str, nn.Module], bool]
 _TADACONV = TAdaConv2d | TAdaConv3d

@@ -8,19 +8,13 @@ convolutions tell the direction of motion, which TAda2D's symmetric averaging ca
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self, cast
 
 from torch import Tensor, nn
 
 from tadacli.models.heads import ClipClassifier, NumClasses
-from tadacli.models.ops import (
-    FrameBatchNorm,
-    FrameConv2d,
-    RouteFuncMLP,
-    TAdaConv2d,
-    TemporalConv1d,
-    normalised_conv,
-    relu,
-)
+from tadacli.models.layers import FrameBatchNorm, FrameConv2d, Norm, TemporalConv1d, fold_norm, normalised_conv
+from tadacli.models.ops import RouteFuncMLP, TAdaConv2d, calibrated_conv
 
 
 class Stem(nn.Module):
@@ -34,8 +28,27 @@ class Stem(nn.Module):
         self.temporal_bn = FrameBatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = relu(normalised_conv(self.spatial, self.spatial_bn, x))
-        return relu(normalised_conv(self.temporal, self.temporal_bn, x))
+        x = normalised_conv(self.spatial, self.spatial_bn, x, rectified=True)
+        return normalised_conv(self.temporal, self.temporal_bn, x, rectified=True)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        fold_norm(self, "spatial", "spatial_bn")
+        fold_norm(self, "temporal", "temporal_bn")
+        return self
+
+
+class ShortCut(nn.Sequential):
+    """A convolution with batch norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = self
+        return normalised_conv(cast(FrameConv2d, conv), cast(Norm, norm), x)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        fold_norm(self, "0", "1")
+        return self
 
 
 class Block(nn.Module):
@@ -48,16 +61,23 @@ class Block(nn.Module):
         self.spatial_bn = FrameBatchNorm(out_channels)
         self.temporal = TemporalConv1d(out_channels, out_channels, 3)
         self.temporal_bn = FrameBatchNorm(out_channels)
-        self.short_cut: nn.Module | None = None
+        self.short_cut: ShortCut | None = None
         if stride != 1 or in_channels != out_channels:
-            self.short_cut = nn.Sequential(
+            self.short_cut = ShortCut(
                 FrameConv2d(in_channels, out_channels, 1, stride=stride), FrameBatchNorm(out_channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
         residual = x if self.short_cut is None else self.short_cut(x)
-        x = relu(self.spatial_bn(self.spatial(x, self.spatial_rf(x))))
-        return relu(normalised_conv(self.temporal, self.temporal_bn, x), residual=residual)
+        x = calibrated_conv(self.spatial, self.spatial_bn, x, self.spatial_rf(x))
+        return normalised_conv(self.temporal, self.temporal_bn, x, rectified=True, residual=residual)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        fold_norm(self, "spatial", "spatial_bn")
+        fold_norm(self, "temporal", "temporal_bn")
+        self.spatial.spends_input = self.short_cut is not None  # else it is the residual, too
+        return self
 
 
 class TinyR2Plus1D(ClipClassifier):

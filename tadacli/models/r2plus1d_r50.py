@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,18 @@ from torch import Tensor, nn
 
 from tadacli.errors import SpecError
 from tadacli.models.heads import NumClasses
-from tadacli.models.ops import FrameBatchNorm, FrameConv2d, TAdaConv2d, TAdaConv3d, TemporalConv1d, relu
+from tadacli.models.layers import FrameBatchNorm, FrameConv2d, TemporalConv1d, normalised_conv
+from tadacli.models.ops import TAdaConv2d, TAdaConv3d
 from tadacli.models.tada2d import EXPANSION
-from tadacli.models.video_resnet import Routing, Stem, VideoResNet, conv_and_norm, routing_maker, single_pathway
+from tadacli.models.video_resnet import (
+    Routing,
+    Stem,
+    VideoResNet,
+    any_conv,
+    fold_norm_of_any,
+    routing_maker,
+    single_pathway,
+)
 
 TAdaConvs = Literal["2d", "2d+1d"]
 
@@ -49,12 +58,18 @@ class Branch(nn.Module):
         self.c = FrameConv2d(width, width * EXPANSION, 1)
         self.c_bn = FrameBatchNorm(width * EXPANSION)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, 4 * width, T, H', W')."""
-        x = relu(conv_and_norm(self.a, self.a_bn, x))
-        x = relu(conv_and_norm(self.b, self.b_bn, x, self.b_rf))
-        x = relu(conv_and_norm(self.t, self.t_bn, x, self.t_rf))
-        return conv_and_norm(self.c, self.c_bn, x)
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """(B, C, T, H, W) and what the branch is added to -> (B, 4 * width, T, H', W')."""
+        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
+        x = any_conv(self.b, self.b_bn, x, self.b_rf)
+        x = any_conv(self.t, self.t_bn, x, self.t_rf)
+        return normalised_conv(self.c, self.c_bn, x, rectified=True, residual=residual)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        for conv in "abtc":
+            fold_norm_of_any(self, conv, f"{conv}_bn")
+        return self
 
 
 class R2Plus1D(VideoResNet):

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from tadacli.models.heads import NumClasses
-from tadacli.models.ops import FrameConv2d, TAdaConv3d
+from tadacli.models.layers import FrameConv2d
+from tadacli.models.ops import TAdaConv3d
 from tadacli.models.tada2d import EXPANSION
 from tadacli.models.video_resnet import (
     Branch,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from tadacli.models.heads import NumClasses
-from tadacli.models.ops import FrameConv2d, TAdaConv2d, TemporalConv1d
+from tadacli.models.layers import FrameConv2d, TemporalConv1d
+from tadacli.models.ops import TAdaConv2d
 from tadacli.models.tada2d import EXPANSION
 from tadacli.models.video_resnet import Branch, Routing, Stem, VideoResNet, routing_maker, single_pathway
 

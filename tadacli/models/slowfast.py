@@ -12,17 +12,17 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from itertools import starmap
+from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.errors import SpecError
 from tadacli.models.heads import NumClasses
-from tadacli.models.ops import FrameBatchNorm, TemporalConv1d, relu
+from tadacli.models.layers import FrameBatchNorm, TemporalConv1d, fold_norm, normalised_conv
 from tadacli.models.slow import branch, slow_extents
 from tadacli.models.tada2d import EXPANSION
-from tadacli.models.video_resnet import Stem, VideoResNet, bottlenecks, conv_and_norm, numbered, routing_maker
+from tadacli.models.video_resnet import Stem, VideoResNet, bottlenecks, numbered, routing_maker
 
 BETA = 8  # channels of the slow pathway for one of the fast pathway
 LATERAL = 2  # channels that the slow pathway gets for one of the fast pathway
@@ -36,13 +36,6 @@ class StridedTemporalConv1d(TemporalConv1d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size)
         self.stride = (stride, 1, 1)
-
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """`forward` with other parameters of the same shapes."""
-        pixels = x.flatten(3)
-        padding = (self.kernel_size[0] // 2, 0)
-        out = F.conv2d(pixels, weight.squeeze(4), bias, stride=(self.stride[0], 1), padding=padding)
-        return out.view(*out.shape[:3], *x.shape[3:])
 
 
 class Pair(nn.Module):
@@ -68,7 +61,12 @@ class Lateral(nn.Module):
     def forward(self, x: Pathways) -> Pathways:
         """The slow pathway with `2 * fast_channels` more channels, and the fast one as it was."""
         slow, fast = x
-        return torch.cat((slow, relu(conv_and_norm(self.conv, self.bn, fast))), dim=1), fast
+        return torch.cat((slow, normalised_conv(self.conv, self.bn, fast, rectified=True)), dim=1), fast
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        fold_norm(self, "conv", "bn")
+        return self
 
 
 class SlowFast(VideoResNet):

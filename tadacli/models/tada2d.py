@@ -7,25 +7,28 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from torch import Tensor, nn
 
 from tadacli.models.heads import ClipClassifier, NumClasses
-from tadacli.models.ops import (
+from tadacli.models.layers import (
+    Folded,
     FrameBatchNorm,
     FrameConv2d,
-    RouteFuncMLP,
-    TAdaConv2d,
+    Norm,
+    TemporalFilter,
     aggregate_over_time,
+    fold_norm,
     normalised_conv,
-    relu,
 )
+from tadacli.models.ops import RouteFuncMLP, TAdaConv2d
 
 EXPANSION = 4
 
 
 class TAdaBranch(nn.Module):
-    """Residual branch of TAda2D: 1x1, calibrated 3x3 (strided), temporal aggregation, 1x1."""
+    """Residual branch of TAda2D: 1x1, calibrated 3x3 (strided), temporal aggregation, 1x1; added to the residual."""
 
     def __init__(self, in_channels: int, width: int, *, stride: int, ratio: int, kernels: Sequence[int]) -> None:
         super().__init__()
@@ -33,21 +36,31 @@ class TAdaBranch(nn.Module):
         self.a_bn = FrameBatchNorm(width)
         self.b = TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
         self.b_rf = RouteFuncMLP(width, ratio=ratio, kernels=kernels)
-        self.b_bn = FrameBatchNorm(width)
-        self.b_avgpool_bn = FrameBatchNorm(width)
+        self.b_bn: FrameBatchNorm | TemporalFilter = FrameBatchNorm(width)
+        self.b_avgpool_bn: Norm = FrameBatchNorm(width)
         nn.init.zeros_(self.b_avgpool_bn.weight)  # temporal aggregation starts as the identity
         self.c = FrameConv2d(width, width * EXPANSION, 1)
         self.c_bn = FrameBatchNorm(width * EXPANSION)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = relu(normalised_conv(self.a, self.a_bn, x))
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
         x = self.b(x, self.b_rf(x))
-        x = relu(aggregate_over_time(x, self.b_bn, self.b_avgpool_bn))
-        return normalised_conv(self.c, self.c_bn, x)
+        x = aggregate_over_time(x, self.b_bn, self.b_avgpool_bn, rectified=True)
+        return normalised_conv(self.c, self.c_bn, x, rectified=True, residual=residual)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        fold_norm(self, "a", "a_bn")
+        fold_norm(self, "c", "c_bn")
+        self.b.spends_input = True
+        assert isinstance(self.b_bn, FrameBatchNorm)
+        assert isinstance(self.b_avgpool_bn, FrameBatchNorm)
+        self.b_bn, self.b_avgpool_bn = TemporalFilter(self.b_bn, self.b_avgpool_bn), Folded()
+        return self
 
 
 class PlainBranch(nn.Module):
-    """Residual branch of the TSN baseline: 1x1, 3x3 (strided), 1x1, each frame by itself."""
+    """Residual branch of the TSN baseline: 1x1, 3x3 (strided), 1x1, each frame by itself; added to the residual."""
 
     def __init__(self, in_channels: int, width: int, *, stride: int) -> None:
         super().__init__()
@@ -58,14 +71,23 @@ class PlainBranch(nn.Module):
         self.c = FrameConv2d(width, width * EXPANSION, 1)
         self.c_bn = FrameBatchNorm(width * EXPANSION)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = relu(normalised_conv(self.a, self.a_bn, x))
-        x = relu(normalised_conv(self.b, self.b_bn, x))
-        return normalised_conv(self.c, self.c_bn, x)
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
+        x = normalised_conv(self.b, self.b_bn, x, rectified=True)
+        return normalised_conv(self.c, self.c_bn, x, rectified=True, residual=residual)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        for conv in "abc":
+            fold_norm(self, conv, f"{conv}_bn")
+        return self
 
 
 class Bottleneck(nn.Module):
-    """A residual branch beside the identity, or beside a strided 1x1 where the shape changes."""
+    """A residual branch beside the identity, or beside a strided 1x1 where the shape changes.
+
+    The branch is called with the block's input and with what its result is added to, and ends with ReLU.
+    """
 
     def __init__(self, branch: nn.Module, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
@@ -80,7 +102,13 @@ class Bottleneck(nn.Module):
         residual = x
         if self.short_cut is not None and self.short_cut_bn is not None:
             residual = normalised_conv(self.short_cut, self.short_cut_bn, x)
-        return relu(self.conv_branch(x), residual=residual)
+        return self.conv_branch(x, residual)  # type: ignore[no-any-return]
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        if self.short_cut is not None:
+            fold_norm(self, "short_cut", "short_cut_bn")
+        return self
 
 
 class Stem(nn.Module):
@@ -92,7 +120,12 @@ class Stem(nn.Module):
         self.a_bn = FrameBatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return relu(normalised_conv(self.a, self.a_bn, x))
+        return normalised_conv(self.a, self.a_bn, x, rectified=True)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        fold_norm(self, "a", "a_bn")
+        return self
 
 
 class FrameResNet(ClipClassifier):

@@ -18,16 +18,17 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.models.heads import ClipClassifier, NumClasses
-from tadacli.models.noise import DropPath
-from tadacli.models.ops import (
+from tadacli.models.layers import (
     ChannelNorm,
-    DepthwiseTAdaConv2d,
     FrameBatchNorm,
     TemporalConv1d,
     fold_time,
     frame_descriptors,
     unfold_time,
 )
+from tadacli.models.noise import DropPath
+from tadacli.models.ops import DepthwiseTAdaConv2d
+from tadacli.models.packed import PackedLinear, PointwiseLayers, num_pieces
 
 Routing = Literal["normal_lngelu", "normal"]
 
@@ -119,6 +120,38 @@ class Block(nn.Module):
         branch = self.dwconv(x, *self.dwconv_rf(x)).movedim(1, -1)
         branch = self.pwconv2(F.gelu(self.pwconv1(self.norm(branch))))
         return torch.addcmul(x.movedim(1, -1), self.drop_path(branch), self.gamma).movedim(-1, 1)
+
+    def fused(self) -> FusedBlock:
+        """The block for inference. It shares what it need not change."""
+        return FusedBlock(self)
+
+
+class FusedBlock(nn.Module):
+    """A `Block` for inference, with the layer scale in the second linear layer: it writes over its input.
+
+    All but the routing belongs to single frames, so a few of them at a time go through the whole block.
+    """
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.dwconv, self.dwconv_rf, self.norm = block.dwconv, block.dwconv_rf, block.norm
+        first, second = block.pwconv1, block.pwconv2
+        self.pointwise = PointwiseLayers(
+            PackedLinear(first.weight, first.bias, activation="gelu"),
+            PackedLinear(second.weight * block.gamma[:, None], second.bias * block.gamma),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape; in channels-last order the memory of `x`, which ends its use."""
+        alphas = self.dwconv_rf(x)
+        pixels = x.movedim(1, -1).contiguous()
+        frames = pixels.flatten(0, 1).movedim(-1, 0)[None]  # all as one clip (1, C, B*T, H, W)
+        of_frames = [fold_time(alpha).transpose(0, 1)[None] for alpha in alphas]
+        pieces = min(num_pieces(pixels.shape[:-1].numel(), self.pointwise.width), frames.shape[2])
+        for some, *some_alphas in zip(*(each.chunk(pieces, dim=2) for each in (frames, *of_frames)), strict=True):
+            branch = self.dwconv(some, *some_alphas).movedim(1, -1)
+            self.pointwise.add_to(some.movedim(1, -1), self.norm(branch))
+        return pixels.movedim(-1, 1)
 
 
 class Trunk(nn.Module):

@@ -16,15 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.models.heads import ClassificationHead, Logits, NumClasses
+from tadacli.models.layers import ChannelNorm, FrameConv2d, quick_gelu_layers, sum_of_neighbours
 from tadacli.models.noise import DropPath
-from tadacli.models.ops import (
-    ChannelNorm,
-    DepthwiseTAdaConv2d,
-    FrameConv2d,
-    RouteFuncwTransformer,
-    quick_gelu_layers,
-    sum_of_neighbours,
-)
+from tadacli.models.ops import DepthwiseTAdaConv2d, RouteFuncwTransformer
+from tadacli.models.packed import quick_gelu_pointwise
 from tadacli.models.tadaconvnext import from_torchvision, image_weights_url
 
 EXPANSION = 4
@@ -50,17 +45,38 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same shape."""
-        pixels = self._aggregate(self.dwconv(x, *self.dwconv_rf(x)))
+        pixels = aggregated_norms(self.dwconv(x, *self.dwconv_rf(x)), self.norm, self.norm_avgpool)
         branch = self.drop_path(quick_gelu_layers(pixels, self.pwconv1, self.pwconv2))
         return torch.addcmul(x.movedim(1, -1), branch, self.gamma).movedim(-1, 1)
 
-    def _aggregate(self, x: Tensor) -> Tensor:
-        """`norm(x) + norm_avgpool(average of each frame with its neighbours)`: (B, C, T, H, W) -> (B, T, H, W, C)."""
-        # The norm of a sum of three is that of their average, with an eps of nine times the size: a pass saved.
-        total, second = sum_of_neighbours(x).movedim(1, -1), self.norm_avgpool
-        averaged = F.layer_norm(total, second.normalized_shape, second.weight, second.bias, 9 * second.eps)
-        normalised: Tensor = self.norm(x.movedim(1, -1))
-        return normalised.add_(averaged)
+    def fused(self) -> FusedBlock:
+        """The block for inference. It shares what it need not change."""
+        return FusedBlock(self)
+
+
+def aggregated_norms(x: Tensor, norm: nn.LayerNorm, average_norm: nn.LayerNorm) -> Tensor:
+    """`norm(x) + average_norm(average of each frame with its neighbours)`: (B, C, T, H, W) -> (B, T, H, W, C)."""
+    # The norm of a sum of three is that of their average, with an eps of nine times the size: a pass saved.
+    total = sum_of_neighbours(x).movedim(1, -1)
+    shape, eps = average_norm.normalized_shape, 9 * average_norm.eps
+    averaged = F.layer_norm(total, shape, average_norm.weight, average_norm.bias, eps)
+    normalised: Tensor = norm(x.movedim(1, -1))
+    return normalised.add_(averaged)
+
+
+class FusedBlock(nn.Module):
+    """A `Block` for inference, with the layer scale in the second linear layer: it writes over its input."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.dwconv, self.dwconv_rf = block.dwconv, block.dwconv_rf
+        self.norm, self.norm_avgpool = block.norm, block.norm_avgpool
+        self.pointwise = quick_gelu_pointwise(block.pwconv1, block.pwconv2, scale=block.gamma)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape; in channels-last order the memory of `x`, which ends its use."""
+        branch = aggregated_norms(self.dwconv(x, *self.dwconv_rf(x)), self.norm, self.norm_avgpool)
+        return self.pointwise.add_to(x.movedim(1, -1).contiguous(), branch).movedim(-1, 1)
 
 
 class Trunk(nn.Module):

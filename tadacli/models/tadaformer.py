@@ -8,6 +8,7 @@ class token first; T counts tubelets, one for every two frames of the clip.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +16,19 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.models.heads import ClipClassifier, NumClasses
-from tadacli.models.noise import DropPath
-from tadacli.models.ops import (
-    DepthwiseTAdaConv2d,
+from tadacli.models.layers import (
+    Folded,
     FrameBatchNorm,
-    RouteFuncwTransformer,
+    Norm,
     TemporalConv1d,
+    TemporalFilter,
     aggregate_over_time,
     quick_gelu,
     quick_gelu_layers,
 )
+from tadacli.models.noise import DropPath
+from tadacli.models.ops import DepthwiseTAdaConv2d, RouteFuncwTransformer
+from tadacli.models.packed import PackedLinear, quick_gelu_pointwise
 
 HEAD_WIDTH = 64  # of CLIP's attention, and of the routing functions'
 TUBELET_FRAMES, TUBELET_STRIDE = 3, 2
@@ -39,13 +43,20 @@ class AggregatingTAdaConv(DepthwiseTAdaConv2d):
         super().__init__(channels, 3)
         # A fresh one does not calibrate by one, as elsewhere; the branch around it starts at nothing instead.
         self.rf_func = RouteFuncwTransformer(channels, with_bias_cal=True, head_dim=HEAD_WIDTH, start=0.0)
-        self.bn_a = FrameBatchNorm(channels)
-        self.bn_b = FrameBatchNorm(channels)
+        self.bn_a: FrameBatchNorm | TemporalFilter = FrameBatchNorm(channels)
+        self.bn_b: Norm = FrameBatchNorm(channels)
         nn.init.zeros_(self.bn_b.weight)  # aggregation starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(B, C, T, H, W) -> the same shape."""
         return aggregate_over_time(super().forward(x, *self.rf_func(x)), self.bn_a, self.bn_b)
+
+    def fused(self) -> Self:
+        """The form for inference: both norms are in one filter over time."""
+        assert isinstance(self.bn_a, FrameBatchNorm)
+        assert isinstance(self.bn_b, FrameBatchNorm)
+        self.bn_a, self.bn_b = TemporalFilter(self.bn_a, self.bn_b), Folded()
+        return self
 
 
 class TAdaBottleneck(nn.Module):
@@ -72,14 +83,19 @@ class TAdaBottleneck(nn.Module):
 
     def forward(self, patches: Tensor, grid: int) -> Tensor:
         """Patches (B, T, grid * grid, D) -> the same shape."""
-        if isinstance(self.tada_pre_proj, nn.Linear):
-            clip = self.tada_pre_proj(patches).movedim(-1, 1)
-        else:
-            clip = self.tada_pre_proj(patches.movedim(-1, 1).unsqueeze(-1)).squeeze(-1)
-        # The channels of a patch stay together in memory, the order in which a clip's frames are a free view.
-        clip = self.tadaconv(clip.view(*clip.shape[:3], grid, grid))
-        hidden = quick_gelu(clip).movedim(1, -1).flatten(2, 3)
+        hidden = _calibrated(patches, grid, self.tada_pre_proj, self.tadaconv)
         return F.linear(hidden, self.tada_proj.weight.flatten(1), self.tada_proj.bias)
+
+
+def _calibrated(patches: Tensor, grid: int, down: nn.Module, tadaconv: AggregatingTAdaConv) -> Tensor:
+    """Patches (B, T, grid * grid, D) after the way down and the convolution: (B, T, grid * grid, D / 2)."""
+    if isinstance(down, TemporalConv1d):
+        clip = down(patches.movedim(-1, 1).unsqueeze(-1)).squeeze(-1)
+    else:
+        clip = down(patches).movedim(-1, 1)
+    # The channels of a patch stay together in memory, the order in which a clip's frames are a free view.
+    clip = tadaconv(clip.view(*clip.shape[:3], grid, grid))
+    return quick_gelu(clip).movedim(1, -1).flatten(2, 3)
 
 
 class FrameAttention(nn.Module):
@@ -95,9 +111,14 @@ class FrameAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, N, D) -> the same shape."""
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        query, key, value = qkv.view(-1, x.shape[2], 3, self.num_heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(query, key, value)  # each (B * T, heads, N, 64)
-        return self.out_proj(out.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+        return self.out_proj(_attended(qkv, self.num_heads))  # type: ignore[no-any-return]
+
+
+def _attended(qkv: Tensor, num_heads: int) -> Tensor:
+    """(B, T, N, 3 * D) -> (B, T, N, D)."""
+    query, key, value = qkv.view(-1, qkv.shape[2], 3, num_heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+    out = F.scaled_dot_product_attention(query, key, value)  # each (B * T, heads, N, 64)
+    return out.transpose(1, 2).reshape(*qkv.shape[:3], -1)
 
 
 class FeedForward(nn.Module):
@@ -135,6 +156,48 @@ class TAdaFormerBlock(nn.Module):
         if self.tada2 is not None:
             x = _among_patches(x, grid, self.tada2, self.drop_tada2)
         return x + self.drop_mlp(self.mlp(self.ln_2(x)))  # type: ignore[no-any-return]
+
+    def fused(self) -> FusedBlock:
+        """The block for inference. It shares what it need not change."""
+        return FusedBlock(self)
+
+
+class FusedBlock(nn.Module):
+    """A `TAdaFormerBlock` for inference: its branches are added to its input in place."""
+
+    def __init__(self, block: TAdaFormerBlock) -> None:
+        super().__init__()
+        self.tada = _FusedBottleneck(block.tada)
+        self.tada2 = _FusedBottleneck(block.tada2) if block.tada2 is not None else None
+        attention = block.attn
+        self.ln_1, self.ln_2, self.num_heads = block.ln_1, block.ln_2, attention.num_heads
+        self.in_proj = PackedLinear(attention.in_proj_weight, attention.in_proj_bias)
+        self.out_proj = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)
+        self.mlp = quick_gelu_pointwise(block.mlp.c_fc, block.mlp.c_proj)
+
+    def forward(self, x: Tensor, grid: int) -> Tensor:
+        """Tokens (B, T, 1 + grid * grid, D), contiguous -> the same memory, which ends the use of `x`."""
+        patches = x[:, :, 1:]
+        patches += self.tada(patches, grid)
+        x += self.out_proj(_attended(self.in_proj(self.ln_1(x)), self.num_heads))
+        if self.tada2 is not None:
+            patches += self.tada2(patches, grid)
+        return self.mlp.add_to(x, self.ln_2(x))
+
+
+class _FusedBottleneck(nn.Module):
+    """A `TAdaBottleneck` for inference."""
+
+    def __init__(self, part: TAdaBottleneck) -> None:
+        super().__init__()
+        down, up = part.tada_pre_proj, part.tada_proj
+        self.tadaconv = part.tadaconv
+        self.tada_pre_proj = PackedLinear(down.weight, down.bias) if isinstance(down, nn.Linear) else down
+        self.tada_proj = PackedLinear(up.weight.flatten(1), up.bias)
+
+    def forward(self, patches: Tensor, grid: int) -> Tensor:
+        """As `TAdaBottleneck`."""
+        return self.tada_proj(_calibrated(patches.contiguous(), grid, self.tada_pre_proj, self.tadaconv))  # type: ignore[no-any-return]
 
 
 def _among_patches(x: Tensor, grid: int, branch: TAdaBottleneck, drop: DropPath) -> Tensor:

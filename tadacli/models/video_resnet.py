@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.models.heads import ClipClassifier, NumClasses
-from tadacli.models.ops import (
+from tadacli.models.layers import (
     FrameBatchNorm,
     FrameConv2d,
-    RouteFuncMLP,
-    TAdaConv2d,
-    TAdaConv3d,
+    Norm,
     TemporalConv1d,
+    fold_norm,
     fold_time,
     normalised_conv,
     relu,
     unfold_time,
 )
+from tadacli.models.ops import RouteFuncMLP, TAdaConv2d, TAdaConv3d, calibrated_conv
 from tadacli.models.tada2d import EXPANSION, Bottleneck, FrameResNet, from_torchvision
 
 # Makes the routing function of a convolution of so many input channels; None where nothing is calibrated.
@@ -44,21 +45,38 @@ class SpaceTimeConv3d(nn.Conv3d):
         padding = (frames // 2, height // 2, width // 2)
         super().__init__(in_channels, out_channels, kernel_size, (1, stride, stride), padding, bias=False)
 
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """`forward` with other parameters of the same shapes."""
-        return F.conv3d(x, weight, bias, self.stride, self.padding)
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        rectified: bool = False,
+        onto: Tensor | None = None,
+    ) -> Tensor:
+        """`forward` with other parameters of the same shapes; see `layers.conv2d` for what may follow."""
+        out = F.conv3d(x, weight, bias, self.stride, self.padding)
+        return relu(out, residual=onto) if rectified else out
 
 
 Conv = FrameConv2d | TemporalConv1d | SpaceTimeConv3d
 AnyConv = Conv | TAdaConv2d | TAdaConv3d
 
 
-def conv_and_norm(conv: AnyConv, norm: FrameBatchNorm, x: Tensor, routing: RouteFuncMLP | None = None) -> Tensor:
-    """`norm(conv(x))`; a TAdaConv is calibrated by `routing(x)`."""
+def any_conv(conv: AnyConv, norm: Norm, x: Tensor, routing: RouteFuncMLP | None) -> Tensor:
+    """ReLU of `norm(conv(x))`; a TAdaConv is calibrated by `routing(x)`."""
     if isinstance(conv, TAdaConv2d | TAdaConv3d):
         assert routing is not None
-        return norm(conv(x, routing(x)))  # type: ignore[no-any-return]
-    return normalised_conv(conv, norm, x)  # type: ignore[arg-type]  # SpaceTimeConv3d has what it takes, too
+        return calibrated_conv(conv, norm, x, routing(x))
+    return normalised_conv(conv, norm, x, rectified=True)
+
+
+def fold_norm_of_any(block: nn.Module, conv: str, norm: str) -> None:
+    """`fold_norm` for a convolution that `any_conv` is called with, which has its input to itself."""
+    fold_norm(block, conv, norm)
+    layer = block.get_submodule(conv)
+    if isinstance(layer, TAdaConv2d | TAdaConv3d):
+        layer.spends_input = True
 
 
 def routing_maker(*, tada: bool, ratio: int, kernels: Sequence[int]) -> Routing:
@@ -81,10 +99,15 @@ class Stem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, width, T, H', W')."""
-        x = relu(conv_and_norm(self.a, self.a_bn, x))
+        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
         if not self.pooled:
             return x
         return unfold_time(F.max_pool2d(fold_time(x), 3, stride=2, padding=1), x.shape[0])
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        fold_norm(self, "a", "a_bn")
+        return self
 
 
 class Branch(nn.Module):
@@ -100,11 +123,17 @@ class Branch(nn.Module):
         self.c = FrameConv2d(width, width * EXPANSION, 1)
         self.c_bn = FrameBatchNorm(width * EXPANSION)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, 4 * width, T, H', W')."""
-        x = relu(conv_and_norm(self.a, self.a_bn, x))
-        x = relu(conv_and_norm(self.b, self.b_bn, x, self.b_rf))
-        return conv_and_norm(self.c, self.c_bn, x)
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """(B, C, T, H, W) and what the branch is added to -> (B, 4 * width, T, H', W')."""
+        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
+        x = any_conv(self.b, self.b_bn, x, self.b_rf)
+        return normalised_conv(self.c, self.c_bn, x, rectified=True, residual=residual)
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        for conv in "abc":
+            fold_norm_of_any(self, conv, f"{conv}_bn")
+        return self
 
 
 def bottlenecks(branch: BranchMaker, in_channels: int, width: int, *, depth: int, stride: int) -> list[Bottleneck]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmarks.grouped import grouped_form, grouped_tadaconv2d, grouped_tadaconv3d
-from tadacli.models import build, ops
+from tadacli.models import ops
 
 TOLERANCE = 2e-5
 
@@ -150,108 +150,6 @@ def test_attention_routing_calibrates_by_what_it_starts_with() -> None:
     routing = ops.RouteFuncwTransformer(8, head_dim=4, with_bias_cal=True, start=0.0)
     for alpha in routing(torch.randn(2, 8, 5, 4, 4)):
         assert torch.equal(alpha, torch.zeros(2, 8, 5, 1, 1))
-
-
-@pytest.mark.parametrize("frames", [1, 2, 3, 8])
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_sum_of_neighbours_and_its_derivatives(frames: int, channels_last: bool) -> None:
-    x = torch.randn(2, 3, frames, 2, 2, dtype=torch.float64)
-    if channels_last:
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-    before = x.clone()
-    out = ops.sum_of_neighbours(x)
-    assert torch.allclose(out, F.pad(x, (0, 0, 0, 0, 1, 1)).unfold(2, 3, 1).sum(-1))
-    assert out.stride() == x.stride()
-    assert torch.equal(x, before)
-    x.requires_grad_()
-    assert torch.autograd.gradcheck(ops.sum_of_neighbours, x)
-    assert torch.autograd.gradgradcheck(ops.sum_of_neighbours, x)
-
-
-def test_relu_leaves_what_autograd_needs_and_makes_no_copy_of_a_gradient() -> None:
-    frames = torch.randn(6, 4, 5, 5, requires_grad=True)
-    residual = torch.randn(2, 4, 3, 5, 5, requires_grad=True)
-    x = ops.unfold_time(frames * 2, 2)
-    kept = x.detach().clone()
-    out = ops.relu(x, residual=residual)
-    assert torch.equal(x, kept)
-    assert torch.equal(out, (kept + residual).clamp(min=0))
-    out.sum().backward()
-    assert torch.equal(residual.grad, (kept + residual > 0).float())
-    assert torch.equal(frames.grad, 2 * ops.fold_time(residual.grad))
-    assert "CopySlices" not in _operations(ops.relu(ops.unfold_time(frames * 2, 2)).sum())
-    with torch.no_grad():
-        assert torch.equal(ops.relu(x, residual=residual), out)
-
-
-@pytest.mark.parametrize("architecture", ["tada2d_r50", "r2plus1d_tiny", "tadaconvnext_tiny", "tadaconvnextv2_tiny"])
-def test_a_training_step_changes_no_view_in_place(architecture: str) -> None:
-    """Each such change copies a whole gradient: a third of the time of a step of TAda2D."""
-    with torch.device("meta"):
-        network = build(architecture, num_classes=3).train()
-        loss = network(torch.empty(2, 3, 4, 32, 32)).sum()
-    assert "CopySlices" not in _operations(loss)
-
-
-def _operations(loss: torch.Tensor) -> set[str]:
-    """Names of the steps of the backward pass."""
-    waiting, seen = [loss.grad_fn], set()
-    while waiting:
-        step = waiting.pop()
-        if step is not None and step not in seen:
-            seen.add(step)
-            waiting += [before for before, _ in step.next_functions]
-    return {step.name() for step in seen}
-
-
-def test_layers_around_quick_gelu() -> None:
-    torch.manual_seed(0)
-    first, second, x = nn.Linear(4, 12), nn.Linear(12, 6), torch.randn(2, 3, 4)
-    wide = first(x)
-    expected = second(wide * torch.sigmoid(1.702 * wide))
-    assert close(ops.quick_gelu_layers(x, first, second), expected)
-    assert close(second(ops.quick_gelu(wide)), expected)
-    with torch.inference_mode():
-        assert close(ops.quick_gelu_layers(x, first, second), expected)
-
-
-@pytest.mark.parametrize("shape", [(2, 6, 5), (2, 6, 5, 4, 3)])
-def test_channel_norm(shape: tuple[int, ...]) -> None:
-    norm, x = ops.ChannelNorm(6, eps=1e-3), torch.randn(shape)
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    centred = x - x.mean(dim=1, keepdim=True)
-    scale, shift = (values.view(-1, *[1] * (len(shape) - 2)) for values in (norm.weight, norm.bias))
-    expected = centred / (x.var(dim=1, unbiased=False, keepdim=True) + 1e-3).sqrt() * scale + shift
-    assert close(norm(x), expected)
-    assert close(grouped_form(norm)(x), expected)
-
-
-@pytest.mark.parametrize("frames", [1, 2, 3, 8])
-def test_aggregation_in_evaluation_equals_the_norms_it_folds(frames: int) -> None:
-    torch.manual_seed(0)
-    norm, average_norm = ops.FrameBatchNorm(6), ops.FrameBatchNorm(6)
-    for each in (norm, average_norm):
-        nn.init.normal_(each.weight)
-        nn.init.normal_(each.bias)
-        each.running_mean.normal_()
-        each.running_var.uniform_(0.5, 2)
-        each.eval()
-    x = torch.randn(2, 6, frames, 4, 4)
-    average = F.pad(x, (0, 0, 0, 0, 1, 1)).unfold(2, 3, 1).mean(-1)
-    norms = [nn.BatchNorm3d(6).eval() for _ in range(2)]
-    for target, source in zip(norms, (norm, average_norm), strict=True):
-        target.load_state_dict(source.state_dict())
-    expected = norms[0](x) + norms[1](average)
-    assert close(ops.aggregate_over_time(x, norm, average_norm), expected)
-
-
-def test_batch_norm_trains_like_the_3d_one() -> None:
-    torch.manual_seed(0)
-    ours, theirs = ops.FrameBatchNorm(4).train(), nn.BatchNorm3d(4).train()
-    x = torch.randn(2, 4, 3, 5, 5)
-    assert close(ours(x), theirs(x))
-    assert close(ours.running_var, theirs.running_var)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tadacli.models import build
+from tadacli.models.inference import inference_form
 from tests.parity import goldens
 
 
@@ -18,11 +19,12 @@ def test_network(name: str) -> None:
     }
     assert sum(parameter.numel() for parameter in network.parameters()) == case["params"]
     network.load_state_dict(goldens.weights(case["state_dict"], case["seed"]))
-    for number, shape in enumerate(case["input_shapes"]):
-        clips = goldens.inputs(shape, case["seed"] * 100 + number)
-        with torch.inference_mode():
-            logits = network(clips)
-            features = network.forward_features(clips)  # type: ignore[operator]
-        goldens.assert_close(features, arrays[f"feat_{number}"], f"features {number}")
-        goldens.assert_close(logits, arrays[f"logits_{number}"], f"logits {number}")
-        goldens.assert_close(logits.softmax(-1), arrays[f"probs_{number}"], f"probabilities {number}")
+    for form, used in (("as trained", network), ("for inference", inference_form(network))):
+        for number, shape in enumerate(case["input_shapes"]):
+            clips = goldens.inputs(shape, case["seed"] * 100 + number)
+            with torch.inference_mode():
+                logits = used(clips)
+                features = used.forward_features(clips)  # type: ignore[operator]
+            goldens.assert_close(features, arrays[f"feat_{number}"], f"features {number}, {form}")
+            goldens.assert_close(logits, arrays[f"logits_{number}"], f"logits {number}, {form}")
+            goldens.assert_close(logits.softmax(-1), arrays[f"probs_{number}"], f"probabilities {number}, {form}")

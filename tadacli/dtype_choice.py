@@ -1,0 +1,98 @@
+"""Whether a network runs in bfloat16 on this machine: measured once, and kept."""
+
+from __future__ import annotations
+
+import copy
+import json
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import nn
+
+from tadacli.models.layers import onednn_dtypes
+from tadacli.new_files import write_new
+from tadacli.specs import ModelSpec
+from tadacli.store import store_folder
+
+# A little more speed is not worth scores of eight bits.
+WORTH_IT = 1.2
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class DtypeChoice:
+    """The type to compute in, "float32" or "bfloat16", and how many times as fast as float32 bfloat16 is."""
+
+    dtype: str
+    speed: float
+
+    def __str__(self) -> str:
+        """What was chosen and why, in a line."""
+        if not self.speed:
+            return f"dtype auto: {self.dtype}, since this device has no fast bfloat16"
+        return f"dtype auto: {self.dtype}, since bfloat16 is {self.speed:.2f} times as fast as float32 here"
+
+
+def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> DtypeChoice:
+    """The type in which a network in float32 is best run: bfloat16 if that is at least 1.2 times as fast.
+
+    It is measured on one clip, the two taking turns, and kept in the store's `dtypes.json` for the network's
+    architecture, the size of its clips, the device and the version of PyTorch: what is chosen, and with it the scores,
+    must not change from run to run. Remove that file to measure again. The network stays as it is.
+    """
+    if not _has_bfloat16(device):
+        return DtypeChoice("float32", 0.0)
+    file = store_folder() / "dtypes.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        kept, key = _kept(file), _key(spec, device)
+        if key not in kept:
+            kept[key] = _measured(network, spec, device)
+            write_new(file, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode(), replace=True)
+    return DtypeChoice("bfloat16" if kept[key] >= WORTH_IT else "float32", kept[key])
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    # Without instructions of its own a processor takes many times as long: that need not be measured.
+    return bool(device.type == "cpu" and torch.bfloat16 in onednn_dtypes())
+
+
+def _key(spec: ModelSpec, device: torch.device) -> str:
+    arguments = json.dumps(dict(spec.arguments), sort_keys=True)
+    clip = f"{spec.input.clip_frames}x{spec.input.crop_size}"
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{spec.architecture} {arguments} {clip}, {where}, torch {torch.__version__}"
+
+
+def _kept(file: Path) -> dict[str, float]:
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(kept, dict):
+        return {}
+    return {key: float(speed) for key, speed in kept.items() if isinstance(speed, int | float)}
+
+
+@torch.inference_mode()
+def _measured(network: nn.Module, spec: ModelSpec, device: torch.device) -> float:
+    """How many times as fast as float32 bfloat16 is: the ratio of the shortest times of a few turns."""
+    size = spec.input.crop_size
+    clip = torch.zeros(1, 3, spec.input.clip_frames, size, size, device=device)
+    forms = (network, clip), (copy.deepcopy(network).to(torch.bfloat16), clip.to(torch.bfloat16))
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(1 + ROUNDS):
+        for (form, its_clip), taken in zip(forms, times, strict=True):
+            start = time.perf_counter()
+            form(its_clip)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            taken.append(time.perf_counter() - start)
+    single, half = (min(taken[1:]) for taken in times)  # the first turn sets up what the later ones use
+    return round(single / half, 3)

@@ -1,0 +1,365 @@
+"""Layers of networks whose tensors are clips: per-frame and over-time convolutions, norms, activations.
+
+Tensors are (B, C, T, H, W). Kept in `torch.channels_last_3d` memory order, such a tensor and its
+frames (B*T, C, H, W) in `torch.channels_last` order are the same memory, so every per-frame layer
+here is a 2-D convolution on a free view. Parameter names and shapes are those of the published
+checkpoints, whose convolutions are all 3-D.
+
+In evaluation a batch norm goes into the convolution before it, and where oneDNN is there (PyTorch on most CPUs) the
+bias, the residual and ReLU into the same pass: on 2 cores what is left besides the products is waiting for memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+QUICK_GELU = 1.702  # its factor, see `quick_gelu`
+
+
+def fold_time(x: Tensor) -> Tensor:
+    """Frames (B*T, C, H, W) of a clip (B, C, T, H, W); a view if the clip is channels-last."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def unfold_time(frames: Tensor, batch_size: int) -> Tensor:
+    """Clip (B, C, T, H, W) of frames (B*T, C, H, W); the inverse of `fold_time`, always a view."""
+    return frames.view(batch_size, -1, *frames.shape[1:]).transpose(1, 2)
+
+
+def time_as_height(x: Tensor) -> Tensor:
+    """Clip (B, C, T, H, W) as pictures (B, C, T, H*W) whose height is time; a view if the clip is channels-last."""
+    # `flatten` gives a batch of one a stride by which convolutions take it for another order of memory.
+    pixels = x.permute(0, 2, 3, 4, 1)
+    return pixels.reshape(*pixels.shape[:2], -1, pixels.shape[4]).permute(0, 3, 1, 2)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+    rectified: bool = False,
+    onto: Tensor | None = None,
+) -> Tensor:
+    """2-D convolution of pictures (N, C, H, W), followed by ReLU if `rectified`.
+
+    `onto`, of the shape of the result, is added before the ReLU; without autograd it may be written over.
+    """
+    if not (rectified and _in_one_pass(x) and (onto is None or _is_channels_last(x, onto))):
+        out = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        return relu(out, residual=onto) if rectified else out
+    how = weight, bias, list(padding), list(stride), list(dilation), groups
+    done: Tensor = (
+        torch.ops.mkldnn._convolution_pointwise(x, *how, "relu", [], None)
+        if onto is None
+        else torch.ops.mkldnn._convolution_pointwise_.binary(onto, x, *how, "add", 1.0, "relu", [], None)
+    )
+    return done
+
+
+def _in_one_pass(x: Tensor) -> bool:
+    """Whether oneDNN does what follows a convolution of `x` together with it."""
+    return x.device.type == "cpu" and x.dtype in onednn_dtypes() and not torch.is_grad_enabled()
+
+
+def _is_channels_last(*pictures: Tensor) -> bool:
+    """Whether these are so, and cannot be taken for the other order: then there is no sum in one pass."""
+    return all(p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous() for p in pictures)
+
+
+@cache
+def onednn_dtypes() -> tuple[torch.dtype, ...]:
+    """What oneDNN is fast with on this processor: float32, mostly bfloat16.
+
+    Nothing where PyTorch was built without it, or has other names for what is called here.
+    """
+    operations = ("_convolution_pointwise", "_convolution_pointwise_", "_is_mkldnn_bf16_supported")
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in operations):  # type: ignore[no-untyped-call]
+        return ()
+    return (torch.float32, torch.bfloat16) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else (torch.float32,)
+
+
+class FrameConv2d(nn.Conv3d):
+    """A convolution of temporal extent 1, applied to every frame. Parameters are those of Conv3d."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        size, strides, paddings = (1, kernel_size, kernel_size), (1, stride, stride), (0, padding, padding)
+        super().__init__(in_channels, out_channels, size, strides, paddings, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, Cin, T, H, W) -> (B, Cout, T, H', W')."""
+        return self.convolve(x, self.weight, self.bias)
+
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        rectified: bool = False,
+        onto: Tensor | None = None,
+    ) -> Tensor:
+        """`forward` with other parameters of the same shapes; see `conv2d` for what may follow."""
+        frames = conv2d(
+            fold_time(x),
+            weight.squeeze(2),
+            bias,
+            stride=self.stride[1:],
+            padding=cast(tuple[int, ...], self.padding)[1:],
+            groups=self.groups,
+            rectified=rectified,
+            onto=None if onto is None else fold_time(onto),
+        )
+        return unfold_time(frames, x.shape[0])
+
+
+class TemporalConv1d(nn.Conv3d):
+    """A convolution over time alone (k x 1 x 1). Parameters are those of Conv3d."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0), bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, Cin, T, H, W) -> (B, Cout, T, H, W)."""
+        return self.convolve(x, self.weight, self.bias)
+
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        rectified: bool = False,
+        onto: Tensor | None = None,
+    ) -> Tensor:
+        """`forward` with other parameters of the same shapes; see `conv2d` for what may follow."""
+        out = conv2d(
+            time_as_height(x),
+            weight.squeeze(4),
+            bias,
+            stride=(self.stride[0], 1),
+            padding=(self.kernel_size[0] // 2, 0),
+            rectified=rectified,
+            onto=None if onto is None else time_as_height(onto),
+        )
+        return out.view(*out.shape[:3], *x.shape[3:])
+
+
+class FrameBatchNorm(nn.BatchNorm3d):
+    """Batch norm of (B, C, T, H, W), computed on the frames so that channels-last order is kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        return unfold_time(super().forward(fold_time(x)), x.shape[0])
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift of each channel (C,) that this norm is in evaluation mode."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() != 4:
+            raise ValueError(f"expected frames of 4 dimensions, got {x.dim()}")
+
+
+class Folded(nn.Module):
+    """In the place of a norm that has gone into the layer before it; see `inference`."""
+
+
+Norm = FrameBatchNorm | Folded
+
+
+class PlainConv(Protocol):
+    """A convolution as `normalised_conv` uses it."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        rectified: bool = False,
+        onto: Tensor | None = None,
+    ) -> Tensor: ...
+
+
+def normalised_conv(
+    conv: PlainConv, norm: Norm, x: Tensor, *, rectified: bool = False, residual: Tensor | None = None
+) -> Tensor:
+    """`norm(conv(x))`, or if `rectified` the ReLU of it, or of it plus `residual`.
+
+    In evaluation mode the norm goes into the kernel, saving a pass. Where it is there already, that is in the form
+    for inference, the result may be written over the residual.
+    """
+    if isinstance(norm, Folded):
+        return conv.convolve(x, conv.weight, conv.bias, rectified=rectified, onto=residual)
+    if norm.training:
+        out: Tensor = norm(conv(x))
+        return relu(out, residual=residual) if rectified else out
+    scale, shift = norm.scale_and_shift()
+    bias = shift if conv.bias is None else shift + conv.bias * scale
+    fuses_relu = rectified and residual is None
+    out = conv.convolve(x, conv.weight * scale.view(-1, 1, 1, 1, 1), bias, rectified=fuses_relu)
+    return relu(out, residual=residual) if rectified and not fuses_relu else out
+
+
+def fold_norm(block: nn.Module, conv: str, norm: str) -> None:
+    """Puts a norm of `block` for good into the convolution before it, a plain one or a TAdaConv, both by name."""
+    layer, folded = block.get_submodule(conv), block.get_submodule(norm)
+    assert isinstance(folded, FrameBatchNorm)
+    scale_outputs(layer, *folded.double().scale_and_shift())
+    setattr(block, norm, Folded())
+
+
+def scale_outputs(conv: nn.Module, scale: Tensor, shift: Tensor) -> None:
+    """Makes a convolution put out `scale * output + shift`, (Cout,) each; afterwards it has a bias."""
+    weight, bias = cast(Tensor, conv.weight), cast(Tensor | None, conv.bias)
+    axis = 0 if weight.dim() == 5 else 2  # the weights of a TAdaConv have two dimensions of one before the others
+    shape = [1] * weight.dim()
+    shape[axis] = -1
+    if bias is not None:
+        shift = shift + bias.double().flatten() * scale
+    conv.weight = nn.Parameter((weight.double() * scale.view(shape)).to(weight.dtype), requires_grad=False)
+    conv.bias = nn.Parameter(shift.view([1] * axis + [-1]).to(weight.dtype), requires_grad=False)
+
+
+class TemporalFilter(nn.Module):
+    """The aggregation of a TAda2D block in evaluation: three taps over time for each channel, and a bias."""
+
+    def __init__(self, norm: FrameBatchNorm, average_norm: FrameBatchNorm) -> None:
+        super().__init__()
+        dtype = norm.weight.dtype
+        taps, bias = _taps(norm.double(), average_norm.double())
+        self.taps = nn.Parameter(taps.to(dtype), requires_grad=False)
+        self.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+
+    def forward(self, x: Tensor, *, rectified: bool) -> Tensor:
+        """(B, C, T, H, W) -> the same shape; followed by ReLU if `rectified`."""
+        return _filter_over_time(x, self.taps, self.bias, rectified=rectified)
+
+
+def _taps(norm: FrameBatchNorm, average_norm: FrameBatchNorm) -> tuple[Tensor, Tensor]:
+    """Taps (C, 1, 3, 1) and bias (C,) that the two norms are together, the average being over three frames."""
+    scale, shift = norm.scale_and_shift()
+    average_scale, average_shift = average_norm.scale_and_shift()
+    side = average_scale / 3
+    return torch.stack((side, scale + side, side), dim=1)[:, None, :, None], shift + average_shift
+
+
+def _filter_over_time(x: Tensor, taps: Tensor, bias: Tensor, *, rectified: bool) -> Tensor:
+    """A filter over time for each channel, followed by ReLU if `rectified`."""
+    if _in_one_pass(x):
+        pixels = time_as_height(x)
+        return conv2d(pixels, taps, bias, padding=(1, 0), groups=len(taps), rectified=rectified).view(x.shape)
+    side, centre = taps[:, 0, 0].view(1, -1, 1, 1, 1), taps[:, 0, 1].view(1, -1, 1, 1, 1)
+    out = torch.addcmul(bias.view(1, -1, 1, 1, 1), x, centre)
+    out[:, :, 1:].addcmul_(x[:, :, :-1], side)
+    out[:, :, :-1].addcmul_(x[:, :, 1:], side)
+    return relu(out) if rectified else out
+
+
+def aggregate_over_time(
+    x: Tensor, norm: FrameBatchNorm | TemporalFilter, average_norm: Norm, *, rectified: bool = False
+) -> Tensor:
+    """`norm(x) + average_norm(average of each frame with its neighbours)`: the aggregation of a TAda2D block.
+
+    (B, C, T, H, W) to the same shape; followed by ReLU if `rectified`. The average is over three frames, those beyond
+    the ends counting as zeros (paper section 3.3). In evaluation mode all of it is one filter of three taps over time.
+    """
+    if isinstance(norm, TemporalFilter):
+        return norm(x, rectified=rectified)  # type: ignore[no-any-return]
+    assert isinstance(average_norm, FrameBatchNorm)
+    if norm.training or average_norm.training:
+        out: Tensor = norm(x) + average_norm(sum_of_neighbours(x) / 3)
+        return relu(out) if rectified else out
+    return _filter_over_time(x, *_taps(norm, average_norm), rectified=rectified)
+
+
+def sum_of_neighbours(x: Tensor) -> Tensor:
+    """Each frame plus the ones before and after it, those beyond the ends being zeros: (B, C, T, H, W) to the same."""
+    total: Tensor = _SumOfNeighbours.apply(x)
+    return total
+
+
+class _SumOfNeighbours(torch.autograd.Function):
+    """A symmetric filter: its gradient passes through the same filter. Autograd would copy it for each of the sums."""
+
+    @staticmethod
+    def forward(_: object, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.preserve_format)
+        total[:, :, 1:] += x[:, :, :-1]
+        total[:, :, :-1] += x[:, :, 1:]
+        return total
+
+    @staticmethod
+    def backward(_: object, gradient: Tensor) -> Tensor:
+        return sum_of_neighbours(gradient)
+
+
+def relu(x: Tensor, *, residual: Tensor | None = None) -> Tensor:
+    """ReLU of `x`, or of `x + residual`, of the same shape; without autograd written over `x`, which ends its use."""
+    if torch.is_grad_enabled():  # clips are views, and for a change in place of a view autograd copies its gradient
+        return F.relu(x if residual is None else x + residual)
+    return F.relu(x if residual is None else x.add_(residual), inplace=True)
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """CLIP's approximation of GELU."""
+    return x * torch.sigmoid(QUICK_GELU * x)
+
+
+def quick_gelu_layers(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
+    """Linear, QuickGELU, linear: (..., D) to (..., D')."""
+    # QuickGELU(x) = SiLU(1.702 x) / 1.702, and products take such factors for nothing: one pass over the wide tensor.
+    wide = torch.addmm(first.bias, x.flatten(0, -2), first.weight.t(), beta=QUICK_GELU, alpha=QUICK_GELU)
+    wide = F.silu(wide, inplace=not torch.is_grad_enabled())
+    return torch.addmm(second.bias, wide, second.weight.t(), alpha=1 / QUICK_GELU).view(*x.shape[:-1], -1)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, ...), at every pixel or frame by itself."""
+
+    def __init__(self, num_channels: int, *, eps: float = 1e-6) -> None:
+        super().__init__(num_channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> the same shape; the channels of the result lie together in memory."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def frame_descriptors(x: Tensor) -> Tensor:
+    """Spatial mean of every frame, (B, C, T, H, W) -> (B, C, T)."""
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        # PyTorch's own sums of these numbers are many times slower; in a product they are kept in single precision.
+        pixels = x.permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)
+        means = torch.bmm(pixels.new_ones(len(pixels), 1, pixels.shape[1]), pixels) / pixels.shape[1]
+        return means.view(x.shape[0], x.shape[2], -1).transpose(1, 2)
+    means = F.adaptive_avg_pool2d(fold_time(x), 1).flatten(1)
+    return means.view(x.shape[0], -1, x.shape[1]).transpose(1, 2)

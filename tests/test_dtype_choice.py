@@ -1,0 +1,67 @@
+"""What `--dtype auto` comes to: measured once, kept, and the same ever after."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tadacli import dtype_choice, zoo
+from tadacli.dtype_choice import choose_dtype
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
+    """What the next measurements give, in an empty store, on a processor that has bfloat16."""
+    coming: list[float] = []
+    monkeypatch.setenv("TADA_HOME", str(tmp_path / "store"))
+    monkeypatch.setattr(dtype_choice, "_has_bfloat16", lambda _: True)
+    monkeypatch.setattr(dtype_choice, "_measured", lambda *_: coming.pop(0))
+    return coming
+
+
+def test_is_measured_once_for_each_network(speeds: list[float], tmp_path: Path) -> None:
+    tiny, other = zoo.find_spec(zoo.DEFAULT_MODEL), zoo.find_spec("tada2d_r50.k400_8x8")
+    speeds += [1.1, 2.5]
+    first = choose_dtype(nn.Identity(), tiny, CPU)
+    assert (first.dtype, first.speed) == ("float32", 1.1)
+    assert choose_dtype(nn.Identity(), other, CPU).dtype == "bfloat16"
+    assert choose_dtype(nn.Identity(), tiny, CPU) == first
+    assert "1.10 times" in str(first)
+    kept = json.loads((tmp_path / "store/dtypes.json").read_text())
+    assert sorted(kept.values()) == [1.1, 2.5]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"r2plus1d_tiny": "fast"}', "\xff"])
+def test_a_spoiled_file_is_measured_anew(speeds: list[float], tmp_path: Path, content: str) -> None:
+    speeds += [2.0]
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/dtypes.json").write_bytes(content.encode("latin-1"))
+    assert choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), CPU).dtype == "bfloat16"
+
+
+def test_without_bfloat16_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TADA_HOME", str(tmp_path))
+    choice = choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), torch.device("meta"))
+    assert (choice.dtype, list(tmp_path.iterdir())) == ("float32", [])
+    assert "no fast bfloat16" in str(choice)
+
+
+def test_a_model_says_what_was_chosen(speeds: list[float]) -> None:
+    speeds += [1.5]
+    model = zoo.load_model(dtype="auto")
+    assert model.dtype == torch.bfloat16
+    assert all(parameter.dtype == torch.bfloat16 for parameter in model.network.parameters())
+    assert model.notes == ("dtype auto: bfloat16, since bfloat16 is 1.50 times as fast as float32 here",)
+
+
+def test_what_is_measured_is_a_ratio_and_leaves_the_network_alone() -> None:
+    model = zoo.load_model()
+    speed = dtype_choice._measured(model.network, model.spec, CPU)
+    assert 0 < speed < 100
+    assert all(parameter.dtype == torch.float32 for parameter in model.network.parameters())
