@@ -1,0 +1,112 @@
+"""How the command line starts: what it does not load, and weights that go into a network without memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tadacli.checkpoints import Checkpoint, load_weights
+from tadacli.models import BUILDERS, build
+from tests import media
+
+ARCHITECTURE = "r2plus1d_tiny"
+# Each of these takes as long to import as all of our own modules, or longer.
+NOT_FOR_SCORING = ["sympy", "pandas", "scipy", "torchvision", "matplotlib", "torch._dynamo", "torch._inductor", "rich"]
+NOT_FOR_HELP = {"torch", "torchvision", "av", "pandas", "numpy", "safetensors"}
+
+
+def modules_after(*commands: list[str], at_first: str = "") -> set[str]:
+    """What is loaded after a process has run these commands of `tada`, but for what `at_first` has loaded."""
+    program = (
+        f"import sys\n{at_first}\n"
+        "at_first = set(sys.modules)\n"
+        "from tadacli.cli.app import run\n"
+        f"for arguments in {commands!r}:\n"
+        "    sys.argv = ['tada', *arguments]\n"
+        "    assert run() == 0, arguments\n"
+        "print(*sorted(set(sys.modules) - at_first), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.fixture(scope="module")
+def loaded_for_scoring(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What `tada classify` and `tada detect` load besides torch and what torch itself loads."""
+    video = tmp_path_factory.mktemp("video") / "video.mp4"
+    media.render(video, 75)
+    return modules_after(["classify", str(video), "-q"], ["detect", str(video), "-q"], at_first="import torch")
+
+
+@pytest.mark.parametrize("library", NOT_FOR_SCORING)
+def test_the_first_result_does_not_wait_for(library: str, loaded_for_scoring: set[str]) -> None:
+    assert {"av", "safetensors", "tadacli.detection"} <= loaded_for_scoring  # it did score
+    assert library not in loaded_for_scoring
+
+
+def test_no_help_waits_for_a_heavy_library() -> None:
+    commands = "classify detect convert eval finetune fetch models doctor".split()
+    loaded = modules_after(["--help"], *([command, "--help"] for command in commands))
+    assert "tadacli.cli.finetune" in loaded
+    assert not loaded & NOT_FOR_HELP
+
+
+def checkpoint() -> Checkpoint:
+    """Weights of a small network; one tensor in another layout, one in another dtype."""
+    torch.manual_seed(0)
+    state = build(ARCHITECTURE, num_classes=9).state_dict()
+    layout = next(name for name, tensor in state.items() if tensor.dim() == 5 and tensor.shape[1] > 1)
+    state[layout] = state[layout].to(memory_format=torch.channels_last_3d)
+    other = next(name for name in state if name.endswith("running_mean"))
+    state[other] = state[other].double()
+    assert not state[layout].is_contiguous()
+    return Checkpoint(Path("weights.safetensors"), state, None, "")
+
+
+def test_a_network_without_memory_gets_the_same_weights_as_one_with_it() -> None:
+    weights = checkpoint()
+    usual = build(ARCHITECTURE, num_classes=9)
+    with torch.device("meta"):
+        empty = build(ARCHITECTURE, num_classes=9)
+    load_weights(usual, weights)
+    load_weights(empty, weights)
+    expected = dict(usual.state_dict(keep_vars=True))
+    for name, tensor in empty.state_dict(keep_vars=True).items():
+        other = expected.pop(name)
+        assert torch.equal(tensor, other), name
+        assert type(tensor) is type(other), name
+        assert (tensor.dtype, tensor.device, tensor.stride(), tensor.requires_grad) == (
+            other.dtype,
+            other.device,
+            other.stride(),
+            other.requires_grad,
+        ), name
+    assert not expected
+    clip = torch.rand(2, 3, 8, 32, 32)
+    assert torch.equal(usual.eval()(clip), empty.eval()(clip))
+
+
+def test_weights_in_a_network_are_its_own() -> None:
+    """A file may be mapped into memory: what happens to it later must not reach the network."""
+    weights = checkpoint()
+    with torch.device("meta"):
+        network = build(ARCHITECTURE, num_classes=9)
+    load_weights(network, weights)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for tensor in weights.state_dict.values():
+        tensor.fill_(7)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("architecture", BUILDERS)
+def test_a_weights_file_holds_all_that_a_network_has(architecture: str) -> None:
+    """Whatever is not in the file would stay without values after `load_weights`."""
+    with torch.device("meta"):
+        network = build(architecture, num_classes=3)
+    tensors = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    assert tensors <= set(network.state_dict())
