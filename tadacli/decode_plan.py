@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tadacli.video_source import Times
 
 Flags = npt.NDArray[np.bool_]
+_MAX_LAG = 31
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,19 @@ class PacketOrder:
         positions = np.empty(len(self.frames), dtype=np.int32)
         positions[self.frames] = np.arange(len(self.frames), dtype=np.int32)
         return positions[indices].astype(np.int64)
+
+
+def reordering(times: Times) -> int:
+    """The most frames that are sent before another and shown after it, by their times in decode order.
+
+    Counts those up to 31 packets before it: no decoder holds back more than 16 frames.
+    """
+    later_shown, latest = np.zeros(len(times), dtype=np.int64), np.maximum.accumulate(times)
+    for lag in range(1, min(_MAX_LAG + 1, len(times))):
+        if not np.any(latest[:-lag] > times[lag:]):
+            break  # nothing that is sent so long before another is shown after it
+        later_shown[lag:] += times[:-lag] > times[lag:]
+    return int(later_shown.max(initial=0))
 
 
 def needed_packets(packets: PacketOrder, wanted: Times) -> Flags:

@@ -6,9 +6,10 @@ was damaged among what it may be made from.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -32,12 +33,30 @@ class TableError(Exception):
     """The frames that decode are not those of the table."""
 
 
-class Decoder:
-    """Decodes frames of one file; `num_decoded` counts all frames that came out of its decoders so far."""
+@dataclass(frozen=True)
+class ReadFile:
+    """A file that is still open, all of its packets, and a decoder that has seen none but the first of them."""
 
-    def __init__(self, path: str, table: FrameTable) -> None:
+    stream: VideoStream
+    packets: list[VideoPacket]
+    files: ExitStack
+
+
+class Decoder:
+    """Decodes frames of one file; `num_decoded` counts all frames that came out of its decoders so far.
+
+    The first reading uses `read_file` instead of opening the file again, and closes it; so does `close`.
+    """
+
+    def __init__(self, path: str, table: FrameTable, read_file: ReadFile | None = None) -> None:
         self.path, self.table = path, table
         self.num_decoded = 0
+        self._read_files = [] if read_file is None else [read_file]
+
+    def close(self) -> None:
+        """Closes what no reading has used."""
+        while self._read_files:
+            self._read_files.pop().files.close()
 
     def frames(self, wanted: Times) -> Iterator[tuple[int, VideoFrame | str]]:
         """(index, frame, or what is wrong with it) of the wanted frames, which ascend.
@@ -65,12 +84,25 @@ class Decoder:
 
     def _pictures(self, wanted: Times, needed: Flags | None) -> Generator[_Picture, None, None]:
         """What the needed packets decode to; None: all packets."""
+        with self._reading() as (stream, packets):
+            if needed is not None:
+                packets = _chosen(checked(_numbered(packets, needed), self.table), needed)
+            yield from self.decode(stream, packets, wanted)
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[VideoStream, Iterable[VideoPacket | None]]]:
+        """The stream, its decoder as good as new, and all packets."""
+        read_file = None
+        with suppress(IndexError):
+            read_file = self._read_files.pop()  # never two readings by one decoder, whatever threads there are
+        if read_file is not None:
+            with read_file.files:
+                read_file.stream.codec_context.flush_buffers()
+                yield read_file.stream, read_file.packets
+            return
         with open_stream(self.path) as (container, stream):
             assert stream is not None
-            packets = read_packets(container, stream)
-            if needed is not None:
-                packets = _chosen(numbered(packets, self.table), needed)
-            yield from self.decode(stream, packets, wanted)
+            yield stream, read_packets(container, stream)
 
     def decode(self, stream: VideoStream, packets: Iterable[VideoPacket | None], wanted: Times) -> Iterator[_Picture]:
         """What packets decode to, in order, until the decoder is empty; None stands for packets that were lost."""
@@ -98,25 +130,33 @@ class Decoder:
         yield from watch.released(everything=True)
 
 
-def numbered(packets: Iterable[VideoPacket | None], table: FrameTable) -> Iterator[tuple[int, VideoPacket]]:
-    """The packets with their positions, as far as the file can be read; `TableError` if the table has others."""
+def _numbered(packets: Iterable[VideoPacket | None], needed: Flags) -> Iterator[tuple[int, VideoPacket | None]]:
+    """Packets with their positions: of a list only those that are needed, of a stream perforce all."""
+    if isinstance(packets, list):
+        return ((position, packets[position]) for position in np.flatnonzero(needed).tolist())
+    return enumerate(packets)
+
+
+def checked(packets: Iterable[tuple[int, VideoPacket | None]], table: FrameTable) -> Iterator[tuple[int, VideoPacket]]:
+    """Packets with their positions, as far as the file can be read; `TableError` if the table has others there."""
     assert table.packets is not None
-    frames = table.packets.frames
-    for position, packet in enumerate(packets):
+    frames, pts = table.packets.frames.data, table.pts.data  # whose items are read faster
+    for position, packet in packets:
         if packet is None:
             return
         if position >= len(frames):
             raise TableError
         index = frames[position]
-        if index < table.num_readable and table.pts[index] != packet.pts:
+        if index < table.num_readable and pts[index] != packet.pts:
             raise TableError
         yield position, packet
 
 
 def _chosen(packets: Iterable[tuple[int, VideoPacket]], needed: Flags) -> Iterator[VideoPacket]:
     last = int(np.flatnonzero(needed)[-1]) if needed.any() else -1
+    is_needed = needed.data
     for position, packet in packets:
-        if position <= last and needed[position]:
+        if position <= last and is_needed[position]:
             yield packet
         if position >= last:
             return
@@ -182,7 +222,7 @@ class _WholeGroups:
         if self._stream is None:
             container, self._stream = self._files.enter_context(open_stream(self._decoder.path))
             assert self._stream is not None
-            self._packets = numbered(read_packets(container, self._stream), table)
+            self._packets = checked(enumerate(read_packets(container, self._stream)), table)
         self._stream.codec_context.flush_buffers()
         is_needed = np.zeros(self._end, dtype=np.bool_)
         is_needed[start:] = True
@@ -193,7 +233,7 @@ class _Order:
     """Gives decoded frames their index, by time or by count."""
 
     def __init__(self, table: FrameTable) -> None:
-        self._table = table
+        self._table, self._pts = table, table.pts.data
         self._last = -1
 
     def index_of(self, frame: VideoFrame, *, is_damaged: bool) -> int:
@@ -204,12 +244,12 @@ class _Order:
         elif frame.pts is None:
             raise TableError
         else:
-            index = int(np.searchsorted(table.pts[:sure], frame.pts))
+            index = bisect_left(self._pts, frame.pts, 0, sure)
         if index >= sure:
             if not table.truncated:
                 raise TableError
             return -1
-        if table.by_pts and (table.pts[index] != frame.pts or (index <= self._last and not is_damaged)):
+        if table.by_pts and (self._pts[index] != frame.pts or (index <= self._last and not is_damaged)):
             raise TableError
         if index <= self._last:
             return -1
@@ -230,7 +270,7 @@ class DamageWatch:
     _MAX_INSIDE = 20  # a decoder holds back 16 frames at most
 
     def __init__(self, wanted: Times, *, reorders: bool, starts_whole: bool) -> None:
-        self._wanted, self._reorders = wanted, reorders
+        self._wanted, self._reorders = wanted.data, reorders
         self._inside: dict[int, int] = {}  # pts of the packets in the decoder -> their order
         self._held: deque[_Held] = deque()
         self._num_sent = 0
@@ -265,7 +305,7 @@ class DamageWatch:
         elif frame.key_frame and self._bad_from is not None and not 0 <= order < self._bad_from:
             self._bad_from = None
         is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
-        at = int(np.searchsorted(self._wanted, index))
+        at = bisect_left(self._wanted, index)
         is_wanted = at < len(self._wanted) and self._wanted[at] == index
         self._held.append(_Held(index, frame if is_wanted else None, order, is_bad))
 

@@ -28,14 +28,14 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.decode_plan import PacketOrder
+from tadacli.decode_plan import PacketOrder, reordering
 from tadacli.packets import MATROSKA, MP4, Verdict, packet_rule
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 Times = npt.NDArray[np.int64]
-_MAX_REORDER = 32
 _SETTINGS = ("new_extradata", "encryption_info")
 _MAX_READ_ERRORS = 100
+_MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,19 @@ def decode_packet(stream: VideoStream, packet: VideoPacket | None) -> list[Video
         return None
 
 
-def build_table(path: str, container: InputContainer, stream: VideoStream) -> tuple[FrameTable, Picture] | None:
-    """The frame table and the first frame of a video just opened; None when not one frame decodes."""
-    found = scan_table(container, stream)
+def build_table(
+    path: str, container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket] | None = None
+) -> tuple[FrameTable, Picture] | None:
+    """The frame table and the first frame of a video just opened; None when not one frame decodes.
+
+    Where the packets are believed and few, `kept` holds all of them afterwards, in decode order.
+    """
+    kept = [] if kept is None else kept
+    found = scan_table(container, stream, kept=kept)
     if isinstance(found, str):
+        kept.clear()
         return decode_table(path, distrust=found)
-    return _account_for_cut(found[0], _cut(path, container, stream)), found[1]
+    return _account_for_cut(found[0], _cut(path, container, stream, num_whole=len(found[0].pts))), found[1]
 
 
 def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | None:
@@ -251,75 +258,86 @@ def _picture(frame: VideoFrame) -> Picture:
 # --- the scan: packets that prove to be frames ------------------------------------------------------
 
 
-def scan_table(container: InputContainer, stream: VideoStream) -> tuple[FrameTable, Picture] | str:
-    """The frame table from packets alone, or the reason why packets cannot be believed here."""
+def scan_table(
+    container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket]
+) -> tuple[FrameTable, Picture] | str:
+    """The frame table from packets alone, or the reason why packets cannot be believed here.
+
+    `kept` holds the packets afterwards; none of them when all together are too large to be kept.
+    """
     rule = packet_rule(container, stream)
     if isinstance(rule, str):
         return rule
-    times, referenced, restarts, first, end = array("q"), array("B"), array("q"), None, (0, 0)
+    times, referenced, restarts, first, end, num_bytes = array("q"), bytearray(), array("q"), None, (0, 0), 0
+    latest = -(1 << 63)
     for packet in read_packets(container, stream):
         if packet is None:
             return "reading fails in the middle"
-        verdict = rule(memoryview(packet))
-        reason = _why_not(packet, verdict, is_first=not times)
-        if reason or packet.pts is None:
-            return reason
-        if not times or packet.pts > end[0]:
-            end = (packet.pts, packet.duration or 0)
+        verdict, pts = rule(memoryview(packet)), packet.pts
+        if pts is None or not verdict or packet.is_discard or packet.is_corrupt or [*packet.iter_sidedata()]:
+            reason = _why_not(packet, verdict)
+            if reason or pts is None:
+                return reason
+        if pts > latest:
+            latest, end = pts, (pts, packet.duration or 0)
             if verdict == "restart":
                 restarts.append(len(times))
-        times.append(packet.pts)
-        while restarts and packet.pts < times[restarts[-1]]:
+        times.append(pts)
+        while restarts and pts < times[restarts[-1]]:
             restarts.pop()
         referenced.append(verdict != "unreferenced")
-        if first is None:
-            first = _first_picture(decode_packet(stream, packet))
-    first = first or _first_picture(decode_packet(stream, None))
+        if len(times) == 1:
+            if not (packet.is_keyframe and verdict == "restart"):
+                return "the first packet is no clean start"
+            first = _alone(stream, packet)
+        num_bytes += packet.size
+        if num_bytes <= _MAX_KEPT_BYTES:
+            kept.append(packet)
+        elif kept:
+            kept.clear()
     decode_order = np.array(times, dtype=np.int64)
-    reason = _why_not_together(decode_order, first, stream.codec_context.reorder_depth)
+    pts_of = np.sort(decode_order)
+    reason = _why_not_together(decode_order, pts_of, first, stream.codec_context.reorder_depth)
     if reason or first is None:
         return reason
     end_pts = end[0] + (end[1] or _frame_step(stream))
-    pts = np.sort(decode_order)
     packets = PacketOrder(
-        frames=np.searchsorted(pts, decode_order).astype(np.int32),
-        referenced=np.array(referenced, dtype=np.bool_),
+        frames=np.searchsorted(pts_of, decode_order).astype(np.int32),
+        referenced=np.frombuffer(referenced, dtype=np.bool_),
         restarts=np.array(restarts, dtype=np.int64),
     )
-    return FrameTable(pts, end_pts, stream_time_base(stream), True, len(pts), packets=packets), first
+    return FrameTable(pts_of, end_pts, stream_time_base(stream), True, len(pts_of), packets=packets), first
 
 
-def _first_picture(frames: list[VideoFrame] | None) -> Picture | None:
+def _alone(stream: VideoStream, packet: VideoPacket) -> Picture | None:
+    """What comes out of a fresh decoder after one packet and nothing else."""
+    frames = (decode_packet(stream, packet) or []) + (decode_packet(stream, None) or [])
     return _picture(frames[0]) if frames else None
 
 
-def _why_not(packet: VideoPacket, verdict: Verdict, *, is_first: bool) -> str:
+def _why_not(packet: VideoPacket, verdict: Verdict) -> str:
     if packet.pts is None:
         return "a packet has no time"
     if packet.is_discard:
         return "an edit list trims packets away"
     if packet.is_corrupt:
         return "a packet is incomplete"
-    if any(data.data_type in _SETTINGS for data in packet.iter_sidedata()):  # far cheaper than has_sidedata
+    if any(data.data_type in _SETTINGS for data in packet.iter_sidedata()):
         return "the stream changes its settings"
     if not verdict:
         return "a packet is not plainly one frame"
-    if is_first and not (packet.is_keyframe and verdict == "restart"):
-        return "the first packet is no clean start"
     return ""
 
 
-def _why_not_together(decode_order: Times, first: Picture | None, reorder_depth: int) -> str:
-    if len(decode_order) == 0 or first is None:
+def _why_not_together(decode_order: Times, pts: Times, first: Picture | None, reorder_depth: int) -> str:
+    """`pts`: the times of all packets, ascending."""
+    if len(pts) == 0 or first is None:
         return "nothing decodes at the start"
-    if len(np.unique(decode_order)) < len(decode_order):
+    if np.any(pts[1:] == pts[:-1]):
         return "packets share a time"
-    if decode_order[0] != decode_order.min() or first.pts != decode_order[0]:
+    if decode_order[0] != pts[0] or first.pts != decode_order[0]:
         return "the first packet is not the first frame"
-    later_shown = np.zeros(len(decode_order), dtype=np.int64)
-    for lag in range(1, min(_MAX_REORDER, len(decode_order))):
-        later_shown[lag:] += decode_order[:-lag] > decode_order[lag:]
-    if later_shown.max() > reorder_depth:
+    if reordering(decode_order) > reorder_depth:
         # A decoder that expects less reordering than there is throws the late frames away.
         return "frames are reordered further than the decoder expects"
     return ""
@@ -343,11 +361,14 @@ class _Cut:
     lost_from: int = 0
 
 
-def _cut(path: str, container: InputContainer, stream: VideoStream) -> _Cut:
+def _cut(path: str, container: InputContainer, stream: VideoStream, *, num_whole: int = -1) -> _Cut:
+    """`num_whole`: how many packets could be read whole, if that is known."""
     file_size = Path(path).stat().st_size
     is_cut = ends_beyond(path, container.format.name)
     kept, lost = array("q"), array("q")
     if container.format.name == MP4:
+        if len(stream.index_entries) == num_whole:  # each could be read, so none is lost
+            return _Cut(is_cut, 0 < num_whole <= stream.frames, np.empty(0, dtype=np.int64))
         for entry in stream.index_entries:
             if not entry.is_discard:
                 (lost if entry.pos + entry.size > file_size else kept).append(entry.timestamp)

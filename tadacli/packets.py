@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from struct import Struct
 from typing import Literal
 
 import av
@@ -30,58 +31,64 @@ def packet_rule(container: InputContainer, stream: VideoStream) -> Callable[[mem
         return "the stream is a cover picture"
     if codec == "h264" and _h264_has_only_whole_frames(extradata):
         rule = partial(_h264_verdict, extradata=extradata)
-    elif codec == "hevc" and len(extradata) > 22 and extradata[0] == 1:
+    elif codec == "hevc" and len(extradata) > 22 and extradata[0] == 1 and extradata[21] & 3 != 2:
         rule = partial(_hevc_verdict, extradata=extradata)
     elif codec in ("vp8", "vp9", "av1"):
         rule = {"vp8": _vp8_verdict, "vp9": _vp9_verdict, "av1": _av1_verdict}[codec]
     return rule or "packets of this codec need not be frames"
 
 
-def _nal_units(data: memoryview, length_size: int) -> list[memoryview] | None:
-    """The NAL units of a length-prefixed packet; None when the lengths do not add up."""
-    units, at = [], 0
-    while at + length_size <= len(data):
-        size = int.from_bytes(data[at : at + length_size], "big")
+def _nal_units(data: memoryview, length_size: int) -> list[tuple[int, int]]:
+    """(start, size) of the NAL units of a length-prefixed packet; none when the lengths do not add up."""
+    length_at, units, at, end = _LENGTHS[length_size], [], 0, len(data)
+    while at + length_size <= end:
+        size = length_at(data, at)[0]
         at += length_size
-        if size < 3 or at + size > len(data):
-            return None
-        units.append(data[at : at + size])
+        if size < 3 or at + size > end:
+            return []
+        units.append((at, size))
         at += size
-    return units if at == len(data) else None
+    return units if at == end else []
+
+
+# Read millions of times: this is three times as fast as int.from_bytes of a slice.
+_LENGTHS = {1: Struct("B").unpack_from, 2: Struct(">H").unpack_from, 4: Struct(">I").unpack_from}
 
 
 def _h264_verdict(data: memoryview, extradata: bytes) -> Verdict:
-    starts, slice_types, only_its_own = 0, set(), True
-    for unit in _nal_units(data, (extradata[4] & 3) + 1) or ():
-        header = unit[0]
+    starts, slice_type, only_its_own = 0, 0, True
+    for at, size in _nal_units(data, (extradata[4] & 3) + 1):
+        header = data[at]
         kind = header & 31
-        if kind in (1, 5):
-            slice_types.add(kind)
-            starts += unit[1] >> 7  # first_mb_in_slice 0 is coded as a single 1 bit
+        if kind == 1 or kind == 5:
+            if slice_type not in (0, kind):
+                return ""
+            slice_type = kind
+            starts += data[at + 1] >> 7  # first_mb_in_slice 0 is coded as a single 1 bit
             only_its_own = only_its_own and header == 1  # nal_ref_idc 0: no reference picture
-        elif kind in (2, 3, 4) or (kind in (7, 8) and bytes(unit) not in extradata):
+        elif kind in (2, 3, 4) or (kind in (7, 8) and bytes(data[at : at + size]) not in extradata):
             return ""
         elif kind not in (6, 9, 12):  # anything but messages, delimiters and filling may matter to others
             only_its_own = False
-    if starts != 1 or len(slice_types) != 1:
+    if starts != 1:
         return ""
-    if 5 in slice_types:
+    if slice_type == 5:
         return "restart"
     return "unreferenced" if only_its_own else "frame"
 
 
 def _hevc_verdict(data: memoryview, extradata: bytes) -> Verdict:
     starts, kinds = 0, set()
-    for unit in _nal_units(data, (extradata[21] & 3) + 1) or ():
-        kind, layer = unit[0] >> 1 & 63, (unit[0] & 1) << 5 | unit[1] >> 3
+    for at, size in _nal_units(data, (extradata[21] & 3) + 1):
+        kind, layer = data[at] >> 1 & 63, (data[at] & 1) << 5 | data[at + 1] >> 3
         if layer:
             continue
         if kind < 32:
             kinds.add(kind)
-            starts += unit[2] >> 7
-            if 16 <= kind <= 23 and unit[2] & 0x40:  # may throw away frames that were not shown yet
+            starts += data[at + 2] >> 7
+            if 16 <= kind <= 23 and data[at + 2] & 0x40:  # may throw away frames that were not shown yet
                 return ""
-        elif kind in (36, 37) or (kind in (32, 33, 34) and bytes(unit) not in extradata):
+        elif kind in (36, 37) or (kind in (32, 33, 34) and bytes(data[at : at + size]) not in extradata):
             return ""
     if starts != 1 or len(kinds) != 1 or kinds & {16, 17, 18}:
         return ""
@@ -164,8 +171,8 @@ class _Bits:
 
 def _h264_has_only_whole_frames(extradata: bytes) -> bool:
     """Whether the one parameter set rules out pictures coded as two fields and numbering gaps."""
-    if len(extradata) < 8 or extradata[0] != 1 or extradata[5] & 31 != 1:
-        return False
+    if len(extradata) < 8 or extradata[0] != 1 or extradata[5] & 31 != 1 or extradata[4] & 3 == 2:
+        return False  # lengths of three bytes are reserved
     size = int.from_bytes(extradata[6:8], "big")
     bits = _Bits(extradata[8 : 8 + size].replace(b"\0\0\3", b"\0\0"))
     try:

@@ -6,11 +6,12 @@ frame or a `VideoError`: nothing is put in its place. Times are presentation tim
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, overload
@@ -20,9 +21,17 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.decoding import CUT_OFF, DAMAGED, LOST, Decoder, TableError
+from tadacli.decoding import CUT_OFF, DAMAGED, LOST, Decoder, ReadFile, TableError
 from tadacli.errors import VideoError
-from tadacli.frame_table import FrameTable, Picture, build_table, decode_table, ends_beyond, open_stream
+from tadacli.frame_table import (
+    FrameTable,
+    Picture,
+    VideoPacket,
+    build_table,
+    decode_table,
+    ends_beyond,
+    open_stream,
+)
 from tadacli.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
 from tadacli.packets import MP4
 from tadacli.results import VideoInfo
@@ -51,7 +60,8 @@ def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Itera
     if os.path.isdir(name) or name.lower().endswith(ARCHIVE_SUFFIXES):
         yield JpegSource(name, fps)
     else:
-        yield _FileSource(name)
+        with closing(_FileSource(name)) as source:
+            yield source
 
 
 def probe(path: VideoPath, *, fps: float | Fraction | None = None) -> VideoInfo:
@@ -124,22 +134,37 @@ def _check_is_there(path: str) -> None:
 
 
 class _FileSource:
-    """A video file: its frame table, and what decodes by it."""
+    """A video file: its frame table, and what decodes by it. The first reading may need no more of the file itself."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._reasons: dict[int, str] = {}
-        self._adopt(_inspect(path))
-        self._decoder = Decoder(path, self._table)
+        table, picture, info, read_file = _inspect(path)
+        self._adopt(table, picture, info)
+        self._decoder = Decoder(path, table, read_file)
 
-    def _adopt(self, found: tuple[FrameTable, Picture, VideoInfo]) -> None:
-        self._table, self._picture, self.info = found
-        self.times = self._table.all_seconds()
+    def _adopt(self, table: FrameTable, picture: Picture, info: VideoInfo) -> None:
+        self._table, self._picture, self.info = table, picture, info
+        self.times = table.all_seconds()
         self.times.setflags(write=False)
+
+    def close(self) -> None:
+        """Closes what the first reading would have used."""
+        self._decoder.close()
 
     @property
     def num_decoded(self) -> int:
         return self._decoder.num_decoded
+
+    @property
+    def restarts(self) -> Times:
+        packets = self._table.packets
+        return np.empty(0, dtype=np.int64) if packets is None else packets.restarts
+
+    def reopened(self) -> VideoSource:
+        other = copy.copy(self)
+        other._reasons, other._decoder = {}, Decoder(self._path, self._table)
+        return other
 
     def time_of(self, index: int) -> float:
         return self._table.seconds(self._table.pts[operator.index(index)])
@@ -200,7 +225,7 @@ class _FileSource:
 
     def _rebuild(self, *, was_read: bool) -> None:
         promised = self.info.num_frames
-        self._adopt(_inspect(self._path, by_decoding=True))
+        self._adopt(*_inspect(self._path, by_decoding=True)[:3])
         self._decoder.table = self._table
         if was_read or self.info.num_frames != promised:
             raise VideoError(
@@ -231,17 +256,23 @@ class _FileSource:
         return VideoError(f"{message}; {num_clean} of {self.info.num_frames} frames decode", hint=DAMAGED_HINT)
 
 
-def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Picture, VideoInfo]:
-    """The frame table, the first frame and the facts about a video file; `VideoError` if not one decodes."""
+def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Picture, VideoInfo, ReadFile | None]:
+    """The frame table, the first frame and the facts about a video file, and the file itself if its packets are kept.
+
+    Raises `VideoError` if not one frame decodes.
+    """
+    kept: list[VideoPacket] = []
     try:
-        with open_stream(path) as (container, stream):
+        with ExitStack() as files:
+            container, stream = files.enter_context(open_stream(path))
             if stream is None:
                 kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
                 raise VideoError(f"{shown(path)} has no video stream, only {', '.join(kinds)}", hint=NOT_A_VIDEO_HINT)
             codec = _codec_name(path, stream)
             header_rate = stream.average_rate
             aspect = stream.sample_aspect_ratio or Fraction(1)
-            built = None if by_decoding else build_table(path, container, stream)
+            built = None if by_decoding else build_table(path, container, stream, kept=kept)
+            read_file = ReadFile(stream, kept, files.pop_all()) if kept else None
         if by_decoding:
             built = decode_table(path, distrust="it was wrong")
     except av.error.FFmpegError as error:
@@ -270,6 +301,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Pictu
             truncated=table.truncated,
             num_frames_known=table.length_known,
         ),
+        read_file,
     )
 
 

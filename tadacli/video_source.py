@@ -42,6 +42,13 @@ class VideoSource(Protocol):
         in the decoder uncounted.
         """
 
+    @property
+    def restarts(self) -> Times:
+        """The frames before which nothing need be decoded, ascending; none where that is not known."""
+
+    def reopened(self) -> VideoSource:
+        """The same video for another thread; what opening it found out is not found out again."""
+
     def time_of(self, index: int) -> float:
         """Presentation time of one frame in seconds."""
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli import decoding, frame_table
-from tadacli.decode_plan import PacketOrder, needed_packets
+from tadacli.decode_plan import PacketOrder, needed_packets, reordering
 from tadacli.errors import VideoError
 from tadacli.packets import packet_rule
 from tadacli.video import iter_frames, open_video, read_frames
@@ -143,6 +143,35 @@ def test_two_readings_count_twice(videos):
         assert source.num_decoded == 2
 
 
+def test_readings_of_one_source_do_not_disturb_each_other(videos):
+    for path in videos:
+        right = read_frames(path, range(NUM_FRAMES))
+        with open_video(path) as source:
+            left = source.iter_frames([3, 5])
+            assert np.array_equal(next(left)[2], right[3])
+            at_once = [source.iter_frames(range(start, NUM_FRAMES)) for start in (0, 7)]
+            for numbers in zip(range(NUM_FRAMES), range(7, NUM_FRAMES), strict=False):
+                for number, frames in zip(numbers, at_once, strict=True):
+                    assert np.array_equal(next(frames)[2], right[number]), (path.name, number)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 5_000])
+def test_packets_too_large_to_be_kept_are_read_again(videos, monkeypatch, num_bytes):
+    readings = []
+
+    def count(container, stream):
+        readings.append(stream)
+        return frame_table.read_packets(container, stream)
+
+    monkeypatch.setattr(decoding, "read_packets", count)
+    for most, num_readings in ((1 << 30, 0), (num_bytes, 1)):
+        monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", most)
+        for path in videos:
+            readings.clear()
+            assert [number_in(frame) for frame in read_frames(path, [40, 8])] == [40, 8]
+            assert len(readings) == num_readings, path.name
+
+
 @st.composite
 def packet_orders(draw) -> PacketOrder:
     """Groups of a few packets; in each, the first is the first frame, and the others come in any order."""
@@ -172,6 +201,12 @@ def test_needed_packets_are_the_wanted_ones_and_the_references_before_them(packe
     assert needed_packets(packets, np.array(wanted, dtype=np.int64)).tolist() == expected
 
 
+@given(times=st.lists(st.integers(0, 60), max_size=45, unique=True))
+def test_reordering_counts_the_frames_that_are_overtaken(times):
+    overtaken = [sum(t > time for t in times[max(0, at - 31) : at]) for at, time in enumerate(times)]
+    assert reordering(np.array(times, dtype=np.int64)) == max(overtaken, default=0)
+
+
 P, B, IDR, SEI, SPS, PPS, DELIMITER, UNKNOWN = 0x41, 0x01, 0x65, 0x06, 0x67, 0x68, 0x09, 0x14
 
 
@@ -188,6 +223,10 @@ P, B, IDR, SEI, SPS, PPS, DELIMITER, UNKNOWN = 0x41, 0x01, 0x65, 0x06, 0x67, 0x6
         ([PPS, B], "frame", "a parameter set that is known, yet may be set again"),
         ([0x28, B], "", "another parameter set"),
         ([IDR], "restart", "starts afresh"),
+        ([SPS, PPS, SEI, IDR, IDR], "restart", "all that belongs to it, in two slices"),
+        ([IDR, P], "", "slices of two kinds"),
+        ([P, IDR], "", "slices of two kinds"),
+        ([SEI], "", "no slice"),
     ],
 )
 def test_only_a_proven_frame_may_be_left_out(videos, units, verdict, reason):
@@ -201,10 +240,10 @@ def test_only_a_proven_frame_may_be_left_out(videos, units, verdict, reason):
     for unit in units:
         body = bytes([unit, 0x80 if is_first else 0x40, 0x11, 0x22])
         is_first = is_first and unit & 31 not in (1, 5)
-        if unit == PPS:
-            body = pps
+        body = {PPS: pps, SPS: extradata[8 : 8 + size]}.get(unit, body)
         packet += len(body).to_bytes(4, "big") + body
     assert rule(memoryview(packet)) == verdict, reason
+    assert rule(memoryview(packet + b"\0")) == rule(memoryview(packet[:-1])) == "", "lengths that do not add up"
 
 
 # --- frames that cannot be had ------------------------------------------------------------------------
@@ -279,8 +318,8 @@ def test_what_the_plan_does_not_bring_is_looked_for_among_all_packets(tmp_path, 
     render(path, 60, options={"x264-params": "keyint=20:bframes=0:scenecut=0"})
     honest = frame_table.scan_table
 
-    def lying(container, stream):
-        table, first = honest(container, stream)
+    def lying(container, stream, *, kept):
+        table, first = honest(container, stream, kept=kept)
         nothing = np.zeros(60, dtype=np.bool_)
         return frame_table.replace(table, packets=replace(table.packets, referenced=nothing)), first
 
@@ -309,6 +348,7 @@ def test_a_file_that_goes_away_has_no_frames_left(tmp_path):
     render(path, 10)
     with open_video(path) as source:
         path.unlink()
+        assert [number_in(frame) for _, _, frame in source.iter_frames([2])] == [2], "its packets are still there, once"
         assert [frame for _, _, frame in source.iter_frames([1, 4], skip_unreadable=True)] == [None, None]
         assert source.reason_of(4) == "cannot be read any more: No such file or directory"
         with pytest.raises(VideoError, match="cannot be opened again"):
@@ -325,6 +365,7 @@ def test_a_file_that_cannot_be_read_to_its_end(videos, monkeypatch):
 
     for path in videos:
         with open_video(path) as source:
+            list(source.iter_frames([0]))  # from here on, the file is read anew
             with monkeypatch.context() as patch:
                 patch.setattr(decoding, "read_packets", failing)
                 found = list(source.iter_frames(range(0, NUM_FRAMES, 3), skip_unreadable=True))
