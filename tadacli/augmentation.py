@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from tadacli.errors import UsageError
-from tadacli.transforms import crop_frames, resize_frames
+from tadacli.transforms import crop_frames, resize_frames, resized_size
 from tadacli.video_source import Pixels
 
 CropKind = Literal["jitter", "resized"]
@@ -205,13 +205,13 @@ def _jittered(frames: Pixels, augmentation: Augmentation, rng: np.random.Generat
     size, (least, most) = augmentation.crop_size, augmentation.short_sides
     short_side = int(rng.integers(least, most, endpoint=True))
     place = rng.random(2)
-    # One frame after the other: a clip of large frames takes gigabytes as numbers of four bytes.
-    buffer = torch.empty((1, *frames.shape[1:]))
+    sides = resized_size(frames.shape[1], frames.shape[2], short_side=short_side)
+    top, left = (int(share * (side - size + 1)) for share, side in zip(place, sides, strict=True))
+    box = (top, left, top + size, left + size)
     crops = torch.empty((len(frames), 3, size, size))
+    # One frame after the other: a clip of large frames takes gigabytes as numbers of four bytes.
     for crop, frame in zip(crops, frames, strict=True):
-        image = resize_frames(frame[None], short_side=short_side, buffer=buffer)[0]
-        top, left = (int(share * (side - size + 1)) for share, side in zip(place, image.shape[1:], strict=True))
-        crop.copy_(image[:, top : top + size, left : left + size])
+        crop.copy_(resize_frames(frame[None], short_side=short_side, box=box)[0])
     return crops
 
 

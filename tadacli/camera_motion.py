@@ -300,8 +300,9 @@ def real_footage(network: nn.Module, folder: Path, recipe: Recipe, *, footage: S
             shown = video.times[0] + start + recipe.times
             indices = np.clip(np.searchsorted(video.times, shown + 1e-6, side="right") - 1, 0, len(video.times) - 1)
             frames = {index: frame for index, _, frame in video.iter_frames(indices)}
-        view = {"short_side": recipe.view, "crop_size": recipe.view, "num_crops": 1}
-        clip = preprocess(np.stack([frames[int(index)] for index in indices]), **view, mean=(MEAN,) * 3, std=(STD,) * 3)
+        shot = np.stack([frames[int(index)] for index in indices])
+        size = recipe.view
+        clip = preprocess(shot, short_side=size, crop_size=size, num_crops=1, mean=(MEAN,) * 3, std=(STD,) * 3)
         score, answer = network(clip).softmax(dim=1).max(dim=1)
         label = CAMERA_MOTIONS[int(answer)]
         side = sides.get(Path(name).name, "-")

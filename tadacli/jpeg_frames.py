@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import operator
 import os
@@ -9,8 +10,9 @@ import re
 import tarfile
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol, overload
 
@@ -20,7 +22,16 @@ from PIL import Image, UnidentifiedImageError
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
-from tadacli.video_source import DAMAGED_HINT, NOT_A_VIDEO_HINT, Pixels, Times, VideoPath, shown, wanted_indices
+from tadacli.video_source import (
+    DAMAGED_HINT,
+    NOT_A_VIDEO_HINT,
+    Pixels,
+    Times,
+    VideoPath,
+    VideoSource,
+    shown,
+    wanted_indices,
+)
 
 _FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -58,6 +69,13 @@ class JpegSource:
         self.times.setflags(write=False)
         self.num_decoded = 0
         self._reasons: dict[int, str] = {}
+
+    @property
+    def restarts(self) -> Times:
+        return np.empty(0, dtype=np.int64)
+
+    def reopened(self) -> VideoSource:
+        return self
 
     def time_of(self, index: int) -> float:
         return float(index / self.info.fps)
@@ -106,34 +124,68 @@ class JpegSource:
 
     def _first_size(self) -> tuple[int, int]:
         _, data = next(self._contents(np.array([0])))
-        image = data if isinstance(data, str) else _picture(data, decode=False)
+        image = data if isinstance(data, str) else _opened(data)
         if isinstance(image, str):
             raise VideoError(f"{self._name(0)} {image}", hint=_DAMAGED_HINT)
         return image.size
 
     def _decoded(self, data: bytes) -> Pixels | str:
         """The frame, or what is wrong with it; EXIF orientation is not applied."""
-        image = _picture(data, decode=True)
-        if isinstance(image, str):
-            return image
+        pixels = _pixels(data)
+        if isinstance(pixels, str):
+            return pixels
         self.num_decoded += 1
-        if image.size != (self.info.width, self.info.height):
-            return f"is {image.width}x{image.height} pixels, the first frame {self.info.width}x{self.info.height}"
-        return np.array(image)
+        height, width = pixels.shape[:2]
+        if (width, height) != (self.info.width, self.info.height):
+            return f"is {width}x{height} pixels, the first frame {self.info.width}x{self.info.height}"
+        return pixels
 
     def _name(self, index: int) -> str:
         return f"frame_{index + self._first:010d}.jpg of {shown(self._path)}"
 
 
-def _picture(data: bytes, *, decode: bool) -> Image.Image | str:
-    """The picture in a file's content, or what is wrong with it."""
+def _opened(data: bytes) -> Image.Image | str:
+    """The picture in a file's content, its pixels not read yet, or what is wrong with it."""
     try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG",))
-        return image.convert("RGB") if decode else image
+        return Image.open(io.BytesIO(data), formats=("JPEG",))
     except UnidentifiedImageError:  # its text is a place in memory
         return "is not a whole JPEG picture"
     except (OSError, ValueError, SyntaxError) as error:
         return f"is not a whole JPEG picture: {error}"
+
+
+def _pixels(data: bytes) -> Pixels | str:
+    """The pixels in a file's content, uint8 (H, W, 3), or what is wrong with it.
+
+    Pillow has the say: it reads the header, and decodes all but colour pictures that simplejpeg takes without
+    one complaint. Both build on libjpeg-turbo and give the same pixels.
+    """
+    image = _opened(data)
+    if isinstance(image, str):
+        return image
+    decode = _faster_decoder()
+    if decode is not None and (image.format, image.mode) == ("JPEG", "RGB"):
+        try:
+            pixels = decode(data)
+        except Exception:
+            pass  # damaged, or of a kind it does not know: Pillow decides which, and says so
+        else:
+            if pixels.shape == (image.height, image.width, 3):
+                return pixels
+    try:
+        return np.array(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"is not a whole JPEG picture: {error}"
+
+
+@cache
+def _faster_decoder() -> Callable[[bytes], Pixels] | None:
+    """The decoder of simplejpeg, the optional extra "jpeg", where it is installed; it refuses damage by default."""
+    try:
+        decoder: Callable[[bytes], Pixels] = importlib.import_module("simplejpeg").decode_jpeg
+    except ImportError:
+        return None
+    return decoder
 
 
 def _check_numbers(path: str, numbers: Times) -> int:

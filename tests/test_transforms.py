@@ -2,14 +2,185 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from tadacli import transforms
 from tadacli.errors import UsageError
-from tadacli.transforms import preprocess, resize_frames
+from tadacli.transforms import centre_box, crop_frames, preprocess, resize_frames, resized_size
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+NORMALISED = {"mean": (0.45, 0.4, 0.5), "std": (0.225, 0.3, 0.2)}
+
+sides = st.integers(1, 80)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def noise(shape: tuple[int, ...], *, seed: int = 0, levels: int = 256) -> np.ndarray:
+    """uint8 frames of evenly distributed grey levels; two levels are black and white."""
+    return (np.random.default_rng(seed).integers(0, levels, shape) * (255 // (levels - 1))).astype(np.uint8)
+
+
+def published_resize(frames: np.ndarray, short_side: int) -> torch.Tensor:
+    """All pixels to float32, divided by 255, resized as a whole."""
+    height, width = frames.shape[1:3]
+    size = (int(height / width * short_side), short_side) if width < height else None
+    size = size or (short_side, int(width / height * short_side))
+    images = torch.from_numpy(frames).to(torch.float32).div_(255).permute(0, 3, 1, 2)
+    return images if size == (height, width) else F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+
+def published_crop(image: torch.Tensor, top: int, left: int, side: int, *, mean, std) -> torch.Tensor:
+    """(3, T, side, side) of (T, 3, H, W): cut out, minus the mean, divided by the deviation."""
+    shift, scale = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+    return ((image[:, :, top : top + side, left : left + side] - shift) / scale).transpose(0, 1)
+
+
+def gathering(chosen: bool) -> mock._patch:
+    """Resizing by gathering pixels, or else as a whole, whatever would be faster."""
+    return mock.patch.object(transforms, "_gathering_pays", return_value=chosen)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch computes with so many threads; how it rounds when it resizes hangs on whether there is one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- resizing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(1, True), (2, True), (2, False)])
+@settings(max_examples=50, deadline=None)
+@given(height=sides, width=sides, short_side=st.integers(1, 99), num_frames=st.integers(1, 3), seed=seeds)
+def test_every_resized_bit_is_the_published_one(count, chosen, height, width, short_side, num_frames, seed) -> None:
+    frames = noise((num_frames, height, width, 3), seed=seed)
+    assume(max(resized_size(height, width, short_side=short_side)) < 200)
+    with threads(count), gathering(chosen):
+        expected = published_resize(frames, short_side)
+        images = resize_frames(frames, short_side=short_side)
+    assert torch.equal(images, expected)
+    assert min(expected.shape[2:]) == 1 or images.stride() == expected.stride(), "later arithmetic may follow it"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "short_side", "reason"),
+    [
+        (1080, 1920, 256, "all of it gathered or not"),
+        (1081, 1917, 64, "odd sizes, much smaller"),
+        (1920, 1080, 112, "portrait"),
+        (256, 340, 256, "as it is"),
+        (240, 320, 256, "larger"),
+        (2160, 3840, 256, "4K"),
+    ],
+)
+def test_every_resized_bit_of_videos_is_the_published_one(height, width, short_side, reason) -> None:
+    frames = noise((1, height, width, 3))
+    for count in (1, 2):
+        with threads(count):
+            expected = published_resize(frames, short_side)
+            assert torch.equal(resize_frames(frames, short_side=short_side), expected), reason
+            box = centre_box(*expected.shape[2:], crop_size=short_side)
+            part = expected[:, :, box[0] : box[2], box[1] : box[3]]
+            assert torch.equal(resize_frames(frames, short_side=short_side, box=box), part), reason
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), height=sides, width=sides, short_side=st.integers(1, 60), seed=seeds)
+def test_a_box_holds_what_all_of_it_holds_there(data, height, width, short_side, seed) -> None:
+    frames = noise((2, height, width, 3), seed=seed)
+    expected = published_resize(frames, short_side)
+    (top, bottom), (left, right) = (
+        sorted(data.draw(st.lists(st.integers(0, side), min_size=2, max_size=2, unique=True)))
+        for side in expected.shape[2:]
+    )
+    for chosen in (True, False):
+        with gathering(chosen):
+            images = resize_frames(frames, short_side=short_side, box=(top, left, bottom, right))
+        assert torch.equal(images, expected[:, :, top:bottom, left:right])
+
+
+def test_frames_may_be_a_part_of_larger_ones() -> None:
+    frames = noise((4, 90, 140, 3))
+    part = frames[1::2, 3:80, 7:131]
+    for chosen in (True, False):
+        with gathering(chosen):
+            assert torch.equal(resize_frames(part, short_side=20), published_resize(part.copy(), 20))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (20, 27), (70, 99)])
+def test_a_rounding_is_told_from_another_at_any_size(size) -> None:
+    for count in (1, 2):
+        with threads(count):
+            transforms._rounding.cache_clear()
+            rounding = transforms._rounding(size, count)
+            others = {name: weigh for name, weigh in transforms._WEIGH.items() if name != rounding}
+            transforms._rounding.cache_clear()
+            with mock.patch.object(transforms, "_WEIGH", others):
+                assert transforms._rounding(size, count) is None
+    transforms._rounding.cache_clear()
+
+
+def test_frames_are_resized_as_a_whole_where_the_rounding_is_unknown() -> None:
+    frames = noise((1, 400, 600, 3))
+    unknown = mock.patch.object(transforms, "_rounding", return_value=None)
+    with gathering(True), unknown, mock.patch.object(transforms, "_gathered") as gathered:
+        assert torch.equal(resize_frames(frames, short_side=20), published_resize(frames, 20))
+    assert not gathered.called
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=sides, width=sides, short_side=st.integers(1, 60), levels=st.sampled_from([2, 256]), seed=seeds)
+def test_the_faster_resize_is_one_grey_level_off_at_most(height, width, short_side, levels, seed) -> None:
+    frames = noise((1, height, width, 3), seed=seed, levels=levels)
+    exact = published_resize(frames, short_side) * 255
+    with gathering(False):
+        fast = resize_frames(frames, short_side=short_side, exact=False) * 255
+    assert (fast - fast.round()).abs().max() < 1e-4, "grey levels"
+    assert (fast.round() - exact.round()).abs().max() <= 1
+
+
+def test_frames_of_the_asked_size_are_not_resampled() -> None:
+    frames = noise((2, 30, 40, 3))
+    for exact in (True, False):
+        images = resize_frames(frames, short_side=30, exact=exact)
+        assert torch.equal((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1), torch.from_numpy(frames))
+
+
+def test_frames_one_by_one_give_the_pixels_of_all_at_once() -> None:
+    frames = noise((5, 90, 131, 3))
+    single = [resize_frames(frame[None], short_side=64)[0] for frame in frames]
+    assert torch.equal(torch.stack(single), resize_frames(frames, short_side=64))
+
+
+@pytest.mark.parametrize("frames", [np.zeros((1, 9, 9, 3), np.float32), np.zeros((9, 9, 3), np.uint8)])
+def test_other_tensors_are_refused(frames: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        resize_frames(frames, short_side=9)
+    with pytest.raises(ValueError, match="expected uint8"):
+        preprocess(frames, short_side=9, crop_size=9, num_crops=1, **PLAIN)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 10, 9), (-1, 0, 5, 5), (3, 3, 3, 5), (0, 0, 9, 13)])
+def test_boxes_outside_the_frames_are_refused(box) -> None:
+    with pytest.raises(ValueError, match="no part of frames of 9x12"):
+        resize_frames(noise((1, 30, 40, 3)), short_side=9, box=box)
+
+
+# --- cropping and normalising -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -27,27 +198,49 @@ def test_crops_lie_along_the_long_side(height: int, width: int, expected, reason
     crops = preprocess(frames, short_side=60, crop_size=60, num_crops=3, **PLAIN)
     corners = [(round(float(crop[0, 0, 0, 0]) * 255), round(float(crop[1, 0, 0, 0]) * 255)) for crop in crops]
     assert corners == expected, reason
+    centre = preprocess(frames, short_side=60, crop_size=60, num_crops=1, **PLAIN)
+    assert torch.equal(centre, crops[1:2]), reason
 
 
-def test_frames_of_the_asked_size_are_not_resampled() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (2, 30, 40, 3), dtype=np.uint8)
-    images = resize_frames(frames, short_side=30)
-    assert torch.equal((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1), torch.from_numpy(frames))
+@pytest.mark.parametrize("num_crops", [1, 3])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("num_frames", [1, 4])
+def test_every_normalised_bit_is_the_published_one(num_crops, layout, num_frames) -> None:
+    images = torch.rand(num_frames, 3, 31, 47, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)
+    lefts = [0, 10, 21][1:2] if num_crops == 1 else [0, 10, 21]
+    expected = torch.stack([published_crop(images, 2, left, 26, **NORMALISED) for left in lefts])
+    crops = crop_frames(images, crop_size=26, num_crops=num_crops, **NORMALISED)
+    assert torch.equal(crops, expected)
+    assert crops.stride() == expected.stride()
+    doubles = crop_frames(images.double(), crop_size=26, num_crops=num_crops, **NORMALISED)
+    assert torch.allclose(doubles, expected.double(), atol=1e-6), "as on other devices"
 
 
-def test_frames_one_by_one_give_the_pixels_of_all_at_once() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (5, 90, 131, 3), dtype=np.uint8)
-    single = [resize_frames(frame[None], short_side=64)[0] for frame in frames]
-    assert torch.equal(torch.stack(single), resize_frames(frames, short_side=64))
+@settings(max_examples=60, deadline=None)
+@given(height=sides, width=sides, short_side=st.integers(5, 60), data=st.data(), seed=seeds)
+def test_preprocessing_is_resizing_cropping_and_normalising(height, width, short_side, data, seed) -> None:
+    frames = noise((2, height, width, 3), seed=seed)
+    crop_size = data.draw(st.integers(1, short_side))
+    images = published_resize(frames, short_side)
+    for num_crops in (1, 3):
+        expected = crop_frames(images, crop_size=crop_size, num_crops=num_crops, **NORMALISED)
+        for chosen in (True, False):
+            with gathering(chosen):
+                crops = preprocess(
+                    frames, short_side=short_side, crop_size=crop_size, num_crops=num_crops, **NORMALISED
+                )
+            assert torch.equal(crops, expected)
 
 
 @pytest.mark.parametrize("arguments", [{"crop_size": 61, "num_crops": 1}, {"crop_size": 60, "num_crops": 2}])
 def test_crops_without_meaning_are_refused(arguments) -> None:
     with pytest.raises(UsageError):
         preprocess(np.zeros((1, 60, 80, 3), np.uint8), short_side=60, **arguments, **PLAIN)
+    with pytest.raises(UsageError):
+        crop_frames(torch.zeros(1, 3, 60, 80), **arguments, **PLAIN)
 
 
-@pytest.mark.parametrize("frames", [np.zeros((1, 9, 9, 3), np.float32), np.zeros((9, 9, 3), np.uint8)])
-def test_other_tensors_are_refused(frames: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="expected uint8"):
-        resize_frames(frames, short_side=9)
+def test_the_long_side_is_rounded_down() -> None:
+    assert resized_size(1080, 1920, short_side=256) == (256, 455)
+    assert resized_size(1920, 1080, short_side=256) == (455, 256)
+    assert resized_size(50, 50, short_side=7) == (7, 7)
