@@ -31,9 +31,11 @@ import torch
 from benchmarks.long_video import FPS, encode, repeat_packets
 from tadacli.cards import manifest
 from tadacli.models import build
+from tadacli.models.inference import fuse
+from tadacli.profiling import Profile, Stage
 from tadacli.video import open_video
 from tadacli.window_plan import window_settings
-from tadacli.window_scores import Pace, score_windows
+from tadacli.window_scores import score_windows
 from tadacli.zoo import Model
 
 WINDOW_SECONDS, STRIDE_SECONDS, FRAMES_PER_WINDOW = 2, 1, 8
@@ -219,13 +221,14 @@ def main() -> None:
 def waiting_share(path: Path, model: str) -> float:
     """Share of the wall time that an untrained model waits for frames in the first seconds of a file."""
     spec = manifest()[model]
-    network = build(spec.architecture, num_classes=spec.num_classes).eval()
+    network = fuse(build(spec.architecture, num_classes=spec.num_classes).eval())
     untrained = Model(spec, network, torch.device("cpu"), torch.float32, Path(model), "")
     lengths = {"window": f"{WINDOW_SECONDS}s", "stride": f"{STRIDE_SECONDS}s"}
     settings = window_settings(**lengths, sampling="stretch", end_seconds=WATCHED_SECONDS)
-    pace = Pace()
-    score_windows(path, model=untrained, settings=settings, pace=pace)
-    return pace.waiting_seconds / pace.wall_seconds
+    profile = Profile()
+    score_windows(path, model=untrained, settings=settings, profile=profile)
+    report = profile.report()
+    return report.stages[Stage.WAITING] / report.wall_seconds
 
 
 def _cell(ratios: list[float] | None) -> str:

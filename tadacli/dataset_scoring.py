@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
-from tadacli.classification import (
-    DEFAULT_BATCH_SIZE,
-    DecodedViews,
-    Part,
-    decode_views,
-    extent,
-    is_short,
-    kept_digits,
-    score_decoded,
-)
+from tadacli.classification import kept_digits
+from tadacli.clip_plan import Part, extent, is_short
 from tadacli.datasets import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.inputs import file_size
+from tadacli.map_ahead import map_ahead
+from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Status
 from tadacli.specs import EvalProtocol
 from tadacli.video import open_video
 from tadacli.video_source import VideoSource
+from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views, score_decoded
 from tadacli.zoo import Model
 
 NO_FILE = "no video file was found"
@@ -95,6 +88,7 @@ def score_samples(
     views: EvalProtocol,
     batch_size: int = DEFAULT_BATCH_SIZE,
     workers: int = 1,
+    profile: Profile | None = None,
 ) -> Generator[ItemScores, None, None]:
     """The scores of each sample, in order; what cannot be read has status "error" and stops nothing.
 
@@ -103,21 +97,12 @@ def score_samples(
     """
     if workers < 1:
         raise UsageError(f"{workers} workers cannot decode", hint="use --workers 1 or more")
-    decoder = _Decoder(model, views)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="tada-decode")
-    waiting: deque[Future[_Decoded]] = deque()
-    coming = iter(samples)
-    try:
-        while True:
-            while len(waiting) <= workers and (sample := next(coming, None)) is not None:
-                waiting.append(pool.submit(decoder, sample))
-            if not waiting:
-                return
-            decoded = waiting.popleft().result()
-            yield _score(decoded, model, batch_size)
+    stop = threading.Event()
+    coming = map_ahead(_Decoder(model, views, stop, profile), samples, workers=workers, stop=stop, profile=profile)
+    with closing(coming):
+        for decoded in coming:
+            yield _score(decoded, model, batch_size, profile)
             del decoded
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -128,10 +113,10 @@ class _Decoded:
     views: DecodedViews | None
 
 
-def _score(decoded: _Decoded, model: Model, batch_size: int) -> ItemScores:
+def _score(decoded: _Decoded, model: Model, batch_size: int, profile: Profile | None) -> ItemScores:
     if decoded.views is None:
         return decoded.item
-    scores = score_decoded(decoded.views, model=model, batch_size=batch_size)
+    scores = score_decoded(decoded.views, model=model, batch_size=batch_size, profile=profile)
     kept = {name: kept_digits(values) for name, values in scores.items()}
     return replace(decoded.item, scores=kept)
 
@@ -139,8 +124,8 @@ def _score(decoded: _Decoded, model: Model, batch_size: int) -> ItemScores:
 class _Decoder:
     """Decodes the views of samples, for several threads; each keeps the video it read last, for spans of the same."""
 
-    def __init__(self, model: Model, views: EvalProtocol) -> None:
-        self._model, self._views = model, views
+    def __init__(self, model: Model, views: EvalProtocol, stop: threading.Event, profile: Profile | None) -> None:
+        self._model, self._views, self._stop, self._profile = model, views, stop, profile
         self._thread = threading.local()
 
     def __call__(self, sample: Sample) -> _Decoded:
@@ -150,7 +135,9 @@ class _Decoder:
         try:
             source = self._source(path)
             part = _part_of(sample, source)
-            views = decode_views(source, model=self._model, views=self._views, part=part)
+            views = decode_views(
+                source, model=self._model, views=self._views, part=part, stop=self._stop, profile=self._profile
+            )
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
             return _failed(sample, f"{error.message}; {error.hint}" if error.hint else error.message)
@@ -163,7 +150,8 @@ class _Decoder:
         if getattr(self._thread, "path", None) != path:
             self._thread.path = None
             opened = ExitStack()
-            self._thread.source = opened.enter_context(open_video(path))
+            with during(self._profile, Stage.OPEN):
+                self._thread.source = opened.enter_context(open_video(path))
             self._thread.opened = opened  # the one before is let go
             self._thread.path = path
         source: VideoSource = self._thread.source

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 
-from tadacli.classification import DEFAULT_BATCH_SIZE, check_options
+from tadacli.classification import check_options
 from tadacli.dataset_scoring import check_heads, default_workers, score_samples
 from tadacli.datasets import Dataset
 from tadacli.datasets.loading import DatasetName, load_for_heads
@@ -16,6 +16,7 @@ from tadacli.evaluation import evaluate_saved
 from tadacli.prediction_file import Header, of_items, samples_digest
 from tadacli.provenance import describe_run
 from tadacli.specs import EvalProtocol
+from tadacli.view_scores import DEFAULT_BATCH_SIZE
 from tadacli.zoo import DEFAULT_MODEL, Model, load_model
 
 AnyPath = str | os.PathLike[str]

@@ -1,15 +1,16 @@
 """The scores of a video's windows, in one pass that decodes each frame once.
 
-One thread decodes and preprocesses the frames that windows need, each once; a frame is dropped as soon as no
-window needs it any more, so memory does not grow with the video.
+A few threads decode and preprocess the frames that windows need, each once, while the model works; a frame is
+dropped as soon as no window needs it any more, so memory does not grow with the video.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -18,22 +19,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tadacli.classification import batches, check_finite, class_scores
 from tadacli.errors import VideoError
 from tadacli.inputs import file_size, local_path
+from tadacli.profiling import Profile, Stage, during, steps
 from tadacli.provenance import machine_settings
-from tadacli.read_ahead import read_ahead
+from tadacli.range_reading import default_num_readers, read_in_ranges, readers_of
 from tadacli.results import Gap, VideoInfo, Window
 from tadacli.specs import InputSpec, ModelSpec
-from tadacli.transforms import crop_frames, resize_frames
+from tadacli.transforms import preprocess
 from tadacli.version import __version__
 from tadacli.video import open_video
 from tadacli.video_source import VideoSource
+from tadacli.view_scores import batches, check_finite, class_scores
 from tadacli.window_plan import WindowPlan, WindowSettings
 from tadacli.zoo import Model
 
-# Frames that are ready before the model asks for them: those of a window or two, 0.8 MB each at 256 pixels.
-FRAMES_AHEAD = 16
+# Frames that are ready before the model asks for them take so much memory: 16 of 256 pixels, those of a window or
+# two. A model that looks at less is faster, and has more of them: threads that read parts of the video need room.
+BYTES_AHEAD = 16 * 256 * 256 * 3 * 4
 
 Scores = Mapping[str, NDArray[np.float32]]
 Frames = NDArray[np.int64]
@@ -65,15 +68,6 @@ class WindowScores:
     num_frames_used: int
 
 
-@dataclass
-class Pace:
-    """How a pass over a video went: wall time in seconds, the part spent waiting for frames, frames decoded."""
-
-    wall_seconds: float = 0.0
-    waiting_seconds: float = 0.0
-    num_frames_decoded: int = 0
-
-
 @dataclass(frozen=True)
 class Group:
     """Windows that were scored in one go: scores by head, a row for each window that is not `missing`.
@@ -103,30 +97,31 @@ def score_windows(
     settings: WindowSettings,
     journal: Journal | None = None,
     on_progress: Callable[[float, float, float], object] | None = None,
-    pace: Pace | None = None,
+    profile: Profile | None = None,
 ) -> WindowScores:
     """The scores of every window of one video whose frames can all be read.
 
     With a `journal`, scoring starts behind what it holds. After each group of windows `on_progress` is told
-    where the range starts and ends and how far it is scored, in seconds; `pace` is filled in at the end.
+    where the range starts and ends and how far it is scored, in seconds.
 
     Raises `VideoError` for a video that cannot be read, or of which not one window can be scored.
     """
     path = file = os.fspath(video)
-    pace = Pace() if pace is None else pace
     try:
-        with local_path(path) as file, open_video(file) as source:
-            plan = WindowPlan(source, model.spec.input, settings)
+        with local_path(path) as file, ExitStack() as opened:
+            with during(profile, Stage.OPEN):
+                source = opened.enter_context(open_video(file))
+                plan = WindowPlan(source, model.spec.input, settings)
             groups = list(journal.saved()) if journal is not None else []
-            started = time.perf_counter()
-            for reached, group in _score_groups(source, plan, list(groups), model, settings.batch_size, pace):
+            readers = readers_of(source, default_num_readers())
+            for reached, group in _score_groups(readers, plan, list(groups), model, settings.batch_size, profile):
                 groups.append(group)
                 if journal is not None:
                     journal.add(group)
                 if on_progress is not None:
                     on_progress(plan.start, plan.end, reached)
-            pace.wall_seconds = time.perf_counter() - started
-            pace.num_frames_decoded = source.num_decoded
+            if profile is not None:
+                profile.count(decoded=sum(reader.num_decoded for reader in readers))
             return _collect(path, source.info, plan, groups, model, settings)
     except VideoError as error:
         # A download has a name of its own that says nothing.
@@ -134,7 +129,12 @@ def score_windows(
 
 
 def _score_groups(
-    source: VideoSource, plan: WindowPlan, done: Sequence[Group], model: Model, batch_size: int, pace: Pace
+    readers: Sequence[VideoSource],
+    plan: WindowPlan,
+    done: Sequence[Group],
+    model: Model,
+    batch_size: int,
+    profile: Profile | None,
 ) -> Iterator[tuple[float, Group]]:
     """(time reached, group) for the windows behind those that are done."""
     num_done = sum(group.num_windows for group in done)
@@ -145,19 +145,19 @@ def _score_groups(
         frames, _ = plan.frame_uses()
     pictures: dict[int, Tensor | None] = {}
     unreadable: dict[int, str] = {}
-    with read_ahead(_pictures(source, frames, model), depth=FRAMES_AHEAD) as coming:
+    depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4))
+    with read_in_ranges(readers, frames, partial(_pictures, model, profile), depth=depth) as coming:
         for windows in _groups(islice(plan, num_done, None), batch_size):
             clips: list[Tensor] = []
             missing = []
             for number, window in enumerate(windows):
                 needed = {index for clip in window.clips for index in clip}
-                started = time.perf_counter()
-                while not needed <= pictures.keys():
-                    index, seen, reason = next(coming)
-                    if index in uses:
-                        pictures[index] = seen
-                        unreadable.update({index: reason} if reason else {})
-                pace.waiting_seconds += time.perf_counter() - started
+                with during(profile, Stage.WAITING):
+                    while not needed <= pictures.keys():
+                        index, seen, reason = next(coming)
+                        if index in uses:
+                            pictures[index] = seen
+                            unreadable.update({index: reason} if reason else {})
                 found = [[pictures[index] for index in clip] for clip in window.clips]
                 if any(picture is None for clip in found for picture in clip):
                     missing.append(number)
@@ -168,7 +168,10 @@ def _score_groups(
                     if not uses[index]:
                         del pictures[index], uses[index]
             counted = [len(window.clips) for i, window in enumerate(windows) if i not in missing]
-            scores = _score(clips, counted, model, batch_size)
+            with during(profile, Stage.NETWORK):
+                scores = _score(clips, counted, model, batch_size)
+            if profile is not None:
+                profile.count(views=len(clips))
             yield windows[-1].end_seconds, Group(len(windows), tuple(missing), scores, unreadable)
             unreadable = {}
 
@@ -187,26 +190,30 @@ def _groups(windows: Iterator[Window], batch_size: int) -> Iterator[list[Window]
         yield group
 
 
-def _pictures(source: VideoSource, frames: Frames, model: Model) -> Iterator[tuple[int, Tensor | None, str]]:
+def _pictures(
+    model: Model, profile: Profile | None, source: VideoSource, frames: Frames
+) -> Iterator[tuple[int, Tensor | None, str]]:
     """(index, normalised centre crop (3, crop, crop) on the model's device, "") of each frame, in order.
 
     A frame that cannot be had is None, with the reason why.
     """
-    spec, device, buffer = model.spec.input, model.device, None
-    for index, _, frame in source.iter_frames(frames, skip_unreadable=True):
+    for index, _, frame in steps(profile, Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
         if frame is None:
             yield index, None, source.reason_of(index)
             continue
-        pixels = torch.from_numpy(frame).to(device)[None]
-        buffer = torch.empty(pixels.shape, device=device) if buffer is None else buffer
-        yield index, picture(pixels, spec, buffer=buffer), ""
+        with during(profile, Stage.PREPARE):
+            seen = picture(torch.from_numpy(frame).to(model.device)[None], model.spec.input)
+        if profile is not None:
+            profile.count(used=1)
+        yield index, seen, ""
 
 
-def picture(pixels: Tensor, spec: InputSpec, *, buffer: Tensor | None = None) -> Tensor:
+def picture(pixels: Tensor, spec: InputSpec) -> Tensor:
     """A frame uint8 (1, H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
-    image = resize_frames(pixels, short_side=spec.short_side, buffer=buffer)
-    crops = crop_frames(image, crop_size=spec.crop_size, num_crops=1, mean=spec.mean, std=spec.std)
-    return crops[0, :, 0].clone()
+    crop = preprocess(
+        pixels, short_side=spec.short_side, crop_size=spec.crop_size, num_crops=1, mean=spec.mean, std=spec.std
+    )
+    return crop[0, :, 0]
 
 
 def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_size: int) -> Scores:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli import dataset_scoring
-from tadacli.classification import Part, classify_video
+from tadacli.classification import classify_video
+from tadacli.clip_plan import Part
 from tadacli.dataset_scoring import NO_FILE, ItemScores, check_heads, score_samples, shard_of
 from tadacli.datasets import Dataset, Sample
 from tadacli.errors import UsageError

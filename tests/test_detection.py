@@ -14,18 +14,21 @@ from torch import Tensor, nn
 
 import tadacli
 from tadacli.cards import manifest
-from tadacli.classification import Part, classify, score_views
+from tadacli.classification import classify
+from tadacli.clip_plan import Part
 from tadacli.detection import detect, detection_of
 from tadacli.errors import UsageError, VideoError
 from tadacli.models import build
+from tadacli.profiling import Profile, Stage
 from tadacli.results import Segment
 from tadacli.scenes import CameraMove, KnownMove, render_sequence
 from tadacli.score_file import ScoreJournal, encode_scores, read_scores
 from tadacli.segments import SegmentSettings
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video import open_video
+from tadacli.view_scores import score_views
 from tadacli.window_plan import WindowPlan, window_settings
-from tadacli.window_scores import Group, Pace, score_windows
+from tadacli.window_scores import Group, score_windows
 from tadacli.zoo import Model
 from tests import media
 
@@ -176,10 +179,14 @@ def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path, monkey
 
 
 def test_every_needed_frame_is_decoded_once(model: Model, video: Path) -> None:
-    pace = Pace()
-    scored = score_windows(video, model=model, settings=window_settings(window="2s", stride="0.5s"), pace=pace)
-    assert scored.num_frames_used <= pace.num_frames_decoded <= 240
-    assert 0 <= pace.waiting_seconds <= pace.wall_seconds
+    profile = Profile()
+    settings = window_settings(window="2s", stride="0.5s")
+    scored = score_windows(video, model=model, settings=settings, profile=profile)
+    report = profile.report()
+    assert report.num_used == scored.num_frames_used <= report.num_decoded <= 240
+    assert report.num_views == 2 * len(scored.spans)  # clips at the model's own rate
+    assert report.stages.keys() >= {Stage.OPEN, Stage.DECODE, Stage.PREPARE, Stage.WAITING, Stage.NETWORK}
+    assert report.stages[Stage.WAITING] + report.stages[Stage.NETWORK] <= report.wall_seconds
 
 
 @pytest.mark.parametrize(
@@ -406,6 +413,24 @@ def test_a_journal_keeps_the_gaps(model: Model, video: Path, tmp_path: Path) -> 
         again = ScoreJournal(file, run_id="r", video="v", size_bytes=1)
         assert encode_scores(score_windows(bad, model=model, settings=settings, journal=again)) == expected
         again.close()
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_scores_do_not_depend_on_how_many_threads_read(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+) -> None:
+    path = tmp_path / "v.mp4"
+    if is_damaged:
+        damaged(video, path)
+    else:
+        path.write_bytes(video.read_bytes())
+    found, settings, look = [], window_settings(window="400ms", stride="200ms"), looking_at_one_frame()
+    for num_readers in (1, 2, 3):
+        monkeypatch.setattr("tadacli.window_scores.default_num_readers", lambda num=num_readers: num)
+        scored = score_windows(path, model=look, settings=settings)
+        assert bool(scored.gaps) == is_damaged
+        found.append(encode_scores(scored))
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from torch import nn
 
 from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
-from tadacli.classification import Part, classify
+from tadacli.classification import classify
+from tadacli.clip_plan import Part
 from tadacli.models import build
 from tadacli.results import Classification
 from tadacli.specs import EvalProtocol, InputSpec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,14 @@ import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import Progress, classification_table, say
+from tadacli.cli.profile_table import ProfileOption, start_profile, told
 from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
 
 if TYPE_CHECKING:
-    from tadacli.classification import Part
+    from tadacli.clip_plan import Part
+    from tadacli.profiling import Profile
     from tadacli.provenance import Run
     from tadacli.results import Classification
     from tadacli.specs import EvalProtocol
@@ -49,6 +52,7 @@ def classify_command(
     resume: options.Resume = False,
     recursive: options.Recursive = False,
     seed: Annotated[int, typer.Option(help="Seed of random numbers, recorded with the results.")] = 0,
+    profile: ProfileOption = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say what each video shows: its best labels, with scores.
@@ -66,13 +70,16 @@ def classify_command(
     A video that fails is reported in its row and the others go on;
     the exit code is then 3.
     """
+    stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=FORMAT_BY_SUFFIX, plain=("table", "jsonl"))
     from tadacli.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
-    from tadacli.classification import DEFAULT_BATCH_SIZE, Part, check_options, least_scores
+    from tadacli.classification import check_options, least_scores
+    from tadacli.clip_plan import Part
     from tadacli.provenance import describe_run
     from tadacli.sampling import parse_time
+    from tadacli.view_scores import DEFAULT_BATCH_SIZE
     from tadacli.window_plan import default_batch_size
     from tadacli.writers.formats import FORMATS
     from tadacli.zoo import load_model
@@ -86,6 +93,8 @@ def classify_command(
     asked = check_options(views=views, topk=topk, min_score=least, batch_size=size, part=part)
     make_repeatable(seed)
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
+    for note in loaded.notes:
+        say(note, quiet=quiet)
     least_scores(loaded.spec, least)
     if batch_size is None and sampling is not None:
         size = default_batch_size(loaded.device.type)
@@ -110,18 +119,30 @@ def classify_command(
         resume=resume,
         render_table=lambda rows, width: classification_table(rows, title=title, width=width),
     )
-    statuses = _classify_all(videos, sink, model=loaded, views=protocol, part=part, run=run, quiet=quiet)
+    with told(stopwatch):
+        statuses = _classify_all(
+            videos, sink, model=loaded, views=protocol, part=part, run=run, profile=stopwatch, quiet=quiet
+        )
     _summarise(statuses, output, quiet=quiet)
     if "error" in statuses.values():
         raise typer.Exit(exits.SOME_FAILED)
 
 
 def _classify_all(
-    videos: list[str], sink: Sink, *, model: Model, views: EvalProtocol, part: Part | None, run: Run, quiet: bool
+    videos: list[str],
+    sink: Sink,
+    *,
+    model: Model,
+    views: EvalProtocol,
+    part: Part | None,
+    run: Run,
+    profile: Profile | None,
+    quiet: bool,
 ) -> dict[str, str]:
     """Classify what the sink does not hold yet; the status of every video by path."""
-    from tadacli.classification import classify_video
+    from tadacli.classification import classify_videos
     from tadacli.inputs import file_size
+    from tadacli.profiling import Stage, during
     from tadacli.writers.rows import classification_row
 
     wanted = set(videos)
@@ -130,28 +151,33 @@ def _classify_all(
         say(f"resuming: {len(statuses)} of {len(videos)} videos are done", quiet=quiet)
     left = [path for path in videos if path not in statuses]
     progress = Progress(len(left), views.num_clips * views.num_crops, quiet=quiet)
-    told: set[str] = set()
+    noted: set[str] = set()
+    results = classify_videos(
+        left,
+        model=model,
+        views=views,
+        part=part,
+        topk=run.settings["topk"],
+        min_score=run.settings["min_score"],
+        batch_size=run.settings["batch_size"],
+        on_views=progress.advance,
+        profile=profile,
+    )
     try:
-        for number, path in enumerate(left, start=1):
-            progress.start(number, path)
-            result = classify_video(
-                path,
-                model=model,
-                views=views,
-                part=part,
-                topk=run.settings["topk"],
-                min_score=run.settings["min_score"],
-                batch_size=run.settings["batch_size"],
-                on_views=progress.advance,
-            )
-            progress.end()
-            sink.add(classification_row(result, run, size_bytes=file_size(path)))
-            statuses[path] = result.status
-            if result.status == "error":
-                progress.say(f"error: {result.error}")
-            elif not isinstance(sink, TableSink):  # a table says the notes itself
-                _say_notes(result, model.spec.note, progress, told, quiet=quiet)
-        sink.finish(videos)
+        with closing(results):
+            for number, path in enumerate(left, start=1):
+                progress.start(number, path)
+                result = next(results)
+                progress.end()
+                with during(profile, Stage.OUTPUT):
+                    sink.add(classification_row(result, run, size_bytes=file_size(path)))
+                statuses[path] = result.status
+                if result.status == "error":
+                    progress.say(f"error: {result.error}")
+                elif not isinstance(sink, TableSink):  # a table says the notes itself
+                    _say_notes(result, model.spec.note, progress, noted, quiet=quiet)
+        with during(profile, Stage.OUTPUT):
+            sink.finish(videos)
     except KeyboardInterrupt:
         progress.close()
         done = f"{len(statuses)} of {len(videos)} videos are done"
@@ -165,13 +191,13 @@ def _classify_all(
     return statuses
 
 
-def _say_notes(result: Classification, general: str, progress: Progress, told: set[str], *, quiet: bool) -> None:
+def _say_notes(result: Classification, general: str, progress: Progress, noted: set[str], *, quiet: bool) -> None:
     """The notes of a result; the one that all results of the model share only once."""
     for note in result.notes:
         text = note if note == general else f"{result.path}: {note}"
-        if text not in told:
+        if text not in noted:
             progress.say(f"note: {text}", quiet=quiet)
-            told.add(text)
+            noted.add(text)
 
 
 def _summarise(statuses: dict[str, str], output: Path | None, *, quiet: bool) -> None:

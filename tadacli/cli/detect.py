@@ -13,6 +13,7 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import TimelineProgress, clock, detection_table, say
 from tadacli.cli.detect_extras import Extras
+from tadacli.cli.profile_table import ProfileOption, start_profile, told
 from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import (
@@ -28,6 +29,7 @@ from tadacli.cli.sinks import (
 from tadacli.errors import UsageError, VideoError
 
 if TYPE_CHECKING:
+    from tadacli.profiling import Profile
     from tadacli.provenance import Run
     from tadacli.segments import SegmentSettings
     from tadacli.specs import ModelSpec
@@ -98,6 +100,7 @@ def detect_command(
     output: options.Output = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
+    profile: ProfileOption = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say what happens in long videos, and when: start, end, label, score.
@@ -111,6 +114,7 @@ def detect_command(
 
     Unreadable parts are listed as gaps, and the exit code is then 3.
     """
+    stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=SEGMENTS_BY_SUFFIX, plain=("table", "jsonl"))
     from tadacli.segments import SegmentSettings
 
@@ -130,6 +134,8 @@ def detect_command(
     if from_scores:
         if inputs or save_scores:
             raise UsageError("--from-scores takes the place of videos", hint="leave INPUT and --save-scores out")
+        if profile:
+            raise UsageError("--from-scores runs no model", hint="leave --profile out")
         job = _job_from_files(from_scores, segments)
     else:
         from tadacli.inputs import expand_inputs
@@ -149,15 +155,18 @@ def detect_command(
         videos = expand_inputs(inputs or [], recursive=recursive, stdin=sys.stdin)
         make_repeatable()
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
+        for note in loaded.notes:
+            say(note, quiet=quiet)
         if batch_size is None:
             windows = replace(windows, batch_size=default_batch_size(loaded.device.type))
-        job = _job_from_videos(videos, loaded, windows, segments, quiet=quiet)
+        job = _job_from_videos(videos, loaded, windows, segments, profile=stopwatch, quiet=quiet)
     extras = Extras(job.paths, save_scores=save_scores, report=report, render=render, replace=resume, quiet=quiet)
     sink = _open_sink(chosen, output, job, resume=resume)
     journal = None
     if output is not None and chosen in RESUMABLE and not from_scores:
         journal = output.with_name(output.name + ".unfinished")
-    statuses = _detect_all(job, sink, segments, extras, journal=journal, quiet=quiet)
+    with told(stopwatch, unit="clip"):
+        statuses = _detect_all(job, sink, segments, extras, journal=journal, profile=stopwatch, quiet=quiet)
     _summarise(statuses, output, quiet=quiet)
     if set(statuses.values()) & {"error", "partial"}:
         raise typer.Exit(exits.SOME_FAILED)
@@ -222,7 +231,13 @@ def _run_of(scores: WindowScores, segments: SegmentSettings) -> Run:
 
 
 def _job_from_videos(
-    videos: list[str], model: Model, windows: WindowSettings, segments: SegmentSettings, *, quiet: bool
+    videos: list[str],
+    model: Model,
+    windows: WindowSettings,
+    segments: SegmentSettings,
+    *,
+    profile: Profile | None,
+    quiet: bool,
 ) -> Job:
     from tadacli.inputs import file_size
     from tadacli.provenance import machine_settings, run_of
@@ -248,7 +263,9 @@ def _job_from_videos(
             journal = ScoreJournal(journal_file, run_id=run.id, video=path, size_bytes=file_size(path))
         progress = TimelineProgress(path, number=videos.index(path) + 1, num_videos=len(videos), quiet=quiet)
         try:
-            return score_windows(path, model=model, settings=windows, journal=journal, on_progress=progress.reach)
+            return score_windows(
+                path, model=model, settings=windows, journal=journal, on_progress=progress.reach, profile=profile
+            )
         finally:
             progress.close()
             if journal is not None:
@@ -281,18 +298,26 @@ def _open_sink(chosen: SegmentsFormat, output: Path | None, job: Job, *, resume:
 
 
 def _detect_all(
-    job: Job, sink: Sink, segments: SegmentSettings, extras: Extras, *, journal: Path | None, quiet: bool
+    job: Job,
+    sink: Sink,
+    segments: SegmentSettings,
+    extras: Extras,
+    *,
+    journal: Path | None,
+    profile: Profile | None,
+    quiet: bool,
 ) -> dict[str, str]:
     """Detect in what the sink does not hold yet; the status of every video by path."""
     from tadacli.detection import detection_of, failed
     from tadacli.inputs import file_size
+    from tadacli.profiling import Stage, during
     from tadacli.writers.detection_rows import detection_row
 
     wanted = set(job.paths)
     statuses = {path: status for path, status in sink.done.items() if path in wanted}
     if statuses:
         say(f"resuming: {len(statuses)} of {len(job.paths)} videos are done", quiet=quiet)
-    told: set[str] = set()
+    noted: set[str] = set()
     try:
         for path in [path for path in job.paths if path not in statuses]:
             try:
@@ -302,14 +327,18 @@ def _detect_all(
             else:
                 result = detection_of(scores, segments)
                 row = detection_row(result, job.run, size_bytes=scores.size_bytes)
-                for note in extras.write(result, row, scores, segments):
+                with during(profile, Stage.OUTPUT):
+                    notes = extras.write(result, row, scores, segments)
+                for note in notes:
                     say(f"note: {note}", quiet=quiet)
-            sink.add(row)
+            with during(profile, Stage.OUTPUT):
+                sink.add(row)
             statuses[path] = row["status"]
             if journal is not None:
                 journal.unlink(missing_ok=True)
-            _say_what_is_wrong(row, told, with_notes=not isinstance(sink, TableSink), quiet=quiet)
-        sink.finish(job.paths)
+            _say_what_is_wrong(row, noted, with_notes=not isinstance(sink, TableSink), quiet=quiet)
+        with during(profile, Stage.OUTPUT):
+            sink.finish(job.paths)
     except KeyboardInterrupt:
         say(
             f"interrupted: {len(statuses)} of {len(job.paths)} videos are done; "
@@ -323,16 +352,16 @@ def _detect_all(
     return statuses
 
 
-def _say_what_is_wrong(row: Row, told: set[str], *, with_notes: bool, quiet: bool) -> None:
+def _say_what_is_wrong(row: Row, noted: set[str], *, with_notes: bool, quiet: bool) -> None:
     """Errors and gaps of a video always, its notes where the output does not show them; each note once."""
     if row["status"] == "error":
         say(f"error: {row['error']}")
     for gap in row["gaps"]:
         say(f"gap: {row['path']}: {clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}: {gap['reason']}")
     for note in row["notes"] if with_notes else ():
-        if note not in told:
+        if note not in noted:
             say(f"note: {note}", quiet=quiet)
-            told.add(note)
+            noted.add(note)
 
 
 def _summarise(statuses: dict[str, str], output: Path | None, *, quiet: bool) -> None:

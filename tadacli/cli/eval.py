@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from tadacli.cli import options
+from tadacli.cli.console import say
 from tadacli.cli.eval_output import Destination, EvalFormat, choose_eval_format
+from tadacli.cli.profile_table import ProfileOption, start_profile
 from tadacli.errors import UsageError
 
 DatasetName = Literal["k400", "ssv2", "ek100", "ek100-detection", "activitynet", "ucf101", "hmdb51", "folder", "csv"]
@@ -64,6 +66,7 @@ def eval_command(
         typer.Option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
     ] = None,
     output: options.Output = None,
+    profile: ProfileOption = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure a model on a data set, or score predictions that are there.
@@ -76,6 +79,7 @@ def eval_command(
     A video that cannot be scored is counted and listed, never replaced; the
     exit code of the run is then 3.
     """
+    stopwatch = start_profile(profile)
     modes = [name for name, given in (("--predictions", predictions), ("--merge", merge), ("--check", check)) if given]
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)} exclude each other")
@@ -86,7 +90,7 @@ def eval_command(
     if resume and save_predictions is None:
         raise UsageError("--resume continues a file of predictions", hint="add --save-predictions FILE")
     idle = {"--shard": shard, "--save-predictions": save_predictions, "--views": views, "--weights": weights}
-    given = [name for name, value in idle.items() if value is not None]
+    given = [name for name, value in idle.items() if value is not None] + ["--profile"] * profile
     if modes and given:
         raise UsageError(f"{modes[0]} runs no model", hint=f"leave out {' and '.join(given)}")
     if tiou is not None and dataset not in ("ek100-detection", "activitynet"):
@@ -121,6 +125,8 @@ def eval_command(
         from tadacli.zoo import load_model
 
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
+        for note in loaded.notes:
+            say(note, quiet=quiet)
         truth, part = load_for_heads(
             dataset, loaded.spec.heads, annotations=annotations, data_root=data_root, split=split
         )
@@ -137,6 +143,7 @@ def eval_command(
             resume=resume,
             submission=submission,
             destination=destination,
+            profile=stopwatch,
         )
         return
     from tadacli.cli.eval_saved import score_files

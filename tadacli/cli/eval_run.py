@@ -13,6 +13,7 @@ import typer
 
 from tadacli.cli import exits
 from tadacli.cli.console import StepProgress, say
+from tadacli.cli.profile_table import told
 from tadacli.cli.repeatable import make_repeatable
 from tadacli.errors import TadaError, UsageError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tadacli.dataset_scoring import ItemScores
     from tadacli.datasets import Dataset
     from tadacli.prediction_file import Header, SavedPredictions
+    from tadacli.profiling import Profile
     from tadacli.zoo import Model
 
 # A run of more items than this should not be lost.
@@ -41,6 +43,7 @@ def run_model(
     resume: bool,
     submission: Path | None,
     destination: Destination,
+    profile: Profile | None,
 ) -> None:
     """Score a data set and publish the report, also when interrupted."""
     from tadacli.classification import check_options
@@ -69,8 +72,11 @@ def run_model(
     if save_predictions is None and len(left) > _LONG_RUN:
         say("note: nothing is kept if this run stops; --save-predictions FILE keeps every item", quiet=quiet)
     workers = default_workers() if workers is None else workers
-    items = score_samples(left, model=model, views=protocol, batch_size=batch_size, workers=workers)
-    interrupted = _keep_all(items, keeper, name=truth.name, num_items=len(truth.samples), quiet=quiet)
+    items = score_samples(left, model=model, views=protocol, batch_size=batch_size, workers=workers, profile=profile)
+    with told(profile):
+        interrupted = _keep_all(
+            items, keeper, name=truth.name, num_items=len(truth.samples), profile=profile, quiet=quiet
+        )
     saved = keeper.predictions()
     if submission is not None and not interrupted:
         submit(truth, saved, submission)
@@ -84,14 +90,23 @@ def run_model(
 
 
 def _keep_all(
-    items: Generator[ItemScores, None, None], keeper: _Keeper, *, name: str, num_items: int, quiet: bool
+    items: Generator[ItemScores, None, None],
+    keeper: _Keeper,
+    *,
+    name: str,
+    num_items: int,
+    profile: Profile | None,
+    quiet: bool,
 ) -> bool:
     """Keep the items as they come; whether that was interrupted."""
+    from tadacli.profiling import Stage, during
+
     num_done = len(keeper.done)
     try:
         with closing(keeper), StepProgress(name, unit="item", quiet=quiet) as progress, closing(items) as coming:
             for number, item in enumerate(coming, start=1):
-                keeper.add(item)
+                with during(profile, Stage.OUTPUT):
+                    keeper.add(item)
                 progress.reach(num_done + number, num_items)
     except KeyboardInterrupt:
         return True

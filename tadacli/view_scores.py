@@ -1,0 +1,202 @@
+"""The views of one opened video: each frame decoded once, views scored in batches, their scores averaged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tadacli.clip_plan import Part, plan_clips
+from tadacli.errors import TadaError, VideoError
+from tadacli.profiling import Profile, Stage, during, steps
+from tadacli.results import FrameTime
+from tadacli.score_fitting import class_probabilities
+from tadacli.specs import EvalProtocol, InputSpec
+from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
+from tadacli.video_source import VideoSource
+from tadacli.window_plan import times_shown, window_clips
+from tadacli.zoo import Model
+
+DEFAULT_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class DecodedViews:
+    """The frames of a video's clips, ready to be scored, in a few MB for each frame.
+
+    `plan` are the frame numbers of each clip; `images` the frames, resized on the model's device, (3, H', W'), of
+    which one crop needs the centre only, and `times` their presentation times in seconds, by number. `is_window`
+    tells that they are those of a window of `tada detect`, which is scored in full batches and keeps single precision.
+    """
+
+    plan: Sequence[Sequence[int]]
+    images: Mapping[int, Tensor]
+    times: Mapping[int, float]
+    num_crops: int
+    is_window: bool
+
+    @property
+    def num_views(self) -> int:
+        """Views that are scored: every crop of every clip."""
+        return len(self.plan) * self.num_crops
+
+    @property
+    def clips(self) -> tuple[tuple[FrameTime, ...], ...]:
+        """The frames of each clip with their times."""
+        return tuple(tuple(FrameTime(index, self.times[index]) for index in clip) for clip in self.plan)
+
+
+def score_views(
+    source: VideoSource,
+    *,
+    model: Model,
+    views: EvalProtocol,
+    part: Part | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    on_views: Callable[[int], object] | None = None,
+) -> tuple[dict[str, Tensor], tuple[tuple[FrameTime, ...], ...]]:
+    """Scores of a video by head name, float64 (num_classes,), and the frames of each clip.
+
+    Scores are the mean over views of the softmax (the published sum, divided by the number of views).
+    """
+    decoded = decode_views(source, model=model, views=views, part=part)
+    return score_decoded(decoded, model=model, batch_size=batch_size, on_views=on_views), decoded.clips
+
+
+def decode_views(
+    source: VideoSource,
+    *,
+    model: Model,
+    views: EvalProtocol,
+    part: Part | None = None,
+    stop: threading.Event | None = None,
+    profile: Profile | None = None,
+) -> DecodedViews:
+    """The views of a video, each frame decoded once; the part of scoring that needs no network.
+
+    Raises `VideoError` for a frame that cannot be had, and where the length is not known that frames depend on;
+    `CancelledError` between two frames once `stop` is set.
+    """
+    spec = model.spec.input
+    if not source.info.num_frames_known:
+        raise VideoError(
+            f"{source.info.path} is cut short after {source.info.num_frames} frames, and does not say how many it had",
+            hint="fetch it again; the frames to look at cannot be chosen without the length",
+        )
+    plan: Sequence[Sequence[int]]
+    if part is not None and part.sampling is not None:
+        window = part.within(source.info)
+        plan = window_clips(source.info, times_shown(source), spec, sampling=part.sampling, window=window).tolist()
+        num_crops, is_window = 1, True
+    else:
+        plan = plan_clips(source, spec, num_clips=views.num_clips, part=part)
+        num_crops, is_window = views.num_crops, False
+    images, times = _decode(source, plan, num_crops, model, stop, profile)
+    return DecodedViews(plan, images, times, num_crops, is_window)
+
+
+def score_decoded(
+    decoded: DecodedViews,
+    *,
+    model: Model,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    on_views: Callable[[int], object] | None = None,
+    profile: Profile | None = None,
+) -> dict[str, Tensor]:
+    """Scores by head name, float64 (num_classes,): the mean over the views of the softmax."""
+    size = batch_size if decoded.is_window else min(batch_size, decoded.num_views)
+    totals: dict[str, Tensor] = {}
+    coming = _views(decoded.plan, decoded.images, decoded.num_crops, model.spec.input)
+    for batch, count in steps(profile, Stage.PREPARE, batches(coming, size=size)):
+        with during(profile, Stage.NETWORK):
+            found = class_scores(model, batch)
+        for name, probabilities in found.items():
+            summed = probabilities[:count].sum(dim=0)
+            totals[name] = totals[name] + summed if name in totals else summed
+        if profile is not None:
+            profile.count(views=count)
+        if on_views is not None:
+            on_views(count)
+    scores = {name: total / decoded.num_views for name, total in totals.items()}
+    if decoded.is_window:  # to the digits that windows keep
+        scores = {name: values.float().double() for name, values in scores.items()}
+    for name, values in scores.items():
+        check_finite(name, values)
+    return scores
+
+
+def check_finite(head: str, scores: Tensor) -> None:
+    """Raises `TadaError` for scores that are not numbers: broken weights, or a dtype too small for them."""
+    if not bool(scores.isfinite().all()):
+        raise TadaError(
+            f"the {head} scores are not numbers; the weights or the dtype cannot be right".replace("  ", " "),
+            hint="use --dtype float32, or fetch the weights again",
+        )
+
+
+def _decode(
+    source: VideoSource,
+    plan: Sequence[Sequence[int]],
+    num_crops: int,
+    model: Model,
+    stop: threading.Event | None,
+    profile: Profile | None,
+) -> tuple[dict[int, Tensor], dict[int, float]]:
+    """Every wanted frame once, resized on the model's device, and its time."""
+    spec = model.spec.input
+    images: dict[int, Tensor] = {}
+    times: dict[int, float] = {}
+    wanted = sorted({index for clip in plan for index in clip})
+    num_before = source.num_decoded
+    for index, time_seconds, frame in steps(profile, Stage.DECODE, source.iter_frames(wanted)):
+        if stop is not None and stop.is_set():
+            raise CancelledError
+        with during(profile, Stage.PREPARE):
+            size = resized_size(*frame.shape[:2], short_side=spec.short_side)
+            box = centre_box(*size, crop_size=spec.crop_size) if num_crops == 1 else None
+            pixels = torch.from_numpy(frame).to(model.device)[None]
+            images[index] = resize_frames(pixels, short_side=spec.short_side, box=box)[0]
+        times[index] = time_seconds
+    if profile is not None:
+        profile.count(decoded=source.num_decoded - num_before, used=len(images))
+    return images, times
+
+
+def _views(
+    plan: Sequence[Sequence[int]], images: Mapping[int, Tensor], num_crops: int, spec: InputSpec
+) -> Iterator[Tensor]:
+    """Normalised views (3, T, crop, crop): every crop of the first clip, then of the next one."""
+    for clip in plan:
+        frames = torch.stack([images[index] for index in clip])
+        yield from crop_frames(frames, crop_size=spec.crop_size, num_crops=num_crops, mean=spec.mean, std=spec.std)
+
+
+def batches(views: Iterable[Tensor], *, size: int) -> Iterator[tuple[Tensor, int]]:
+    """Groups of `size` and the number of real views in each; the last one is filled up with its last view.
+
+    One shape throughout keeps every view's arithmetic the same, wherever in the list it stands.
+    """
+    group: list[Tensor] = []
+    for view in views:
+        group.append(view)
+        if len(group) == size:
+            yield torch.stack(group), size
+            group = []
+    if group:
+        yield torch.stack(group + [group[-1]] * (size - len(group))), len(group)
+
+
+@torch.inference_mode()
+def class_scores(model: Model, batch: Tensor) -> dict[str, Tensor]:
+    """Softmax of each head, float64 on the CPU, (B, num_classes) by head name, of views (B, 3, T, H, W).
+
+    The logits of a head are divided by its temperature if the model has one.
+    """
+    logits = model.network(batch.to(model.dtype))
+    named = logits if isinstance(logits, dict) else {"": logits}
+    temperatures = model.spec.temperatures
+    return {name: class_probabilities(values, temperatures.get(name)) for name, values in named.items()}

@@ -1,0 +1,198 @@
+"""Several videos on their way at once: one is decoded while another is scored, and no result changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tadacli import classification
+from tadacli.cards import manifest
+from tadacli.classification import classify_video, classify_videos
+from tadacli.profiling import Profile, Stage
+from tadacli.results import Classification
+from tadacli.specs import EvalProtocol
+from tadacli.zoo import Model
+from tests import media
+
+VIEWS = EvalProtocol(2, 1)
+DEADLINE_SECONDS = 60
+LABELS = ("a", "b")
+
+
+class Watched(torch.nn.Module):
+    """Scores clips by their mean brightness, and calls `watch` with the number of the call first."""
+
+    def __init__(self, watch: Callable[[int], object]) -> None:
+        super().__init__()
+        self.watch, self.numbers = watch, itertools.count()
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        self.watch(next(self.numbers))
+        means = clips.mean(dim=(1, 2, 3, 4))
+        return torch.stack([means, -means], dim=1)
+
+
+def model_that(watch: Callable[[int], object] = lambda _: None) -> Model:
+    spec = dataclasses.replace(manifest()["r2plus1d_tiny.camera_motion"], heads={"": LABELS}, thresholds={})
+    return Model(spec, Watched(watch), torch.device("cpu"), torch.float32, Path("none"), "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Six videos, the third of which is none."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(6):
+        media.render(folder / f"{number}.mp4", 40 + number)
+    (folder / "2.mp4").write_text("no video")
+    return [folder / f"{number}.mp4" for number in range(6)]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the videos that have been opened, as they are."""
+    names: list[str] = []
+    real = classification.open_video
+
+    def noted(path: str) -> Any:
+        names.append(Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(classification, "open_video", noted)
+    return names
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def decoding_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tada-decode")]
+
+
+def test_results_and_progress_are_those_of_one_video_after_the_other(videos: list[Path]) -> None:
+    model, told = model_that(), []
+    alone = [classify_video(video, model=model, views=EvalProtocol(3, 3), batch_size=4) for video in videos]
+    together = classify_videos(videos, model=model, views=EvalProtocol(3, 3), batch_size=4, on_views=told.append)
+    for expected in alone:
+        assert next(together) == expected
+        assert told == ([] if expected.status == "error" else [4, 4, 1])
+        told.clear()
+    assert [result.status for result in alone] == ["ok", "ok", "error", "ok", "ok", "ok"]
+    assert list(together) == []
+    assert decoding_threads() == []
+
+
+def test_the_next_video_is_read_while_one_is_scored_and_no_other(videos: list[Path], opened: list[str]) -> None:
+    """The network waits until the next video has been opened, which it would do forever if that came afterwards."""
+    seen: list[list[str]] = []
+
+    def watch(number: int) -> None:
+        position = [0, 1, 3, 4, 5][number]
+        wait_for(lambda: len(opened) >= min(position + 2, 6))
+        time.sleep(0.02)  # long enough for one more to be opened, if one could
+        seen.append(list(opened))
+
+    list(classify_videos(videos, model=model_that(watch), views=VIEWS))
+    names = [video.name for video in videos]
+    assert seen == [names[:2], names[:3], names[:5], names, names]
+
+
+def test_a_download_waits_until_it_is_its_turn(
+    videos: list[Path], opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    @contextmanager
+    def local_path(path: str) -> Iterator[str]:
+        if path.startswith("http"):
+            assert threading.current_thread() is threading.main_thread()  # where an interrupt ends it
+            fetched.append(path)
+            path = str(videos[1])
+        yield path
+
+    monkeypatch.setattr(classification, "local_path", local_path)
+    seen: list[tuple[int, int]] = []
+    model = model_that(lambda _: seen.append((len(fetched), len(opened))))
+    inputs = ["http://host/1.mp4", videos[0], "http://host/2.mp4"]
+    first, second, third = classify_videos(inputs, model=model, views=VIEWS)
+    assert [fetched for fetched, _ in seen] == [1, 1, 2]
+    assert (first.path, third.path) == ("http://host/1.mp4", "http://host/2.mp4")
+    assert first.heads == third.heads != second.heads
+
+
+class Endless:
+    """A video of which one frame comes after the other, for as long as anybody asks."""
+
+    def __init__(self, source: Any) -> None:
+        self._source, self.num_given = source, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def iter_frames(self, indices: list[int]) -> Iterator[tuple[int, float, Any]]:
+        for index, seconds, frame in self._source.iter_frames(indices[:1]):
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while time.monotonic() < deadline:
+                self.num_given += 1
+                yield index, seconds, frame
+                time.sleep(0.001)
+        pytest.fail("nobody stopped asking")
+
+
+def test_an_interrupt_ends_what_is_being_decoded(videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    real, endless = classification.open_video, []
+
+    @contextmanager
+    def open_video(path: str) -> Iterator[Any]:
+        with real(path) as source:
+            if path == str(videos[1]):
+                endless.append(Endless(source))
+            yield endless[0] if endless else source
+
+    monkeypatch.setattr(classification, "open_video", open_video)
+
+    def interrupt(_: int) -> None:
+        wait_for(lambda: bool(endless) and endless[0].num_given > 2)
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with (
+        closing(classify_videos(videos[:2], model=model_that(interrupt), views=VIEWS)) as results,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        next(results)
+    assert time.monotonic() - started < DEADLINE_SECONDS
+    assert decoding_threads() == []
+
+
+def test_closing_early_leaves_nothing_behind(videos: list[Path], opened: list[str]) -> None:
+    results = classify_videos(videos, model=model_that(), views=VIEWS)
+    assert isinstance(next(results), Classification)
+    results.close()
+    assert len(opened) <= 3
+    assert decoding_threads() == []
+
+
+def test_a_profile_counts_what_was_done_and_changes_nothing(videos: list[Path]) -> None:
+    profile = Profile()
+    plain = list(classify_videos(videos, model=model_that(), views=EvalProtocol(3, 3), batch_size=4))
+    watched = classify_videos(videos, model=model_that(), views=EvalProtocol(3, 3), batch_size=4, profile=profile)
+    assert list(watched) == plain
+    found = profile.report()
+    assert found.num_views == 5 * 9
+    assert found.num_used == sum(len({each.index for clip in result.clips for each in clip}) for result in plain)
+    assert found.num_decoded >= found.num_used
+    assert set(found.stages) == {Stage.OPEN, Stage.DECODE, Stage.PREPARE, Stage.NETWORK, Stage.WAITING}
+    assert all(0 < seconds <= found.wall_seconds for seconds in found.stages.values())
