@@ -44,7 +44,7 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
     architecture, the size of its clips, the device and the version of PyTorch: what is chosen, and with it the scores,
     must not change from run to run. Remove that file to measure again. The network stays as it is.
     """
-    if not _has_bfloat16(device):
+    if not has_bfloat16(device):
         return DtypeChoice("float32", 0.0)
     file = store_folder() / "dtypes.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -56,10 +56,10 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
     return DtypeChoice("bfloat16" if kept[key] >= WORTH_IT else "float32", kept[key])
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether this device computes in bfloat16 by itself; without that it takes many times as long as in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    # Without instructions of its own a processor takes many times as long: that need not be measured.
     return bool(device.type == "cpu" and torch.bfloat16 in onednn_dtypes())
 
 

@@ -20,7 +20,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
     """What the next measurements give, in an empty store, on a processor that has bfloat16."""
     coming: list[float] = []
     monkeypatch.setenv("TADA_HOME", str(tmp_path / "store"))
-    monkeypatch.setattr(dtype_choice, "_has_bfloat16", lambda _: True)
+    monkeypatch.setattr(dtype_choice, "has_bfloat16", lambda _: True)
     monkeypatch.setattr(dtype_choice, "_measured", lambda *_: coming.pop(0))
     return coming
 

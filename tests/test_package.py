@@ -25,14 +25,14 @@ LAYERS = [
     "finetune_session",
     "finetune_card finetune_estimate",
     "finetuning",
-    "camera_motion reporting model_evaluation evaluation detection_evaluation eval_thumbnails doctor",
+    "camera_motion reporting model_evaluation evaluation detection_evaluation eval_thumbnails doctor speed",
     "finetune_data finetune_sources validation",
     "prediction_file",
     "predictions detection_predictions",
     "writers",
     "detection score_file",
-    "window_scores dataset_scoring self_test speed",
-    "classification view_scores network_speed",
+    "window_scores dataset_scoring self_test",
+    "classification view_scores network_speed frames_speed",
     "provenance rendering store_check starting_point run_folder",
     "zoo fetching",
     "weights_import",
@@ -49,7 +49,7 @@ LAYERS = [
     "fusion timelines suppression",
     "cards",
     "sampling specs metrics detection_metrics score_fitting store remote_files profiling",
-    "new_files safe_pickle results findings codec_check run_log optimisation processes mirroring errors version",
+    "new_files safe_pickle results findings codec_check run_log timing optimisation processes mirroring errors version",
 ]
 
 

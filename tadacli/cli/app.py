@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tadacli.cli import exits
+from tadacli.cli.bench import bench_command
 from tadacli.cli.classify import classify_command
 from tadacli.cli.console import print_error
 from tadacli.cli.convert import convert_command
@@ -37,6 +38,7 @@ app.command("finetune")(finetune_command)
 app.command("fetch")(fetch_command)
 app.command("models")(models_command)
 app.command("doctor")(doctor_command)
+app.command("bench")(bench_command)
 
 
 def _print_version(value: bool) -> None:

@@ -1,0 +1,85 @@
+"""`tada bench`: how fast a model is on this machine, what limits it, and which settings suit it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from tadacli.cli import exits, options
+from tadacli.cli.console import printable, say
+from tadacli.cli.sinks import choose_format
+
+BenchFormat = Literal["table", "json"]
+_BY_SUFFIX: dict[str, BenchFormat] = {".json": "json", ".txt": "table"}
+
+
+def bench_command(
+    video: Annotated[
+        str | None,
+        typer.Argument(
+            help="Video to measure on. Default: a sample that is made for it.", metavar="VIDEO", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(help="Model or network by name, a run's folder, or a .safetensors file.", envvar="TADA_MODEL"),
+    ] = "r2plus1d_tiny.camera_motion",
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="What to compare with float32, with commas: bfloat16, float16. auto: bfloat16 where it is fast."
+        ),
+    ] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Clips at a time, with commas.", metavar="1,4,8")] = "1,4,8",
+    seconds: Annotated[float, typer.Option(help="About how long each measurement takes.")] = 2.0,
+    output_format: Annotated[
+        BenchFormat | None,
+        typer.Option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
+    ] = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure how fast a model is on this machine, and what limits it.
+
+    Times the network in float32 and in bfloat16 where the device is fast
+    with it; then decoding, as tada classify and tada detect need it; then
+    both together. It says what takes the time, and which settings help.
+
+    Weights are not needed: where they are missing they are random.
+
+    Takes about half a minute with the built-in model. Close what else is
+    running: it is measured, too.
+    """
+    chosen = choose_format(output_format, output, resume=False, by_suffix=_BY_SUFFIX, plain=("table", "json"))
+    from tadacli.new_files import refuse_existing, write_new
+
+    if output is not None:
+        refuse_existing([output])
+    from tadacli.cli.bench_output import speed_table, speed_values
+    from tadacli.network_speed import check_batch_sizes, dtypes_to_time, model_to_time
+    from tadacli.speed import check_seconds, measure_speed
+    from tadacli.zoo import resolve_device
+
+    report = measure_speed(
+        video,
+        batch_sizes=check_batch_sizes(batch_size),
+        seconds=check_seconds(seconds),
+        dtypes=dtypes_to_time(dtype, resolve_device(device)),
+        model=model_to_time(model, weights=weights, device=device),
+        on_phase=lambda phase: say(f"{phase} ...", quiet=quiet or not sys.stderr.isatty()),
+    )
+    as_json = chosen == "json"
+    text = json.dumps(speed_values(report), indent=2, ensure_ascii=False) if as_json else speed_table(report)
+    if output is None:
+        try:
+            print(printable(text), flush=True)
+        except BrokenPipeError:
+            exits.leave_closed_pipe()
+    else:
+        write_new(output, printable(f"{text}\n").encode())
+        say(f"written to {output}", quiet=quiet)

@@ -1,0 +1,312 @@
+"""How fast `tada classify` and `tada detect` are on this machine, what limits them, and which settings suit it.
+
+Everything is measured in one run: the network by itself, the frames by themselves, and both together on as much of
+the video as the time allows. Times are wall times.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tadacli.doctor import num_cores
+from tadacli.dtype_choice import WORTH_IT
+from tadacli.errors import UsageError
+from tadacli.frames_speed import Command, FramesSpeed, measure_frames
+from tadacli.inputs import local_path
+from tadacli.network_speed import (
+    REFERENCE,
+    Agreement,
+    NetworkSpeed,
+    agreements,
+    in_dtypes,
+    measure_network,
+)
+from tadacli.profiling import Profile, Stage
+from tadacli.provenance import machine_settings
+from tadacli.range_reading import default_num_readers
+from tadacli.results import VideoInfo
+from tadacli.scenes import render_sample
+from tadacli.timing import Timing, take_turns
+from tadacli.version import __version__
+from tadacli.video import open_video
+from tadacli.video_source import VideoSource
+from tadacli.view_scores import DEFAULT_BATCH_SIZE
+from tadacli.window_plan import WindowPlan, WindowSettings, default_batch_size, window_settings
+from tadacli.window_scores import score_windows
+from tadacli.zoo import Model
+
+SAMPLE_SECONDS = 8.0
+# Other settings are not worth saying for less.
+_WORTH_SAYING = 1.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a command, and what all of the video takes with them.
+
+    `is_measured` tells that network and frames were timed together; else their times are added up.
+    """
+
+    dtype: str
+    batch_size: int
+    network_seconds: float
+    timing: Timing
+    is_measured: bool
+
+
+@dataclass(frozen=True)
+class CommandSpeed:
+    """What one command takes for all of the video with its default settings, and with `better` ones if there are any.
+
+    `num_clips` are the clips or views that the network scores. `limited_by` is what takes longer by itself.
+    """
+
+    command: Command
+    num_clips: int
+    frames: FramesSpeed
+    default: Settings
+    better: Settings | None
+    limited_by: Literal["decoding", "network"]
+
+
+@dataclass(frozen=True)
+class SpeedReport:
+    """All that was measured.
+
+    `video_path` None is the project's sample; `open_seconds` is what opening and scanning the video took.
+    """
+
+    model: Model
+    tool_version: str
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    measured_at: str
+    seconds: float
+    video_path: str | None
+    video: VideoInfo
+    open_seconds: float
+    network: NetworkSpeed
+    agreements: tuple[Agreement, ...]
+    commands: tuple[CommandSpeed, ...]
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the model's weights were not here, so that only its times mean something."""
+        return not self.model.weights_sha256
+
+
+def measure_speed(
+    video: str | None,
+    *,
+    model: Model,
+    dtypes: Sequence[str],
+    batch_sizes: Sequence[int],
+    seconds: float,
+    on_phase: Callable[[str], object] = lambda _: None,
+) -> SpeedReport:
+    """The speed of a model in float32, and in `dtypes`, on this machine; without a video on a sample made for it.
+
+    `seconds` is about how long each of the measurements takes. `on_phase` is told what is measured next.
+
+    Raises `VideoError` for a video that cannot be read.
+    """
+    if video is None:
+        on_phase("rendering a sample video")
+    with _sample() if video is None else local_path(video) as path:
+        started = time.perf_counter()
+        with open_video(path) as source:
+            opened = time.perf_counter() - started
+            on_phase("timing the network")
+            models = in_dtypes(model, dtypes)
+            network = measure_network(models, batch_sizes=batch_sizes, seconds=seconds)
+            usable = {each.dtype for each in network.passes if each.timing is not None}
+            models = {dtype: form for dtype, form in models.items() if dtype in usable}
+            on_phase("timing the frames")
+            windows = window_settings(batch_size=default_batch_size(model.device.type))
+            frames, clips = measure_frames(source, model, windows, seconds=seconds)
+            on_phase("timing the network and the frames together")
+            commands = (
+                classify_speed(model, network, frames[0], open_seconds=opened),
+                _detect_speed(path, source, models, network, frames[1], windows, open_seconds=opened, seconds=seconds),
+            )
+            on_phase("comparing the best classes")
+            # The best class of random weights says nothing about that of trained ones.
+            same = agreements(models, clips, seconds=2 * seconds) if model.weights_sha256 else ()
+            return SpeedReport(
+                model=model,
+                tool_version=__version__,
+                versions=machine_settings(model)["versions"],
+                machine=describe_machine(model.device),
+                measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=seconds,
+                video_path=video,
+                video=source.info,
+                open_seconds=opened,
+                network=network,
+                agreements=same,
+                commands=commands,
+            )
+
+
+def check_seconds(seconds: float) -> float:
+    """The time for each measurement. Raises `UsageError` for none, or for ever."""
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{seconds:g} s is no time to measure in", hint="give a number of seconds, such as 2")
+    return seconds
+
+
+@contextmanager
+def _sample() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="tada-") as folder:
+        path = Path(folder) / "sample.mp4"
+        render_sample(path, seconds=SAMPLE_SECONDS)
+        yield str(path)
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """What a speed depends on besides the versions."""
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "num_cores": num_cores(),
+        "num_network_threads": torch.get_num_threads(),
+        "num_reading_threads": default_num_readers(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+# --- both together --------------------------------------------------------------------------------
+
+
+def classify_speed(model: Model, network: NetworkSpeed, frames: FramesSpeed, *, open_seconds: float) -> CommandSpeed:
+    """One video is opened, decoded and then scored, so its times add up."""
+    protocol = model.spec.protocol
+    num_views = protocol.num_clips * protocol.num_crops
+
+    def with_settings(dtype: str, batch_size: int) -> Settings:
+        size = min(batch_size, num_views)
+        seconds = math.ceil(num_views / size) * size * network.clip_seconds(dtype, size)
+        return Settings(dtype, batch_size, seconds, _plus(frames.timing, open_seconds + seconds), is_measured=False)
+
+    default = with_settings(REFERENCE, DEFAULT_BATCH_SIZE)
+    return _command_speed("classify", num_views, frames, default, network, with_settings)
+
+
+def _detect_speed(
+    path: str,
+    source: VideoSource,
+    models: Mapping[str, Model],
+    network: NetworkSpeed,
+    frames: FramesSpeed,
+    windows: WindowSettings,
+    *,
+    open_seconds: float,
+    seconds: float,
+) -> CommandSpeed:
+    """Frames are read while the network works, on the same cores or on others: that is measured."""
+    plan = WindowPlan(source, models[REFERENCE].spec.input, windows)
+    num_clips = sum(len(window.clips) for window in plan)
+
+    def with_settings(dtype: str, batch_size: int) -> Settings:
+        taken = num_clips * network.clip_seconds(dtype, batch_size)
+        return Settings(dtype, batch_size, taken, _plus(frames.timing, open_seconds + taken), is_measured=False)
+
+    found = _command_speed(
+        "detect", num_clips, frames, with_settings(REFERENCE, windows.batch_size), network, with_settings
+    )
+    both = [found.default] if found.better is None else [found.default, found.better]
+    if found.default.timing.median_seconds / len(plan) > 2 * seconds:
+        return found  # not even a window fits
+    runs = []
+    for settings in both:
+        part = _part(plan, windows, settings, seconds=seconds / 2)
+        runs.append(partial(_run_windows, path, models[settings.dtype], part, num_windows=len(plan)))
+    timings = take_turns(runs, seconds=seconds)
+    measured = [replace(each, timing=timing, is_measured=True) for each, timing in zip(both, timings, strict=True)]
+    better = measured[1] if len(measured) > 1 and _pays(measured[0], measured[1]) else None
+    return replace(found, default=measured[0], better=better)
+
+
+def _part(plan: WindowPlan, windows: WindowSettings, settings: Settings, *, seconds: float) -> WindowSettings:
+    """As much of the beginning of the video as takes about so long, one window at least."""
+    num_windows = max(1, int(seconds / (settings.timing.median_seconds / len(plan))))
+    settled = replace(windows, batch_size=settings.batch_size)
+    if num_windows >= len(plan):
+        return settled
+    stride, length = windows.strides[0].value, windows.lengths[0].value
+    return replace(settled, end_seconds=plan.start + length + (num_windows - 1) * stride)
+
+
+def _run_windows(path: str, model: Model, part: WindowSettings, *, num_windows: int) -> float:
+    """Seconds for all windows of the video, by those of a part of it, and for opening it."""
+    profile = Profile()
+    found = score_windows(path, model=model, settings=part, profile=profile)
+    measured = profile.report()
+    opening = measured.stages[Stage.OPEN]
+    return opening + (measured.wall_seconds - opening) * num_windows / found.num_windows_planned
+
+
+def _command_speed(
+    command: Command,
+    num_clips: int,
+    frames: FramesSpeed,
+    default: Settings,
+    network: NetworkSpeed,
+    with_settings: Callable[[str, int], Settings],
+) -> CommandSpeed:
+    """What limits a command, and the best of the settings that were measured, if they pay."""
+    candidates = [
+        with_settings(each.dtype, each.batch_size)
+        for each in network.passes
+        if each.timing is not None and each.batch_size <= max(num_clips, default.batch_size)
+    ]
+    # Fewer bits must give more, and of equals the smaller batch takes less memory.
+    paying = [each for each in candidates if _pays(default, each)]
+    full = min((each for each in paying if each.dtype == REFERENCE), key=_cost, default=None)
+    half = min((each for each in paying if each.dtype != REFERENCE), key=_cost, default=None)
+    if half is not None and (full or default).network_seconds < WORTH_IT * half.network_seconds:
+        half = None
+    is_decoding = frames.timing.median_seconds > default.network_seconds
+    limit: Literal["decoding", "network"] = "decoding" if is_decoding else "network"
+    return CommandSpeed(command, num_clips, frames, default, half or full, limit)
+
+
+def _cost(settings: Settings) -> tuple[float, int]:
+    """By time in steps of five percent, then by batch."""
+    return round(math.log(settings.timing.median_seconds) / math.log(1.05)), settings.batch_size
+
+
+def _pays(default: Settings, other: Settings) -> bool:
+    return default.timing.median_seconds > _WORTH_SAYING * other.timing.median_seconds
+
+
+def _plus(timing: Timing, seconds: float) -> Timing:
+    return Timing(
+        timing.median_seconds + seconds,
+        timing.shortest_seconds + seconds,
+        timing.longest_seconds + seconds,
+        timing.num_rounds,
+    )
