@@ -1,12 +1,15 @@
-"""What TAdaConv gains over plain convolutions: four small networks, trained and tested alike.
+"""What TAdaConv gains over plain convolutions: networks with and without it, trained and tested alike.
 
     python -m benchmarks.experiment --task camera --minutes 5 --output results.json
     python -m benchmarks.experiment --task actions --minutes 1.75 --folds 5 --output results.json
+    python -m benchmarks.experiment --task r3d_18 --minutes 10 --output results.json
     python -m benchmarks.experiment --table results.json
 
 TSN, TAda2D, R(2+1)D, and R(2+1)D with TAdaConv, all from random weights, name (a) the motion of a virtual camera and
 (b) what a person does in segments of real video (`untrimmed_actions` in TADA_SHARED), where every video is held out in
-one of the folds. Each is also tested on the clips played backwards: a network that ignores order scores the same.
+one of the folds. (c) is (a) at half the width and height for torchvision's r3d_18, from random weights, and what
+`add_tadaconv` with its defaults makes of it. Each is also tested on the clips played backwards: a network that ignores
+order scores the same.
 
 Every training gets the same CPU time of one thread, `--minutes`: a first measurement on this machine says how many
 steps that is, so that the learning rate comes to its end; other work on the machine costs nobody steps. The time that
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import dataclasses
 import itertools
 import json
@@ -38,12 +42,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.video import r3d_18
 
 from benchmarks import experiment_table as table
 from benchmarks.experiment_data import (
     ACTION_VIEW,
     CAMERA_VIEW,
     CLIP_FRAMES,
+    R3D_VIEW,
     ClipStore,
     Part,
     TrainingOrder,
@@ -51,8 +57,8 @@ from benchmarks.experiment_data import (
     camera_stores,
 )
 from benchmarks.experiment_table import Run, read_runs
-from tadacli.models import build
-from tadacli.models.ops import FrameConv2d
+from tadacli.models import add_tadaconv, build
+from tadacli.models.layers import FrameConv2d
 from tadacli.models.r2plus1d import Block
 from tadacli.new_files import write_new
 from tadacli.optimisation import Optimisation
@@ -83,6 +89,11 @@ class Settings:
     train_clips: int = 0
     test_clips: int = 0
     footage: str = ""
+
+    def recorded(self) -> dict[str, Any]:
+        """What stands in the result file, and must be equal for a run to go on."""
+        widths = {} if self.task == "r3d_18" else {"widths": list(WIDTHS)}
+        return {**dataclasses.asdict(self), "view": list(self.view), **widths}
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,9 @@ class _NoRouting(nn.Module):
 def variant(network: str, *, num_classes: int, seed: int) -> nn.Module:
     """A network as initialised. With and without TAdaConv it starts as the same function, with the same weights."""
     torch.manual_seed(seed)
+    if network in table.R3D_NETWORKS:
+        plain = r3d_18(weights=None, num_classes=num_classes)
+        return plain if network == "r3d_18" else add_tadaconv(plain)[0]
     common: dict[str, Any] = {"num_classes": num_classes, "dropout": DROPOUT}
     trunk: dict[str, Any] = {"stem_width": WIDTHS[0], "stage_depths": (1,) * len(WIDTHS)}
     if network == "TSN":
@@ -146,8 +160,9 @@ def _without_calibration(block: Block) -> _PlainConv:
 
 def size(network: nn.Module, view: tuple[int, int]) -> tuple[int, float]:
     """Number of parameters, and multiply-adds of one clip in units of 10^9."""
+    unfused = copy.deepcopy(network).eval().to("meta")  # what oneDNN does in one pass is not counted
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network.eval()(torch.zeros(1, 3, CLIP_FRAMES, *view))
+        unfused(torch.zeros(1, 3, CLIP_FRAMES, *view, device="meta"))
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() / 2e9
 
 
@@ -176,7 +191,7 @@ def train_and_test(job: Job) -> Run:
         "network": job.network,
         "seed": job.seed,
         "fold": job.fold,
-        "settings": {**dataclasses.asdict(settings), "view": list(settings.view), "widths": list(WIDTHS)},
+        "settings": settings.recorded(),
         "parameters": parameters,
         "gmacs": gmacs,
         "num_steps": num_steps,
@@ -252,7 +267,12 @@ def camera_jobs(
 ) -> list[Job]:
     """The trainings on camera motion, those of one seed together."""
     train, test = camera_stores(
-        folder, num_train=settings.train_clips, num_test=settings.test_clips, footage=footage, workers=workers
+        folder,
+        num_train=settings.train_clips,
+        num_test=settings.test_clips,
+        view=settings.view,
+        footage=footage,
+        workers=workers,
     )
     parts = Part(train, tuple(range(len(train))), settings.view), Part(test, tuple(range(len(test))), settings.view)
     return [Job(settings, network, seed, 0, *parts) for seed in range(seeds) for network in networks]
@@ -279,7 +299,7 @@ def key(run: Run) -> tuple[Any, ...]:
 
 def check_same(runs: Sequence[Run], settings: Settings, path: Path) -> None:
     """Ends the program if the file has results of this task with other settings."""
-    own = {**dataclasses.asdict(settings), "view": list(settings.view), "widths": list(WIDTHS)}
+    own = settings.recorded()
     for run in runs:
         if run["task"] == settings.task and run["settings"] != own:
             other = next(name for name in own if run["settings"].get(name) != own[name])
@@ -338,11 +358,14 @@ def run_all(jobs: Sequence[Job], runs: list[Run], path: Path, workers: Executor)
 def main() -> None:
     """Train what is missing, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=["camera", "actions", "both"], default="both")
+    parser.add_argument(
+        "--task", choices=[*table.TASK_NETWORKS, "both"], default="both", help="both: camera and actions"
+    )
     parser.add_argument("--minutes", type=float, default=2.0, help="CPU time of each training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", type=int, default=5, help="of the videos, in the task actions")
-    parser.add_argument("--networks", nargs="+", choices=table.NETWORKS, default=list(table.NETWORKS))
+    names = [*table.NETWORKS, *table.R3D_NETWORKS]
+    parser.add_argument("--networks", nargs="+", choices=names, default=names, help="of those of the task")
     parser.add_argument("--footage", type=Path, help="folder of videos that the virtual camera looks at, too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at once")
     parser.add_argument("--output", type=Path, default=Path("results.json"))
@@ -359,30 +382,48 @@ def main() -> None:
     _run(options)
 
 
+def settings_of(options: argparse.Namespace) -> list[Settings]:
+    """Those of each chosen task."""
+    camera = Settings(
+        "camera",
+        options.minutes,
+        16,
+        CAMERA_VIEW,
+        augment=False,
+        train_clips=48 if options.quick else 6000,
+        test_clips=18 if options.quick else 900,
+        footage=options.footage.name if options.footage else "",
+    )
+    every = {
+        "camera": camera,
+        "actions": Settings("actions", options.minutes, 16, ACTION_VIEW, augment=True, folds=options.folds),
+        "r3d_18": dataclasses.replace(camera, task="r3d_18", view=R3D_VIEW),
+    }
+    return [every[task] for task in (("camera", "actions") if options.task == "both" else (options.task,))]
+
+
 def _run(options: argparse.Namespace) -> None:
     runs = read_runs(options.output) if options.output.exists() else []
-    clips = (48, 18) if options.quick else (6000, 900)
-    chosen = []
-    if options.task != "actions":
-        footage = options.footage.name if options.footage else ""
-        camera = Settings("camera", options.minutes, 16, CAMERA_VIEW, augment=False, footage=footage)
-        chosen.append(dataclasses.replace(camera, train_clips=clips[0], test_clips=clips[1]))
-    if options.task != "camera":
-        chosen.append(Settings("actions", options.minutes, 16, ACTION_VIEW, augment=True, folds=options.folds))
+    chosen = settings_of(options)
     for settings in chosen:
         check_same(runs, settings, options.output)
     for settings in chosen:
-        wanted = itertools.product([settings.task], options.networks, range(options.seeds), range(settings.folds))
+        networks = [name for name in table.TASK_NETWORKS[settings.task] if name in options.networks]
+        if not networks:
+            raise SystemExit(
+                f"the task {settings.task} has the networks {', '.join(table.TASK_NETWORKS[settings.task])}"
+            )
+        wanted = itertools.product([settings.task], networks, range(options.seeds), range(settings.folds))
         if {key(run) for run in runs}.issuperset(wanted):
             print(f"{settings.task}: all trainings are there already", flush=True)
             continue
         with tempfile.TemporaryDirectory(prefix="tada_experiment_") as folder, processes(options.jobs) as workers:
             start = time.monotonic()
             common: dict[str, Any] = {"folder": Path(folder), "workers": workers}
-            if settings.task == "camera":
-                jobs = camera_jobs(settings, options.networks, options.seeds, footage=options.footage, **common)
+            if settings.task == "actions":
+                jobs = action_jobs(settings, networks, options.seeds, **common)
             else:
-                jobs = action_jobs(settings, options.networks, options.seeds, **common)
+                jobs = camera_jobs(settings, networks, options.seeds, footage=options.footage, **common)
             print(f"{settings.task}: clips made in {time.monotonic() - start:.0f} s", flush=True)
             run_all(jobs, runs, options.output, workers)
 

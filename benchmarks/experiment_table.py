@@ -17,13 +17,20 @@ Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 NETWORKS = ("TSN", "TAda2D", "R(2+1)D", "R(2+1)D with TAdaConv")
-# (with, without): what is compared. The first two are the question; the third is what order is worth by itself.
+R3D_NETWORKS = ("r3d_18", "r3d_18 with TAdaConv")
+TASK_NETWORKS = {"camera": NETWORKS, "actions": NETWORKS, "r3d_18": R3D_NETWORKS}
+# (with, without): what is compared. All but the third are the question; that is what order is worth by itself.
 PAIRS = (
     ("TAda2D", "TSN"),
     ("R(2+1)D with TAdaConv", "R(2+1)D"),
     ("R(2+1)D", "TSN"),
+    ("r3d_18 with TAdaConv", "r3d_18"),
 )
-TITLES = {"camera": "Motion of a virtual camera", "actions": "Actions in segments of real video"}
+TITLES = {
+    "camera": "Motion of a virtual camera",
+    "actions": "Actions in segments of real video",
+    "r3d_18": "Motion of a virtual camera: torchvision's r3d_18 and add_tadaconv",
+}
 # Labels with fewer than twelve segments, and the one that takes active in, by what they are counted as.
 MERGED = {"lying": "lie", "falled": "lie", "sleeping": "lie", "active": "walk or active", "walk": "walk or active"}
 # The poses of these are the same, and only their order tells them apart.
@@ -176,7 +183,7 @@ def _task(runs: Sequence[Run], task: str) -> str:
         if run["settings"] != settings:
             name = next(name for name in settings if run["settings"].get(name) != settings[name])
             raise SystemExit(f"{task}: results with {name} {settings[name]} and {run['settings'].get(name)} do not mix")
-    found = [scores_of(runs, network, num_folds=settings["folds"]) for network in NETWORKS]
+    found = [scores_of(runs, network, num_folds=settings["folds"]) for network in TASK_NETWORKS[task]]
     scores = [each for each in found if each is not None]
     if not scores:
         return f"## {TITLES[task]}\n\nNo seed has all its folds yet."

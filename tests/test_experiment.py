@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,18 @@ from hypothesis import strategies as st
 from benchmarks import experiment_table as table
 from benchmarks.detection_on_actions import activitynet_annotations, measured
 from benchmarks.experiment import Job as TrainingJob
-from benchmarks.experiment import Settings, check_same, folds_by_video, size, train_and_test, variant
-from benchmarks.experiment_data import ClipStore, Part, TrainingOrder, spread
-from benchmarks.experiment_table import NETWORKS, Run
+from benchmarks.experiment import (
+    Settings,
+    camera_jobs,
+    check_same,
+    folds_by_video,
+    settings_of,
+    size,
+    train_and_test,
+    variant,
+)
+from benchmarks.experiment_data import R3D_VIEW, ClipStore, Part, TrainingOrder, spread
+from benchmarks.experiment_table import NETWORKS, R3D_NETWORKS, Run
 
 CLASSES = ("a", "b", "c")
 SETTINGS = {"task": "actions", "minutes": 1.0, "folds": 2, "view": [48, 64], "footage": ""}
@@ -36,6 +48,18 @@ def test_with_and_without_tadaconv_start_as_the_same_function(with_it: str, with
     fewer, plain_gmacs = size(plain, (32, 32))
     assert more > fewer
     assert plain_gmacs < gmacs < 1.02 * plain_gmacs
+
+
+def test_r3d_18_and_its_twin_with_tadaconv_start_as_the_same_function() -> None:
+    clips = torch.randn(2, 3, 8, *R3D_VIEW, generator=torch.Generator().manual_seed(0))
+    plain, calibrated = (variant(name, num_classes=9, seed=5) for name in R3D_NETWORKS)
+    fewer, more = (sum(parameter.numel() for parameter in network.parameters()) for network in (plain, calibrated))
+    assert fewer < more
+    with torch.no_grad():
+        for is_training in (True, False):  # in training, by the statistics of the batch
+            ours, theirs = calibrated.train(is_training)(clips), plain.train(is_training)(clips)
+            assert ours.shape == (2, 9)
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
 def test_only_tsn_cannot_tell_a_clip_from_its_reverse() -> None:
@@ -123,6 +147,55 @@ def test_a_training_leaves_a_record_that_the_table_reads(store: ClipStore) -> No
     assert found is not None
     assert found.ids == tuple(sorted(store.ids))
     assert found.truth.tolist() == [store.labels[store.ids.index(name)] for name in found.ids]
+
+
+class InThisProcess(Executor):
+    """Does what it is asked at once."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def made_jobs(folder: Path, task: str, view: tuple[int, int], networks: Sequence[str]) -> list[TrainingJob]:
+    """Those of two seeds on three clips, tested on nine."""
+    folder.mkdir()
+    few = Settings(task, 1.0, 4, view, augment=False, train_clips=3, test_clips=9)
+    return camera_jobs(few, networks, 2, folder=folder, footage=None, workers=InThisProcess())
+
+
+def test_the_small_clips_for_r3d_18_are_those_of_the_camera_task_averaged(tmp_path: Path) -> None:
+    large = made_jobs(tmp_path / "large", "camera", (64, 64), NETWORKS[:1])
+    small = made_jobs(tmp_path / "small", "r3d_18", R3D_VIEW, R3D_NETWORKS)
+    assert [(job.seed, job.fold, job.network) for job in small] == [
+        (0, 0, "r3d_18"),
+        (0, 0, "r3d_18 with TAdaConv"),
+        (1, 0, "r3d_18"),
+        (1, 0, "r3d_18 with TAdaConv"),
+    ]
+    for ours, theirs in ((small[0].train, large[0].train), (small[0].test, large[0].test)):
+        assert ours.store.labels == theirs.store.labels
+        assert ours.store.ids == theirs.store.ids
+        means = theirs.store.frames().reshape(-1, 3, 32, 2, 32, 2).mean(axis=(3, 5))
+        assert np.abs(ours.store.frames() - means).max() <= 1  # both are rounded
+    assert sorted(small[0].test.store.labels) == list(range(9))
+    batch = TrainingOrder(small[0].train, batch_size=4, augment=False, seed=0).batch(0)
+    assert batch.clips.shape == (4, 3, 8, *R3D_VIEW)
+
+
+def test_what_is_recorded_of_the_settings_stays_so_that_files_can_be_added_to() -> None:
+    options = argparse.Namespace(task="both", minutes=5.0, folds=5, quick=False, footage=None)
+    common = {"minutes": 5.0, "batch_size": 16, "footage": "", "widths": [16, 32, 64, 128]}
+    made = {"augment": False, "folds": 1, "train_clips": 6000, "test_clips": 900}
+    decoded = {"augment": True, "folds": 5, "train_clips": 0, "test_clips": 0}
+    assert [settings.recorded() for settings in settings_of(options)] == [
+        {"task": "camera", "view": [64, 64], **common, **made},
+        {"task": "actions", "view": [48, 64], **common, **decoded},
+    ]
+    (small,) = settings_of(argparse.Namespace(**{**vars(options), "task": "r3d_18"}))
+    del common["widths"]  # r3d_18 has its own
+    assert small.recorded() == {"task": "r3d_18", "view": [32, 32], **common, **made}
 
 
 # --- statistics ---------------------------------------------------------------------------------------------
@@ -234,6 +307,18 @@ def test_the_table_says_what_came_out_and_marks_what_the_authors_published() -> 
     assert "not measured here" in published
     assert "(+1.29)" in published
     assert "(+1.29)" not in own
+
+
+def test_the_table_compares_r3d_18_with_its_twin_beside_the_other_tasks() -> None:
+    own = {"task": "r3d_18", "settings": {**SETTINGS, "task": "r3d_18", "folds": 1, "view": [32, 32]}}
+    twins = [run_of(name, 0, 0, answers, **own) for name, answers in zip(R3D_NETWORKS, (HALF, RIGHT), strict=True)]
+    text = table.as_markdown([*both("TSN", [HALF] * 4), *twins])
+    actions, ours = text.split("## The authors' figures")[0].split("## Motion of a virtual camera")
+    assert "| r3d_18 with TAdaConv over r3d_18 | +50.0 (" in ours
+    assert "| r3d_18 | 1,234,567 | 0.500 | 100 | 1.00 | 50.0 |" in ours
+    assert "clips of 8 x 32 x 32" in ours
+    assert "TSN" not in ours
+    assert "r3d_18" not in actions
 
 
 def test_results_of_different_settings_do_not_mix() -> None:
