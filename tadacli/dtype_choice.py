@@ -5,22 +5,24 @@ from __future__ import annotations
 import copy
 import json
 import platform
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from filelock import FileLock
-from torch import nn
+from torch import Tensor, nn
 
+from tadacli.errors import OutputError
 from tadacli.models.layers import onednn_dtypes
 from tadacli.new_files import write_new
 from tadacli.specs import ModelSpec
 from tadacli.store import store_folder
+from tadacli.timing import seconds_of, take_turns, wait_for, warm_up
 
 # A little more speed is not worth scores of eight bits.
 WORTH_IT = 1.2
-ROUNDS = 3
+MEASURING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,30 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
     """The type in which a network in float32 is best run: bfloat16 if that is at least 1.2 times as fast.
 
     It is measured on one clip, the two taking turns, and kept in the store's `dtypes.json` for the network's
-    architecture, the size of its clips, the device and the version of PyTorch: what is chosen, and with it the scores,
-    must not change from run to run. Remove that file to measure again. The network stays as it is.
+    architecture, the size of its clips, the device (of a CPU its instructions and threads) and the version of PyTorch:
+    what is chosen, and with it the scores, must not change from run to run. Remove that file to measure again. The
+    network stays as it is.
+
+    Raises `OutputError` if the file cannot be written.
     """
     if not has_bfloat16(device):
         return DtypeChoice("float32", 0.0)
-    file = store_folder() / "dtypes.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
-        kept, key = _kept(file), _key(spec, device)
-        if key not in kept:
-            kept[key] = _measured(network, spec, device)
-            write_new(file, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode(), replace=True)
+    file, key = store_folder() / "dtypes.json", _key(spec, device)
+    kept = _kept(file)
+    if key not in kept:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(file.with_suffix(".lock")):
+                kept = _kept(file)  # another process may have measured meanwhile
+                if key not in kept:
+                    kept[key] = _measured(network, spec, device)
+                    write_new(file, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode(), replace=True)
+        except (OSError, OutputError) as error:
+            reason = error.message if isinstance(error, OutputError) else f"{file}: {error.strerror or error}"
+            raise OutputError(
+                f"what --dtype auto measures cannot be kept: {reason}",
+                hint="name the type, --dtype float32 or bfloat16, or set TADA_HOME to a folder that can be written",
+            ) from error
     return DtypeChoice("bfloat16" if kept[key] >= WORTH_IT else "float32", kept[key])
 
 
@@ -66,8 +80,14 @@ def has_bfloat16(device: torch.device) -> bool:
 def _key(spec: ModelSpec, device: torch.device) -> str:
     arguments = json.dumps(dict(spec.arguments), sort_keys=True)
     clip = f"{spec.input.clip_frames}x{spec.input.crop_size}"
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return f"{spec.architecture} {arguments} {clip}, {where}, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    """What tells the processors apart that may share a store: instructions, and how many threads there are for them."""
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} {instructions}, {torch.get_num_threads()} threads"
 
 
 def _kept(file: Path) -> dict[str, float]:
@@ -85,14 +105,14 @@ def _measured(network: nn.Module, spec: ModelSpec, device: torch.device) -> floa
     """How many times as fast as float32 bfloat16 is: the ratio of the shortest times of a few turns."""
     size = spec.input.crop_size
     clip = torch.zeros(1, 3, spec.input.clip_frames, size, size, device=device)
-    forms = (network, clip), (copy.deepcopy(network).to(torch.bfloat16), clip.to(torch.bfloat16))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(1 + ROUNDS):
-        for (form, its_clip), taken in zip(forms, times, strict=True):
-            start = time.perf_counter()
-            form(its_clip)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            taken.append(time.perf_counter() - start)
-    single, half = (min(taken[1:]) for taken in times)  # the first turn sets up what the later ones use
-    return round(single / half, 3)
+    halved = copy.deepcopy(network).to(torch.bfloat16)
+    runs = [partial(_pass, network, clip), partial(_pass, halved, clip.to(torch.bfloat16))]
+    for run in runs:
+        warm_up(run, seconds=MEASURING_SECONDS)
+    single, half = take_turns([partial(seconds_of, run) for run in runs], seconds=MEASURING_SECONDS)
+    return round(single.shortest_seconds / half.shortest_seconds, 3)
+
+
+def _pass(network: nn.Module, clip: Tensor) -> None:
+    network(clip)
+    wait_for(clip.device)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from tadacli.clip_plan import plan_clips
-from tadacli.network_speed import wait_for
 from tadacli.range_reading import default_num_readers, read_in_ranges, readers_of
-from tadacli.timing import Timing, take_turns
-from tadacli.transforms import centre_box, preprocess, resize_frames, resized_size
-from tadacli.video_source import Pixels, Times, VideoSource
+from tadacli.timing import Timing, take_turns, wait_for
+from tadacli.video_source import Times, VideoSource
+from tadacli.view_scores import view_image
 from tadacli.window_plan import WindowPlan, WindowSettings
+from tadacli.window_scores import picture
 from tadacli.zoo import Model
 
 Command = Literal["classify", "detect"]
@@ -86,13 +86,9 @@ def _for_all(read: Callable[[], int], num_wanted: int) -> float:
 
 def _read_views(source: VideoSource, model: Model, wanted: Sequence[int], *, seconds: float) -> int:
     """How many of the frames of views are read and resized in this time, in one thread as `tada classify` has it."""
-    spec, num_crops = model.spec.input, model.spec.protocol.num_crops
     end, num_read = time.perf_counter() + seconds, 0
     for _, _, frame in source.iter_frames(wanted):
-        box = None
-        if num_crops == 1:
-            box = centre_box(*resized_size(*frame.shape[:2], short_side=spec.short_side), crop_size=spec.crop_size)
-        resize_frames(torch.from_numpy(frame).to(model.device)[None], short_side=spec.short_side, box=box)
+        view_image(frame, model, num_crops=model.spec.protocol.num_crops)
         num_read += 1
         if time.perf_counter() > end:
             break
@@ -118,7 +114,7 @@ def _read_windows(
     def read(source: VideoSource, numbers: Times) -> Iterator[tuple[int, Tensor | None, str]]:
         nonlocal num_read
         for index, _, frame in source.iter_frames(numbers, skip_unreadable=True):
-            seen = None if frame is None else _picture(frame, model)
+            seen = None if frame is None else picture(frame, model)
             with lock:
                 num_read += 1
             yield index, seen, "" if seen is not None else source.reason_of(index)
@@ -133,17 +129,3 @@ def _read_windows(
         done = num_read
     wait_for(model.device)
     return min(done, len(frames))
-
-
-def _picture(frame: Pixels, model: Model) -> Tensor:
-    """A frame uint8 (H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
-    spec = model.spec.input
-    crops = preprocess(
-        torch.from_numpy(frame).to(model.device)[None],
-        short_side=spec.short_side,
-        crop_size=spec.crop_size,
-        num_crops=1,
-        mean=spec.mean,
-        std=spec.std,
-    )
-    return crops[0, :, 0]

@@ -21,7 +21,7 @@ from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
 from tadacli.starting_point import base_spec, fresh_network
 from tadacli.store import stored
-from tadacli.timing import Timing, in_turns, take_turns, warm_up
+from tadacli.timing import Timing, in_turns, take_turns, wait_for, warm_up
 from tadacli.zoo import DTYPES, Model, find_spec, load_model, resolve_device
 
 # Sides of a matrix large enough for the best rate of a processor or of an accelerator.
@@ -204,14 +204,6 @@ def _product(matrix: Tensor) -> None:
 
 def _nothing() -> None:
     """In the place of a pass that is left out."""
-
-
-def wait_for(device: torch.device) -> None:
-    """Returns when an accelerator has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def _too_long(expected: float) -> str:

@@ -66,9 +66,9 @@ def _items(
     readers: Sequence[VideoSource], frames: Times, read: Callable[[VideoSource, Times], Iterator[Item[T]]], depth: int
 ) -> Generator[Item[T], None, None]:
     source, *others = readers
-    num_given = 0
-    if others:
-        with closing(_dealt_out(others, _groups(source, frames), frames, read, depth // len(others))) as items:
+    groups, num_given = _groups(source, frames), 0
+    if others and len(frames) and groups[0] != groups[-1]:
+        with closing(_dealt_out(others, groups, frames, read, depth // len(others))) as items:
             for item in items:
                 yield item
                 num_given += 1

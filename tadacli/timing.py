@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
+
 # A round of its own for each, so that a change of the machine's speed meets all of them.
 MOST_ROUNDS, LEAST_ROUNDS = 5, 3
 
@@ -65,3 +67,11 @@ def warm_up(call: Callable[[], object], *, seconds: float) -> float:
     """How long a call takes that is not the first, which may set things up; of one that is longer, the first itself."""
     first = seconds_of(call)
     return first if first > seconds else seconds_of(call)
+
+
+def wait_for(device: torch.device) -> None:
+    """Returns when an accelerator has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

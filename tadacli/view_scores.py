@@ -17,7 +17,7 @@ from tadacli.results import FrameTime
 from tadacli.score_fitting import class_probabilities
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
-from tadacli.video_source import VideoSource
+from tadacli.video_source import Pixels, VideoSource
 from tadacli.window_plan import times_shown, window_clips
 from tadacli.zoo import Model
 
@@ -147,23 +147,30 @@ def _decode(
     profile: Profile | None,
 ) -> tuple[dict[int, Tensor], dict[int, float]]:
     """Every wanted frame once, resized on the model's device, and its time."""
-    spec = model.spec.input
     images: dict[int, Tensor] = {}
     times: dict[int, float] = {}
     wanted = sorted({index for clip in plan for index in clip})
     num_before = source.num_decoded
-    for index, time_seconds, frame in steps(profile, Stage.DECODE, source.iter_frames(wanted)):
-        if stop is not None and stop.is_set():
-            raise CancelledError
-        with during(profile, Stage.PREPARE):
-            size = resized_size(*frame.shape[:2], short_side=spec.short_side)
-            box = centre_box(*size, crop_size=spec.crop_size) if num_crops == 1 else None
-            pixels = torch.from_numpy(frame).to(model.device)[None]
-            images[index] = resize_frames(pixels, short_side=spec.short_side, box=box)[0]
-        times[index] = time_seconds
-    if profile is not None:
-        profile.count(decoded=source.num_decoded - num_before, used=len(images))
+    try:
+        for index, time_seconds, frame in steps(profile, Stage.DECODE, source.iter_frames(wanted)):
+            if stop is not None and stop.is_set():
+                raise CancelledError
+            with during(profile, Stage.PREPARE):
+                images[index] = view_image(frame, model, num_crops=num_crops)
+            times[index] = time_seconds
+    finally:
+        if profile is not None:
+            profile.count(decoded=source.num_decoded - num_before, used=len(images))
     return images, times
+
+
+def view_image(frame: Pixels, model: Model, *, num_crops: int) -> Tensor:
+    """A frame (H, W, 3) resized on the model's device, (3, H', W'); of which one crop needs the centre only."""
+    spec, box = model.spec.input, None
+    if num_crops == 1:
+        size = resized_size(frame.shape[0], frame.shape[1], short_side=spec.short_side)
+        box = centre_box(*size, crop_size=spec.crop_size)
+    return resize_frames(torch.from_numpy(frame).to(model.device)[None], short_side=spec.short_side, box=box)[0]
 
 
 def _views(

@@ -25,11 +25,11 @@ from tadacli.profiling import Profile, Stage, during, steps
 from tadacli.provenance import machine_settings
 from tadacli.range_reading import default_num_readers, read_in_ranges, readers_of
 from tadacli.results import Gap, VideoInfo, Window
-from tadacli.specs import InputSpec, ModelSpec
+from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
 from tadacli.video import open_video
-from tadacli.video_source import VideoSource
+from tadacli.video_source import Pixels, VideoSource
 from tadacli.view_scores import batches, check_finite, class_scores
 from tadacli.window_plan import WindowPlan, WindowSettings
 from tadacli.zoo import Model
@@ -108,20 +108,21 @@ def score_windows(
     """
     path = file = os.fspath(video)
     try:
-        with local_path(path) as file, ExitStack() as opened:
+        with ExitStack() as opened:
             with during(profile, Stage.OPEN):
+                file = opened.enter_context(local_path(path))
                 source = opened.enter_context(open_video(file))
                 plan = WindowPlan(source, model.spec.input, settings)
             groups = list(journal.saved()) if journal is not None else []
             readers = readers_of(source, default_num_readers())
+            if profile is not None:  # also of a video that is not read to its end
+                opened.callback(lambda: profile.count(decoded=sum(reader.num_decoded for reader in readers)))
             for reached, group in _score_groups(readers, plan, list(groups), model, settings.batch_size, profile):
                 groups.append(group)
                 if journal is not None:
                     journal.add(group)
                 if on_progress is not None:
                     on_progress(plan.start, plan.end, reached)
-            if profile is not None:
-                profile.count(decoded=sum(reader.num_decoded for reader in readers))
             return _collect(path, source.info, plan, groups, model, settings)
     except VideoError as error:
         # A download has a name of its own that says nothing.
@@ -202,18 +203,24 @@ def _pictures(
             yield index, None, source.reason_of(index)
             continue
         with during(profile, Stage.PREPARE):
-            seen = picture(torch.from_numpy(frame).to(model.device)[None], model.spec.input)
+            seen = picture(frame, model)
         if profile is not None:
             profile.count(used=1)
         yield index, seen, ""
 
 
-def picture(pixels: Tensor, spec: InputSpec) -> Tensor:
-    """A frame uint8 (1, H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
-    crop = preprocess(
-        pixels, short_side=spec.short_side, crop_size=spec.crop_size, num_crops=1, mean=spec.mean, std=spec.std
+def picture(frame: Pixels, model: Model) -> Tensor:
+    """A frame uint8 (H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
+    spec = model.spec.input
+    crops = preprocess(
+        torch.from_numpy(frame).to(model.device)[None],
+        short_side=spec.short_side,
+        crop_size=spec.crop_size,
+        num_crops=1,
+        mean=spec.mean,
+        std=spec.std,
     )
-    return crop[0, :, 0]
+    return crops[0, :, 0]
 
 
 def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_size: int) -> Scores:

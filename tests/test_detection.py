@@ -169,7 +169,7 @@ def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path, monkey
     monkeypatch.setattr("tadacli.window_scores.class_scores", record)
     monkeypatch.setattr(
         "tadacli.window_scores.picture",
-        lambda pixels, _, **__: torch.full((3, 1, 1), media.number_in(pixels[0].numpy()) / 1000, dtype=torch.float64),
+        lambda frame, _: torch.full((3, 1, 1), media.number_in(frame) / 1000, dtype=torch.float64),
     )
     settings = window_settings(window="1s,3s", sampling="native", batch_size=1)
     score_windows(video, model=model, settings=settings)
@@ -187,6 +187,17 @@ def test_every_needed_frame_is_decoded_once(model: Model, video: Path) -> None:
     assert report.num_views == 2 * len(scored.spans)  # clips at the model's own rate
     assert report.stages.keys() >= {Stage.OPEN, Stage.DECODE, Stage.PREPARE, Stage.WAITING, Stage.NETWORK}
     assert report.stages[Stage.WAITING] + report.stages[Stage.NETWORK] <= report.wall_seconds
+
+
+def test_what_was_decoded_counts_also_where_the_run_is_interrupted(model: Model, video: Path) -> None:
+    def interrupt(*_: float) -> None:
+        raise KeyboardInterrupt
+
+    profile = Profile()
+    with pytest.raises(KeyboardInterrupt):
+        score_windows(video, model=model, settings=window_settings(), on_progress=interrupt, profile=profile)
+    report = profile.report()
+    assert 0 < report.num_used <= report.num_decoded
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import nn
 
 from tadacli import dtype_choice, zoo
 from tadacli.dtype_choice import choose_dtype
+from tadacli.errors import OutputError
 
 CPU = torch.device("cpu")
 
@@ -50,6 +51,42 @@ def test_without_bfloat16_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, t
     choice = choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), torch.device("meta"))
     assert (choice.dtype, list(tmp_path.iterdir())) == ("float32", [])
     assert "no fast bfloat16" in str(choice)
+
+
+@pytest.mark.usefixtures("speeds")
+def test_where_nothing_can_be_kept_the_type_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("TADA_HOME", str(tmp_path / "file" / "store"))
+    with pytest.raises(OutputError, match="cannot be kept") as caught:
+        choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), CPU)
+    assert "--dtype float32" in str(caught.value.hint)
+    assert "TADA_HOME" in str(caught.value.hint)
+
+
+def test_a_full_disk_is_told(speeds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OutputError(f"{path} cannot be written: No space left on device", hint="free some space")
+
+    speeds += [2.0]
+    monkeypatch.setattr(dtype_choice, "write_new", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), CPU)
+
+
+def test_what_is_kept_needs_no_store_that_can_be_written(speeds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds += [2.0]
+    spec = zoo.find_spec(zoo.DEFAULT_MODEL)
+    first = choose_dtype(nn.Identity(), spec, CPU)
+    monkeypatch.setattr(dtype_choice, "FileLock", None)
+    assert choose_dtype(nn.Identity(), spec, CPU) == first
+
+
+def test_another_number_of_threads_is_measured_by_itself(speeds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds += [2.0, 1.0]
+    spec = zoo.find_spec(zoo.DEFAULT_MODEL)
+    assert choose_dtype(nn.Identity(), spec, CPU).dtype == "bfloat16"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert choose_dtype(nn.Identity(), spec, CPU).dtype == "float32"
 
 
 def test_a_model_says_what_was_chosen(speeds: list[float]) -> None:
