@@ -183,7 +183,12 @@ def _make_clips(
 
 @lru_cache(maxsize=2)
 def _maker(is_test: bool, footage: Path | None, num_pictures: int) -> ClipMaker:
-    recipe = Recipe(clip_frames=CLIP_FRAMES, view=CAMERA_VIEW[0], test_pictures=min(num_pictures, Recipe.test_pictures))
+    recipe = Recipe(
+        clip_frames=CLIP_FRAMES,
+        view=CAMERA_VIEW[0],
+        animated_share=0.0,
+        test_pictures=min(num_pictures, Recipe.test_pictures),
+    )
     side = "test" if is_test else "train"
     files = load_footage(footage, only=side) if footage is not None else []
     if is_test:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,10 +35,12 @@ class Recipe:
     static_speed: float = 0.015
     slowest: float = 0.06
     fastest: float = 1.0
-    static_share: float = 0.17
+    static_share: float = 0.2
     footage_share: float = 0.6
     frozen_share: float = 0.1
     bare_share: float = 0.15
+    animated_share: float = 0.5
+    screen_share: float = 0.1
     num_pictures: int = 700
     batch_size: int = 16
     steps: int = 3200
@@ -143,8 +145,8 @@ class ClipMaker:
             grid[..., 0] *= -1
         clip = look(source, grid, indices=indices)
         parts = _parts_with_edges(clip[len(clip) // 2])
-        for _ in range(0 if is_easy else int(rng.choice(4, p=[0.45, 0.3, 0.15, 0.1]))):
-            clip = self._object(rng, path, centre, field_).paste(clip, grid)
+        for body in () if is_easy else self._objects(rng, path, centre, field_):
+            clip = body.paste(clip, grid)
         if label == 0 and rng.random() < 0.03:
             clip = clip * 0 + clip.mean() * float(rng.choice([0.0, rng.random()]))  # a black or plain picture
         return clip, parts
@@ -203,6 +205,37 @@ class ClipMaker:
             shake = 0.02 * rng.uniform(0, 1) ** 2 if label == 0 else 0.03 * rng.uniform(0, 1) ** 2
         path = main + hand_held(rng, times, amplitude=shake)
         return np.asarray(path - path[len(path) // 2 if rng.random() < 0.9 else 0])
+
+    def _objects(
+        self, rng: np.random.Generator, path: FloatArray, centre: tuple[float, float], field_: float
+    ) -> Iterator[MovingObject]:
+        """The bodies of a clip: none to three, some of them animated, or a screen full of animated ones."""
+        count = int(rng.choice(4, p=[0.45, 0.3, 0.15, 0.1]))
+        share = self.recipe.animated_share
+        if share and rng.random() < self.recipe.screen_share:
+            count, share = int(rng.integers(4, 10)), 1.0
+        for _ in range(count):
+            body = self._object(rng, path, centre, field_)
+            yield self._animated(body, rng, field_) if share and rng.random() < share else body
+
+    def _animated(self, body: MovingObject, rng: np.random.Generator, field_: float) -> MovingObject:
+        """A body that swings, grows, blinks or whose texture slides: a thing in a hand, a screen, a test signal."""
+        times, track = self.recipe.times - self.recipe.times.mean(), body.track.copy()
+        if rng.random() < 0.4:  # it stays where it is in the world
+            track[:] = track[len(track) // 2]
+        if rng.random() < 0.3:
+            swing = np.sin(2 * np.pi * (rng.uniform(0.3, 2.0) * times + rng.random()))
+            track += np.outer(swing, rng.normal(0, 1, 3) * (0.2 * field_, 0.2 * field_, 0.5))
+        growth = np.ones((len(times), 2))
+        if rng.random() < 0.35:
+            rates = np.full(2, rng.normal(0, 0.8)) if rng.random() < 0.5 else rng.normal(0, 0.8, 2)
+            growth *= np.exp(np.outer(times, rates))
+        if rng.random() < 0.15:  # it comes or goes
+            growth[times < times[int(rng.integers(len(times)))]] = 0
+            growth = growth[::-1] if rng.random() < 0.5 else growth
+        heading = rng.uniform(0, 2 * np.pi)
+        scroll = np.outer(times, (np.cos(heading), np.sin(heading))) * 2 * rng.uniform(0, 1.5)
+        return replace(body, track=track, growth=growth, scroll=scroll if rng.random() < 0.5 else None)
 
     def _object(
         self, rng: np.random.Generator, path: FloatArray, centre: tuple[float, float], field_: float

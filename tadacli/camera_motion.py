@@ -52,7 +52,7 @@ def held_out_maker(
     flats = flat_scenes(footage)
     held_out = [s for file in footage if file.split == "test" for s in file.stretches if s.is_steady]
     stretches = [s for s in held_out if flat is None or (s.scene in flats) == flat]
-    recipe = replace(recipe, footage_share=1.0 if stretches else 0.0, bare_share=0.0)
+    recipe = replace(recipe, footage_share=1.0 if stretches else 0.0, bare_share=0.0, animated_share=0.0)
     pictures = make_pictures(recipe.test_pictures, seed=TEST_PICTURES_SEED)
     return ClipMaker(recipe, stretches=stretches, pictures=pictures, seed=seed)
 
@@ -194,14 +194,12 @@ def model_card(
 def _card_data(recipe: Recipe, footage: Sequence[FootageFile]) -> list[str]:
     lines = [
         "\n## Data\n",
-        "A virtual camera with a known motion looks at generated pictures and at "
-        "footage; moving bodies, shake, "
-        "repeated frames, noise, blocks, blur, changes of light, black bars and captions "
-        "are added. Speeds are "
-        f"at the edge of the view: a motion has {recipe.slowest:g} to {recipe.fastest:g} "
-        "short sides a second, a "
-        f"static clip drifts by at most {recipe.static_speed:g}. A moving clip "
-        f"whose background lacks edges in some direction in more than {9 - PARTS_WITH_EDGES} of its 9 parts is "
+        "A virtual camera with a known motion looks at generated pictures and at footage; moving bodies, some of which "
+        "swing, grow, blink or slide their texture (in training only), shake, repeated frames, noise, blocks, blur, "
+        "changes of light, black bars and captions are added. Speeds are at the edge of the view: a motion has "
+        f"{recipe.slowest:g} to {recipe.fastest:g} short sides a second, a static clip drifts by at most "
+        f"{recipe.static_speed:g}. A moving clip whose background lacks edges in some direction in more than "
+        f"{9 - PARTS_WITH_EDGES} of its 9 parts is "
         "made anew, since its motion can hardly be seen: always in the tests, and in training but for "
         f"{100 * recipe.bare_share:g} % of the clips.\n",
     ]

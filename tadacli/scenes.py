@@ -149,27 +149,42 @@ def look(source: Tensor, grid: Tensor, *, indices: Sequence[int] | None = None) 
 class MovingObject:
     """A textured body that moves by itself: `track` (T, 3) holds x, y and angle in the source's units.
 
-    `size` is its half width and half height; `roundness` 2 is an ellipse, 1 a diamond, large a box.
+    `size` is its half width and half height; `roundness` 2 is an ellipse, 1 a diamond, large a box. `growth` (T, 2)
+    multiplies the size, 0 hides the body; `scroll` (T, 2) slides the texture within it, in halves of its size.
     """
 
     texture: Tensor
     track: FloatArray
     size: tuple[float, float]
     roundness: float = 2.0
+    growth: FloatArray | None = None
+    scroll: FloatArray | None = None
 
     def paste(self, clip: Tensor, grid: Tensor) -> Tensor:
         """`clip` (T, 3, h, w) with this object drawn where the camera that made `grid` sees it."""
         track = torch.from_numpy(self.track.astype(np.float32))
         offset = grid - track[:, None, None, :2]
         cos, sin = track[:, 2].cos()[:, None, None], track[:, 2].sin()[:, None, None]
-        x = (offset[..., 0] * cos + offset[..., 1] * sin) / self.size[0]
-        y = (offset[..., 1] * cos - offset[..., 0] * sin) / self.size[1]
+        width, height = _per_frame(self.growth, self.size)
+        x = (offset[..., 0] * cos + offset[..., 1] * sin) / width
+        y = (offset[..., 1] * cos - offset[..., 0] * sin) / height
         distance = x.abs() ** self.roundness + y.abs() ** self.roundness
         mask = ((1 - distance) * 8 + 0.5).clamp(0, 1)[:, None]
         if not bool(mask.any()):
             return clip
-        body = look(self.texture, torch.stack([x, y], dim=-1).clamp(-1, 1))
+        inside = torch.stack([x, y], dim=-1).clamp(-1, 1)
+        if self.scroll is not None:
+            inside = inside + torch.from_numpy(self.scroll.astype(np.float32))[:, None, None]
+        body = look(self.texture, inside)
         return clip + mask * (body - clip)
+
+
+def _per_frame(growth: FloatArray | None, size: tuple[float, float]) -> tuple[float, float] | tuple[Tensor, Tensor]:
+    """Half width and half height of a body: those it always has, or (T, 1, 1) each."""
+    if growth is None:
+        return size
+    sizes = torch.from_numpy((growth * size).clip(1e-6).astype(np.float32))[:, None, None]
+    return sizes[..., 0], sizes[..., 1]
 
 
 # --- sample videos of known motion ----------------------------------------------------------------

@@ -81,6 +81,19 @@ def test_a_clip_depends_on_seed_and_index_alone(maker: ClipMaker) -> None:
     assert first.dtype == torch.float32
 
 
+def test_bodies_are_animated_in_training_alone(maker: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    animated = []
+    make = ClipMaker._animated
+    monkeypatch.setattr(ClipMaker, "_animated", lambda *given: animated.append(1) or make(*given))
+    held_out = held_out_maker(SMALL, [], seed=0)
+    for index in range(20):
+        held_out.clip(index)
+    assert not animated
+    for index in range(20):
+        maker.clip(index)
+    assert len(animated) > 5
+
+
 def test_batches_hold_every_class(maker: ClipMaker) -> None:
     small = ClipMaker(dataclasses.replace(maker.recipe, batch_size=64), stretches=[], pictures=maker.pictures, seed=0)
     made = small.batch(0)

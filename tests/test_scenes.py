@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -152,6 +153,25 @@ def test_a_moving_object_covers_the_scene_where_it_is() -> None:
     clip = body.paste(torch.zeros(2, 3, 32, 32), grid)
     assert clip[0, 0, 16, 8] == clip[1, 0, 16, 24] == 1
     assert clip[0, 0, 16, 24] == clip[1, 0, 16, 8] == 0
+
+
+def test_a_body_grows_hides_and_slides_its_texture() -> None:
+    grid = view_grid(np.zeros((3, 4)), size=(32, 32), field=1.0)
+    halves = torch.zeros(1, 3, 8, 8)
+    halves[..., 4:] = 1  # dark on the left, light on the right
+    growth = np.array([[1.0, 1.0], [2.0, 1.0], [0.0, 1.0]])
+    body = MovingObject(halves, np.zeros((3, 3)), (0.25, 0.25), roundness=8, growth=growth)
+    clip = body.paste(torch.full((3, 3, 32, 32), 0.5), grid)[:, 0]
+    row = clip[:, 16]
+    assert (row[0, 14], row[0, 17], row[0, 22]) == (0, 1, 0.5)
+    assert (row[1, 9], row[1, 22]) == (0, 1)
+    assert clip[1, 22, 16] == 0.5  # it grew to the sides alone
+    assert torch.equal(clip[2], torch.full((32, 32), 0.5))
+    slid = replace(body, growth=None, scroll=np.array([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]))
+    row = slid.paste(torch.full((3, 3, 32, 32), 0.5), grid)[:, 0, 16]
+    assert row[:, 14].tolist() == [0, 1, 0]
+    assert row[:, 17].tolist() == [1, 1, 0]
+    assert row[:, 22].tolist() == [0.5, 0.5, 0.5]
 
 
 def test_same_seed_same_picture_and_same_degradation() -> None:
