@@ -36,6 +36,7 @@ def detection_report(
         settings=settings,
         video_seconds=scores.range_seconds,
         segments=result.segments,
+        thresholds=scores.spec.thresholds,
     )
     pictures: dict[int, bytes] = {}
     link = None
@@ -48,9 +49,8 @@ def detection_report(
         notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
     page = report_html(
         row,
-        curves=[Curve(each.label, each.index, each.edges, each.values) for each in curves],
+        curves=[Curve(each.label, each.index, each.edges, each.values, each.levels) for each in curves],
         thumbnails=pictures,
         video=link,
-        thresholds=settings.levels or (),  # those of each class would be other lines in every lane
     )
     return page, notes

@@ -131,6 +131,7 @@ class ClassCurve:
     """What was thresholded for one class and one window length (`scale`), for drawing.
 
     `values` (N,) hold in the cells [edges[i], edges[i + 1]), in seconds; NaN where no window covers the cell.
+    `levels` are the scores that a segment of the class reaches somewhere and holds throughout.
     """
 
     label: str
@@ -138,6 +139,7 @@ class ClassCurve:
     scale: int
     edges: NDArray[np.float64]
     values: NDArray[np.float64]
+    levels: tuple[float, float]
 
 
 def find_segments(
@@ -198,6 +200,7 @@ def class_curves(
     settings: SegmentSettings,
     video_seconds: tuple[float, float],
     segments: Sequence[Segment],
+    thresholds: Thresholds | None = None,
     num_classes: int = 5,
 ) -> tuple[ClassCurve, ...]:
     """The curves behind `segments`, one for each class and window length; other arguments as of `find_segments`.
@@ -213,8 +216,9 @@ def class_curves(
             break
         if index not in chosen and settings.wants(classes.names(index)):
             chosen.append(index)
+    levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
     curves = [
-        ClassCurve(classes.names(index)[0], index, number, timeline.edges, timeline.scores[:, column])
+        ClassCurve(classes.names(index)[0], index, number, timeline.edges, timeline.scores[:, column], levels[index])
         for number, length in _lengths(spans, scale, video_seconds, settings)
         for timeline in [length.timeline(classes.columns(chosen))]
         for column, index in enumerate(chosen)
@@ -228,6 +232,9 @@ class _Levels:
 
     high: NDArray[np.float64]
     low: NDArray[np.float64]
+
+    def __getitem__(self, index: int) -> tuple[float, float]:
+        return float(self.high[index]), float(self.low[index])
 
     @classmethod
     def of(cls, settings: SegmentSettings, thresholds: Thresholds | None, *, num_classes: int) -> _Levels:

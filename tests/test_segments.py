@@ -314,6 +314,26 @@ def test_curves_of_the_best_classes_fill_up_the_report() -> None:
     run, walk = class_curves(*arguments, num_classes=9, **asked)
     assert (walk.label, walk.index, walk.scale) == ("walk", 1, 0)
     assert (run.edges.tolist(), run.values.tolist()) == ([0, 1, 2, 3], [0.125, 0.125, 0.5])
+    assert run.levels == walk.levels == pytest.approx(settings.levels)
+
+
+def test_curves_carry_the_thresholds_of_their_class() -> None:
+    spans, scores = in_a_row((0.25, 0.125), (0.125, 0.5))
+    limits = {"": [0.5, 0.25, 0.75][: len(LABELS[""])]}
+    curves = class_curves(
+        np.array(spans),
+        np.zeros(2, dtype=int),
+        {"": np.array(scores)},
+        LABELS,
+        settings=SegmentSettings(threshold="auto"),
+        video_seconds=(0.0, 2.0),
+        segments=(),
+        thresholds=limits,
+    )
+    assert {curve.index: curve.levels for curve in curves} == {
+        index: (limits[""][index], limits[""][index] / 2) for index in (curve.index for curve in curves)
+    }
+    assert len(curves) == len(LABELS[""])
 
 
 # --- thresholds of each class -----------------------------------------------------------------------

@@ -36,12 +36,14 @@ class Curve:
     """The score of one class over time: `values` (N,) hold in the cells of `edges_seconds` (N + 1,), ascending.
 
     Values are in 0..1, NaN where nothing was scored. A class may have several, one for each window length.
+    `thresholds` are the scores at which a segment of the class begins and ends.
     """
 
     label: str
     index: int
     edges_seconds: NDArray[np.float64]
     values: NDArray[np.float64]
+    thresholds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,10 @@ def report_html(
     curves: Sequence[Curve] = (),
     thumbnails: Mapping[int, bytes] | None = None,
     video: VideoLink | None = None,
-    thresholds: Sequence[float] = (),
 ) -> bytes:
     """The page of one detection row (see `detection_row`), UTF-8; the same arguments give the same bytes.
 
-    `curves` are drawn behind the segments of their class, `thresholds` as lines across them; a class without
+    `curves` are drawn behind the segments of their class, their thresholds as lines across them; a class without
     segments is shown if it has a curve. `thumbnails` are JPEG files by segment number.
     """
     video = video or VideoLink()
@@ -95,7 +96,7 @@ def report_html(
         title=title,
         styles=["page.css", "report_page.css"],
         scripts=["page.js", "report_player.js", "report_page.js"],
-        data=_page_data(row, title, curves, thumbnails or {}, video, thresholds),
+        data=_page_data(row, title, curves, thumbnails or {}, video),
         policy="media-src 'self' file: blob:",
         parts={"media_type": html.escape(video.media_type), "media": base64.b64encode(video.content).decode()},
     )
@@ -107,12 +108,12 @@ def _page_data(
     curves: Sequence[Curve],
     thumbnails: Mapping[int, bytes],
     video: VideoLink,
-    thresholds: Sequence[float],
 ) -> dict[str, Any]:
     start = row.get("start_seconds") or 0.0
     names = {(each["index"], each["label"]) for each in row["segments"]}
     classes = sorted(names | {(curve.index, curve.label) for curve in curves})
     place = {name: number for number, name in enumerate(classes)}
+    thresholds = {(curve.index, curve.label): [round(each, 3) for each in curve.thresholds] for curve in curves}
     edges: dict[tuple[float, ...], int] = {}
     drawn = [_thinned(curve) for curve in curves]
     return {
@@ -123,8 +124,10 @@ def _page_data(
         "start": start,
         "end": start + (row.get("duration_seconds") or 0.0),
         "windows": row.get("windows") or 0,
-        "thresholds": list(thresholds),
-        "classes": [{"index": index, "label": label} for index, label in classes],
+        "classes": [
+            {"index": index, "label": label, "thresholds": thresholds.get((index, label), [])}
+            for index, label in classes
+        ],
         # Curves mostly share their edges.
         "curves": [
             {

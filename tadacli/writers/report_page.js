@@ -4,6 +4,7 @@
 
 const bars = [];
 const lanes = [];
+const limited = classes.filter((each) => each.thresholds.length);
 let zoom = 1;
 
 function curveIn(svg, curve) {
@@ -34,14 +35,14 @@ function barOf(number) {
 }
 
 function buildLanes() {
-  classes.forEach(({ label }, number) => {
+  classes.forEach(({ label, thresholds }, number) => {
     const own = [...segments.keys()].filter((i) => segments[i].class === number);
     const track = element("div", { className: "track" }, ...own.map(barOf));
     const curves = data.curves.filter((curve) => curve.class === number);
     if (curves.length) {
       const svg = drawing("svg", { viewBox: "0 0 1000 1", preserveAspectRatio: "none", "aria-hidden": "true" });
       for (const curve of curves) curveIn(svg, curve);
-      for (const y of data.thresholds) {
+      for (const y of thresholds) {
         svg.append(drawing("line", { class: "threshold", x1: 0, x2: 1000, y1: 1 - y, y2: 1 - y }));
       }
       track.append(svg);
@@ -58,10 +59,8 @@ function buildLanes() {
   }
   const words = [];
   if (data.curves.length) words.push("Lines show scores from 0 to 1");
-  if (data.curves.length && data.thresholds.length) {
-    const values = data.thresholds.map((each) => each.toFixed(2)).join(" and ");
-    words.push(`dashes the ${data.thresholds.length === 1 ? "threshold" : "thresholds"}, ${values}`);
-  }
+  const drawn = new Set(limited.map((each) => each.thresholds.map((y) => y.toFixed(2)).join(" and ")));
+  if (drawn.size) words.push(drawn.size === 1 ? `dashes the thresholds, ${[...drawn]}` : "dashes the thresholds of each class");
   if (data.gaps.length) words.push("hatched spans were not scored");
   byId("legend").textContent = words.length ? words.join("; ") + "." : "";
 }
@@ -320,7 +319,9 @@ function sayState() {
     byId("empty").append(element("strong", { textContent: "No segment matches" }), "Nothing has this label and a score this high. ");
     byId("empty").append(element("div", {}, element("button", { type: "button", textContent: "Show all", onclick: clearFilters })));
   } else {
-    const reached = data.thresholds.length ? `reached ${Math.max(...data.thresholds).toFixed(2)}` : "scored high enough";
+    const highest = new Set(limited.map((each) => Math.max(...each.thresholds)));
+    let reached = limited.length ? "reached its threshold" : "scored high enough";
+    if (highest.size === 1) reached = `reached ${[...highest][0].toFixed(2)}`;
     const where = data.windows ? ` in any of ${counted(data.windows, "window", "windows")}` : "";
     byId("empty").append(element("strong", { textContent: "Nothing found" }), `No class ${reached}${where}.`);
   }

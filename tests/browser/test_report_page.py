@@ -227,10 +227,8 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(
     opened: Opener, moves: tuple[Path, list[KnownMove]]
 ) -> None:
     path, truth = moves
-    curve = Curve("zoom in", 0, np.arange(5.0), np.array([0.1, 0.9, np.nan, 0.6]))
-    html = report_html(
-        known_row(truth), curves=[curve], thumbnails={0: media.jpeg_bytes(1)}, video=inline(path), thresholds=(0.4,)
-    )
+    curve = Curve("zoom in", 0, np.arange(5.0), np.array([0.1, 0.9, np.nan, 0.6]), (0.4, 0.2))
+    html = report_html(known_row(truth), curves=[curve], thumbnails={0: media.jpeg_bytes(1)}, video=inline(path))
     page = opened(html)
     page.all("#rows tr")[1].click()
     page.player_seconds()
@@ -356,6 +354,27 @@ def test_without_a_video_the_timeline_still_works(opened: Opener) -> None:
     page.all("#rows tr")[1].click()
     assert page.texts("tr.now td.label") == ["nod"]
     assert page.playhead_share() == pytest.approx(0.75)
+
+
+def test_the_thresholds_of_each_class_are_drawn_and_told(opened: Opener) -> None:
+    def page_with(*limits: tuple[float, float]) -> Any:
+        curves = [
+            Curve(label, index, np.arange(3.0), np.array([0.1, 0.3]), levels)
+            for index, (label, levels) in enumerate(zip(("wave", "nod"), limits, strict=True))
+        ]
+        return opened(report_html(detection(), curves=curves))
+
+    page = page_with((0.5, 0.25), (0.8, 0.4))
+    drawn = [
+        [round(1 - float(line.get_attribute("y1")), 3) for line in lane.find_elements("css selector", ".threshold")]
+        for lane in page.all(".lane")
+    ]
+    assert drawn == [[0.5, 0.25], [0.8, 0.4]]
+    assert "the thresholds of each class" in page.one("#legend").text
+    assert "No class reached its threshold" in page.one("#empty").text
+    page = page_with((0.5, 0.25), (0.5, 0.25))
+    assert "the thresholds, 0.50 and 0.25" in page.one("#legend").text
+    assert "No class reached 0.50" in page.one("#empty").text
 
 
 def test_nothing_found_gaps_and_errors_are_said_in_words(opened: Opener) -> None:

@@ -120,12 +120,12 @@ def test_no_address_of_the_outside_is_in_the_page() -> None:
 def test_segments_keep_their_numbers_and_classes_their_order() -> None:
     segments = [found(0.1, 1, "nod", index=7), found(0.2, 2, "wave", index=2), found(0.5, 0.6, "nod", index=7)]
     row = detection(segments=segments)
-    curve = Curve("bow", 5, np.array([0.0, 1.0]), np.array([0.2]))
+    curve = Curve("bow", 5, np.array([0.0, 1.0]), np.array([0.2]), (0.4, 0.2))
     data = Elements(report_html(row, curves=[curve], thumbnails={2: b"two", 0: b"none"})).data()
     assert data["classes"] == [
-        {"index": 2, "label": "wave"},
-        {"index": 5, "label": "bow"},
-        {"index": 7, "label": "nod"},
+        {"index": 2, "label": "wave", "thresholds": []},
+        {"index": 5, "label": "bow", "thresholds": [0.4, 0.2]},
+        {"index": 7, "label": "nod", "thresholds": []},
     ]
     assert [(each["start"], each["class"]) for each in data["segments"]] == [(0.1, 2), (0.2, 0), (0.5, 2)]
     assert {number: base64.b64decode(text) for number, text in data["thumbnails"].items()} == {
