@@ -10,7 +10,9 @@ def main() -> None:
     # the cores from the threads that decode: a third of the time of `tada detect` on two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tadacli.cli.app import run
+    from tadacli.freed_memory import keep_freed_memory
 
+    keep_freed_memory()
     sys.exit(run())
 
 

@@ -7,7 +7,6 @@ running footage. Run `python -m tadacli.camera_motion --footage DIR --output wei
 from __future__ import annotations
 
 import argparse
-import ctypes
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.errors import SpecError
 from tadacli.footage import STEADY_SPEED, FootageFile, flat_scenes, load_footage
+from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build
 from tadacli.pictures import FloatArray
 from tadacli.scenes import CAMERA_MOTIONS
@@ -308,16 +308,6 @@ def real_footage(network: nn.Module, folder: Path, recipe: Recipe, *, footage: S
     return rows if len(rows) > 2 else []
 
 
-def _keep_freed_memory() -> None:
-    """Lets glibc reuse large blocks instead of returning them: training on a CPU is then far faster."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return  # another C library
-    for option, value in ((-1, 2**31 - 1), (-2, 2**28), (-4, 0)):  # trim threshold, top pad, no mmap
-        mallopt(option, value)
-
-
 def _progress(report: StepReport) -> None:
     if report.step % 50 == 0 or report.step == report.num_steps:
         print(
@@ -392,7 +382,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     options = parser.parse_args()
-    _keep_freed_memory()
+    keep_freed_memory()
     recipe = replace(Recipe(), steps=options.steps)
     make_weights(options.output, footage_folder=options.footage, recipe=recipe, seed=options.seed)
 

@@ -50,7 +50,8 @@ LAYERS = [
     "fusion timelines suppression",
     "cards",
     "sampling specs metrics detection_metrics score_fitting store remote_files profiling",
-    "new_files safe_pickle results findings codec_check run_log timing optimisation processes mirroring errors version",
+    "new_files safe_pickle results findings codec_check run_log timing optimisation processes mirroring",
+    "freed_memory errors version",
 ]
 
 
