@@ -145,23 +145,30 @@ class Difference:
 
 
 def paired_difference(
-    left: Scores, right: Scores, classes: Sequence[str] | None = None, *, seed: int = 0
+    left: Scores, right: Scores, classes: Sequence[str] | None = None, *, draw_seeds: bool = False, seed: int = 0
 ) -> Difference:
     """How much more often `left` is right than `right`, on the same items, each averaged over its seeds.
 
     The interval is a percentile bootstrap: groups (videos) are drawn with replacement, all items of a group together
-    and for both networks, so it tells how far the answer hangs on these videos, and not on the seeds.
+    and for both networks, so it tells how far the answer hangs on these videos. With `draw_seeds` the seeds of each
+    network are drawn, too: what another training of the same networks might have given.
     """
     if left.ids != right.ids:
         raise SystemExit(f"{left.network} and {right.network} were not tested on the same items")
     chosen = left.items_of(classes)
-    gaps = 100 * (left.right.mean(axis=0) - right.right.mean(axis=0))[chosen]
     place = np.unique(np.array(left.groups)[chosen], return_inverse=True)[1]
-    sums, counts = np.bincount(place, gaps), np.bincount(place)
-    drawn = np.random.default_rng(seed).integers(0, len(sums), (NUM_RESAMPLES, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Difference(float(gaps.mean()), float(low), float(high))
+    counts = np.bincount(place)
+    rng = np.random.default_rng(seed)
+    groups = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), NUM_RESAMPLES)
+    value, drawn = 0.0, np.zeros(NUM_RESAMPLES)
+    for network, sign in ((left, 1), (right, -1)):
+        by_seed = np.stack([np.bincount(place, 100.0 * row[chosen]) for row in network.right])
+        even = np.full(len(by_seed), 1 / len(by_seed))
+        shares = rng.multinomial(len(even), even, NUM_RESAMPLES) / len(even) if draw_seeds else even[None]
+        drawn += sign * (shares @ by_seed * groups).sum(axis=1)
+        value += sign * float((even @ by_seed).sum() / counts.sum())
+    low, high = np.quantile(drawn / (groups @ counts), [0.025, 0.975])
+    return Difference(value, float(low), float(high))
 
 
 # --- Markdown -----------------------------------------------------------------------------------------------
@@ -246,16 +253,19 @@ def _differences(scores: Sequence[Scores], task: str) -> list[str]:
     by_name = {each.network: each for each in scores}
     order = ORDER_CLASSES.get(task)
     drawn = "videos" if len(set(scores[0].groups)) < len(scores[0].ids) else "clips"
-    head = ["difference", f"points of accuracy (95 %, over {drawn})", "shown"]
-    head += [f"on {', '.join(order)}", "shown"] if order else []
+    intervals = [f"points of accuracy (95 %, over {drawn})", f"95 % over {drawn} and seeds", "shown"]
+    head = ["difference", *intervals]
+    head += [f"on {', '.join(order)}: {intervals[0]}", *intervals[1:]] if order else []
     rows = []
     for with_it, without in PAIRS:
         if with_it not in by_name or without not in by_name:
             continue
         row = [f"{with_it} over {without}"]
         for classes in (None, order) if order else (None,):
-            found = paired_difference(by_name[with_it], by_name[without], classes)
-            row += [f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})", found.meaning]
+            pair = by_name[with_it], by_name[without]
+            found, wide = (paired_difference(*pair, classes, draw_seeds=seeds) for seeds in (False, True))
+            row += [f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})"]
+            row += [f"{wide.low:+.1f} to {wide.high:+.1f}", wide.meaning]
         rows.append(row)
     return _table(head, rows) if rows else []
 

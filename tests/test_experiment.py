@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 from collections.abc import Sequence
@@ -290,6 +291,19 @@ def test_items_of_one_video_count_as_one_observation() -> None:
     everywhere = [(video, True, False) for video in range(10)]
     assert table.paired_difference(scores(everywhere, 1), scores(everywhere, 2)).meaning == "more"
     assert table.paired_difference(scores(everywhere, 2), scores(everywhere, 1)).meaning == "less"
+
+
+def test_what_differs_from_seed_to_seed_is_in_the_wider_interval_alone() -> None:
+    """One network is right about everything with one seed and nothing with the other, its twin half the time."""
+    items = [(video, video % 2 == 0, False) for video in range(10)]
+    even = scores(items, 1)
+    lucky = dataclasses.replace(even, seeds=(0, 1), answers=np.array([[0] * 10, [1] * 10]))
+    assert table.paired_difference(lucky, scores(items, 2)).low == pytest.approx(50)
+    wide = table.paired_difference(lucky, scores(items, 2), draw_seeds=True)
+    assert (wide.value, wide.low, wide.high) == pytest.approx((50, 0, 100))
+    assert wide.meaning == "none shown"
+    narrow, same = (table.paired_difference(even, scores(items, 2), draw_seeds=draw) for draw in (False, True))
+    assert narrow == same
 
 
 # --- the table ----------------------------------------------------------------------------------------------
