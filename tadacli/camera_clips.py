@@ -43,9 +43,9 @@ class Recipe:
     screen_share: float = 0.1
     num_pictures: int = 700
     batch_size: int = 16
-    steps: int = 3200
+    steps: int = 3800
     easy_steps: int = 300
-    polish_steps: int = 1300
+    polish_steps: int = 1500
     polish_learning_rate: float = 1e-3
     learning_rate: float = 2e-3
     warmup_steps: int = 60
