@@ -181,17 +181,56 @@ def as_markdown(runs: Sequence[Run]) -> str:
     parts = [
         _task([run for run in runs if run["task"] == task], task) for task in sorted({run["task"] for run in runs})
     ]
-    return "\n\n".join([*parts, _published()])
+    return "\n\n".join(["## In short", summary(runs), *parts, _published()])
 
 
-def _task(runs: Sequence[Run], task: str) -> str:
-    settings = runs[0]["settings"]
+def summary(runs: Sequence[Run]) -> str:
+    """Two tables of the tasks that compare the same four networks: accuracies, and differences with what is shown."""
+    tasks = {
+        task: {each.network: each for each in _scores([run for run in runs if run["task"] == task], task)}
+        for task in ("camera", "actions")
+    }
+    columns = [(task, None) for task in tasks] + list(ORDER_CLASSES.items())
+    titles = [TITLES[task].lower() if order is None else ", ".join(order) for task, order in columns]
+    rows, gaps = [], []
+    for network in NETWORKS:
+        found = [tasks[task].get(network) for task, _ in columns]
+        cells = [
+            "-"
+            if each is None
+            else f"{_spread(each.accuracy(each.answers, order))}; "
+            f"{each.accuracy(each.backwards, order).mean():.1f} backwards"
+            for each, (_, order) in zip(found, columns, strict=True)
+        ]
+        rows.append([network, *cells])
+    for with_it, without in PAIRS[:3]:
+        row = [f"{with_it} over {without}"]
+        for task, order in columns:
+            own = tasks[task]
+            if with_it not in own or without not in own:
+                row.append("-")
+                continue
+            gap = paired_difference(own[with_it], own[without], order, draw_seeds=True)
+            row.append(f"{gap.value:+.1f} ({gap.low:+.1f} to {gap.high:+.1f}): {gap.meaning}")
+        if set(row[1:]) != {"-"}:
+            gaps.append(row)
+    differences = _table(["difference, 95 % over items and seeds", *titles], gaps)
+    return "\n".join([*_table(["percent right", *titles], rows), "", *differences])
+
+
+def _scores(runs: Sequence[Run], task: str) -> list[Scores]:
+    """The scores of the networks of a task that have a whole seed. Ends the program for differing settings."""
+    settings = runs[0]["settings"] if runs else {}
     for run in runs:
         if run["settings"] != settings:
             name = next(name for name in settings if run["settings"].get(name) != settings[name])
             raise SystemExit(f"{task}: results with {name} {settings[name]} and {run['settings'].get(name)} do not mix")
-    found = [scores_of(runs, network, num_folds=settings["folds"]) for network in TASK_NETWORKS[task]]
-    scores = [each for each in found if each is not None]
+    found = [scores_of(runs, network, num_folds=settings["folds"]) for network in TASK_NETWORKS[task] if runs]
+    return [each for each in found if each is not None]
+
+
+def _task(runs: Sequence[Run], task: str) -> str:
+    scores = _scores(runs, task)
     if not scores:
         return f"## {TITLES[task]}\n\nNo seed has all its folds yet."
     merged = [f"{old} is counted as {new}" for old, new in MERGED.items()] if task == "actions" else []

@@ -86,5 +86,7 @@ def test_parameters_are_those_of_the_networks() -> None:
 
 
 def test_the_readme_corrects_the_figure_that_is_called_epic_kitchens_accuracy() -> None:
-    (correction,) = [part for part in README.read_text(encoding="utf-8").split("\n\n") if "32.3" in part]
-    assert all(word in correction for word in ("acc@1", "HACS", "mAP", "13.18"))
+    parts = [part for part in README.read_text(encoding="utf-8").split("\n\n") if "32.3" in part]
+    assert all("HACS" in part for part in parts)
+    (correction,) = [part for part in parts if "acc@1" in part]
+    assert all(word in correction for word in ("mAP", "13.18"))
