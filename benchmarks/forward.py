@@ -1,6 +1,6 @@
 """Forward time of TAda2D-R50, or of every network with TAdaConv, against the grouped-convolution form, in one run.
 
-    python -m benchmarks.forward [--batch 1 4] [--rounds 5] [--threads N]
+    python -m benchmarks.forward [--batch 1 4] [--rounds 5] [--threads N] [--keep-memory]
     python -m benchmarks.forward --all [--networks NAME ...] [--frames 16] [--crop 224] [--batch 1] ...
 
 Ours is the form for inference (`tadacli.models.inference`). The two forms take turns, so that a change of the
@@ -8,6 +8,9 @@ machine's speed meets both; the ratio is the median over rounds of grouped / our
 bfloat16, too, the grouped form always in float32; beside the ratio stands the achieved rate of multiply-adds as a share
 of that of a large matrix product of the same type in the same run. For all networks there is the ratio of CPU time, of
 all threads, which other work on the machine changes less. Before any timing the two forms must give the same logits.
+
+With --keep-memory both forms run as networks do in the command `tada`, where freed memory is kept for the next pass;
+without it as PyTorch has it, whose activations come from the system anew.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.grouped import grouped_form, has_tadaconv, leave_the_start
+from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import inference_form
 
@@ -48,9 +52,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", help="clips at a time (1 and 4; with --all, 1)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--keep-memory", action="store_true", help="keep freed memory, as the command tada does")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     run = f"{_machine()}, {options.threads} threads, {options.rounds} rounds"
+    if options.keep_memory:
+        keep_freed_memory()
+        run += ", freed memory kept"
     with torch.inference_mode():
         if options.all:
             print(f"{run}, float32, {options.frames}x{options.crop}x{options.crop}")

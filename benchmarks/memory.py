@@ -59,7 +59,7 @@ def main() -> None:
         ]
         arguments += ["--weights", options.weights] if options.weights else []
         (options.cache / "o").unlink(missing_ok=True)
-        run = f"from tadacli.cli.app import run; sys.argv = ['tada', *{arguments!r}]; run()"
+        run = f"from tadacli.__main__ import main; sys.argv = ['tada', *{arguments!r}]; main()"
         peaks.append(peak_of(run))
         print(
             f"{minutes} minutes: {peaks[-1] / 1e6:.0f} MB, {(peaks[-1] - bare) / 1e6:.0f} MB above imports", flush=True
