@@ -2,7 +2,7 @@
 
     python -m benchmarks.experiment --task camera --minutes 5 --output results.json
     python -m benchmarks.experiment --task actions --minutes 1.75 --folds 5 --output results.json
-    python -m benchmarks.experiment --task r3d_18 --minutes 10 --output results.json
+    python -m benchmarks.experiment --task r3d_18 --minutes 8 --output results.json
     python -m benchmarks.experiment --table results.json
 
 TSN, TAda2D, R(2+1)D, and R(2+1)D with TAdaConv, all from random weights, name (a) the motion of a virtual camera and

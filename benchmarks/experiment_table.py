@@ -181,7 +181,8 @@ def as_markdown(runs: Sequence[Run]) -> str:
     parts = [
         _task([run for run in runs if run["task"] == task], task) for task in sorted({run["task"] for run in runs})
     ]
-    return "\n\n".join(["## In short", summary(runs), *parts, _published()])
+    short = ["## In short", summary(runs)] if any(run["network"] in NETWORKS for run in runs) else []
+    return "\n\n".join([*short, *parts, _published()])
 
 
 def summary(runs: Sequence[Run]) -> str:
@@ -203,7 +204,7 @@ def summary(runs: Sequence[Run]) -> str:
             for each, (_, order) in zip(found, columns, strict=True)
         ]
         rows.append([network, *cells])
-    for with_it, without in PAIRS[:3]:
+    for with_it, without in PAIRS:
         row = [f"{with_it} over {without}"]
         for task, order in columns:
             own = tasks[task]

@@ -1,6 +1,7 @@
 """Time of a training step against the grouped-convolution form, in one run on this machine.
 
     python -m benchmarks.train [--networks tada2d_r50 r2plus1d_tiny] [--batch 2] [--rounds 5] [--threads N]
+                               [--keep-memory]
 
 A step is forward, loss, backward and the optimiser's update, in float32: TAda2D-R50 on clips of 8 x 224 x 224, the
 built-in R(2+1)D on its own 8 x 64 x 64. The two forms take turns; the ratio of a round is grouped / ours. Before any
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.grouped import grouped_form, leave_the_start
+from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build
 
 NUM_CLASSES = 10
@@ -78,11 +80,19 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--keep-memory", action="store_true", help="keep freed memory in both forms, as make weights does"
+    )
     options = parser.parse_args()
+    if options.keep_memory:
+        keep_freed_memory()
     torch.set_num_threads(options.threads)
     today = datetime.now(UTC).date().isoformat()
     machine = f"{platform.machine()} {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}"
-    print(f"{today}, {machine}, {options.threads} threads, {options.rounds} rounds, float32, batch {options.batch}")
+    print(
+        f"{today}, {machine}, {options.threads} threads, {options.rounds} rounds, float32, batch {options.batch}"
+        + ", freed memory kept" * options.keep_memory
+    )
     print("| network | clip | grouped / ours: median (min to max) | gradients differ by, float64 and float32 |")
     print("| --- | --- | --- | --- |", flush=True)
     for name in options.networks:

@@ -12,7 +12,9 @@ def main() -> None:
     from tadacli.cli.app import run
     from tadacli.freed_memory import keep_freed_memory
 
-    keep_freed_memory()
+    # What finetune says of the memory it will need is measured on the peak of this process.
+    if sys.argv[1:2] != ["finetune"]:
+        keep_freed_memory()
     sys.exit(run())
 
 

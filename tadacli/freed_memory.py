@@ -13,8 +13,8 @@ def keep_freed_memory() -> None:
     """Lets glibc reuse large blocks that are freed, instead of giving them back to the system; for this process.
 
     A network on a CPU allocates its activations anew in every pass, and memory that comes from the system is first
-    cleared, page by page: a tenth to a fifth of the time of TAda2D-R50. The process stays as large as it was at its
-    largest, and holes between blocks make that up to a third more. With another C library nothing changes.
+    cleared, page by page. The price is memory: the process stays as large as it was at its largest, and holes between
+    blocks make that somewhat more. With another C library nothing changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
