@@ -140,19 +140,27 @@ def _normalised(clips: NDArray[np.uint8], *, gain: Tensor | float = 1.0) -> Tens
 
 
 def camera_stores(
-    folder: Path, *, num_train: int, num_test: int, view: tuple[int, int], footage: Path | None, workers: Executor
+    folder: Path,
+    *,
+    num_train: int,
+    num_test: int,
+    view: tuple[int, int],
+    easy_share: tuple[float, float],
+    footage: Path | None,
+    workers: Executor,
 ) -> tuple[ClipStore, ClipStore]:
     """Clips of the virtual camera to train on and held-out ones, made once into files in `folder`.
 
     The clip of a number is the same for each `view`: filmed at `CAMERA_VIEW`, of which the view is a whole fraction.
+    Of the clips to train on and of the held-out ones, the shares `easy_share` are plainly moving, nothing else in them.
     """
     made = []
-    for name, count in (("train", num_train), ("test", num_test)):
+    for name, count, easy in (("train", num_train, easy_share[0]), ("test", num_test, easy_share[1])):
         file = folder / f"camera_{name}.npy"
         shape = (count * CLIP_FRAMES, 3, *view)
         np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape).flush()
         num_pictures = min(CAMERA_PICTURES, count)
-        make = partial(_make_clips, file, is_test=name == "test", footage=footage, num_pictures=num_pictures)
+        make = partial(_make_clips, file, is_test=name == "test", easy=easy, footage=footage, num_pictures=num_pictures)
         chunks = [range(first, min(count, first + _CHUNK)) for first in range(0, count, _CHUNK)]
         labels = tuple(label for part in workers.map(make, chunks) for label in part)
         ids = tuple(f"clip {index}" for index in range(count))
@@ -162,7 +170,7 @@ def camera_stores(
 
 
 def _make_clips(
-    file: Path, indices: Sequence[int], *, is_test: bool, footage: Path | None, num_pictures: int
+    file: Path, indices: Sequence[int], *, is_test: bool, easy: float, footage: Path | None, num_pictures: int
 ) -> list[int]:
     """Writes some clips into their places of the file; returns their labels."""
     torch.set_num_threads(1)
@@ -171,7 +179,7 @@ def _make_clips(
     labels = []
     for index in indices:
         wanted = index % len(CAMERA_MOTIONS) if is_test else None
-        clip, label = maker.clip(index, label=wanted, ease=0.0 if is_test else EASY_SHARE)
+        clip, label = maker.clip(index, label=wanted, ease=easy)
         # Filming at a smaller view would alias more, since the camera samples single points of its source.
         seen = F.avg_pool2d((clip.transpose(0, 1) * STD + MEAN).clamp_(0, 1), CAMERA_VIEW[0] // frames.shape[-1])
         pixels = seen.mul_(255).round_().to(torch.uint8)

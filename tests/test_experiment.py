@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -25,6 +26,7 @@ from benchmarks.experiment import (
     camera_jobs,
     check_same,
     folds_by_video,
+    moving_gratings,
     settings_of,
     size,
     train_and_test,
@@ -61,6 +63,25 @@ def test_r3d_18_and_its_twin_with_tadaconv_start_as_the_same_function() -> None:
             ours, theirs = calibrated.train(is_training)(clips), plain.train(is_training)(clips)
             assert ours.shape == (2, 9)
             torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_each_grating_answers_to_its_own_direction_of_motion_most() -> None:
+    """Patterns that drift in each of eight directions: the energy of a pair of phases is largest for its own."""
+    like = torch.randn(64, 3, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+    filters = moving_gratings(like=like)
+    assert filters.shape == like.shape
+    assert torch.allclose(filters.mean(dim=(1, 2, 3, 4)), torch.zeros(64), atol=1e-6)
+    assert torch.allclose(filters[:, 0].flatten(1).std(dim=1), like.std())
+    time_, y, x = torch.meshgrid(torch.arange(3.0), torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    for period, speed, first in ((4, 0.5, 0), (4, 1.5, 16), (7, 0.5, 32), (7, 1.5, 48)):
+        energies = []
+        for direction in range(8):
+            angle = direction * math.pi / 4
+            along = x * math.cos(angle) + y * math.sin(angle) - speed * time_
+            clip = torch.cos(2 * math.pi / period * along).expand(1, 3, 3, 64, 64)
+            answers = torch.nn.functional.conv3d(clip, filters[first : first + 16])
+            energies.append(answers.square().mean(dim=(0, 2, 3, 4)).view(8, 2).sum(dim=1))
+        assert torch.stack(energies).argmax(dim=0).tolist() == list(range(8)), (period, speed)
 
 
 def test_only_tsn_cannot_tell_a_clip_from_its_reverse() -> None:
@@ -159,16 +180,19 @@ class InThisProcess(Executor):
         return future
 
 
-def made_jobs(folder: Path, task: str, view: tuple[int, int], networks: Sequence[str]) -> list[TrainingJob]:
+def made_jobs(
+    folder: Path, task: str, view: tuple[int, int], networks: Sequence[str], **changes: Any
+) -> list[TrainingJob]:
     """Those of two seeds on three clips, tested on nine."""
     folder.mkdir()
-    few = Settings(task, 1.0, 4, view, augment=False, train_clips=3, test_clips=9)
+    few = Settings(task, 1.0, 4, view, augment=False, train_clips=3, test_clips=9, **changes)
     return camera_jobs(few, networks, 2, folder=folder, footage=None, workers=InThisProcess())
 
 
 def test_the_small_clips_for_r3d_18_are_those_of_the_camera_task_averaged(tmp_path: Path) -> None:
     large = made_jobs(tmp_path / "large", "camera", (64, 64), NETWORKS[:1])
     small = made_jobs(tmp_path / "small", "r3d_18", R3D_VIEW, R3D_NETWORKS)
+    easy = made_jobs(tmp_path / "easy", "r3d_18", R3D_VIEW, R3D_NETWORKS, easy_share=(1.0, 1.0))
     assert [(job.seed, job.fold, job.network) for job in small] == [
         (0, 0, "r3d_18"),
         (0, 0, "r3d_18 with TAdaConv"),
@@ -181,6 +205,11 @@ def test_the_small_clips_for_r3d_18_are_those_of_the_camera_task_averaged(tmp_pa
         means = theirs.store.frames().reshape(-1, 3, 32, 2, 32, 2).mean(axis=(3, 5))
         assert np.abs(ours.store.frames() - means).max() <= 1  # both are rounded
     assert sorted(small[0].test.store.labels) == list(range(9))
+    # Easy ones are other clips; and the plain ones among them show a static camera's picture unchanged, without noise.
+    assert easy[0].test.store.labels == small[0].test.store.labels
+    still = easy[0].test.store.frames()[:8].astype(int)
+    assert np.abs(still - still[:1]).max() <= 1
+    assert np.abs(small[0].test.store.frames()[:8].astype(int) - still).max() > 1
     batch = TrainingOrder(small[0].train, batch_size=4, augment=False, seed=0).batch(0)
     assert batch.clips.shape == (4, 3, 8, *R3D_VIEW)
 
@@ -196,7 +225,8 @@ def test_what_is_recorded_of_the_settings_stays_so_that_files_can_be_added_to() 
     ]
     (small,) = settings_of(argparse.Namespace(**{**vars(options), "task": "r3d_18"}))
     del common["widths"]  # r3d_18 has its own
-    assert small.recorded() == {"task": "r3d_18", "view": [32, 32], **common, **made}
+    own = {"easy_share": [1.0, 1.0], "learning_rate": 3e-4, "stem": "moving gratings"}
+    assert small.recorded() == {"task": "r3d_18", "view": [32, 32], **common, **made, **own}
 
 
 # --- statistics ---------------------------------------------------------------------------------------------
