@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -15,10 +15,11 @@ from tadacli.errors import UsageError, VideoError
 from tadacli.inputs import is_url, local_path
 from tadacli.map_ahead import map_ahead
 from tadacli.profiling import Profile, Stage, during
-from tadacli.results import Classification, Prediction, VideoInfo
+from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
+from tadacli.shared_batches import score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video import open_video
-from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views, score_decoded
+from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.zoo import DEFAULT_MODEL, Model, load_model
 
 # The models were trained and evaluated on clips of about ten seconds that show one thing.
@@ -113,6 +114,7 @@ def classify_videos(
     topk: int = DEFAULT_TOPK,
     min_score: ScoreLimit = 0.0,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    fill_batches: bool = False,
     on_views: Callable[[int], object] | None = None,
     profile: Profile | None = None,
 ) -> Generator[Classification, None, None]:
@@ -120,8 +122,8 @@ def classify_videos(
 
     While a video is scored the next one is decoded, unless it is a URL: a download comes when it is its turn, for it
     cannot be told to end. The views of a video are scored in groups of `batch_size`, the last one padded, none
-    shared with another video: its scores are a function of the video and the settings. `on_views` is told how many
-    were scored. Close the iterator to end early.
+    shared with another video unless `fill_batches` is set (see `score_in_order`): its scores are a function of the
+    video and the settings. `on_views` is told how many were scored. Close the iterator to end early.
     """
     least = least_scores(model.spec, min_score)
     stop = threading.Event()
@@ -132,15 +134,24 @@ def classify_videos(
     def decode_file(path: str) -> tuple[str, _Decoded | None]:
         return path, None if is_url(path) else decode(path)
 
-    paths = (os.fspath(video) for video in videos)
-    coming = map_ahead(decode_file, paths, workers=1, stop=stop, profile=profile)
-    with closing(coming):
+    def in_turn(coming: Iterable[tuple[str, _Decoded | None]]) -> Iterator[_Decoded]:
         for path, ready in coming:
-            decoded = ready or decode(path)
-            yield _score(
-                decoded, model, topk=topk, least=least, batch_size=batch_size, on_views=on_views, profile=profile
-            )
+            decoded = decode(path) if ready is None else ready
+            yield decoded
             del ready, decoded  # before another one is decoded
+
+    paths = (os.fspath(video) for video in videos)
+    with closing(map_ahead(decode_file, paths, workers=1, stop=stop, profile=profile)) as coming:
+        scored = score_in_order(
+            in_turn(coming),
+            model=model,
+            batch_size=batch_size,
+            fill_batches=fill_batches,
+            on_views=on_views,
+            profile=profile,
+        )
+        for opened, scores in scored:
+            yield _result(opened, scores, model, topk=topk, least=least)
 
 
 def classify_video(
@@ -169,14 +180,17 @@ def classify_video(
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """A video that is ready to be scored: its views, and what the result says besides; or why there are none."""
+class _Opened:
+    """A video and what its result says besides the scores; or why it has none."""
 
     path: str
     error: str = ""
-    views: DecodedViews | None = None
     info: VideoInfo | None = None
+    clips: tuple[tuple[FrameTime, ...], ...] = ()
     extent: tuple[float, int] = (0.0, 0)
+
+
+_Decoded = tuple[_Opened, DecodedViews | None]
 
 
 def _decode_video(
@@ -195,35 +209,32 @@ def _decode_video(
                 file = opened.enter_context(local_path(path))
                 source = opened.enter_context(open_video(file))
             decoded = decode_views(source, model=model, views=views, part=part, stop=stop, profile=profile)
-            return _Decoded(path, "", decoded, source.info, extent(source, part))
+            return _Opened(path, "", source.info, decoded.clips, extent(source, part)), decoded
     except VideoError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
-        return _Decoded(path, reason.replace(file, path))  # a download has a name of its own that says nothing
+        return _Opened(path, reason.replace(file, path)), None  # a download has a name of its own that says nothing
 
 
-def _score(
-    decoded: _Decoded,
+def _result(
+    opened: _Opened,
+    scores: Mapping[str, Tensor] | None,
     model: Model,
     *,
     topk: int,
     least: Mapping[str, Sequence[float]],
-    batch_size: int,
-    on_views: Callable[[int], object] | None,
-    profile: Profile | None,
 ) -> Classification:
-    views, info, (seconds, num_frames) = decoded.views, decoded.info, decoded.extent
-    if views is None or info is None:
-        return Classification(path=decoded.path, status="error", model=model.spec.name, error=decoded.error)
-    scores = score_decoded(views, model=model, batch_size=batch_size, on_views=on_views, profile=profile)
+    info, (seconds, num_frames) = opened.info, opened.extent
+    if scores is None or info is None:
+        return Classification(path=opened.path, status="error", model=model.spec.name, error=opened.error)
     heads = {
         name: rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
     }
     return Classification(
-        path=decoded.path,
+        path=opened.path,
         status="short" if is_short(num_frames, info, model.spec.input) else "ok",
         model=model.spec.name,
         heads=heads,
-        clips=views.clips,
+        clips=opened.clips,
         video=info,
         notes=_notes(info, seconds, model),
     )

@@ -16,10 +16,11 @@ from tadacli.inputs import file_size
 from tadacli.map_ahead import map_ahead
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Status
+from tadacli.shared_batches import score_in_order
 from tadacli.specs import EvalProtocol
 from tadacli.video import open_video
 from tadacli.video_source import VideoSource
-from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views, score_decoded
+from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.zoo import Model
 
 NO_FILE = "no video file was found"
@@ -87,38 +88,24 @@ def score_samples(
     model: Model,
     views: EvalProtocol,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    fill_batches: bool = False,
     workers: int = 1,
     profile: Profile | None = None,
 ) -> Generator[ItemScores, None, None]:
     """The scores of each sample, in order; what cannot be read has status "error" and stops nothing.
 
-    As many videos as there are `workers` are decoded ahead. An item's scores are those that `classify_video` gives
-    for its span at the same batch size, to the bit. Close the iterator to end early.
+    As many videos as there are `workers` are decoded ahead. An item's scores are those that `classify_videos` gives
+    for its span with the same `batch_size` and `fill_batches`, to the bit. Close the iterator to end early.
     """
     if workers < 1:
         raise UsageError(f"{workers} workers cannot decode", hint="use --workers 1 or more")
     stop = threading.Event()
     coming = map_ahead(_Decoder(model, views, stop, profile), samples, workers=workers, stop=stop, profile=profile)
     with closing(coming):
-        for decoded in coming:
-            yield _score(decoded, model, batch_size, profile)
-            del decoded
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """An item on its way: what is known of it so far, and its views unless it failed."""
-
-    item: ItemScores
-    views: DecodedViews | None
-
-
-def _score(decoded: _Decoded, model: Model, batch_size: int, profile: Profile | None) -> ItemScores:
-    if decoded.views is None:
-        return decoded.item
-    scores = score_decoded(decoded.views, model=model, batch_size=batch_size, profile=profile)
-    kept = {name: kept_digits(values) for name, values in scores.items()}
-    return replace(decoded.item, scores=kept)
+        scored = score_in_order(coming, model=model, batch_size=batch_size, fill_batches=fill_batches, profile=profile)
+        for item, scores in scored:
+            kept = {name: kept_digits(values) for name, values in (scores or {}).items()}
+            yield replace(item, scores=kept)
 
 
 class _Decoder:
@@ -128,9 +115,9 @@ class _Decoder:
         self._model, self._views, self._stop, self._profile = model, views, stop, profile
         self._thread = threading.local()
 
-    def __call__(self, sample: Sample) -> _Decoded:
+    def __call__(self, sample: Sample) -> tuple[ItemScores, DecodedViews | None]:
         if sample.path is None:
-            return _failed(sample, NO_FILE)
+            return _failed(sample, NO_FILE), None
         path = os.fspath(sample.path)
         try:
             source = self._source(path)
@@ -140,11 +127,11 @@ class _Decoder:
             )
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
-            return _failed(sample, f"{error.message}; {error.hint}" if error.hint else error.message)
+            return _failed(sample, f"{error.message}; {error.hint}" if error.hint else error.message), None
         _, num_frames = extent(source, part)
         short = is_short(num_frames, source.info, self._model.spec.input)
         cut = max(0.0, (sample.end_seconds or 0.0) - source.info.duration_seconds)
-        return _Decoded(_item(sample, status="short" if short else "ok", cut_seconds=round(cut, 6)), views)
+        return _item(sample, status="short" if short else "ok", cut_seconds=round(cut, 6)), views
 
     def _source(self, path: str) -> VideoSource:
         if getattr(self._thread, "path", None) != path:
@@ -167,8 +154,8 @@ def _part_of(sample: Sample, source: VideoSource) -> Part | None:
     return Part(start, end)
 
 
-def _failed(sample: Sample, reason: str) -> _Decoded:
-    return _Decoded(_item(sample, status="error", error=reason), None)
+def _failed(sample: Sample, reason: str) -> ItemScores:
+    return _item(sample, status="error", error=reason)
 
 
 def _item(sample: Sample, *, status: Status, error: str = "", cut_seconds: float = 0.0) -> ItemScores:

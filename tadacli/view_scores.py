@@ -110,7 +110,7 @@ def score_decoded(
     """Scores by head name, float64 (num_classes,): the mean over the views of the softmax."""
     size = batch_size if decoded.is_window else min(batch_size, decoded.num_views)
     totals: dict[str, Tensor] = {}
-    coming = _views(decoded.plan, decoded.images, decoded.num_crops, model.spec.input)
+    coming = normalised_views(decoded, model.spec.input)
     for batch, count in steps(profile, Stage.PREPARE, batches(coming, size=size)):
         with during(profile, Stage.NETWORK):
             found = class_scores(model, batch)
@@ -173,13 +173,13 @@ def view_image(frame: Pixels, model: Model, *, num_crops: int) -> Tensor:
     return resize_frames(torch.from_numpy(frame).to(model.device)[None], short_side=spec.short_side, box=box)[0]
 
 
-def _views(
-    plan: Sequence[Sequence[int]], images: Mapping[int, Tensor], num_crops: int, spec: InputSpec
-) -> Iterator[Tensor]:
+def normalised_views(decoded: DecodedViews, spec: InputSpec) -> Iterator[Tensor]:
     """Normalised views (3, T, crop, crop): every crop of the first clip, then of the next one."""
-    for clip in plan:
-        frames = torch.stack([images[index] for index in clip])
-        yield from crop_frames(frames, crop_size=spec.crop_size, num_crops=num_crops, mean=spec.mean, std=spec.std)
+    for clip in decoded.plan:
+        frames = torch.stack([decoded.images[index] for index in clip])
+        yield from crop_frames(
+            frames, crop_size=spec.crop_size, num_crops=decoded.num_crops, mean=spec.mean, std=spec.std
+        )
 
 
 def batches(views: Iterable[Tensor], *, size: int) -> Iterator[tuple[Tensor, int]]:

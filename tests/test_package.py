@@ -33,7 +33,7 @@ LAYERS = [
     "detection score_file",
     "frames_speed",
     "window_scores dataset_scoring self_test",
-    "classification view_scores network_speed",
+    "classification shared_batches view_scores network_speed",
     "provenance rendering store_check starting_point run_folder",
     "zoo fetching",
     "weights_import",

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,10 +18,12 @@ import torch
 from tadacli import classification
 from tadacli.cards import manifest
 from tadacli.classification import classify_video, classify_videos
+from tadacli.dataset_scoring import score_samples
+from tadacli.datasets import Sample
 from tadacli.profiling import Profile, Stage
 from tadacli.results import Classification
 from tadacli.specs import EvalProtocol
-from tadacli.zoo import Model
+from tadacli.zoo import Model, load_model
 from tests import media
 
 VIEWS = EvalProtocol(2, 1)
@@ -183,6 +186,80 @@ def test_closing_early_leaves_nothing_behind(videos: list[Path], opened: list[st
     results.close()
     assert len(opened) <= 3
     assert decoding_threads() == []
+
+
+class Noted(torch.nn.Module):
+    """The network of a model, which notes the shapes of what it is given."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.shapes = network, []
+
+    def forward(self, clips: torch.Tensor) -> Any:
+        self.shapes.append(tuple(clips.shape))
+        return self.network(clips)
+
+
+@pytest.mark.parametrize("views", [EvalProtocol(1, 1), EvalProtocol(2, 3)], ids=str)
+def test_full_batches_are_shared_and_a_result_is_that_of_the_video_alone(
+    videos: list[Path], views: EvalProtocol
+) -> None:
+    """The built-in network: what is in a batch besides, and where in it a view stands, changes no bit."""
+    loaded = load_model("r2plus1d_tiny.camera_motion", device="cpu")
+    noted = Noted(loaded.network)
+    model = dataclasses.replace(loaded, network=noted)
+    told: list[int] = []
+    together = list(
+        classify_videos(videos, model=model, views=views, batch_size=4, fill_batches=True, on_views=told.append)
+    )
+    num_views = views.num_clips * views.num_crops
+    assert [result.path for result in together] == [str(video) for video in videos]
+    assert [result.status for result in together] == ["ok", "ok", "error", "ok", "ok", "ok"]
+    assert noted.shapes == [(4, 3, 8, 64, 64)] * -(-5 * num_views // 4)
+    assert told == [num_views] * 5
+    for video, result in zip(videos, together, strict=True):
+        (alone,) = classify_videos([video], model=loaded, views=views, batch_size=4, fill_batches=True)
+        assert alone == result
+        (own,) = classify_videos([video], model=loaded, views=views, batch_size=4)
+        assert [each.label for each in own.heads.get("", ())] == [each.label for each in result.heads.get("", ())]
+        assert [each.score for each in own.heads.get("", ())] == pytest.approx(
+            [each.score for each in result.heads.get("", ())], abs=1e-6
+        )
+
+
+def test_an_item_of_a_data_set_scores_in_full_batches_what_the_video_does(videos: list[Path]) -> None:
+    model = load_model("r2plus1d_tiny.camera_motion", device="cpu")
+    samples = [Sample(id=video.stem, path=video, labels={}) for video in videos]
+    items = list(score_samples(samples, model=model, views=VIEWS, batch_size=3, fill_batches=True, workers=2))
+    assert [item.status for item in items] == ["ok", "ok", "error", "ok", "ok", "ok"]
+    found = {
+        Path(result.path).stem: result
+        for result in classify_videos(
+            reversed(videos), model=model, views=VIEWS, topk=9, batch_size=3, fill_batches=True
+        )
+    }
+    for item in items:
+        ranked = {each.index: each.score for each in found[item.id].heads.get("", ())}
+        assert list(item.scores.get("", [])) == [ranked[index] for index in range(len(ranked))]
+
+
+def test_the_frames_of_scored_videos_are_let_go(videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the videos whose results wait for a full batch only the views are kept, not what they were cut from."""
+    alive: list[weakref.ref[Any]] = []
+    most = []
+    real = classification.decode_views
+
+    def noted(*given: Any, **named: Any) -> Any:
+        decoded = real(*given, **named)
+        alive.append(weakref.ref(decoded))
+        most.append(sum(each() is not None for each in alive))
+        return decoded
+
+    monkeypatch.setattr(classification, "decode_views", noted)
+    many = [videos[0]] * 12
+    results = classify_videos(many, model=model_that(), views=EvalProtocol(1, 1), batch_size=8, fill_batches=True)
+    assert len(list(results)) == 12
+    assert max(most) <= 4
 
 
 def test_a_profile_counts_what_was_done_and_changes_nothing(videos: list[Path]) -> None:

@@ -47,6 +47,7 @@ def classify_command(
     batch_size: Annotated[
         int | None, typer.Option(help="Views scored at once. Default: 8; with --sampling as tada detect.")
     ] = None,
+    fill_batches: options.FillBatches = False,
     output_format: options.Format = None,
     output: options.Output = None,
     resume: options.Resume = False,
@@ -107,6 +108,7 @@ def classify_command(
             "topk": topk,
             "min_score": least,
             "batch_size": size,
+            **({"fill_batches": True} if fill_batches else {}),
             "seed": seed,
         },
     )
@@ -160,6 +162,7 @@ def _classify_all(
         topk=run.settings["topk"],
         min_score=run.settings["min_score"],
         batch_size=run.settings["batch_size"],
+        fill_batches=run.settings.get("fill_batches", False),
         on_views=progress.advance,
         profile=profile,
     )

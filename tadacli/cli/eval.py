@@ -48,6 +48,7 @@ def eval_command(
         str | None, typer.Option(help="Clips x crops. Default: as the model was published.", metavar="10x3")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Views scored at once.")] = 8,
+    fill_batches: options.FillBatches = False,
     workers: Annotated[int | None, typer.Option(help="Videos decoded at once. Default: by the cores.")] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -137,6 +138,7 @@ def eval_command(
             annotations=annotations,
             views=views,
             batch_size=batch_size,
+            fill_batches=fill_batches,
             workers=workers,
             shard=shard,
             save_predictions=save_predictions,

@@ -37,6 +37,7 @@ def run_model(
     annotations: Path | None,
     views: str | None,
     batch_size: int,
+    fill_batches: bool,
     workers: int | None,
     shard: str | None,
     save_predictions: Path | None,
@@ -58,6 +59,7 @@ def run_model(
     part = None if shard is None else parse_shard(shard)
     make_repeatable(0)
     settings = {"views": str(protocol), "batch_size": batch_size, "samples_sha256": samples_digest(truth.samples)}
+    settings |= {"fill_batches": True} if fill_batches else {}
     run = describe_run(model, settings)
     header = Header(truth.name, split, len(truth.samples), part, run, model.spec.heads)
     paths = {sample.id: os.fspath(sample.path or "") for sample in truth.samples}
@@ -72,7 +74,15 @@ def run_model(
     if save_predictions is None and len(left) > _LONG_RUN:
         say("note: nothing is kept if this run stops; --save-predictions FILE keeps every item", quiet=quiet)
     workers = default_workers() if workers is None else workers
-    items = score_samples(left, model=model, views=protocol, batch_size=batch_size, workers=workers, profile=profile)
+    items = score_samples(
+        left,
+        model=model,
+        views=protocol,
+        batch_size=batch_size,
+        fill_batches=fill_batches,
+        workers=workers,
+        profile=profile,
+    )
     with told(profile):
         interrupted = _keep_all(
             items, keeper, name=truth.name, num_items=len(truth.samples), profile=profile, quiet=quiet

@@ -28,6 +28,9 @@ Format = Annotated[
     OutputFormat | None,
     typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
 ]
+FillBatches = Annotated[
+    bool, typer.Option("--fill-batches", help="Share batches among videos: for a GPU, where each has few views.")
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the results here; never overwrites.", metavar="FILE")
 ]

@@ -179,11 +179,11 @@ def test_the_model_can_be_set_for_a_whole_shell(tada, videos: Path, monkeypatch)
     assert "tada2d_r50.ssv2_8f are not on this machine" in tada("classify", videos)[2]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "json"])
+@pytest.mark.parametrize(("suffix", "more"), [("jsonl", []), ("csv", []), ("json", []), ("jsonl", ["--fill-batches"])])
 def test_kill_and_resume_give_the_bytes_of_an_uninterrupted_run(
-    tada, tmp_path: Path, videos: Path, untrained: Path, suffix: str
+    tada, tmp_path: Path, videos: Path, untrained: Path, suffix: str, more: list[str]
 ) -> None:
-    options = [str(videos), "--model", str(untrained), "--views", "4x1", "--batch-size", "3", "-o"]
+    options = [str(videos), "--model", str(untrained), "--views", "4x1", "--batch-size", "3", *more, "-o"]
     assert tada("classify", *options, tmp_path / f"whole.{suffix}")[0] == 3
     out = tmp_path / f"killed.{suffix}"
     process = subprocess.Popen([*COMMAND, *options, str(out)], stderr=subprocess.DEVNULL)
@@ -196,6 +196,8 @@ def test_kill_and_resume_give_the_bytes_of_an_uninterrupted_run(
     assert "resuming: " in err
     assert out.read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
     assert tada("classify", *options, out, "--resume")[0] == 3  # complete: nothing to do, the same exit code
+    other = [each for each in options if each not in more] if more else [*options[:-1], "--fill-batches", "-o"]
+    assert "other settings" in tada("classify", *other, out, "--resume")[2]
 
 
 def test_an_interrupt_keeps_what_is_done(tmp_path: Path, videos: Path, untrained: Path) -> None:
