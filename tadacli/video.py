@@ -23,13 +23,13 @@ from av.video.stream import VideoStream
 
 from tadacli.decoding import CUT_OFF, DAMAGED, LOST, Decoder, ReadFile, TableError
 from tadacli.errors import VideoError
+from tadacli.file_cuts import ends_beyond
 from tadacli.frame_table import (
     FrameTable,
     Picture,
     VideoPacket,
     build_table,
     decode_table,
-    ends_beyond,
     open_stream,
 )
 from tadacli.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder

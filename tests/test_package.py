@@ -45,6 +45,7 @@ LAYERS = [
     "window_plan clip_plan thumbnails read_ahead map_ahead range_reading augmentation dtype_choice",
     "models checkpoints video transforms downloading",
     "decoding decode_plan jpeg_frames frame_table",
+    "file_cuts",
     "packets video_source",
     "segments eval_report",
     "fusion timelines suppression",
