@@ -40,12 +40,12 @@ class Recipe:
     frozen_share: float = 0.1
     bare_share: float = 0.15
     animated_share: float = 0.5
-    screen_share: float = 0.1
+    screen_share: float = 0.15
     num_pictures: int = 700
     batch_size: int = 16
-    steps: int = 3800
+    steps: int = 4300
     easy_steps: int = 300
-    polish_steps: int = 1500
+    polish_steps: int = 1700
     polish_learning_rate: float = 1e-3
     learning_rate: float = 2e-3
     warmup_steps: int = 60
@@ -209,9 +209,9 @@ class ClipMaker:
     def _objects(
         self, rng: np.random.Generator, path: FloatArray, centre: tuple[float, float], field_: float
     ) -> Iterator[MovingObject]:
-        """The bodies of a clip: none to three, some of them animated, or a screen full of animated ones."""
-        count = int(rng.choice(4, p=[0.45, 0.3, 0.15, 0.1]))
+        """The bodies of a clip: none to three, in training more, some animated, or a screen full of those."""
         share = self.recipe.animated_share
+        count = int(rng.choice(4, p=[0.3, 0.35, 0.2, 0.15] if share else [0.45, 0.3, 0.15, 0.1]))
         if share and rng.random() < self.recipe.screen_share:
             count, share = int(rng.integers(4, 10)), 1.0
         for _ in range(count):
@@ -219,7 +219,16 @@ class ClipMaker:
             yield self._animated(body, rng, field_) if share and rng.random() < share else body
 
     def _animated(self, body: MovingObject, rng: np.random.Generator, field_: float) -> MovingObject:
-        """A body that swings, grows, blinks or whose texture slides: a thing in a hand, a screen, a test signal."""
+        """A body that swings, grows, blinks, slides its texture or shows running footage.
+
+        A thing in a hand, an arm across the picture, people who walk by, a screen, a test signal.
+        """
+        if self.by_scene and rng.random() < 0.4:
+            running = _pick(rng, self.by_scene).frames
+            body = replace(body, texture=running[self._running(rng, len(running)), :, ::2, ::2])
+        if rng.random() < 0.35:
+            larger = rng.uniform(1, 2)
+            body = replace(body, size=(larger * body.size[0], larger * body.size[1]))
         times, track = self.recipe.times - self.recipe.times.mean(), body.track.copy()
         if rng.random() < 0.4:  # it stays where it is in the world
             track[:] = track[len(track) // 2]

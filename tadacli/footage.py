@@ -37,8 +37,8 @@ class Stretch:
     """About two seconds of one file, `frames` (T, 3, H, W) uint8 at 15 frames a second.
 
     `scene` is the first file that shows the same set, perhaps this one. `own_speed` is the measured speed
-    of the file's own camera; above `STEADY_SPEED` only single frames of it are used, as pictures, since
-    its motion would contradict the label.
+    of the file's own camera (`camera_speed`). Above `STEADY_SPEED` only single frames are used, as pictures,
+    and in bodies that move by themselves, since its motion would contradict the label.
     """
 
     scene: str
@@ -185,10 +185,15 @@ def _fingerprint(frames: Tensor) -> FloatArray:
 
 
 def camera_speed(frames: Tensor, *, seconds_apart: float = 4 / STORED_FPS) -> float:
-    """Speed of the camera that took `frames` (T, 3, H, W), largest of pan, tilt, zoom and roll."""
+    """Speed of the camera that took `frames` (T, 3, H, W): of pan, tilt, zoom and roll, over any second, the largest.
+
+    A clip is about a second of the frames; over longer ones a camera that goes to and fro would seem to stand still.
+    """
     grey = F.interpolate(frames.float().mean(1, keepdim=True) / 255, size=(72, 72), mode="area")
-    motion = [_dominant_motion(grey[i, 0], grey[i + 4, 0]) for i in range(0, len(grey) - 4, 4)]
-    return float(np.abs(np.mean(motion, axis=0)).max() / 2 / seconds_apart) if motion else 0.0
+    motion = np.array([_dominant_motion(grey[i, 0], grey[i + 4, 0]) for i in range(0, len(grey) - 4, 4)])
+    window = min(len(motion), round(1 / seconds_apart))
+    means = [np.mean(motion[i : i + window], axis=0) for i in range(len(motion) - window + 1)] if window else []
+    return float(np.abs(means).max() / 2 / seconds_apart) if means else 0.0
 
 
 def _dominant_motion(first: Tensor, second: Tensor) -> FloatArray:

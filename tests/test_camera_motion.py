@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +25,9 @@ from tadacli.camera_motion import (
     real_footage,
 )
 from tadacli.errors import SpecError, UsageError
-from tadacli.footage import camera_speed, load_footage, split_of
+from tadacli.footage import Stretch, camera_speed, load_footage, split_of
 from tadacli.pictures import FloatArray, generated_picture
-from tadacli.scenes import CAMERA_MOTIONS, CameraMove, look, render_sample, view_grid
+from tadacli.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, look, render_sample, view_grid
 from tadacli.zoo import load_model
 from tests.media import shared_folder
 from tests.test_scenes import CONTENT, parts, shift_of
@@ -115,6 +116,41 @@ def test_camera_speed_is_that_of_the_camera() -> None:
         path = CameraMove(label, speed=speed).path(times, duration_seconds=1.0)
         frames = look(source, view_grid(path, size=(96, 128), field=0.5)) * 255
         assert camera_speed(frames.to(torch.uint8)) == pytest.approx(speed, abs=0.06), label
+
+
+def test_a_camera_that_goes_to_and_fro_does_not_stand_still() -> None:
+    """One second a pan, the next one back: over both the mean is nothing."""
+    source = generated_picture(np.random.default_rng(2), 288, 384)
+    times = np.arange(30) / 15
+    path = CameraMove("pan left", speed=0.2).path(np.minimum(times, 2 - times), duration_seconds=1.0)
+    frames = look(source, view_grid(path, size=(96, 128), field=0.5)) * 255
+    assert camera_speed(frames.to(torch.uint8)) > 0.1
+    assert camera_speed(frames[:3].to(torch.uint8)) == 0  # too few to tell
+
+
+def test_bodies_show_running_footage_of_a_camera_that_moves_too(
+    maker: ClipMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = torch.arange(30, dtype=torch.uint8)[:, None, None, None].expand(30, 3, 96, 128).contiguous()
+    unsteady = Stretch("a scene", running, own_speed=0.5)
+    shown: list[torch.Tensor] = []
+    make = ClipMaker._animated
+
+    def noted(*given: Any) -> MovingObject:
+        body = make(*given)
+        shown.append(body.texture)
+        return body
+
+    monkeypatch.setattr(ClipMaker, "_animated", noted)
+    with_footage = ClipMaker(maker.recipe, stretches=[unsteady], pictures=maker.pictures, seed=0)
+    for index in range(40):
+        with_footage.clip(index)
+    films = [texture for texture in shown if len(texture) > 1]
+    assert 0 < len(films) < len(shown)
+    for film in films:
+        assert film.shape == (8, 3, 48, 64)
+        numbers = film[:, 0, 0, 0].int().diff()
+        assert (numbers >= 0).all() or (numbers <= 0).all()
 
 
 def test_the_split_goes_by_name_and_stays() -> None:
