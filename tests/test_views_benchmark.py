@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks import views
+from benchmarks.own_process import OwnProcess, Times
 from tadacli.cards import manifest
 from tadacli.classification import parse_views
 from tadacli.zoo import Model
@@ -52,9 +54,9 @@ def test_ways_that_disagree_are_not_timed(scores: list[float], dtype: str, messa
 def test_every_way_is_timed_in_every_round(capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[str] = []
 
-    def way(name: str) -> views.Scores:
+    def way(name: str) -> tuple[views.Scores, Times]:
         calls.append(name)
-        return np.array([0.6, 0.4])
+        return np.array([0.6, 0.4]), (1.0, 2.0)
 
     ways = {dtype: lambda dtype=dtype: way(dtype) for dtype in views.GOALS}
     views.measure(lambda: way("published"), ways, rounds=3)
@@ -65,6 +67,27 @@ def test_every_way_is_timed_in_every_round(capsys: pytest.CaptureFixture[str]) -
     assert {each[0] for each in rounds} == set(names)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1].strip() for line in lines[-2:]] == list(views.GOALS)
+
+
+def called(start: int) -> Callable[[int], int]:
+    """Adds a number to `start`, which must not become zero."""
+
+    def call(number: int) -> int:
+        return 1 // (start + number) * 0 + start + number
+
+    return call
+
+
+def test_the_other_side_answers_from_a_process_of_its_own() -> None:
+    there = OwnProcess(called, 40)
+    found, (wall, cpu) = there(2)
+    assert found == 42
+    assert wall >= 0
+    assert cpu >= 0
+    with pytest.raises(SystemExit, match="ZeroDivisionError"):
+        there(-40)
+    with pytest.raises(SystemExit, match="has ended"):
+        there(2)
 
 
 def test_the_video_is_what_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
