@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -485,3 +487,12 @@ def test_the_report_is_that_of_the_kept_model(clips: list[Path], base: Path, tmp
     network.load_state_dict(dict(stored.state_dict))
     found = validate(network.eval(), stored.spec, data.validation, device=CPU, views=stored.spec.protocol)
     assert found.top1 == json.loads(eval_json(result.report))["metrics"]["top1"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak")
+def test_the_memory_of_the_process_that_started_this_one_is_not_counted() -> None:
+    large = 1_600_000_000
+    asked = "from tadacli.finetune_estimate import _resident_bytes; print(_resident_bytes())"
+    start = f"import subprocess, sys; x = b'x' * {large}; subprocess.run([sys.executable, '-c', {asked!r}], check=True)"
+    found = int(subprocess.run([sys.executable, "-c", start], check=True, capture_output=True, text=True).stdout)
+    assert 50_000_000 < found < large
