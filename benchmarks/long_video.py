@@ -59,7 +59,8 @@ def repeat_packets(source: str | os.PathLike[str], target: str | os.PathLike[str
 
     The source must begin with a frame from which decoding can start, and be cut nowhere.
     """
-    with av.open(os.fspath(target), "w") as out:
+    started = Path(target).with_suffix(f".part{Path(target).suffix}")
+    with av.open(str(started), "w") as out:
         new, length = None, 0
         for repetition in range(times):
             with av.open(os.fspath(source)) as once:
@@ -72,3 +73,4 @@ def repeat_packets(source: str | os.PathLike[str], target: str | os.PathLike[str
                     packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, new
                     out.mux(packet)
                 length = end - start
+    started.replace(target)
