@@ -96,7 +96,7 @@ def _measure_tada2d(batches: list[int], *, rounds: int, other: OwnProcess | None
             ours, grouped, product = _take_turns(partial(network, own), partial(published, clip), rounds, matrix)
             rate = GMACS_PER_CLIP * batch / statistics.median(wall for wall, _ in ours)
             peak = MATRIX_SIZE**3 / 1e9 / statistics.median(wall for wall, _ in product)
-            ratio = _summary(_ratios(grouped, ours)[0])
+            ratio = summary(_ratios(grouped, ours)[0])
             name = str(dtype).removeprefix("torch.")
             print(f"| {name} | {batch} | {ratio} | {rate / peak:.2f} | {difference:.0e} |", flush=True)
 
@@ -114,7 +114,7 @@ def _measure_all(names: list[str], *, clips: list[tuple[int, ...]], rounds: int,
             clip = torch.randn(shape)
             difference = _check(network(clip), published(clip)[0])
             ours, grouped, _ = _take_turns(partial(network, clip), partial(published, clip), rounds)
-            wall, cpu = (_summary(ratios) for ratios in _ratios(grouped, ours))
+            wall, cpu = (summary(ratios) for ratios in _ratios(grouped, ours))
             print(f"| {name} | {shape[0]} | {wall} | {cpu} | {difference:.0e} |", flush=True)
         del network, grouped_network, published
         gc.collect()  # the next one may need the room
@@ -191,7 +191,8 @@ def _ratios(grouped: Sequence[Times], ours: Sequence[Times]) -> tuple[list[float
     return [slow[0] / fast[0] for slow, fast in rounds], [slow[1] / fast[1] for slow, fast in rounds]
 
 
-def _summary(ratios: list[float]) -> str:
+def summary(ratios: list[float]) -> str:
+    """Median, least and most."""
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 

@@ -24,7 +24,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from benchmarks.forward import NUM_CLASSES, machine
+from benchmarks.forward import NUM_CLASSES, machine, summary
 from benchmarks.grouped import leave_the_start
 from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build, layers
@@ -150,8 +150,7 @@ def _measure(runs: dict[str, Run], reference: Tensor, rounds: int) -> dict[str, 
     first = times["ours, float32"]
     for name, own in times.items():
         ratios = [ours / theirs for ours, theirs in zip(first, own, strict=True)]
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {name} | {spread} | {apart[name]:.0e} |")
+        print(f"| {name} | {summary(ratios)} | {apart[name]:.0e} |")
     return {name: statistics.median(own) for name, own in times.items()}
 
 

@@ -45,11 +45,6 @@ class OwnProcess:
             raise SystemExit(found)
         return found, times
 
-    def close(self) -> None:
-        """End the process."""
-        self._pipe.close()
-        self._process.join()
-
 
 def _serve(pipe: Connection, make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...]) -> None:
     try:

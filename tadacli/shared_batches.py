@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tadacli.profiling import Profile, Stage, during, steps
-from tadacli.view_scores import DecodedViews, check_finite, class_scores, normalised_views, score_decoded
+from tadacli.view_scores import DecodedViews, class_scores, mean_scores, normalised_views, score_decoded
 from tadacli.zoo import Model
 
 Item = TypeVar("Item")
@@ -60,11 +60,8 @@ class _Waiting(Generic[Item]):
         if not self.num_views:
             return None
         # Added up in the order of the views, wherever the batches ended.
-        means = {name: torch.stack(each).sum(dim=0) / self.num_views for name, each in self.found.items()}
-        means = {name: values.float().double() if self.is_window else values for name, values in means.items()}
-        for name, values in means.items():
-            check_finite(name, values)
-        return means
+        totals = {name: torch.stack(each).sum(dim=0) for name, each in self.found.items()}
+        return mean_scores(totals, num_views=self.num_views, is_window=self.is_window)
 
 
 def _in_full_batches(

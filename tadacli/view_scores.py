@@ -121,8 +121,13 @@ def score_decoded(
             profile.count(views=count)
         if on_views is not None:
             on_views(count)
-    scores = {name: total / decoded.num_views for name, total in totals.items()}
-    if decoded.is_window:  # to the digits that windows keep
+    return mean_scores(totals, num_views=decoded.num_views, is_window=decoded.is_window)
+
+
+def mean_scores(totals: Mapping[str, Tensor], *, num_views: int, is_window: bool) -> dict[str, Tensor]:
+    """The scores of a video from their sums over its views, by head. Raises `TadaError` if they are not numbers."""
+    scores = {name: total / num_views for name, total in totals.items()}
+    if is_window:  # to the digits that windows keep
         scores = {name: values.float().double() for name, values in scores.items()}
     for name, values in scores.items():
         check_finite(name, values)
