@@ -38,20 +38,27 @@ class ReadFile:
     """A file that is still open, all of its packets, and a decoder that has seen none but the first of them."""
 
     stream: VideoStream
-    packets: list[VideoPacket]
+    packets: Iterable[VideoPacket | None]
     files: ExitStack
 
 
 class Decoder:
     """Decodes frames of one file; `num_decoded` counts all frames that came out of its decoders so far.
 
-    The first reading uses `read_file` instead of opening the file again, and closes it; so does `close`.
+    The first reading, its own or that of one made by `again`, uses `read_file` instead of opening the file again, and
+    closes it; so does `close`.
     """
 
     def __init__(self, path: str, table: FrameTable, read_file: ReadFile | None = None) -> None:
         self.path, self.table = path, table
         self.num_decoded = 0
         self._read_files = [] if read_file is None else [read_file]
+
+    def again(self) -> Decoder:
+        """Another decoder of the file, for another thread."""
+        other = Decoder(self.path, self.table)
+        other._read_files = self._read_files
+        return other
 
     def close(self) -> None:
         """Closes what no reading has used."""

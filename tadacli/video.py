@@ -11,7 +11,7 @@ import operator
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, overload
@@ -31,6 +31,7 @@ from tadacli.frame_table import (
     build_table,
     decode_table,
     open_stream,
+    read_packets_again,
 )
 from tadacli.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
 from tadacli.packets import MP4
@@ -134,7 +135,7 @@ def _check_is_there(path: str) -> None:
 
 
 class _FileSource:
-    """A video file: its frame table, and what decodes by it. The first reading may need no more of the file itself."""
+    """A video file: its frame table, and what decodes by it. The first reading may use the file as it is open."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -163,7 +164,7 @@ class _FileSource:
 
     def reopened(self) -> VideoSource:
         other = copy.copy(self)
-        other._reasons, other._decoder = {}, Decoder(self._path, self._table)
+        other._reasons, other._decoder = {}, self._decoder.again()
         return other
 
     def time_of(self, index: int) -> float:
@@ -257,11 +258,12 @@ class _FileSource:
 
 
 def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Picture, VideoInfo, ReadFile | None]:
-    """The frame table, the first frame and the facts about a video file, and the file itself if its packets are kept.
+    """The frame table, the first frame, the facts about a video file, and the file itself if its packets are believed.
 
     Raises `VideoError` if not one frame decodes.
     """
     kept: list[VideoPacket] = []
+    read_file = None
     try:
         with ExitStack() as files:
             container, stream = files.enter_context(open_stream(path))
@@ -272,7 +274,10 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Pictu
             header_rate = stream.average_rate
             aspect = stream.sample_aspect_ratio or Fraction(1)
             built = None if by_decoding else build_table(path, container, stream, kept=kept)
-            read_file = ReadFile(stream, kept, files.pop_all()) if kept else None
+            if built is not None and built[0].packets is not None:
+                with suppress(av.error.FFmpegError):  # then it is opened again
+                    packets = kept or read_packets_again(container, stream, built[0])
+                    read_file = ReadFile(stream, packets, files.pop_all())
         if by_decoding:
             built = decode_table(path, distrust="it was wrong")
     except av.error.FFmpegError as error:

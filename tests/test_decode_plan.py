@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli import decoding, frame_table
+from tadacli import decoding, frame_table, video
 from tadacli.decode_plan import PacketOrder, needed_packets, reordering
 from tadacli.errors import VideoError
 from tadacli.packets import packet_rule
@@ -155,21 +155,41 @@ def test_readings_of_one_source_do_not_disturb_each_other(videos):
                     assert np.array_equal(next(frames)[2], right[number]), (path.name, number)
 
 
-@pytest.mark.parametrize("num_bytes", [0, 5_000])
-def test_packets_too_large_to_be_kept_are_read_again(videos, monkeypatch, num_bytes):
-    readings = []
+@pytest.fixture
+def opened(monkeypatch):
+    """The files that were opened since the test began."""
+    names, honest = [], frame_table.av.open
 
-    def count(container, stream):
-        readings.append(stream)
-        return frame_table.read_packets(container, stream)
+    def count(name, **options):
+        names.append(name)
+        return honest(name, **options)
 
-    monkeypatch.setattr(decoding, "read_packets", count)
-    for most, num_readings in ((1 << 30, 0), (num_bytes, 1)):
-        monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", most)
-        for path in videos:
-            readings.clear()
-            assert [number_in(frame) for frame in read_frames(path, [40, 8])] == [40, 8]
-            assert len(readings) == num_readings, path.name
+    monkeypatch.setattr(frame_table.av, "open", count)
+    return names
+
+
+@pytest.mark.parametrize("num_bytes", [0, 5_000, 1 << 30])
+def test_a_file_is_opened_once_to_look_at_it_and_to_read_it(videos, monkeypatch, opened, num_bytes):
+    """Whether its packets are kept or, since they are too large for that, read again."""
+    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", num_bytes)
+    for path in videos:
+        opened.clear()
+        with open_video(path) as source:
+            for wanted in ([8, 40], [3]):
+                assert [number_in(frame) for _, _, frame in source.iter_frames(wanted)] == wanted
+                assert len(opened) == (1 if wanted == [8, 40] else 2), path.name
+
+
+def test_a_file_that_cannot_be_read_from_its_start_again_is_opened_again(videos, monkeypatch, opened):
+    def refuse(*_):
+        raise av.error.PermissionError(1, "no way back")
+
+    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr(video, "read_packets_again", refuse)
+    for path in videos:
+        opened.clear()
+        assert [number_in(frame) for frame in read_frames(path, [40, 8])] == [40, 8]
+        assert len(opened) == 2, path.name
 
 
 @st.composite

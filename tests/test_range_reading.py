@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from tadacli import frame_table
 from tadacli.errors import VideoError
 from tadacli.range_reading import Item, read_in_ranges, readers_of
 from tadacli.video import open_video
@@ -195,6 +196,19 @@ def test_an_error_of_opening_anew_is_that_of_one_thread(folder: Path, tmp_path: 
             found = list(items)
         assert found == list(checksums(source, np.arange(0, NUM_FRAMES, 9)))
         assert "cannot be read any more" in found[0][2]
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1 << 30])
+def test_the_file_is_opened_once_for_each_thread(folder: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    opened, honest = [], frame_table.av.open
+    monkeypatch.setattr(frame_table.av, "open", lambda name, **options: opened.append(name) or honest(name, **options))
+    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", num_bytes)
+    frames = np.arange(0, NUM_FRAMES, 2)
+    with open_video(folder / "no B-frames.mkv") as source:
+        with read_in_ranges(readers_of(source, 3), frames, checksums, depth=6) as items:
+            found = list(items)
+        assert len(opened) == 3
+        assert found == list(checksums(source, frames))
 
 
 # --- bounds -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import random
 import re
 import tarfile
 import tracemalloc
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -561,6 +562,23 @@ def test_scanned_tables_equal_decoded_tables():
             assert np.array_equal(scanned.pts, decoded.pts), row["file"]
             assert scanned.end_pts == decoded.end_pts, row["file"]
     assert num_scanned >= 90, "most ordinary files need no second decode"
+
+
+def test_packets_are_the_same_when_they_are_read_again(monkeypatch):
+    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", 1 << 30)
+    media, num_compared = shared_folder() / "media", 0
+    for row in MEDIA:
+        kept = []
+        with suppress(av.error.FFmpegError), frame_table.open_stream(str(media / row["file"])) as (container, stream):
+            if stream is None or stream.codec_context is None:
+                continue
+            found = frame_table.scan_table(container, stream, kept=kept)
+            if isinstance(found, str):
+                continue
+            again = list(frame_table.read_packets_again(container, stream, found[0]))
+            assert [(p.pts, p.dts, bytes(p)) for p in again] == [(p.pts, p.dts, bytes(p)) for p in kept], row["file"]
+            num_compared += 1
+    assert num_compared >= 90
 
 
 # --- JPEG frames ----------------------------------------------------------------------------------------
