@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,12 @@ class WindowPlan:
         first, last = int(frames.min()), int(frames.max())
         used = float(self._times[first]), self.end_of_frame(last)
         return Window(start, end, scale, tuple(tuple(clip) for clip in frames.tolist()), used)
+
+    def rows(self) -> tuple[Seconds, Seconds, Indices]:
+        """The spans of all windows and those of the frames they use, (W, 2) seconds each, and their scales (W,)."""
+        rows = ((window.start_seconds, window.end_seconds, *window.used, window.scale) for window in self)
+        table = np.fromiter(chain.from_iterable(rows), dtype=np.float64).reshape(-1, 5)
+        return table[:, :2], table[:, 2:4], table[:, 4].astype(np.int64)
 
     def time_of(self, index: int) -> float:
         """When a frame appears, in seconds."""

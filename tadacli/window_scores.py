@@ -113,35 +113,59 @@ def score_windows(
                 file = opened.enter_context(local_path(path))
                 source = opened.enter_context(open_video(file))
                 plan = WindowPlan(source, model.spec.input, settings)
-            groups = list(journal.saved()) if journal is not None else []
+            scored = _Scored(len(plan), model.spec.heads)
+            for group in journal.saved() if journal is not None else ():
+                scored.add(group)
             readers = readers_of(source, default_num_readers())
             if profile is not None:  # also of a video that is not read to its end
                 opened.callback(lambda: profile.count(decoded=sum(reader.num_decoded for reader in readers)))
-            for reached, group in _score_groups(readers, plan, list(groups), model, settings.batch_size, profile):
-                groups.append(group)
+            for reached, group in _score_groups(readers, plan, scored, model, settings.batch_size, profile):
+                scored.add(group)
                 if journal is not None:
                     journal.add(group)
                 if on_progress is not None:
                     on_progress(plan.start, plan.end, reached)
-            return _collect(path, source.info, plan, groups, model, settings)
+            return _collect(path, source.info, plan, scored, model, settings)
     except VideoError as error:
         # A download has a name of its own that says nothing.
         raise VideoError(error.message.replace(file, path), hint=error.hint) from error
 
 
+class _Scored:
+    """What is known of a plan's windows so far, in arrays: `scores` (W, num_classes) float32 by head, `is_scored` (W,).
+
+    The first `num_windows` were tried. `unreadable` are the frames that could not be had, with the reasons.
+    """
+
+    def __init__(self, num_planned: int, heads: Mapping[str, Sequence[str]]) -> None:
+        self.num_windows = 0
+        self.is_scored = np.zeros(num_planned, dtype=np.bool_)
+        self.scores = {name: np.empty((num_planned, len(labels)), np.float32) for name, labels in heads.items()}
+        self.unreadable: dict[int, str] = {}
+
+    def add(self, group: Group) -> None:
+        """The group that comes next."""
+        rows = self.num_windows + np.setdiff1d(np.arange(group.num_windows), group.missing)
+        self.is_scored[rows] = True
+        for name, scores in self.scores.items():
+            scores[rows] = group.scores[name]
+        self.unreadable.update(group.unreadable)
+        self.num_windows += group.num_windows
+
+
 def _score_groups(
     readers: Sequence[VideoSource],
     plan: WindowPlan,
-    done: Sequence[Group],
+    done: _Scored,
     model: Model,
     batch_size: int,
     profile: Profile | None,
 ) -> Iterator[tuple[float, Group]]:
     """(time reached, group) for the windows behind those that are done."""
-    num_done = sum(group.num_windows for group in done)
+    num_done = done.num_windows
     frames, counts = plan.frame_uses(first=num_done)
     uses = dict(zip(frames.tolist(), counts.tolist(), strict=True))
-    if any(group.unreadable for group in done):
+    if done.unreadable:
         # What can be read of a damaged video may depend on what is read before it: read as the first run did.
         frames, _ = plan.frame_uses()
     pictures: dict[int, Tensor | None] = {}
@@ -239,25 +263,16 @@ def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_s
 
 
 def _collect(
-    path: str, info: VideoInfo, plan: WindowPlan, groups: Sequence[Group], model: Model, settings: WindowSettings
+    path: str, info: VideoInfo, plan: WindowPlan, scored: _Scored, model: Model, settings: WindowSettings
 ) -> WindowScores:
-    windows = list(plan)
-    missing: list[int] = []
-    unreadable: dict[int, str] = {}
-    first = 0
-    for group in groups:
-        missing += [first + number for number in group.missing]
-        unreadable.update(group.unreadable)
-        first += group.num_windows
-    lost = set(missing)
-    scored = [window for number, window in enumerate(windows) if number not in lost]
     frames, _ = plan.frame_uses()
-    gaps = _gaps(frames, unreadable, plan)
-    if not scored:
+    gaps = _gaps(frames, scored.unreadable, plan)
+    if not scored.is_scored.any():
         raise VideoError(
-            f"none of the {len(windows)} windows of {path} could be scored: {gaps[0].reason}",
+            f"none of the {len(plan)} windows of {path} could be scored: {gaps[0].reason}",
             hint="the file is damaged: fetch it again, or re-encode it",
         )
+    rows, (spans, used, scale) = scored.is_scored, plan.rows()
     return WindowScores(
         path=path,
         size_bytes=file_size(path),
@@ -267,13 +282,13 @@ def _collect(
         settings={**settings.to_dict(model.spec.input), **machine_settings(model)},
         info=info,
         range_seconds=(plan.start, plan.end),
-        spans=np.array([(window.start_seconds, window.end_seconds) for window in scored]),
-        used=np.array([window.used for window in scored]),
-        scale=np.array([window.scale for window in scored], dtype=np.int64),
-        scores={name: np.concatenate([group.scores[name] for group in groups]) for name in model.spec.heads},
+        spans=spans[rows],
+        used=used[rows],
+        scale=scale[rows],
+        scores={name: scores[rows] for name, scores in scored.scores.items()},
         gaps=gaps,
-        num_windows_planned=len(windows),
-        num_frames_used=len(frames) - len(unreadable),
+        num_windows_planned=len(plan),
+        num_frames_used=len(frames) - len(scored.unreadable),
     )
 
 
