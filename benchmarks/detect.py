@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,13 +20,13 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
 
+from benchmarks.conditions import conditions, median_and_range
 from benchmarks.long_video import FPS, encode, repeat_packets
 from tadacli.cards import manifest
 from tadacli.models import build
@@ -197,7 +196,7 @@ def main() -> None:
         print(json.dumps(run_way(name, path, int(num_frames), check=options.check)))
         return
     options.cache.mkdir(parents=True, exist_ok=True)
-    print(f"{_machine()}, {options.rounds} rounds, files of {REPETITIONS * options.seconds:g} s")
+    print(f"{conditions('av')}, {options.rounds} rounds, files of {REPETITIONS * options.seconds:g} s")
     others = [name for name in WAYS if name != OURS]
     print("| file | not referenced | " + " | ".join(f"ours / {name}" for name in others) + " |")
     print("| --- " * (len(others) + 2) + "|", flush=True)
@@ -234,7 +233,7 @@ def waiting_share(path: Path, model: str) -> float:
 def _cell(ratios: list[float] | None) -> str:
     if ratios is None:
         return "not installed"
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return median_and_range(ratios)
 
 
 def _mean(name: str, medians: list[float]) -> str:
@@ -256,12 +255,6 @@ def _first_slice(data: bytes) -> int:
     while data[at + 4] & 31 not in (1, 5):
         at += 4 + int.from_bytes(data[at : at + 4], "big")
     return data[at + 4]
-
-
-def _machine() -> str:
-    today = datetime.now(UTC).date().isoformat()
-    system = f"{platform.machine()} {platform.system()}"
-    return f"{today}, {system}, Python {platform.python_version()}, PyAV {av.__version__}"
 
 
 if __name__ == "__main__":

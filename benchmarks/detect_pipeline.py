@@ -24,7 +24,8 @@ from pathlib import Path
 import av
 import torch
 
-from benchmarks.detect import FILES, REPETITIONS, _machine, long_file
+from benchmarks.conditions import conditions, median_and_range
+from benchmarks.detect import FILES, REPETITIONS, long_file
 from tadacli.cards import manifest
 from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build
@@ -136,7 +137,7 @@ def against_decoding(path: Path, *, rounds: int) -> list[str]:
     """The cells of a row: wall time of the built-in network over decode-through, CPU time, the share of waiting."""
     found = [(in_process("detect", path, SMALL), in_process("decode_through", path, SMALL)) for _ in range(rounds)]
     walls, cpus = ([ours[key] / through[key] for ours, through in found] for key in ("wall", "cpu"))
-    return [_cell(walls), _cell(cpus), f"{statistics.median(ours['waiting'] for ours, _ in found):.0%}"]
+    return [*map(median_and_range, (walls, cpus)), f"{statistics.median(ours['waiting'] for ours, _ in found):.0%}"]
 
 
 def against_halves(path: Path, *, rounds: int) -> list[str]:
@@ -151,11 +152,7 @@ def against_halves(path: Path, *, rounds: int) -> list[str]:
         walls.append(whole["wall"] / half)
         least.append((decode["cpu"] + model["cpu"]) / torch.get_num_threads() / half)
         longer.append("network" if half == model["wall"] else "decoding")
-    return [_cell(walls), _cell(least), statistics.mode(longer)]
-
-
-def _cell(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return [median_and_range(walls), median_and_range(least), statistics.mode(longer)]
 
 
 def main() -> None:
@@ -175,9 +172,7 @@ def main() -> None:
         for name, settings in FILES.items()
     }
     length = f"{REPETITIONS * options.seconds:g} s"
-    print(
-        f"{_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.rounds} rounds, {length}"
-    )
+    print(f"{conditions('av', 'torch')}, {torch.get_num_threads()} threads, {options.rounds} rounds, {length}")
     print(
         f"\n| {SMALL} | wall / decode-through (goal: at most {GOAL_SMALL}) | CPU / decode-through | waits for frames |"
     )

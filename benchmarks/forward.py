@@ -20,11 +20,9 @@ from __future__ import annotations
 import argparse
 import gc
 import inspect
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 
@@ -33,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, has_tadaconv, leave_the_start
 from benchmarks.own_process import OwnProcess, Times, timed
 from tadacli.freed_memory import keep_freed_memory
@@ -61,7 +60,7 @@ def main() -> None:
     memory.add_argument("--apart", action="store_true", help="ours keeps freed memory, the published form does not")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    run = f"{machine()}, {options.threads} threads, {options.rounds} rounds"
+    run = f"{conditions('torch')}, {options.threads} threads, {options.rounds} rounds"
     other = OwnProcess(_Published, options.threads) if options.apart else None
     if options.keep_memory or options.apart:
         keep_freed_memory()
@@ -96,7 +95,7 @@ def _measure_tada2d(batches: list[int], *, rounds: int, other: OwnProcess | None
             ours, grouped, product = _take_turns(partial(network, own), partial(published, clip), rounds, matrix)
             rate = GMACS_PER_CLIP * batch / statistics.median(wall for wall, _ in ours)
             peak = MATRIX_SIZE**3 / 1e9 / statistics.median(wall for wall, _ in product)
-            ratio = summary(_ratios(grouped, ours)[0])
+            ratio = median_and_range(_ratios(grouped, ours)[0])
             name = str(dtype).removeprefix("torch.")
             print(f"| {name} | {batch} | {ratio} | {rate / peak:.2f} | {difference:.0e} |", flush=True)
 
@@ -114,7 +113,7 @@ def _measure_all(names: list[str], *, clips: list[tuple[int, ...]], rounds: int,
             clip = torch.randn(shape)
             difference = _check(network(clip), published(clip)[0])
             ours, grouped, _ = _take_turns(partial(network, clip), partial(published, clip), rounds)
-            wall, cpu = (summary(ratios) for ratios in _ratios(grouped, ours))
+            wall, cpu = (median_and_range(ratios) for ratios in _ratios(grouped, ours))
             print(f"| {name} | {shape[0]} | {wall} | {cpu} | {difference:.0e} |", flush=True)
         del network, grouped_network, published
         gc.collect()  # the next one may need the room
@@ -189,18 +188,6 @@ def _ratios(grouped: Sequence[Times], ours: Sequence[Times]) -> tuple[list[float
     """Of each round grouped / ours: of wall times, and of CPU times."""
     rounds = list(zip(grouped, ours, strict=True))
     return [slow[0] / fast[0] for slow, fast in rounds], [slow[1] / fast[1] for slow, fast in rounds]
-
-
-def summary(ratios: list[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-
-
-def machine() -> str:
-    """When, and with what."""
-    today = datetime.now(UTC).date().isoformat()
-    system = f"{platform.machine()} {platform.system()}"
-    return f"{today}, {system}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 if __name__ == "__main__":

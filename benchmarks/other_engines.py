@@ -24,7 +24,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from benchmarks.forward import NUM_CLASSES, machine, summary
+from benchmarks.conditions import conditions, median_and_range
+from benchmarks.forward import NUM_CLASSES
 from benchmarks.grouped import leave_the_start
 from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build, layers
@@ -44,7 +45,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    print(f"{machine()}, {options.threads} threads, {options.rounds} rounds, batch {options.batch}, freed memory kept")
+    run = f"{options.threads} threads, {options.rounds} rounds, batch {options.batch}, freed memory kept"
+    print(f"{conditions('torch')}, {run}")
     clip = torch.randn(options.batch, 3, 8, options.crop, options.crop, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         network = _network(clip)
@@ -150,7 +152,7 @@ def _measure(runs: dict[str, Run], reference: Tensor, rounds: int) -> dict[str, 
     first = times["ours, float32"]
     for name, own in times.items():
         ratios = [ours / theirs for ours, theirs in zip(first, own, strict=True)]
-        print(f"| {name} | {summary(ratios)} | {apart[name]:.0e} |")
+        print(f"| {name} | {median_and_range(ratios)} | {apart[name]:.0e} |")
     return {name: statistics.median(own) for name, own in times.items()}
 
 

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import io
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
@@ -27,6 +25,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.conditions import conditions, median_and_range
 from tadacli import jpeg_frames
 from tadacli.transforms import preprocess, resize_frames, resized_size
 
@@ -79,8 +78,7 @@ def ratios(mine: Way, other: Way, *, rounds: int) -> str:
             way()
             seconds[way] = time.process_time() - start
         found.append(seconds[mine] / seconds[other])
-    found = found[1:]  # the first one warms up
-    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+    return median_and_range(found[1:])  # the first one warms up
 
 
 def each(way: Callable[..., object], items: Sequence[object], **options: object) -> Way:
@@ -141,9 +139,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch; its own by default")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    today, system = datetime.now(UTC).date().isoformat(), f"{platform.machine()} {platform.system()}"
-    versions = f"Python {platform.python_version()}, torch {torch.__version__.split('+')[0]}"
-    print(f"{today}, {system}, {versions}, {options.threads} threads, {options.rounds} rounds\n")
+    print(f"{conditions('torch')}, {options.threads} threads, {options.rounds} rounds\n")
     print("| video | ours / published | fast / published | the whole frame resized: ours / published |")
     print("| --- | --- | --- | --- |", flush=True)
     for height, width, side in CASES:

@@ -13,9 +13,7 @@ measured where the interpreter that runs this can load them.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,13 +22,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+
+from benchmarks.conditions import conditions, median_and_range
 
 FPS, NUM_FRAMES, HEIGHT, WIDTH = 30, 300, 256, 340
 NUM_WANTED = 8
@@ -274,7 +273,8 @@ def main() -> None:
             stack.callback(worker.close)
             if worker.read(paths["GOP 12"], 1) is not None:
                 workers[name] = worker
-        print(f"{_machine()}, {options.rounds} rounds of {options.repetitions} readings")
+        run = f"{options.rounds} rounds of {options.repetitions} readings"
+        print(f"{conditions('av', 'decord', 'torchcodec', 'torch')}, {run}")
         others = [name for name in WAYS if name != OURS]
         print("| file | " + " | ".join(f"ours / {name}: CPU (min to max), wall" for name in others) + " | goals |")
         print("| --- " * (len(others) + 2) + "|", flush=True)
@@ -289,7 +289,7 @@ def _cell(ratios: list[dict] | None) -> str:
         return "does not load here"
     cpu = [ratio["cpu"] for ratio in ratios]
     wall = statistics.median(ratio["wall"] for ratio in ratios)
-    return f"{statistics.median(cpu):.2f} ({min(cpu):.2f} to {max(cpu):.2f}), {wall:.2f}"
+    return f"{median_and_range(cpu)}, {wall:.2f}"
 
 
 def _goals(file_name: str, ratios: dict[str, list[dict]]) -> str:
@@ -307,20 +307,6 @@ def _goals(file_name: str, ratios: dict[str, list[dict]]) -> str:
 
 def _met(ratio: float, goal: float) -> str:
     return "met" if ratio <= goal else "missed"
-
-
-def _machine() -> str:
-    today = datetime.now(UTC).date().isoformat()
-    system = f"{platform.machine()} {platform.system()}"
-    versions = [f"{name} {_version(name)}" for name in ("av", "decord", "torchcodec", "torch")]
-    return f"{today}, {system}, Python {platform.python_version()}, {', '.join(versions)}"
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

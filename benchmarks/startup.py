@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.conditions import conditions, median_and_range
 from tadacli.scenes import render_sample
 
 Times = tuple[float, float]  # wall, and CPU of all threads
@@ -46,10 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    print(
-        f"{datetime.now(UTC).date().isoformat()}, {platform.machine()} {platform.system()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, PyTorch {version('torch')}, {options.rounds} rounds"
-    )
+    print(f"{conditions('torch')}, {os.cpu_count()} cores, {options.rounds} rounds")
     with tempfile.TemporaryDirectory(prefix="tada-") as folder:
         video = Path(folder) / "video.mp4"
         render_sample(video, height=256, width=340)
@@ -100,8 +94,7 @@ def _start(arguments: Sequence[str], *, to_first_line: bool) -> Times:
 
 
 def _ratios(ours: Sequence[Times], others: Sequence[Times], which: int) -> str:
-    ratios = [mine[which] / other[which] for mine, other in zip(ours, others, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return median_and_range([mine[which] / other[which] for mine, other in zip(ours, others, strict=True)])
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import copy
-import platform
-import statistics
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, leave_the_start
 from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build
@@ -87,10 +85,8 @@ def main() -> None:
     if options.keep_memory:
         keep_freed_memory()
     torch.set_num_threads(options.threads)
-    today = datetime.now(UTC).date().isoformat()
-    machine = f"{platform.machine()} {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}"
     print(
-        f"{today}, {machine}, {options.threads} threads, {options.rounds} rounds, float32, batch {options.batch}"
+        f"{conditions('torch')}, {options.threads} threads, {options.rounds} rounds, float32, batch {options.batch}"
         + ", freed memory kept" * options.keep_memory
     )
     print("| network | clip | grouped / ours: median (min to max) | gradients differ by, float64 and float32 |")
@@ -123,8 +119,8 @@ def measure(case: Case, *, batch: int, rounds: int) -> str:
         else:
             slow = grouped.step_seconds(clips, labels)
             ratios.append(slow / ours.step_seconds(clips, labels))
-    ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    return f"| {case.architecture} | {'x'.join(map(str, case.clip))} | {ratio} | {exact:.0e} and {rough:.0e} |"
+    clip, ratio = "x".join(map(str, case.clip)), median_and_range(ratios)
+    return f"| {case.architecture} | {clip} | {ratio} | {exact:.0e} and {rough:.0e} |"
 
 
 def _checked_difference(ours: Trainer, grouped: Trainer, clips: Tensor, labels: Tensor) -> float:

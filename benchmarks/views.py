@@ -17,11 +17,9 @@ usual allocation, in a process of its own, which rests while ours is at work.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, leave_the_start
 from benchmarks.own_process import OwnProcess, Times, timed
 from tadacli.cards import manifest
@@ -189,7 +188,7 @@ def main() -> None:
             model = load_model(weights, device="cpu", dtype=dtype)
             ways[dtype] = partial(timed, partial(ours, video, model, views, batch_size=options.batch))
         run = f"{options.threads} threads, {options.rounds} rounds, {views} views, batches of {options.batch}"
-        print(f"{_machine()}, {run}")
+        print(f"{conditions('torch', 'av')}, {run}")
         measure(theirs, ways, rounds=options.rounds)
 
 
@@ -217,20 +216,8 @@ def measure(theirs: Way, ways: dict[str, Way], *, rounds: int) -> None:
     for dtype in ways:
         pairs = list(zip(times["published"], times[dtype], strict=True))
         wall, cpu = ([slow[which] / fast[which] for slow, fast in pairs] for which in (0, 1))
-        print(
-            f"| {dtype} | {_summary(wall)} | {statistics.median(cpu):.2f} | {GOALS[dtype]} | {differences[dtype]:.0e} |"
-        )
-
-
-def _summary(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-
-
-def _machine() -> str:
-    today = datetime.now(UTC).date().isoformat()
-    system = f"{platform.machine()} {platform.system()}"
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, PyAV {av.__version__}"
-    return f"{today}, {system}, {versions}"
+        ratios = f"{median_and_range(wall)} | {statistics.median(cpu):.2f}"
+        print(f"| {dtype} | {ratios} | {GOALS[dtype]} | {differences[dtype]:.0e} |")
 
 
 if __name__ == "__main__":
