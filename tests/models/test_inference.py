@@ -81,6 +81,20 @@ def test_gives_the_logits_of_the_network_as_trained(name: str, monkeypatch: pyte
     assert distance(answers(fast, clips), expected) < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["TAda2D", "TSN", "R(2+1)D tiny", "R3D", "SlowFast"])
+def test_a_clip_gets_the_same_bits_wherever_it_stands_in_a_batch(name: str, dtype: torch.dtype) -> None:
+    """So scores stay those of the video where several videos share a batch."""
+    architecture, arguments, shape = NETWORKS[name]
+    network = inference_form(trained(architecture, arguments)).to(dtype)
+    clips, others = torch.randn(2, 5, *shape[1:]).to(dtype)
+    expected = answers(network, clips)
+    for places in (1, 2, 4):
+        assert torch.equal(answers(network, clips.roll(places, 0)).roll(-places, 0), expected)
+    others[3] = clips[1]
+    assert torch.equal(answers(network, others)[3], expected[1]), "its neighbours change it"
+
+
 def test_networks_with_batch_norms_are_all_tested() -> None:
     def has_norms(name: str) -> bool:
         with torch.device("meta"):
