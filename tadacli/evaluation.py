@@ -56,7 +56,7 @@ def check_belongs(dataset: Dataset, header: Header, *, split: str) -> None:
 
 def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, annotations: AnyPath | None) -> EvalReport:
     """The report on predictions that `tada eval` made for the data set, or for a part of it."""
-    report = evaluate(
+    report = evaluate_scores(
         dataset,
         saved.table,
         split=split,
@@ -90,7 +90,7 @@ def subsets_of(dataset: Dataset, annotations: AnyPath | None, split: str) -> Epi
     return load_epic_subsets(folder if folder.is_dir() else folder.parent, split=known)
 
 
-def evaluate(
+def evaluate_scores(
     dataset: Dataset,
     table: ScoreTable,
     *,
@@ -142,7 +142,7 @@ def evaluate(
 
 
 def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> EvalReport:
-    """The metrics of what `tada classify` wrote, as far as its best classes tell them; see `evaluate`.
+    """The metrics of what `tada classify` wrote, as far as its best classes tell them; see `evaluate_scores`.
 
     A result belongs to the sample with the same file; where no file of a sample is known, to that of the same name
     without its suffix. Raises `UsageError` for models with several heads and spans of videos.

@@ -18,7 +18,7 @@ from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.datasets import Dataset
 from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.eval_report import EvalReport
-from tadacli.evaluation import evaluate
+from tadacli.evaluation import evaluate_scores
 from tadacli.finetune_data import FinetuneData
 from tadacli.inputs import file_size
 from tadacli.mirroring import mirrored_pairs
@@ -353,7 +353,7 @@ class _Run:
         found = self._validated(views, spec=spec)
         model = Model(spec, network, self.device, torch.float32, self.folder.model, hash_file(self.folder.model).sha256)
         run = describe_run(model, {"views": str(views)})
-        report = evaluate(
+        report = evaluate_scores(
             job.data.validation, found.table, split="validation", scores_are="probabilities", failed=found.failed
         )
         notes = self.trainer.notes

@@ -22,9 +22,9 @@ from tadacli.evaluation import (
     NOT_REACHED,
     NUM_WORST,
     check_belongs,
-    evaluate,
     evaluate_classified,
     evaluate_saved,
+    evaluate_scores,
 )
 from tadacli.prediction_file import Header, of_items, samples_digest
 from tadacli.predictions import ScoreTable, TopScores
@@ -70,7 +70,7 @@ def test_accuracies_are_those_counted_by_hand(seed: int, num_items: int) -> None
     labels = rng.integers(0, len(CLASSES), num_items).tolist()
     data = data_set(labels)
     table = random_table(rng, [sample.id for sample in data.samples])
-    report = evaluate(data, table, split="all", scores_are="probabilities")
+    report = evaluate_scores(data, table, split="all", scores_are="probabilities")
     ranked = [sorted(range(8), key=lambda index: (-row[index], index)) for row in table.scores[""].tolist()]
     hits = [order[0] == label for order, label in zip(ranked, labels, strict=True)]
     within = [label in order[:5] for order, label in zip(ranked, labels, strict=True)]
@@ -125,7 +125,9 @@ def test_every_item_is_scored_or_listed_with_a_reason() -> None:
     data = replace(data, samples=tuple(samples), unused=(UnusedRow("line 9", "v0", "a copy"),))
     even = [1 / 8] * 8
     table = table_of({"v2": even, "v0": even})
-    report = evaluate(data, table, split="all", scores_are="probabilities", failed={"v1": "is damaged", "v4": NO_FILE})
+    report = evaluate_scores(
+        data, table, split="all", scores_are="probabilities", failed={"v1": "is damaged", "v4": NO_FILE}
+    )
     assert (report.num_scored, report.num_items) == (1, 5)
     assert {item.id: item.reason for item in report.unscored} == {
         "v1": "is damaged",
@@ -141,12 +143,12 @@ def test_every_item_is_scored_or_listed_with_a_reason() -> None:
 def test_scores_of_unknown_items_are_refused() -> None:
     even = [1 / 8] * 8
     with pytest.raises(UsageError, match="1 of 2 predictions are of videos that the annotations do not have, other"):
-        evaluate(data_set([0]), table_of({"v0": even, "other": even}), split="all", scores_are="probabilities")
+        evaluate_scores(data_set([0]), table_of({"v0": even, "other": even}), split="all", scores_are="probabilities")
 
 
 def test_no_scores_are_no_report() -> None:
     with pytest.raises(TadaError, match="not one of 2 videos has both scores and a class: is damaged"):
-        evaluate(
+        evaluate_scores(
             data_set([0, None]), table_of({}), split="all", scores_are="probabilities", failed={"v0": "is damaged"}
         )
 
@@ -154,12 +156,12 @@ def test_no_scores_are_no_report() -> None:
 def test_five_classes_have_no_top_five() -> None:
     data = replace(data_set([0, 1]), heads={"": CLASSES[:5]})
     table = random_table(np.random.default_rng(0), ["v0", "v1"], 5)
-    assert "top5" not in evaluate(data, table, split="all", scores_are="probabilities").metrics
+    assert "top5" not in evaluate_scores(data, table, split="all", scores_are="probabilities").metrics
 
 
 def test_logits_have_no_calibration() -> None:
     table = table_of({"v0": [4.0, -2, 0, 0, 0, 0, 0, 0]})
-    report = evaluate(data_set([0]), table, split="all", scores_are="logits")
+    report = evaluate_scores(data_set([0]), table, split="all", scores_are="logits")
     assert "calibration_error" not in report.metrics
     assert report.heads[""].calibration is None
 
@@ -221,7 +223,7 @@ def test_best_classes_tell_as_much_as_all_scores_do(depth: int) -> None:
     names = [f"v{number}" for number in range(40)]
     table = random_table(rng, names)
     failed = {"/videos/v40.mp4": "is damaged"}
-    full = evaluate(data, table, split="all", scores_are="probabilities", failed={"v40": "is damaged"})
+    full = evaluate_scores(data, table, split="all", scores_are="probabilities", failed={"v40": "is damaged"})
     top = top_scores(table, [f"/videos/{name}.mp4" for name in names], depth, failed)
     report = evaluate_classified(data, top, split="all")
     assert set(full.metrics) - set(report.metrics) == ({"top5"} if depth < 5 else set())
@@ -287,8 +289,10 @@ def test_actions_are_ranked_by_the_product_of_probabilities(seed: int, num_items
     ids = np.array([sample.id for sample in data.samples])
     subsets = EpicSubsets(frozenset({"P18"}), frozenset(range(0, 97, 2)), frozenset(range(0, 300, 3)))
     reports = {
-        "logits": evaluate(data, ScoreTable(ids, logits), split="validation", scores_are="logits", subsets=subsets),
-        "probabilities": evaluate(
+        "logits": evaluate_scores(
+            data, ScoreTable(ids, logits), split="validation", scores_are="logits", subsets=subsets
+        ),
+        "probabilities": evaluate_scores(
             data, ScoreTable(ids, chances), split="validation", scores_are="probabilities", subsets=subsets
         ),
     }
@@ -319,7 +323,7 @@ def test_lists_that_are_not_there_are_said() -> None:
     data = epic_data(np.random.default_rng(0), 4)
     scores = {head: np.random.default_rng(1).random((4, len(names))) for head, names in data.heads.items()}
     ids = np.array([sample.id for sample in data.samples])
-    report = evaluate(data, ScoreTable(ids, scores), split="validation", scores_are="logits")
+    report = evaluate_scores(data, ScoreTable(ids, scores), split="validation", scores_are="logits")
     assert not [key for key in report.metrics if key.startswith(("tail", "unseen"))]
     for name in ("unseen participants", "tail verbs", "tail nouns"):
         assert f"the list of {name} is not beside the annotations" in report.notes

@@ -181,7 +181,7 @@ BREAKS: list[tuple[str, Any, str, list[int]]] = [
     ("a checkpoint", Trainer, "save", [1, 2]),
     ("an update", Trainer, "run_step", [4]),
     ("the end", finetuning, "fit_scores", [1]),
-    ("the report", finetuning, "evaluate", [1]),
+    ("the report", finetuning, "evaluate_scores", [1]),
 ]
 
 

@@ -61,7 +61,7 @@ def score_files(
 ) -> EvalReport:
     """The report on saved predictions of a recognition data set."""
     from tadacli.datasets.loading import load_for_heads
-    from tadacli.evaluation import check_belongs, evaluate, evaluate_classified, evaluate_saved, subsets_of
+    from tadacli.evaluation import check_belongs, evaluate_classified, evaluate_saved, evaluate_scores, subsets_of
     from tadacli.prediction_file import is_prediction_file, read_predictions
     from tadacli.predictions import read_classifications, read_recognition
 
@@ -84,7 +84,7 @@ def score_files(
     if name == "ek100":
         truth, part = load_for_heads(name, None, annotations=annotations, data_root=data_root, split=split)
         subsets = subsets_of(truth, annotations, part)
-        return evaluate(truth, read_recognition(paths[0]), split=part, scores_are="logits", subsets=subsets)
+        return evaluate_scores(truth, read_recognition(paths[0]), split=part, scores_are="logits", subsets=subsets)
     from tadacli.cards import manifest
 
     top = read_classifications(paths[0])
