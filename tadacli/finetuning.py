@@ -56,17 +56,26 @@ class FinetuneJob:
 
         Together the processes take `batch_size` places, whatever their number.
         """
-        parts = processes.count * self.recipe.accumulate
-        share = self.recipe.batch_size // parts
+        share = self._clips_at_once(processes)
         first = step * self.recipe.batch_size + processes.rank * self.recipe.accumulate * share
         return [range(first + part * share, first + (part + 1) * share) for part in range(self.recipe.accumulate)]
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree on besides the settings of the loop."""
-        recipe = {key: value for key, value in asdict(self.recipe).items() if key not in ("source", "note")}
+    def _clips_at_once(self, processes: Processes) -> int:
+        return self.recipe.batch_size // (processes.count * self.recipe.accumulate)
+
+    def identity(self, processes: Processes) -> dict[str, Any]:
+        """What a checkpoint must agree on besides the settings of the loop.
+
+        The clips of a step may be shared out otherwise, among more or fewer processes, unless batch norms learn: these
+        see the clips of one pass alone.
+        """
+        recipe = {
+            key: value for key, value in asdict(self.recipe).items() if key not in ("source", "note", "accumulate")
+        }
+        norms_learn = self.settings.freeze == "nothing" and not self.settings.freeze_norms
         return {
             "recipe": recipe,
+            "clips_at_once": self._clips_at_once(processes) if norms_learn else None,
             "start": {"weights": self.start.origin, "sha256": self.start.weights_sha256},
             "input": asdict(self.start.spec.input),
             "classes": {head: list(labels) for head, labels in self.data.heads.items()},
@@ -216,7 +225,7 @@ class _Run:
         self.job, self.folder, self.device, self.processes = job, folder, device, processes
         self.workers, self.listener = workers, listener
         self.trainer = Trainer(
-            job.start.network, job.settings, device=device, processes=processes, identity=job.identity
+            job.start.network, job.settings, device=device, processes=processes, identity=job.identity(processes)
         )
         self.elapsed_before = 0.0
         if folder.checkpoint.is_file():

@@ -254,6 +254,7 @@ def without_one(data: FinetuneData) -> FinetuneData:
     [
         pytest.param({"learning_rate": 0.02}, None, "learning_rate was 0.01, is 0.02", id="a rate"),
         pytest.param({"epochs": 4.0}, None, r"num_steps was 6, is 7", id="a length"),
+        pytest.param({"accumulate": 2}, None, "clips_at_once was 4, is 2", id="fewer clips in each pass"),
         pytest.param({"mixup": 0.5}, None, r"recipe\.mixup was 0\.0, is 0\.5", id="what only the clips know"),
         pytest.param({}, relabelled, r"data\.train was '7 samples", id="a label"),
         pytest.param({}, without_one, r"data\.validation was '3 samples .*, is '2 samples", id="an item less"),
@@ -408,6 +409,16 @@ def test_processes_share_a_batch_as_its_parts(clips: list[Path], base: Path, cou
         shared = [job.positions(step, finetuning.Processes(rank, count)) for rank in range(count)]
         assert [len(parts) for parts in shared] == [accumulate] * count
         assert [place for parts in shared for part in parts for place in part] == list(range(12 * step, 12 * step + 12))
+
+
+def test_a_run_goes_on_in_more_processes_only_where_these_give_its_weights(clips: list[Path], base: Path) -> None:
+    """Batch norms that learn see the clips of one pass: halves, in a row or in two processes, are not the whole."""
+    data, (one, two) = data_of(clips), (finetuning.Processes(0, count) for count in (1, 2))
+    whole, halves = job_of(data, base), job_of(data, base, accumulate=2)
+    assert whole.identity(two) == halves.identity(one) != whole.identity(one)
+    for frozen in ({"freeze": "trunk"}, {"freeze_norms": True}):
+        whole_frozen, halves_frozen = job_of(data, base, **frozen), job_of(data, base, accumulate=2, **frozen)
+        assert whole_frozen.identity(one) == whole_frozen.identity(two) == halves_frozen.identity(one)
 
 
 def test_a_mirror_turns_no_label_into_a_wrong_one(clips: list[Path], base: Path) -> None:
