@@ -25,7 +25,8 @@ class Recipe:
     """Everything the weights depend on besides the footage. Speeds are in short sides per second.
 
     Between `static_speed` and `slowest` nothing is made, so that the classes do not touch: a drift of
-    at most `static_speed` is static, a motion of at least `slowest` is that motion.
+    at most `static_speed` is static, a motion of at least `slowest` is that motion. What moves by itself in the
+    footage counts as background that shows the camera's motion only with `own_motion_shows`.
     """
 
     clip_frames: int = 8
@@ -39,6 +40,8 @@ class Recipe:
     footage_share: float = 0.6
     frozen_share: float = 0.1
     bare_share: float = 0.15
+    sparse_share: float = 0.25
+    own_motion_shows: bool = False
     animated_share: float = 0.5
     screen_share: float = 0.15
     num_pictures: int = 700
@@ -82,6 +85,7 @@ class Recipe:
 
 # Brightness differences of neighbouring pixels that count as edges, and how many of nine parts need them.
 EDGE_STRENGTH, PARTS_WITH_EDGES = 0.015, 4
+OWN_CHANGE = 0.1
 
 
 class ClipMaker:
@@ -118,7 +122,8 @@ class ClipMaker:
             is_static = rng.random() < self.recipe.static_share
             label = 0 if is_static else int(rng.integers(1, len(CAMERA_MOTIONS)))
         # A motion over a wall of one colour, or along a stripe, cannot be seen: then film something else.
-        needed = 1 if rng.random() < self.recipe.bare_share else PARTS_WITH_EDGES
+        bare, sparse = self.recipe.bare_share, self.recipe.sparse_share
+        needed = int(rng.choice((1, 2, PARTS_WITH_EDGES), p=(bare, sparse, 1 - bare - sparse)))
         for _ in range(30):
             clip, parts = self._film(rng, label, is_easy=is_easy)
             if label == 0 or parts >= needed:
@@ -144,7 +149,9 @@ class ClipMaker:
         if rng.random() < 0.5:  # a mirrored world; the camera's own motion stays what it is
             grid[..., 0] *= -1
         clip = look(source, grid, indices=indices)
-        parts = _parts_with_edges(clip[len(clip) // 2])
+        one_frame = [indices[len(indices) // 2]]
+        still = _stands_still(source, grid[len(grid) // 2], one_frame if recipe.own_motion_shows else indices)
+        parts = _parts_with_edges(clip[len(clip) // 2], still)
         for body in () if is_easy else self._objects(rng, path, centre, field_):
             clip = body.paste(clip, grid)
         if label == 0 and rng.random() < 0.03:
@@ -275,13 +282,26 @@ def _pick(rng: np.random.Generator, by_scene: dict[str, list[Stretch]]) -> Stret
     return stretches[int(rng.integers(len(stretches)))]
 
 
-def _parts_with_edges(frame: Tensor) -> int:
-    """How many of the nine parts of a frame (3, h, w) have edges in every direction.
+def _stands_still(source: Tensor, view: Tensor, indices: Sequence[int]) -> Tensor:
+    """Mask (h, w) of what looks alike in all frames of a source, seen from one view (h, w, 2)."""
+    frames = sorted(set(indices))
+    if len(frames) == 1:
+        return torch.ones(view.shape[:2])
+    seen = look(source, view[::2, ::2].expand(len(frames), -1, -1, -1), indices=frames)
+    change = (seen.amax(0) - seen.amin(0)).amax(0)
+    still = F.max_pool2d(change[None], 3, 1, 1) < OWN_CHANGE
+    return still[0].float().repeat_interleave(2, 0).repeat_interleave(2, 1)
 
-    A plain wall, a stripe or a horizon alone cannot tell a pan from a tilt, or a zoom from either.
+
+def _parts_with_edges(frame: Tensor, still: Tensor) -> int:
+    """How many of the nine parts of a frame (3, h, w) have edges in every direction where it is `still` (h, w).
+
+    A plain wall, a stripe or a horizon alone cannot tell a pan from a tilt, or a zoom from either, and
+    what moves by itself says nothing about the camera.
     """
     grey = frame.mean(0)
     dx, dy = grey[:-1, 1:] - grey[:-1, :-1], grey[1:, :-1] - grey[:-1, :-1]
+    dx, dy = dx * still[:-1, :-1], dy * still[:-1, :-1]
     xx, yy, xy = F.avg_pool2d(torch.stack([dx * dx, dy * dy, dx * dy]), len(dx) // 3)
     weakest = (xx + yy) / 2 - torch.hypot((xx - yy) / 2, xy)
     return int((weakest > EDGE_STRENGTH**2).sum())

@@ -206,7 +206,10 @@ def _plant(rng: np.random.Generator, picture: FloatArray, column: int, foot: int
         part[(up >= 0.25) & (side < (1 - up) * 0.55)] = np.array([0.1, 0.32, 0.12]) * rng.uniform(0.7, 1.4, 3)
 
 
-_PICTURES = (_noise_picture, _collage, _collage, _smooth, _tiles, _page, _bands, _card, _night, landscape)
+_PICTURES = (
+    *(_noise_picture, _collage, _collage, _smooth, _tiles, _page, _night, landscape),
+    *(_bands, _bands, _card, _card),  # with little in them, so hard to read
+)
 
 
 def generated_picture(rng: np.random.Generator, height: int, width: int) -> Tensor:

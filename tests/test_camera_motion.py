@@ -25,8 +25,8 @@ from tadacli.camera_motion import (
     real_footage,
 )
 from tadacli.errors import SpecError, UsageError
-from tadacli.footage import Stretch, camera_speed, load_footage, split_of
-from tadacli.pictures import FloatArray, generated_picture
+from tadacli.footage import FootageFile, Stretch, camera_speed, load_footage, split_of
+from tadacli.pictures import FloatArray
 from tadacli.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, look, render_sample, view_grid
 from tadacli.zoo import load_model
 from tests.media import shared_folder
@@ -34,7 +34,7 @@ from tests.test_scenes import CONTENT, parts, shift_of
 
 # The goal on clips never seen, in percent. On footage it is not reached yet; there a floor guards what is.
 GOAL_PERCENT, GOAL_CLASS_PERCENT = 98.0, 95.0
-FOOTAGE_FLOOR, FOOTAGE_CLASS_FLOOR = 90.0, 75.0
+FOOTAGE_FLOOR, FOOTAGE_CLASS_FLOOR = 94.0, 85.0
 SMALL = Recipe(steps=3, polish_steps=2, batch_size=4, num_pictures=4, test_clips=9, test_pictures=4)
 
 
@@ -95,6 +95,29 @@ def test_bodies_are_animated_in_training_alone(maker: ClipMaker, monkeypatch: py
     assert len(animated) > 5
 
 
+@pytest.mark.parametrize("own_motion_shows", [True, False])
+def test_what_moves_by_itself_does_not_show_the_motion_of_the_camera(
+    monkeypatch: pytest.MonkeyPatch, own_motion_shows: bool
+) -> None:
+    """Of a scene that stands still and one where all is in motion, moving clips are of the former."""
+    scene, swarm = make_noise(0).expand(8, -1, -1, -1), torch.cat([make_noise(number) for number in range(8)])
+    stretches = {"scene": Stretch("scene", scene, 0.0), "swarm": Stretch("swarm", swarm, 0.0)}
+    films = [FootageFile(name, "", "", "test", [stretch]) for name, stretch in stretches.items()]
+    maker = held_out_maker(SMALL, films, seed=0, flat=None, own_motion_shows=own_motion_shows)
+    filmed, choose = [], ClipMaker._source
+
+    def record(maker: ClipMaker, rng: np.random.Generator) -> tuple[torch.Tensor, list[int]]:
+        filmed.append(choose(maker, rng))
+        return filmed[-1]
+
+    monkeypatch.setattr(ClipMaker, "_source", record)
+    num_from_swarm = 0
+    for index in range(24):
+        maker.clip(index, label=1 + index % 8)
+        num_from_swarm += filmed[-1][0] is swarm
+    assert (6 <= num_from_swarm <= 18) if own_motion_shows else num_from_swarm == 0
+
+
 def test_batches_hold_every_class(maker: ClipMaker) -> None:
     small = ClipMaker(dataclasses.replace(maker.recipe, batch_size=64), stretches=[], pictures=maker.pictures, seed=0)
     made = small.batch(0)
@@ -110,7 +133,7 @@ def test_fresh_networks_are_seeded() -> None:
 
 
 def test_camera_speed_is_that_of_the_camera() -> None:
-    source = generated_picture(np.random.default_rng(2), 288, 384)
+    source = make_noise(2)
     times = np.arange(15) / 15
     for label, speed in (("static", 0.0), ("pan left", 0.2), ("zoom in", 0.2), ("roll clockwise", 0.2)):
         path = CameraMove(label, speed=speed).path(times, duration_seconds=1.0)
@@ -120,7 +143,7 @@ def test_camera_speed_is_that_of_the_camera() -> None:
 
 def test_a_camera_that_goes_to_and_fro_does_not_stand_still() -> None:
     """One second a pan, the next one back: over both the mean is nothing."""
-    source = generated_picture(np.random.default_rng(2), 288, 384)
+    source = make_noise(2)
     times = np.arange(30) / 15
     path = CameraMove("pan left", speed=0.2).path(np.minimum(times, 2 - times), duration_seconds=1.0)
     frames = look(source, view_grid(path, size=(96, 128), field=0.5)) * 255
@@ -248,9 +271,13 @@ def test_shipped_weights_reach_the_goal_on_unseen_generated_scenes() -> None:
 
 
 @pytest.fixture(scope="module")
-def on_unseen_footage() -> tuple[float, FloatArray]:
+def films() -> list[FootageFile]:
+    return load_footage(shared_folder() / "media", only="test", note=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def on_unseen_footage(films: list[FootageFile]) -> tuple[float, FloatArray]:
     """Accuracy of the shipped weights over all held-out footage, overall and by class."""
-    films = load_footage(shared_folder() / "media", only="test", note=lambda _: None)
     maker = held_out_maker(Recipe(), films, seed=TEST_SEEDS[0], flat=None)
     return accuracies(evaluate(load_model(NAME, device="cpu").network, maker, num_clips=500))
 
@@ -264,6 +291,14 @@ def test_shipped_weights_hold_their_floor_on_unseen_footage(on_unseen_footage: t
 @pytest.mark.xfail(reason="not reached yet, see weights/README.md", strict=True, raises=AssertionError)
 def test_shipped_weights_reach_the_goal_on_unseen_footage(on_unseen_footage: tuple[float, FloatArray]) -> None:
     overall, by_class = on_unseen_footage
+    assert overall >= GOAL_PERCENT, by_class
+    assert by_class.min() >= GOAL_CLASS_PERCENT, by_class
+
+
+def test_shipped_weights_reach_the_goal_where_what_stands_still_shows_the_motion(films: list[FootageFile]) -> None:
+    network = load_model(NAME, device="cpu").network
+    makers = [held_out_maker(Recipe(), films, seed=s, flat=None, own_motion_shows=False) for s in TEST_SEEDS]
+    overall, by_class = accuracies(sum(evaluate(network, maker, num_clips=500) for maker in makers))
     assert overall >= GOAL_PERCENT, by_class
     assert by_class.min() >= GOAL_CLASS_PERCENT, by_class
 
