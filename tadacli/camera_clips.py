@@ -25,8 +25,10 @@ class Recipe:
     """Everything the weights depend on besides the footage. Speeds are in short sides per second.
 
     Between `static_speed` and `slowest` nothing is made, so that the classes do not touch: a drift of
-    at most `static_speed` is static, a motion of at least `slowest` is that motion. What moves by itself in the
-    footage counts as background that shows the camera's motion only with `own_motion_shows`.
+    at most `static_speed` is static, a motion of at least `slowest` is that motion.
+
+    Four of the nine parts of a picture must have edges that show the motion; in `sparse_share` of the clips two, in
+    `bare_share` one. Edges of what moves by itself in the footage count only with `own_motion_shows`.
     """
 
     clip_frames: int = 8
@@ -83,9 +85,9 @@ class Recipe:
         return TrainingSettings(num_steps=steps, optimisation=optimisation, label_smoothing=self.label_smoothing)
 
 
-# Brightness differences of neighbouring pixels that count as edges, and how many of nine parts need them.
-EDGE_STRENGTH, PARTS_WITH_EDGES = 0.015, 4
-OWN_CHANGE = 0.1
+# Brightness differences of neighbouring pixels that count as edges, and how many of nine parts need them; and the
+# change of a colour, from 0 to 1, from which on something moves by itself.
+EDGE_STRENGTH, PARTS_WITH_EDGES, OWN_CHANGE = 0.015, 4, 0.1
 
 
 class ClipMaker:
@@ -149,8 +151,7 @@ class ClipMaker:
         if rng.random() < 0.5:  # a mirrored world; the camera's own motion stays what it is
             grid[..., 0] *= -1
         clip = look(source, grid, indices=indices)
-        one_frame = [indices[len(indices) // 2]]
-        still = _stands_still(source, grid[len(grid) // 2], one_frame if recipe.own_motion_shows else indices)
+        still = _stands_still(source, grid[len(grid) // 2], indices[:1] if recipe.own_motion_shows else indices)
         parts = _parts_with_edges(clip[len(clip) // 2], still)
         for body in () if is_easy else self._objects(rng, path, centre, field_):
             clip = body.paste(clip, grid)
