@@ -51,7 +51,7 @@ def reordering(times: Times) -> int:
 
     Counts those up to 31 packets before it: no decoder holds back more than 16 frames.
     """
-    later_shown, latest = np.zeros(len(times), dtype=np.int64), np.maximum.accumulate(times)
+    later_shown, latest = np.zeros(len(times), dtype=np.int8), np.maximum.accumulate(times)
     for lag in range(1, min(_MAX_LAG + 1, len(times))):
         if not np.any(latest[:-lag] > times[lag:]):
             break  # nothing that is sent so long before another is shown after it

@@ -123,7 +123,8 @@ def part_of(info: VideoInfo, start_seconds: float | None, end_seconds: float | N
 
 def times_shown(source: VideoSource) -> Seconds:
     """When each frame appears, in seconds; a frame whose time lies before an earlier one's appears with that one."""
-    return np.asarray(np.maximum.accumulate(source.times))
+    times = source.times
+    return times if bool(np.all(times[1:] >= times[:-1])) else np.asarray(np.maximum.accumulate(times))
 
 
 def window_clips(

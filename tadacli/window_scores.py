@@ -163,15 +163,13 @@ def _score_groups(
 ) -> Iterator[tuple[float, Group]]:
     """(time reached, group) for the windows behind those that are done."""
     num_done = done.num_windows
-    frames, counts = plan.frame_uses(first=num_done)
-    uses = dict(zip(frames.tolist(), counts.tolist(), strict=True))
-    if done.unreadable:
-        # What can be read of a damaged video may depend on what is read before it: read as the first run did.
-        frames, _ = plan.frame_uses()
+    frames, uses = plan.frame_uses(first=num_done)
+    # What can be read of a damaged video may depend on what is read before it: read as the first run did.
+    to_read = plan.frame_uses()[0] if done.unreadable else frames
     pictures: dict[int, Tensor | None] = {}
     unreadable: dict[int, str] = {}
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4))
-    with read_in_ranges(readers, frames, partial(_pictures, model, profile), depth=depth) as coming:
+    with read_in_ranges(readers, to_read, partial(_pictures, model, profile), depth=depth) as coming:
         for windows in _groups(islice(plan, num_done, None), batch_size):
             clips: list[Tensor] = []
             missing = []
@@ -180,7 +178,7 @@ def _score_groups(
                 with during(profile, Stage.WAITING):
                     while not needed <= pictures.keys():
                         index, seen, reason = next(coming)
-                        if index in uses:
+                        if index in frames[np.searchsorted(frames, index) :][:1]:
                             pictures[index] = seen
                             unreadable.update({index: reason} if reason else {})
                 found = [[pictures[index] for index in clip] for clip in window.clips]
@@ -188,10 +186,10 @@ def _score_groups(
                     missing.append(number)
                 else:
                     clips += [torch.stack(clip, dim=1) for clip in found]  # type: ignore[arg-type]
-                for index in needed:
-                    uses[index] -= 1
-                    if not uses[index]:
-                        del pictures[index], uses[index]
+                places = np.searchsorted(frames, list(needed))
+                uses[places] -= 1
+                for place in places[uses[places] == 0].tolist():
+                    del pictures[int(frames[place])]
             counted = [len(window.clips) for i, window in enumerate(windows) if i not in missing]
             with during(profile, Stage.NETWORK):
                 scores = _score(clips, counted, model, batch_size)
