@@ -302,7 +302,8 @@ def _parts_with_edges(frame: Tensor, still: Tensor) -> int:
     """
     grey = frame.mean(0)
     dx, dy = grey[:-1, 1:] - grey[:-1, :-1], grey[1:, :-1] - grey[:-1, :-1]
-    dx, dy = dx * still[:-1, :-1], dy * still[:-1, :-1]
+    still = still[: dx.shape[0], : dx.shape[1]]
+    dx, dy = dx * still, dy * still
     xx, yy, xy = F.avg_pool2d(torch.stack([dx * dx, dy * dy, dx * dy]), len(dx) // 3)
     weakest = (xx + yy) / 2 - torch.hypot((xx - yy) / 2, xy)
     return int((weakest > EDGE_STRENGTH**2).sum())

@@ -58,8 +58,14 @@ def held_out_maker(
     flats = flat_scenes(footage)
     held_out = [s for file in footage if file.split == "test" for s in file.stretches if s.is_steady]
     stretches = [s for s in held_out if flat is None or (s.scene in flats) == flat]
-    recipe = replace(recipe, footage_share=1.0 if stretches else 0.0, own_motion_shows=own_motion_shows)
-    recipe = replace(recipe, bare_share=0.0, sparse_share=0.0, animated_share=0.0)
+    recipe = replace(
+        recipe,
+        footage_share=1.0 if stretches else 0.0,
+        own_motion_shows=own_motion_shows,
+        bare_share=0.0,
+        sparse_share=0.0,
+        animated_share=0.0,
+    )
     pictures = make_pictures(recipe.test_pictures, seed=TEST_PICTURES_SEED)
     return ClipMaker(recipe, stretches=stretches, pictures=pictures, seed=seed)
 

@@ -178,7 +178,8 @@ def _score_groups(
                 with during(profile, Stage.WAITING):
                     while not needed <= pictures.keys():
                         index, seen, reason = next(coming)
-                        if index in frames[np.searchsorted(frames, index) :][:1]:
+                        place = int(np.searchsorted(frames, index))
+                        if place < len(frames) and frames[place] == index:  # else read on the way to others alone
                             pictures[index] = seen
                             unreadable.update({index: reason} if reason else {})
                 found = [[pictures[index] for index in clip] for clip in window.clips]
