@@ -1,4 +1,4 @@
-"""Blocks that were freed are used again, not fetched from the system anew."""
+"""Blocks that were freed are used again, not fetched from the system anew, and threads share one heap."""
 
 from __future__ import annotations
 
@@ -21,15 +21,40 @@ for _ in range(2):
 print(after - before)
 """
 
+# How many heaps there are when four threads have blocks at the same time.
+HEAPS = """
+import ctypes, threading
+from tadacli.freed_memory import keep_freed_memory
+{setting}
+all_here = threading.Barrier(4)
+def work():
+    block = b"x" * 2**16
+    all_here.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
 
-def faults(setting: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS.format(setting=setting)], check=True, capture_output=True, text=True
-    )
-    return int(done.stdout)
+glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def printed(code: str, setting: str) -> str:
+    command = [sys.executable, "-c", code.format(setting=setting)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@glibc_only
 def test_a_freed_block_is_used_again() -> None:
-    assert faults("") > 30  # of 2 MiB each with large pages, else of 4 KiB
-    assert faults("keep_freed_memory()") < 5
+    assert int(printed(FAULTS, "")) > 30  # of 2 MiB each with large pages, else of 4 KiB
+    assert int(printed(FAULTS, "keep_freed_memory()")) < 5
+
+
+@glibc_only
+def test_threads_share_one_heap() -> None:
+    assert printed(HEAPS, "").count("<heap ") > 1
+    assert printed(HEAPS, "keep_freed_memory()").count("<heap ") == 1
