@@ -278,7 +278,7 @@ class DamageWatch:
 
     def __init__(self, wanted: Times, *, reorders: bool, starts_whole: bool) -> None:
         self._wanted, self._reorders = wanted.data, reorders
-        self._inside: dict[int, int] = {}  # pts of the packets in the decoder -> their order
+        self._inside: dict[int, int] = {}  # pts of the packets in the decoder -> their order; ascending
         self._held: deque[_Held] = deque()
         self._num_sent = 0
         self._bad_from: int | None = None  # frames are damaged from this place in decode order on
@@ -293,9 +293,11 @@ class DamageWatch:
         """A packet goes to the decoder."""
         self._num_sent += 1
         if pts is not None:
+            self._inside.pop(pts, None)
             self._inside[pts] = self._num_sent
-            if len(self._inside) > self._MAX_INSIDE:
-                del self._inside[min(self._inside, key=self._inside.__getitem__)]
+        oldest = next(iter(self._inside), None)
+        if oldest is not None and self._inside[oldest] <= self._num_sent - self._MAX_INSIDE:
+            del self._inside[oldest]  # nothing came of it
 
     def failed(self, pts: int | None) -> None:
         """A packet (None: some packets) could not be read or decoded."""

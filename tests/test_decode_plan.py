@@ -332,6 +332,23 @@ def test_many_bad_frames_cost_two_passes_at_most(tmp_path):
         assert source.num_decoded <= 2 * 200
 
 
+def test_a_frame_that_never_comes_out_holds_up_no_others(tmp_path, monkeypatch):
+    """Should a decoder lose a frame without a word, the frames behind it do not wait for it until the video ends."""
+    path, honest = tmp_path / "v.mp4", frame_table.decode_packet
+    render(path, 200, options=FILES["one group"])
+    with av.open(str(path)) as container:
+        lost = [frame.pts for frame in container.decode(video=0)][5]
+
+    def losing(stream, packet):
+        return [frame for frame in honest(stream, packet) or () if frame.pts != lost]
+
+    monkeypatch.setattr(decoding, "decode_packet", losing)
+    with open_video(path) as source:
+        for index, _, frame in source.iter_frames(range(200), skip_unreadable=True):
+            assert (frame is None) is (index == 5)
+            assert source.num_decoded <= index + 30
+
+
 def test_what_the_plan_does_not_bring_is_looked_for_among_all_packets(tmp_path, monkeypatch):
     """Should a packet be left out wrongly, and the decoder notice, the group is decoded in full."""
     path = tmp_path / "v.mp4"
