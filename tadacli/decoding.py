@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from tadacli.decode_plan import Flags, needed_packets
 from tadacli.frame_table import FrameTable, VideoPacket, decode_packet, open_stream, read_packets
+from tadacli.packet_jumps import Numbered, read_needed
 from tadacli.video_source import Times
 
 LOST = "does not decode"
@@ -92,9 +93,13 @@ class Decoder:
     def _pictures(self, wanted: Times, needed: Flags | None) -> Generator[_Picture, None, None]:
         """What the needed packets decode to; None: all packets."""
         with self._reading() as (stream, packets):
-            if needed is not None:
-                packets = _chosen(checked(_numbered(packets, needed), self.table), needed)
-            yield from self.decode(stream, packets, wanted)
+            if needed is None:
+                yield from self.decode(stream, packets, wanted)
+                return
+            is_needed = needed.data  # whose items are read faster
+            for part in _parts(stream, packets, self.table, needed):
+                chosen = (packet for position, packet in checked(part, self.table) if is_needed[position])
+                yield from self.decode(stream, chosen, wanted)
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[VideoStream, Iterable[VideoPacket | None]]]:
@@ -137,11 +142,13 @@ class Decoder:
         yield from watch.released(everything=True)
 
 
-def _numbered(packets: Iterable[VideoPacket | None], needed: Flags) -> Iterator[tuple[int, VideoPacket | None]]:
-    """Packets with their positions: of a list only those that are needed, of a stream perforce all."""
+def _parts(
+    stream: VideoStream, packets: Iterable[VideoPacket | None], table: FrameTable, needed: Flags
+) -> Iterator[Numbered]:
+    """The needed packets with their positions, from a file perhaps others, too; each part is decoded by itself."""
     if isinstance(packets, list):
-        return ((position, packets[position]) for position in np.flatnonzero(needed).tolist())
-    return enumerate(packets)
+        return iter([((position, packets[position]) for position in np.flatnonzero(needed).tolist())])
+    return read_needed(stream, packets, table, needed)
 
 
 def checked(packets: Iterable[tuple[int, VideoPacket | None]], table: FrameTable) -> Iterator[tuple[int, VideoPacket]]:
@@ -159,13 +166,12 @@ def checked(packets: Iterable[tuple[int, VideoPacket | None]], table: FrameTable
         yield position, packet
 
 
-def _chosen(packets: Iterable[tuple[int, VideoPacket]], needed: Flags) -> Iterator[VideoPacket]:
-    last = int(np.flatnonzero(needed)[-1]) if needed.any() else -1
-    is_needed = needed.data
+def _between(packets: Iterable[tuple[int, VideoPacket]], start: int, end: int) -> Iterator[VideoPacket]:
+    """The packets of [start, end), of all that are left; takes none of those behind."""
     for position, packet in packets:
-        if position <= last and is_needed[position]:
+        if position >= start:
             yield packet
-        if position >= last:
+        if position >= end - 1:
             return
 
 
@@ -231,9 +237,7 @@ class _WholeGroups:
             assert self._stream is not None
             self._packets = checked(enumerate(read_packets(container, self._stream)), table)
         self._stream.codec_context.flush_buffers()
-        is_needed = np.zeros(self._end, dtype=np.bool_)
-        is_needed[start:] = True
-        return self._decoder.decode(self._stream, _chosen(self._packets, is_needed), self._wanted)
+        return self._decoder.decode(self._stream, _between(self._packets, start, self._end), self._wanted)
 
 
 class _Order:

@@ -34,7 +34,6 @@ VideoPacket: TypeAlias = "Packet[VideoStream]"
 Times = npt.NDArray[np.int64]
 _SETTINGS = ("new_extradata", "encryption_info")
 _MAX_READ_ERRORS = 100
-_BEFORE_ALL_SECONDS = 10  # the first packet is to be decoded earlier than its frame is shown, though not by so much
 _MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
 
 
@@ -123,15 +122,6 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Vid
         except av.error.FFmpegError:
             errors += 1
             yield None
-
-
-def read_packets_again(
-    container: InputContainer, stream: VideoStream, table: FrameTable
-) -> Iterator[VideoPacket | None]:
-    """All packets of a stream that was read before. Raises what PyAV raises where there is no way back."""
-    before_all = int(table.pts[0]) - round(_BEFORE_ALL_SECONDS / table.time_base)
-    container.seek(before_all, stream=stream)
-    return read_packets(container, stream)
 
 
 def decode_packet(stream: VideoStream, packet: VideoPacket | None) -> list[VideoFrame] | None:

@@ -1,7 +1,7 @@
 """Reading the wanted frames of one video in several threads, with the results of one thread, in its order.
 
 A frame needs nothing from outside its group (see `decode_plan`), so groups are dealt out to threads in turn, each of
-which passes over the file by itself and decodes the groups it was dealt. Where a file is damaged, or its packets are
+which has the file open by itself and decodes the groups it was dealt. Where a file is damaged, or its packets are
 not the frames they said, what is read depends on all that was decoded before: then one thread reads it all once more,
 and goes on alone.
 """

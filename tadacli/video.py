@@ -31,9 +31,9 @@ from tadacli.frame_table import (
     build_table,
     decode_table,
     open_stream,
-    read_packets_again,
 )
 from tadacli.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
+from tadacli.packet_jumps import read_packets_again
 from tadacli.packets import MP4
 from tadacli.results import VideoInfo
 from tadacli.video_source import (
@@ -276,7 +276,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Pictu
             built = None if by_decoding else build_table(path, container, stream, kept=kept)
             if built is not None and built[0].packets is not None:
                 with suppress(av.error.FFmpegError):  # then it is opened again
-                    packets = kept or read_packets_again(container, stream, built[0])
+                    packets = kept or read_packets_again(stream, built[0])
                     read_file = ReadFile(stream, packets, files.pop_all())
         if by_decoding:
             built = decode_table(path, distrust="it was wrong")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli import decoding, frame_table, video
+from tadacli import decoding, frame_table, packet_jumps, video
 from tadacli.decode_plan import PacketOrder, needed_packets, reordering
 from tadacli.errors import VideoError
 from tadacli.packets import packet_rule
@@ -293,7 +293,11 @@ def untouched(order, wanted, sent: set[int], hit: set[int]) -> set[int]:
     return good & set(wanted)
 
 
-def test_with_damage_in_the_middle_every_frame_is_right_or_missing(videos, tmp_path):
+@pytest.mark.parametrize("has_jumps", [False, True])
+def test_with_damage_in_the_middle_every_frame_is_right_or_missing(videos, tmp_path, monkeypatch, has_jumps):
+    if has_jumps:
+        monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", 0)
+        monkeypatch.setattr(packet_jumps, "_WORTH_A_JUMP", 0)
     rng, bad, num_missing, num_given = random.Random(3), tmp_path / "bad", 0, 0
     for path in videos:
         order = headers(path)

@@ -44,7 +44,7 @@ LAYERS = [
     "pictures training",
     "window_plan clip_plan thumbnails read_ahead map_ahead range_reading augmentation dtype_choice",
     "models checkpoints video transforms downloading",
-    "decoding decode_plan jpeg_frames frame_table",
+    "decoding decode_plan jpeg_frames frame_table packet_jumps",
     "file_cuts",
     "packets video_source",
     "segments eval_report",
