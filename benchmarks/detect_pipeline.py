@@ -26,8 +26,8 @@ import torch
 
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.detect import FILES, REPETITIONS, long_file
+from tadacli.allocator import keep_freed_memory
 from tadacli.cards import manifest
-from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage
 from tadacli.video import open_video

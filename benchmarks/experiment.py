@@ -60,10 +60,10 @@ from benchmarks.experiment_data import (
     camera_stores,
 )
 from benchmarks.experiment_table import Run, read_runs
+from tadacli.files import write_new
 from tadacli.models import add_tadaconv, build
 from tadacli.models.layers import FrameConv2d
 from tadacli.models.r2plus1d import Block
-from tadacli.new_files import write_new
 from tadacli.optimisation import Optimisation
 from tadacli.splitting import k_folds
 from tadacli.training import Trainer, TrainingSettings

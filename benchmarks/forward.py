@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, has_tadaconv, leave_the_start
 from benchmarks.own_process import OwnProcess, Times, timed
-from tadacli.freed_memory import keep_freed_memory
+from tadacli.allocator import keep_freed_memory
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import inference_form
 

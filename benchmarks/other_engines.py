@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.forward import NUM_CLASSES
 from benchmarks.grouped import leave_the_start
-from tadacli.freed_memory import keep_freed_memory
+from tadacli.allocator import keep_freed_memory
 from tadacli.models import build, layers
 from tadacli.models.inference import inference_form
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, leave_the_start
-from tadacli.freed_memory import keep_freed_memory
+from tadacli.allocator import keep_freed_memory
 from tadacli.models import build
 
 NUM_CLASSES = 10

@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, leave_the_start
 from benchmarks.own_process import OwnProcess, Times, timed
+from tadacli.allocator import keep_freed_memory
 from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.classification import classify_video, parse_views
-from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build
 from tadacli.sampling import clip_indices
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec

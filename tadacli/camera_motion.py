@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tadacli.allocator import keep_freed_memory
 from tadacli.camera_clips import MEAN, PARTS_WITH_EDGES, STD, ClipMaker, Recipe, make_pictures
 from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.errors import SpecError
 from tadacli.footage import STEADY_SPEED, FootageFile, flat_scenes, load_footage
-from tadacli.freed_memory import keep_freed_memory
 from tadacli.models import build
 from tadacli.pictures import FloatArray
 from tadacli.scenes import CAMERA_MOTIONS

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from tadacli.classification import kept_digits
 from tadacli.clip_plan import Part, extent, is_short
+from tadacli.concurrency import map_ahead
 from tadacli.datasets import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.inputs import file_size
-from tadacli.map_ahead import map_ahead
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Status
 from tadacli.shared_batches import score_in_order

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tadacli.errors import FetchError, OutputError
-from tadacli.new_files import write_new
+from tadacli.files import write_new
 from tadacli.remote_files import RemoteStream, Source, TransferError, open_source
 
 OnProgress = Callable[[int, int | None], None]

@@ -14,8 +14,8 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from tadacli.errors import OutputError
+from tadacli.files import write_new
 from tadacli.models.layers import onednn_dtypes
-from tadacli.new_files import write_new
 from tadacli.specs import ModelSpec
 from tadacli.store import store_folder
 from tadacli.timing import seconds_of, take_turns, wait_for, warm_up

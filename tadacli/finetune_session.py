@@ -14,8 +14,10 @@ import torch
 
 from tadacli.classification import parse_views
 from tadacli.dataset_scoring import default_workers
+from tadacli.distributed import Processes, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.eval_thumbnails import worst_thumbnails
+from tadacli.files import write_new
 from tadacli.finetune_card import card_of
 from tadacli.finetune_data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.finetune_estimate import out_of_memory
@@ -27,8 +29,6 @@ from tadacli.finetuning import (
     plan_finetuning,
     run_finetuning,
 )
-from tadacli.new_files import write_new
-from tadacli.processes import Processes, joined
 from tadacli.recipes import Recipe, load_recipe, recipe_toml
 from tadacli.run_folder import RunFolder, check_run_folder, open_run, write_facts
 from tadacli.run_log import read_log

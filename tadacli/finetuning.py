@@ -16,13 +16,13 @@ import torch
 
 from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.datasets import Dataset
+from tadacli.distributed import Processes
 from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.eval_report import EvalReport
 from tadacli.evaluation import evaluate_scores
 from tadacli.finetune_data import FinetuneData
 from tadacli.inputs import file_size
 from tadacli.mirroring import mirrored_pairs
-from tadacli.processes import Processes
 from tadacli.provenance import describe_run
 from tadacli.recipes import Recipe
 from tadacli.run_folder import RunFolder, write_splits

@@ -16,9 +16,9 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import torch
 
+from tadacli.concurrency import read_ahead
 from tadacli.decoding import CUT_OFF
 from tadacli.errors import VideoError
-from tadacli.read_ahead import read_ahead
 from tadacli.video_source import Times, VideoSource
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
 from tadacli.errors import OutputError
-from tadacli.new_files import publish, refuse_existing
+from tadacli.files import publish, refuse_existing
 from tadacli.results import Segment, VideoInfo
 from tadacli.video import open_video
 from tadacli.video_source import Pixels, VideoPath, VideoSource

@@ -12,7 +12,7 @@ from typing import Any
 
 from tadacli.datasets import Dataset
 from tadacli.errors import OutputError
-from tadacli.new_files import write_new
+from tadacli.files import write_new
 from tadacli.zoo import MODEL_FILE
 
 

@@ -19,7 +19,7 @@ import platformdirs
 from filelock import FileLock
 
 from tadacli.errors import CheckpointError, FetchError, OutputError
-from tadacli.new_files import write_new
+from tadacli.files import write_new
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.models.noise import set_noise_seeds
 from tadacli.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups, set_rates
-from tadacli.processes import Processes
 
 Precision = Literal["float32", "bfloat16", "float16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -14,10 +14,10 @@ from torch import nn
 
 from tadacli.dataset_scoring import ItemScores, score_samples
 from tadacli.datasets import Dataset
+from tadacli.distributed import Processes
 from tadacli.errors import TadaError, UsageError
 from tadacli.models.inference import inference_form
 from tadacli.predictions import ScoreTable
-from tadacli.processes import Processes
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.zoo import Model
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import tadacli
+from tadacli.distributed import Processes
 from tadacli.errors import OutputError, SpecError, UsageError
 from tadacli.finetune_data import load_finetune_data
 from tadacli.finetune_session import by_first
 from tadacli.finetuning import Evaluated, FinetuneResult, Listener
-from tadacli.processes import Processes
 from tadacli.recipes import load_recipe
 from tadacli.run_folder import RunFolder
 from tests.media import render

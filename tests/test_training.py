@@ -196,7 +196,7 @@ def test_recomputing_activations_changes_nothing() -> None:
 
 PROGRAM = """
 import sys, torch
-from tadacli.processes import joined
+from tadacli.distributed import joined
 from tadacli.training import Trainer
 from tests.test_training import TADA_SETTINGS, changed, part, tada_batch, tiny_tada
 torch.set_num_threads(1)

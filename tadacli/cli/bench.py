@@ -56,7 +56,7 @@ def bench_command(
     running: it is measured, too.
     """
     chosen = choose_format(output_format, output, resume=False, by_suffix=_BY_SUFFIX, plain=("table", "json"))
-    from tadacli.new_files import refuse_existing, write_new
+    from tadacli.files import refuse_existing, write_new
 
     if output is not None:
         refuse_existing([output])

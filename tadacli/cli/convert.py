@@ -61,7 +61,7 @@ def convert_command(
 
 def _write_rows(rows: list[Row], to: str, output: Path | None) -> None:
     """The same bytes as `tada detect` gives in this format."""
-    from tadacli.new_files import write_new
+    from tadacli.files import write_new
     from tadacli.writers.formats import DETECTION_FORMATS, ONE_DETECTION_JSON
 
     form = ONE_DETECTION_JSON if to == "json" and len(rows) == 1 else DETECTION_FORMATS[to]

@@ -33,7 +33,7 @@ class Extras:
         replace: bool,
         quiet: bool,
     ) -> None:
-        from tadacli.new_files import refuse_existing
+        from tadacli.files import refuse_existing
 
         for option, file, suffix in (("--report", report, ".html"), ("--render", render, ".mp4")):
             if file is not None and len(paths) > 1:
@@ -70,7 +70,7 @@ class Extras:
         return notes
 
     def _put(self, path: Path, content: bytes) -> None:
-        from tadacli.new_files import write_new
+        from tadacli.files import write_new
 
         write_new(path, content, replace=self._replace)
 

@@ -31,7 +31,7 @@ def check_files(
     from tadacli.dataset_check import check_dataset
     from tadacli.dataset_scoring import default_workers
     from tadacli.datasets.loading import load_dataset, load_splits, usual_split
-    from tadacli.new_files import write_new
+    from tadacli.files import write_new
     from tadacli.writers.check_formats import encode_check
 
     if split is not None and "," in split:

@@ -40,7 +40,7 @@ class Destination:
 
     def refuse_existing(self, *more: Path) -> None:
         """Raises `OutputError`, before anything is computed, for files that exist or have no folder to be in."""
-        from tadacli.new_files import refuse_existing
+        from tadacli.files import refuse_existing
 
         files = [path for path in (self._output, self._page, *more) if path is not None]
         if len({path.absolute() for path in files}) < len(files):
@@ -52,7 +52,7 @@ class Destination:
 
     def publish(self, found: EvalReport, *, partial: bool = False) -> None:
         """Write a report, and say on how many items it is based."""
-        from tadacli.new_files import write_new
+        from tadacli.files import write_new
 
         content = _encode(found, self.form)
         if self._output is None:

@@ -42,7 +42,7 @@ def score_detections(
 
 
 def _submit_detections(dataset: str, predictions: Path, submission: Path) -> None:
-    from tadacli.new_files import write_new
+    from tadacli.files import write_new
     from tadacli.writers.epic_detection import epic_detection
     from tadacli.writers.reading import read_detections
 

@@ -108,8 +108,8 @@ def finetune_command(
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("TensorBoard is not installed", hint='install it with pip install "tadacli[tensorboard]"')
     from tadacli.classification import parse_views
+    from tadacli.distributed import joined
     from tadacli.finetune_session import by_first, own_device, prepare_finetuning
-    from tadacli.processes import joined
     from tadacli.recipes import load_recipe
     from tadacli.zoo import resolve_device
 

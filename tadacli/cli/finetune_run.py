@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli.console import say
+from tadacli.files import write_new
 from tadacli.finetune_estimate import Estimate, estimate, smaller
 from tadacli.finetune_session import complete_run
 from tadacli.finetuning import Evaluated, FinetuneJob, FinetuneResult, Listener
-from tadacli.new_files import write_new
 from tadacli.optimisation import describe_groups, parameter_groups
 from tadacli.run_folder import RunFolder
 from tadacli.training import StepReport
@@ -19,8 +19,8 @@ from tadacli.training import StepReport
 if TYPE_CHECKING:
     import torch
 
+    from tadacli.distributed import Processes
     from tadacli.eval_report import EvalReport
-    from tadacli.processes import Processes
     from tadacli.specs import EvalProtocol
 
 _SHOWN_CLASSES = 40

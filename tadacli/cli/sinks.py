@@ -152,7 +152,7 @@ class SegmentSink:
         """Nothing is left open."""
 
     def _write(self, rows: Sequence[Row], file: Path | None) -> None:
-        from tadacli.new_files import write_new
+        from tadacli.files import write_new
 
         readable = [row for row in rows if row["status"] != "error"]
         if not readable:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tadacli.errors import UsageError
-from tadacli.new_files import write_new
+from tadacli.files import write_new
 from tadacli.run_log import LogRow, best_evaluation
 
 _WIDTH_INCHES = 7.5

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.errors import OutputError
-from tadacli.new_files import refuse_existing, write_new
+from tadacli.files import refuse_existing, write_new
 from tadacli.writers.epic_detection import LEVELS, NUM_CLASSES, VERSION
 
 CHALLENGE = "action_recognition"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.new_files import refuse_existing, write_new
+from tadacli.files import refuse_existing, write_new
 from tadacli.writers.activitynet import activitynet
 from tadacli.writers.audacity import audacity
 from tadacli.writers.elan import eaf

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tadacli.errors import OutputError, TadaError, UsageError
-from tadacli.new_files import write_new
+from tadacli.files import write_new
 from tadacli.writers.segment_files import SEGMENT_FORMATS, plan_files, write_segments
 from tests.writers.detections import action, action_row, failed_row, row, segment
 

@@ -11,7 +11,7 @@ import pytest
 # Page faults of filling a block of 64 MiB whose predecessor was freed.
 FAULTS = """
 import resource
-from tadacli.freed_memory import keep_freed_memory
+from tadacli.allocator import keep_freed_memory
 {setting}
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -24,7 +24,7 @@ print(after - before)
 # How many heaps there are when four threads have blocks at the same time.
 HEAPS = """
 import ctypes, threading
-from tadacli.freed_memory import keep_freed_memory
+from tadacli.allocator import keep_freed_memory
 {setting}
 all_here = threading.Barrier(4)
 def work():

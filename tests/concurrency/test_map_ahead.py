@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli.map_ahead import map_ahead
+from tadacli.concurrency import map_ahead
 
 DEADLINE_SECONDS = 30
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tadacli.read_ahead import read_ahead
+from tadacli.concurrency import read_ahead
 
 
 def counting(made: list[int], total: int, closed: list[bool] | None = None) -> Iterator[int]:
