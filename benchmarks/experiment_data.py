@@ -29,7 +29,7 @@ from tadacli.scenes import CAMERA_MOTIONS
 from tadacli.training import TrainingBatch
 from tadacli.training_clips import derived_seed, frame_range, sample_at
 from tadacli.transforms import resize_frames
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 
 CLIP_FRAMES = 8
 CAMERA_VIEW = (64, 64)

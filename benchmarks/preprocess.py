@@ -26,8 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.conditions import conditions, median_and_range
-from tadacli import jpeg_frames
 from tadacli.transforms import preprocess, resize_frames, resized_size
+from tadacli.video import jpeg_frames
 
 MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 # Height and width of the video, and the short side that is also the crop.

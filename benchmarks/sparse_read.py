@@ -50,7 +50,7 @@ Reader: TypeAlias = Callable[[str, list[int]], Frames]
 
 
 def ours() -> Reader:
-    from tadacli.video import read_frames
+    from tadacli.video.reading import read_frames
 
     return read_frames
 
@@ -90,8 +90,8 @@ def nothing_proven() -> Reader:
     """The packets that the frames need, which it is told, decoded with one thread, and made RGB as they come."""
     import av
 
-    from tadacli.decode_plan import needed_packets
-    from tadacli.frame_table import build_table, open_stream
+    from tadacli.video.decode_plan import needed_packets
+    from tadacli.video.frame_table import build_table, open_stream
 
     told: dict[str, list[int]] = {}
 

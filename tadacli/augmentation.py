@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 from tadacli.errors import UsageError
 from tadacli.transforms import crop_frames, resize_frames, resized_size
-from tadacli.video_source import Pixels
+from tadacli.video.source import Pixels
 
 CropKind = Literal["jitter", "resized"]
 FlipKind = Literal["none", "plain", "labels"]

@@ -29,7 +29,7 @@ from tadacli.scenes import CAMERA_MOTIONS
 from tadacli.specs import ModelSpec
 from tadacli.training import Ahead, StepReport, train
 from tadacli.transforms import preprocess
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 
 NAME = "r2plus1d_tiny.camera_motion"
 ARCHITECTURE = "r2plus1d_tiny"

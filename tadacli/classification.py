@@ -13,12 +13,12 @@ from torch import Tensor
 from tadacli.clip_plan import Part, extent, is_short
 from tadacli.concurrency import map_ahead
 from tadacli.errors import UsageError, VideoError
-from tadacli.inputs import is_url, local_path
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
 from tadacli.shared_batches import score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
-from tadacli.video import open_video
+from tadacli.video.inputs import is_url, local_path
+from tadacli.video.reading import open_video
 from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.zoo import DEFAULT_MODEL, Model, load_model
 

@@ -9,7 +9,7 @@ import numpy as np
 from tadacli.results import VideoInfo
 from tadacli.sampling import WindowSampling, clip_indices, frames_on_screen, frames_within, interval_length
 from tadacli.specs import InputSpec
-from tadacli.video_source import VideoSource
+from tadacli.video.source import VideoSource
 from tadacli.window_plan import part_of, times_shown
 
 

@@ -13,13 +13,13 @@ from tadacli.clip_plan import Part, extent, is_short
 from tadacli.concurrency import map_ahead
 from tadacli.datasets import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
-from tadacli.inputs import file_size
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Status
 from tadacli.shared_batches import score_in_order
 from tadacli.specs import EvalProtocol
-from tadacli.video import open_video
-from tadacli.video_source import VideoSource
+from tadacli.video.inputs import file_size
+from tadacli.video.reading import open_video
+from tadacli.video.source import VideoSource
 from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.zoo import Model
 

@@ -6,8 +6,8 @@ from tadacli.errors import VideoError
 from tadacli.eval_report import EvalReport, ItemResult
 from tadacli.results import Segment
 from tadacli.thumbnails import thumbnails
-from tadacli.video import open_video
-from tadacli.video_source import VideoSource
+from tadacli.video.reading import open_video
+from tadacli.video.source import VideoSource
 
 
 def worst_thumbnails(report: EvalReport) -> dict[str, bytes]:

@@ -21,7 +21,6 @@ from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.eval_report import EvalReport
 from tadacli.evaluation import evaluate_scores
 from tadacli.finetune_data import FinetuneData
-from tadacli.inputs import file_size
 from tadacli.mirroring import mirrored_pairs
 from tadacli.provenance import describe_run
 from tadacli.recipes import Recipe
@@ -34,6 +33,7 @@ from tadacli.store import hash_file
 from tadacli.training import StepReport, Trainer, TrainingSettings
 from tadacli.training_clips import TrainingClips, batches
 from tadacli.validation import ONE_VIEW, Validation, validate
+from tadacli.video.inputs import file_size
 from tadacli.zoo import Model
 
 # A checkpoint is written at every evaluation, and in between when this time has passed.

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from tadacli.clip_plan import plan_clips
-from tadacli.range_reading import default_num_readers, read_in_ranges, readers_of
 from tadacli.timing import Timing, take_turns, wait_for
-from tadacli.video_source import Times, VideoSource
+from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_of
+from tadacli.video.source import Times, VideoSource
 from tadacli.view_scores import view_image
 from tadacli.window_plan import WindowPlan, WindowSettings
 from tadacli.window_scores import picture

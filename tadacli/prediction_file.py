@@ -20,9 +20,9 @@ import numpy as np
 from tadacli.dataset_scoring import ItemScores
 from tadacli.datasets import Sample
 from tadacli.errors import OutputError, UsageError
-from tadacli.inputs import file_size
 from tadacli.predictions import ScoreTable
 from tadacli.provenance import Run
+from tadacli.video.inputs import file_size
 
 KIND = "tada predictions 1"
 _FIELDS = tuple(field.name for field in fields(ItemScores))

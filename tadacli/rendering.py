@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tadacli.errors import OutputError
 from tadacli.files import publish, refuse_existing
 from tadacli.results import Segment, VideoInfo
-from tadacli.video import open_video
-from tadacli.video_source import Pixels, VideoPath, VideoSource
+from tadacli.video.reading import open_video
+from tadacli.video.source import Pixels, VideoPath, VideoSource
 
 OnProgress = Callable[[int, int], None]
 Packet: TypeAlias = "av.Packet[Any]"

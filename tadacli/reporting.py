@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tadacli.errors import VideoError
-from tadacli.inputs import is_url, local_path
 from tadacli.results import Detection
 from tadacli.segments import SegmentSettings, class_curves
 from tadacli.thumbnails import thumbnails
-from tadacli.video import open_video
+from tadacli.video.inputs import is_url, local_path
+from tadacli.video.reading import open_video
 from tadacli.window_scores import WindowScores
 from tadacli.writers.report import Curve, report_html, video_link
 

@@ -24,7 +24,6 @@ from tadacli.doctor import num_cores
 from tadacli.dtype_choice import WORTH_IT
 from tadacli.errors import UsageError
 from tadacli.frames_speed import Command, FramesSpeed, measure_frames
-from tadacli.inputs import local_path
 from tadacli.network_speed import (
     REFERENCE,
     Agreement,
@@ -35,13 +34,14 @@ from tadacli.network_speed import (
 )
 from tadacli.profiling import Profile, Stage
 from tadacli.provenance import machine_settings
-from tadacli.range_reading import default_num_readers
 from tadacli.results import VideoInfo
 from tadacli.scenes import render_sample
 from tadacli.timing import Timing, take_turns
 from tadacli.version import __version__
-from tadacli.video import open_video
-from tadacli.video_source import VideoSource
+from tadacli.video.inputs import local_path
+from tadacli.video.parallel import default_num_readers
+from tadacli.video.reading import open_video
+from tadacli.video.source import VideoSource
 from tadacli.view_scores import DEFAULT_BATCH_SIZE
 from tadacli.window_plan import WindowPlan, WindowSettings, default_batch_size, window_settings
 from tadacli.window_scores import score_windows

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tadacli.results import Gap, Segment, VideoInfo
 from tadacli.sampling import frames_on_screen
-from tadacli.video_source import Pixels, VideoSource
+from tadacli.video.source import Pixels, VideoSource
 
 _QUALITY = 72
 

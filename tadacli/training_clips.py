@@ -32,8 +32,8 @@ from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.sampling import frames_on_screen, frames_within, training_indices
 from tadacli.specs import InputSpec
 from tadacli.training import TrainingBatch
-from tadacli.video import open_video
-from tadacli.video_source import Pixels, VideoSource
+from tadacli.video.reading import open_video
+from tadacli.video.source import Pixels, VideoSource
 from tadacli.window_plan import part_of, times_shown
 
 Heads = Mapping[str, tuple[str, ...]]

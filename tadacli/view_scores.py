@@ -17,7 +17,7 @@ from tadacli.results import FrameTime
 from tadacli.score_fitting import class_probabilities
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
-from tadacli.video_source import Pixels, VideoSource
+from tadacli.video.source import Pixels, VideoSource
 from tadacli.window_plan import times_shown, window_clips
 from tadacli.zoo import Model
 

@@ -23,7 +23,7 @@ from tadacli.sampling import (
     window_spans,
 )
 from tadacli.specs import InputSpec
-from tadacli.video_source import VideoSource
+from tadacli.video.source import VideoSource
 
 DEFAULT_WINDOW = "2s"
 # One clip at a time has the same arithmetic wherever it is scored, and takes least memory; a GPU wants more.

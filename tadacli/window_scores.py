@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.errors import VideoError
-from tadacli.inputs import file_size, local_path
 from tadacli.profiling import Profile, Stage, during, steps
 from tadacli.provenance import machine_settings
-from tadacli.range_reading import default_num_readers, read_in_ranges, readers_of
 from tadacli.results import Gap, VideoInfo, Window
 from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
-from tadacli.video import open_video
-from tadacli.video_source import Pixels, VideoSource
+from tadacli.video.inputs import file_size, local_path
+from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_of
+from tadacli.video.reading import open_video
+from tadacli.video.source import Pixels, VideoSource
 from tadacli.view_scores import batches, check_finite, class_scores
 from tadacli.window_plan import WindowPlan, WindowSettings
 from tadacli.zoo import Model

@@ -23,7 +23,7 @@ from tadacli.dataset_overlaps import Item, duplicate_reasons, leak_reasons
 from tadacli.datasets import Dataset, Sample, UnusedRow
 from tadacli.datasets.folder import load_csv
 from tadacli.errors import UsageError
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 from tadacli.writers.check_formats import check_rows, encode_check
 from tests.media import jpeg_bytes, render, shared_folder, shared_media
 

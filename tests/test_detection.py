@@ -25,7 +25,7 @@ from tadacli.scenes import CameraMove, KnownMove, render_sequence
 from tadacli.score_file import ScoreJournal, encode_scores, read_scores
 from tadacli.segments import SegmentSettings
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 from tadacli.view_scores import score_views
 from tadacli.window_plan import WindowPlan, window_settings
 from tadacli.window_scores import Group, score_windows

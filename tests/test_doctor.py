@@ -24,7 +24,7 @@ from tadacli.cards import cards
 from tadacli.errors import VideoError
 from tadacli.findings import Finding
 from tadacli.store import hash_file, put
-from tadacli.video import read_frames
+from tadacli.video.reading import read_frames
 from tadacli.zoo import DEFAULT_MODEL, builtin_weights
 
 NAME = "tada2d_r50.k400_8x8"

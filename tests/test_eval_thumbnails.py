@@ -12,7 +12,7 @@ from tadacli.eval_report import EvalReport, HeadResult, ItemResult
 from tadacli.eval_thumbnails import worst_thumbnails
 from tadacli.results import Segment
 from tadacli.thumbnails import thumbnails
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 from tests import media
 
 

@@ -13,7 +13,7 @@ import pytest
 from tadacli.errors import OutputError, VideoError
 from tadacli.rendering import render_segments
 from tadacli.results import Segment
-from tadacli.video import open_video, read_frames
+from tadacli.video.reading import open_video, read_frames
 from tests import media
 
 # A caption darkens its corner by more than this, H.264 changes it by less.

@@ -39,7 +39,7 @@ from tadacli.network_speed import (
 from tadacli.results import Window
 from tadacli.speed import CommandSpeed, Settings, SpeedReport, classify_speed, measure_speed
 from tadacli.timing import Timing, seconds_of
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 from tadacli.window_plan import WindowPlan, window_settings
 from tadacli.zoo import Model, find_spec, load_model
 from tests import media

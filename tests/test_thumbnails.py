@@ -14,7 +14,7 @@ from PIL import Image
 
 from tadacli.results import Gap, Segment
 from tadacli.thumbnails import thumbnails
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 from tests import media
 
 

@@ -91,7 +91,7 @@ def test_the_other_side_answers_from_a_process_of_its_own() -> None:
 
 
 def test_the_video_is_what_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tadacli.video import probe
+    from tadacli.video.reading import probe
 
     monkeypatch.setattr(views, "SECONDS", 1)
     views.encode_video(tmp_path / "v.mp4")

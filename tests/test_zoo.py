@@ -16,7 +16,7 @@ from tadacli.models import BUILDERS, build
 from tadacli.models.inference import inference_form
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.store import hash_file, put
-from tadacli.video import open_video
+from tadacli.video.reading import open_video
 from tadacli.view_scores import score_views
 from tadacli.zoo import find_spec, usable_models
 from tests import media

@@ -73,7 +73,7 @@ def classify_command(
     """
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=FORMAT_BY_SUFFIX, plain=("table", "jsonl"))
-    from tadacli.inputs import expand_inputs
+    from tadacli.video.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
     from tadacli.classification import check_options, least_scores
@@ -143,8 +143,8 @@ def _classify_all(
 ) -> dict[str, str]:
     """Classify what the sink does not hold yet; the status of every video by path."""
     from tadacli.classification import classify_videos
-    from tadacli.inputs import file_size
     from tadacli.profiling import Stage, during
+    from tadacli.video.inputs import file_size
     from tadacli.writers.rows import classification_row
 
     wanted = set(videos)

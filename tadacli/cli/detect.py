@@ -138,8 +138,8 @@ def detect_command(
             raise UsageError("--from-scores runs no model", hint="leave --profile out")
         job = _job_from_files(from_scores, segments)
     else:
-        from tadacli.inputs import expand_inputs
         from tadacli.sampling import parse_time
+        from tadacli.video.inputs import expand_inputs
         from tadacli.window_plan import default_batch_size, window_settings
         from tadacli.zoo import load_model
 
@@ -239,10 +239,10 @@ def _job_from_videos(
     profile: Profile | None,
     quiet: bool,
 ) -> Job:
-    from tadacli.inputs import file_size
     from tadacli.provenance import machine_settings, run_of
     from tadacli.score_file import ScoreJournal
     from tadacli.version import __version__
+    from tadacli.video.inputs import file_size
     from tadacli.window_scores import score_windows
 
     segments.check_model(model.spec)
@@ -309,8 +309,8 @@ def _detect_all(
 ) -> dict[str, str]:
     """Detect in what the sink does not hold yet; the status of every video by path."""
     from tadacli.detection import detection_of, failed
-    from tadacli.inputs import file_size
     from tadacli.profiling import Stage, during
+    from tadacli.video.inputs import file_size
     from tadacli.writers.detection_rows import detection_row
 
     wanted = set(job.paths)

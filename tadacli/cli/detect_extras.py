@@ -75,8 +75,8 @@ class Extras:
         write_new(path, content, replace=self._replace)
 
     def _draw(self, result: Detection, target: Path) -> tuple[str, ...]:
-        from tadacli.inputs import local_path
         from tadacli.rendering import render_segments
+        from tadacli.video.inputs import local_path
 
         if self._replace:
             target.unlink(missing_ok=True)

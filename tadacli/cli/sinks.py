@@ -72,7 +72,7 @@ def open_sink(
     """The sink for a format. Raises `OutputError` if the output cannot be written or is not to be."""
     if chosen == "table":
         return TableSink(output, render_table)
-    from tadacli.inputs import file_size
+    from tadacli.video.inputs import file_size
     from tadacli.writers.files import ResultFile, ResultStream
 
     if output is None:

@@ -10,7 +10,7 @@ from tadacli.datasets import Dataset, Sample, UnusedRow
 from tadacli.datasets.tables import AnyPath, FirstRows, TableRow, bad_line, read_table
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
-from tadacli.inputs import VIDEO_SUFFIXES
+from tadacli.video.inputs import VIDEO_SUFFIXES
 
 _START, _END = ("start", "start_seconds"), ("end", "end_seconds")
 

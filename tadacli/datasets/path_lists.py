@@ -13,7 +13,7 @@ from tadacli.datasets import Dataset, Sample
 from tadacli.datasets.tables import AnyPath, FirstRows, bad_line, class_index, read_lines
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
-from tadacli.inputs import VIDEO_SUFFIXES
+from tadacli.video.inputs import VIDEO_SUFFIXES
 
 _Line = tuple[str, list[str]]
 _Lines = list[tuple[int, str]]

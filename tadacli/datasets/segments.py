@@ -31,7 +31,7 @@ from tadacli.datasets.tables import (
 )
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
-from tadacli.inputs import VIDEO_SUFFIXES
+from tadacli.video.inputs import VIDEO_SUFFIXES
 
 NAME = "segments"
 

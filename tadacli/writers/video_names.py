@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 
 from tadacli.errors import OutputError
-from tadacli.inputs import VIDEO_SUFFIXES, is_url
+from tadacli.video.inputs import VIDEO_SUFFIXES, is_url
 
 # Longest first: what is left of a name must not end in a part of its suffix.
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")

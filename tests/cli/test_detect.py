@@ -333,7 +333,7 @@ def test_report_and_rendered_video_are_written(detect, kitchen: Path, tmp_path: 
     page = report.read_text()
     assert "a kitchen.mp4" in page
     assert "data:image/jpeg;base64," in page
-    from tadacli.video import probe
+    from tadacli.video.reading import probe
 
     assert probe(drawn).num_frames == 180
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tadacli.errors import UsageError, VideoError
-from tadacli.inputs import expand_inputs, local_path
+from tadacli.video.inputs import expand_inputs, local_path
 from tests import media
 
 

@@ -14,11 +14,11 @@ import av
 import numpy as np
 import pytest
 
-from tadacli import frame_table
 from tadacli.errors import VideoError
-from tadacli.range_reading import Item, read_in_ranges, readers_of
-from tadacli.video import open_video
-from tadacli.video_source import Times, VideoSource
+from tadacli.video import frame_table
+from tadacli.video.parallel import Item, read_in_ranges, readers_of
+from tadacli.video.reading import open_video
+from tadacli.video.source import Times, VideoSource
 from tests.media import jpeg_bytes, render, shared_folder
 
 NUM_FRAMES = 90

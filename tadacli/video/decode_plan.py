@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tadacli.video_source import Times
+from tadacli.video.source import Times
 
 Flags = npt.NDArray[np.bool_]
 _MAX_LAG = 31

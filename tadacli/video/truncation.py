@@ -13,7 +13,7 @@ import numpy.typing as npt
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from tadacli.packets import MATROSKA, MP4
+from tadacli.video.bitstream import MATROSKA, MP4
 
 Times = npt.NDArray[np.int64]
 

@@ -105,7 +105,7 @@ def _expand_list(text: str, *, recursive: bool) -> Iterator[str]:
 
 
 def _expand_folder(folder: str, *, recursive: bool) -> Iterator[str]:
-    from tadacli.jpeg_frames import is_frames_folder
+    from tadacli.video.jpeg_frames import is_frames_folder
 
     if is_frames_folder(folder):
         yield folder

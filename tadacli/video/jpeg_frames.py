@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
-from tadacli.video_source import (
+from tadacli.video.source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
     Pixels,

@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli import decoding, frame_table, packet_jumps, video
-from tadacli.decode_plan import PacketOrder, needed_packets, reordering
 from tadacli.errors import VideoError
-from tadacli.packets import packet_rule
-from tadacli.video import iter_frames, open_video, read_frames
+from tadacli.video import decoder as decoding
+from tadacli.video import frame_table
+from tadacli.video import reading as video
+from tadacli.video import seeking as packet_jumps
+from tadacli.video.bitstream import packet_rule
+from tadacli.video.decode_plan import PacketOrder, needed_packets, reordering
+from tadacli.video.reading import iter_frames, open_video, read_frames
 from tests.media import jpeg_bytes, number_in, render
 
 NUM_FRAMES = 70

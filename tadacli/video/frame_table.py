@@ -26,9 +26,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.decode_plan import PacketOrder, reordering
-from tadacli.file_cuts import Cut, find_cut
-from tadacli.packets import MATROSKA, MP4, Verdict, packet_rule
+from tadacli.video.bitstream import MATROSKA, MP4, Verdict, packet_rule
+from tadacli.video.decode_plan import PacketOrder, reordering
+from tadacli.video.truncation import Cut, find_cut
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 Times = npt.NDArray[np.int64]

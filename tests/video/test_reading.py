@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tadacli import decoding, frame_table, video
 from tadacli.errors import VideoError
-from tadacli.packet_jumps import read_packets_again
-from tadacli.video import is_frames_folder, iter_frames, open_video, probe, read_frames
+from tadacli.video import decoder as decoding
+from tadacli.video import frame_table
+from tadacli.video import reading as video
+from tadacli.video.reading import is_frames_folder, iter_frames, open_video, probe, read_frames
+from tadacli.video.seeking import read_packets_again
 from tests.media import jpeg_bytes, number_in, picture, render, render_audio, shared_folder, shared_media
 
 FASTSTART = {"movflags": "faststart"}

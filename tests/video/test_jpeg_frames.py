@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tadacli import jpeg_frames
 from tadacli.errors import VideoError
-from tadacli.video import read_frames
+from tadacli.video import jpeg_frames
+from tadacli.video.reading import read_frames
 from tests.media import jpeg_bytes
 
 SIZES = [(1, 1), (7, 9), (16, 16), (33, 50), (97, 131)]

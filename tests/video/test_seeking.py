@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tadacli import frame_table, packet_jumps
-from tadacli.video import open_video
+from tadacli.video import frame_table
+from tadacli.video import seeking as packet_jumps
+from tadacli.video.reading import open_video
 from tests.media import number_in, render, shared_folder
 
 NUM_FRAMES, GOP = 300, 20

@@ -17,10 +17,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.decode_plan import Flags, needed_packets
-from tadacli.frame_table import FrameTable, VideoPacket, decode_packet, open_stream, read_packets
-from tadacli.packet_jumps import Numbered, read_needed
-from tadacli.video_source import Times
+from tadacli.video.decode_plan import Flags, needed_packets
+from tadacli.video.frame_table import FrameTable, VideoPacket, decode_packet, open_stream, read_packets
+from tadacli.video.seeking import Numbered, read_needed
+from tadacli.video.source import Times
 
 LOST = "does not decode"
 DAMAGED = "is damaged, or made from a damaged one"

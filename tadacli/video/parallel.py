@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from tadacli.concurrency import read_ahead
-from tadacli.decoding import CUT_OFF
 from tadacli.errors import VideoError
-from tadacli.video_source import Times, VideoSource
+from tadacli.video.decoder import CUT_OFF
+from tadacli.video.source import Times, VideoSource
 
 T = TypeVar("T")
 

@@ -21,10 +21,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.decoding import CUT_OFF, DAMAGED, LOST, Decoder, ReadFile, TableError
 from tadacli.errors import VideoError
-from tadacli.file_cuts import ends_beyond
-from tadacli.frame_table import (
+from tadacli.results import VideoInfo
+from tadacli.video.bitstream import MP4
+from tadacli.video.decoder import CUT_OFF, DAMAGED, LOST, Decoder, ReadFile, TableError
+from tadacli.video.frame_table import (
     FrameTable,
     Picture,
     VideoPacket,
@@ -32,11 +33,9 @@ from tadacli.frame_table import (
     decode_table,
     open_stream,
 )
-from tadacli.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
-from tadacli.packet_jumps import read_packets_again
-from tadacli.packets import MP4
-from tadacli.results import VideoInfo
-from tadacli.video_source import (
+from tadacli.video.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
+from tadacli.video.seeking import read_packets_again
+from tadacli.video.source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
     Pixels,
@@ -47,6 +46,7 @@ from tadacli.video_source import (
     shown,
     wanted_indices,
 )
+from tadacli.video.truncation import ends_beyond
 
 
 @contextmanager

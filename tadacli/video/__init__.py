@@ -1,0 +1,22 @@
+"""Frames out of files: which frames a video has, when each is shown, and exactly the ones asked for.
+
+Here: opening videos, folders and tars of JPEG frames, frame tables, what a packet proves, which packets need decoding,
+seeking, damage, and what the inputs of a command mean. Not here: which frames a model looks at (`sampling`), and how
+pixels become a tensor (`transforms`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tadacli.video.reading import iter_frames, open_video, probe, read_frames
+
+__all__ = ["iter_frames", "open_video", "probe", "read_frames"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:  # PyAV is loaded when it is first needed
+        return getattr(import_module("tadacli.video.reading"), name)
+    raise AttributeError(f"module 'tadacli.video' has no attribute {name!r}")
