@@ -32,8 +32,8 @@ from tadacli.cards import manifest
 from tadacli.models import build
 from tadacli.models.inference import fuse
 from tadacli.profiling import Profile, Stage
+from tadacli.sampling.windows import window_settings
 from tadacli.video.reading import open_video
-from tadacli.window_plan import window_settings
 from tadacli.window_scores import score_windows
 from tadacli.zoo import Model
 

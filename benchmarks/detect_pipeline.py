@@ -30,9 +30,9 @@ from tadacli.allocator import keep_freed_memory
 from tadacli.cards import manifest
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage
+from tadacli.sampling.windows import WindowPlan, WindowSettings, window_settings
 from tadacli.video.reading import open_video
 from tadacli.view_scores import class_scores
-from tadacli.window_plan import WindowPlan, WindowSettings, window_settings
 from tadacli.window_scores import score_windows
 from tadacli.zoo import Model
 

@@ -24,7 +24,7 @@ from tadacli.camera_clips import MEAN, STD, ClipMaker, Recipe, make_pictures
 from tadacli.camera_motion import held_out_maker
 from tadacli.datasets.segments import load_segments
 from tadacli.footage import load_footage
-from tadacli.sampling import clip_indices, training_indices
+from tadacli.sampling.clips import clip_indices, training_indices
 from tadacli.scenes import CAMERA_MOTIONS
 from tadacli.training import TrainingBatch
 from tadacli.training_clips import derived_seed, frame_range, sample_at

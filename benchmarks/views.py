@@ -37,7 +37,7 @@ from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.classification import classify_video, parse_views
 from tadacli.models import build
-from tadacli.sampling import clip_indices
+from tadacli.sampling.clips import clip_indices
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.transforms import crop_frames, resize_frames
 from tadacli.zoo import Model, load_model

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tadacli.clip_plan import Part, extent, is_short
 from tadacli.concurrency import map_ahead
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
+from tadacli.sampling.plan import Part, extent, is_short
 from tadacli.shared_batches import score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video.inputs import is_url, local_path

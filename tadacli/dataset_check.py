@@ -27,10 +27,10 @@ import numpy as np
 from tadacli.dataset_overlaps import Item, Span, duplicate_reasons, leak_reasons
 from tadacli.datasets import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
-from tadacli.sampling import frames_within
+from tadacli.sampling.clips import frames_within
+from tadacli.sampling.windows import times_shown
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
-from tadacli.window_plan import times_shown
 
 Kind = Literal[
     "missing",

@@ -9,12 +9,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 from tadacli.classification import kept_digits
-from tadacli.clip_plan import Part, extent, is_short
 from tadacli.concurrency import map_ahead
 from tadacli.datasets import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Status
+from tadacli.sampling.plan import Part, extent, is_short
 from tadacli.shared_batches import score_in_order
 from tadacli.specs import EvalProtocol
 from tadacli.video.inputs import file_size

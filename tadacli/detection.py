@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from tadacli.errors import VideoError
 from tadacli.results import Detection
+from tadacli.sampling.windows import WindowSettings, window_settings
 from tadacli.segments import SegmentSettings, find_segments
-from tadacli.window_plan import WindowSettings, window_settings
 from tadacli.window_scores import WindowScores, score_windows
 from tadacli.zoo import DEFAULT_MODEL, Model, load_model
 

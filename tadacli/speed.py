@@ -35,6 +35,7 @@ from tadacli.network_speed import (
 from tadacli.profiling import Profile, Stage
 from tadacli.provenance import machine_settings
 from tadacli.results import VideoInfo
+from tadacli.sampling.windows import WindowPlan, WindowSettings, default_batch_size, window_settings
 from tadacli.scenes import render_sample
 from tadacli.timing import Timing, take_turns
 from tadacli.version import __version__
@@ -43,7 +44,6 @@ from tadacli.video.parallel import default_num_readers
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
 from tadacli.view_scores import DEFAULT_BATCH_SIZE
-from tadacli.window_plan import WindowPlan, WindowSettings, default_batch_size, window_settings
 from tadacli.window_scores import score_windows
 from tadacli.zoo import Model
 

@@ -29,12 +29,12 @@ from torch.utils.data import DataLoader
 from tadacli.augmentation import Augmentation, augment_clip, mirrored_class, mix
 from tadacli.datasets import Sample
 from tadacli.errors import TadaError, UsageError, VideoError
-from tadacli.sampling import frames_on_screen, frames_within, training_indices
+from tadacli.sampling.clips import frames_on_screen, frames_within, training_indices
+from tadacli.sampling.windows import part_of, times_shown
 from tadacli.specs import InputSpec
 from tadacli.training import TrainingBatch
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoSource
-from tadacli.window_plan import part_of, times_shown
 
 Heads = Mapping[str, tuple[str, ...]]
 SeedOf = Callable[[str], int]

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadacli.clip_plan import Part, plan_clips
 from tadacli.errors import TadaError, VideoError
 from tadacli.profiling import Profile, Stage, during, steps
 from tadacli.results import FrameTime
+from tadacli.sampling.plan import Part, plan_clips
+from tadacli.sampling.windows import times_shown, window_clips
 from tadacli.score_fitting import class_probabilities
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
 from tadacli.video.source import Pixels, VideoSource
-from tadacli.window_plan import times_shown, window_clips
 from tadacli.zoo import Model
 
 DEFAULT_BATCH_SIZE = 8

@@ -20,7 +20,7 @@ from tadacli.cards import manifest
 from tadacli.classification import parse_views
 from tadacli.errors import TadaError, UsageError
 from tadacli.models import build
-from tadacli.sampling import clip_indices
+from tadacli.sampling.clips import clip_indices
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.zoo import Model

@@ -15,19 +15,19 @@ from torch import Tensor, nn
 import tadacli
 from tadacli.cards import manifest
 from tadacli.classification import classify
-from tadacli.clip_plan import Part
 from tadacli.detection import detect, detection_of
 from tadacli.errors import UsageError, VideoError
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage
 from tadacli.results import Segment
+from tadacli.sampling.plan import Part
+from tadacli.sampling.windows import WindowPlan, window_settings
 from tadacli.scenes import CameraMove, KnownMove, render_sequence
 from tadacli.score_file import ScoreJournal, encode_scores, read_scores
 from tadacli.segments import SegmentSettings
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video.reading import open_video
 from tadacli.view_scores import score_views
-from tadacli.window_plan import WindowPlan, window_settings
 from tadacli.window_scores import Group, score_windows
 from tadacli.zoo import Model
 from tests import media

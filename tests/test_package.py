@@ -42,7 +42,7 @@ LAYERS = [
     "datasets",
     "scenes video.inputs",
     "pictures training",
-    "window_plan clip_plan thumbnails concurrency video.parallel augmentation dtype_choice",
+    "sampling.windows sampling.plan thumbnails concurrency video.parallel augmentation dtype_choice",
     "models checkpoints video.reading transforms downloading",
     "video.decoder video.decode_plan video.jpeg_frames video.frame_table video.seeking",
     "video.truncation",
@@ -50,7 +50,7 @@ LAYERS = [
     "segments eval_report",
     "fusion timelines suppression",
     "cards",
-    "sampling specs metrics detection_metrics score_fitting store remote_files profiling",
+    "sampling.clips specs metrics detection_metrics score_fitting store remote_files profiling",
     "files safe_pickle results findings codec_check run_log timing optimisation distributed mirroring",
     "allocator errors version",
 ]

@@ -14,7 +14,7 @@ from tadacli.cards import FeatureInput, ModelCard, cards, manifest, read_cards
 from tadacli.checkpoints import read_checkpoint
 from tadacli.errors import SpecError, UsageError
 from tadacli.models import BUILDERS, build
-from tadacli.sampling import clip_indices
+from tadacli.sampling.clips import clip_indices
 from tadacli.specs import InputSpec, label_list, spec_from_dict
 from tadacli.zoo import DEFAULT_MODEL, builtin_weights
 from tests.media import shared_folder

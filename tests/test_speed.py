@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from tadacli import network_speed, speed
 from tadacli.cards import cards
-from tadacli.clip_plan import plan_clips
 from tadacli.errors import SpecError, UsageError, VideoError
 from tadacli.frames_speed import FramesSpeed
 from tadacli.network_speed import (
@@ -37,10 +36,11 @@ from tadacli.network_speed import (
     multiply_adds,
 )
 from tadacli.results import Window
+from tadacli.sampling.plan import plan_clips
+from tadacli.sampling.windows import WindowPlan, window_settings
 from tadacli.speed import CommandSpeed, Settings, SpeedReport, classify_speed, measure_speed
 from tadacli.timing import Timing, seconds_of
 from tadacli.video.reading import open_video
-from tadacli.window_plan import WindowPlan, window_settings
 from tadacli.zoo import Model, find_spec, load_model
 from tests import media
 

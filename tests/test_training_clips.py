@@ -17,7 +17,7 @@ from PIL import Image
 from tadacli.augmentation import Augmentation
 from tadacli.datasets import Sample
 from tadacli.errors import UsageError, VideoError
-from tadacli.sampling import training_indices
+from tadacli.sampling.clips import training_indices
 from tadacli.specs import InputSpec
 from tadacli.training import TrainingBatch
 from tadacli.training_clips import TrainingClips, batch_picture, batches, derived_seed, sample_at

@@ -18,9 +18,9 @@ from torch import nn
 from tadacli.cards import manifest
 from tadacli.checkpoints import write_checkpoint
 from tadacli.classification import classify
-from tadacli.clip_plan import Part
 from tadacli.models import build
 from tadacli.results import Classification
+from tadacli.sampling.plan import Part
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.zoo import load_model
 

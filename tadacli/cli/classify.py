@@ -18,10 +18,10 @@ from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
 
 if TYPE_CHECKING:
-    from tadacli.clip_plan import Part
     from tadacli.profiling import Profile
     from tadacli.provenance import Run
     from tadacli.results import Classification
+    from tadacli.sampling.plan import Part
     from tadacli.specs import EvalProtocol
     from tadacli.zoo import Model
 
@@ -77,11 +77,11 @@ def classify_command(
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
     from tadacli.classification import check_options, least_scores
-    from tadacli.clip_plan import Part
     from tadacli.provenance import describe_run
-    from tadacli.sampling import parse_time
+    from tadacli.sampling.clips import parse_time
+    from tadacli.sampling.plan import Part
+    from tadacli.sampling.windows import default_batch_size
     from tadacli.view_scores import DEFAULT_BATCH_SIZE
-    from tadacli.window_plan import default_batch_size
     from tadacli.writers.formats import FORMATS
     from tadacli.zoo import load_model
 

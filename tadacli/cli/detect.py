@@ -31,9 +31,9 @@ from tadacli.errors import UsageError, VideoError
 if TYPE_CHECKING:
     from tadacli.profiling import Profile
     from tadacli.provenance import Run
+    from tadacli.sampling.windows import WindowSettings
     from tadacli.segments import SegmentSettings
     from tadacli.specs import ModelSpec
-    from tadacli.window_plan import WindowSettings
     from tadacli.window_scores import WindowScores
     from tadacli.writers.rows import Row
     from tadacli.zoo import Model
@@ -138,9 +138,9 @@ def detect_command(
             raise UsageError("--from-scores runs no model", hint="leave --profile out")
         job = _job_from_files(from_scores, segments)
     else:
-        from tadacli.sampling import parse_time
+        from tadacli.sampling.clips import parse_time
+        from tadacli.sampling.windows import default_batch_size, window_settings
         from tadacli.video.inputs import expand_inputs
-        from tadacli.window_plan import default_batch_size, window_settings
         from tadacli.zoo import load_model
 
         windows = window_settings(
@@ -173,7 +173,7 @@ def detect_command(
 
 
 def _seconds(option: str, text: str | None) -> float:
-    from tadacli.sampling import parse_length
+    from tadacli.sampling.clips import parse_length
 
     if text is None or text.strip() in ("0", "0s"):
         return 0.0

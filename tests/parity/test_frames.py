@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tadacli.sampling import clip_indices
+from tadacli.sampling.clips import clip_indices
 from tadacli.transforms import preprocess
 from tests.parity import goldens
 

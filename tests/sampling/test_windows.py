@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
-from tadacli.sampling import (
+from tadacli.sampling.clips import (
     clip_indices,
     frames_on_screen,
     frames_within,

@@ -12,7 +12,7 @@ import numpy as np
 
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import VideoInfo, Window
-from tadacli.sampling import (
+from tadacli.sampling.clips import (
     Indices,
     Length,
     Seconds,

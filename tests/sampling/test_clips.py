@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
-from tadacli.sampling import clip_indices, interval_length, training_indices
+from tadacli.sampling.clips import clip_indices, interval_length, training_indices
 
 
 @given(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tadacli.results import VideoInfo
-from tadacli.sampling import WindowSampling, clip_indices, frames_on_screen, frames_within, interval_length
+from tadacli.sampling.clips import WindowSampling, clip_indices, frames_on_screen, frames_within, interval_length
+from tadacli.sampling.windows import part_of, times_shown
 from tadacli.specs import InputSpec
 from tadacli.video.source import VideoSource
-from tadacli.window_plan import part_of, times_shown
 
 
 @dataclass(frozen=True)
