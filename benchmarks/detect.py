@@ -28,14 +28,14 @@ import torch
 
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.long_video import FPS, encode, repeat_packets
-from tadacli.cards import manifest
 from tadacli.models import build
 from tadacli.models.inference import fuse
 from tadacli.profiling import Profile, Stage
 from tadacli.sampling.windows import window_settings
 from tadacli.video.reading import open_video
 from tadacli.window_scores import score_windows
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
+from tadacli.zoo.manifest import manifest
 
 WINDOW_SECONDS, STRIDE_SECONDS, FRAMES_PER_WINDOW = 2, 1, 8
 REPETITIONS = 3

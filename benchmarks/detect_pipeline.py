@@ -27,14 +27,14 @@ import torch
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.detect import FILES, REPETITIONS, long_file
 from tadacli.allocator import keep_freed_memory
-from tadacli.cards import manifest
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage
 from tadacli.sampling.windows import WindowPlan, WindowSettings, window_settings
 from tadacli.video.reading import open_video
 from tadacli.view_scores import class_scores
 from tadacli.window_scores import score_windows
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
+from tadacli.zoo.manifest import manifest
 
 SMALL, LARGE = "r2plus1d_tiny.camera_motion", "tada2d_r50.k400_8x8"
 LARGE_SECONDS = 20.0  # of each file, for TAda2D-R50

@@ -17,7 +17,7 @@ import torch
 
 from tadacli.models import build
 from tadacli.specs import ModelSpec
-from tadacli.zoo import usable_models
+from tadacli.zoo.loading import usable_models
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CARD = ROOT / "README.md", ROOT / "weights" / "README.md"

@@ -33,14 +33,14 @@ from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, leave_the_start
 from benchmarks.own_process import OwnProcess, Times, timed
 from tadacli.allocator import keep_freed_memory
-from tadacli.cards import manifest
-from tadacli.checkpoints import write_checkpoint
 from tadacli.classification import classify_video, parse_views
 from tadacli.models import build
 from tadacli.sampling.clips import clip_indices
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.transforms import crop_frames, resize_frames
-from tadacli.zoo import Model, load_model
+from tadacli.zoo.checkpoints import write_checkpoint
+from tadacli.zoo.loading import Model, load_model
+from tadacli.zoo.manifest import manifest
 
 MODEL = "tada2d_r50.k400_8x8"
 FPS, SECONDS, HEIGHT, WIDTH = 30, 10, 256, 340

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tadacli.detection import detect
     from tadacli.finetune_session import finetune
     from tadacli.model_evaluation import evaluate
-    from tadacli.zoo import Model, load_model
+    from tadacli.zoo.loading import Model, load_model
 
 __all__ = [
     "CheckpointError",
@@ -39,8 +39,8 @@ _HOME = {
     "detect": "detection",
     "evaluate": "model_evaluation",
     "finetune": "finetune_session",
-    "load_model": "zoo",
-    "Model": "zoo",
+    "load_model": "zoo.loading",
+    "Model": "zoo.loading",
 }
 _SUBMODULES = ("models", "sampling", "transforms", "video")
 

@@ -19,8 +19,6 @@ from torch import nn
 
 from tadacli.allocator import keep_freed_memory
 from tadacli.camera_clips import MEAN, PARTS_WITH_EDGES, STD, ClipMaker, Recipe, make_pictures
-from tadacli.cards import manifest
-from tadacli.checkpoints import write_checkpoint
 from tadacli.errors import SpecError
 from tadacli.footage import STEADY_SPEED, FootageFile, flat_scenes, load_footage
 from tadacli.models import build
@@ -30,6 +28,8 @@ from tadacli.specs import ModelSpec
 from tadacli.training import Ahead, StepReport, train
 from tadacli.transforms import preprocess
 from tadacli.video.reading import open_video
+from tadacli.zoo.checkpoints import write_checkpoint
+from tadacli.zoo.manifest import manifest
 
 NAME = "r2plus1d_tiny.camera_motion"
 ARCHITECTURE = "r2plus1d_tiny"

@@ -21,7 +21,7 @@ from tadacli.video.inputs import file_size
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
 from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
 
 NO_FILE = "no video file was found"
 

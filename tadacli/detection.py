@@ -10,7 +10,7 @@ from tadacli.results import Detection
 from tadacli.sampling.windows import WindowSettings, window_settings
 from tadacli.segments import SegmentSettings, find_segments
 from tadacli.window_scores import WindowScores, score_windows
-from tadacli.zoo import DEFAULT_MODEL, Model, load_model
+from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
 
 
 def detect(

@@ -258,7 +258,7 @@ def _check_store() -> Iterable[Finding]:
 
 def check_built_in() -> Iterator[Finding]:
     """The built-in model: its weights, and a known clip through all of it, where "auto" would run it as well."""
-    from tadacli.zoo import resolve_device
+    from tadacli.zoo.loading import resolve_device
 
     weights = _weights()
     yield weights
@@ -273,7 +273,7 @@ def check_built_in() -> Iterator[Finding]:
 def _weights() -> Finding:
     """Are the weights there, the published ones, and fit for their network?"""
     from tadacli.self_test import WEIGHTS_SHA256
-    from tadacli.zoo import DEFAULT_MODEL, load_model
+    from tadacli.zoo.loading import DEFAULT_MODEL, load_model
 
     try:
         model = load_model(device="cpu")

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import av
 import torch
 
-from tadacli.cards import cards
 from tadacli.finetuning import FinetuneJob, FinetuneResult
 from tadacli.recipes import recipe_toml
 from tadacli.run_folder import RunFolder
-from tadacli.store import hash_file
 from tadacli.version import __version__
 from tadacli.writers.model_card import FinetunedModel, HeadClasses, Origin, TrainingData, model_card
+from tadacli.zoo.manifest import cards
+from tadacli.zoo.store import hash_file
 
 
 def card_of(job: FinetuneJob, folder: RunFolder, result: FinetuneResult, *, command: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ from tadacli.starting_point import Init, starting_point
 from tadacli.version import __version__
 from tadacli.writers.eval_json import eval_json
 from tadacli.writers.eval_page import encode_eval_page
-from tadacli.zoo import DEFAULT_MODEL, resolve_device
+from tadacli.zoo.loading import DEFAULT_MODEL, resolve_device
 
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")

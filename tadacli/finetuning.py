@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.datasets import Dataset
 from tadacli.distributed import Processes
 from tadacli.errors import OutputError, TadaError, UsageError
@@ -29,12 +28,13 @@ from tadacli.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
 from tadacli.score_fitting import FittedScores, fit_scores
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.starting_point import StartingPoint
-from tadacli.store import hash_file
 from tadacli.training import StepReport, Trainer, TrainingSettings
 from tadacli.training_clips import TrainingClips, batches
 from tadacli.validation import ONE_VIEW, Validation, validate
 from tadacli.video.inputs import file_size
-from tadacli.zoo import Model
+from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
+from tadacli.zoo.loading import Model
+from tadacli.zoo.store import hash_file
 
 # A checkpoint is written at every evaluation, and in between when this time has passed.
 SAVE_EVERY_SECONDS = 120.0

@@ -19,7 +19,7 @@ from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_
 from tadacli.video.source import Times, VideoSource
 from tadacli.view_scores import view_image
 from tadacli.window_scores import picture
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
 
 Command = Literal["classify", "detect"]
 

@@ -17,7 +17,7 @@ from tadacli.prediction_file import Header, of_items, samples_digest
 from tadacli.provenance import describe_run
 from tadacli.specs import EvalProtocol
 from tadacli.view_scores import DEFAULT_BATCH_SIZE
-from tadacli.zoo import DEFAULT_MODEL, Model, load_model
+from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
 
 AnyPath = str | os.PathLike[str]
 

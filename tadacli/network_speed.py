@@ -13,16 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tadacli.cards import cards
-from tadacli.dtype_choice import has_bfloat16
 from tadacli.errors import UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
 from tadacli.starting_point import base_spec, fresh_network
-from tadacli.store import stored
 from tadacli.timing import Timing, in_turns, take_turns, wait_for, warm_up
-from tadacli.zoo import DTYPES, Model, find_spec, load_model, resolve_device
+from tadacli.zoo.dtype import has_bfloat16
+from tadacli.zoo.loading import DTYPES, Model, find_spec, load_model, resolve_device
+from tadacli.zoo.manifest import cards
+from tadacli.zoo.store import stored
 
 # Sides of a matrix large enough for the best rate of a processor or of an accelerator.
 MATRIX_SIZE, ACCELERATOR_MATRIX_SIZE = 2048, 8192

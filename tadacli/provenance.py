@@ -13,7 +13,7 @@ import torch
 
 from tadacli.specs import ModelSpec
 from tadacli.version import __version__
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from tadacli.datasets import Dataset
 from tadacli.errors import OutputError
 from tadacli.files import write_new
-from tadacli.zoo import MODEL_FILE
+from tadacli.zoo.loading import MODEL_FILE
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tadacli.profiling import Profile, Stage, during, steps
 from tadacli.view_scores import DecodedViews, class_scores, mean_scores, normalised_views, score_decoded
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
 
 Item = TypeVar("Item")
 Scores = dict[str, Tensor]

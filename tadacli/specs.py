@@ -1,6 +1,6 @@
 """What a model needs to be used correctly, as typed data that travels with its weights.
 
-A `ModelSpec` comes from `manifest.toml` (known checkpoints, see `cards`) or from inside a weights file (our own).
+A `ModelSpec` comes from the manifest (known checkpoints, see `zoo.manifest`) or from inside a weights file (our own).
 Reading is strict: an unknown, missing or contradictory setting fails with the entry and the key named.
 """
 
@@ -108,7 +108,7 @@ def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
 @cache
 def label_list(name: str) -> tuple[str, ...]:
     """Class names that ship with the package, for example `kinetics400`."""
-    file = resources.files("tadacli").joinpath("labels", f"{name}.json")
+    file = resources.files("tadacli").joinpath("zoo", "labels", f"{name}.json")
     if not file.is_file():
         raise SpecError(f"there is no label list {name!r}")
     return tuple(json.loads(file.read_text(encoding="utf-8")))

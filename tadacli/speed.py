@@ -21,7 +21,6 @@ from typing import Any, Literal
 import torch
 
 from tadacli.doctor import num_cores
-from tadacli.dtype_choice import WORTH_IT
 from tadacli.errors import UsageError
 from tadacli.frames_speed import Command, FramesSpeed, measure_frames
 from tadacli.network_speed import (
@@ -45,7 +44,8 @@ from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
 from tadacli.view_scores import DEFAULT_BATCH_SIZE
 from tadacli.window_scores import score_windows
-from tadacli.zoo import Model
+from tadacli.zoo.dtype import WORTH_IT
+from tadacli.zoo.loading import Model
 
 SAMPLE_SECONDS = 8.0
 # Other settings are not worth saying for less.

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tadacli.cards import cards
-from tadacli.checkpoints import Checkpoint, read_checkpoint
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
-from tadacli.zoo import find_checkpoint, find_spec, read_own_file
+from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
+from tadacli.zoo.loading import find_checkpoint, find_spec, read_own_file
+from tadacli.zoo.manifest import cards
 
 Init = Literal["weights", "imagenet", "random"]
 # Counts of batch norms, which nothing is computed from; some image networks come without them.

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tadacli import store
-from tadacli.cards import cards
 from tadacli.errors import CheckpointError, FetchError, OutputError
 from tadacli.findings import Finding
-from tadacli.zoo import usable_models
+from tadacli.zoo import store
+from tadacli.zoo.loading import usable_models
+from tadacli.zoo.manifest import cards
 
 _OTHER_FOLDER = 'export TADA_HOME="$HOME/tada"'
 

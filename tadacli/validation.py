@@ -19,7 +19,7 @@ from tadacli.errors import TadaError, UsageError
 from tadacli.models.inference import inference_form
 from tadacli.predictions import ScoreTable
 from tadacli.specs import EvalProtocol, ModelSpec
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
 
 ONE_VIEW = EvalProtocol(num_clips=1, num_crops=1)
 # What float32 cannot tell from zero: the logarithm of a probability stays a number.

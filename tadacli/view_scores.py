@@ -19,7 +19,7 @@ from tadacli.score_fitting import class_probabilities
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
 from tadacli.video.source import Pixels, VideoSource
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
 
 DEFAULT_BATCH_SIZE = 8
 

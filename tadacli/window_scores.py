@@ -32,7 +32,7 @@ from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoSource
 from tadacli.view_scores import batches, check_finite, class_scores
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
 
 # Frames that are ready before the model asks for them take so much memory: 16 of 256 pixels, those of a window or
 # two. A model that looks at less is faster, and has more of them: threads that read parts of the video need room.

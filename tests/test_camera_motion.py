@@ -28,7 +28,7 @@ from tadacli.errors import SpecError, UsageError
 from tadacli.footage import FootageFile, Stretch, camera_speed, load_footage, split_of
 from tadacli.pictures import FloatArray
 from tadacli.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, look, render_sample, view_grid
-from tadacli.zoo import load_model
+from tadacli.zoo.loading import load_model
 from tests.media import shared_folder
 from tests.test_scenes import CONTENT, parts, shift_of
 

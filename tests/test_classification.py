@@ -16,14 +16,14 @@ import pytest
 import torch
 
 import tadacli
-from tadacli.cards import manifest
 from tadacli.classification import parse_views
 from tadacli.errors import TadaError, UsageError
 from tadacli.models import build
 from tadacli.sampling.clips import clip_indices
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.transforms import preprocess
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
+from tadacli.zoo.manifest import manifest
 from tests import media
 
 SCORE_TOLERANCE = 1e-5
@@ -273,7 +273,7 @@ def test_options_out_of_range(interval_model: Model, option: dict) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_types_agree_on_the_answer(tmp_path: Path, video: Path, dtype: str) -> None:
     spec = manifest()["r2plus1d_tiny.camera_motion"]
-    from tadacli.checkpoints import write_checkpoint
+    from tadacli.zoo.checkpoints import write_checkpoint
 
     write_checkpoint(tmp_path / "m.safetensors", model_of(spec).network.state_dict(), spec)
     (exact,) = tadacli.classify(video, model=tmp_path / "m.safetensors", device="cpu")

@@ -17,7 +17,7 @@ from tadacli.datasets import Dataset, Sample
 from tadacli.errors import UsageError
 from tadacli.sampling.plan import Part
 from tadacli.specs import EvalProtocol
-from tadacli.zoo import Model, load_model
+from tadacli.zoo.loading import Model, load_model
 from tests import trees
 
 VIEWS = EvalProtocol(2, 1)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import tadacli
-from tadacli.cards import manifest
 from tadacli.classification import classify
 from tadacli.detection import detect, detection_of
 from tadacli.errors import UsageError, VideoError
@@ -29,7 +28,8 @@ from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video.reading import open_video
 from tadacli.view_scores import score_views
 from tadacli.window_scores import Group, score_windows
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
+from tadacli.zoo.manifest import manifest
 from tests import media
 
 

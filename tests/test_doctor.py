@@ -19,13 +19,14 @@ import pytest
 import torch
 import torchvision
 
-from tadacli import codec_check, doctor, self_test, store, store_check
-from tadacli.cards import cards
+from tadacli import codec_check, doctor, self_test, store_check
 from tadacli.errors import VideoError
 from tadacli.findings import Finding
-from tadacli.store import hash_file, put
 from tadacli.video.reading import read_frames
-from tadacli.zoo import DEFAULT_MODEL, builtin_weights
+from tadacli.zoo import store
+from tadacli.zoo.loading import DEFAULT_MODEL, builtin_weights
+from tadacli.zoo.manifest import cards
+from tadacli.zoo.store import hash_file, put
 
 NAME = "tada2d_r50.k400_8x8"
 ROOT = Path(__file__).resolve().parents[1]
@@ -393,7 +394,7 @@ def test_missing_or_damaged_weights(damage: Any, found: str, tmp_path: Path, mon
     (tmp_path / "tadacli" / "weights").mkdir(parents=True)
     if content is not None:
         (tmp_path / "tadacli" / "weights" / file.name).write_bytes(content)
-    monkeypatch.setattr("tadacli.zoo.__file__", str(tmp_path / "tadacli" / "zoo.py"))
+    monkeypatch.setattr("tadacli.zoo.loading.__file__", str(tmp_path / "tadacli" / "zoo" / "loading.py"))
     monkeypatch.setattr(doctor, "_weights_again", lambda: "put them back")
     findings = named(doctor.check_built_in())
     assert (findings["weights"].status, findings["weights"].fix) == ("problem", "put them back")

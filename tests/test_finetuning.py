@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from tadacli import finetuning
-from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.datasets import Dataset, Sample
 from tadacli.errors import CheckpointError, OutputError, TadaError, UsageError
 from tadacli.finetune_data import FinetuneData
@@ -29,6 +28,7 @@ from tadacli.starting_point import starting_point
 from tadacli.training import StepReport, Trainer
 from tadacli.validation import Validation, validate
 from tadacli.writers.eval_json import eval_json
+from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tests.trees import render
 
 CPU = torch.device("cpu")

@@ -35,22 +35,22 @@ LAYERS = [
     "window_scores dataset_scoring self_test",
     "classification shared_batches view_scores network_speed",
     "provenance rendering store_check starting_point run_folder",
-    "zoo fetching",
-    "weights_import",
+    "zoo.loading zoo.fetching",
+    "zoo.conversion",
     "camera_clips training_clips recipes",
     "footage dataset_check dataset_overlaps splitting",
     "datasets",
     "scenes video.inputs",
     "pictures training",
-    "sampling.windows sampling.plan thumbnails concurrency video.parallel augmentation dtype_choice",
-    "models checkpoints video.reading transforms downloading",
+    "sampling.windows sampling.plan thumbnails concurrency video.parallel augmentation zoo.dtype",
+    "models zoo.checkpoints video.reading transforms zoo.downloading",
     "video.decoder video.decode_plan video.jpeg_frames video.frame_table video.seeking",
     "video.truncation",
     "video.bitstream video.source",
     "segments eval_report",
     "fusion timelines suppression",
-    "cards",
-    "sampling.clips specs metrics detection_metrics score_fitting store remote_files profiling",
+    "zoo.manifest",
+    "sampling.clips specs metrics detection_metrics score_fitting zoo.store zoo.sources profiling",
     "files safe_pickle results findings codec_check run_log timing optimisation distributed mirroring",
     "allocator errors version",
 ]
@@ -75,7 +75,10 @@ def imports(file: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tadacli"):
-            found.add(node.module or "")
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.update(name for name in inside if (ROOT / f"{name.replace('.', '/')}.py").is_file())
+            if not all(name in found for name in inside):
+                found.add(node.module or "")
         elif isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names if alias.name.startswith("tadacli"))
     return found
@@ -140,7 +143,7 @@ def test_an_installed_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     assert "tadacli/weights/r2plus1d_tiny.camera_motion.safetensors" in names
-    assert "tadacli/labels/SOURCES.md" in names
+    assert "tadacli/zoo/labels/SOURCES.md" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "weights"))]
     # The extracted wheel stands first, and the checkout is not the working folder.
     program = (

@@ -13,7 +13,7 @@ from tadacli.cli.classify import classify_command
 from tadacli.cli.detect import detect_command
 from tadacli.cli.finetune import finetune_command
 from tadacli.models import BUILDERS, build
-from tadacli.zoo import usable_models
+from tadacli.zoo.loading import usable_models
 
 MODELS = usable_models()
 BUILT_IN = "r2plus1d_tiny.camera_motion"

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tadacli.cards import manifest
 from tadacli.score_fitting import (
     MAX_TEMPERATURE,
     MIN_ITEMS,
@@ -25,6 +24,7 @@ from tadacli.score_fitting import (
     fit_thresholds,
 )
 from tadacli.specs import spec_from_dict
+from tadacli.zoo.manifest import manifest
 
 LOSS_TOLERANCE = 1e-9
 

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tadacli import network_speed, speed
-from tadacli.cards import cards
 from tadacli.errors import SpecError, UsageError, VideoError
 from tadacli.frames_speed import FramesSpeed
 from tadacli.network_speed import (
@@ -41,7 +40,8 @@ from tadacli.sampling.windows import WindowPlan, window_settings
 from tadacli.speed import CommandSpeed, Settings, SpeedReport, classify_speed, measure_speed
 from tadacli.timing import Timing, seconds_of
 from tadacli.video.reading import open_video
-from tadacli.zoo import Model, find_spec, load_model
+from tadacli.zoo.loading import Model, find_spec, load_model
+from tadacli.zoo.manifest import cards
 from tests import media
 
 CPU = torch.device("cpu")

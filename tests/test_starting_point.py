@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from tadacli.cards import manifest
-from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import build
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, count_classes
 from tadacli.starting_point import HeadChange, StartingPoint, starting_point
+from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
+from tadacli.zoo.manifest import manifest
 
 GREY, SPREAD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 INPUT = InputSpec("interval", 4, 2, 30.0, 40, 32, GREY, SPREAD)

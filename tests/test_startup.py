@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tadacli.checkpoints import Checkpoint, load_weights
 from tadacli.models import BUILDERS, build
+from tadacli.zoo.checkpoints import Checkpoint, load_weights
 from tests import media
 
 ARCHITECTURE = "r2plus1d_tiny"

@@ -16,14 +16,14 @@ import pytest
 import torch
 
 from tadacli import classification
-from tadacli.cards import manifest
 from tadacli.classification import classify_video, classify_videos
 from tadacli.dataset_scoring import score_samples
 from tadacli.datasets import Sample
 from tadacli.profiling import Profile, Stage
 from tadacli.results import Classification
 from tadacli.specs import EvalProtocol
-from tadacli.zoo import Model, load_model
+from tadacli.zoo.loading import Model, load_model
+from tadacli.zoo.manifest import manifest
 from tests import media
 
 VIEWS = EvalProtocol(2, 1)

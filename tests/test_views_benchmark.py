@@ -11,9 +11,9 @@ import torch
 
 from benchmarks import views
 from benchmarks.own_process import OwnProcess, Times
-from tadacli.cards import manifest
 from tadacli.classification import parse_views
-from tadacli.zoo import Model
+from tadacli.zoo.loading import Model
+from tadacli.zoo.manifest import manifest
 from tests import media
 
 TOLERANCE = 1e-6

@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tadacli.cards import manifest
-from tadacli.checkpoints import write_checkpoint
 from tadacli.classification import classify
 from tadacli.models import build
 from tadacli.results import Classification
 from tadacli.sampling.plan import Part
 from tadacli.specs import EvalProtocol, InputSpec
-from tadacli.zoo import load_model
+from tadacli.zoo.checkpoints import write_checkpoint
+from tadacli.zoo.loading import load_model
+from tadacli.zoo.manifest import manifest
 
 SIZE = (32, 48)
 _GREY = 0.45, 0.45, 0.45

@@ -63,7 +63,7 @@ def bench_command(
     from tadacli.cli.bench_output import speed_table, speed_values
     from tadacli.network_speed import check_batch_sizes, dtypes_to_time, model_to_time
     from tadacli.speed import check_seconds, measure_speed
-    from tadacli.zoo import resolve_device
+    from tadacli.zoo.loading import resolve_device
 
     report = measure_speed(
         video,

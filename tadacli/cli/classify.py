@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tadacli.results import Classification
     from tadacli.sampling.plan import Part
     from tadacli.specs import EvalProtocol
-    from tadacli.zoo import Model
+    from tadacli.zoo.loading import Model
 
 
 def classify_command(
@@ -83,7 +83,7 @@ def classify_command(
     from tadacli.sampling.windows import default_batch_size
     from tadacli.view_scores import DEFAULT_BATCH_SIZE
     from tadacli.writers.formats import FORMATS
-    from tadacli.zoo import load_model
+    from tadacli.zoo.loading import load_model
 
     part = None
     if start is not None or end is not None or sampling is not None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tadacli.specs import ModelSpec
     from tadacli.window_scores import WindowScores
     from tadacli.writers.rows import Row
-    from tadacli.zoo import Model
+    from tadacli.zoo.loading import Model
 
 
 def detect_command(
@@ -141,7 +141,7 @@ def detect_command(
         from tadacli.sampling.clips import parse_time
         from tadacli.sampling.windows import default_batch_size, window_settings
         from tadacli.video.inputs import expand_inputs
-        from tadacli.zoo import load_model
+        from tadacli.zoo.loading import load_model
 
         windows = window_settings(
             window=window,

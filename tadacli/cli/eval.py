@@ -123,7 +123,7 @@ def eval_command(
     if not modes:
         from tadacli.cli.eval_run import run_model
         from tadacli.datasets.loading import load_for_heads
-        from tadacli.zoo import load_model
+        from tadacli.zoo.loading import load_model
 
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
         for note in loaded.notes:

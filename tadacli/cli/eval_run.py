@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tadacli.datasets import Dataset
     from tadacli.prediction_file import Header, SavedPredictions
     from tadacli.profiling import Profile
-    from tadacli.zoo import Model
+    from tadacli.zoo.loading import Model
 
 # A run of more items than this should not be lost.
 _LONG_RUN = 200

@@ -85,7 +85,7 @@ def score_files(
         truth, part = load_for_heads(name, None, annotations=annotations, data_root=data_root, split=split)
         subsets = subsets_of(truth, annotations, part)
         return evaluate_scores(truth, read_recognition(paths[0]), split=part, scores_are="logits", subsets=subsets)
-    from tadacli.cards import manifest
+    from tadacli.zoo.manifest import manifest
 
     top = read_classifications(paths[0])
     spec = manifest().get(top.model)

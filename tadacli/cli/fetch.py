@@ -15,8 +15,8 @@ from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, U
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tadacli.fetching import Fetched
     from tadacli.specs import ModelSpec
+    from tadacli.zoo.fetching import Fetched
 
 
 def fetch_command(
@@ -77,8 +77,8 @@ def fetch_command(
 
 
 def _chosen(names: Sequence[str], *, all_tada2d: bool) -> list[ModelSpec]:
-    from tadacli.cards import cards
-    from tadacli.zoo import find_spec
+    from tadacli.zoo.loading import find_spec
+    from tadacli.zoo.manifest import cards
 
     chosen = list(names) + ([name for name in cards() if name.startswith("tada2d_")] if all_tada2d else [])
     if not chosen:
@@ -104,7 +104,7 @@ def _each(specs: Sequence[ModelSpec], action: Any) -> None:
 def _fetch(
     spec: ModelSpec, from_file: Path | None, *, mirror: str | None, offline: bool, keep_original: bool, quiet: bool
 ) -> None:
-    from tadacli.fetching import fetch, fetch_file
+    from tadacli.zoo.fetching import fetch, fetch_file
 
     if "file" in spec.source:
         say(f"{spec.name} comes with tada; there is nothing to fetch", quiet=quiet)
@@ -125,7 +125,7 @@ def _fetch(
 
 
 def _report(fetched: Fetched, *, quiet: bool) -> None:
-    from tadacli.store import lock_file
+    from tadacli.zoo.store import lock_file
 
     weights = fetched.weights
     if fetched.how == "stored":
@@ -143,9 +143,9 @@ def _report(fetched: Fetched, *, quiet: bool) -> None:
 
 
 def _print_list() -> None:
-    from tadacli.cards import cards
-    from tadacli.store import stored
-    from tadacli.zoo import usable_models
+    from tadacli.zoo.loading import usable_models
+    from tadacli.zoo.manifest import cards
+    from tadacli.zoo.store import stored
 
     width = max(map(len, usable_models()))
     for name, spec in usable_models().items():
@@ -163,8 +163,8 @@ def _print_list() -> None:
 
 
 def _print_plan(spec: ModelSpec, *, mirror: str | None, offline: bool, from_file: Path | None) -> None:
-    from tadacli.fetching import sources_of
-    from tadacli.store import stored, weights_path
+    from tadacli.zoo.fetching import sources_of
+    from tadacli.zoo.store import stored, weights_path
 
     if "file" in spec.source:
         plan = "comes with tada; there is nothing to fetch"
@@ -183,8 +183,8 @@ def _print_plan(spec: ModelSpec, *, mirror: str | None, offline: bool, from_file
 
 
 def _verify(names: Sequence[str]) -> None:
-    from tadacli.cards import cards
-    from tadacli.store import all_stored, stored, verify
+    from tadacli.zoo.manifest import cards
+    from tadacli.zoo.store import all_stored, stored, verify
 
     unknown = next((name for name in names if name not in cards()), None)
     if unknown is not None:
@@ -208,7 +208,7 @@ def _verify(names: Sequence[str]) -> None:
 
 
 def _known_size(name: str) -> str:
-    from tadacli.cards import cards
+    from tadacli.zoo.manifest import cards
 
     num_bytes = cards()[name].about_bytes
     return "a file of unknown size" if num_bytes is None else f"about {size(num_bytes)}"

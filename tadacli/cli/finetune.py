@@ -111,7 +111,7 @@ def finetune_command(
     from tadacli.distributed import joined
     from tadacli.finetune_session import by_first, own_device, prepare_finetuning
     from tadacli.recipes import load_recipe
-    from tadacli.zoo import resolve_device
+    from tadacli.zoo.loading import resolve_device
 
     protocol = None if views is None else parse_views(views)
     target = own_device(resolve_device(device))

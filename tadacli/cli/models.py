@@ -14,8 +14,8 @@ from tadacli.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from tadacli.cards import ModelCard
-    from tadacli.store import StoredWeights
+    from tadacli.zoo.manifest import ModelCard
+    from tadacli.zoo.store import StoredWeights
 
 State = Literal["built in", "installed", "not installed", "incomplete", "not built yet"]
 
@@ -36,9 +36,9 @@ def models_command(
     Sizes with ~ are those of the weights alone, in float32: nobody has
     published how large the files are. Accuracies are the authors'.
     """
-    from tadacli.cards import cards
     from tadacli.models import BUILDERS
-    from tadacli.store import stored
+    from tadacli.zoo.manifest import cards
+    from tadacli.zoo.store import stored
 
     if name is None:
         values = [_summary(card, BUILDERS, stored(card.name)) for card in cards().values()]

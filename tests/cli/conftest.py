@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tadacli.cards import manifest
-from tadacli.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.cli.app import run
 from tadacli.models import build
+from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
+from tadacli.zoo.manifest import manifest
 from tests import media
 
 Tada = Callable[..., tuple[int, bytes, str]]

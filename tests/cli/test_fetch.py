@@ -12,11 +12,11 @@ import pytest
 import torch
 import typer
 
-from tadacli import store
-from tadacli.cards import cards
 from tadacli.cli import app
 from tadacli.cli.fetch import fetch_command
 from tadacli.models import build
+from tadacli.zoo import store
+from tadacli.zoo.manifest import cards
 from tests.file_server import FileServer, Reply, serving
 
 FIRST, SECOND, OTHER = "tada2d_tiny.first", "tada2d_tiny.second", "other.third"
@@ -54,9 +54,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
             source = {"url": files.url + "?" + name, "licence": "Apache-2.0", "size_bytes": len(CONTENT)}
             models[name] = dataclasses.replace(built_in, name=name, source=source)
         models[OTHER] = dataclasses.replace(models[OTHER], architecture="not_built")
-        for module in ("cards", "zoo"):
-            monkeypatch.setattr(f"tadacli.{module}.cards", lambda: models)
-            monkeypatch.setattr(f"tadacli.{module}.manifest", lambda: {key: card.spec for key, card in models.items()})
+        for module in ("manifest", "loading"):
+            monkeypatch.setattr(f"tadacli.zoo.{module}.cards", lambda: models)
+            monkeypatch.setattr(
+                f"tadacli.zoo.{module}.manifest", lambda: {key: card.spec for key, card in models.items()}
+            )
         yield files
 
 
@@ -91,7 +93,7 @@ def test_quiet_is_quiet(tada) -> None:
 def test_an_unfinished_download_is_told_and_continued(
     tada, server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tadacli.downloading.time.sleep", lambda _: None)
+    monkeypatch.setattr("tadacli.zoo.downloading.time.sleep", lambda _: None)
     server.replies.append(Reply(status=503, body=b"", headers={"Retry-After": "0"}))
     code, _, err = tada("fetch", FIRST)
     assert code == 0

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from tadacli.checkpoints import read_checkpoint
 from tadacli.run_log import read_log
+from tadacli.zoo.checkpoints import read_checkpoint
 from tests.cli.conftest import Tada
 from tests.test_finetuning import ONE_HEAD, write_base
 from tests.trees import render

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tadacli.cards import cards
 from tadacli.models import BUILDERS
 from tadacli.specs import label_list
-from tadacli.store import hash_file, put
+from tadacli.zoo.manifest import cards
+from tadacli.zoo.store import hash_file, put
 from tests.cli.conftest import Tada
 
 NAME = "tada2d_r50.k400_8x8"

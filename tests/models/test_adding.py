@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tadacli import classify, load_model, models
-from tadacli.checkpoints import write_checkpoint
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.starting_point import starting_point
+from tadacli.zoo.checkpoints import write_checkpoint
 from tests import media
 
 TOY = """

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
-from tadacli.checkpoints import load_weights, read_checkpoint
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.models.noise import DropPath
 from tadacli.models.tadaconvnext import (
@@ -24,6 +23,7 @@ from tadacli.models.tadaconvnext import (
     from_torchvision,
     tadaconvnext_tiny,
 )
+from tadacli.zoo.checkpoints import load_weights, read_checkpoint
 
 TOLERANCE = 1e-5  # relative, by norm
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tadacli.cards import cards
 from tadacli.models import tadaconvnextv2
 from tadacli.models.noise import DropPath
 from tadacli.models.ops import DepthwiseTAdaConv2d
 from tadacli.models.tadaconvnextv2 import Block, TAdaConvNeXtV2, tadaconvnextv2_tiny
+from tadacli.zoo.manifest import cards
 
 TOLERANCE = 1e-5  # relative, by norm
 NAMES = ["tadaconvnextv2_tiny", "tadaconvnextv2_small", "tadaconvnextv2_base"]

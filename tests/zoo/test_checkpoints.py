@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tadacli.cards import manifest
-from tadacli.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from tadacli.errors import CheckpointError
 from tadacli.models import build
-from tadacli.zoo import load_model
+from tadacli.zoo.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from tadacli.zoo.loading import load_model
+from tadacli.zoo.manifest import manifest
 
 SMALL = {"stage_depths": (1, 1, 1, 1), "stem_width": 4}
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 import tadacli
-from tadacli.cards import cards, manifest
-from tadacli.checkpoints import write_checkpoint
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import inference_form
 from tadacli.specs import EvalProtocol, ModelSpec
-from tadacli.store import hash_file, put
 from tadacli.video.reading import open_video
 from tadacli.view_scores import score_views
-from tadacli.zoo import find_spec, usable_models
+from tadacli.zoo.checkpoints import write_checkpoint
+from tadacli.zoo.loading import find_spec, usable_models
+from tadacli.zoo.manifest import cards, manifest
+from tadacli.zoo.store import hash_file, put
 from tests import media
 
 

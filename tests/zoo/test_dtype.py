@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from tadacli import dtype_choice, zoo
-from tadacli.dtype_choice import choose_dtype
 from tadacli.errors import OutputError
+from tadacli.zoo import dtype as dtype_choice
+from tadacli.zoo import loading as zoo
+from tadacli.zoo.dtype import choose_dtype
 
 CPU = torch.device("cpu")
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tadacli.cards import ModelCard, cards, manifest
-from tadacli.checkpoints import Checkpoint, load_weights, read_checkpoint
-from tadacli.dtype_choice import choose_dtype
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
-from tadacli.store import stored
+from tadacli.zoo.checkpoints import Checkpoint, load_weights, read_checkpoint
+from tadacli.zoo.dtype import choose_dtype
+from tadacli.zoo.manifest import ModelCard, cards, manifest
+from tadacli.zoo.store import stored
 
 DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"
 MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
@@ -104,7 +104,7 @@ def resolve_device(device: str) -> torch.device:
 
 def builtin_weights(file_name: str) -> Path:
     """Path of a weights file that ships with the package, in an installation or in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "weights", package.parent / "weights"):
         if (folder / file_name).is_file():
             return folder / file_name

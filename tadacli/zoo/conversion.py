@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import torch
 from torch import nn
 
-from tadacli.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from tadacli.errors import CheckpointError
 from tadacli.models import build
 from tadacli.specs import ModelSpec
-from tadacli.store import FileHash
+from tadacli.zoo.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from tadacli.zoo.store import FileHash
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-zip", b"Rar!": "rar"}
 

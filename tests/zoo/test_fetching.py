@@ -20,16 +20,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from tadacli import fetching, store, weights_import
-from tadacli.cards import manifest
-from tadacli.checkpoints import write_checkpoint
-from tadacli.downloading import Patience
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
-from tadacli.fetching import fetch, fetch_file, sources_of
 from tadacli.models import build
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
-from tadacli.zoo import load_model
+from tadacli.zoo import conversion as weights_import
+from tadacli.zoo import fetching, store
+from tadacli.zoo.checkpoints import write_checkpoint
+from tadacli.zoo.downloading import Patience
+from tadacli.zoo.fetching import fetch, fetch_file, sources_of
+from tadacli.zoo.loading import load_model
+from tadacli.zoo.manifest import manifest
 from tests.file_server import FileServer, Reply, serving
 from tests.parity import goldens
 
@@ -385,7 +386,7 @@ def test_a_folder_that_cannot_be_written_is_a_named_error(
 
 PROGRAM = """
 import json, sys
-from tadacli.fetching import fetch
+from tadacli.zoo.fetching import fetch
 from tadacli.specs import spec_from_dict
 fetched = fetch(spec_from_dict(json.loads(sys.argv[1])), on_message=lambda text: print(text, flush=True))
 print(fetched.how, flush=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tadacli.errors import FetchError, OutputError
 from tadacli.files import write_new
-from tadacli.remote_files import RemoteStream, Source, TransferError, open_source
+from tadacli.zoo.sources import RemoteStream, Source, TransferError, open_source
 
 OnProgress = Callable[[int, int | None], None]
 OnMessage = Callable[[str], None]

@@ -20,10 +20,11 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from tadacli import downloading, remote_files
-from tadacli.downloading import Patience, download
 from tadacli.errors import FetchError, OutputError
-from tadacli.remote_files import Source, drive_source
+from tadacli.zoo import downloading
+from tadacli.zoo import sources as remote_files
+from tadacli.zoo.downloading import Patience, download
+from tadacli.zoo.sources import Source, drive_source
 from tests.file_server import FileServer, Reply, serving
 
 CONTENT = random.Random(0).randbytes(1_000_003)
@@ -335,8 +336,8 @@ def test_too_little_space_is_seen_before_the_download(
 def test_a_killed_download_goes_on_in_the_next_run(server: FileServer, part: Path) -> None:
     server.replies.append(Reply(send_bytes=500_000, before_end=lambda: time.sleep(20)))
     program = (
-        "import sys; from pathlib import Path; from tadacli.downloading import download\n"
-        "from tadacli.remote_files import Source\n"
+        "import sys; from pathlib import Path; from tadacli.zoo.downloading import download\n"
+        "from tadacli.zoo.sources import Source\n"
         "download(Source(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program, server.url, str(part)])

@@ -9,9 +9,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from tadacli import store
 from tadacli.errors import CheckpointError, FetchError
-from tadacli.store import FileHash, StoredWeights
+from tadacli.zoo import store
+from tadacli.zoo.store import FileHash, StoredWeights
 
 ORIGINAL = FileHash(1234, "ab" * 32)
 
@@ -107,5 +107,5 @@ def test_a_damaged_lock_file_is_no_licence(text: str) -> None:
 
 
 def test_looking_into_the_store_needs_no_torch() -> None:
-    program = "import sys, tadacli.store as s; s.all_stored(); s.stored('a'); sys.exit('torch' in sys.modules)"
+    program = "import sys, tadacli.zoo.store as s; s.all_stored(); s.stored('a'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,12 +12,12 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tadacli import store
-from tadacli.downloading import OnMessage, OnProgress, Patience, discard, download, storing
 from tadacli.errors import CheckpointError, FetchError, OutputError, TadaError
-from tadacli.remote_files import Source, drive_source
 from tadacli.specs import ModelSpec
-from tadacli.store import FileHash, StoredWeights
+from tadacli.zoo import store
+from tadacli.zoo.downloading import OnMessage, OnProgress, Patience, discard, download, storing
+from tadacli.zoo.sources import Source, drive_source
+from tadacli.zoo.store import FileHash, StoredWeights
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def fetch(
                 f"nothing says where {spec.name} can be had",
                 hint=f"give --mirror URL, or a file: tada fetch --from FILE {spec.name}",
             )
-        from tadacli.weights_import import empty_network  # torch is slow to import, and not needed above
+        from tadacli.zoo.conversion import empty_network  # torch is slow to import, and not needed above
 
         empty_network(spec)  # better refused now than after the download
         return _from_first(spec, sources, keep_original, patience, on_progress, on_message)
@@ -149,7 +149,7 @@ def _keep(
     spec: ModelSpec, file: Path, *, how: Literal["downloaded", "imported"], source: str, keep_original: bool
 ) -> Fetched:
     """Check the original, convert it, and put the result into the store; the lock file remembers the original."""
-    from tadacli.weights_import import convert
+    from tadacli.zoo.conversion import convert
 
     with storing(store.store_folder()):
         original = store.hash_file(file)

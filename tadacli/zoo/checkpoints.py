@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.specs import ModelSpec, spec_from_dict
-from tadacli.store import hash_file
+from tadacli.zoo.store import hash_file
 
 SPEC_KEY = "tada_spec"
 PICKLE_SUFFIXES = (".pyth", ".pth", ".pt")

@@ -137,7 +137,7 @@ def manifest() -> Mapping[str, ModelSpec]:
 @cache
 def cards() -> Mapping[str, ModelCard]:
     """Every known checkpoint by name, read from `manifest.toml`."""
-    text = resources.files("tadacli").joinpath("manifest.toml").read_text(encoding="utf-8")
+    text = resources.files("tadacli").joinpath("zoo", "manifest.toml").read_text(encoding="utf-8")
     return read_cards(text)
 
 

@@ -17,8 +17,8 @@ from tadacli.errors import OutputError
 from tadacli.files import write_new
 from tadacli.models.layers import onednn_dtypes
 from tadacli.specs import ModelSpec
-from tadacli.store import store_folder
 from tadacli.timing import seconds_of, take_turns, wait_for, warm_up
+from tadacli.zoo.store import store_folder
 
 # A little more speed is not worth scores of eight bits.
 WORTH_IT = 1.2
