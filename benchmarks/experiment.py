@@ -63,7 +63,7 @@ from benchmarks.experiment_table import Run, read_runs
 from tadacli.files import write_new
 from tadacli.models import add_tadaconv, build
 from tadacli.models.layers import FrameConv2d
-from tadacli.models.r2plus1d import Block
+from tadacli.models.r2plus1d_tiny import Block
 from tadacli.optimisation import Optimisation
 from tadacli.splitting import k_folds
 from tadacli.training import Trainer, TrainingSettings

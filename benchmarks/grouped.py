@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadacli.models import layers, ops, r2plus1d, tada2d, tadaconvnext, tadaconvnextv2, tadaformer
+from tadacli.models import layers, ops, tada2d, tadaconvnext, tadaconvnextv2, tadaformer
+from tadacli.models import r2plus1d_tiny as r2plus1d
 from tadacli.models.heads import ClipClassifier
 from tadacli.models.ops import TAdaConv2d, TAdaConv3d
 

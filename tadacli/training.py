@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, TadaError, UsageError
-from tadacli.models.noise import set_noise_seeds
+from tadacli.models.dropout import set_noise_seeds
 from tadacli.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups, set_rates
 
 Precision = Literal["float32", "bfloat16", "float16"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.models import build
-from tadacli.models.noise import SampleDropout
+from tadacli.models.dropout import SampleDropout
 from tadacli.optimisation import Optimisation
 from tadacli.training import Ahead, StepReport, Trainer, TrainingBatch, TrainingSettings, train
 

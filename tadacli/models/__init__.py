@@ -20,7 +20,7 @@ __all__ = ["BUILDERS", "add_tadaconv", "build"]
 BUILDERS = {
     "tada2d_r50": "tada2d",
     "tsn_r50": "tada2d",
-    "r2plus1d_tiny": "r2plus1d",
+    "r2plus1d_tiny": "r2plus1d_tiny",
     "r2plus1d_r50": "r2plus1d_r50",
     "r3d_r50": "r3d",
     "slowonly_r50": "slow",

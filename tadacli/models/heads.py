@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from tadacli.models.noise import SampleDropout
+from tadacli.models.dropout import SampleDropout
 
 NumClasses = int | Mapping[str, int]
 Logits = Tensor | dict[str, Tensor]

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
+from tadacli.models.dropout import DropPath
 from tadacli.models.heads import ClipClassifier, NumClasses
 from tadacli.models.layers import (
     ChannelNorm,
@@ -26,7 +27,6 @@ from tadacli.models.layers import (
     frame_descriptors,
     unfold_time,
 )
-from tadacli.models.noise import DropPath
 from tadacli.models.ops import DepthwiseTAdaConv2d
 from tadacli.models.packed import PackedLinear, PointwiseLayers, num_pieces
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tadacli.models.dropout import DropPath
 from tadacli.models.heads import ClassificationHead, Logits, NumClasses
 from tadacli.models.layers import ChannelNorm, FrameConv2d, quick_gelu_layers, sum_of_neighbours
-from tadacli.models.noise import DropPath
 from tadacli.models.ops import DepthwiseTAdaConv2d, RouteFuncwTransformer
 from tadacli.models.packed import quick_gelu_pointwise
 from tadacli.models.tadaconvnext import from_torchvision, image_weights_url

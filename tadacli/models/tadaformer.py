@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
+from tadacli.models.dropout import DropPath
 from tadacli.models.heads import ClipClassifier, NumClasses
 from tadacli.models.layers import (
     Folded,
@@ -26,7 +27,6 @@ from tadacli.models.layers import (
     quick_gelu,
     quick_gelu_layers,
 )
-from tadacli.models.noise import DropPath
 from tadacli.models.ops import DepthwiseTAdaConv2d, RouteFuncwTransformer
 from tadacli.models.packed import PackedLinear, quick_gelu_pointwise
 

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
 from tadacli.errors import CheckpointError, SpecError
-from tadacli.models.noise import DropPath
+from tadacli.models.dropout import DropPath
 from tadacli.models.tadaconvnext import (
     Block,
     TAdaConvNeXt,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadacli.models import tadaconvnextv2
-from tadacli.models.noise import DropPath
+from tadacli.models.dropout import DropPath
 from tadacli.models.ops import DepthwiseTAdaConv2d
 from tadacli.models.tadaconvnextv2 import Block, TAdaConvNeXtV2, tadaconvnextv2_tiny
 from tadacli.zoo.manifest import cards

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tadacli.models.noise import DropPath, SampleDropout, set_noise_seeds
+from tadacli.models.dropout import DropPath, SampleDropout, set_noise_seeds
 
 MASK = 2**64 - 1
 
