@@ -28,12 +28,12 @@ import torch
 
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.long_video import FPS, encode, repeat_packets
+from tadacli.detection.scores import score_windows
 from tadacli.models import build
 from tadacli.models.inference import fuse
 from tadacli.profiling import Profile, Stage
 from tadacli.sampling.windows import window_settings
 from tadacli.video.reading import open_video
-from tadacli.window_scores import score_windows
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 

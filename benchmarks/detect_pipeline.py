@@ -27,12 +27,12 @@ import torch
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.detect import FILES, REPETITIONS, long_file
 from tadacli.allocator import keep_freed_memory
+from tadacli.detection.scores import score_windows
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage
 from tadacli.sampling.windows import WindowPlan, WindowSettings, window_settings
 from tadacli.video.reading import open_video
 from tadacli.view_scores import class_scores
-from tadacli.window_scores import score_windows
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 

@@ -12,7 +12,7 @@ from tadacli.version import __version__
 
 if TYPE_CHECKING:
     from tadacli.classification import classify
-    from tadacli.detection import detect
+    from tadacli.detection.detecting import detect
     from tadacli.finetune_session import finetune
     from tadacli.model_evaluation import evaluate
     from tadacli.zoo.loading import Model, load_model
@@ -36,7 +36,7 @@ __all__ = [
 # The module of each public name. None of them is called like a function, so that importing one hides none.
 _HOME = {
     "classify": "classification",
-    "detect": "detection",
+    "detect": "detection.detecting",
     "evaluate": "model_evaluation",
     "finetune": "finetune_session",
     "load_model": "zoo.loading",

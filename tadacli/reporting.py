@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tadacli.detection.scores import WindowScores
+from tadacli.detection.segments import SegmentSettings, class_curves
 from tadacli.errors import VideoError
 from tadacli.results import Detection
-from tadacli.segments import SegmentSettings, class_curves
 from tadacli.thumbnails import thumbnails
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
-from tadacli.window_scores import WindowScores
 from tadacli.writers.report import Curve, report_html, video_link
 
 

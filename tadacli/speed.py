@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 
+from tadacli.detection.scores import score_windows
 from tadacli.doctor import num_cores
 from tadacli.errors import UsageError
 from tadacli.frames_speed import Command, FramesSpeed, measure_frames
@@ -43,7 +44,6 @@ from tadacli.video.parallel import default_num_readers
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
 from tadacli.view_scores import DEFAULT_BATCH_SIZE
-from tadacli.window_scores import score_windows
 from tadacli.zoo.dtype import WORTH_IT
 from tadacli.zoo.loading import Model
 

@@ -29,12 +29,12 @@ from tadacli.cli.sinks import (
 from tadacli.errors import UsageError, VideoError
 
 if TYPE_CHECKING:
+    from tadacli.detection.scores import WindowScores
+    from tadacli.detection.segments import SegmentSettings
     from tadacli.profiling import Profile
     from tadacli.provenance import Run
     from tadacli.sampling.windows import WindowSettings
-    from tadacli.segments import SegmentSettings
     from tadacli.specs import ModelSpec
-    from tadacli.window_scores import WindowScores
     from tadacli.writers.rows import Row
     from tadacli.zoo.loading import Model
 
@@ -116,7 +116,7 @@ def detect_command(
     """
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=SEGMENTS_BY_SUFFIX, plain=("table", "jsonl"))
-    from tadacli.segments import SegmentSettings
+    from tadacli.detection.segments import SegmentSettings
 
     segments = SegmentSettings(
         threshold=score_limit("--threshold", threshold),
@@ -198,7 +198,7 @@ class Job:
 
 def _job_from_files(files: Sequence[Path], segments: SegmentSettings) -> Job:
     """Scores that were kept: read now to see that they go together, and again one by one when it is their turn."""
-    from tadacli.score_file import read_scores
+    from tadacli.detection.score_file import read_scores
 
     by_path: dict[str, Path] = {}
     known: dict[str, tuple[ModelSpec, Run]] = {}
@@ -239,11 +239,11 @@ def _job_from_videos(
     profile: Profile | None,
     quiet: bool,
 ) -> Job:
+    from tadacli.detection.score_file import ScoreJournal
+    from tadacli.detection.scores import score_windows
     from tadacli.provenance import machine_settings, run_of
-    from tadacli.score_file import ScoreJournal
     from tadacli.version import __version__
     from tadacli.video.inputs import file_size
-    from tadacli.window_scores import score_windows
 
     segments.check_model(model.spec)
     run = run_of(
@@ -308,7 +308,7 @@ def _detect_all(
     quiet: bool,
 ) -> dict[str, str]:
     """Detect in what the sink does not hold yet; the status of every video by path."""
-    from tadacli.detection import detection_of, failed
+    from tadacli.detection.detecting import detection_of, failed
     from tadacli.profiling import Stage, during
     from tadacli.video.inputs import file_size
     from tadacli.writers.detection_rows import detection_row

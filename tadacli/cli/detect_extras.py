@@ -10,9 +10,9 @@ from tadacli.cli.console import StepProgress
 from tadacli.errors import OutputError, UsageError, VideoError
 
 if TYPE_CHECKING:
+    from tadacli.detection.scores import WindowScores
+    from tadacli.detection.segments import SegmentSettings
     from tadacli.results import Detection
-    from tadacli.segments import SegmentSettings
-    from tadacli.window_scores import WindowScores
 
 SCORES_SUFFIX = ".npz"
 
@@ -55,7 +55,7 @@ class Extras:
         """Write the files of one video; returns what a person should know about them."""
         notes: tuple[str, ...] = ()
         if result.path in self._scores:
-            from tadacli.score_file import encode_scores
+            from tadacli.detection.score_file import encode_scores
 
             target = self._scores[result.path]
             target.parent.mkdir(exist_ok=True)

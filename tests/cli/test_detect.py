@@ -80,7 +80,7 @@ def test_a_pipe_gets_json_lines_and_a_terminal_a_table(detect, kitchen: Path) ->
 def test_a_window_classified_by_itself_has_the_scores_that_were_kept(
     tada: Tada, detect, untrained: Path, kitchen: Path, tmp_path: Path
 ) -> None:
-    from tadacli.score_file import read_scores
+    from tadacli.detection.score_file import read_scores
 
     detect(kitchen, "--window", "1500ms", "--save-scores", tmp_path / "s.npz")
     kept = read_scores(tmp_path / "s.npz")
@@ -242,7 +242,7 @@ def test_a_full_disk_is_a_clear_error_and_what_was_saved_goes_on(
     detect, kitchen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal fills the disk with its third group."""
-    from tadacli.score_file import ScoreJournal
+    from tadacli.detection.score_file import ScoreJournal
 
     options = (kitchen, "--window", "1s", "--batch-size", "1", "--resume", "-o", tmp_path / "out.jsonl")
     written: list[bytes] = []
@@ -339,7 +339,7 @@ def test_report_and_rendered_video_are_written(detect, kitchen: Path, tmp_path: 
 
 
 def test_damage_is_told_as_gaps(detect, kitchen: Path, tmp_path: Path) -> None:
-    from tests.test_detection import damaged
+    from tests.detection.test_detecting import damaged
 
     damaged(kitchen, tmp_path / "bad.mp4")
     code, out, err = detect(

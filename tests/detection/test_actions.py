@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tadacli.detection.actions import ClassScores, check_heads, fuse_actions
 from tadacli.errors import TadaError, UsageError
-from tadacli.fusion import ClassScores, check_heads, fuse_actions
 
 
 def random_scores(seed: int, num_windows: int, num_classes: int) -> np.ndarray:

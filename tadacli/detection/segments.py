@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tadacli.detection.actions import DETECTED_PAIRS, ClassScores, Heads, Scores, check_heads
+from tadacli.detection.nms import SOFT_NMS_IOU, nms, soft_nms
+from tadacli.detection.timelines import SAME_INSTANT_SECONDS, Run, Timeline, find_runs, score_timeline, smooth
 from tadacli.errors import UsageError
-from tadacli.fusion import DETECTED_PAIRS, ClassScores, Heads, Scores, check_heads
 from tadacli.results import Segment
 from tadacli.specs import ModelSpec, ScoreLimit, Thresholds
-from tadacli.suppression import SOFT_NMS_IOU, nms, soft_nms
-from tadacli.timelines import SAME_INSTANT_SECONDS, Run, Timeline, find_runs, score_timeline, smooth
 
 # Curves are made for this many classes at a time: memory does not grow with their number.
 _BLOCK = 128

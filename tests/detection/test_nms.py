@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.suppression import nms, soft_nms, temporal_iou
+from tadacli.detection.nms import nms, soft_nms, temporal_iou
 
 NO_SPANS = np.zeros((0, 2))
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from tadacli.detection.nms import temporal_iou
+from tadacli.detection.segments import SegmentSettings, class_curves, find_segments
 from tadacli.errors import TadaError, UsageError
 from tadacli.results import Prediction, Segment
-from tadacli.segments import SegmentSettings, class_curves, find_segments
-from tadacli.suppression import temporal_iou
 
 LABELS = {"": ("rest", "walk", "run")}
 ACTIONS = {"verb": ("take", "put"), "noun": ("cup", "pan", "lid")}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.timelines import Timeline, find_runs, score_timeline, smooth
+from tadacli.detection.timelines import Timeline, find_runs, score_timeline, smooth
 
 # Quarters of seconds and 64ths of scores: sums are exact, and ties and touching windows are common.
 windows = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12), st.integers(0, 64), st.integers(0, 64)))

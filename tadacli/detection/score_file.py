@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tadacli.detection.scores import Group, WindowScores
 from tadacli.errors import OutputError, SpecError, UsageError
 from tadacli.results import Gap, VideoInfo
 from tadacli.specs import spec_from_dict
-from tadacli.window_scores import Group, WindowScores
 
 SUFFIX = ".npz"
 _KIND = "tada window scores 1"

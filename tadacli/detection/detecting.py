@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from tadacli.detection.scores import WindowScores, score_windows
+from tadacli.detection.segments import SegmentSettings, find_segments
 from tadacli.errors import VideoError
 from tadacli.results import Detection
 from tadacli.sampling.windows import WindowSettings, window_settings
-from tadacli.segments import SegmentSettings, find_segments
-from tadacli.window_scores import WindowScores, score_windows
 from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
 
 

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 import tadacli
 from tadacli.classification import classify
-from tadacli.detection import detect, detection_of
+from tadacli.detection.detecting import detect, detection_of
+from tadacli.detection.score_file import ScoreJournal, encode_scores, read_scores
+from tadacli.detection.scores import Group, score_windows
+from tadacli.detection.segments import SegmentSettings
 from tadacli.errors import UsageError, VideoError
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage
@@ -22,12 +25,9 @@ from tadacli.results import Segment
 from tadacli.sampling.plan import Part
 from tadacli.sampling.windows import WindowPlan, window_settings
 from tadacli.scenes import CameraMove, KnownMove, render_sequence
-from tadacli.score_file import ScoreJournal, encode_scores, read_scores
-from tadacli.segments import SegmentSettings
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video.reading import open_video
 from tadacli.view_scores import score_views
-from tadacli.window_scores import Group, score_windows
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 from tests import media
@@ -166,9 +166,9 @@ def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path, monkey
         seen.extend([round(float(frame.mean()) * 1000) for frame in clip.transpose(0, 1)] for clip in batch)
         return {"": torch.full((len(batch), 9), 1 / 9, dtype=torch.float64)}
 
-    monkeypatch.setattr("tadacli.window_scores.class_scores", record)
+    monkeypatch.setattr("tadacli.detection.scores.class_scores", record)
     monkeypatch.setattr(
-        "tadacli.window_scores.picture",
+        "tadacli.detection.scores.picture",
         lambda frame, _: torch.full((3, 1, 1), media.number_in(frame) / 1000, dtype=torch.float64),
     )
     settings = window_settings(window="1s,3s", sampling="native", batch_size=1)
@@ -350,9 +350,9 @@ def test_groups_in_the_journal_are_not_scored_again(
         score_windows(video, model=model, settings=settings, journal=journal)
     journal.close()
     calls: list[int] = []
-    real = tadacli.window_scores.class_scores  # type: ignore[attr-defined]
+    real = tadacli.detection.scores.class_scores  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        "tadacli.window_scores.class_scores", lambda m, batch: calls.append(len(batch)) or real(m, batch)
+        "tadacli.detection.scores.class_scores", lambda m, batch: calls.append(len(batch)) or real(m, batch)
     )
     again = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
     scored = score_windows(video, model=model, settings=settings, journal=again)
@@ -437,7 +437,7 @@ def test_scores_do_not_depend_on_how_many_threads_read(
         path.write_bytes(video.read_bytes())
     found, settings, look = [], window_settings(window="400ms", stride="200ms"), looking_at_one_frame()
     for num_readers in (1, 2, 3):
-        monkeypatch.setattr("tadacli.window_scores.default_num_readers", lambda num=num_readers: num)
+        monkeypatch.setattr("tadacli.detection.scores.default_num_readers", lambda num=num_readers: num)
         scored = score_windows(path, model=look, settings=settings)
         assert bool(scored.gaps) == is_damaged
         found.append(encode_scores(scored))
