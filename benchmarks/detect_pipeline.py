@@ -31,8 +31,8 @@ from tadacli.detection.scores import score_windows
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage
 from tadacli.sampling.windows import WindowPlan, WindowSettings, window_settings
+from tadacli.scoring.views import class_scores
 from tadacli.video.reading import open_video
-from tadacli.view_scores import class_scores
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 

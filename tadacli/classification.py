@@ -15,11 +15,11 @@ from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
 from tadacli.sampling.plan import Part, extent, is_short
-from tadacli.shared_batches import score_in_order
+from tadacli.scoring.shared_batches import score_in_order
+from tadacli.scoring.views import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
-from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
 
 # The models were trained and evaluated on clips of about ten seconds that show one thing.

@@ -15,12 +15,12 @@ from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Status
 from tadacli.sampling.plan import Part, extent, is_short
-from tadacli.shared_batches import score_in_order
+from tadacli.scoring.shared_batches import score_in_order
+from tadacli.scoring.views import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.specs import EvalProtocol
 from tadacli.video.inputs import file_size
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
-from tadacli.view_scores import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.zoo.loading import Model
 
 NO_FILE = "no video file was found"

@@ -15,10 +15,10 @@ from torch import Tensor
 from tadacli.detection.scores import picture
 from tadacli.sampling.plan import plan_clips
 from tadacli.sampling.windows import WindowPlan, WindowSettings
+from tadacli.scoring.views import view_image
 from tadacli.timing import Timing, take_turns, wait_for
 from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_of
 from tadacli.video.source import Times, VideoSource
-from tadacli.view_scores import view_image
 from tadacli.zoo.loading import Model
 
 Command = Literal["classify", "detect"]

@@ -14,9 +14,9 @@ from tadacli.errors import UsageError
 from tadacli.eval_report import EvalReport
 from tadacli.evaluation import evaluate_saved
 from tadacli.prediction_file import Header, of_items, samples_digest
-from tadacli.provenance import describe_run
+from tadacli.scoring.provenance import describe_run
+from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.specs import EvalProtocol
-from tadacli.view_scores import DEFAULT_BATCH_SIZE
 from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
 
 AnyPath = str | os.PathLike[str]

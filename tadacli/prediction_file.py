@@ -21,7 +21,7 @@ from tadacli.dataset_scoring import ItemScores
 from tadacli.datasets import Sample
 from tadacli.errors import OutputError, UsageError
 from tadacli.predictions import ScoreTable
-from tadacli.provenance import Run
+from tadacli.scoring.provenance import Run
 from tadacli.video.inputs import file_size
 
 KIND = "tada predictions 1"

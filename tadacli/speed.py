@@ -33,17 +33,17 @@ from tadacli.network_speed import (
     measure_network,
 )
 from tadacli.profiling import Profile, Stage
-from tadacli.provenance import machine_settings
 from tadacli.results import VideoInfo
 from tadacli.sampling.windows import WindowPlan, WindowSettings, default_batch_size, window_settings
 from tadacli.scenes import render_sample
+from tadacli.scoring.provenance import machine_settings
+from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.timing import Timing, take_turns
 from tadacli.version import __version__
 from tadacli.video.inputs import local_path
 from tadacli.video.parallel import default_num_readers
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
-from tadacli.view_scores import DEFAULT_BATCH_SIZE
 from tadacli.zoo.dtype import WORTH_IT
 from tadacli.zoo.loading import Model
 

@@ -28,7 +28,7 @@ from tadacli.evaluation import (
 )
 from tadacli.prediction_file import Header, of_items, samples_digest
 from tadacli.predictions import ScoreTable, TopScores
-from tadacli.provenance import Run
+from tadacli.scoring.provenance import Run
 from tadacli.writers.eval_json import eval_json
 
 CLASSES = tuple(f"class {number}" for number in range(8))

@@ -19,9 +19,9 @@ from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, 
 
 if TYPE_CHECKING:
     from tadacli.profiling import Profile
-    from tadacli.provenance import Run
     from tadacli.results import Classification
     from tadacli.sampling.plan import Part
+    from tadacli.scoring.provenance import Run
     from tadacli.specs import EvalProtocol
     from tadacli.zoo.loading import Model
 
@@ -77,11 +77,11 @@ def classify_command(
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
     from tadacli.classification import check_options, least_scores
-    from tadacli.provenance import describe_run
     from tadacli.sampling.clips import parse_time
     from tadacli.sampling.plan import Part
     from tadacli.sampling.windows import default_batch_size
-    from tadacli.view_scores import DEFAULT_BATCH_SIZE
+    from tadacli.scoring.provenance import describe_run
+    from tadacli.scoring.views import DEFAULT_BATCH_SIZE
     from tadacli.writers.formats import FORMATS
     from tadacli.zoo.loading import load_model
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from tadacli.detection.scores import WindowScores
     from tadacli.detection.segments import SegmentSettings
     from tadacli.profiling import Profile
-    from tadacli.provenance import Run
     from tadacli.sampling.windows import WindowSettings
+    from tadacli.scoring.provenance import Run
     from tadacli.specs import ModelSpec
     from tadacli.writers.rows import Row
     from tadacli.zoo.loading import Model
@@ -220,7 +220,7 @@ def _job_from_files(files: Sequence[Path], segments: SegmentSettings) -> Job:
 
 
 def _run_of(scores: WindowScores, segments: SegmentSettings) -> Run:
-    from tadacli.provenance import run_of
+    from tadacli.scoring.provenance import run_of
 
     return run_of(
         scores.spec,
@@ -241,7 +241,7 @@ def _job_from_videos(
 ) -> Job:
     from tadacli.detection.score_file import ScoreJournal
     from tadacli.detection.scores import score_windows
-    from tadacli.provenance import machine_settings, run_of
+    from tadacli.scoring.provenance import machine_settings, run_of
     from tadacli.version import __version__
     from tadacli.video.inputs import file_size
 

@@ -50,7 +50,7 @@ def run_model(
     from tadacli.classification import check_options
     from tadacli.dataset_scoring import check_heads, default_workers, score_samples, shard_of
     from tadacli.prediction_file import Header, parse_shard, samples_digest
-    from tadacli.provenance import describe_run
+    from tadacli.scoring.provenance import describe_run
 
     check_heads(truth, model)
     if submission is not None:

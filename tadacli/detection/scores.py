@@ -21,9 +21,10 @@ from torch import Tensor
 
 from tadacli.errors import VideoError
 from tadacli.profiling import Profile, Stage, during, steps
-from tadacli.provenance import machine_settings
 from tadacli.results import Gap, VideoInfo, Window
 from tadacli.sampling.windows import WindowPlan, WindowSettings
+from tadacli.scoring.provenance import machine_settings
+from tadacli.scoring.views import batches, check_finite, class_scores
 from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
@@ -31,7 +32,6 @@ from tadacli.video.inputs import file_size, local_path
 from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoSource
-from tadacli.view_scores import batches, check_finite, class_scores
 from tadacli.zoo.loading import Model
 
 # Frames that are ready before the model asks for them take so much memory: 16 of 256 pixels, those of a window or

@@ -9,7 +9,7 @@ from tadacli.results import Detection, Segment
 from tadacli.writers.rows import Row, rounded_seconds, video_facts
 
 if TYPE_CHECKING:
-    from tadacli.provenance import Run
+    from tadacli.scoring.provenance import Run
 
 DETECTION_CSV_COLUMNS = (
     "path",

@@ -25,9 +25,9 @@ from tadacli.results import Segment
 from tadacli.sampling.plan import Part
 from tadacli.sampling.windows import WindowPlan, window_settings
 from tadacli.scenes import CameraMove, KnownMove, render_sequence
+from tadacli.scoring.views import score_views
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video.reading import open_video
-from tadacli.view_scores import score_views
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 from tests import media

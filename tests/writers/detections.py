@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tadacli.provenance import Run
 from tadacli.results import Detection, Gap, Prediction, Segment, VideoInfo
+from tadacli.scoring.provenance import Run
 from tadacli.writers.detection_rows import detection_row
 
 RUN = Run("0.1", "ab" * 32, {"name": "m", "task": "action", "heads": {"": 3}}, {"window": "2s"}, "run1")

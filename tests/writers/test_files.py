@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tadacli.errors import OutputError
-from tadacli.provenance import Run
 from tadacli.results import Classification, FrameTime, Prediction
+from tadacli.scoring.provenance import Run
 from tadacli.writers.files import ResultFile
 from tadacli.writers.formats import FORMATS
 from tadacli.writers.rows import classification_row

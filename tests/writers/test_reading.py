@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tadacli.errors import UsageError
-from tadacli.provenance import Run
 from tadacli.results import Classification, Gap
+from tadacli.scoring.provenance import Run
 from tadacli.writers.formats import DETECTION_FORMATS, FORMATS, ONE_DETECTION_JSON, Format
 from tadacli.writers.reading import read_detections
 from tadacli.writers.rows import classification_row

@@ -12,9 +12,9 @@ import tadacli
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import inference_form
+from tadacli.scoring.views import score_views
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.video.reading import open_video
-from tadacli.view_scores import score_views
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.loading import find_spec, usable_models
 from tadacli.zoo.manifest import cards, manifest

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tadacli.profiling import Profile, Stage, during, steps
-from tadacli.view_scores import DecodedViews, class_scores, mean_scores, normalised_views, score_decoded
+from tadacli.scoring.views import DecodedViews, class_scores, mean_scores, normalised_views, score_decoded
 from tadacli.zoo.loading import Model
 
 Item = TypeVar("Item")
