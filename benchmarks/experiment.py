@@ -60,12 +60,12 @@ from benchmarks.experiment_data import (
     camera_stores,
 )
 from benchmarks.experiment_table import Run, read_runs
+from tadacli.datasets.splitting import k_folds
 from tadacli.files import write_new
 from tadacli.models import add_tadaconv, build
 from tadacli.models.layers import FrameConv2d
 from tadacli.models.r2plus1d_tiny import Block
 from tadacli.optimisation import Optimisation
-from tadacli.splitting import k_folds
 from tadacli.training import Trainer, TrainingSettings
 
 # The channels of the 3x3 convolutions in the four stages; one block a stage. The bottlenecks of TSN and TAda2D put out

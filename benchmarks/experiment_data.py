@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from benchmarks.experiment_table import MERGED
 from tadacli.camera_clips import MEAN, STD, ClipMaker, Recipe, make_pictures
 from tadacli.camera_motion import held_out_maker
-from tadacli.datasets.segments import load_segments
+from tadacli.datasets.annotations import load_segments
 from tadacli.footage import load_footage
 from tadacli.sampling.clips import clip_indices, training_indices
 from tadacli.scenes import CAMERA_MOTIONS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from tadacli.classification import kept_digits
 from tadacli.concurrency import map_ahead
-from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Profile, Stage, during
 from tadacli.results import Status

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tadacli.datasets import GroundTruth
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.epic import load_epic_detection
+from tadacli.datasets.samples import GroundTruth
 from tadacli.datasets.tables import read_bytes
 from tadacli.detection_metrics import (
     ACTIVITYNET_TIOU,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.datasets import Dataset, Sample
 from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import TadaError, UsageError
 from tadacli.eval_report import EvalReport, HeadResult, ItemResult, UnscoredItem
 from tadacli.metrics import (

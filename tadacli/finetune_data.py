@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tadacli.dataset_check import Finding, check_dataset
-from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.check import Finding, check_dataset
+from tadacli.datasets.own_data import FinetuneDataset, Source, known_dataset, label_file, named, own_data
+from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.splitting import grouping, split_samples
 from tadacli.datasets.tables import AnyPath
 from tadacli.errors import UsageError
-from tadacli.finetune_sources import FinetuneDataset, Source, known_dataset, label_file, named, own_data
 from tadacli.specs import InputSpec
-from tadacli.splitting import grouping, split_samples
 
 # In these the video that a sample is cut from is known; elsewhere each file counts as a video.
 _WITH_VIDEO_IDS = ("segments", "kinetics", "ssv2", "ek100")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tadacli.datasets import Dataset
+from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Processes
 from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.eval_report import EvalReport

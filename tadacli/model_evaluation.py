@@ -8,8 +8,8 @@ from contextlib import closing
 
 from tadacli.classification import check_options
 from tadacli.dataset_scoring import check_heads, default_workers, score_samples
-from tadacli.datasets import Dataset
 from tadacli.datasets.loading import DatasetName, load_for_heads
+from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
 from tadacli.eval_report import EvalReport
 from tadacli.evaluation import evaluate_saved

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tadacli.dataset_scoring import ItemScores
-from tadacli.datasets import Sample
+from tadacli.datasets.samples import Sample
 from tadacli.errors import OutputError, UsageError
 from tadacli.predictions import ScoreTable
 from tadacli.scoring.provenance import Run

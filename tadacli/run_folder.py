@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadacli.datasets import Dataset
+from tadacli.datasets.samples import Dataset
 from tadacli.errors import OutputError
 from tadacli.files import write_new
 from tadacli.zoo.loading import MODEL_FILE

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tadacli.augmentation import Augmentation, augment_clip, mirrored_class, mix
-from tadacli.datasets import Sample
+from tadacli.datasets.samples import Sample
 from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.sampling.clips import frames_on_screen, frames_within, training_indices
 from tadacli.sampling.windows import part_of, times_shown

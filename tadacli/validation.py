@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tadacli.dataset_scoring import ItemScores, score_samples
-from tadacli.datasets import Dataset
+from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Processes
 from tadacli.errors import TadaError, UsageError
 from tadacli.models.inference import inference_form

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tadacli import dataset_scoring
 from tadacli.classification import classify_video
 from tadacli.dataset_scoring import NO_FILE, ItemScores, check_heads, score_samples, shard_of
-from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError
 from tadacli.sampling.plan import Part
 from tadacli.specs import EvalProtocol

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadacli.dataset_scoring import NO_FILE, ItemScores
-from tadacli.datasets import Dataset, Sample, UnusedRow
 from tadacli.datasets.epic import EpicSubsets, epic_heads
+from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.errors import TadaError, UsageError
 from tadacli.evaluation import (
     NO_LABEL,

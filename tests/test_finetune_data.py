@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tadacli.datasets import Dataset
+from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
 from tadacli.finetune_data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.specs import InputSpec

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from tadacli.datasets.own_data import FinetuneDataset
 from tadacli.finetune_data import load_finetune_data
-from tadacli.finetune_sources import FinetuneDataset
 from tadacli.recipes import Recipe, known_recipes
 from tadacli.run_folder import RunFolder, write_splits
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tadacli import finetuning
-from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import CheckpointError, OutputError, TadaError, UsageError
 from tadacli.finetune_data import FinetuneData
 from tadacli.finetune_estimate import clips_that_fit, estimate, out_of_memory

@@ -10,8 +10,8 @@ import pytest
 
 import tadacli
 from tadacli.cli.app import run
-from tadacli.datasets import Dataset, Sample
 from tadacli.datasets.folder import load_folder
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import TadaError, UsageError
 from tadacli.specs import label_list
 from tadacli.writers.eval_json import eval_json

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from tadacli.augmentation import Augmentation
-from tadacli.datasets import Sample
+from tadacli.datasets.samples import Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.sampling.clips import training_indices
 from tadacli.specs import InputSpec

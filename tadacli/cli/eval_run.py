@@ -20,7 +20,7 @@ from tadacli.errors import TadaError, UsageError
 if TYPE_CHECKING:
     from tadacli.cli.eval_output import Destination
     from tadacli.dataset_scoring import ItemScores
-    from tadacli.datasets import Dataset
+    from tadacli.datasets.samples import Dataset
     from tadacli.prediction_file import Header, SavedPredictions
     from tadacli.profiling import Profile
     from tadacli.zoo.loading import Model

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tadacli.datasets import GroundTruth, Sample
+from tadacli.datasets.samples import GroundTruth, Sample
 from tadacli.datasets.tables import AnyPath, bad_line, parse_json, read_text
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError

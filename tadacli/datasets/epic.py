@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from tadacli.datasets import Dataset, GroundTruth, Sample
+from tadacli.datasets.samples import Dataset, GroundTruth, Sample
 from tadacli.datasets.tables import AnyPath, TableRow, bad_line, one_of, read_table
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from tadacli.datasets import Dataset, Sample, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.datasets.tables import AnyPath, FirstRows, TableRow, bad_line, read_table
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tadacli.datasets import Dataset, Sample
 from tadacli.datasets.folder import load_folder
 from tadacli.datasets.path_lists import load_path_list
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import AnyPath, FirstRows, TableRow, header_of, one_of, read_table
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError

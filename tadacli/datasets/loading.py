@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from tadacli.datasets import Dataset, Sample
 from tadacli.datasets.epic import Split as EpicSplit
 from tadacli.datasets.epic import load_epic
 from tadacli.datasets.folder import load_csv, load_folder, plain_name
 from tadacli.datasets.kinetics import load_kinetics
-from tadacli.datasets.lists import NUM_FOLDS, load_hmdb51, load_ucf101
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.ssv2 import load_ssv2
 from tadacli.datasets.tables import AnyPath, read_table
+from tadacli.datasets.ucf_hmdb import NUM_FOLDS, load_hmdb51, load_ucf101
 from tadacli.errors import UsageError
 
 DatasetName = Literal["k400", "ssv2", "ek100", "ucf101", "hmdb51", "folder", "csv"]

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
-from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import AnyPath, FirstRows, bad_line, class_index, read_lines
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tadacli.datasets import Dataset, Sample, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.datasets.tables import AnyPath, FirstRows, bad_line, one_of, parse_json, read_lines, read_text
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError

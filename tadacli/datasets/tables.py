@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadacli.datasets import UnusedRow
+from tadacli.datasets.samples import UnusedRow
 from tadacli.errors import UsageError
 
 AnyPath = str | os.PathLike[str]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Literal, get_args
 
-from tadacli.dataset_check import DatasetCheck, SplitCount
+from tadacli.datasets.check import DatasetCheck, SplitCount
 from tadacli.errors import UsageError
 from tadacli.writers.formats import encode_text
 from tadacli.writers.rows import Row

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tadacli.datasets import Dataset
 from tadacli.datasets.kinetics import load_kinetics
+from tadacli.datasets.samples import Dataset
 from tadacli.errors import TadaError, UsageError
 from tadacli.specs import label_list
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tadacli.datasets import Dataset
 from tadacli.datasets.epic import load_epic
 from tadacli.datasets.folder import load_csv, load_folder
 from tadacli.datasets.kinetics import load_kinetics
-from tadacli.datasets.lists import load_hmdb51, load_ucf101
 from tadacli.datasets.loading import DatasetName, load_dataset, load_splits, usual_spelling
+from tadacli.datasets.samples import Dataset
 from tadacli.datasets.ssv2 import load_ssv2
+from tadacli.datasets.ucf_hmdb import load_hmdb51, load_ucf101
 from tadacli.errors import UsageError
 from tadacli.specs import label_list
 from tests.media import shared_folder

@@ -11,7 +11,7 @@ import pytest
 
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.folder import load_csv, load_folder
-from tadacli.datasets.lists import load_hmdb51, load_ucf101
+from tadacli.datasets.ucf_hmdb import load_hmdb51, load_ucf101
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tests.media import shared_folder

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli import dataset_check
-from tadacli.dataset_check import DatasetCheck, Finding, SplitCount, check_dataset
-from tadacli.dataset_overlaps import Item, duplicate_reasons, leak_reasons
-from tadacli.datasets import Dataset, Sample, UnusedRow
+from tadacli.datasets import check as dataset_check
+from tadacli.datasets.check import DatasetCheck, Finding, SplitCount, check_dataset
 from tadacli.datasets.folder import load_csv
+from tadacli.datasets.overlaps import Item, duplicate_reasons, leak_reasons
+from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.errors import UsageError
 from tadacli.video.reading import open_video
 from tadacli.writers.check_formats import check_rows, encode_check

@@ -24,8 +24,8 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
-from tadacli.dataset_overlaps import Item, Span, duplicate_reasons, leak_reasons
-from tadacli.datasets import Dataset, Sample
+from tadacli.datasets.overlaps import Item, Span, duplicate_reasons, leak_reasons
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.sampling.clips import frames_within
 from tadacli.sampling.windows import times_shown

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tadacli.datasets.splitting import k_folds, split_samples
 from tadacli.errors import UsageError
-from tadacli.splitting import k_folds, split_samples
 
 # A sample is (number, group, classes).
 Item = tuple[int, str, tuple[str, ...]]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tadacli.datasets import Dataset
-from tadacli.datasets.segments import load_segments, read_annotations
+from tadacli.datasets.annotations import load_segments, read_annotations
+from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
 from tadacli.writers.elan import eaf
 from tests.media import shared_folder

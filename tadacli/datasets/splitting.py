@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeVar
 
-from tadacli.datasets import Sample
+from tadacli.datasets.samples import Sample
 from tadacli.errors import UsageError
 
 S = TypeVar("S")

@@ -10,10 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal, cast, get_args
 
-from tadacli.datasets import Dataset
-from tadacli.datasets.folder import load_folder, plain_name
-from tadacli.datasets.loading import DatasetName, load_dataset, usual_spelling
-from tadacli.datasets.segments import (
+from tadacli.datasets.annotations import (
     Annotations,
     LabelledSpan,
     eaf_files,
@@ -21,6 +18,9 @@ from tadacli.datasets.segments import (
     read_annotations,
     segment_datasets,
 )
+from tadacli.datasets.folder import load_folder, plain_name
+from tadacli.datasets.loading import DatasetName, load_dataset, usual_spelling
+from tadacli.datasets.samples import Dataset
 from tadacli.datasets.tables import AnyPath, parse_json, read_bytes, read_lines, read_text
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.detection_predictions import is_detect_results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tadacli.datasets import Dataset, Sample, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.datasets.tables import AnyPath, FirstRows, bad_line, class_index, one_of, read_lines
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError

@@ -16,9 +16,9 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from tadacli.datasets import Dataset, Sample, UnusedRow
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.loading import usual_spelling
+from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.datasets.tables import (
     AnyPath,
     FirstRows,
