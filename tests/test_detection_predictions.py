@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from tadacli.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
 from tadacli.detection_predictions import is_detect_results, read_detected_actions, read_detected_labels
 from tadacli.errors import UsageError
+from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON, Format
+from tadacli.formats.registry import SEGMENT_FORMATS, write_segments
 from tadacli.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
 from tadacli.results import Gap
-from tadacli.writers.formats import DETECTION_FORMATS, ONE_DETECTION_JSON, Format
-from tadacli.writers.segment_files import SEGMENT_FORMATS, write_segments
-from tests.writers.detections import ACTION_RUN, action, action_row, failed_row, row, segment
+from tests.formats.detections import ACTION_RUN, action, action_row, failed_row, row, segment
 
 VIDEOS = ["videos/P01_11.MP4", "P01_12/", "https://host/P02_09.mp4?x=1", "P03_01.tar"]
 IDS = ["P01_11", "P01_12", "P02_09", "P03_01"]

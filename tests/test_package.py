@@ -29,7 +29,7 @@ LAYERS = [
     "finetune_data datasets.own_data validation",
     "prediction_file",
     "predictions detection_predictions",
-    "writers",
+    "writers formats",
     "detection.detecting detection.score_file",
     "frames_speed",
     "detection.scores dataset_scoring self_test",

@@ -77,12 +77,12 @@ def classify_command(
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
     from tadacli.classification import check_options, least_scores
+    from tadacli.formats.records import FORMATS
     from tadacli.sampling.clips import parse_time
     from tadacli.sampling.plan import Part
     from tadacli.sampling.windows import default_batch_size
     from tadacli.scoring.provenance import describe_run
     from tadacli.scoring.views import DEFAULT_BATCH_SIZE
-    from tadacli.writers.formats import FORMATS
     from tadacli.zoo.loading import load_model
 
     part = None
@@ -143,9 +143,9 @@ def _classify_all(
 ) -> dict[str, str]:
     """Classify what the sink does not hold yet; the status of every video by path."""
     from tadacli.classification import classify_videos
+    from tadacli.formats.rows import classification_row
     from tadacli.profiling import Stage, during
     from tadacli.video.inputs import file_size
-    from tadacli.writers.rows import classification_row
 
     wanted = set(videos)
     statuses = {path: status for path, status in sink.done.items() if path in wanted}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
-    from tadacli.writers.rows import Row
+    from tadacli.formats.rows import Row
 
 
 def printable(text: str) -> str:

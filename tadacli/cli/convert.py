@@ -12,7 +12,7 @@ from tadacli.cli import exits
 from tadacli.cli.console import say
 
 if TYPE_CHECKING:
-    from tadacli.writers.rows import Row
+    from tadacli.formats.rows import Row
 
 ConvertFormat = Literal["srt", "vtt", "audacity", "eaf", "activitynet", "epic", "csv", "json", "jsonl"]
 
@@ -49,8 +49,8 @@ def convert_command(
     Videos that failed have no segments: they are left out, and the
     exit code is then 3. Only csv, json and jsonl keep them.
     """
-    from tadacli.writers.formats import DETECTION_FORMATS
-    from tadacli.writers.reading import read_detections
+    from tadacli.formats.records import DETECTION_FORMATS
+    from tadacli.formats.results import read_detections
 
     rows = read_detections(results)
     if to in DETECTION_FORMATS:
@@ -62,7 +62,7 @@ def convert_command(
 def _write_rows(rows: list[Row], to: str, output: Path | None) -> None:
     """The same bytes as `tada detect` gives in this format."""
     from tadacli.files import write_new
-    from tadacli.writers.formats import DETECTION_FORMATS, ONE_DETECTION_JSON
+    from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON
 
     form = ONE_DETECTION_JSON if to == "json" and len(rows) == 1 else DETECTION_FORMATS[to]
     content = form.head + form.separator.join(form.encode(row).content for row in rows) + form.tail
@@ -75,7 +75,7 @@ def _write_rows(rows: list[Row], to: str, output: Path | None) -> None:
 
 def _write_segments(rows: list[Row], to: str, output: Path | None) -> None:
     """A format of another program; leaves with exit code 3 if a video has nothing to write."""
-    from tadacli.writers.segment_files import SEGMENT_FORMATS, plan_files, write_segments
+    from tadacli.formats.registry import SEGMENT_FORMATS, plan_files, write_segments
 
     form = SEGMENT_FORMATS[to]
     readable = [row for row in rows if row["status"] != "error"]

@@ -31,11 +31,11 @@ from tadacli.errors import UsageError, VideoError
 if TYPE_CHECKING:
     from tadacli.detection.scores import WindowScores
     from tadacli.detection.segments import SegmentSettings
+    from tadacli.formats.rows import Row
     from tadacli.profiling import Profile
     from tadacli.sampling.windows import WindowSettings
     from tadacli.scoring.provenance import Run
     from tadacli.specs import ModelSpec
-    from tadacli.writers.rows import Row
     from tadacli.zoo.loading import Model
 
 
@@ -275,9 +275,9 @@ def _job_from_videos(
 
 
 def _open_sink(chosen: SegmentsFormat, output: Path | None, job: Job, *, resume: bool) -> Sink:
-    from tadacli.writers.epic_detection import require_action_heads
-    from tadacli.writers.formats import DETECTION_FORMATS, ONE_DETECTION_JSON
-    from tadacli.writers.segment_files import SEGMENT_FORMATS
+    from tadacli.formats.epic_detection import require_action_heads
+    from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON
+    from tadacli.formats.registry import SEGMENT_FORMATS
 
     if chosen == "epic":
         require_action_heads(job.spec.heads)
@@ -309,9 +309,9 @@ def _detect_all(
 ) -> dict[str, str]:
     """Detect in what the sink does not hold yet; the status of every video by path."""
     from tadacli.detection.detecting import detection_of, failed
+    from tadacli.formats.detection_rows import detection_row
     from tadacli.profiling import Stage, during
     from tadacli.video.inputs import file_size
-    from tadacli.writers.detection_rows import detection_row
 
     wanted = set(job.paths)
     statuses = {path: status for path, status in sink.done.items() if path in wanted}

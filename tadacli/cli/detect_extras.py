@@ -89,7 +89,7 @@ class Extras:
 
 def _score_files(paths: Sequence[str], target: Path | None) -> dict[str, Path]:
     """The score file of each video: `target` itself if it names one, else files in that folder."""
-    from tadacli.writers.video_names import output_names
+    from tadacli.formats.video_names import output_names
 
     if target is None:
         return {}

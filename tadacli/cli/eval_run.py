@@ -155,7 +155,7 @@ def check_submittable(truth: Dataset) -> None:
 def submit(truth: Dataset, saved: SavedPredictions, path: Path) -> None:
     """Write the recognition challenge's file: every action of the split, or an error that names what is missing."""
     from tadacli.evaluation import logits_of
-    from tadacli.writers.epic_recognition import write_recognition_submission
+    from tadacli.formats.epic_recognition import write_recognition_submission
 
     check_submittable(truth)
     logits = logits_of(saved.table.scores)

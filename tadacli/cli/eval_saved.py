@@ -43,8 +43,8 @@ def score_detections(
 
 def _submit_detections(dataset: str, predictions: Path, submission: Path) -> None:
     from tadacli.files import write_new
-    from tadacli.writers.epic_detection import epic_detection
-    from tadacli.writers.reading import read_detections
+    from tadacli.formats.epic_detection import epic_detection
+    from tadacli.formats.results import read_detections
 
     if dataset != "ek100-detection":
         raise UsageError("--submission is for EPIC-KITCHENS-100", hint="leave it out")

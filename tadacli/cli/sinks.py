@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from tadacli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from tadacli.writers.formats import Format
-    from tadacli.writers.rows import Row
-    from tadacli.writers.segment_files import SegmentFormat
+    from tadacli.formats.records import Format
+    from tadacli.formats.registry import SegmentFormat
+    from tadacli.formats.rows import Row
 
 OutputFormat = Literal["table", "csv", "json", "jsonl"]
 SegmentsFormat = Literal["table", "csv", "json", "jsonl", "srt", "vtt", "audacity", "activitynet", "epic", "eaf"]
@@ -72,8 +72,8 @@ def open_sink(
     """The sink for a format. Raises `OutputError` if the output cannot be written or is not to be."""
     if chosen == "table":
         return TableSink(output, render_table)
+    from tadacli.formats.growing_files import ResultFile, ResultStream
     from tadacli.video.inputs import file_size
-    from tadacli.writers.files import ResultFile, ResultStream
 
     if output is None:
         return ResultStream(sys.stdout.buffer, formats[chosen])
@@ -127,7 +127,7 @@ class SegmentSink:
     """Segments in a format that other programs take: a file for each video as it is done, or one for all."""
 
     def __init__(self, form: SegmentFormat, paths: Sequence[str], output: Path | None) -> None:
-        from tadacli.writers.segment_files import plan_files
+        from tadacli.formats.registry import plan_files
 
         self._form, self._files = form, plan_files(form, paths, output)
         self._rows: list[Row] = []

@@ -25,9 +25,9 @@ from tadacli.datasets.tables import AnyPath, parse_json, read_bytes, read_lines,
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.detection_predictions import is_detect_results
 from tadacli.errors import UsageError
+from tadacli.formats.captions import player_segments
+from tadacli.formats.results import parse_detections
 from tadacli.video.inputs import VIDEO_SUFFIXES
-from tadacli.writers.captions import player_segments
-from tadacli.writers.reading import parse_detections
 
 FinetuneDataset = Literal[DatasetName, "activitynet", "segments"]
 

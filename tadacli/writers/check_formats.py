@@ -11,8 +11,8 @@ from typing import Literal, get_args
 
 from tadacli.datasets.check import DatasetCheck, SplitCount
 from tadacli.errors import UsageError
-from tadacli.writers.formats import encode_text
-from tadacli.writers.rows import Row
+from tadacli.formats.records import encode_text
+from tadacli.formats.rows import Row
 
 CheckFormat = Literal["table", "json", "csv"]
 CHECK_COLUMNS = ("kind", "split", "id", "path", "reason")

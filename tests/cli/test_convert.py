@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tadacli.cli.convert import ConvertFormat
+from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON
+from tadacli.formats.registry import SEGMENT_FORMATS
 from tadacli.results import Gap
-from tadacli.writers.formats import DETECTION_FORMATS, ONE_DETECTION_JSON
-from tadacli.writers.segment_files import SEGMENT_FORMATS
-from tests.writers.detections import action, action_row, failed_row, row, segment
+from tests.formats.detections import action, action_row, failed_row, row, segment
 
 ONE = [row("videos/walk.mp4", segment(10.5, 12.0, "pan left"), segment(11.0, 13.25, "日本 & <b>"), start_seconds=10.0)]
 TWO = [*ONE, row("videos/still.mp4")]

@@ -12,7 +12,7 @@ import pytest
 from tadacli.datasets.annotations import load_segments, read_annotations
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
-from tadacli.writers.elan import eaf
+from tadacli.formats.elan import eaf
 from tests.media import shared_folder
 
 Fact = tuple[str, str, float | None, float | None]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tadacli.writers.captions import caption, cues
-from tadacli.writers.rows import Row
+from tadacli.formats.captions import caption, cues
+from tadacli.formats.rows import Row
 
 
 def srt(row: Row) -> bytes:

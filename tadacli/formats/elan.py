@@ -7,9 +7,9 @@ import os
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from tadacli.writers.captions import caption, cues, one_line
-from tadacli.writers.rows import Row
-from tadacli.writers.video_names import file_name
+from tadacli.formats.captions import caption, cues, one_line
+from tadacli.formats.rows import Row
+from tadacli.formats.video_names import file_name
 
 # The format wants a date; ours is always the same, as equal results are equal files.
 _DATE = "1970-01-01T00:00:00+00:00"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tadacli.errors import UsageError
-from tadacli.writers.formats import DETECTION_FORMATS
-from tadacli.writers.rows import Row
+from tadacli.formats.records import DETECTION_FORMATS
+from tadacli.formats.rows import Row
 
 _NOT_RESULTS_HINT = "give the .json or .jsonl that tada detect wrote"
 _UNFINISHED_HINT = "finish it first: tada detect with the same inputs, --output and --resume"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
 from tadacli.files import refuse_existing, write_new
-from tadacli.writers.activitynet import activitynet
-from tadacli.writers.audacity import audacity
-from tadacli.writers.elan import eaf
-from tadacli.writers.epic_detection import epic_detection
-from tadacli.writers.rows import Row
-from tadacli.writers.subtitles import srt, vtt
-from tadacli.writers.video_names import output_names, video_ids
+from tadacli.formats.activitynet import activitynet
+from tadacli.formats.audacity import audacity
+from tadacli.formats.elan import eaf
+from tadacli.formats.epic_detection import epic_detection
+from tadacli.formats.rows import Row
+from tadacli.formats.subtitles import srt, vtt
+from tadacli.formats.video_names import output_names, video_ids
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.writers.epic_detection import epic_detection, epic_submission, problems, require_action_heads, unloadable
+from tadacli.formats.epic_detection import epic_detection, epic_submission, problems, require_action_heads, unloadable
 from tests import media
-from tests.writers.detections import ACTION_RUN, action, action_row, row, segment
+from tests.formats.detections import ACTION_RUN, action, action_row, row, segment
 
 ENTRY = {"verb": 0, "noun": 2, "action": "0,2", "score": 0.5, "segment": [0.0, 1.89]}
 

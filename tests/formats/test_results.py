@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tadacli.errors import UsageError
+from tadacli.formats.records import DETECTION_FORMATS, FORMATS, ONE_DETECTION_JSON, Format
+from tadacli.formats.results import read_detections
+from tadacli.formats.rows import classification_row
 from tadacli.results import Classification, Gap
 from tadacli.scoring.provenance import Run
-from tadacli.writers.formats import DETECTION_FORMATS, FORMATS, ONE_DETECTION_JSON, Format
-from tadacli.writers.reading import read_detections
-from tadacli.writers.rows import classification_row
-from tests.writers.detections import action, action_row, failed_row, row, segment
+from tests.formats.detections import action, action_row, failed_row, row, segment
 
 ROWS = [
     row("caf\udce9 日本.mp4", segment(0.5, 2.0, "two\nlines"), gaps=(Gap(3.0, 4.0, "damaged"),)),

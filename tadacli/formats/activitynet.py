@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tadacli.writers.captions import player_segments
-from tadacli.writers.formats import encode_json
-from tadacli.writers.rows import Row
-from tadacli.writers.video_names import video_ids
+from tadacli.formats.captions import player_segments
+from tadacli.formats.records import encode_json
+from tadacli.formats.rows import Row
+from tadacli.formats.video_names import video_ids
 
 
 def activitynet(rows: Sequence[Row]) -> bytes:

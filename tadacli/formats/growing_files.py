@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tadacli.errors import OutputError
-from tadacli.writers.formats import Format, Item
-from tadacli.writers.rows import Row
+from tadacli.formats.records import Format, Item
+from tadacli.formats.rows import Row
 
 
 class ResultStream:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tadacli.writers.captions import caption, player_segments
-from tadacli.writers.rows import Row
+from tadacli.formats.captions import caption, player_segments
+from tadacli.formats.rows import Row
 
 
 def audacity(row: Row) -> bytes:

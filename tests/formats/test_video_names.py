@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadacli.errors import OutputError
+from tadacli.formats.video_names import output_names, video_id, video_ids
 from tadacli.video.jpeg_frames import ARCHIVE_SUFFIXES
-from tadacli.writers.video_names import output_names, video_id, video_ids
 
 FOLDERS = ("", "a/", "b/", "a/b/", "/x/a/", "a-b/")
 NAMES = (

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tadacli.errors import OutputError
 from tadacli.files import refuse_existing, write_new
-from tadacli.writers.epic_detection import LEVELS, NUM_CLASSES, VERSION
+from tadacli.formats.epic_detection import LEVELS, NUM_CLASSES, VERSION
 
 CHALLENGE = "action_recognition"
 MEMBER = "test.json"

@@ -10,10 +10,10 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.writers.captions import player_segments
-from tadacli.writers.formats import encode_json
-from tadacli.writers.rows import Row
-from tadacli.writers.video_names import video_ids
+from tadacli.formats.captions import player_segments
+from tadacli.formats.records import encode_json
+from tadacli.formats.rows import Row
+from tadacli.formats.video_names import video_ids
 
 VERSION = "0.2"
 CHALLENGE = "action_detection"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tadacli.writers.detection_rows import DETECTION_CSV_COLUMNS, detection_csv_rows
-from tadacli.writers.rows import CSV_COLUMNS, Row, csv_rows
+from tadacli.formats.detection_rows import DETECTION_CSV_COLUMNS, detection_csv_rows
+from tadacli.formats.rows import CSV_COLUMNS, Row, csv_rows
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 
 from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.files import write_new
-from tadacli.writers.segment_files import SEGMENT_FORMATS, plan_files, write_segments
-from tests.writers.detections import action, action_row, failed_row, row, segment
+from tadacli.formats.registry import SEGMENT_FORMATS, plan_files, write_segments
+from tests.formats.detections import action, action_row, failed_row, row, segment
 
 PER_VIDEO = [name for name, form in SEGMENT_FORMATS.items() if form.per_video]
 FOR_ALL = [name for name, form in SEGMENT_FORMATS.items() if not form.per_video]

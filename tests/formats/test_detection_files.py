@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tadacli.formats.growing_files import ResultFile
+from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON, Format
 from tadacli.results import Gap
-from tadacli.writers.files import ResultFile
-from tadacli.writers.formats import DETECTION_FORMATS, ONE_DETECTION_JSON, Format
-from tests.writers.detections import RUN, action, action_row, failed_row, row, segment
+from tests.formats.detections import RUN, action, action_row, failed_row, row, segment
 
 GAPS = (Gap(10.0000004, 12.5, 'broken, "badly"'), Gap(20.0, 20.5, "late\nframes"))
 ROWS = {

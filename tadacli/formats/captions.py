@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from tadacli.writers.rows import Row, rounded_seconds
+from tadacli.formats.rows import Row, rounded_seconds
 
 _REPLACEMENT = "\ufffd"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from tadacli.formats.rows import Row, rounded_seconds, video_facts
 from tadacli.results import Detection, Segment
-from tadacli.writers.rows import Row, rounded_seconds, video_facts
 
 if TYPE_CHECKING:
     from tadacli.scoring.provenance import Run

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadacli.errors import OutputError
+from tadacli.formats.activitynet import activitynet
+from tadacli.formats.audacity import audacity
+from tadacli.formats.elan import eaf
+from tadacli.formats.subtitles import srt, vtt
 from tadacli.results import Segment
-from tadacli.writers.activitynet import activitynet
-from tadacli.writers.audacity import audacity
-from tadacli.writers.elan import eaf
-from tadacli.writers.subtitles import srt, vtt
-from tests.writers.detections import row, segment
+from tests.formats.detections import row, segment
 
 Cue = tuple[float, float, str]
 HALF_MILLISECOND = 0.5e-3 + 1e-6  # rows hold whole microseconds
