@@ -19,7 +19,7 @@ from statistics import median
 
 import numpy as np
 
-from tadacli.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
+from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TASKS = ("verb", "noun", "action")

@@ -13,8 +13,8 @@ from tadacli.version import __version__
 if TYPE_CHECKING:
     from tadacli.classification import classify
     from tadacli.detection.detecting import detect
+    from tadacli.evaluation.evaluating import evaluate
     from tadacli.finetune_session import finetune
-    from tadacli.model_evaluation import evaluate
     from tadacli.zoo.loading import Model, load_model
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
 _HOME = {
     "classify": "classification",
     "detect": "detection.detecting",
-    "evaluate": "model_evaluation",
+    "evaluate": "evaluation.evaluating",
     "finetune": "finetune_session",
     "load_model": "zoo.loading",
     "Model": "zoo.loading",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tadacli.errors import VideoError
-from tadacli.eval_report import EvalReport, ItemResult
+from tadacli.evaluation.report import EvalReport, ItemResult
 from tadacli.results import Segment
 from tadacli.thumbnails import thumbnails
 from tadacli.video.reading import open_video

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import torch
 
 from tadacli.classification import parse_views
-from tadacli.dataset_scoring import default_workers
 from tadacli.distributed import Processes, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.eval_thumbnails import worst_thumbnails
+from tadacli.evaluation.scoring import default_workers
 from tadacli.files import write_new
 from tadacli.finetune_card import card_of
 from tadacli.finetune_data import FinetuneData, check_finetune_data, load_finetune_data

@@ -17,14 +17,14 @@ import torch
 from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Processes
 from tadacli.errors import OutputError, TadaError, UsageError
-from tadacli.eval_report import EvalReport
-from tadacli.evaluation import evaluate_scores
+from tadacli.evaluation.calibration import FittedScores, fit_scores
+from tadacli.evaluation.recognition import evaluate_scores
+from tadacli.evaluation.report import EvalReport
 from tadacli.finetune_data import FinetuneData
 from tadacli.mirroring import mirrored_pairs
 from tadacli.recipes import Recipe
 from tadacli.run_folder import RunFolder, write_splits
 from tadacli.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
-from tadacli.score_fitting import FittedScores, fit_scores
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.starting_point import StartingPoint

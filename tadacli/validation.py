@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tadacli.dataset_scoring import ItemScores, score_samples
 from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Processes
 from tadacli.errors import TadaError, UsageError
+from tadacli.evaluation.predictions import ScoreTable
+from tadacli.evaluation.scoring import ItemScores, score_samples
 from tadacli.models.inference import inference_form
-from tadacli.predictions import ScoreTable
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.zoo.loading import Model
 

@@ -17,8 +17,8 @@ import torch
 
 from tadacli import classification
 from tadacli.classification import classify_video, classify_videos
-from tadacli.dataset_scoring import score_samples
 from tadacli.datasets.samples import Sample
+from tadacli.evaluation.scoring import score_samples
 from tadacli.profiling import Profile, Stage
 from tadacli.results import Classification
 from tadacli.specs import EvalProtocol

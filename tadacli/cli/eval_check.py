@@ -28,9 +28,9 @@ def check_files(
     quiet: bool,
 ) -> None:
     """Probe every video of one or more splits and write what is wrong; exit code 3 if anything is."""
-    from tadacli.dataset_scoring import default_workers
     from tadacli.datasets.check import check_dataset
     from tadacli.datasets.loading import load_dataset, load_splits, usual_split
+    from tadacli.evaluation.scoring import default_workers
     from tadacli.files import write_new
     from tadacli.writers.check_formats import encode_check
 

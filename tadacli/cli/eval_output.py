@@ -11,7 +11,7 @@ from tadacli.cli.console import printable, say
 from tadacli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from tadacli.eval_report import EvalReport
+    from tadacli.evaluation.report import EvalReport
 
 EvalFormat = Literal["table", "json", "csv"]
 

@@ -19,9 +19,9 @@ from tadacli.errors import TadaError, UsageError
 
 if TYPE_CHECKING:
     from tadacli.cli.eval_output import Destination
-    from tadacli.dataset_scoring import ItemScores
     from tadacli.datasets.samples import Dataset
-    from tadacli.prediction_file import Header, SavedPredictions
+    from tadacli.evaluation.prediction_file import Header, SavedPredictions
+    from tadacli.evaluation.scoring import ItemScores
     from tadacli.profiling import Profile
     from tadacli.zoo.loading import Model
 
@@ -48,8 +48,8 @@ def run_model(
 ) -> None:
     """Score a data set and publish the report, also when interrupted."""
     from tadacli.classification import check_options
-    from tadacli.dataset_scoring import check_heads, default_workers, score_samples, shard_of
-    from tadacli.prediction_file import Header, parse_shard, samples_digest
+    from tadacli.evaluation.prediction_file import Header, parse_shard, samples_digest
+    from tadacli.evaluation.scoring import check_heads, default_workers, score_samples, shard_of
     from tadacli.scoring.provenance import describe_run
 
     check_heads(truth, model)
@@ -132,7 +132,7 @@ def _report(
     annotations: Path | None,
     interrupted: bool,
 ) -> None:
-    from tadacli.evaluation import evaluate_saved
+    from tadacli.evaluation.recognition import evaluate_saved
 
     if not any(sample.labels for sample in truth.samples):
         say(f"the annotations of {truth.name}, {split}, name no classes, so there are no metrics")
@@ -154,7 +154,7 @@ def check_submittable(truth: Dataset) -> None:
 
 def submit(truth: Dataset, saved: SavedPredictions, path: Path) -> None:
     """Write the recognition challenge's file: every action of the split, or an error that names what is missing."""
-    from tadacli.evaluation import logits_of
+    from tadacli.evaluation.recognition import logits_of
     from tadacli.formats.epic_recognition import write_recognition_submission
 
     check_submittable(truth)
@@ -167,7 +167,7 @@ class _Keeper:
     """Takes items as they come, into a file if there is one, else into memory."""
 
     def __init__(self, header: Header, path: Path | None, paths: Mapping[str, str], *, resume: bool) -> None:
-        from tadacli.prediction_file import PredictionFile
+        from tadacli.evaluation.prediction_file import PredictionFile
 
         self._header, self._path = header, path
         self._items: list[ItemScores] = []
@@ -189,6 +189,6 @@ class _Keeper:
             self._file.close()
 
     def predictions(self) -> SavedPredictions:
-        from tadacli.prediction_file import of_items, read_predictions
+        from tadacli.evaluation.prediction_file import of_items, read_predictions
 
         return of_items(self._header, self._items) if self._path is None else read_predictions([self._path])

@@ -9,7 +9,7 @@ from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
     from tadacli.datasets.loading import DatasetName
-    from tadacli.eval_report import EvalReport
+    from tadacli.evaluation.report import EvalReport
 
 
 def score_detections(
@@ -21,8 +21,8 @@ def score_detections(
     submission: Path | None,
 ) -> EvalReport:
     """The report on detections; with `submission`, what `tada detect` wrote becomes the challenge's file, too."""
-    from tadacli.detection_evaluation import evaluate_activitynet, evaluate_epic_detections, parse_tiou
-    from tadacli.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU
+    from tadacli.evaluation.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU
+    from tadacli.evaluation.detections import evaluate_activitynet, evaluate_epic_detections, parse_tiou
 
     usual = ACTIVITYNET_TIOU if dataset == "activitynet" else EPIC_TIOU
     thresholds = usual if tiou is None else parse_tiou(tiou, usual=usual)
@@ -61,9 +61,15 @@ def score_files(
 ) -> EvalReport:
     """The report on saved predictions of a recognition data set."""
     from tadacli.datasets.loading import load_for_heads
-    from tadacli.evaluation import check_belongs, evaluate_classified, evaluate_saved, evaluate_scores, subsets_of
-    from tadacli.prediction_file import is_prediction_file, read_predictions
-    from tadacli.predictions import read_classifications, read_recognition
+    from tadacli.evaluation.prediction_file import is_prediction_file, read_predictions
+    from tadacli.evaluation.predictions import read_classifications, read_recognition
+    from tadacli.evaluation.recognition import (
+        check_belongs,
+        evaluate_classified,
+        evaluate_saved,
+        evaluate_scores,
+        subsets_of,
+    )
 
     if len(paths) > 1 or is_prediction_file(paths[0]):
         saved = read_predictions(paths)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tadacli.eval_report import EvalReport, HeadResult
+from tadacli.evaluation.report import EvalReport, HeadResult
 
 _SHOWN = 10
 

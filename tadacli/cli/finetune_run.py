@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from tadacli.distributed import Processes
-    from tadacli.eval_report import EvalReport
+    from tadacli.evaluation.report import EvalReport
     from tadacli.specs import EvalProtocol
 
 _SHOWN_CLASSES = 40

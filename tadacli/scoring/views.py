@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from tadacli.errors import TadaError, VideoError
+from tadacli.evaluation.calibration import class_probabilities
 from tadacli.profiling import Profile, Stage, during, steps
 from tadacli.results import FrameTime
 from tadacli.sampling.plan import Part, plan_clips
 from tadacli.sampling.windows import times_shown, window_clips
-from tadacli.score_fitting import class_probabilities
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
 from tadacli.video.source import Pixels, VideoSource

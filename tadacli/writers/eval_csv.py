@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tadacli.eval_report import EvalReport, HeadResult, ItemResult
-from tadacli.writers.eval_metrics import flat_metrics
+from tadacli.evaluation.eval_metrics import flat_metrics
+from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
 from tadacli.writers.pages import facts
 
 EVAL_CSV_COLUMNS = (

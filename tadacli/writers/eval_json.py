@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tadacli.eval_report import EvalReport, HeadResult
+from tadacli.evaluation.report import EvalReport, HeadResult
 
 
 def eval_json(report: EvalReport) -> bytes:

@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tadacli.eval_report import EvalReport, HeadResult
-from tadacli.writers.eval_metrics import Metric, flat_metrics
+from tadacli.evaluation.eval_metrics import Metric, flat_metrics
+from tadacli.evaluation.report import EvalReport, HeadResult
 
 _MANY_CLASSES = 50
 _FEW_ITEMS = 10

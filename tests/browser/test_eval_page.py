@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tadacli.eval_report import UnscoredItem
+from tadacli.evaluation.report import UnscoredItem
 from tadacli.writers.eval_page import encode_eval_page
 from tests import media
 from tests.browser.test_report_page import NASTY, PHONE, Opener, opened

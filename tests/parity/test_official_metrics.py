@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tadacli.detection_metrics import (
+from tadacli.evaluation.detection_metrics import (
     ACTIVITYNET_TIOU,
     EPIC_TIOU,
     DetectionMetrics,
@@ -22,7 +22,7 @@ from tadacli.detection_metrics import (
     average_precision,
     epic_average_precision,
 )
-from tadacli.metrics import Outcomes, action_ranks, ek100_metrics, outcomes
+from tadacli.evaluation.metrics import Outcomes, action_ranks, ek100_metrics, outcomes
 from tests.media import shared_folder
 
 TOLERANCE = 1e-9  # absolute, of fractions and of percent

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tadacli.eval_report import EvalReport, UnscoredItem
+from tadacli.evaluation.report import EvalReport, UnscoredItem
 from tadacli.writers.eval_csv import EVAL_CSV_COLUMNS, eval_csv
 from tests.writers.test_eval_page import TIOU, detections, head, item, recognition
 

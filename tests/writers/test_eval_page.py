@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tadacli.eval_report import EvalReport, HeadResult, ItemResult, UnscoredItem
-from tadacli.metrics import Outcomes, calibration, confusion_matrix
+from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
+from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, UnscoredItem
 from tadacli.writers.eval_page import encode_eval_page
 from tests.writers.test_report import NASTY, Elements
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli import metrics
 from tadacli.errors import TadaError
-from tadacli.metrics import (
+from tadacli.evaluation import metrics
+from tadacli.evaluation.metrics import (
     Accuracy,
     Outcomes,
     action_ranks,

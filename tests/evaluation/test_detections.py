@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli.detection_evaluation import evaluate_activitynet, parse_tiou
-from tadacli.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU, THUMOS_TIOU
 from tadacli.errors import UsageError
+from tadacli.evaluation.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU, THUMOS_TIOU
+from tadacli.evaluation.detections import evaluate_activitynet, parse_tiou
 
 
 @pytest.mark.parametrize(

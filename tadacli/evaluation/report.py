@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.metrics import Calibration
+from tadacli.evaluation.metrics import Calibration
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tadacli.errors import UsageError
-from tadacli.predictions import (
+from tadacli.evaluation.predictions import (
     read_activitynet,
     read_classifications,
     read_epic_detections,

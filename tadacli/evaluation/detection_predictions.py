@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from tadacli.datasets.tables import AnyPath, read_bytes
 from tadacli.errors import OutputError, UsageError
+from tadacli.evaluation.predictions import TimedScores
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
 from tadacli.formats.rows import Row
 from tadacli.formats.video_names import video_ids
-from tadacli.predictions import TimedScores
 
 # How the files of `tada detect` begin. In the challenges' files `results` is an object, not a list.
 _BEGINNING = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*("results"\s*:\s*\[|"video"\s*:)')

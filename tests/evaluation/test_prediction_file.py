@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.dataset_scoring import ItemScores
 from tadacli.errors import OutputError, TadaError, UsageError
-from tadacli.prediction_file import (
+from tadacli.evaluation.prediction_file import (
     Header,
     PredictionFile,
     Shard,
@@ -24,6 +23,7 @@ from tadacli.prediction_file import (
     parse_shard,
     read_predictions,
 )
+from tadacli.evaluation.scoring import ItemScores
 from tadacli.scoring.provenance import Run
 
 RUN = Run("1.0", "ab" * 32, {"name": "a model"}, {"views": "2x1", "batch_size": 8}, "0123456789ab")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tadacli.eval_report import EvalReport
+from tadacli.evaluation.report import EvalReport
 
 Measure = Literal["percent", "fraction", "count"]
 

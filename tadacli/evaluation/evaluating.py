@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import closing
 
 from tadacli.classification import check_options
-from tadacli.dataset_scoring import check_heads, default_workers, score_samples
 from tadacli.datasets.loading import DatasetName, load_for_heads
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
-from tadacli.eval_report import EvalReport
-from tadacli.evaluation import evaluate_saved
-from tadacli.prediction_file import Header, of_items, samples_digest
+from tadacli.evaluation.prediction_file import Header, of_items, samples_digest
+from tadacli.evaluation.recognition import evaluate_saved
+from tadacli.evaluation.report import EvalReport
+from tadacli.evaluation.scoring import check_heads, default_workers, score_samples
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.specs import EvalProtocol

@@ -14,7 +14,8 @@ from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.epic import load_epic_detection
 from tadacli.datasets.samples import GroundTruth
 from tadacli.datasets.tables import read_bytes
-from tadacli.detection_metrics import (
+from tadacli.errors import UsageError
+from tadacli.evaluation.detection_metrics import (
     ACTIVITYNET_TIOU,
     EPIC_TIOU,
     DetectionMetrics,
@@ -22,10 +23,14 @@ from tadacli.detection_metrics import (
     TimedLabels,
     average_precision,
 )
-from tadacli.detection_predictions import DetectResults, is_detect_results, read_detected_actions, read_detected_labels
-from tadacli.errors import UsageError
-from tadacli.eval_report import EvalReport, UnscoredItem
-from tadacli.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
+from tadacli.evaluation.detection_predictions import (
+    DetectResults,
+    is_detect_results,
+    read_detected_actions,
+    read_detected_labels,
+)
+from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
+from tadacli.evaluation.report import EvalReport, UnscoredItem
 
 AnyPath = str | os.PathLike[str]
 NOT_PREDICTED = "the predictions have no entry for it"

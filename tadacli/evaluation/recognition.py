@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import TadaError, UsageError
-from tadacli.eval_report import EvalReport, HeadResult, ItemResult, UnscoredItem
-from tadacli.metrics import (
+from tadacli.evaluation.metrics import (
     TOPK,
     Outcomes,
     action_ranks,
@@ -26,8 +25,9 @@ from tadacli.metrics import (
     outcomes,
     recognition_metrics,
 )
-from tadacli.prediction_file import Header, SavedPredictions, samples_digest
-from tadacli.predictions import ScoreTable, TopScores
+from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
+from tadacli.evaluation.predictions import ScoreTable, TopScores
+from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, UnscoredItem
 
 AnyPath = str | os.PathLike[str]
 NUM_WORST = 20

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli import detection_metrics
-from tadacli.detection_metrics import (
+from tadacli.errors import TadaError
+from tadacli.evaluation import detection_metrics
+from tadacli.evaluation.detection_metrics import (
     ACTIVITYNET_TIOU,
     EPIC_TIOU,
     THUMOS_TIOU,
@@ -24,7 +25,6 @@ from tadacli.detection_metrics import (
     join_detections,
     join_truth,
 )
-from tadacli.errors import TadaError
 
 TIOU = (0.25, 0.5, 0.75)  # exact in binary, so that an oracle in fractions sees the same ties
 

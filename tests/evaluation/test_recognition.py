@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.dataset_scoring import NO_FILE, ItemScores
 from tadacli.datasets.epic import EpicSubsets, epic_heads
 from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.errors import TadaError, UsageError
-from tadacli.evaluation import (
+from tadacli.evaluation.prediction_file import Header, of_items, samples_digest
+from tadacli.evaluation.predictions import ScoreTable, TopScores
+from tadacli.evaluation.recognition import (
     NO_LABEL,
     NOT_REACHED,
     NUM_WORST,
@@ -26,8 +27,7 @@ from tadacli.evaluation import (
     evaluate_saved,
     evaluate_scores,
 )
-from tadacli.prediction_file import Header, of_items, samples_digest
-from tadacli.predictions import ScoreTable, TopScores
+from tadacli.evaluation.scoring import NO_FILE, ItemScores
 from tadacli.scoring.provenance import Run
 from tadacli.writers.eval_json import eval_json
 

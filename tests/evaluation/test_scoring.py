@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli import dataset_scoring
 from tadacli.classification import classify_video
-from tadacli.dataset_scoring import NO_FILE, ItemScores, check_heads, score_samples, shard_of
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError
+from tadacli.evaluation import scoring as dataset_scoring
+from tadacli.evaluation.scoring import NO_FILE, ItemScores, check_heads, score_samples, shard_of
 from tadacli.sampling.plan import Part
 from tadacli.specs import EvalProtocol
 from tadacli.zoo.loading import Model, load_model

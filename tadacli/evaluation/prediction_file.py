@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tadacli.dataset_scoring import ItemScores
 from tadacli.datasets.samples import Sample
 from tadacli.errors import OutputError, UsageError
-from tadacli.predictions import ScoreTable
+from tadacli.evaluation.predictions import ScoreTable
+from tadacli.evaluation.scoring import ItemScores
 from tadacli.scoring.provenance import Run
 from tadacli.video.inputs import file_size
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tadacli.score_fitting import (
+from tadacli.evaluation.calibration import (
     MAX_TEMPERATURE,
     MIN_ITEMS,
     MIN_POSITIVES,

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from tadacli.datasets.activitynet import is_span
 from tadacli.datasets.tables import AnyPath, bad_line, parse_json, read_bytes
 from tadacli.errors import UsageError
+from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays, load_torch
 from tadacli.formats.epic_detection import NUM_CLASSES, problems, unloadable
 from tadacli.formats.epic_recognition import CHALLENGE as RECOGNITION_CHALLENGE
 from tadacli.formats.epic_recognition import MEMBER
-from tadacli.safe_pickle import UnsafePickleError, load_arrays, load_torch
 
 _OUTPUTS = {"verb": "verb_output", "noun": "noun_output"}
 _SHOWN_PROBLEMS = 20
