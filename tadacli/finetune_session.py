@@ -15,7 +15,6 @@ import torch
 from tadacli.classification import parse_views
 from tadacli.distributed import Processes, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
-from tadacli.eval_thumbnails import worst_thumbnails
 from tadacli.evaluation.scoring import default_workers
 from tadacli.files import write_new
 from tadacli.finetune_card import card_of
@@ -30,13 +29,14 @@ from tadacli.finetuning import (
     run_finetuning,
 )
 from tadacli.recipes import Recipe, load_recipe, recipe_toml
+from tadacli.reports.eval_json import eval_json
+from tadacli.reports.eval_page import encode_eval_page
+from tadacli.reports.eval_thumbnails import worst_thumbnails
 from tadacli.run_folder import RunFolder, check_run_folder, open_run, write_facts
 from tadacli.run_log import read_log
 from tadacli.specs import EvalProtocol
 from tadacli.starting_point import Init, starting_point
 from tadacli.version import __version__
-from tadacli.writers.eval_json import eval_json
-from tadacli.writers.eval_page import encode_eval_page
 from tadacli.zoo.loading import DEFAULT_MODEL, resolve_device
 
 AnyPath = str | os.PathLike[str]

@@ -21,13 +21,13 @@ from tadacli.finetune_estimate import clips_that_fit, estimate, out_of_memory
 from tadacli.finetuning import Evaluated, FinetuneJob, FinetuneResult, Listener, plan_finetuning, run_finetuning
 from tadacli.models import build
 from tadacli.recipes import load_recipe
+from tadacli.reports.eval_json import eval_json
 from tadacli.run_folder import RunFolder
 from tadacli.run_log import RunLog, read_log
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, count_classes
 from tadacli.starting_point import starting_point
 from tadacli.training import StepReport, Trainer
 from tadacli.validation import Validation, validate
-from tadacli.writers.eval_json import eval_json
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tests.trees import render
 

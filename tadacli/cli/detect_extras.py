@@ -61,7 +61,7 @@ class Extras:
             target.parent.mkdir(exist_ok=True)
             self._put(target, encode_scores(scores))
         if self._report is not None:
-            from tadacli.reporting import detection_report
+            from tadacli.reports.detection_report import detection_report
 
             page, notes = detection_report(result, row, scores, settings, page_path=self._report)
             self._put(self._report, page)
@@ -75,7 +75,7 @@ class Extras:
         write_new(path, content, replace=self._replace)
 
     def _draw(self, result: Detection, target: Path) -> tuple[str, ...]:
-        from tadacli.rendering import render_segments
+        from tadacli.reports.rendering import render_segments
         from tadacli.video.inputs import local_path
 
         if self._replace:

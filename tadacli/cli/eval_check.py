@@ -13,7 +13,7 @@ from tadacli.cli.eval_output import write_stdout
 
 if TYPE_CHECKING:
     from tadacli.datasets.loading import DatasetName
-    from tadacli.writers.check_formats import CheckFormat
+    from tadacli.reports.check import CheckFormat
 
 
 def check_files(
@@ -32,7 +32,7 @@ def check_files(
     from tadacli.datasets.loading import load_dataset, load_splits, usual_split
     from tadacli.evaluation.scoring import default_workers
     from tadacli.files import write_new
-    from tadacli.writers.check_formats import encode_check
+    from tadacli.reports.check import encode_check
 
     if split is not None and "," in split:
         datasets = load_splits(name, split.split(","), annotations=annotations, data_root=data_root)

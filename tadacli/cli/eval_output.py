@@ -60,8 +60,8 @@ class Destination:
         else:
             write_new(_named(self._output, partial), content, replace=partial)
         if self._page is not None:
-            from tadacli.eval_thumbnails import worst_thumbnails
-            from tadacli.writers.eval_page import encode_eval_page
+            from tadacli.reports.eval_page import encode_eval_page
+            from tadacli.reports.eval_thumbnails import worst_thumbnails
 
             write_new(_named(self._page, partial), encode_eval_page(found, worst_thumbnails(found)), replace=partial)
         written = [path for path in (self._output, self._page) if path is not None]
@@ -95,11 +95,11 @@ def _named(path: Path, partial: bool) -> Path:
 
 def _encode(found: EvalReport, form: EvalFormat) -> bytes:
     if form == "json":
-        from tadacli.writers.eval_json import eval_json
+        from tadacli.reports.eval_json import eval_json
 
         return eval_json(found)
     if form == "csv":
-        from tadacli.writers.eval_csv import eval_csv
+        from tadacli.reports.eval_csv import eval_csv
 
         return eval_csv(found)
     from tadacli.cli.eval_table import eval_table

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from tadacli.evaluation.report import UnscoredItem
-from tadacli.writers.eval_page import encode_eval_page
+from tadacli.reports.eval_page import encode_eval_page
 from tests import media
-from tests.browser.test_report_page import NASTY, PHONE, Opener, opened
-from tests.writers.test_eval_page import detections, head, item, recognition
+from tests.browser.test_detection_page import NASTY, PHONE, Opener, opened
+from tests.reports.test_eval_page import detections, head, item, recognition
 
 __all__ = ["opened"]
 

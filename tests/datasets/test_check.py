@@ -23,8 +23,8 @@ from tadacli.datasets.folder import load_csv
 from tadacli.datasets.overlaps import Item, duplicate_reasons, leak_reasons
 from tadacli.datasets.samples import Dataset, Sample, UnusedRow
 from tadacli.errors import UsageError
+from tadacli.reports.check import check_rows, encode_check
 from tadacli.video.reading import open_video
-from tadacli.writers.check_formats import check_rows, encode_check
 from tests.media import jpeg_bytes, render, shared_folder, shared_media
 
 

@@ -13,8 +13,8 @@ from tadacli.cli.app import run
 from tadacli.datasets.folder import load_folder
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import TadaError, UsageError
+from tadacli.reports.eval_json import eval_json
 from tadacli.specs import label_list
-from tadacli.writers.eval_json import eval_json
 from tests.media import render
 
 LABELS = tuple(tadacli.load_model(device="cpu").spec.heads[""])

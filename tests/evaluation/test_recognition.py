@@ -28,8 +28,8 @@ from tadacli.evaluation.recognition import (
     evaluate_scores,
 )
 from tadacli.evaluation.scoring import NO_FILE, ItemScores
+from tadacli.reports.eval_json import eval_json
 from tadacli.scoring.provenance import Run
-from tadacli.writers.eval_json import eval_json
 
 CLASSES = tuple(f"class {number}" for number in range(8))
 PERCENT_TOLERANCE = 1e-9

@@ -21,7 +21,7 @@ from tadacli.writers.model_card import (
     escape_markdown,
     model_card,
 )
-from tests.writers.test_eval_page import head, recognition
+from tests.reports.test_eval_page import head, recognition
 
 LABELS = ("wave", "nod", "bow")
 RECIPE = 'optimizer = "sgd"\nlearning_rate = 0.01\nseed = 3\n'

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.writers.report import MAX_CURVE_POINTS, MAX_INLINE_BYTES, Curve, VideoLink, report_html, video_link
+from tadacli.reports.detection_page import MAX_CURVE_POINTS, MAX_INLINE_BYTES, Curve, VideoLink, report_html, video_link
 
 
 def found(start: float, end: float, label: str, *, index: int = 0, score: float = 0.8) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tadacli.reports.detection_page import Curve, VideoLink, report_html, video_link
 from tadacli.scenes import CameraMove, KnownMove, render_sequence
-from tadacli.writers.report import Curve, VideoLink, report_html, video_link
 from tests import media
-from tests.writers.test_report import detection, found
+from tests.reports.test_detection_page import detection, found
 
 PHONE = 360
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from tadacli.evaluation.report import EvalReport, UnscoredItem
-from tadacli.writers.eval_csv import EVAL_CSV_COLUMNS, eval_csv
-from tests.writers.test_eval_page import TIOU, detections, head, item, recognition
+from tadacli.reports.eval_csv import EVAL_CSV_COLUMNS, eval_csv
+from tests.reports.test_eval_page import TIOU, detections, head, item, recognition
 
 
 def read(report: EvalReport) -> pd.DataFrame:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Gap, Segment
-from tadacli.thumbnails import thumbnails
 from tadacli.video.reading import open_video
 from tests import media
 

@@ -14,8 +14,8 @@ import pytest
 
 from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, UnscoredItem
-from tadacli.writers.eval_page import encode_eval_page
-from tests.writers.test_report import NASTY, Elements
+from tadacli.reports.eval_page import encode_eval_page
+from tests.reports.test_detection_page import NASTY, Elements
 
 TIOU = [0.1, 0.2, 0.3]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tadacli.eval_thumbnails import worst_thumbnails
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
+from tadacli.reports.eval_thumbnails import worst_thumbnails
+from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Segment
-from tadacli.thumbnails import thumbnails
 from tadacli.video.reading import open_video
 from tests import media
 

@@ -69,4 +69,4 @@ def _policy(style: str, script: str) -> str:
 
 
 def _resource(name: str) -> str:
-    return resources.files("tadacli.writers").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("tadacli.reports").joinpath(name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-/* The second half of the page's script: timeline, list, keys and words. It goes on from report_player.js. */
+/* The second half of the page's script: timeline, list, keys and words. It goes on from player.js. */
 
 // --- the timeline ------------------------------------------------------------------------------
 

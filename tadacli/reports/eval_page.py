@@ -11,7 +11,7 @@ import numpy as np
 
 from tadacli.evaluation.eval_metrics import Metric, flat_metrics, is_detection
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
-from tadacli.writers.pages import facts, filled_page
+from tadacli.reports.pages import facts, filled_page
 
 
 def encode_eval_page(report: EvalReport, thumbnails: Mapping[str, bytes] | None = None) -> bytes:

@@ -1,8 +1,8 @@
 """One self-contained HTML page about what was detected in one video: player, timeline, curves, table.
 
-The page is `report_page.html` with its style, its script (in two files) and the data put in. It asks for nothing from
-outside but, where the video is too large to be inside, the file next to it; a content security policy
-with the hashes of its own style and script holds it to that.
+The page is `detection_page.html` with its style, its script (in two files) and the data put in. It asks for nothing
+from outside but, where the video is too large to be inside, the file next to it; a content security policy with the
+hashes of its own style and script holds it to that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.writers.pages import filled_page
+from tadacli.reports.pages import filled_page
 
 MAX_INLINE_BYTES = 24_000_000
 MAX_CURVE_POINTS = 1500
@@ -92,10 +92,10 @@ def report_html(
     video = video or VideoLink()
     title = _name(row)
     return filled_page(
-        "report_page.html",
+        "detection_page.html",
         title=title,
-        styles=["page.css", "report_page.css"],
-        scripts=["page.js", "report_player.js", "report_page.js"],
+        styles=["page.css", "detection_page.css"],
+        scripts=["page.js", "player.js", "detection_page.js"],
         data=_page_data(row, title, curves, thumbnails or {}, video),
         policy="media-src 'self' file: blob:",
         parts={"media_type": html.escape(video.media_type), "media": base64.b64encode(video.content).decode()},

@@ -11,7 +11,7 @@ import numpy as np
 
 from tadacli.evaluation.eval_metrics import flat_metrics
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
-from tadacli.writers.pages import facts
+from tadacli.reports.pages import facts
 
 EVAL_CSV_COLUMNS = (
     "section",

@@ -9,11 +9,11 @@ from typing import Any
 from tadacli.detection.scores import WindowScores
 from tadacli.detection.segments import SegmentSettings, class_curves
 from tadacli.errors import VideoError
+from tadacli.reports.detection_page import Curve, report_html, video_link
+from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Detection
-from tadacli.thumbnails import thumbnails
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
-from tadacli.writers.report import Curve, report_html, video_link
 
 
 def detection_report(

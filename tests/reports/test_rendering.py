@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tadacli.errors import OutputError, VideoError
-from tadacli.rendering import render_segments
+from tadacli.reports.rendering import render_segments
 from tadacli.results import Segment
 from tadacli.video.reading import open_video, read_frames
 from tests import media

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tadacli.errors import VideoError
 from tadacli.evaluation.report import EvalReport, ItemResult
+from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Segment
-from tadacli.thumbnails import thumbnails
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
 
