@@ -65,8 +65,8 @@ from tadacli.files import write_new
 from tadacli.models import add_tadaconv, build
 from tadacli.models.layers import FrameConv2d
 from tadacli.models.r2plus1d_tiny import Block
-from tadacli.optimisation import Optimisation
-from tadacli.training import Trainer, TrainingSettings
+from tadacli.training.loop import Trainer, TrainingSettings
+from tadacli.training.optimisation import Optimisation
 
 # The channels of the 3x3 convolutions in the four stages; one block a stage. The bottlenecks of TSN and TAda2D put out
 # four times as many.

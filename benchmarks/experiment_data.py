@@ -26,8 +26,8 @@ from tadacli.datasets.annotations import load_segments
 from tadacli.footage import load_footage
 from tadacli.sampling.clips import clip_indices, training_indices
 from tadacli.scenes import CAMERA_MOTIONS
-from tadacli.training import TrainingBatch
-from tadacli.training_clips import derived_seed, frame_range, sample_at
+from tadacli.training.clips import derived_seed, frame_range, sample_at
+from tadacli.training.loop import TrainingBatch
 from tadacli.transforms import resize_frames
 from tadacli.video.reading import open_video
 

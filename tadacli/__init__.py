@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tadacli.classification import classify
     from tadacli.detection.detecting import detect
     from tadacli.evaluation.evaluating import evaluate
-    from tadacli.finetune_session import finetune
+    from tadacli.training.session import finetune
     from tadacli.zoo.loading import Model, load_model
 
 __all__ = [
@@ -38,7 +38,7 @@ _HOME = {
     "classify": "classification",
     "detect": "detection.detecting",
     "evaluate": "evaluation.evaluating",
-    "finetune": "finetune_session",
+    "finetune": "training.session",
     "load_model": "zoo.loading",
     "Model": "zoo.loading",
 }

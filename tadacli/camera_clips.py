@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadacli.footage import Stretch
-from tadacli.optimisation import Optimisation
 from tadacli.pictures import FloatArray, degrade, generated_picture
 from tadacli.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, hand_held, look, view_grid
-from tadacli.training import TrainingBatch, TrainingSettings
+from tadacli.training.loop import TrainingBatch, TrainingSettings
+from tadacli.training.optimisation import Optimisation
 
 MEAN, STD = 0.45, 0.225
 

@@ -25,7 +25,7 @@ from tadacli.models import build
 from tadacli.pictures import FloatArray
 from tadacli.scenes import CAMERA_MOTIONS
 from tadacli.specs import ModelSpec
-from tadacli.training import Ahead, StepReport, train
+from tadacli.training.loop import Ahead, StepReport, train
 from tadacli.transforms import preprocess
 from tadacli.video.reading import open_video
 from tadacli.zoo.checkpoints import write_checkpoint

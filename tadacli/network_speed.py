@@ -17,8 +17,8 @@ from tadacli.errors import UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
-from tadacli.starting_point import base_spec, fresh_network
 from tadacli.timing import Timing, in_turns, take_turns, wait_for, warm_up
+from tadacli.training.starting_point import base_spec, fresh_network
 from tadacli.zoo.dtype import has_bfloat16
 from tadacli.zoo.loading import DTYPES, Model, find_spec, load_model, resolve_device
 from tadacli.zoo.manifest import cards

@@ -14,7 +14,7 @@ from tadacli.cli.repeatable import make_repeatable
 from tadacli.errors import TadaError, UsageError
 
 if TYPE_CHECKING:
-    from tadacli.finetune_data import FinetuneData
+    from tadacli.training.data import FinetuneData
 
 DatasetName = Literal["k400", "ssv2", "ek100", "activitynet", "segments", "ucf101", "hmdb51", "folder", "csv"]
 
@@ -109,8 +109,8 @@ def finetune_command(
         raise UsageError("TensorBoard is not installed", hint='install it with pip install "tadacli[tensorboard]"')
     from tadacli.classification import parse_views
     from tadacli.distributed import joined
-    from tadacli.finetune_session import by_first, own_device, prepare_finetuning
-    from tadacli.recipes import load_recipe
+    from tadacli.training.recipes import load_recipe
+    from tadacli.training.session import by_first, own_device, prepare_finetuning
     from tadacli.zoo.loading import resolve_device
 
     protocol = None if views is None else parse_views(views)
@@ -133,8 +133,8 @@ def finetune_command(
         quiet = quiet or not processes.is_first
 
         def read() -> FinetuneData:
-            from tadacli.finetune_data import load_finetune_data
-            from tadacli.run_folder import check_run_folder
+            from tadacli.training.data import load_finetune_data
+            from tadacli.training.run_folder import check_run_folder
 
             if output is not None and not dry_run:
                 check_run_folder(output, resume=resume)

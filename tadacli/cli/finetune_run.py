@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from tadacli.cli.console import say
 from tadacli.files import write_new
-from tadacli.finetune_estimate import Estimate, estimate, smaller
-from tadacli.finetune_session import complete_run
-from tadacli.finetuning import Evaluated, FinetuneJob, FinetuneResult, Listener
-from tadacli.optimisation import describe_groups, parameter_groups
-from tadacli.run_folder import RunFolder
-from tadacli.training import StepReport
+from tadacli.training.estimate import Estimate, estimate, smaller
+from tadacli.training.loop import StepReport
+from tadacli.training.optimisation import describe_groups, parameter_groups
+from tadacli.training.run import Evaluated, FinetuneJob, FinetuneResult, Listener
+from tadacli.training.run_folder import RunFolder
+from tadacli.training.session import complete_run
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ def describe(job: FinetuneJob, *, device: torch.device, num_processes: int, work
     found = estimate(job, device=device, num_processes=num_processes, workers=workers)
     print("\n".join(_estimate_lines(job, found, num_processes=num_processes)))
     picture = _free_name(_picture_path(output))
-    from tadacli.training_clips import batch_picture
+    from tadacli.training.clips import batch_picture
 
     told = job.start.spec.input
     write_new(picture, batch_picture(found.batch, job.data.heads, mean=told.mean, std=told.std))

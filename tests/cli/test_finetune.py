@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from tadacli.run_log import read_log
+from tadacli.training.run_log import read_log
 from tadacli.zoo.checkpoints import read_checkpoint
 from tests.cli.conftest import Tada
-from tests.test_finetuning import ONE_HEAD, write_base
+from tests.training.test_run import ONE_HEAD, write_base
 from tests.trees import render
 
 ROOT = Path(__file__).parents[2]
@@ -257,7 +257,7 @@ def test_bad_numbers_end_with_one_line_and_the_last_good_checkpoint(
 def test_out_of_memory_is_said_with_what_fits(
     tada: Tada, clips: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tadacli.training import Trainer
+    from tadacli.training.loop import Trainer
 
     run_step = Trainer.run_step
 

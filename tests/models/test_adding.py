@@ -10,7 +10,7 @@ import torch
 
 from tadacli import classify, load_model, models
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
-from tadacli.starting_point import starting_point
+from tadacli.training.starting_point import starting_point
 from tadacli.zoo.checkpoints import write_checkpoint
 from tests import media
 

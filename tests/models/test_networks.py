@@ -17,7 +17,7 @@ from tadacli.models import BUILDERS, build
 from tadacli.models.heads import NumClasses
 from tadacli.models.tada2d import from_torchvision
 from tadacli.models.tadaformer import TAdaFormer
-from tadacli.training import recompute_layers
+from tadacli.training.loop import recompute_layers
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tadacli.models.slow import slowonly_r50
 from tadacli.models.slowfast import slowfast_r50
 from tadacli.models.tada2d import from_torchvision, tsn_r50
 from tadacli.models.video_resnet import VideoResNet
-from tadacli.optimisation import Optimisation, parameter_groups
+from tadacli.training.optimisation import Optimisation, parameter_groups
 
 TOLERANCE = 1e-5  # relative, by norm
 

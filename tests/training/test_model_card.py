@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tadacli.writers.model_card import (
+from tadacli.training.model_card import (
     FinetunedModel,
     HeadClasses,
     Origin,

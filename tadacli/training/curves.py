@@ -11,7 +11,7 @@ from typing import Any
 
 from tadacli.errors import UsageError
 from tadacli.files import write_new
-from tadacli.run_log import LogRow, best_evaluation
+from tadacli.training.run_log import LogRow, best_evaluation
 
 _WIDTH_INCHES = 7.5
 _PANEL_INCHES = 2.4

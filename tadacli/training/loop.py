@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.models.dropout import set_noise_seeds
-from tadacli.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups, set_rates
+from tadacli.training.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups, set_rates
 
 Precision = Literal["float32", "bfloat16", "float16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from tadacli.datasets.own_data import FinetuneDataset
-from tadacli.finetune_data import load_finetune_data
-from tadacli.recipes import Recipe, known_recipes
-from tadacli.run_folder import RunFolder, write_splits
+from tadacli.training.data import load_finetune_data
+from tadacli.training.recipes import Recipe, known_recipes
+from tadacli.training.run_folder import RunFolder, write_splits
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "finetune.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "finetune.md").read_text(encoding="utf-8")
 
 
 def table(header: str) -> dict[str, list[str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tadacli.mirroring import mirrored_pairs
 from tadacli.scenes import CAMERA_MOTIONS
 from tadacli.specs import label_list
+from tadacli.training.mirroring import mirrored_pairs
 
 TABLE = [
     (["sit", "stand"], (), (), "no sides"),

@@ -17,10 +17,15 @@ from tadacli.distributed import Processes, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.evaluation.scoring import default_workers
 from tadacli.files import write_new
-from tadacli.finetune_card import card_of
-from tadacli.finetune_data import FinetuneData, check_finetune_data, load_finetune_data
-from tadacli.finetune_estimate import out_of_memory
-from tadacli.finetuning import (
+from tadacli.reports.eval_json import eval_json
+from tadacli.reports.eval_page import encode_eval_page
+from tadacli.reports.eval_thumbnails import worst_thumbnails
+from tadacli.specs import EvalProtocol
+from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
+from tadacli.training.estimate import out_of_memory
+from tadacli.training.finetune_card import card_of
+from tadacli.training.recipes import Recipe, load_recipe, recipe_toml
+from tadacli.training.run import (
     FinetuneJob,
     FinetuneResult,
     Listener,
@@ -28,14 +33,9 @@ from tadacli.finetuning import (
     plan_finetuning,
     run_finetuning,
 )
-from tadacli.recipes import Recipe, load_recipe, recipe_toml
-from tadacli.reports.eval_json import eval_json
-from tadacli.reports.eval_page import encode_eval_page
-from tadacli.reports.eval_thumbnails import worst_thumbnails
-from tadacli.run_folder import RunFolder, check_run_folder, open_run, write_facts
-from tadacli.run_log import read_log
-from tadacli.specs import EvalProtocol
-from tadacli.starting_point import Init, starting_point
+from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, write_facts
+from tadacli.training.run_log import read_log
+from tadacli.training.starting_point import Init, starting_point
 from tadacli.version import __version__
 from tadacli.zoo.loading import DEFAULT_MODEL, resolve_device
 
@@ -263,7 +263,7 @@ def _publish(job: FinetuneJob, folder: RunFolder, result: FinetuneResult) -> Non
     write_new(folder.report, eval_json(report), replace=True)
     write_new(folder.page, encode_eval_page(report, worst_thumbnails(report)), replace=True)
     if find_spec("matplotlib") is not None:
-        from tadacli.writers.curves import write_curves
+        from tadacli.training.curves import write_curves
 
         write_curves(folder.curves, read_log(folder.log))
     command = json.loads(folder.facts.read_text(encoding="utf-8", errors="surrogateescape"))["command"]

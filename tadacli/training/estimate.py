@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from tadacli.errors import TadaError
-from tadacli.finetuning import FinetuneJob
-from tadacli.training import Trainer, TrainingBatch
-from tadacli.training_clips import MAX_OPENED
+from tadacli.training.clips import MAX_OPENED
+from tadacli.training.loop import Trainer, TrainingBatch
+from tadacli.training.run import FinetuneJob
 
 # Of the memory that is there; pieces that are too small to be used take some of it.
 _USABLE = 0.95

@@ -15,11 +15,11 @@ import torch
 import tadacli
 from tadacli.distributed import Processes
 from tadacli.errors import OutputError, SpecError, UsageError
-from tadacli.finetune_data import load_finetune_data
-from tadacli.finetune_session import by_first
-from tadacli.finetuning import Evaluated, FinetuneResult, Listener
-from tadacli.recipes import load_recipe
-from tadacli.run_folder import RunFolder
+from tadacli.training.data import load_finetune_data
+from tadacli.training.recipes import load_recipe
+from tadacli.training.run import Evaluated, FinetuneResult, Listener
+from tadacli.training.run_folder import RunFolder
+from tadacli.training.session import by_first
 from tests.media import render
 
 # Two steps of four clips, small enough for a test and with every kind of random number in it.

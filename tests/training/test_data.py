@@ -14,8 +14,8 @@ import pytest
 
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
-from tadacli.finetune_data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.specs import InputSpec
+from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
 from tests.media import shared_folder
 from tests.trees import EPIC_COLUMNS, render
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.run_log import LogRow, RunLog, accuracy_columns, best_evaluation, read_log, tensorboard_writer
+from tadacli.training.run_log import LogRow, RunLog, accuracy_columns, best_evaluation, read_log, tensorboard_writer
 
 NUM_STEPS = 9
 STEPS_PER_CHECKPOINT = 3
@@ -113,7 +113,7 @@ def test_resumed_at_the_start_all_rows_are_made_again(tmp_path: Path) -> None:
 def test_a_killed_process_loses_no_row(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
-        "from tadacli.run_log import LogRow, RunLog\n"
+        "from tadacli.training.run_log import LogRow, RunLog\n"
         "log = RunLog(sys.argv[1])\n"
         "log.add(LogRow(1, 'train', 0.5, 16, 2.0, train_loss=0.1))\n"
         f"os.kill(os.getpid(), {int(signal.SIGKILL)})\n"

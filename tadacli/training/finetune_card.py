@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import av
 import torch
 
-from tadacli.finetuning import FinetuneJob, FinetuneResult
-from tadacli.recipes import recipe_toml
-from tadacli.run_folder import RunFolder
+from tadacli.training.model_card import FinetunedModel, HeadClasses, Origin, TrainingData, model_card
+from tadacli.training.recipes import recipe_toml
+from tadacli.training.run import FinetuneJob, FinetuneResult
+from tadacli.training.run_folder import RunFolder
 from tadacli.version import __version__
-from tadacli.writers.model_card import FinetunedModel, HeadClasses, Origin, TrainingData, model_card
 from tadacli.zoo.manifest import cards
 from tadacli.zoo.store import hash_file
 

@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 import torch
 
-from tadacli import finetuning
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import CheckpointError, OutputError, TadaError, UsageError
-from tadacli.finetune_data import FinetuneData
-from tadacli.finetune_estimate import clips_that_fit, estimate, out_of_memory
-from tadacli.finetuning import Evaluated, FinetuneJob, FinetuneResult, Listener, plan_finetuning, run_finetuning
 from tadacli.models import build
-from tadacli.recipes import load_recipe
 from tadacli.reports.eval_json import eval_json
-from tadacli.run_folder import RunFolder
-from tadacli.run_log import RunLog, read_log
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, count_classes
-from tadacli.starting_point import starting_point
-from tadacli.training import StepReport, Trainer
-from tadacli.validation import Validation, validate
+from tadacli.training import run as finetuning
+from tadacli.training.data import FinetuneData
+from tadacli.training.estimate import clips_that_fit, estimate, out_of_memory
+from tadacli.training.loop import StepReport, Trainer
+from tadacli.training.recipes import load_recipe
+from tadacli.training.run import Evaluated, FinetuneJob, FinetuneResult, Listener, plan_finetuning, run_finetuning
+from tadacli.training.run_folder import RunFolder
+from tadacli.training.run_log import RunLog, read_log
+from tadacli.training.starting_point import starting_point
+from tadacli.training.validation import Validation, validate
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tests.trees import render
 
@@ -503,7 +503,7 @@ def test_the_report_is_that_of_the_kept_model(clips: list[Path], base: Path, tmp
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak")
 def test_the_memory_of_the_process_that_started_this_one_is_not_counted() -> None:
     large = 1_600_000_000
-    asked = "from tadacli.finetune_estimate import _resident_bytes; print(_resident_bytes())"
+    asked = "from tadacli.training.estimate import _resident_bytes; print(_resident_bytes())"
     start = f"import subprocess, sys; x = b'x' * {large}; subprocess.run([sys.executable, '-c', {asked!r}], check=True)"
     found = int(subprocess.run([sys.executable, "-c", start], check=True, capture_output=True, text=True).stdout)
     assert 50_000_000 < found < large

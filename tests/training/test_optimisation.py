@@ -15,7 +15,7 @@ from torch import nn
 from tadacli.errors import UsageError
 from tadacli.models import build
 from tadacli.models.tadaformer import TAdaFormer
-from tadacli.optimisation import (
+from tadacli.training.optimisation import (
     Optimisation,
     build_optimizer,
     describe_groups,

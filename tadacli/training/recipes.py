@@ -19,10 +19,10 @@ from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from tadacli.augmentation import Augmentation
 from tadacli.errors import UsageError
-from tadacli.optimisation import Optimisation, Optimizer, Schedule, check_value
 from tadacli.specs import InputSpec
+from tadacli.training.augmentation import Augmentation
+from tadacli.training.optimisation import Optimisation, Optimizer, Schedule, check_value
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Freeze = Literal["nothing", "trunk"]
@@ -184,7 +184,7 @@ def _toml(value: Any) -> str:
 @cache
 def _known_tables() -> Mapping[str, dict[str, Any]]:
     """The values of each known recipe, its base filled in; a base stands above what builds on it."""
-    text = resources.files("tadacli").joinpath("recipes.toml").read_text(encoding="utf-8")
+    text = resources.files("tadacli").joinpath("training", "recipes.toml").read_text(encoding="utf-8")
     known: dict[str, dict[str, Any]] = {}
     for name, table in tomllib.loads(text).items():
         own = {key: _checked(key, value, where=f"recipe {name}") for key, value in table.items() if key != "base"}

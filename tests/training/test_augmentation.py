@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli import augmentation as module
-from tadacli.augmentation import Augmentation, augment_clip, mirrored_class, mix
 from tadacli.errors import UsageError
+from tadacli.training import augmentation as module
+from tadacli.training.augmentation import Augmentation, augment_clip, mirrored_class, mix
 from tadacli.transforms import resize_frames
 
 MEAN, STD = (0.45, 0.4, 0.5), (0.225, 0.25, 0.2)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.models import build
 from tadacli.models.dropout import SampleDropout
-from tadacli.optimisation import Optimisation
-from tadacli.training import Ahead, StepReport, Trainer, TrainingBatch, TrainingSettings, train
+from tadacli.training.loop import Ahead, StepReport, Trainer, TrainingBatch, TrainingSettings, train
+from tadacli.training.optimisation import Optimisation
 
 OPTIMISATION = Optimisation(
     optimizer="adamw",
@@ -197,8 +197,8 @@ def test_recomputing_activations_changes_nothing() -> None:
 PROGRAM = """
 import sys, torch
 from tadacli.distributed import joined
-from tadacli.training import Trainer
-from tests.test_training import TADA_SETTINGS, changed, part, tada_batch, tiny_tada
+from tadacli.training.loop import Trainer
+from tests.training.test_loop import TADA_SETTINGS, changed, part, tada_batch, tiny_tada
 torch.set_num_threads(1)
 with joined(torch.device("cpu")) as processes:
     settings = changed(TADA_SETTINGS, freeze_norms=sys.argv[2] == "frozen")

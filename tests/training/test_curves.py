@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.run_log import LogRow
-from tadacli.writers.curves import curves_png, write_curves
+from tadacli.training.curves import curves_png, write_curves
+from tadacli.training.run_log import LogRow
 
 VALIDATION_RED = (0xD5, 0x5E, 0x00)
 TRAINING_BLUE = (0x00, 0x72, 0xB2)

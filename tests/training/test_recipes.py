@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tadacli.augmentation import Augmentation
 from tadacli.errors import UsageError
-from tadacli.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups
-from tadacli.recipes import Recipe, known_recipes, load_recipe, recipe_toml
 from tadacli.specs import InputSpec, label_list
+from tadacli.training.augmentation import Augmentation
+from tadacli.training.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups
+from tadacli.training.recipes import Recipe, known_recipes, load_recipe, recipe_toml
 from tadacli.zoo.manifest import cards
 
 # Published settings. Columns: optimiser, rate, batch, epochs, warm-up epochs, rate at its start, weight decay,

@@ -11,7 +11,7 @@ import torch
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import build
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, count_classes
-from tadacli.starting_point import HeadChange, StartingPoint, starting_point
+from tadacli.training.starting_point import HeadChange, StartingPoint, starting_point
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.manifest import manifest
 

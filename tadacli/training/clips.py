@@ -26,13 +26,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tadacli.augmentation import Augmentation, augment_clip, mirrored_class, mix
 from tadacli.datasets.samples import Sample
 from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.sampling.clips import frames_on_screen, frames_within, training_indices
 from tadacli.sampling.windows import part_of, times_shown
 from tadacli.specs import InputSpec
-from tadacli.training import TrainingBatch
+from tadacli.training.augmentation import Augmentation, augment_clip, mirrored_class, mix
+from tadacli.training.loop import TrainingBatch
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoSource
 

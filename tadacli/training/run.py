@@ -20,17 +20,17 @@ from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.evaluation.calibration import FittedScores, fit_scores
 from tadacli.evaluation.recognition import evaluate_scores
 from tadacli.evaluation.report import EvalReport
-from tadacli.finetune_data import FinetuneData
-from tadacli.mirroring import mirrored_pairs
-from tadacli.recipes import Recipe
-from tadacli.run_folder import RunFolder, write_splits
-from tadacli.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol, ModelSpec
-from tadacli.starting_point import StartingPoint
-from tadacli.training import StepReport, Trainer, TrainingSettings
-from tadacli.training_clips import TrainingClips, batches
-from tadacli.validation import ONE_VIEW, Validation, validate
+from tadacli.training.clips import TrainingClips, batches
+from tadacli.training.data import FinetuneData
+from tadacli.training.loop import StepReport, Trainer, TrainingSettings
+from tadacli.training.mirroring import mirrored_pairs
+from tadacli.training.recipes import Recipe
+from tadacli.training.run_folder import RunFolder, write_splits
+from tadacli.training.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
+from tadacli.training.starting_point import StartingPoint
+from tadacli.training.validation import ONE_VIEW, Validation, validate
 from tadacli.video.inputs import file_size
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.loading import Model

@@ -1,0 +1,5 @@
+"""Fine-tuning: data into batches, the loop and its checkpoint, and what is left of a run.
+
+Here: the whole run in one call, recipes and settings, augmentation, the starting point, validation, the run folder and
+its model card. Not here: reading annotations (`datasets`), and the recipe of the built-in weights (`camera_motion`).
+"""
