@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.experiment_table import MERGED
-from tadacli.camera_clips import MEAN, STD, ClipMaker, Recipe, make_pictures
-from tadacli.camera_motion import held_out_maker
+from tadacli.camera_motion.clips import MEAN, STD, ClipMaker, Recipe, make_pictures
+from tadacli.camera_motion.footage import load_footage
+from tadacli.camera_motion.recipe import held_out_maker
+from tadacli.camera_motion.scenes import CAMERA_MOTIONS
 from tadacli.datasets.annotations import load_segments
-from tadacli.footage import load_footage
 from tadacli.sampling.clips import clip_indices, training_indices
-from tadacli.scenes import CAMERA_MOTIONS
 from tadacli.training.clips import derived_seed, frame_range, sample_at
 from tadacli.training.loop import TrainingBatch
 from tadacli.transforms import resize_frames

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 
+from tadacli.camera_motion.scenes import render_sample
 from tadacli.detection.scores import score_windows
 from tadacli.doctor import num_cores
 from tadacli.errors import UsageError
@@ -35,7 +36,6 @@ from tadacli.network_speed import (
 from tadacli.profiling import Profile, Stage
 from tadacli.results import VideoInfo
 from tadacli.sampling.windows import WindowPlan, WindowSettings, default_batch_size, window_settings
-from tadacli.scenes import render_sample
 from tadacli.scoring.provenance import machine_settings
 from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.timing import Timing, take_turns

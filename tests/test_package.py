@@ -25,7 +25,7 @@ LAYERS = [
     "training.session",
     "training.finetune_card training.estimate",
     "training.run",
-    "camera_motion reports.detection_report evaluation.evaluating evaluation.recognition evaluation.detections reports.eval_thumbnails doctor speed",
+    "camera_motion.recipe camera_motion.__main__ reports.detection_report evaluation.evaluating evaluation.recognition evaluation.detections reports.eval_thumbnails doctor speed",
     "training.data datasets.own_data training.validation",
     "evaluation.prediction_file",
     "evaluation.predictions evaluation.detection_predictions",
@@ -37,11 +37,11 @@ LAYERS = [
     "scoring.provenance reports.rendering store_check training.starting_point training.run_folder",
     "zoo.loading zoo.fetching",
     "zoo.conversion",
-    "camera_clips training.clips training.recipes",
-    "footage datasets.check datasets.overlaps datasets.splitting",
+    "camera_motion.clips training.clips training.recipes",
+    "camera_motion.footage datasets.check datasets.overlaps datasets.splitting",
     "datasets",
-    "scenes video.inputs",
-    "pictures training.loop",
+    "camera_motion.scenes video.inputs",
+    "camera_motion.pictures training.loop",
     "sampling.windows sampling.plan reports.thumbnails concurrency video.parallel training.augmentation zoo.dtype",
     "models zoo.checkpoints video.reading transforms zoo.downloading",
     "video.decoder video.decode_plan video.jpeg_frames video.frame_table video.seeking",
@@ -148,7 +148,7 @@ def test_an_installed_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     # The extracted wheel stands first, and the checkout is not the working folder.
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
-        "import tadacli; from tadacli.scenes import render_sample; from tadacli.cli.app import run\n"
+        "import tadacli; from tadacli.camera_motion.scenes import render_sample; from tadacli.cli.app import run\n"
         f"assert tadacli.__file__.startswith({str(tmp_path)!r})\n"
         "render_sample('sample.mp4', motion='pan left')\n"
         "sys.argv = ['tada', 'classify', 'sample.mp4', '--topk', '1', '--format', 'csv']\n"

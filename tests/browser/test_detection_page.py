@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tadacli.camera_motion.scenes import CameraMove, KnownMove, render_sequence
 from tadacli.reports.detection_page import Curve, VideoLink, report_html, video_link
-from tadacli.scenes import CameraMove, KnownMove, render_sequence
 from tests import media
 from tests.reports.test_detection_page import detection, found
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import tadacli
+from tadacli.camera_motion.scenes import CameraMove, KnownMove, render_sequence
 from tadacli.classification import classify
 from tadacli.detection.detecting import detect, detection_of
 from tadacli.detection.score_file import ScoreJournal, encode_scores, read_scores
@@ -24,7 +25,6 @@ from tadacli.profiling import Profile, Stage
 from tadacli.results import Segment
 from tadacli.sampling.plan import Part
 from tadacli.sampling.windows import WindowPlan, window_settings
-from tadacli.scenes import CameraMove, KnownMove, render_sequence
 from tadacli.scoring.views import score_views
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video.reading import open_video

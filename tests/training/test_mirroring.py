@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tadacli.scenes import CAMERA_MOTIONS
+from tadacli.camera_motion.scenes import CAMERA_MOTIONS
 from tadacli.specs import label_list
 from tadacli.training.mirroring import mirrored_pairs
 

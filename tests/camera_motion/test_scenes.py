@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from tadacli.errors import OutputError, UsageError
-from tadacli.pictures import FloatArray, degrade, generated_picture
-from tadacli.scenes import (
+from tadacli.camera_motion.pictures import FloatArray, degrade, generated_picture
+from tadacli.camera_motion.scenes import (
     CAMERA_MOTIONS,
     CameraMove,
     KnownMove,
@@ -27,6 +26,7 @@ from tadacli.scenes import (
     render_sequence,
     view_grid,
 )
+from tadacli.errors import OutputError, UsageError
 
 TIMES = np.arange(8) * 4 / 30
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from tadacli.camera_motion.pictures import FloatArray
+from tadacli.camera_motion.scenes import view_grid
 from tadacli.errors import UsageError
-from tadacli.pictures import FloatArray
-from tadacli.scenes import view_grid
 
 PERMISSIVE = ("apache-2.0", "bsd", "mit", "cc-by-4.0", "cc-by-3.0", "cc0")
 STORED_FPS = 15.0

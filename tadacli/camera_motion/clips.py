@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tadacli.footage import Stretch
-from tadacli.pictures import FloatArray, degrade, generated_picture
-from tadacli.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, hand_held, look, view_grid
+from tadacli.camera_motion.footage import Stretch
+from tadacli.camera_motion.pictures import FloatArray, degrade, generated_picture
+from tadacli.camera_motion.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, hand_held, look, view_grid
 from tadacli.training.loop import TrainingBatch, TrainingSettings
 from tadacli.training.optimisation import Optimisation
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from tadacli.camera_clips import ClipMaker, Recipe, make_pictures
-from tadacli.camera_motion import (
+from tadacli.camera_motion.clips import ClipMaker, Recipe, make_pictures
+from tadacli.camera_motion.footage import FootageFile, Stretch, camera_speed, load_footage, split_of
+from tadacli.camera_motion.pictures import FloatArray
+from tadacli.camera_motion.recipe import (
     ARCHITECTURE,
     NAME,
     TEST_SEEDS,
@@ -24,13 +26,11 @@ from tadacli.camera_motion import (
     make_weights,
     real_footage,
 )
+from tadacli.camera_motion.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, look, render_sample, view_grid
 from tadacli.errors import SpecError, UsageError
-from tadacli.footage import FootageFile, Stretch, camera_speed, load_footage, split_of
-from tadacli.pictures import FloatArray
-from tadacli.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, look, render_sample, view_grid
 from tadacli.zoo.loading import load_model
+from tests.camera_motion.test_scenes import CONTENT, parts, shift_of
 from tests.media import shared_folder
-from tests.test_scenes import CONTENT, parts, shift_of
 
 # The goal on clips never seen, in percent. On footage it is not reached yet; there a floor guards what is.
 GOAL_PERCENT, GOAL_CLASS_PERCENT = 98.0, 95.0

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tadacli.allocator import keep_freed_memory
-from tadacli.camera_clips import MEAN, PARTS_WITH_EDGES, STD, ClipMaker, Recipe, make_pictures
+from tadacli.camera_motion.clips import MEAN, PARTS_WITH_EDGES, STD, ClipMaker, Recipe, make_pictures
+from tadacli.camera_motion.footage import STEADY_SPEED, FootageFile, flat_scenes, load_footage
+from tadacli.camera_motion.pictures import FloatArray
+from tadacli.camera_motion.scenes import CAMERA_MOTIONS
 from tadacli.errors import SpecError
-from tadacli.footage import STEADY_SPEED, FootageFile, flat_scenes, load_footage
 from tadacli.models import build
-from tadacli.pictures import FloatArray
-from tadacli.scenes import CAMERA_MOTIONS
 from tadacli.specs import ModelSpec
 from tadacli.training.loop import Ahead, StepReport, train
 from tadacli.transforms import preprocess
@@ -402,7 +402,3 @@ def main() -> None:
     keep_freed_memory()
     recipe = replace(Recipe(), steps=options.steps)
     make_weights(options.output, footage_folder=options.footage, recipe=recipe, seed=options.seed)
-
-
-if __name__ == "__main__":
-    main()

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from tadacli.camera_motion.pictures import FloatArray, blend, colour, landscape, to_source
 from tadacli.errors import OutputError, UsageError
-from tadacli.pictures import FloatArray, blend, colour, landscape, to_source
 
 CAMERA_MOTIONS = (
     "static",
@@ -304,7 +304,7 @@ def _write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, heig
 
 
 def main() -> None:
-    """Renders a sample video: `python -m tadacli.scenes OUT.mp4 --motion "pan left"`."""
+    """Renders a sample video: `python -m tadacli.camera_motion.scenes OUT.mp4 --motion "pan left"`."""
     parser = argparse.ArgumentParser(description="Render a video of known camera motion.")
     parser.add_argument("output", type=Path)
     parser.add_argument(
