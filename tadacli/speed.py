@@ -22,7 +22,7 @@ import torch
 
 from tadacli.camera_motion.scenes import render_sample
 from tadacli.detection.scores import score_windows
-from tadacli.doctor import num_cores
+from tadacli.doctor.diagnosis import num_cores
 from tadacli.errors import UsageError
 from tadacli.frames_speed import Command, FramesSpeed, measure_frames
 from tadacli.network_speed import (

@@ -14,7 +14,7 @@ from tadacli.cli.console import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tadacli.findings import Finding
+    from tadacli.doctor.findings import Finding
 
 
 def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False) -> None:
@@ -26,7 +26,7 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Write J
 
     Exit code 1 if something is broken, else 0; notes alone are no reason.
     """
-    from tadacli.doctor import diagnose
+    from tadacli.doctor.diagnosis import diagnose
 
     report = _Report()
     findings = diagnose(

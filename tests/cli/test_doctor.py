@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from tadacli import doctor
 from tadacli.cli import app
 from tadacli.cli.doctor import doctor_command
-from tadacli.findings import Finding
+from tadacli.doctor import diagnosis as doctor
+from tadacli.doctor.findings import Finding
 from tests.cli.conftest import Tada
 
 GOOD = Finding("first", "one", "ok", "fine")

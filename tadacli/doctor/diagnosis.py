@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tadacli.doctor.findings import Finding, message, pip_install
 from tadacli.errors import TadaError
-from tadacli.findings import Finding, message, pip_install
 from tadacli.version import __version__
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def check_versions() -> Iterator[Finding]:
     """Python, tada and the libraries: what is missing, does not load or is too old."""
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"
     yield Finding("versions", "python", "ok", python)
-    yield Finding("versions", "tada", "ok", f"{__version__}, {Path(__file__).parent}")
+    yield Finding("versions", "tada", "ok", f"{__version__}, {Path(__file__).parents[1]}")
     for distribution, module, lowest in PACKAGES:
         yield _package(distribution, module, lowest)
     try:
@@ -220,7 +220,7 @@ def check_threads() -> Iterator[Finding]:
 
 def check_decoders() -> Iterator[Finding]:
     """The kinds of video that cameras, phones and the web produce, each tried; the less common ones by name."""
-    from tadacli.codec_check import CODINGS, LESS_COMMON, check_codec, has_decoder
+    from tadacli.doctor.codecs import CODINGS, LESS_COMMON, check_codec, has_decoder
 
     for name in CODINGS:
         try:
@@ -248,7 +248,7 @@ def _new_av() -> str:
 
 
 def _check_store() -> Iterable[Finding]:
-    from tadacli.store_check import check_store
+    from tadacli.doctor.store import check_store
 
     return check_store()
 
@@ -272,7 +272,7 @@ def check_built_in() -> Iterator[Finding]:
 
 def _weights() -> Finding:
     """Are the weights there, the published ones, and fit for their network?"""
-    from tadacli.self_test import WEIGHTS_SHA256
+    from tadacli.doctor.self_test import WEIGHTS_SHA256
     from tadacli.zoo.loading import DEFAULT_MODEL, load_model
 
     try:
@@ -286,7 +286,7 @@ def _weights() -> Finding:
 
 
 def _self_test(device: str) -> Finding:
-    from tadacli.self_test import CannotTestError, self_test
+    from tadacli.doctor.self_test import CannotTestError, self_test
 
     name = f"self-test on {device}"
     try:
@@ -320,7 +320,7 @@ def _new_torch(*others: str) -> str:
 
 def _weights_again() -> str:
     """The command that puts the built-in weights back: in a checkout, or from where tada was installed."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     if (root / ".git").exists():
         return shlex.join(["git", "-C", str(root), "checkout", "--", "weights"])
     origin = "tadacli"

@@ -19,9 +19,12 @@ import pytest
 import torch
 import torchvision
 
-from tadacli import codec_check, doctor, self_test, store_check
+from tadacli.doctor import codecs as codec_check
+from tadacli.doctor import diagnosis as doctor
+from tadacli.doctor import self_test
+from tadacli.doctor import store as store_check
+from tadacli.doctor.findings import Finding
 from tadacli.errors import VideoError
-from tadacli.findings import Finding
 from tadacli.video.reading import read_frames
 from tadacli.zoo import store
 from tadacli.zoo.loading import DEFAULT_MODEL, builtin_weights
@@ -29,7 +32,7 @@ from tadacli.zoo.manifest import cards
 from tadacli.zoo.store import hash_file, put
 
 NAME = "tada2d_r50.k400_8x8"
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -407,7 +410,7 @@ def test_the_weights_come_back_from_where_tada_came_from(tmp_path: Path, monkeyp
         def read_text(self, _name: str) -> str:
             return '{"url": "file:///home/me/tada", "dir_info": {}}'
 
-    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "tadacli" / "doctor.py"))
+    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "tadacli" / "doctor" / "diagnosis.py"))
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _name: Installed())
     assert doctor._weights_again().endswith("-m pip install --force-reinstall --no-deps file:///home/me/tada")
     (tmp_path / ".git").mkdir()

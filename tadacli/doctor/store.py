@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tadacli.doctor.findings import Finding
 from tadacli.errors import CheckpointError, FetchError, OutputError
-from tadacli.findings import Finding
 from tadacli.zoo import store
 from tadacli.zoo.loading import usable_models
 from tadacli.zoo.manifest import cards
