@@ -60,9 +60,9 @@ def bench_command(
 
     if output is not None:
         refuse_existing([output])
+    from tadacli.benchmarking.network_speed import check_batch_sizes, dtypes_to_time, model_to_time
+    from tadacli.benchmarking.speed import check_seconds, measure_speed
     from tadacli.cli.bench_output import speed_table, speed_values
-    from tadacli.network_speed import check_batch_sizes, dtypes_to_time, model_to_time
-    from tadacli.speed import check_seconds, measure_speed
     from tadacli.zoo.loading import resolve_device
 
     report = measure_speed(

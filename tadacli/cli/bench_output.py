@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tadacli.network_speed import PassSpeed
-    from tadacli.speed import CommandSpeed, Settings, SpeedReport
+    from tadacli.benchmarking.network_speed import PassSpeed
+    from tadacli.benchmarking.speed import CommandSpeed, Settings, SpeedReport
     from tadacli.timing import Timing
 
 _RANDOM = "random weights: those of the model are not here, and times need none"

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from tadacli import network_speed, speed
+from tadacli.benchmarking import network_speed, speed
+from tadacli.benchmarking.frames_speed import FramesSpeed
+from tadacli.benchmarking.network_speed import Agreement, NetworkSpeed, PassSpeed, model_to_time
+from tadacli.benchmarking.speed import CommandSpeed, Settings, SpeedReport
 from tadacli.cli.bench_output import speed_table
-from tadacli.frames_speed import FramesSpeed
-from tadacli.network_speed import Agreement, NetworkSpeed, PassSpeed, model_to_time
 from tadacli.results import VideoInfo
-from tadacli.speed import CommandSpeed, Settings, SpeedReport
 from tadacli.timing import Timing
 from tests import media
 from tests.cli.conftest import Tada

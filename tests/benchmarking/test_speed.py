@@ -19,10 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tadacli import network_speed, speed
-from tadacli.errors import SpecError, UsageError, VideoError
-from tadacli.frames_speed import FramesSpeed
-from tadacli.network_speed import (
+from tadacli.benchmarking import network_speed, speed
+from tadacli.benchmarking.frames_speed import FramesSpeed
+from tadacli.benchmarking.network_speed import (
     Agreement,
     NetworkSpeed,
     PassSpeed,
@@ -34,10 +33,11 @@ from tadacli.network_speed import (
     model_to_time,
     multiply_adds,
 )
+from tadacli.benchmarking.speed import CommandSpeed, Settings, SpeedReport, classify_speed, measure_speed
+from tadacli.errors import SpecError, UsageError, VideoError
 from tadacli.results import Window
 from tadacli.sampling.plan import plan_clips
 from tadacli.sampling.windows import WindowPlan, window_settings
-from tadacli.speed import CommandSpeed, Settings, SpeedReport, classify_speed, measure_speed
 from tadacli.timing import Timing, seconds_of
 from tadacli.video.reading import open_video
 from tadacli.zoo.loading import Model, find_spec, load_model

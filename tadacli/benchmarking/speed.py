@@ -20,12 +20,8 @@ from typing import Any, Literal
 
 import torch
 
-from tadacli.camera_motion.scenes import render_sample
-from tadacli.detection.scores import score_windows
-from tadacli.doctor.diagnosis import num_cores
-from tadacli.errors import UsageError
-from tadacli.frames_speed import Command, FramesSpeed, measure_frames
-from tadacli.network_speed import (
+from tadacli.benchmarking.frames_speed import Command, FramesSpeed, measure_frames
+from tadacli.benchmarking.network_speed import (
     REFERENCE,
     Agreement,
     NetworkSpeed,
@@ -33,6 +29,10 @@ from tadacli.network_speed import (
     in_dtypes,
     measure_network,
 )
+from tadacli.camera_motion.scenes import render_sample
+from tadacli.detection.scores import score_windows
+from tadacli.doctor.diagnosis import num_cores
+from tadacli.errors import UsageError
 from tadacli.profiling import Profile, Stage
 from tadacli.results import VideoInfo
 from tadacli.sampling.windows import WindowPlan, WindowSettings, default_batch_size, window_settings
