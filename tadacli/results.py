@@ -1,11 +1,11 @@
-"""Frozen values that the library returns: facts about a video, predictions, classifications, detections."""
+"""Frozen values that the library returns: facts about a video, predictions, classifications, detections, runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -143,3 +143,17 @@ class Detection:
     num_frames_used: int = 0
     video: VideoInfo | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What results are a function of, besides the videos, as written beside them; `id` is a hash of it all.
+
+    `spec` has the number of labels in place of the labels.
+    """
+
+    tool_version: str
+    weights_sha256: str
+    spec: dict[str, Any]
+    settings: dict[str, Any]
+    id: str

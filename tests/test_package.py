@@ -18,79 +18,88 @@ import tadacli
 PACKAGE = Path(tadacli.__file__).parent
 ROOT = PACKAGE.parent
 
-# Imports run downwards only: a module may import what stands in its own row or in a lower one.
+# A module imports from its own package and from packages in lower rows; in one row, no two import each other.
 LAYERS = [
     "__main__",
     "cli",
-    "training.session",
-    "training.finetune_card training.estimate",
-    "training.run",
-    "camera_motion.recipe camera_motion.__main__ reports.detection_report evaluation.evaluating evaluation.recognition evaluation.detections reports.eval_thumbnails doctor.diagnosis benchmarking.speed",
-    "training.data datasets.own_data training.validation",
-    "evaluation.prediction_file",
-    "evaluation.predictions evaluation.detection_predictions",
-    "formats training.model_card training.curves evaluation.eval_metrics reports.detection_page reports.eval_page reports.eval_json reports.eval_csv reports.pages reports.check",
-    "detection.detecting detection.score_file",
-    "benchmarking.frames_speed",
-    "detection.scores evaluation.scoring doctor.self_test",
-    "classification scoring.shared_batches scoring.views benchmarking.network_speed",
-    "scoring.provenance reports.rendering doctor.store training.starting_point training.run_folder",
-    "zoo.loading zoo.fetching",
-    "zoo.conversion",
-    "camera_motion.clips training.clips training.recipes",
-    "camera_motion.footage datasets.check datasets.overlaps datasets.splitting",
-    "datasets",
-    "camera_motion.scenes video.inputs",
-    "camera_motion.pictures training.loop",
-    "sampling.windows sampling.plan reports.thumbnails concurrency video.parallel training.augmentation zoo.dtype",
-    "models zoo.checkpoints video.reading transforms zoo.downloading",
-    "video.decoder video.decode_plan video.jpeg_frames video.frame_table video.seeking",
-    "video.truncation",
-    "video.bitstream video.source",
-    "detection.segments evaluation.report",
-    "detection.actions detection.timelines detection.nms",
-    "zoo.manifest",
-    "sampling.clips specs evaluation.metrics evaluation.detection_metrics evaluation.calibration zoo.store zoo.sources profiling",
-    "files evaluation.safe_pickle results doctor.findings doctor.codecs training.run_log timing training.optimisation distributed training.mirroring",
+    "benchmarking",
+    "camera_motion",
+    "training",
+    "reports doctor",
+    "evaluation detection classification",
+    "datasets scoring",
+    "formats sampling",
+    "video zoo",
+    "models transforms specs concurrency distributed files",
+    "results profiling timing",
     "allocator errors version",
 ]
+ROWS = {package: row for row, packages in enumerate(LAYERS) for package in packages.split()}
+MODULES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
+NUM_LOOSE_MODULES, NUM_LINES = 15, 450
 
 
-def layer(module: str) -> int:
-    """Row of a module of the package, by the first part of its name."""
-    parts = module.removeprefix("tadacli").lstrip(".").split(".")
-    if parts == [""]:
-        return len(LAYERS)  # the root only assembles lazily
-    rows = {name: row for row, names in enumerate(LAYERS) for name in names.split()}
-    return rows[".".join(parts[:2])] if ".".join(parts[:2]) in rows else rows[parts[0]]
+def package_of(file: Path) -> str:
+    """The package of a module, or the name of one that stands directly in `tadacli/`."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def layer_of_modules(folder: Path) -> bool:
-    """Whether a folder's modules have rows of their own, so that its `__init__` has none."""
-    return folder == PACKAGE or any(name.startswith(f"{folder.name}.") for names in LAYERS for name in names.split())
-
-
-def imports(file: Path) -> set[str]:
-    """The modules of the package that a file imports, wherever in it."""
-    found: set[str] = set()
+def imported_packages(file: Path) -> set[str]:
+    """The packages and loose modules that a file imports from, wherever in it, but its own."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tadacli"):
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            found.update(name for name in inside if (ROOT / f"{name.replace('.', '/')}.py").is_file())
-            if not all(name in found for name in inside):
-                found.add(node.module or "")
+        if isinstance(node, ast.ImportFrom) and node.module == "tadacli":
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tadacli."):
+            names.add((node.module or "").split(".")[1])
         elif isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names if alias.name.startswith("tadacli"))
+            names.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("tadacli."))
+    return names - {package_of(file)}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_run_downwards(file: Path) -> None:
+    upwards = [name for name in imported_packages(file) if ROWS[name] < ROWS[package_of(file)]]
+    assert upwards == []
+
+
+def test_no_packages_import_each_other() -> None:
+    arrows = {(package_of(file), name) for file in MODULES for name in imported_packages(file)}
+    assert [(one, other) for one, other in sorted(arrows) if (other, one) in arrows] == []
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not even within one package, where the row of the package does not order them."""
+    names = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in MODULES}
+    arrows = {name: {other for other in imported_modules(file) if other in names} for name, file in names.items()}
+    while free := [name for name, others in arrows.items() if not others & arrows.keys()]:
+        for name in free:
+            del arrows[name]
+    assert sorted(arrows) == []
+
+
+def imported_modules(file: Path) -> set[str]:
+    """The modules that a file imports, also those imported where they are used, but not those for types alone."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found.update({node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)})
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
     return found
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_imports_run_downwards(file: Path) -> None:
-    if file.name == "__init__.py" and layer_of_modules(file.parent):
-        return
-    name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    upwards = [module for module in imports(file) if layer(module) < layer(name)]
-    assert upwards == []
+def test_the_tree_says_where_things_are() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= NUM_LOOSE_MODULES
+    long = {str(file.relative_to(PACKAGE)): len(file.read_text().splitlines()) for file in MODULES}
+    assert {name: lines for name, lines in long.items() if lines > NUM_LINES} == {}
+    assert [
+        file.parent.name for file in PACKAGE.rglob("__init__.py") if not ast.get_docstring(ast.parse(file.read_text()))
+    ] == []
 
 
 @pytest.mark.parametrize("library", ["typer", "rich", "tqdm"])

@@ -19,9 +19,8 @@ from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, 
 
 if TYPE_CHECKING:
     from tadacli.profiling import Profile
-    from tadacli.results import Classification
+    from tadacli.results import Classification, Run
     from tadacli.sampling.plan import Part
-    from tadacli.scoring.provenance import Run
     from tadacli.specs import EvalProtocol
     from tadacli.zoo.loading import Model
 

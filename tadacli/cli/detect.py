@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tadacli.detection.segments import SegmentSettings
     from tadacli.formats.rows import Row
     from tadacli.profiling import Profile
+    from tadacli.results import Run
     from tadacli.sampling.windows import WindowSettings
-    from tadacli.scoring.provenance import Run
     from tadacli.specs import ModelSpec
     from tadacli.zoo.loading import Model
 

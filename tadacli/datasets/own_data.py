@@ -24,9 +24,8 @@ from tadacli.datasets.samples import Dataset
 from tadacli.datasets.tables import AnyPath, parse_json, read_bytes, read_lines, read_text
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
-from tadacli.evaluation.detection_predictions import is_detect_results
 from tadacli.formats.captions import player_segments
-from tadacli.formats.results import parse_detections
+from tadacli.formats.results import is_detect_results, parse_detections
 from tadacli.video.inputs import VIDEO_SUFFIXES
 
 FinetuneDataset = Literal[DatasetName, "activitynet", "segments"]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from tadacli.scoring.views import class_probabilities
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 # Fewer items than this say too little about how sure the network may be.
@@ -40,17 +41,6 @@ class FittedScores:
     temperatures: Mapping[str, float]
     thresholds: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...]
-
-
-def class_probabilities(logits: Tensor, temperature: float | None) -> Tensor:
-    """Softmax over the last dimension of logits divided by the temperature, float64 on the CPU; None divides nothing.
-
-    Everything that scores a view does it here, so that what is fitted on scores is used on the same ones.
-    """
-    values = logits.float()
-    if temperature is not None:
-        values = values / temperature
-    return values.softmax(dim=-1).cpu().double()
 
 
 def fit_scores(logits: Mapping[str, Array], labels: Mapping[str, NDArray[np.integer]]) -> FittedScores:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from tadacli.formats.results import parse_detections
 from tadacli.formats.rows import Row
 from tadacli.formats.video_names import video_ids
 
-# How the files of `tada detect` begin. In the challenges' files `results` is an object, not a list.
-_BEGINNING = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*("results"\s*:\s*\[|"video"\s*:)')
 _RUN_KEYS = ("tool_version", "weights_sha256", "spec", "settings")
 _HINT = "give the .json or .jsonl that tada detect wrote"
 
@@ -48,14 +45,6 @@ class DetectResults:
     failed: tuple[FailedVideo, ...]
     model: str
     run: Mapping[str, Any]
-
-
-def is_detect_results(content: bytes) -> bool:
-    """Whether a file with this content, which is not gzipped, begins as those of `tada detect` in JSON do.
-
-    False for the submissions and predictions of the challenges, and for any other file.
-    """
-    return _BEGINNING.match(content) is not None
 
 
 def read_detected_actions(path: AnyPath) -> DetectResults:

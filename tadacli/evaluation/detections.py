@@ -25,12 +25,12 @@ from tadacli.evaluation.detection_metrics import (
 )
 from tadacli.evaluation.detection_predictions import (
     DetectResults,
-    is_detect_results,
     read_detected_actions,
     read_detected_labels,
 )
 from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
 from tadacli.evaluation.report import EvalReport, UnscoredItem
+from tadacli.formats.results import is_detect_results
 
 AnyPath = str | os.PathLike[str]
 NOT_PREDICTED = "the predictions have no entry for it"

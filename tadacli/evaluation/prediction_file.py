@@ -21,7 +21,7 @@ from tadacli.datasets.samples import Sample
 from tadacli.errors import OutputError, UsageError
 from tadacli.evaluation.predictions import ScoreTable
 from tadacli.evaluation.scoring import ItemScores
-from tadacli.scoring.provenance import Run
+from tadacli.results import Run
 from tadacli.video.inputs import file_size
 
 KIND = "tada predictions 1"

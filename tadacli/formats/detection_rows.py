@@ -9,7 +9,7 @@ from tadacli.formats.rows import Row, rounded_seconds, video_facts
 from tadacli.results import Detection, Segment
 
 if TYPE_CHECKING:
-    from tadacli.scoring.provenance import Run
+    from tadacli.results import Run
 
 DETECTION_CSV_COLUMNS = (
     "path",

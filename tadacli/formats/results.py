@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from tadacli.formats.rows import Row
 
 _NOT_RESULTS_HINT = "give the .json or .jsonl that tada detect wrote"
 _UNFINISHED_HINT = "finish it first: tada detect with the same inputs, --output and --resume"
+
+# How the files of `tada detect` begin. In the challenges' files `results` is an object, not a list.
+_BEGINNING = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*("results"\s*:\s*\[|"video"\s*:)')
 
 _Types = Mapping[str, tuple[type, ...]]
 _NONE = type(None)
@@ -48,6 +52,14 @@ _SPAN: _Types = {"start_seconds": (int, float), "end_seconds": (int, float)}
 _SEGMENT: _Types = {**_SPAN, "label": (str,), "index": (int,), "score": (int, float)}
 _ACTION: _Types = {**_SEGMENT, "verb": (int,), "noun": (int,), "action": (str,)}
 _GAP: _Types = {**_SPAN, "reason": (str,)}
+
+
+def is_detect_results(content: bytes) -> bool:
+    """Whether a file with this content, which is not gzipped, begins as those of `tada detect` in JSON do.
+
+    False for the submissions and predictions of the challenges, and for any other file.
+    """
+    return _BEGINNING.match(content) is not None
 
 
 def read_detections(path: str | os.PathLike[str]) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tadacli.results import Classification, Prediction, VideoInfo
 
 if TYPE_CHECKING:
-    from tadacli.scoring.provenance import Run
+    from tadacli.results import Run
 
 Row = dict[str, Any]
 

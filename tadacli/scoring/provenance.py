@@ -5,29 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import av
 import torch
 
+from tadacli.results import Run
 from tadacli.specs import ModelSpec
 from tadacli.version import __version__
 from tadacli.zoo.loading import Model
-
-
-@dataclass(frozen=True)
-class Run:
-    """What results are a function of, besides the videos, as written beside them; `id` is a hash of it all.
-
-    `spec` has the number of labels in place of the labels.
-    """
-
-    tool_version: str
-    weights_sha256: str
-    spec: dict[str, Any]
-    settings: dict[str, Any]
-    id: str
 
 
 def describe_run(model: Model, settings: Mapping[str, Any]) -> Run:

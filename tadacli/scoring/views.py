@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from tadacli.errors import TadaError, VideoError
-from tadacli.evaluation.calibration import class_probabilities
 from tadacli.profiling import Profile, Stage, during, steps
 from tadacli.results import FrameTime
 from tadacli.sampling.plan import Part, plan_clips
@@ -212,3 +211,14 @@ def class_scores(model: Model, batch: Tensor) -> dict[str, Tensor]:
     named = logits if isinstance(logits, dict) else {"": logits}
     temperatures = model.spec.temperatures
     return {name: class_probabilities(values, temperatures.get(name)) for name, values in named.items()}
+
+
+def class_probabilities(logits: Tensor, temperature: float | None) -> Tensor:
+    """Softmax over the last dimension of logits divided by the temperature, float64 on the CPU; None divides nothing.
+
+    Everything that scores a view does it here, so that what is fitted on scores is used on the same ones.
+    """
+    values = logits.float()
+    if temperature is not None:
+        values = values / temperature
+    return values.softmax(dim=-1).cpu().double()

@@ -18,11 +18,11 @@ from tadacli.evaluation.calibration import (
     MIN_ITEMS,
     MIN_POSITIVES,
     MIN_TEMPERATURE,
-    class_probabilities,
     fit_scores,
     fit_temperature,
     fit_thresholds,
 )
+from tadacli.scoring.views import class_probabilities
 from tadacli.specs import spec_from_dict
 from tadacli.zoo.manifest import manifest
 

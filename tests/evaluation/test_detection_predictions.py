@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
-from tadacli.evaluation.detection_predictions import is_detect_results, read_detected_actions, read_detected_labels
+from tadacli.evaluation.detection_predictions import read_detected_actions, read_detected_labels
 from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
 from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON, Format
 from tadacli.formats.registry import SEGMENT_FORMATS, write_segments
+from tadacli.formats.results import is_detect_results
 from tadacli.results import Gap
 from tests.formats.detections import ACTION_RUN, action, action_row, failed_row, row, segment
 

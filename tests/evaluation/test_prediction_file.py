@@ -24,7 +24,7 @@ from tadacli.evaluation.prediction_file import (
     read_predictions,
 )
 from tadacli.evaluation.scoring import ItemScores
-from tadacli.scoring.provenance import Run
+from tadacli.results import Run
 
 RUN = Run("1.0", "ab" * 32, {"name": "a model"}, {"views": "2x1", "batch_size": 8}, "0123456789ab")
 HEADER = Header("csv", "all", 9, None, RUN, {"": ("pan", "tilt", "zoom")})

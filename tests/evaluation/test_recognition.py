@@ -29,7 +29,7 @@ from tadacli.evaluation.recognition import (
 )
 from tadacli.evaluation.scoring import NO_FILE, ItemScores
 from tadacli.reports.eval_json import eval_json
-from tadacli.scoring.provenance import Run
+from tadacli.results import Run
 
 CLASSES = tuple(f"class {number}" for number in range(8))
 PERCENT_TOLERANCE = 1e-9

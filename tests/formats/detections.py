@@ -5,8 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tadacli.formats.detection_rows import detection_row
-from tadacli.results import Detection, Gap, Prediction, Segment, VideoInfo
-from tadacli.scoring.provenance import Run
+from tadacli.results import Detection, Gap, Prediction, Run, Segment, VideoInfo
 
 RUN = Run("0.1", "ab" * 32, {"name": "m", "task": "action", "heads": {"": 3}}, {"window": "2s"}, "run1")
 ACTION_RUN = Run("0.1", "cd" * 32, {"name": "a", "task": "action", "heads": {"verb": 97, "noun": 300}}, {}, "run2")

@@ -13,8 +13,7 @@ from tadacli.errors import OutputError
 from tadacli.formats.growing_files import ResultFile
 from tadacli.formats.records import FORMATS
 from tadacli.formats.rows import classification_row
-from tadacli.results import Classification, FrameTime, Prediction
-from tadacli.scoring.provenance import Run
+from tadacli.results import Classification, FrameTime, Prediction, Run
 
 SPEC = {"name": "m", "task": "action", "heads": {"": 3}}
 RUN = Run("0.1", "ab" * 32, SPEC, {"views": "1x1", "topk": 2}, "run1")

@@ -13,8 +13,7 @@ from tadacli.errors import UsageError
 from tadacli.formats.records import DETECTION_FORMATS, FORMATS, ONE_DETECTION_JSON, Format
 from tadacli.formats.results import read_detections
 from tadacli.formats.rows import classification_row
-from tadacli.results import Classification, Gap
-from tadacli.scoring.provenance import Run
+from tadacli.results import Classification, Gap, Run
 from tests.formats.detections import action, action_row, failed_row, row, segment
 
 ROWS = [
