@@ -31,7 +31,7 @@ LAYERS = [
     "formats sampling",
     "video zoo",
     "models transforms specs concurrency distributed files",
-    "results profiling timing",
+    "results profiling timing strict_decoding",
     "allocator errors version",
 ]
 ROWS = {package: row for row, packages in enumerate(LAYERS) for package in packages.split()}

@@ -38,6 +38,7 @@ PACKAGES = (
     ("filelock", "filelock", "3.13"),
     ("platformdirs", "platformdirs", "4"),
     ("typer", "typer", "0.12"),
+    ("pydantic", "pydantic", "2.12"),
     ("rich", "rich", "13"),
     ("tqdm", "tqdm", "4.66"),
 )

@@ -1,0 +1,101 @@
+"""Tables from outside as frozen dataclasses: every key known, every value of its declared type, or an error.
+
+A table is what a TOML or JSON text holds. The dataclass is the one declaration of what it may hold; checks that a type
+cannot say belong in its `__post_init__`, as a `ValueError`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tadacli.errors import SpecError, TadaError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+_MOST_SHOWN = 60
+_UNKNOWN_KEYS = ("unexpected_keyword_argument", "extra_forbidden")
+
+
+def decode_table(kind: type[T], table: Mapping[str, Any], *, where: str, error: type[TadaError] = SpecError) -> T:
+    """A table as a value of a dataclass or of another type that pydantic knows.
+
+    Whole numbers are taken for floats, lists for tuples; nothing else is converted.
+
+    Args:
+        kind: The type that declares the keys, their types and their defaults.
+        table: The values, as `json.loads` or `tomllib.loads` gives them.
+        where: What the table is, for errors: "tada2d_r50.ssv2_8f", "recipes.toml: default".
+        error: The class of the error.
+
+    Returns:
+        The value.
+
+    Raises:
+        TadaError: A key is missing or unknown, or a value is of another type or refused by the type. The message names
+            `where`, the whole path of the key and the value. Its class is `error`.
+    """
+    from pydantic import ValidationError
+
+    try:
+        # As JSON, where a table may become a dataclass and a list a tuple though all else is strict.
+        value: T = _adapter(kind).validate_json(json.dumps(table), strict=True, extra="forbid")
+        return value
+    except ValidationError as found:
+        problems = "; ".join(_said(each) for each in found.errors(include_url=False))
+        raise error(f"{where}: {problems}") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A JSON text, in which no object has a key twice.
+
+    Args:
+        text: The text, or its UTF-8 bytes.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        ValueError: The text is not JSON, is nested too deeply, or an object has a key twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_no_key_twice)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """The adapter of a type, made once."""
+    from pydantic import TypeAdapter
+
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"the key {key!r} stands there twice")
+        values[key] = value
+    return values
+
+
+def _said(problem: ErrorDetails) -> str:
+    """One problem in words, with the whole path of its key."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    if problem["type"] in _UNKNOWN_KEYS:
+        return f"unknown key {key}"
+    if problem["type"] == "value_error":  # raised by a dataclass itself, in our words
+        return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
+    shown = json.dumps(problem["input"], ensure_ascii=True)
+    shown = shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "..."
+    return f"{key} has the wrong type or value, got {shown} ({problem['msg'][0].lower()}{problem['msg'][1:]})"
