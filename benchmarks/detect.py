@@ -31,7 +31,7 @@ from benchmarks.long_video import FPS, encode, repeat_packets
 from tadacli.detection.scores import score_windows
 from tadacli.models import build
 from tadacli.models.inference import fuse
-from tadacli.profiling import Profile, Stage
+from tadacli.profiling import Profile, Stage, profiled
 from tadacli.sampling.windows import window_settings
 from tadacli.video.reading import open_video
 from tadacli.zoo.loading import Model
@@ -225,7 +225,8 @@ def waiting_share(path: Path, model: str) -> float:
     lengths = {"window": f"{WINDOW_SECONDS}s", "stride": f"{STRIDE_SECONDS}s"}
     settings = window_settings(**lengths, sampling="stretch", end_seconds=WATCHED_SECONDS)
     profile = Profile()
-    score_windows(path, model=untrained, settings=settings, profile=profile)
+    with profiled(profile):
+        score_windows(path, model=untrained, settings=settings)
     report = profile.report()
     return report.stages[Stage.WAITING] / report.wall_seconds
 

@@ -29,7 +29,7 @@ from benchmarks.detect import FILES, REPETITIONS, long_file
 from tadacli.allocator import keep_freed_memory
 from tadacli.detection.scores import score_windows
 from tadacli.models import build
-from tadacli.profiling import Profile, Stage
+from tadacli.profiling import Profile, Stage, profiled
 from tadacli.sampling.windows import WindowPlan, WindowSettings, window_settings
 from tadacli.scoring.views import class_scores
 from tadacli.video.reading import open_video
@@ -74,7 +74,8 @@ def detect(path: str, name: str) -> Callable[[], Times]:
 
     def run() -> Times:
         profile = Profile()
-        score_windows(path, model=model, settings=settings_for(name), profile=profile)
+        with profiled(profile):
+            score_windows(path, model=model, settings=settings_for(name))
         report = profile.report()
         return {"frames": report.num_decoded, "waiting": report.stages[Stage.WAITING] / report.wall_seconds}
 

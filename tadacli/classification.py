@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tadacli.concurrency import map_ahead
 from tadacli.errors import UsageError, VideoError
-from tadacli.profiling import Profile, Stage, during
+from tadacli.profiling import Stage, during
 from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
 from tadacli.sampling.plan import Part, extent, is_short
 from tadacli.scoring.shared_batches import score_in_order
@@ -116,7 +116,6 @@ def classify_videos(
     batch_size: int = DEFAULT_BATCH_SIZE,
     fill_batches: bool = False,
     on_views: Callable[[int], object] | None = None,
-    profile: Profile | None = None,
 ) -> Generator[Classification, None, None]:
     """The result of each video, in order; failures of a video itself become a result of status "error".
 
@@ -129,7 +128,7 @@ def classify_videos(
     stop = threading.Event()
 
     def decode(path: str) -> _Decoded:
-        return _decode_video(path, model=model, views=views, part=part, stop=stop, profile=profile)
+        return _decode_video(path, model=model, views=views, part=part, stop=stop)
 
     def decode_file(path: str) -> tuple[str, _Decoded | None]:
         return path, None if is_url(path) else decode(path)
@@ -141,14 +140,13 @@ def classify_videos(
             del ready, decoded  # before another one is decoded
 
     paths = (os.fspath(video) for video in videos)
-    with closing(map_ahead(decode_file, paths, workers=1, stop=stop, profile=profile)) as coming:
+    with closing(map_ahead(decode_file, paths, workers=1, stop=stop)) as coming:
         scored = score_in_order(
             in_turn(coming),
             model=model,
             batch_size=batch_size,
             fill_batches=fill_batches,
             on_views=on_views,
-            profile=profile,
         )
         for opened, scores in scored:
             yield _result(opened, scores, model, topk=topk, least=least)
@@ -200,15 +198,14 @@ def _decode_video(
     views: EvalProtocol,
     part: Part | None,
     stop: threading.Event,
-    profile: Profile | None,
 ) -> _Decoded:
     file = path
     try:
         with ExitStack() as opened:
-            with during(profile, Stage.OPEN):
+            with during(Stage.OPEN):
                 file = opened.enter_context(local_path(path))
                 source = opened.enter_context(open_video(file))
-            decoded = decode_views(source, model=model, views=views, part=part, stop=stop, profile=profile)
+            decoded = decode_views(source, model=model, views=views, part=part, stop=stop)
             return _Opened(path, "", source.info, decoded.clips, extent(source, part)), decoded
     except VideoError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tadacli.profiling import Profile, Stage, during
+from tadacli.profiling import Stage, during
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -68,7 +69,7 @@ def read_ahead(items: Iterator[T], *, depth: int) -> Iterator[Iterator[T]]:
                 return
             yield item
 
-    worker = threading.Thread(target=work, name="tada-read-ahead", daemon=True)
+    worker = threading.Thread(target=copy_context().run, args=(work,), name="tada-read-ahead", daemon=True)
     worker.start()
     try:
         yield read()
@@ -78,12 +79,7 @@ def read_ahead(items: Iterator[T], *, depth: int) -> Iterator[Iterator[T]]:
 
 
 def map_ahead(
-    function: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    workers: int,
-    stop: threading.Event,
-    profile: Profile | None = None,
+    function: Callable[[T], R], items: Iterable[T], *, workers: int, stop: threading.Event
 ) -> Generator[R, None, None]:
     """`function(item)` of each item, in order; while the reader uses one result, `workers` more are in the making.
 
@@ -98,12 +94,12 @@ def map_ahead(
         while True:
             while more and len(waiting) <= workers:
                 try:
-                    waiting.append(pool.submit(function, next(coming)))
+                    waiting.append(pool.submit(copy_context().run, function, next(coming)))
                 except StopIteration:
                     more = False
             if not waiting:
                 return
-            with during(profile, Stage.WAITING):
+            with during(Stage.WAITING):
                 result = waiting.popleft().result()
             yield result
             del result

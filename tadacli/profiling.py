@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -127,11 +128,36 @@ class Profile:
             return now
 
 
-def during(profile: Profile | None, stage: Stage) -> AbstractContextManager[None]:
-    """`profile.during(stage)`, or nothing without a profile."""
+# --- the profile of what is running -----------------------------------------------------------------
+
+# A thread starts without one: those of `concurrency` run in a copy of the context of whoever starts them.
+_CURRENT: ContextVar[Profile | None] = ContextVar("profile", default=None)
+
+
+@contextmanager
+def profiled(profile: Profile | None) -> Iterator[None]:
+    """What happens inside is taken down in this profile; None takes nothing down."""
+    token = _CURRENT.set(profile)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def during(stage: Stage) -> AbstractContextManager[None]:
+    """What happens inside is a part of `stage` in the current profile, if there is one."""
+    profile = _CURRENT.get()
     return nullcontext() if profile is None else profile.during(stage)
 
 
-def steps(profile: Profile | None, stage: Stage, items: Iterable[T]) -> Iterator[T]:
-    """`profile.steps(stage, items)`, or the items as they are without a profile."""
+def steps(stage: Stage, items: Iterable[T]) -> Iterator[T]:
+    """The items; making each of them is a part of `stage` in the current profile, if there is one."""
+    profile = _CURRENT.get()
     return iter(items) if profile is None else profile.steps(stage, items)
+
+
+def count(*, decoded: int = 0, used: int = 0, views: int = 0) -> None:
+    """So many more frames were decoded, frames used and views scored, says the current profile, if there is one."""
+    profile = _CURRENT.get()
+    if profile is not None:
+        profile.count(decoded=decoded, used=used, views=views)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli.profiling import Profile, Stage, during, steps
+from tadacli.concurrency import map_ahead, read_ahead
+from tadacli.profiling import Profile, Stage, count, during, profiled, steps
 
 
 class Clock:
@@ -116,5 +117,31 @@ def test_threads_are_counted_together() -> None:
 
 
 def test_without_a_profile_nothing_changes() -> None:
-    with during(None, Stage.NETWORK):
-        assert list(steps(None, Stage.DECODE, [1, 2])) == [1, 2]
+    with during(Stage.NETWORK):
+        assert list(steps(Stage.DECODE, [1, 2])) == [1, 2]
+        count(views=1)
+
+
+def test_work_in_other_threads_goes_into_the_profile_of_whoever_started_them() -> None:
+    profile = Profile()
+    both = threading.Barrier(2, timeout=60)
+
+    def work(number: int) -> int:
+        both.wait()  # two at once
+        with during(Stage.DECODE):
+            count(decoded=number)
+        return number
+
+    def made() -> Iterator[int]:
+        for number in range(3):
+            count(used=1)
+            yield number
+
+    with profiled(profile):
+        assert list(map_ahead(work, range(4), workers=2, stop=threading.Event())) == [0, 1, 2, 3]
+        with read_ahead(made(), depth=2) as coming:
+            assert list(coming) == [0, 1, 2]
+    count(views=9)  # nothing is taken down any more
+    found = profile.report()
+    assert (found.num_decoded, found.num_used, found.num_views) == (6, 3, 0)
+    assert found.stages.keys() == {Stage.DECODE, Stage.WAITING}

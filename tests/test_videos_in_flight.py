@@ -19,7 +19,7 @@ from tadacli import classification
 from tadacli.classification import classify_video, classify_videos
 from tadacli.datasets.samples import Sample
 from tadacli.evaluation.scoring import score_samples
-from tadacli.profiling import Profile, Stage
+from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import Classification
 from tadacli.specs import EvalProtocol
 from tadacli.zoo.loading import Model, load_model
@@ -265,8 +265,9 @@ def test_the_frames_of_scored_videos_are_let_go(videos: list[Path], monkeypatch:
 def test_a_profile_counts_what_was_done_and_changes_nothing(videos: list[Path]) -> None:
     profile = Profile()
     plain = list(classify_videos(videos, model=model_that(), views=EvalProtocol(3, 3), batch_size=4))
-    watched = classify_videos(videos, model=model_that(), views=EvalProtocol(3, 3), batch_size=4, profile=profile)
-    assert list(watched) == plain
+    with profiled(profile):
+        watched = list(classify_videos(videos, model=model_that(), views=EvalProtocol(3, 3), batch_size=4))
+    assert watched == plain
     found = profile.report()
     assert found.num_views == 5 * 9
     assert found.num_used == sum(len({each.index for clip in result.clips for each in clip}) for result in plain)

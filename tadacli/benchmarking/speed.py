@@ -33,7 +33,7 @@ from tadacli.camera_motion.scenes import render_sample
 from tadacli.detection.scores import score_windows
 from tadacli.doctor.diagnosis import num_cores
 from tadacli.errors import UsageError
-from tadacli.profiling import Profile, Stage
+from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import VideoInfo
 from tadacli.sampling.windows import WindowPlan, WindowSettings, default_batch_size, window_settings
 from tadacli.scoring.provenance import machine_settings
@@ -263,7 +263,8 @@ def _part(plan: WindowPlan, windows: WindowSettings, settings: Settings, *, seco
 def _run_windows(path: str, model: Model, part: WindowSettings, *, num_windows: int) -> float:
     """Seconds for all windows of the video, by those of a part of it, and for opening it."""
     profile = Profile()
-    found = score_windows(path, model=model, settings=part, profile=profile)
+    with profiled(profile):
+        found = score_windows(path, model=model, settings=part)
     measured = profile.report()
     opening = measured.stages[Stage.OPEN]
     return opening + (measured.wall_seconds - opening) * num_windows / found.num_windows_planned

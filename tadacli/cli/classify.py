@@ -18,7 +18,6 @@ from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
 
 if TYPE_CHECKING:
-    from tadacli.profiling import Profile
     from tadacli.results import Classification, Run
     from tadacli.sampling.plan import Part
     from tadacli.specs import EvalProtocol
@@ -121,9 +120,7 @@ def classify_command(
         render_table=lambda rows, width: classification_table(rows, title=title, width=width),
     )
     with told(stopwatch):
-        statuses = _classify_all(
-            videos, sink, model=loaded, views=protocol, part=part, run=run, profile=stopwatch, quiet=quiet
-        )
+        statuses = _classify_all(videos, sink, model=loaded, views=protocol, part=part, run=run, quiet=quiet)
     _summarise(statuses, output, quiet=quiet)
     if "error" in statuses.values():
         raise typer.Exit(exits.SOME_FAILED)
@@ -137,7 +134,6 @@ def _classify_all(
     views: EvalProtocol,
     part: Part | None,
     run: Run,
-    profile: Profile | None,
     quiet: bool,
 ) -> dict[str, str]:
     """Classify what the sink does not hold yet; the status of every video by path."""
@@ -163,7 +159,6 @@ def _classify_all(
         batch_size=run.settings["batch_size"],
         fill_batches=run.settings.get("fill_batches", False),
         on_views=progress.advance,
-        profile=profile,
     )
     try:
         with closing(results):
@@ -171,14 +166,14 @@ def _classify_all(
                 progress.start(number, path)
                 result = next(results)
                 progress.end()
-                with during(profile, Stage.OUTPUT):
+                with during(Stage.OUTPUT):
                     sink.add(classification_row(result, run, size_bytes=file_size(path)))
                 statuses[path] = result.status
                 if result.status == "error":
                     progress.say(f"error: {result.error}")
                 elif not isinstance(sink, TableSink):  # a table says the notes itself
                     _say_notes(result, model.spec.note, progress, noted, quiet=quiet)
-        with during(profile, Stage.OUTPUT):
+        with during(Stage.OUTPUT):
             sink.finish(videos)
     except KeyboardInterrupt:
         progress.close()

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tadacli.detection.scores import WindowScores
     from tadacli.detection.segments import SegmentSettings
     from tadacli.formats.rows import Row
-    from tadacli.profiling import Profile
     from tadacli.results import Run
     from tadacli.sampling.windows import WindowSettings
     from tadacli.specs import ModelSpec
@@ -159,14 +158,14 @@ def detect_command(
             say(note, quiet=quiet)
         if batch_size is None:
             windows = replace(windows, batch_size=default_batch_size(loaded.device.type))
-        job = _job_from_videos(videos, loaded, windows, segments, profile=stopwatch, quiet=quiet)
+        job = _job_from_videos(videos, loaded, windows, segments, quiet=quiet)
     extras = Extras(job.paths, save_scores=save_scores, report=report, render=render, replace=resume, quiet=quiet)
     sink = _open_sink(chosen, output, job, resume=resume)
     journal = None
     if output is not None and chosen in RESUMABLE and not from_scores:
         journal = output.with_name(output.name + ".unfinished")
     with told(stopwatch, unit="clip"):
-        statuses = _detect_all(job, sink, segments, extras, journal=journal, profile=stopwatch, quiet=quiet)
+        statuses = _detect_all(job, sink, segments, extras, journal=journal, quiet=quiet)
     _summarise(statuses, output, quiet=quiet)
     if set(statuses.values()) & {"error", "partial"}:
         raise typer.Exit(exits.SOME_FAILED)
@@ -236,7 +235,6 @@ def _job_from_videos(
     windows: WindowSettings,
     segments: SegmentSettings,
     *,
-    profile: Profile | None,
     quiet: bool,
 ) -> Job:
     from tadacli.detection.score_file import ScoreJournal
@@ -263,9 +261,7 @@ def _job_from_videos(
             journal = ScoreJournal(journal_file, run_id=run.id, video=path, size_bytes=file_size(path))
         progress = TimelineProgress(path, number=videos.index(path) + 1, num_videos=len(videos), quiet=quiet)
         try:
-            return score_windows(
-                path, model=model, settings=windows, journal=journal, on_progress=progress.reach, profile=profile
-            )
+            return score_windows(path, model=model, settings=windows, journal=journal, on_progress=progress.reach)
         finally:
             progress.close()
             if journal is not None:
@@ -304,7 +300,6 @@ def _detect_all(
     extras: Extras,
     *,
     journal: Path | None,
-    profile: Profile | None,
     quiet: bool,
 ) -> dict[str, str]:
     """Detect in what the sink does not hold yet; the status of every video by path."""
@@ -327,17 +322,17 @@ def _detect_all(
             else:
                 result = detection_of(scores, segments)
                 row = detection_row(result, job.run, size_bytes=scores.size_bytes)
-                with during(profile, Stage.OUTPUT):
+                with during(Stage.OUTPUT):
                     notes = extras.write(result, row, scores, segments)
                 for note in notes:
                     say(f"note: {note}", quiet=quiet)
-            with during(profile, Stage.OUTPUT):
+            with during(Stage.OUTPUT):
                 sink.add(row)
             statuses[path] = row["status"]
             if journal is not None:
                 journal.unlink(missing_ok=True)
             _say_what_is_wrong(row, noted, with_notes=not isinstance(sink, TableSink), quiet=quiet)
-        with during(profile, Stage.OUTPUT):
+        with during(Stage.OUTPUT):
             sink.finish(job.paths)
     except KeyboardInterrupt:
         say(

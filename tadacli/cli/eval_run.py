@@ -81,12 +81,9 @@ def run_model(
         batch_size=batch_size,
         fill_batches=fill_batches,
         workers=workers,
-        profile=profile,
     )
     with told(profile):
-        interrupted = _keep_all(
-            items, keeper, name=truth.name, num_items=len(truth.samples), profile=profile, quiet=quiet
-        )
+        interrupted = _keep_all(items, keeper, name=truth.name, num_items=len(truth.samples), quiet=quiet)
     saved = keeper.predictions()
     if submission is not None and not interrupted:
         submit(truth, saved, submission)
@@ -105,7 +102,6 @@ def _keep_all(
     *,
     name: str,
     num_items: int,
-    profile: Profile | None,
     quiet: bool,
 ) -> bool:
     """Keep the items as they come; whether that was interrupted."""
@@ -115,7 +111,7 @@ def _keep_all(
     try:
         with closing(keeper), StepProgress(name, unit="item", quiet=quiet) as progress, closing(items) as coming:
             for number, item in enumerate(coming, start=1):
-                with during(profile, Stage.OUTPUT):
+                with during(Stage.OUTPUT):
                     keeper.add(item)
                 progress.reach(num_done + number, num_items)
     except KeyboardInterrupt:

@@ -31,9 +31,12 @@ def told(profile: Profile | None, *, unit: str = "view") -> Iterator[None]:
     if profile is None:
         yield
         return
+    from tadacli.profiling import profiled
+
     profile.ready()
     try:
-        yield
+        with profiled(profile):
+            yield
     except typer.Exit:
         say(profile_table(profile.report(), unit=unit))
         raise

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.errors import VideoError
-from tadacli.profiling import Profile, Stage, during, steps
+from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import Gap, VideoInfo, Window
 from tadacli.sampling.windows import WindowPlan, WindowSettings
 from tadacli.scoring.provenance import machine_settings
@@ -97,7 +97,6 @@ def score_windows(
     settings: WindowSettings,
     journal: Journal | None = None,
     on_progress: Callable[[float, float, float], object] | None = None,
-    profile: Profile | None = None,
 ) -> WindowScores:
     """The scores of every window of one video whose frames can all be read.
 
@@ -109,7 +108,7 @@ def score_windows(
     path = file = os.fspath(video)
     try:
         with ExitStack() as opened:
-            with during(profile, Stage.OPEN):
+            with during(Stage.OPEN):
                 file = opened.enter_context(local_path(path))
                 source = opened.enter_context(open_video(file))
                 plan = WindowPlan(source, model.spec.input, settings)
@@ -117,9 +116,9 @@ def score_windows(
             for group in journal.saved() if journal is not None else ():
                 scored.add(group)
             readers = readers_of(source, default_num_readers())
-            if profile is not None:  # also of a video that is not read to its end
-                opened.callback(lambda: profile.count(decoded=sum(reader.num_decoded for reader in readers)))
-            for reached, group in _score_groups(readers, plan, scored, model, settings.batch_size, profile):
+            # Also of a video that is not read to its end.
+            opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
+            for reached, group in _score_groups(readers, plan, scored, model, settings.batch_size):
                 scored.add(group)
                 if journal is not None:
                     journal.add(group)
@@ -159,7 +158,6 @@ def _score_groups(
     done: _Scored,
     model: Model,
     batch_size: int,
-    profile: Profile | None,
 ) -> Iterator[tuple[float, Group]]:
     """(time reached, group) for the windows behind those that are done."""
     num_done = done.num_windows
@@ -169,13 +167,13 @@ def _score_groups(
     pictures: dict[int, Tensor | None] = {}
     unreadable: dict[int, str] = {}
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4))
-    with read_in_ranges(readers, to_read, partial(_pictures, model, profile), depth=depth) as coming:
+    with read_in_ranges(readers, to_read, partial(_pictures, model), depth=depth) as coming:
         for windows in _groups(islice(plan, num_done, None), batch_size):
             clips: list[Tensor] = []
             missing = []
             for number, window in enumerate(windows):
                 needed = {index for clip in window.clips for index in clip}
-                with during(profile, Stage.WAITING):
+                with during(Stage.WAITING):
                     while not needed <= pictures.keys():
                         index, seen, reason = next(coming)
                         place = int(np.searchsorted(frames, index))
@@ -192,10 +190,9 @@ def _score_groups(
                 for place in places[uses[places] == 0].tolist():
                     del pictures[int(frames[place])]
             counted = [len(window.clips) for i, window in enumerate(windows) if i not in missing]
-            with during(profile, Stage.NETWORK):
+            with during(Stage.NETWORK):
                 scores = _score(clips, counted, model, batch_size)
-            if profile is not None:
-                profile.count(views=len(clips))
+            count(views=len(clips))
             yield windows[-1].end_seconds, Group(len(windows), tuple(missing), scores, unreadable)
             unreadable = {}
 
@@ -214,21 +211,18 @@ def _groups(windows: Iterator[Window], batch_size: int) -> Iterator[list[Window]
         yield group
 
 
-def _pictures(
-    model: Model, profile: Profile | None, source: VideoSource, frames: Frames
-) -> Iterator[tuple[int, Tensor | None, str]]:
+def _pictures(model: Model, source: VideoSource, frames: Frames) -> Iterator[tuple[int, Tensor | None, str]]:
     """(index, normalised centre crop (3, crop, crop) on the model's device, "") of each frame, in order.
 
     A frame that cannot be had is None, with the reason why.
     """
-    for index, _, frame in steps(profile, Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
+    for index, _, frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
         if frame is None:
             yield index, None, source.reason_of(index)
             continue
-        with during(profile, Stage.PREPARE):
+        with during(Stage.PREPARE):
             seen = picture(frame, model)
-        if profile is not None:
-            profile.count(used=1)
+        count(used=1)
         yield index, seen, ""
 
 
@@ -249,9 +243,9 @@ def picture(frame: Pixels, model: Model) -> Tensor:
 def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_size: int) -> Scores:
     """Scores (num_windows, num_classes) by head: the mean over each window's clips, `counts` many each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in model.spec.heads}
-    for batch, count in batches(iter(clips), size=batch_size):
+    for batch, filled in batches(iter(clips), size=batch_size):
         for name, values in class_scores(model, batch).items():
-            parts[name].append(values[:count])
+            parts[name].append(values[:filled])
     scores = {}
     for name, labels in model.spec.heads.items():
         rows = torch.split(torch.cat(parts[name]), list(counts)) if counts else ()

@@ -12,7 +12,7 @@ from tadacli.classification import kept_digits
 from tadacli.concurrency import map_ahead
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
-from tadacli.profiling import Profile, Stage, during
+from tadacli.profiling import Stage, during
 from tadacli.results import Status
 from tadacli.sampling.plan import Part, extent, is_short
 from tadacli.scoring.shared_batches import score_in_order
@@ -90,7 +90,6 @@ def score_samples(
     batch_size: int = DEFAULT_BATCH_SIZE,
     fill_batches: bool = False,
     workers: int = 1,
-    profile: Profile | None = None,
 ) -> Generator[ItemScores, None, None]:
     """The scores of each sample, in order; what cannot be read has status "error" and stops nothing.
 
@@ -100,9 +99,9 @@ def score_samples(
     if workers < 1:
         raise UsageError(f"{workers} workers cannot decode", hint="use --workers 1 or more")
     stop = threading.Event()
-    coming = map_ahead(_Decoder(model, views, stop, profile), samples, workers=workers, stop=stop, profile=profile)
+    coming = map_ahead(_Decoder(model, views, stop), samples, workers=workers, stop=stop)
     with closing(coming):
-        scored = score_in_order(coming, model=model, batch_size=batch_size, fill_batches=fill_batches, profile=profile)
+        scored = score_in_order(coming, model=model, batch_size=batch_size, fill_batches=fill_batches)
         for item, scores in scored:
             kept = {name: kept_digits(values) for name, values in (scores or {}).items()}
             yield replace(item, scores=kept)
@@ -111,8 +110,8 @@ def score_samples(
 class _Decoder:
     """Decodes the views of samples, for several threads; each keeps the video it read last, for spans of the same."""
 
-    def __init__(self, model: Model, views: EvalProtocol, stop: threading.Event, profile: Profile | None) -> None:
-        self._model, self._views, self._stop, self._profile = model, views, stop, profile
+    def __init__(self, model: Model, views: EvalProtocol, stop: threading.Event) -> None:
+        self._model, self._views, self._stop = model, views, stop
         self._thread = threading.local()
 
     def __call__(self, sample: Sample) -> tuple[ItemScores, DecodedViews | None]:
@@ -122,9 +121,7 @@ class _Decoder:
         try:
             source = self._source(path)
             part = _part_of(sample, source)
-            views = decode_views(
-                source, model=self._model, views=self._views, part=part, stop=self._stop, profile=self._profile
-            )
+            views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
             return _failed(sample, f"{error.message}; {error.hint}" if error.hint else error.message), None
@@ -137,7 +134,7 @@ class _Decoder:
         if getattr(self._thread, "path", None) != path:
             self._thread.path = None
             opened = ExitStack()
-            with during(self._profile, Stage.OPEN):
+            with during(Stage.OPEN):
                 self._thread.source = opened.enter_context(open_video(path))
             self._thread.opened = opened  # the one before is let go
             self._thread.path = path

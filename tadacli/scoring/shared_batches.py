@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from tadacli.profiling import Profile, Stage, during, steps
+from tadacli.profiling import Stage, count, during, steps
 from tadacli.scoring.views import DecodedViews, class_scores, mean_scores, normalised_views, score_decoded
 from tadacli.zoo.loading import Model
 
@@ -25,7 +25,6 @@ def score_in_order(
     batch_size: int,
     fill_batches: bool = False,
     on_views: Callable[[int], object] | None = None,
-    profile: Profile | None = None,
 ) -> Generator[tuple[Item, Scores | None], None, None]:
     """The scores of each video, see `score_decoded`, in order; None for one without views, which failed.
 
@@ -35,13 +34,13 @@ def score_in_order(
     shares a batch with. A result then comes when the batch with its last view is full.
     """
     if fill_batches:
-        yield from _in_full_batches(videos, model, batch_size, on_views, profile)
+        yield from _in_full_batches(videos, model, batch_size, on_views)
         return
     for item, views in videos:
         if views is None:
             yield item, None
             continue
-        yield item, score_decoded(views, model=model, batch_size=batch_size, on_views=on_views, profile=profile)
+        yield item, score_decoded(views, model=model, batch_size=batch_size, on_views=on_views)
         del item, views  # before another one is decoded
 
 
@@ -69,22 +68,20 @@ def _in_full_batches(
     model: Model,
     batch_size: int,
     on_views: Callable[[int], object] | None,
-    profile: Profile | None,
 ) -> Generator[tuple[Item, Scores | None], None, None]:
     waiting: deque[_Waiting[Item]] = deque()
     group: list[tuple[_Waiting[Item], Tensor]] = []
 
     def score() -> None:
-        with during(profile, Stage.PREPARE):
+        with during(Stage.PREPARE):
             batch = torch.stack([view for _, view in group] + [group[-1][1]] * (batch_size - len(group)))
-        with during(profile, Stage.NETWORK):
+        with during(Stage.NETWORK):
             found = class_scores(model, batch)
         for row, (video, _) in enumerate(group):
             video.num_scored += 1
             for name, probabilities in found.items():
                 video.found.setdefault(name, []).append(probabilities[row])
-        if profile is not None:
-            profile.count(views=len(group))
+        count(views=len(group))
         group.clear()
 
     def done() -> Iterator[tuple[Item, Scores | None]]:
@@ -98,7 +95,7 @@ def _in_full_batches(
         video = _Waiting(item, 0 if views is None else views.num_views, views is not None and views.is_window)
         waiting.append(video)
         if views is not None:
-            for view in steps(profile, Stage.PREPARE, normalised_views(views, model.spec.input)):
+            for view in steps(Stage.PREPARE, normalised_views(views, model.spec.input)):
                 group.append((video, view))
                 if len(group) == batch_size:
                     score()

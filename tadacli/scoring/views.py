@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tadacli.errors import TadaError, VideoError
-from tadacli.profiling import Profile, Stage, during, steps
+from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import FrameTime
 from tadacli.sampling.plan import Part, plan_clips
 from tadacli.sampling.windows import times_shown, window_clips
@@ -73,7 +73,6 @@ def decode_views(
     views: EvalProtocol,
     part: Part | None = None,
     stop: threading.Event | None = None,
-    profile: Profile | None = None,
 ) -> DecodedViews:
     """The views of a video, each frame decoded once; the part of scoring that needs no network.
 
@@ -94,7 +93,7 @@ def decode_views(
     else:
         plan = plan_clips(source, spec, num_clips=views.num_clips, part=part)
         num_crops, is_window = views.num_crops, False
-    images, times = _decode(source, plan, num_crops, model, stop, profile)
+    images, times = _decode(source, plan, num_crops, model, stop)
     return DecodedViews(plan, images, times, num_crops, is_window)
 
 
@@ -104,22 +103,20 @@ def score_decoded(
     model: Model,
     batch_size: int = DEFAULT_BATCH_SIZE,
     on_views: Callable[[int], object] | None = None,
-    profile: Profile | None = None,
 ) -> dict[str, Tensor]:
     """Scores by head name, float64 (num_classes,): the mean over the views of the softmax."""
     size = batch_size if decoded.is_window else min(batch_size, decoded.num_views)
     totals: dict[str, Tensor] = {}
     coming = normalised_views(decoded, model.spec.input)
-    for batch, count in steps(profile, Stage.PREPARE, batches(coming, size=size)):
-        with during(profile, Stage.NETWORK):
+    for batch, filled in steps(Stage.PREPARE, batches(coming, size=size)):
+        with during(Stage.NETWORK):
             found = class_scores(model, batch)
         for name, probabilities in found.items():
-            summed = probabilities[:count].sum(dim=0)
+            summed = probabilities[:filled].sum(dim=0)
             totals[name] = totals[name] + summed if name in totals else summed
-        if profile is not None:
-            profile.count(views=count)
+        count(views=filled)
         if on_views is not None:
-            on_views(count)
+            on_views(filled)
     return mean_scores(totals, num_views=decoded.num_views, is_window=decoded.is_window)
 
 
@@ -148,7 +145,6 @@ def _decode(
     num_crops: int,
     model: Model,
     stop: threading.Event | None,
-    profile: Profile | None,
 ) -> tuple[dict[int, Tensor], dict[int, float]]:
     """Every wanted frame once, resized on the model's device, and its time."""
     images: dict[int, Tensor] = {}
@@ -156,15 +152,14 @@ def _decode(
     wanted = sorted({index for clip in plan for index in clip})
     num_before = source.num_decoded
     try:
-        for index, time_seconds, frame in steps(profile, Stage.DECODE, source.iter_frames(wanted)):
+        for index, time_seconds, frame in steps(Stage.DECODE, source.iter_frames(wanted)):
             if stop is not None and stop.is_set():
                 raise CancelledError
-            with during(profile, Stage.PREPARE):
+            with during(Stage.PREPARE):
                 images[index] = view_image(frame, model, num_crops=num_crops)
             times[index] = time_seconds
     finally:
-        if profile is not None:
-            profile.count(decoded=source.num_decoded - num_before, used=len(images))
+        count(decoded=source.num_decoded - num_before, used=len(images))
     return images, times
 
 

@@ -21,7 +21,7 @@ from tadacli.detection.scores import Group, score_windows
 from tadacli.detection.segments import SegmentSettings
 from tadacli.errors import UsageError, VideoError
 from tadacli.models import build
-from tadacli.profiling import Profile, Stage
+from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import Segment
 from tadacli.sampling.plan import Part
 from tadacli.sampling.windows import WindowPlan, window_settings
@@ -181,7 +181,8 @@ def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path, monkey
 def test_every_needed_frame_is_decoded_once(model: Model, video: Path) -> None:
     profile = Profile()
     settings = window_settings(window="2s", stride="0.5s")
-    scored = score_windows(video, model=model, settings=settings, profile=profile)
+    with profiled(profile):
+        scored = score_windows(video, model=model, settings=settings)
     report = profile.report()
     assert report.num_used == scored.num_frames_used <= report.num_decoded <= 240
     assert report.num_views == 2 * len(scored.spans)  # clips at the model's own rate
@@ -194,8 +195,8 @@ def test_what_was_decoded_counts_also_where_the_run_is_interrupted(model: Model,
         raise KeyboardInterrupt
 
     profile = Profile()
-    with pytest.raises(KeyboardInterrupt):
-        score_windows(video, model=model, settings=window_settings(), on_progress=interrupt, profile=profile)
+    with pytest.raises(KeyboardInterrupt), profiled(profile):
+        score_windows(video, model=model, settings=window_settings(), on_progress=interrupt)
     report = profile.report()
     assert 0 < report.num_used <= report.num_decoded
 
