@@ -13,7 +13,7 @@ from torch import Tensor
 from tadacli.concurrency import map_ahead
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Classification, FrameTime, Prediction, VideoInfo
+from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, VideoInfo
 from tadacli.sampling.plan import Part, extent, is_short
 from tadacli.scoring.shared_batches import score_in_order
 from tadacli.scoring.views import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
@@ -253,14 +253,15 @@ def rank(scores: Tensor, labels: Sequence[str], *, topk: int, least: Sequence[fl
     return tuple(Prediction(labels[index], index, values[index]) for index in best)
 
 
-def _notes(info: VideoInfo, seconds: float, model: Model) -> tuple[str, ...]:
-    notes = [model.spec.note] if model.spec.note else []
+def _notes(info: VideoInfo, seconds: float, model: Model) -> tuple[Note, ...]:
+    notes = [Note(NoteKind.MODEL, model.spec.note)] if model.spec.note else []
     if seconds > LONG_VIDEO_SECONDS:
-        notes.append(
+        text = (
             f"the video lasts {seconds:.0f} s, the model expects about "
             f"{MODEL_RANGE_SECONDS:.0f} s and gives one answer for all of it; "
             "tada detect finds what happens when"
         )
+        notes.append(Note(NoteKind.LONG_VIDEO, text))
     if info.truncated:
-        notes.append("the file is cut short; every frame that was asked for is there")
+        notes.append(Note(NoteKind.CUT_SHORT, "the file is cut short; every frame that was asked for is there"))
     return tuple(notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -57,6 +58,25 @@ class FrameTime:
     time_seconds: float
 
 
+class NoteKind(StrEnum):
+    """What a note is about; decisions hang on it, never on the words of the note."""
+
+    MODEL = "model"  # holds for every result of the model
+    LONG_VIDEO = "long video"
+    CUT_SHORT = "cut short"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know about a result that is no error: the text is for people, and goes into files."""
+
+    kind: NoteKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True)
 class Classification:
     """What one video was found to show, or why it could not be classified.
@@ -74,7 +94,7 @@ class Classification:
     heads: Mapping[str, tuple[Prediction, ...]] = field(default_factory=dict)
     clips: tuple[tuple[FrameTime, ...], ...] = ()
     video: VideoInfo | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +162,7 @@ class Detection:
     num_windows_planned: int = 0
     num_frames_used: int = 0
     video: VideoInfo | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)

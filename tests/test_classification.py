@@ -162,7 +162,7 @@ def test_a_file_cut_short_is_never_taken_for_a_whole_one(tmp_path: Path, interva
         statuses.append(result.status)
         if result.status != "error":
             assert (result.heads, result.clips) == (whole.heads, whole.clips)
-            assert any("cut short" in note for note in result.notes)
+            assert any("cut short" in note.text for note in result.notes)
     assert statuses[0] == "error"
     assert "ok" in statuses
 
@@ -247,8 +247,8 @@ def test_auto_is_refused_for_a_model_without_thresholds(interval_model: Model) -
 def test_long_videos_and_camera_labels_come_with_a_note(tmp_path: Path, interval_model: Model) -> None:
     media.render(tmp_path / "long.mp4", 40, pts=list(range(0, 1600, 40)))
     (result,) = tadacli.classify(tmp_path / "long.mp4", model=interval_model)
-    assert "not an action" in result.notes[0]
-    assert "tada detect" in result.notes[1]
+    assert "not an action" in result.notes[0].text
+    assert "tada detect" in result.notes[1].text
 
 
 def test_scores_that_are_no_numbers_are_an_error(video: Path) -> None:

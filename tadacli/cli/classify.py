@@ -172,7 +172,7 @@ def _classify_all(
                 if result.status == "error":
                     progress.say(f"error: {result.error}")
                 elif not isinstance(sink, TableSink):  # a table says the notes itself
-                    _say_notes(result, model.spec.note, progress, noted, quiet=quiet)
+                    _say_notes(result, progress, noted, quiet=quiet)
         with during(Stage.OUTPUT):
             sink.finish(videos)
     except KeyboardInterrupt:
@@ -188,10 +188,12 @@ def _classify_all(
     return statuses
 
 
-def _say_notes(result: Classification, general: str, progress: Progress, noted: set[str], *, quiet: bool) -> None:
+def _say_notes(result: Classification, progress: Progress, noted: set[str], *, quiet: bool) -> None:
     """The notes of a result; the one that all results of the model share only once."""
+    from tadacli.results import NoteKind
+
     for note in result.notes:
-        text = note if note == general else f"{result.path}: {note}"
+        text = str(note) if note.kind is NoteKind.MODEL else f"{result.path}: {note}"
         if text not in noted:
             progress.say(f"note: {text}", quiet=quiet)
             noted.add(text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from tadacli.detection.scores import WindowScores, score_windows
 from tadacli.detection.segments import SegmentSettings, find_segments
 from tadacli.errors import VideoError
-from tadacli.results import Detection
+from tadacli.results import Detection, Note, NoteKind
 from tadacli.sampling.windows import WindowSettings, window_settings
 from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
 
@@ -64,9 +64,10 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         video_seconds=scores.range_seconds,
         thresholds=scores.spec.require_thresholds() if segments.threshold == "auto" else None,
     )
-    notes = [scores.spec.note] if scores.spec.note else []
+    notes = [Note(NoteKind.MODEL, scores.spec.note)] if scores.spec.note else []
     if not scores.info.num_frames_known:
-        notes.append("the file is cut short, and does not say how much is missing at its end")
+        text = "the file is cut short, and does not say how much is missing at its end"
+        notes.append(Note(NoteKind.CUT_SHORT, text))
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
         path=scores.path,

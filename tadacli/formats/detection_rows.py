@@ -71,7 +71,7 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Row
             for gap in result.gaps
         ],
         "frames": {"used": result.num_frames_used},
-        "notes": list(result.notes),
+        "notes": [note.text for note in result.notes],
         "info": facts,
         "size_bytes": size_bytes,
         "tool_version": run.tool_version,

@@ -51,7 +51,7 @@ def classification_row(result: Classification, run: Run, *, size_bytes: int | No
     else:
         names = run.spec["heads"]
         row["heads"] = {name: _predictions(result.heads.get(name, ())) for name in names}
-    row["notes"] = list(result.notes)
+    row["notes"] = [note.text for note in result.notes]
     row["video"] = None if result.video is None else video_facts(result.video)
     row["clips"] = [
         [{"index": frame.index, "time_seconds": rounded_seconds(frame.time_seconds)} for frame in clip]

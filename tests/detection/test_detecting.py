@@ -465,7 +465,7 @@ def test_of_a_file_that_was_cut_short_what_is_left_is_scored(
         assert found.gaps[-1].end_seconds == pytest.approx(8.0)
         assert "cut off" in found.gaps[-1].reason
     else:
-        assert any("cut short" in note for note in found.notes)
+        assert any("cut short" in note.text for note in found.notes)
 
 
 # --- two heads --------------------------------------------------------------------------------------

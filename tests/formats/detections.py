@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tadacli.formats.detection_rows import detection_row
-from tadacli.results import Detection, Gap, Prediction, Run, Segment, VideoInfo
+from tadacli.results import Detection, Gap, Note, NoteKind, Prediction, Run, Segment, VideoInfo
 
 RUN = Run("0.1", "ab" * 32, {"name": "m", "task": "action", "heads": {"": 3}}, {"window": "2s"}, "run1")
 ACTION_RUN = Run("0.1", "cd" * 32, {"name": "a", "task": "action", "heads": {"verb": 97, "noun": 300}}, {}, "run2")
@@ -38,7 +38,7 @@ def detection(
         num_windows_planned=59,
         num_frames_used=464,
         video=video(path, start_seconds=start_seconds),
-        notes=("a note", "another"),
+        notes=(Note(NoteKind.MODEL, "a note"), Note(NoteKind.CUT_SHORT, "another")),
     )
 
 

@@ -13,7 +13,7 @@ from tadacli.errors import OutputError
 from tadacli.formats.growing_files import ResultFile
 from tadacli.formats.records import FORMATS
 from tadacli.formats.rows import classification_row
-from tadacli.results import Classification, FrameTime, Prediction, Run
+from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, Run
 
 SPEC = {"name": "m", "task": "action", "heads": {"": 3}}
 RUN = Run("0.1", "ab" * 32, SPEC, {"views": "1x1", "topk": 2}, "run1")
@@ -30,7 +30,7 @@ def row(path: str, *, run: Run = RUN) -> dict:
             model="m",
             heads={"": (Prediction("x, y", 1, 0.5), Prediction("z", 0, 0.25))},
             clips=((FrameTime(0, 0.0), FrameTime(3, 0.1)),),
-            notes=("a note",),
+            notes=(Note(NoteKind.MODEL, "a note"),),
         )
     return classification_row(result, run, size_bytes=None if path == "e.mp4" else 7)
 
