@@ -61,8 +61,8 @@ Frames = Iterator[tuple[int, np.ndarray]]
 def ours(path: str, windows: list[list[int]]) -> Frames:
     """One pass over the union of all windows, the frame table included."""
     with open_video(path) as source:
-        for index, _, frame in source.iter_frames(sorted(set().union(*windows))):
-            yield index, frame
+        for frame in source.require_frames(sorted(set().union(*windows))):
+            yield frame.index, frame.pixels
 
 
 def pyav_per_window(path: str, windows: list[list[int]]) -> Frames:

@@ -243,9 +243,9 @@ def _segments(path: str, samples: Sequence[Any]) -> list[NDArray[np.uint8]]:
             first, behind = frame_range(sample, video)
             wanted.append(spread(first, behind, ACTION_FRAMES))
         small = {}
-        for index, _, frame in video.iter_frames({index for of_segment in wanted for index in of_segment}):
-            resized = resize_frames(frame[None], short_side=ACTION_SHORT_SIDE)[0]
-            small[index] = resized.mul(255).round().to(torch.uint8).numpy()
+        for frame in video.require_frames({index for of_segment in wanted for index in of_segment}):
+            resized = resize_frames(frame.pixels[None], short_side=ACTION_SHORT_SIDE)[0]
+            small[frame.index] = resized.mul(255).round().to(torch.uint8).numpy()
     return [np.stack([small[index] for index in of_segment]) for of_segment in wanted]
 
 

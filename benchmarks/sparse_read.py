@@ -90,8 +90,9 @@ def nothing_proven() -> Reader:
     """The packets that the frames need, which it is told, decoded with one thread, and made RGB as they come."""
     import av
 
+    from tadacli.video.container import open_stream
     from tadacli.video.decode_plan import needed_packets
-    from tadacli.video.frame_table import build_table, open_stream
+    from tadacli.video.frame_table import build_table
 
     told: dict[str, list[int]] = {}
 

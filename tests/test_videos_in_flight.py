@@ -22,6 +22,7 @@ from tadacli.evaluation.scoring import score_samples
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import Classification
 from tadacli.specs import EvalProtocol
+from tadacli.video.source import Frame
 from tadacli.zoo.loading import Model, load_model
 from tadacli.zoo.manifest import manifest
 from tests import media
@@ -144,12 +145,12 @@ class Endless:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
-    def iter_frames(self, indices: list[int]) -> Iterator[tuple[int, float, Any]]:
-        for index, seconds, frame in self._source.iter_frames(indices[:1]):
+    def require_frames(self, indices: list[int]) -> Iterator[Frame]:
+        for frame in self._source.require_frames(indices[:1]):
             deadline = time.monotonic() + DEADLINE_SECONDS
             while time.monotonic() < deadline:
                 self.num_given += 1
-                yield index, seconds, frame
+                yield frame
                 time.sleep(0.001)
         pytest.fail("nobody stopped asking")
 

@@ -17,8 +17,8 @@ from tadacli.sampling.plan import plan_clips
 from tadacli.sampling.windows import WindowPlan, WindowSettings
 from tadacli.scoring.views import view_image
 from tadacli.timing import Timing, take_turns, wait_for
-from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_of
-from tadacli.video.source import Times, VideoSource
+from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
+from tadacli.video.source import Indices, Unreadable, VideoSource
 from tadacli.zoo.loading import Model
 
 Command = Literal["classify", "detect"]
@@ -87,8 +87,8 @@ def _for_all(read: Callable[[], int], num_wanted: int) -> float:
 def _read_views(source: VideoSource, model: Model, wanted: Sequence[int], *, seconds: float) -> int:
     """How many of the frames of views are read and resized in this time, in one thread as `tada classify` has it."""
     end, num_read = time.perf_counter() + seconds, 0
-    for _, _, frame in source.iter_frames(wanted):
-        view_image(frame, model, num_crops=model.spec.protocol.num_crops)
+    for frame in source.require_frames(wanted):
+        view_image(frame.pixels, model, num_crops=model.spec.protocol.num_crops)
         num_read += 1
         if time.perf_counter() > end:
             break
@@ -99,7 +99,7 @@ def _read_views(source: VideoSource, model: Model, wanted: Sequence[int], *, sec
 def _read_windows(
     readers: Sequence[VideoSource],
     model: Model,
-    frames: Times,
+    frames: Indices,
     *,
     seconds: float,
     kept: set[int],
@@ -111,17 +111,17 @@ def _read_windows(
     """
     end, num_read, lock = time.perf_counter() + seconds, 0, threading.Lock()
 
-    def read(source: VideoSource, numbers: Times) -> Iterator[tuple[int, Tensor | None, str]]:
+    def read(source: VideoSource, numbers: Indices) -> Iterator[Item[Tensor]]:
         nonlocal num_read
-        for index, _, frame in source.iter_frames(numbers, skip_unreadable=True):
-            seen = None if frame is None else picture(frame, model)
+        for frame in source.iter_frames(numbers, skip_unreadable=True):
+            seen = frame if isinstance(frame, Unreadable) else picture(frame.pixels, model)
             with lock:
                 num_read += 1
-            yield index, seen, "" if seen is not None else source.reason_of(index)
+            yield frame.index, seen
 
     with read_in_ranges(readers, frames, read, depth=_FRAMES_AHEAD) as coming:
-        for index, seen, _ in coming:
-            if index in kept and seen is not None:
+        for index, seen in coming:
+            if index in kept and not isinstance(seen, Unreadable):
                 pictures[index] = seen
             if time.perf_counter() > end:
                 break

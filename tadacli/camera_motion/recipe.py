@@ -313,7 +313,7 @@ def real_footage(network: nn.Module, folder: Path, recipe: Recipe, *, footage: S
         with open_video(folder / name) as video:
             shown = video.times[0] + start + recipe.times
             indices = np.clip(np.searchsorted(video.times, shown + 1e-6, side="right") - 1, 0, len(video.times) - 1)
-            frames = {index: frame for index, _, frame in video.iter_frames(indices)}
+            frames = {frame.index: frame.pixels for frame in video.require_frames(indices)}
         shot = np.stack([frames[int(index)] for index in indices])
         size = recipe.view
         clip = preprocess(shot, short_side=size, crop_size=size, num_crops=1, mean=(MEAN,) * 3, std=(STD,) * 3)

@@ -30,7 +30,7 @@ from tadacli.errors import UsageError, VideoError
 from tadacli.sampling.clips import frames_within
 from tadacli.sampling.windows import times_shown
 from tadacli.video.reading import open_video
-from tadacli.video.source import VideoSource
+from tadacli.video.source import Unreadable, VideoSource
 
 Kind = Literal[
     "missing",
@@ -284,9 +284,10 @@ def _bad_frames(source: VideoSource, wanted: Sequence[int], stop: threading.Even
     """What is wrong with each of the wanted frames that cannot be had."""
     bad = {}
     try:
-        for index, time, frame in source.iter_frames(wanted, skip_unreadable=True):
-            if frame is None:
-                bad[index] = f"frame {index} at {time - source.info.start_seconds:.2f} s {source.reason_of(index)}"
+        for frame in source.iter_frames(wanted, skip_unreadable=True):
+            if isinstance(frame, Unreadable):
+                time = frame.time_seconds - source.info.start_seconds
+                bad[frame.index] = f"frame {frame.index} at {time:.2f} s {frame.reason}"
             if stop.is_set():
                 break
     except VideoError as error:

@@ -29,9 +29,9 @@ from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
 from tadacli.video.inputs import file_size, local_path
-from tadacli.video.parallel import default_num_readers, read_in_ranges, readers_of
+from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
-from tadacli.video.source import Pixels, VideoSource
+from tadacli.video.source import Pixels, Unreadable, VideoSource
 from tadacli.zoo.loading import Model
 
 # Frames that are ready before the model asks for them take so much memory: 16 of 256 pixels, those of a window or
@@ -175,11 +175,11 @@ def _score_groups(
                 needed = {index for clip in window.clips for index in clip}
                 with during(Stage.WAITING):
                     while not needed <= pictures.keys():
-                        index, seen, reason = next(coming)
+                        index, seen = next(coming)
                         place = int(np.searchsorted(frames, index))
                         if place < len(frames) and frames[place] == index:  # else read on the way to others alone
-                            pictures[index] = seen
-                            unreadable.update({index: reason} if reason else {})
+                            pictures[index] = None if isinstance(seen, Unreadable) else seen
+                            unreadable.update({index: seen.reason} if isinstance(seen, Unreadable) else {})
                 found = [[pictures[index] for index in clip] for clip in window.clips]
                 if any(picture is None for clip in found for picture in clip):
                     missing.append(number)
@@ -211,19 +211,16 @@ def _groups(windows: Iterator[Window], batch_size: int) -> Iterator[list[Window]
         yield group
 
 
-def _pictures(model: Model, source: VideoSource, frames: Frames) -> Iterator[tuple[int, Tensor | None, str]]:
-    """(index, normalised centre crop (3, crop, crop) on the model's device, "") of each frame, in order.
-
-    A frame that cannot be had is None, with the reason why.
-    """
-    for index, _, frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
-        if frame is None:
-            yield index, None, source.reason_of(index)
+def _pictures(model: Model, source: VideoSource, frames: Frames) -> Iterator[Item[Tensor]]:
+    """(index, normalised centre crop (3, crop, crop) on the model's device, or why it cannot be had), in order."""
+    for frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
+        if isinstance(frame, Unreadable):
+            yield frame.index, frame
             continue
         with during(Stage.PREPARE):
-            seen = picture(frame, model)
+            seen = picture(frame.pixels, model)
         count(used=1)
-        yield index, seen, ""
+        yield frame.index, seen
 
 
 def picture(frame: Pixels, model: Model) -> Tensor:

@@ -88,14 +88,14 @@ def _write(
     ):
         stream = _video_stream(out, info, ticks)
         sound = _Pending(_sound(sound_file, out, shift, notes))
-        for index, seconds, pixels in source.iter_frames(range(info.num_frames)):
-            frame = _frame(captions.draw_on(pixels, at_seconds=seconds))
-            frame.pts, frame.time_base = int(pts[index]), Fraction(1, ticks)
+        for shown in source.require_frames(range(info.num_frames)):
+            frame = _frame(captions.draw_on(shown.pixels, at_seconds=shown.time_seconds))
+            frame.pts, frame.time_base = int(pts[shown.index]), Fraction(1, ticks)
             _mux(out, stream.encode(frame), durations)
             # Step by step, so that neither track waits for the other in memory.
-            sound.mux_until(out, times[index])
+            sound.mux_until(out, times[shown.index])
             if on_progress is not None:
-                on_progress(index + 1, info.num_frames)
+                on_progress(shown.index + 1, info.num_frames)
         _mux(out, stream.encode(None), durations)
         sound.mux_until(out, np.inf)
     return tuple(notes)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tadacli.results import Gap, Segment, VideoInfo
 from tadacli.sampling.clips import frames_on_screen
-from tadacli.video.source import Pixels, VideoSource
+from tadacli.video.source import Frame, Pixels, VideoSource
 
 _QUALITY = 72
 
@@ -37,9 +37,9 @@ def thumbnails(
         if not any(gap.start_seconds <= middle < gap.end_seconds for gap in gaps)
     }
     pictures = {
-        index: _jpeg(frame, source.info, width)
-        for index, _, frame in source.iter_frames(frames.values(), skip_unreadable=True)
-        if frame is not None
+        frame.index: _jpeg(frame.pixels, source.info, width)
+        for frame in source.iter_frames(frames.values(), skip_unreadable=True)
+        if isinstance(frame, Frame)
     }
     return {number: pictures[frames[number]] for number in sorted(frames) if frames[number] in pictures}
 
@@ -48,9 +48,9 @@ def _middle(segment: Segment) -> float:
     return (segment.start_seconds + segment.end_seconds) / 2
 
 
-def _jpeg(frame: Pixels, info: VideoInfo, width: int) -> bytes:
+def _jpeg(pixels: Pixels, info: VideoInfo, width: int) -> bytes:
     height = max(1, round(width * info.height / (info.width * info.sample_aspect_ratio)))
     data = io.BytesIO()
     # LANCZOS antialiases: a thumbnail of a large frame must not flicker with its fine texture.
-    Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS).save(data, "JPEG", quality=_QUALITY)
+    Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS).save(data, "JPEG", quality=_QUALITY)
     return data.getvalue()

@@ -152,12 +152,12 @@ def _decode(
     wanted = sorted({index for clip in plan for index in clip})
     num_before = source.num_decoded
     try:
-        for index, time_seconds, frame in steps(Stage.DECODE, source.iter_frames(wanted)):
+        for frame in steps(Stage.DECODE, source.require_frames(wanted)):
             if stop is not None and stop.is_set():
                 raise CancelledError
             with during(Stage.PREPARE):
-                images[index] = view_image(frame, model, num_crops=num_crops)
-            times[index] = time_seconds
+                images[frame.index] = view_image(frame.pixels, model, num_crops=num_crops)
+            times[frame.index] = frame.time_seconds
     finally:
         count(decoded=source.num_decoded - num_before, used=len(images))
     return images, times

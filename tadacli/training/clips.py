@@ -163,7 +163,8 @@ class TrainingClips:
                 target_fps=self._input.target_fps,
                 rng=rng,
             )
-            frames = {index: frame for index, _, frame in source.iter_frames({first + index for index in wanted})}
+            needed = source.require_frames({first + index for index in wanted})
+            frames = {frame.index: frame.pixels for frame in needed}
         except VideoError as error:
             self._videos.forget(path)  # what else can be read of it must not depend on what was read before
             raise VideoError(f"sample {sample.id}: {error.message}", hint=error.hint) from error

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tadacli.video.reading import iter_frames, open_video, probe, read_frames
+    from tadacli.video.source import Frame, Unreadable, VideoSource
 
-__all__ = ["iter_frames", "open_video", "probe", "read_frames"]
+__all__ = ["Frame", "Unreadable", "VideoSource", "iter_frames", "open_video", "probe", "read_frames"]
 
 
 def __getattr__(name: str) -> object:
     if name in __all__:  # PyAV is loaded when it is first needed
-        return getattr(import_module("tadacli.video.reading"), name)
+        module = "reading" if name.islower() else "source"
+        return getattr(import_module(f"tadacli.video.{module}"), name)
     raise AttributeError(f"module 'tadacli.video' has no attribute {name!r}")

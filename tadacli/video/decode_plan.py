@@ -1,9 +1,9 @@
 """Which packets of a video file must be decoded for the frames that are wanted, and which need not.
 
 Between two restarts lies a group: its packets hold exactly the frames that are shown between the two, and
-need nothing from outside. So a group without a wanted frame is left out; of the others, all that stands
-behind the last wanted packet, and before it the packets that no other frame refers to. What is left
-decodes to the very pictures of a full decode.
+need nothing from outside. So a group without a wanted frame is left out; of the others, all that comes
+after the last wanted packet, and before it the packets that no other frame refers to. What is left
+decodes to the very frames of a full decode.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tadacli.video.source import Times
+from tadacli.video.source import Indices, Timestamps
 
 Flags = npt.NDArray[np.bool_]
 _MAX_LAG = 31
@@ -34,19 +34,19 @@ class PacketOrder:
     restarts: npt.NDArray[np.int64]
 
     def group_of(self, index: int) -> tuple[int, int]:
-        """The first packet of the group that holds a frame, and the first one behind that group."""
+        """The first packet of the group that holds a frame, and the first one after that group."""
         group = int(np.searchsorted(self.restarts, index, side="right"))
         end = self.restarts[group] if group < len(self.restarts) else len(self.frames)
         return int(self.restarts[group - 1]), int(end)
 
-    def positions_of(self, indices: Times) -> npt.NDArray[np.int64]:
+    def positions_of(self, indices: Indices) -> npt.NDArray[np.int64]:
         """The positions of the packets that hold these frames."""
         positions = np.empty(len(self.frames), dtype=np.int32)
         positions[self.frames] = np.arange(len(self.frames), dtype=np.int32)
         return positions[indices].astype(np.int64)
 
 
-def reordering(times: Times) -> int:
+def reordering(times: Timestamps) -> int:
     """The most frames that are sent before another and shown after it, by their times in decode order.
 
     Counts those up to 31 packets before it: no decoder holds back more than 16 frames.
@@ -59,7 +59,7 @@ def reordering(times: Times) -> int:
     return int(later_shown.max(initial=0))
 
 
-def needed_packets(packets: PacketOrder, wanted: Times) -> Flags:
+def needed_packets(packets: PacketOrder, wanted: Indices) -> Flags:
     """bool (num_packets,): which packets are to be decoded so that all wanted frames come out right."""
     needed = np.zeros(len(packets.frames), dtype=np.bool_)
     if len(wanted) == 0:
@@ -70,7 +70,7 @@ def needed_packets(packets: PacketOrder, wanted: Times) -> Flags:
     steps = np.zeros(len(needed) + 1, dtype=np.int8)
     steps[packets.restarts[groups[is_last]]] += 1
     steps[positions[is_last] + 1] -= 1
-    needed[:] = np.cumsum(steps[:-1], dtype=np.int8)  # from each restart to the last wanted packet behind it
+    needed[:] = np.cumsum(steps[:-1], dtype=np.int8)  # from each restart to the last wanted packet after it
     needed &= packets.referenced
     needed[positions] = True
     return needed

@@ -7,27 +7,20 @@ was damaged among what it may be made from.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from tadacli.video.container import VideoPacket, decode_packet, open_stream, read_packets
+from tadacli.video.damage import Damage, DamageWatch, Decoded
 from tadacli.video.decode_plan import Flags, needed_packets
-from tadacli.video.frame_table import FrameTable, VideoPacket, decode_packet, open_stream, read_packets
+from tadacli.video.frame_table import FrameTable
 from tadacli.video.seeking import Numbered, read_needed
-from tadacli.video.source import Times
-
-LOST = "does not decode"
-DAMAGED = "is damaged, or made from a damaged one"
-CUT_OFF = "lies behind the point where the file was cut off"
-
-# (index, frame if it is wanted, whether it is damaged); the index is -1 where no place in the table is sure.
-_Picture: TypeAlias = tuple[int, VideoFrame | None, bool]
+from tadacli.video.source import Indices
 
 
 class TableError(Exception):
@@ -66,39 +59,39 @@ class Decoder:
         while self._read_files:
             self._read_files.pop().files.close()
 
-    def frames(self, wanted: Times) -> Iterator[tuple[int, VideoFrame | str]]:
+    def frames(self, wanted: Indices) -> Iterator[tuple[int, VideoFrame | Damage]]:
         """(index, frame, or what is wrong with it) of the wanted frames, which ascend.
 
-        A frame that the planned packets do not bring is looked for once more among all packets of its
+        A frame that the planned packets do not bring is sought once more among all packets of its
         group, so at most every packet is decoded twice, however many frames are damaged. Raises `TableError`,
         and what PyAV raises when the file cannot be opened.
         """
         sure, packets = wanted[wanted < self.table.num_readable], self.table.packets
         needed = None if packets is None else needed_packets(packets, sure)
-        with closing(self._pictures(sure, needed)) as pictures, _WholeGroups(self, sure) as groups:
-            planned = _Ascending(pictures)
+        with closing(self._decoded(sure, needed)) as decoded, _WholeGroups(self, sure) as groups:
+            planned = _Ascending(decoded)
             for index in map(int, sure):
                 found = planned.take(index)
-                if isinstance(found, str) and needed is not None and groups.hold_more(index, needed):
+                if isinstance(found, Damage) and needed is not None and groups.hold_more(index, needed):
                     found = groups.take(index)
                 yield index, found
         for index in map(int, wanted[len(sure) :]):
-            yield index, CUT_OFF
+            yield index, Damage.CUT_OFF
 
     def count_clean(self) -> int:
         """How many frames of the whole file can be had; decodes all of it."""
         nothing = np.empty(0, dtype=np.int64)
-        return sum(index >= 0 and not is_damaged for index, _, is_damaged in self._pictures(nothing, None))
+        return sum(index >= 0 and not is_damaged for index, _, is_damaged in self._decoded(nothing, None))
 
-    def _pictures(self, wanted: Times, needed: Flags | None) -> Generator[_Picture, None, None]:
+    def _decoded(self, wanted: Indices, needed: Flags | None) -> Generator[Decoded, None, None]:
         """What the needed packets decode to; None: all packets."""
         with self._reading() as (stream, packets):
             if needed is None:
                 yield from self.decode(stream, packets, wanted)
                 return
             is_needed = needed.data  # whose items are read faster
-            for part in _parts(stream, packets, self.table, needed):
-                chosen = (packet for position, packet in checked(part, self.table) if is_needed[position])
+            for run in _needed_runs(stream, packets, self.table, needed):
+                chosen = (packet for position, packet in checked(run, self.table) if is_needed[position])
                 yield from self.decode(stream, chosen, wanted)
 
     @contextmanager
@@ -116,7 +109,7 @@ class Decoder:
             assert stream is not None
             yield stream, read_packets(container, stream)
 
-    def decode(self, stream: VideoStream, packets: Iterable[VideoPacket | None], wanted: Times) -> Iterator[_Picture]:
+    def decode(self, stream: VideoStream, packets: Iterable[VideoPacket | None], wanted: Indices) -> Iterator[Decoded]:
         """What packets decode to, in order, until the decoder is empty; None stands for packets that were lost."""
         order = _Order(self.table)
         reorders, starts_whole = stream.codec_context.reorder_depth > 0, self.table.packets is not None
@@ -142,10 +135,10 @@ class Decoder:
         yield from watch.released(everything=True)
 
 
-def _parts(
+def _needed_runs(
     stream: VideoStream, packets: Iterable[VideoPacket | None], table: FrameTable, needed: Flags
 ) -> Iterator[Numbered]:
-    """The needed packets with their positions, from a file perhaps others, too; each part is decoded by itself."""
+    """The needed packets with their positions, from a file perhaps others, too; each run is decoded by itself."""
     if isinstance(packets, list):
         return iter([((position, packets[position]) for position in np.flatnonzero(needed).tolist())])
     return read_needed(stream, packets, table, needed)
@@ -167,7 +160,7 @@ def checked(packets: Iterable[tuple[int, VideoPacket | None]], table: FrameTable
 
 
 def _between(packets: Iterable[tuple[int, VideoPacket]], start: int, end: int) -> Iterator[VideoPacket]:
-    """The packets of [start, end), of all that are left; takes none of those behind."""
+    """The packets of [start, end), of all that are left; takes none of the later ones."""
     for position, packet in packets:
         if position >= start:
             yield packet
@@ -176,17 +169,17 @@ def _between(packets: Iterable[tuple[int, VideoPacket]], start: int, end: int) -
 
 
 class _Ascending:
-    """Takes frames from pictures that come in order; those that are passed over are gone."""
+    """Takes frames from those that come in order; those that are passed over are gone."""
 
-    def __init__(self, pictures: Iterator[_Picture]) -> None:
-        self._pictures = pictures
+    def __init__(self, decoded: Iterator[Decoded]) -> None:
+        self._decoded = decoded
         self._ahead: tuple[float, VideoFrame | None] = (-1, None)
         self._damaged: set[int] = set()
 
-    def take(self, index: int) -> VideoFrame | str:
+    def take(self, index: int) -> VideoFrame | Damage:
         """The frame, or what is wrong with it."""
         while self._ahead[0] < index:
-            found, frame, is_damaged = next(self._pictures, (float("inf"), None, False))
+            found, frame, is_damaged = next(self._decoded, (float("inf"), None, False))
             if not is_damaged:
                 self._ahead = found, frame
             elif frame is not None:  # one that will be asked for; it may come out of order
@@ -194,19 +187,19 @@ class _Ascending:
         found, frame = self._ahead
         if found == index and frame is not None:
             return frame
-        return DAMAGED if index in self._damaged else LOST
+        return Damage.DAMAGED if index in self._damaged else Damage.LOST
 
 
 class _WholeGroups:
     """Frames from groups that are decoded in full; reads the file once, from the first such group on."""
 
-    def __init__(self, decoder: Decoder, wanted: Times) -> None:
+    def __init__(self, decoder: Decoder, wanted: Indices) -> None:
         self._decoder, self._wanted = decoder, wanted
         self._files = ExitStack()
         self._stream: VideoStream | None = None
         self._packets: Iterator[tuple[int, VideoPacket]] = iter(())
         self._end = 0
-        self._pictures = _Ascending(iter(()))
+        self._group = _Ascending(iter(()))
 
     def __enter__(self) -> _WholeGroups:
         return self
@@ -222,13 +215,13 @@ class _WholeGroups:
         place = int(np.argmax(packets.frames[start:end] == index))
         return not needed[start : start + place].all()
 
-    def take(self, index: int) -> VideoFrame | str:
+    def take(self, index: int) -> VideoFrame | Damage:
         """The frame, or what is wrong with it; indices must ascend."""
         if index >= self._end:
-            self._pictures = _Ascending(self._decode_group(index))
-        return self._pictures.take(index)
+            self._group = _Ascending(self._decode_group(index))
+        return self._group.take(index)
 
-    def _decode_group(self, index: int) -> Iterator[_Picture]:
+    def _decode_group(self, index: int) -> Iterator[Decoded]:
         table = self._decoder.table
         assert table.packets is not None
         start, self._end = table.packets.group_of(index)
@@ -248,7 +241,7 @@ class _Order:
         self._last = -1
 
     def index_of(self, frame: VideoFrame, *, is_damaged: bool) -> int:
-        """The index, or -1 behind the cut of a file, and for a frame that comes late because of damage."""
+        """The index, or -1 after the cut of a file, and for a frame that comes late because of damage."""
         table, sure = self._table, self._table.num_readable
         if not table.by_pts:
             index = self._last + 1
@@ -267,79 +260,3 @@ class _Order:
         if not (table.by_pts and is_damaged):  # a damaged frame may have come too early
             self._last = index
         return index
-
-
-class DamageWatch:
-    """Tells the frames that are damaged: flagged by the decoder, or decoded after such a one.
-
-    A decoder flags a frame that it could not read, and goes on predicting from it until the next key
-    frame. Frames decoded later may be shown earlier, so each is held until all that were decoded before
-    it have come out. `starts_whole`: the first packet can be decoded; without that, what fails before the
-    first frame has done no damage.
-    """
-
-    _MAX_INSIDE = 20  # a decoder holds back 16 frames at most
-
-    def __init__(self, wanted: Times, *, reorders: bool, starts_whole: bool) -> None:
-        self._wanted, self._reorders = wanted.data, reorders
-        self._inside: dict[int, int] = {}  # pts of the packets in the decoder -> their order; ascending
-        self._held: deque[_Held] = deque()
-        self._num_sent = 0
-        self._bad_from: int | None = None  # frames are damaged from this place in decode order on
-        self._can_spoil = starts_whole
-
-    @property
-    def is_spoiled(self) -> bool:
-        """Whether frames that come now may be damaged."""
-        return self._bad_from is not None
-
-    def sent(self, pts: int | None) -> None:
-        """A packet goes to the decoder."""
-        self._num_sent += 1
-        if pts is not None:
-            self._inside.pop(pts, None)
-            self._inside[pts] = self._num_sent
-        oldest = next(iter(self._inside), None)
-        if oldest is not None and self._inside[oldest] <= self._num_sent - self._MAX_INSIDE:
-            del self._inside[oldest]  # nothing came of it
-
-    def failed(self, pts: int | None) -> None:
-        """A packet (None: some packets) could not be read or decoded."""
-        order = self._num_sent + 1 if pts is None else self._inside.pop(pts, self._num_sent)
-        if self._can_spoil:
-            self._spoil(order)
-
-    def received(self, index: int, frame: VideoFrame) -> None:
-        """A frame comes out of the decoder."""
-        self._can_spoil = True
-        order = -1 if frame.pts is None else self._inside.pop(frame.pts, -1)
-        if frame.is_corrupt:
-            self._spoil(order)
-        elif frame.key_frame and self._bad_from is not None and not 0 <= order < self._bad_from:
-            self._bad_from = None
-        is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
-        at = bisect_left(self._wanted, index)
-        is_wanted = at < len(self._wanted) and self._wanted[at] == index
-        self._held.append(_Held(index, frame if is_wanted else None, order, is_bad))
-
-    def _spoil(self, order: int) -> None:
-        self._bad_from = order if self._bad_from is None else min(order, self._bad_from)
-        for held in self._held:
-            held.is_damaged = held.is_damaged or held.order < 0 or held.order >= order
-
-    def released(self, *, everything: bool = False) -> Iterator[_Picture]:
-        """The frames of which it is now sure whether they are damaged."""
-        oldest = min(self._inside.values(), default=self._num_sent) if self._reorders else self._num_sent
-        while self._held and (everything or self._held[0].order <= oldest):
-            held = self._held.popleft()
-            yield held.index, held.frame, held.is_damaged
-
-
-@dataclass
-class _Held:
-    """A frame that waits; `order` is its place in decode order, -1 if not known."""
-
-    index: int
-    frame: VideoFrame | None
-    order: int
-    is_damaged: bool

@@ -12,34 +12,37 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TypeAlias, cast
+from typing import cast
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.buffer import Buffer
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tadacli.video.bitstream import MATROSKA, MP4, Verdict, packet_rule
+from tadacli.video.container import (
+    VideoPacket,
+    decode_packet,
+    frame_step,
+    open_stream,
+    read_packets,
+    stream_time_base,
+)
 from tadacli.video.decode_plan import PacketOrder, reordering
+from tadacli.video.source import Timestamps
 from tadacli.video.truncation import Cut, find_cut
 
-VideoPacket: TypeAlias = "Packet[VideoStream]"
-Times = npt.NDArray[np.int64]
 _SETTINGS = ("new_extradata", "encryption_info")
-_MAX_READ_ERRORS = 100
 _MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
 
 
 @dataclass(frozen=True)
-class Picture:
-    """The first frame's facts: stored size in pixels, its time, and how it is to be turned for display.
+class FirstFrame:
+    """What is known of the first frame: stored size in pixels, its time, and how it is to be turned for display.
 
     `matrix` is (a, b, c, d) of the display transformation x' = a x + c y, y' = b x + d y.
     """
@@ -50,6 +53,16 @@ class Picture:
     pixel_format: str
     rotation: int
     matrix: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> FirstFrame:
+        """What a decoded frame says of itself."""
+        matrix = (1, 0, 0, 1)
+        data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+        if data is not None:
+            a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data), dtype=np.int32)[:5])
+            matrix = (a, b, c, d)
+        return cls(frame.pts, frame.height, frame.width, frame.format.name, frame.rotation, matrix)
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class FrameTable:
     when it is decoded; it is None where packets alone were not believed, and `distrust` says why.
     """
 
-    pts: Times
+    pts: Timestamps
     end_pts: int
     time_base: Fraction
     by_pts: bool
@@ -82,59 +95,9 @@ class FrameTable:
         return self.pts.astype(np.float64) * self.time_base.numerator / self.time_base.denominator
 
 
-@contextmanager
-def open_stream(path: str) -> Iterator[tuple[InputContainer, VideoStream | None]]:
-    """A local file and the video stream that FFmpeg holds for the best; raises what PyAV raises.
-
-    The `file:` prefix keeps names such as `concat:a` or `http:b` from being taken for a protocol,
-    and the whitelist keeps a playlist in disguise from opening anything else.
-    """
-    options = {"protocol_whitelist": "file"}
-    with av.open("file:" + path, mode="r", options=options, metadata_errors="replace") as container:
-        stream = _best_stream(container)
-        if stream is not None and stream.codec_context is not None:
-            # One thread costs least for clips, and its output does not depend on timing.
-            stream.codec_context.thread_type = "SLICE"
-            stream.codec_context.thread_count = 1
-        yield container, stream
-
-
-def _best_stream(container: InputContainer) -> VideoStream | None:
-    best = container.streams.best("video")
-    if best is None or not isinstance(best, VideoStream):
-        return None
-    cover = av.stream.Disposition.attached_pic
-    if best.disposition & cover:
-        return next((s for s in container.streams.video if not s.disposition & cover), best)
-    return best
-
-
-def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket | None]:
-    """The packets of a stream in decode order; None where reading failed and went on behind it."""
-    errors = 0
-    while errors < _MAX_READ_ERRORS:
-        try:
-            for packet in container.demux(stream):
-                if packet.size:
-                    errors = 0
-                    yield packet
-            return
-        except av.error.FFmpegError:
-            errors += 1
-            yield None
-
-
-def decode_packet(stream: VideoStream, packet: VideoPacket | None) -> list[VideoFrame] | None:
-    """The frames that come out after one packet (None: after the last one); None if it is damaged."""
-    try:
-        return stream.codec_context.decode(packet)
-    except av.error.FFmpegError:
-        return None
-
-
 def build_table(
     path: str, container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket] | None = None
-) -> tuple[FrameTable, Picture] | None:
+) -> tuple[FrameTable, FirstFrame] | None:
     """The frame table and the first frame of a video just opened; None when not one frame decodes.
 
     Where the packets are believed and few, `kept` holds all of them afterwards, in decode order.
@@ -147,10 +110,10 @@ def build_table(
     return _account_for_cut(found[0], find_cut(path, container, stream, num_whole=len(found[0].pts))), found[1]
 
 
-def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | None:
+def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, FirstFrame] | None:
     """The frame table by decoding the whole file once, and its first frame; None without any frame.
 
-    A packet that does not decode keeps its row where times tell frames apart: what lies behind it must not move
+    A packet that does not decode keeps its row where times tell frames apart: what comes after it must not move
     up, and a damaged video must not pass for a shorter one. Where each packet is a frame, so do those that
     nothing came out of, back to the key frame before it and on to the next one.
     """
@@ -158,13 +121,13 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, Picture] | No
     packet: VideoPacket | None = None
     with open_stream(path) as (container, stream):
         assert stream is not None
-        time_base, step = stream_time_base(stream), _frame_step(stream)
+        time_base, step = stream_time_base(stream), frame_step(stream)
         lost = _Lost(is_frame=_packets_are_frames(container, stream))
         for packet, decoded in _decode_all(container, stream):
             if packet is not None:
                 lost.add(packet, failed=decoded is None)
             for frame in decoded or ():
-                first = first or _picture(frame)
+                first = first or FirstFrame.of(frame)
                 has_gaps = has_gaps or frame.pts is None
                 pts = frame.pts if frame.pts is not None else (times[-1] + step if times else 0)
                 times.append(pts)
@@ -186,7 +149,7 @@ class _Lost:
     """The times of packets that should have been frames, and may not have become any.
 
     `is_frame`: each packet is a frame. Otherwise only packets that failed count, and only between frames: before
-    and behind these, a stream may well begin or end in the middle.
+    and after these, a stream may well begin or end in the middle.
     """
 
     def __init__(self, *, is_frame: bool) -> None:
@@ -205,7 +168,7 @@ class _Lost:
         elif failed:
             self._lost.append(packet.pts)
 
-    def pts(self, first: int, last: int) -> Times:
+    def pts(self, first: int, last: int) -> Timestamps:
         """The times, where frames came out from `first` to `last`."""
         self._close_group()
         found = np.array(self._lost, dtype=np.int64)
@@ -234,32 +197,12 @@ def _decode_all(
     yield packet, decode_packet(stream, None) or []
 
 
-def stream_time_base(stream: VideoStream) -> Fraction:
-    """The unit of the stream's times, in seconds."""
-    return stream.time_base or Fraction(1, 90_000)
-
-
-def _frame_step(stream: VideoStream) -> int:
-    """One frame's length in units of the time base, for frames that carry no time of their own."""
-    rate = stream.guessed_rate or stream.average_rate or Fraction(25)
-    return max(1, round(1 / (rate * stream_time_base(stream)))) if rate > 0 else 1
-
-
-def _picture(frame: VideoFrame) -> Picture:
-    matrix = (1, 0, 0, 1)
-    data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
-    if data is not None:
-        a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data), dtype=np.int32)[:5])
-        matrix = (a, b, c, d)
-    return Picture(frame.pts, frame.height, frame.width, frame.format.name, frame.rotation, matrix)
-
-
 # --- the scan: packets that prove to be frames ------------------------------------------------------
 
 
 def scan_table(
     container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket]
-) -> tuple[FrameTable, Picture] | str:
+) -> tuple[FrameTable, FirstFrame] | str:
     """The frame table from packets alone, or the reason why packets cannot be believed here.
 
     `kept` holds the packets afterwards; none of them when all together are too large to be kept.
@@ -299,7 +242,7 @@ def scan_table(
     reason = _why_not_together(decode_order, pts_of, first, stream.codec_context.reorder_depth)
     if reason or first is None:
         return reason
-    end_pts = end[0] + (end[1] or _frame_step(stream))
+    end_pts = end[0] + (end[1] or frame_step(stream))
     packets = PacketOrder(
         frames=np.searchsorted(pts_of, decode_order).astype(np.int32),
         referenced=np.frombuffer(referenced, dtype=np.bool_),
@@ -308,10 +251,10 @@ def scan_table(
     return FrameTable(pts_of, end_pts, stream_time_base(stream), True, len(pts_of), packets=packets), first
 
 
-def _alone(stream: VideoStream, packet: VideoPacket) -> Picture | None:
+def _alone(stream: VideoStream, packet: VideoPacket) -> FirstFrame | None:
     """What comes out of a fresh decoder after one packet and nothing else."""
     frames = (decode_packet(stream, packet) or []) + (decode_packet(stream, None) or [])
-    return _picture(frames[0]) if frames else None
+    return FirstFrame.of(frames[0]) if frames else None
 
 
 def _why_not(packet: VideoPacket, verdict: Verdict) -> str:
@@ -328,7 +271,7 @@ def _why_not(packet: VideoPacket, verdict: Verdict) -> str:
     return ""
 
 
-def _why_not_together(decode_order: Times, pts: Times, first: Picture | None, reorder_depth: int) -> str:
+def _why_not_together(decode_order: Timestamps, pts: Timestamps, first: FirstFrame | None, reorder_depth: int) -> str:
     """`pts`: the times of all packets, ascending."""
     if len(pts) == 0 or first is None:
         return "nothing decodes at the start"
@@ -346,7 +289,7 @@ def _why_not_together(decode_order: Times, pts: Times, first: Picture | None, re
 
 
 def _account_for_cut(table: FrameTable, cut: Cut) -> FrameTable:
-    """The table with the frames that the index promises behind the cut.
+    """The table with the frames that the index promises after the cut.
 
     A frame is never shown before it is decoded, so only frames shown before the first lost decoding
     time have a sure place: a lost frame may belong between any two later ones.

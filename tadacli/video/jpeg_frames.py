@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import importlib
 import io
-import operator
 import os
 import re
 import tarfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol, overload
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from tadacli.errors import VideoError
@@ -25,12 +23,12 @@ from tadacli.results import VideoInfo
 from tadacli.video.source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
+    Indices,
     Pixels,
-    Times,
+    Unreadable,
     VideoPath,
     VideoSource,
     shown,
-    wanted_indices,
 )
 
 _FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
@@ -50,7 +48,7 @@ def is_frames_folder(path: VideoPath) -> bool:
         return False
 
 
-class JpegSource:
+class JpegSource(VideoSource):
     """A folder or tar of frames numbered from 1 (or 0), shown at an even rate from time 0 on."""
 
     def __init__(self, path: str, fps: float | Fraction | None) -> None:
@@ -62,54 +60,26 @@ class JpegSource:
             raise VideoError(f"the frame rate of {shown(path)} must be positive, not {fps}")
         num_frames = len(self._store.numbers)
         width, height = self._first_size()
-        self.info = VideoInfo(
-            path, num_frames, rate, float(num_frames / rate), height, width, rotation=0, codec="mjpeg"
-        )
-        self.times: npt.NDArray[np.float64] = np.arange(num_frames) * rate.denominator / rate.numerator
-        self.times.setflags(write=False)
-        self.num_decoded = 0
-        self._reasons: dict[int, str] = {}
+        info = VideoInfo(path, num_frames, rate, float(num_frames / rate), height, width, rotation=0, codec="mjpeg")
+        self._set_timeline(info, np.arange(num_frames) * rate.denominator / rate.numerator)
+        self._num_decoded = 0
 
     @property
-    def restarts(self) -> Times:
-        return np.empty(0, dtype=np.int64)
+    def num_decoded(self) -> int:
+        return self._num_decoded
 
     def reopened(self) -> VideoSource:
         return self
 
-    def time_of(self, index: int) -> float:
-        return float(index / self.info.fps)
-
-    def reason_of(self, index: int) -> str:
-        return self._reasons.get(operator.index(index), "")
-
-    @overload
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: Literal[False] = False
-    ) -> Iterator[tuple[int, float, Pixels]]: ...
-
-    @overload
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: bool
-    ) -> Iterator[tuple[int, float, Pixels | None]]: ...
-
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: bool = False
-    ) -> Iterator[tuple[int, float, Pixels | None]]:
-        return self._iter_wanted(wanted_indices(indices, self.info), skip=skip_unreadable)
-
-    def _iter_wanted(self, wanted: Times, *, skip: bool) -> Iterator[tuple[int, float, Pixels | None]]:
+    def _decode(self, wanted: Indices, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
+        del skip  # each frame is a file of its own: one that cannot be had says nothing about the others
         for index, data in self._contents(wanted):
-            found = data if isinstance(data, str) else self._decoded(data)
-            if not isinstance(found, str):
-                yield index, self.time_of(index), found
-            elif skip:
-                self._reasons[index] = found
-                yield index, self.time_of(index), None
-            else:
-                raise VideoError(f"{self._name(index)} {found}", hint=_DAMAGED_HINT)
+            yield index, data if isinstance(data, str) else self._decoded(data)
 
-    def _contents(self, wanted: Times) -> Iterator[tuple[int, bytes | str]]:
+    def _error(self, frame: Unreadable) -> VideoError:
+        return VideoError(f"{self._name(frame.index)} {frame.reason}", hint=_DAMAGED_HINT)
+
+    def _contents(self, wanted: Indices) -> Iterator[tuple[int, bytes | str]]:
         """(index, file content, or why there is none) of the wanted frames, ascending."""
         done = 0
         try:
@@ -134,7 +104,7 @@ class JpegSource:
         pixels = _pixels(data)
         if isinstance(pixels, str):
             return pixels
-        self.num_decoded += 1
+        self._num_decoded += 1
         height, width = pixels.shape[:2]
         if (width, height) != (self.info.width, self.info.height):
             return f"is {width}x{height} pixels, the first frame {self.info.width}x{self.info.height}"
@@ -188,8 +158,8 @@ def _faster_decoder() -> Callable[[bytes], Pixels] | None:
     return decoder
 
 
-def _check_numbers(path: str, numbers: Times) -> int:
-    """The first number, 1 or 0; `VideoError` for a gap, which would shift all frames behind it."""
+def _check_numbers(path: str, numbers: Indices) -> int:
+    """The first number, 1 or 0; `VideoError` for a gap, which would shift all frames after it."""
     if len(numbers) == 0:
         raise VideoError(f"{shown(path)} holds no frame_0000000001.jpg files", hint=NOT_A_VIDEO_HINT)
     first = min(int(numbers[0]), 1)
@@ -216,9 +186,9 @@ def _rate_of(path: str) -> Fraction:
 class _Store(Protocol):
     """Where numbered frames lie; `numbers` ascend."""
 
-    numbers: Times
+    numbers: Indices
 
-    def read(self, wanted: Times) -> Iterator[tuple[int, bytes | str]]:
+    def read(self, wanted: Indices) -> Iterator[tuple[int, bytes | str]]:
         """(position, file content, or why there is none) of the wanted positions in `numbers`, which ascend."""
 
 
@@ -229,7 +199,7 @@ class _Folder:
             found = (_FRAME_NAME.fullmatch(entry.name) for entry in entries)
             self.numbers = np.sort(np.fromiter((int(m[1]) for m in found if m), dtype=np.int64))
 
-    def read(self, wanted: Times) -> Iterator[tuple[int, bytes | str]]:
+    def read(self, wanted: Indices) -> Iterator[tuple[int, bytes | str]]:
         for position in wanted:
             try:
                 yield int(position), Path(self._path, f"frame_{self.numbers[position]:010d}.jpg").read_bytes()
@@ -268,7 +238,7 @@ class _PlainTar:
         self._table = table[np.argsort(table[:, 0], kind="stable")]
         self.numbers = self._table[:, 0]
 
-    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
+    def read(self, wanted: Indices) -> Iterator[tuple[int, bytes]]:
         with Path(self._path).open("rb") as file:
             for position in wanted:
                 _, offset, size = (int(v) for v in self._table[position])
@@ -288,7 +258,7 @@ class _PackedTar:
                 f"the frames in {shown(path)} do not lie in order of their numbers", hint="unpack it first"
             )
 
-    def read(self, wanted: Times) -> Iterator[tuple[int, bytes]]:
+    def read(self, wanted: Indices) -> Iterator[tuple[int, bytes]]:
         with tarfile.open(self._path, "r|*") as tar:
             position = 0
             for at, (_, member) in enumerate(_members(tar)):

@@ -18,13 +18,14 @@ import torch
 
 from tadacli.concurrency import read_ahead
 from tadacli.errors import VideoError
-from tadacli.video.decoder import CUT_OFF
-from tadacli.video.source import Times, VideoSource
+from tadacli.video.damage import Damage
+from tadacli.video.source import Indices, Unreadable, VideoSource
 
 T = TypeVar("T")
 
-# (index, what was made of the frame, ""), or (index, None, what is wrong with the frame)
-Item: TypeAlias = tuple[int, T | None, str]
+# A frame's number, and what was made of the frame, or why there is none.
+Item: TypeAlias = tuple[int, T | Unreadable]
+Read: TypeAlias = Callable[[VideoSource, Indices], Iterator[Item[T]]]
 
 # Each thread holds its own demuxer and decoder: some 50 MB for 1080p, and 5 MB more for each hour.
 _MAX_READERS = 4
@@ -48,8 +49,8 @@ def readers_of(source: VideoSource, num_readers: int) -> list[VideoSource]:
 @contextmanager
 def read_in_ranges(
     readers: Sequence[VideoSource],
-    frames: Times,
-    read: Callable[[VideoSource, Times], Iterator[Item[T]]],
+    frames: Indices,
+    read: Read[T],
     *,
     depth: int,
 ) -> Iterator[Iterator[Item[T]]]:
@@ -63,7 +64,10 @@ def read_in_ranges(
 
 
 def _items(
-    readers: Sequence[VideoSource], frames: Times, read: Callable[[VideoSource, Times], Iterator[Item[T]]], depth: int
+    readers: Sequence[VideoSource],
+    frames: Indices,
+    read: Read[T],
+    depth: int,
 ) -> Generator[Item[T], None, None]:
     source, *others = readers
     groups, num_given = _groups(source, frames), 0
@@ -79,30 +83,31 @@ def _items(
 
 def _dealt_out(
     readers: Sequence[VideoSource],
-    groups: Times,
-    frames: Times,
-    read: Callable[[VideoSource, Times], Iterator[Item[T]]],
+    groups: Indices,
+    frames: Indices,
+    read: Read[T],
     depth: int,
 ) -> Generator[Item[T], None, None]:
     """The items up to the first that might be another one if one thread read everything."""
     turns = np.unique(groups, return_inverse=True)[1] % len(readers)
     info = readers[0].info
     with ExitStack() as threads:
-        coming = [
+        streams = [
             threads.enter_context(read_ahead(read(reader, frames[turns == number]), depth=max(1, depth)))
             for number, reader in enumerate(readers)
         ]
         for turn in turns.tolist():
             try:
-                item = next(coming[turn])
+                item = next(streams[turn])
             except VideoError:
                 return
+            is_damaged = isinstance(item[1], Unreadable) and item[1].reason != Damage.CUT_OFF
             # A reader that finds its packets wrong reads the file anew, and then knows other facts about it.
-            if (item[1] is None and item[2] != CUT_OFF) or readers[turn].info is not info:
+            if is_damaged or readers[turn].info is not info:
                 return
             yield item
 
 
-def _groups(source: VideoSource, frames: Times) -> Times:
+def _groups(source: VideoSource, frames: Indices) -> Indices:
     """The group that holds each frame, by number; one for all where that is not known."""
     return np.searchsorted(source.restarts, frames, side="right").astype(np.int64)

@@ -7,14 +7,12 @@ frame or a `VideoError`: nothing is put in its place. Times are presentation tim
 from __future__ import annotations
 
 import copy
-import operator
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, overload
 
 import av
 import numpy as np
@@ -24,27 +22,23 @@ from av.video.stream import VideoStream
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
 from tadacli.video.bitstream import MP4
-from tadacli.video.decoder import CUT_OFF, DAMAGED, LOST, Decoder, ReadFile, TableError
-from tadacli.video.frame_table import (
-    FrameTable,
-    Picture,
-    VideoPacket,
-    build_table,
-    decode_table,
-    open_stream,
-)
+from tadacli.video.container import VideoPacket, open_stream
+from tadacli.video.damage import Damage
+from tadacli.video.decoder import Decoder, ReadFile, TableError
+from tadacli.video.frame_table import FirstFrame, FrameTable, build_table, decode_table
 from tadacli.video.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
 from tadacli.video.seeking import read_packets_again
 from tadacli.video.source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
+    Frame,
+    Indices,
     Pixels,
-    Times,
+    Unreadable,
     VideoPath,
     VideoSource,
-    as_numbers,
+    as_indices,
     shown,
-    wanted_indices,
 )
 from tadacli.video.truncation import ends_beyond
 
@@ -76,34 +70,18 @@ def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fractio
 
     Raises `VideoError` when a frame cannot be had; see `open_video` for `fps`.
     """
-    numbers = as_numbers(indices)
+    wanted = as_indices(indices)
     with open_video(path, fps=fps) as source:
-        frames = np.empty((len(numbers), source.info.height, source.info.width, 3), dtype=np.uint8)
-        for index, _, frame in source.iter_frames(numbers):
-            frames[numbers == index] = frame
-    return frames
-
-
-@overload
-def iter_frames(
-    path: VideoPath,
-    indices: Iterable[int],
-    *,
-    fps: float | Fraction | None = None,
-    skip_unreadable: Literal[False] = False,
-) -> Iterator[tuple[int, float, Pixels]]: ...
-
-
-@overload
-def iter_frames(
-    path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None, skip_unreadable: bool
-) -> Iterator[tuple[int, float, Pixels | None]]: ...
+        rows = np.empty((len(wanted), source.info.height, source.info.width, 3), dtype=np.uint8)
+        for frame in source.require_frames(wanted):
+            rows[wanted == frame.index] = frame.pixels
+    return rows
 
 
 def iter_frames(
     path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None, skip_unreadable: bool = False
-) -> Iterator[tuple[int, float, Pixels | None]]:
-    """(index, time in seconds, frame) of each distinct index, ascending; see `VideoSource.iter_frames`."""
+) -> Iterator[Frame | Unreadable]:
+    """The frame of each distinct index, ascending; see `VideoSource.iter_frames`."""
     with open_video(path, fps=fps) as source:
         yield from source.iter_frames(indices, skip_unreadable=skip_unreadable)
 
@@ -134,20 +112,18 @@ def _check_is_there(path: str) -> None:
 # --- video files ------------------------------------------------------------------------------------
 
 
-class _FileSource:
+class _FileSource(VideoSource):
     """A video file: its frame table, and what decodes by it. The first reading may use the file as it is open."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._reasons: dict[int, str] = {}
-        table, picture, info, read_file = _inspect(path)
-        self._adopt(table, picture, info)
+        table, first, info, read_file = _inspect(path)
+        self._adopt(table, first, info)
         self._decoder = Decoder(path, table, read_file)
 
-    def _adopt(self, table: FrameTable, picture: Picture, info: VideoInfo) -> None:
-        self._table, self._picture, self.info = table, picture, info
-        self.times = table.all_seconds()
-        self.times.setflags(write=False)
+    def _adopt(self, table: FrameTable, first: FirstFrame, info: VideoInfo) -> None:
+        self._table, self._first = table, first
+        self._set_timeline(info, table.all_seconds())
 
     def close(self) -> None:
         """Closes what the first reading would have used."""
@@ -158,49 +134,17 @@ class _FileSource:
         return self._decoder.num_decoded
 
     @property
-    def restarts(self) -> Times:
+    def restarts(self) -> Indices:
         packets = self._table.packets
-        return np.empty(0, dtype=np.int64) if packets is None else packets.restarts
+        return super().restarts if packets is None else packets.restarts
 
     def reopened(self) -> VideoSource:
         other = copy.copy(self)
-        other._reasons, other._decoder = {}, self._decoder.again()
+        other._decoder = self._decoder.again()
         return other
 
-    def time_of(self, index: int) -> float:
-        return self._table.seconds(self._table.pts[operator.index(index)])
-
-    def reason_of(self, index: int) -> str:
-        return self._reasons.get(operator.index(index), "")
-
-    @overload
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: Literal[False] = False
-    ) -> Iterator[tuple[int, float, Pixels]]: ...
-
-    @overload
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: bool
-    ) -> Iterator[tuple[int, float, Pixels | None]]: ...
-
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: bool = False
-    ) -> Iterator[tuple[int, float, Pixels | None]]:
-        return self._iter_wanted(wanted_indices(indices, self.info), skip=skip_unreadable)
-
-    def _iter_wanted(self, wanted: Times, *, skip: bool) -> Iterator[tuple[int, float, Pixels | None]]:
-        for index, found in self._decode_wanted(wanted, skip=skip):
-            seconds = self.time_of(index)
-            if not isinstance(found, str):
-                yield index, seconds, found
-            elif skip:
-                self._reasons[index] = found
-                yield index, seconds, None
-            else:
-                raise self._unreadable(index, found)
-
-    def _decode_wanted(self, wanted: Times, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
-        """(index, frame, or what is wrong with it) of all wanted frames, starting anew if the table is wrong."""
+    def _decode(self, wanted: Indices, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
+        """As the base class says, starting anew if the table is wrong."""
         done, why = 0, ""
         for is_second in (False, True):
             try:
@@ -235,7 +179,7 @@ class _FileSource:
             )
 
     def _to_rgb(self, frame: VideoFrame) -> Pixels | str:
-        first = self._picture
+        first = self._first
         if (frame.height, frame.width) != (first.height, first.width):
             return f"is {frame.width}x{frame.height} pixels, the first one {first.width}x{first.height}"
         try:
@@ -245,10 +189,10 @@ class _FileSource:
             return f"has no RGB form: {error}"
         return upright(pixels.astype(np.uint8, copy=False), first.matrix)
 
-    def _unreadable(self, index: int, reason: str) -> VideoError:
+    def _error(self, frame: Unreadable) -> VideoError:
         """The error for a frame that cannot be had; where the file is damaged, it says how many frames can."""
-        message = f"frame {index} at {self.time_of(index):.2f} s of {shown(self._path)} {reason}"
-        if reason not in (LOST, DAMAGED, CUT_OFF):
+        message = f"frame {frame.index} at {frame.time_seconds:.2f} s of {shown(self._path)} {frame.reason}"
+        if not isinstance(frame.reason, Damage):
             return VideoError(message, hint="a video must keep its frame size and format: cut it where they change")
         try:
             num_clean = self._decoder.count_clean()
@@ -257,7 +201,7 @@ class _FileSource:
         return VideoError(f"{message}; {num_clean} of {self.info.num_frames} frames decode", hint=DAMAGED_HINT)
 
 
-def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Picture, VideoInfo, ReadFile | None]:
+def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, FirstFrame, VideoInfo, ReadFile | None]:
     """The frame table, the first frame, the facts about a video file, and the file itself if its packets are believed.
 
     Raises `VideoError` if not one frame decodes.
@@ -285,22 +229,22 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, Pictu
     if built is None:
         why = "it is encrypted" if _is_encrypted(path) else "its data are damaged, encrypted or missing"
         raise VideoError(f"no frame of {shown(path)} ({codec}) decodes: {why}", hint=DAMAGED_HINT)
-    table, picture = built
-    is_turned = _is_turned(picture.matrix)
+    table, first = built
+    is_turned = _is_turned(first.matrix)
     seconds = [table.seconds(int(pts)) for pts in (table.pts[0], table.end_pts)]
     return (
         table,
-        picture,
+        first,
         VideoInfo(
             path=path,
             num_frames=len(table.pts),
             fps=average_fps(table, header_rate),
             duration_seconds=seconds[1] - seconds[0],
-            height=picture.width if is_turned else picture.height,
-            width=picture.height if is_turned else picture.width,
-            rotation=picture.rotation,
+            height=first.width if is_turned else first.height,
+            width=first.height if is_turned else first.width,
+            rotation=first.rotation,
             codec=codec,
-            pixel_format=picture.pixel_format,
+            pixel_format=first.pixel_format,
             sample_aspect_ratio=1 / aspect if is_turned else aspect,
             start_seconds=seconds[0],
             truncated=table.truncated,

@@ -15,8 +15,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tadacli.video.bitstream import MP4
+from tadacli.video.container import VideoPacket, read_packets
 from tadacli.video.decode_plan import Flags, PacketOrder
-from tadacli.video.frame_table import FrameTable, VideoPacket, read_packets
+from tadacli.video.frame_table import FrameTable
 
 _BEFORE_ALL_SECONDS = 10  # the first packet is to be decoded earlier than its frame is shown, though not by so much
 _WORTH_A_JUMP = 64  # packets: reading as many takes longer than a jump, also where the file is in memory

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Literal, Protocol, overload
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,10 @@ import numpy.typing as npt
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
 
-Times = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+Seconds = npt.NDArray[np.float64]
+# Presentation or decoding times in units of a stream's time base.
+Timestamps = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 VideoPath = str | os.PathLike[str]
 
@@ -21,18 +26,51 @@ DAMAGED_HINT = "the file is damaged or was cut short: fetch it again, or re-enco
 NOT_A_VIDEO_HINT = "name a video file, or a folder or tar of frame_0000000001.jpg files"
 
 
-class VideoSource(Protocol):
-    """One opened video, whose frames can be read any number of times."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded frame: its number, when and how long it is shown, and its `pixels`, uint8 (H, W, 3), RGB.
+
+    `duration_seconds` reaches to the presentation time of the next frame, that of the last frame to the end of the
+    video; it is 0 for a frame that is never on screen because the one before it has a later time.
+    """
+
+    index: int
+    time_seconds: float
+    duration_seconds: float
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A frame that cannot be had, and why, for example "is damaged"; its time is that which the file promises."""
+
+    index: int
+    time_seconds: float
+    reason: str
+
+
+class VideoSource(ABC):
+    """One opened video, whose frames can be read any number of times.
+
+    Attributes:
+        info: What is known about the video.
+        times: Presentation time of each frame in seconds, float64 (num_frames,); read-only.
+        times_shown: When each frame appears on screen, in seconds, float64 (num_frames,), ascending: its presentation
+            time, or that of an earlier frame if that is later.
+    """
+
+    info: VideoInfo
+    times: Seconds
+    times_shown: Seconds
+
+    def _set_timeline(self, info: VideoInfo, times: Seconds) -> None:
+        times.setflags(write=False)
+        in_order = bool(np.all(times[1:] >= times[:-1]))
+        self.info, self.times = info, times
+        self.times_shown = times if in_order else np.maximum.accumulate(times)
 
     @property
-    def info(self) -> VideoInfo:
-        """What is known about the video."""
-
-    @property
-    def times(self) -> npt.NDArray[np.float64]:
-        """Presentation time of each frame in seconds, float64 (num_frames,); read-only."""
-
-    @property
+    @abstractmethod
     def num_decoded(self) -> int:
         """How many frames have been decoded for `iter_frames` since the video was opened.
 
@@ -43,47 +81,67 @@ class VideoSource(Protocol):
         """
 
     @property
-    def restarts(self) -> Times:
+    def restarts(self) -> Indices:
         """The frames before which nothing need be decoded, ascending; none where that is not known."""
+        return np.empty(0, dtype=np.int64)
 
+    @abstractmethod
     def reopened(self) -> VideoSource:
         """The same video for another thread; what opening it found out is not found out again."""
 
-    def time_of(self, index: int) -> float:
-        """Presentation time of one frame in seconds."""
+    def iter_frames(self, indices: Iterable[int], *, skip_unreadable: bool = False) -> Iterator[Frame | Unreadable]:
+        """The frame of each distinct index, ascending; none of them is kept.
 
-    @overload
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: Literal[False] = False
-    ) -> Iterator[tuple[int, float, Pixels]]: ...
+        Args:
+            indices: Frame numbers from 0 on, in any order.
+            skip_unreadable: Give an `Unreadable` for a frame that cannot be had, and go on.
 
-    @overload
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: bool
-    ) -> Iterator[tuple[int, float, Pixels | None]]: ...
+        Raises:
+            VideoError: At once for an index that the video does not have, and while iterating for a frame that cannot
+                be had. With `skip_unreadable` only a file whose packets prove to be other frames than they said
+                before the first frame was given raises it; trying again mends that.
+        """
+        return self._iter_wanted(wanted_indices(indices, self.info), skip=skip_unreadable)
 
-    def iter_frames(
-        self, indices: Iterable[int], *, skip_unreadable: bool = False
-    ) -> Iterator[tuple[int, float, Pixels | None]]:
-        """(index, time in seconds, frame) of each distinct index, ascending; frame: uint8 (H, W, 3), RGB.
+    def require_frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """The frame of each distinct index, ascending. Raises `VideoError` as `iter_frames` does, for any frame."""
+        return cast("Iterator[Frame]", self.iter_frames(indices))
 
-        None of the frames is kept. Raises `VideoError` at once for an index that the video does not have,
-        and while iterating when a frame that was asked for cannot be had; with `skip_unreadable`, None
-        stands for such a frame, and `reason_of` tells why. Then only a file whose packets prove to be other
-        frames than they said before the first frame was given raises `VideoError`; trying again mends that.
+    def _iter_wanted(self, wanted: Indices, *, skip: bool) -> Iterator[Frame | Unreadable]:
+        for index, found in self._decode(wanted, skip=skip):
+            time = float(self.times[index])
+            if not isinstance(found, str):
+                yield Frame(index, time, self._seconds_on_screen(index), found)
+            elif skip:
+                yield Unreadable(index, time, found)
+            else:
+                raise self._error(Unreadable(index, time, found))
+
+    def _seconds_on_screen(self, index: int) -> float:
+        shown, info = self.times_shown, self.info
+        end = shown[index + 1] if index + 1 < len(shown) else info.start_seconds + info.duration_seconds
+        return max(0.0, float(end - shown[index]))
+
+    @abstractmethod
+    def _decode(self, wanted: Indices, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
+        """(index, pixels, or what is wrong with the frame) of all wanted frames, which ascend.
+
+        Without `skip`, where the first that cannot be had is an error anyway, `VideoError` may be raised instead.
         """
 
-    def reason_of(self, index: int) -> str:
-        """What was wrong with a frame that came as None, such as "is damaged"; empty for any other frame."""
+    @abstractmethod
+    def _error(self, frame: Unreadable) -> VideoError:
+        """The error for a frame that cannot be had."""
 
 
-def as_numbers(indices: Iterable[int]) -> Times:
+def as_indices(indices: Iterable[int]) -> Indices:
+    """Frame numbers as an array. Raises `TypeError` for what is no whole number."""
     return np.fromiter((operator.index(i) for i in indices), dtype=np.int64)
 
 
-def wanted_indices(indices: Iterable[int], info: VideoInfo) -> Times:
-    """The distinct indices, ascending, all of them inside the video."""
-    wanted = np.unique(as_numbers(indices))
+def wanted_indices(indices: Iterable[int], info: VideoInfo) -> Indices:
+    """The distinct indices, ascending. Raises `VideoError` for one that the video does not have."""
+    wanted = np.unique(as_indices(indices))
     outside = wanted[(wanted < 0) | (wanted >= info.num_frames)]
     if len(outside):
         raise VideoError(

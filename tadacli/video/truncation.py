@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tadacli.video.bitstream import MATROSKA, MP4
-
-Times = npt.NDArray[np.int64]
+from tadacli.video.source import Timestamps
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Cut:
 
     is_cut: bool
     index_is_whole: bool
-    index_times: Times
+    index_times: Timestamps
     lost_from: int = 0
 
 

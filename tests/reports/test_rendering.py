@@ -30,8 +30,8 @@ def changed(before: Path, after: Path) -> list[bool]:
     """Of each frame, whether its lower left corner differs between two videos."""
     with open_video(before) as one, open_video(after) as other:
         count = range(one.info.num_frames)
-        pairs = zip(one.iter_frames(count), other.iter_frames(count), strict=True)
-        return [bool(np.abs(corner(a) - corner(b)).mean() > CHANGED) for (_, _, a), (_, _, b) in pairs]
+        pairs = zip(one.require_frames(count), other.require_frames(count), strict=True)
+        return [bool(np.abs(corner(a.pixels) - corner(b.pixels)).mean() > CHANGED) for a, b in pairs]
 
 
 def audio_packets(path: Path) -> list[tuple[Fraction, bytes]]:

@@ -15,6 +15,7 @@ from PIL import Image
 from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Gap, Segment
 from tadacli.video.reading import open_video
+from tadacli.video.source import Unreadable
 from tests import media
 
 
@@ -31,9 +32,10 @@ class Counting:
 
     def iter_frames(self, indices: Iterable[int], *, skip_unreadable: bool) -> Any:
         assert skip_unreadable
-        for index, seconds, frame in self._source.iter_frames(indices):
-            self.read.append(index)
-            yield index, seconds, None if index in self._unreadable else frame
+        for frame in self._source.require_frames(indices):
+            self.read.append(frame.index)
+            is_lost = frame.index in self._unreadable
+            yield Unreadable(frame.index, frame.time_seconds, "is lost") if is_lost else frame
 
 
 @pytest.fixture

@@ -20,8 +20,10 @@ from tadacli.video import frame_table
 from tadacli.video import reading as video
 from tadacli.video import seeking as packet_jumps
 from tadacli.video.bitstream import packet_rule
+from tadacli.video.container import decode_packet, open_stream, read_packets
 from tadacli.video.decode_plan import PacketOrder, needed_packets, reordering
 from tadacli.video.reading import iter_frames, open_video, read_frames
+from tadacli.video.source import Frame, Unreadable
 from tests.media import jpeg_bytes, number_in, render
 
 NUM_FRAMES = 70
@@ -98,8 +100,8 @@ def test_any_subset_is_what_a_plain_decode_gives_and_no_frame_more_is_decoded(vi
             with open_video(path) as source:
                 assert source.num_decoded == 0
                 found = list(source.iter_frames(wanted))
-                assert [index for index, _, _ in found] == wanted
-                assert all(np.array_equal(frame, right[index]) for index, _, frame in found), path.name
+                assert [frame.index for frame in found] == wanted
+                assert all(np.array_equal(frame.pixels, right[frame.index]) for frame in found), path.name
                 assert source.num_decoded == len(must_be_decoded(path, set(wanted))), (path.name, wanted)
                 num_left_out += wanted[-1] + 1 - source.num_decoded
         assert num_left_out > NUM_FRAMES // 2, path.name
@@ -121,7 +123,8 @@ def test_other_codecs_give_the_pictures_of_a_plain_decode(tmp_path, suffix, code
     right = [pixels for pixels, _, _ in plain_decode(path)]
     for size in (1, 2, 4, 8):
         wanted = sorted(rng.sample(range(50), size))
-        assert all(np.array_equal(frame, right[index]) for index, _, frame in iter_frames(path, wanted)), wanted
+        found = iter_frames(path, wanted)
+        assert all(np.array_equal(frame.pixels, right[frame.index]) for frame in found), wanted
 
 
 def test_a_damaged_start_spoils_its_group_though_nothing_came_before(tmp_path):
@@ -136,7 +139,7 @@ def test_a_damaged_start_spoils_its_group_though_nothing_came_before(tmp_path):
     for first in ([], [3]):
         with open_video(bad) as source:
             found = list(source.iter_frames(first + wanted, skip_unreadable=True))
-            assert [index for index, _, frame in found if frame is not None] == first
+            assert [frame.index for frame in found if isinstance(frame, Frame)] == first
 
 
 def test_two_readings_count_twice(videos):
@@ -151,23 +154,23 @@ def test_readings_of_one_source_do_not_disturb_each_other(videos):
         right = read_frames(path, range(NUM_FRAMES))
         with open_video(path) as source:
             left = source.iter_frames([3, 5])
-            assert np.array_equal(next(left)[2], right[3])
+            assert np.array_equal(next(left).pixels, right[3])
             at_once = [source.iter_frames(range(start, NUM_FRAMES)) for start in (0, 7)]
             for numbers in zip(range(NUM_FRAMES), range(7, NUM_FRAMES), strict=False):
                 for number, frames in zip(numbers, at_once, strict=True):
-                    assert np.array_equal(next(frames)[2], right[number]), (path.name, number)
+                    assert np.array_equal(next(frames).pixels, right[number]), (path.name, number)
 
 
 @pytest.fixture
 def opened(monkeypatch):
     """The files that were opened since the test began."""
-    names, honest = [], frame_table.av.open
+    names, honest = [], av.open
 
     def count(name, **options):
         names.append(name)
         return honest(name, **options)
 
-    monkeypatch.setattr(frame_table.av, "open", count)
+    monkeypatch.setattr(av, "open", count)
     return names
 
 
@@ -179,7 +182,7 @@ def test_a_file_is_opened_once_to_look_at_it_and_to_read_it(videos, monkeypatch,
         opened.clear()
         with open_video(path) as source:
             for wanted in ([8, 40], [3]):
-                assert [number_in(frame) for _, _, frame in source.iter_frames(wanted)] == wanted
+                assert [number_in(frame.pixels) for frame in source.iter_frames(wanted)] == wanted
                 assert len(opened) == (1 if wanted == [8, 40] else 2), path.name
 
 
@@ -253,7 +256,7 @@ P, B, IDR, SEI, SPS, PPS, DELIMITER, UNKNOWN = 0x41, 0x01, 0x65, 0x06, 0x67, 0x6
     ],
 )
 def test_only_a_proven_frame_may_be_left_out(videos, units, verdict, reason):
-    with frame_table.open_stream(str(videos[0])) as (container, stream):
+    with open_stream(str(videos[0])) as (container, stream):
         rule = packet_rule(container, stream)
         extradata = bytes(stream.codec_context.extradata)
     size = int.from_bytes(extradata[6:8], "big")  # of the one SPS; behind it the count of PPS, and the first one
@@ -312,10 +315,10 @@ def test_with_damage_in_the_middle_every_frame_is_right_or_missing(videos, tmp_p
                 with open_video(bad) as source:
                     found = list(source.iter_frames(wanted, skip_unreadable=True))
                     assert source.num_decoded <= 2 * NUM_FRAMES
-                    assert [(index, time) for index, time, _ in found] == [(i, source.time_of(i)) for i in wanted]
-                    given = {index: frame for index, _, frame in found if frame is not None}
-                    for index in wanted:
-                        assert (source.reason_of(index) == "") is (index in given)
+                    assert [frame.index for frame in found] == list(wanted)
+                    assert [frame.time_seconds for frame in found] == source.times[list(wanted)].tolist()
+                    given = {frame.index: frame.pixels for frame in found if isinstance(frame, Frame)}
+                    assert all(frame.reason for frame in found if isinstance(frame, Unreadable))
                 for index, frame in given.items():
                     pixels, is_flagged = right[times[index]]
                     assert not is_flagged, (path.name, index)
@@ -333,15 +336,15 @@ def test_many_bad_frames_cost_two_passes_at_most(tmp_path):
     with open_video(tmp_path / "bad.mp4") as source:
         wanted = range(0, 200, 2)
         found = list(source.iter_frames(wanted, skip_unreadable=True))
-        assert [index for index, _, _ in found] == list(wanted)
-        num_missing = sum(frame is None for _, _, frame in found)
+        assert [frame.index for frame in found] == list(wanted)
+        num_missing = sum(isinstance(frame, Unreadable) for frame in found)
         assert num_missing > 30
         assert source.num_decoded <= 2 * 200
 
 
 def test_a_frame_that_never_comes_out_holds_up_no_others(tmp_path, monkeypatch):
-    """Should a decoder lose a frame without a word, the frames behind it do not wait for it until the video ends."""
-    path, honest = tmp_path / "v.mp4", frame_table.decode_packet
+    """Should a decoder lose a frame without a word, the frames after it do not wait for it until the video ends."""
+    path, honest = tmp_path / "v.mp4", decode_packet
     render(path, 200, options=FILES["one group"])
     with av.open(str(path)) as container:
         lost = [frame.pts for frame in container.decode(video=0)][5]
@@ -351,9 +354,9 @@ def test_a_frame_that_never_comes_out_holds_up_no_others(tmp_path, monkeypatch):
 
     monkeypatch.setattr(decoding, "decode_packet", losing)
     with open_video(path) as source:
-        for index, _, frame in source.iter_frames(range(200), skip_unreadable=True):
-            assert (frame is None) is (index == 5)
-            assert source.num_decoded <= index + 30
+        for frame in source.iter_frames(range(200), skip_unreadable=True):
+            assert isinstance(frame, Unreadable) is (frame.index == 5)
+            assert source.num_decoded <= frame.index + 30
 
 
 def test_what_the_plan_does_not_bring_is_looked_for_among_all_packets(tmp_path, monkeypatch):
@@ -379,12 +382,11 @@ def test_a_cut_file_gives_what_is_left_and_names_the_rest(tmp_path):
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with open_video(path) as source:
         found = list(source.iter_frames(range(60), skip_unreadable=True))
-        numbers = [number_in(frame) for _, _, frame in found if frame is not None]
+        numbers = [number_in(frame.pixels) for frame in found if isinstance(frame, Frame)]
         assert numbers == list(range(len(numbers)))
         assert 15 < len(numbers) < 45
-        assert [index for index, _, _ in found] == list(range(60))
-        assert "cut off" in source.reason_of(59)
-        assert source.reason_of(0) == ""
+        assert [frame.index for frame in found] == list(range(60))
+        assert "cut off" in found[-1].reason
 
 
 def test_a_file_that_goes_away_has_no_frames_left(tmp_path):
@@ -392,16 +394,17 @@ def test_a_file_that_goes_away_has_no_frames_left(tmp_path):
     render(path, 10)
     with open_video(path) as source:
         path.unlink()
-        assert [number_in(frame) for _, _, frame in source.iter_frames([2])] == [2], "its packets are still there, once"
-        assert [frame for _, _, frame in source.iter_frames([1, 4], skip_unreadable=True)] == [None, None]
-        assert source.reason_of(4) == "cannot be read any more: No such file or directory"
+        assert [number_in(frame.pixels) for frame in source.iter_frames([2])] == [2], "its packets are there, once"
+        reason = "cannot be read any more: No such file or directory"
+        lost = [Unreadable(index, source.times[index], reason) for index in (1, 4)]
+        assert list(source.iter_frames([1, 4], skip_unreadable=True)) == lost
         with pytest.raises(VideoError, match="cannot be opened again"):
             list(source.iter_frames([1]))
 
 
 def test_a_file_that_cannot_be_read_to_its_end(videos, monkeypatch):
     """What was read before a disk fails is given; the rest is missing, and nothing moves up."""
-    honest = frame_table.read_packets
+    honest = read_packets
 
     def failing(container, stream):
         for number, packet in enumerate(honest(container, stream)):
@@ -414,7 +417,7 @@ def test_a_file_that_cannot_be_read_to_its_end(videos, monkeypatch):
                 patch.setattr(decoding, "read_packets", failing)
                 found = list(source.iter_frames(range(0, NUM_FRAMES, 3), skip_unreadable=True))
             right = dict(enumerate(read_frames(path, range(NUM_FRAMES))))
-            given = {index: frame for index, _, frame in found if frame is not None}
+            given = {frame.index: frame.pixels for frame in found if isinstance(frame, Frame)}
             assert all(np.array_equal(frame, right[index]) for index, frame in given.items())
             assert set(range(0, 36, 3)) <= set(given) <= set(range(40))
 
@@ -426,8 +429,8 @@ def test_frames_of_another_size_are_passed_over(tmp_path):
     path.write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())
     with open_video(path) as source:
         found = list(source.iter_frames([2, 7, 9], skip_unreadable=True))
-        assert [frame is None for _, _, frame in found] == [False, True, True]
-        assert source.reason_of(9) == "is 128x64 pixels, the first one 160x96"
+        assert [isinstance(frame, Unreadable) for frame in found] == [False, True, True]
+        assert found[-1].reason == "is 128x64 pixels, the first one 160x96"
 
 
 def test_damaged_jpeg_frames_are_passed_over(tmp_path):
@@ -443,16 +446,20 @@ def test_damaged_jpeg_frames_are_passed_over(tmp_path):
     for path in (folder, tmp_path / "P01_11.tar"):
         with open_video(path) as source:
             found = list(source.iter_frames(range(8), skip_unreadable=True))
-            assert [None if f is None else number_in(f) for _, _, f in found] == [1, None, 3, None, None, None, 7, 8]
-            assert source.reason_of(3) == "is not a whole JPEG picture", "the same text each time"
-            assert "160x80 pixels" in source.reason_of(5)
+            numbers = [number_in(frame.pixels) if isinstance(frame, Frame) else None for frame in found]
+            assert numbers == [1, None, 3, None, None, None, 7, 8]
+            assert found[3].reason == "is not a whole JPEG picture", "the same text each time"
+            assert "160x80 pixels" in found[5].reason
             assert source.num_decoded == 5, "of one of them, only the size was wrong"
     (folder / "frame_0000000003.jpg").unlink()
     (folder / "frame_0000000003.jpg").mkdir()
     with open_video(folder) as source:
-        assert [frame is None for _, _, frame in source.iter_frames([2, 6], skip_unreadable=True)] == [True, False]
-        assert source.reason_of(2).startswith("cannot be read: ")
-    assert [frame is None for _, _, frame in iter_frames(folder, [0, 2], skip_unreadable=True)] == [False, True]
+        lost, given = source.iter_frames([2, 6], skip_unreadable=True)
+        assert lost.reason.startswith("cannot be read: ")
+        assert number_in(given.pixels) == 7
+    given, lost = iter_frames(folder, [0, 2], skip_unreadable=True)
+    assert (given.index, lost.index) == (0, 2)
+    assert isinstance(lost, Unreadable)
 
 
 @pytest.mark.parametrize("rate", [Fraction(30_000, 1001), Fraction(50), Fraction(997, 31)])
@@ -464,6 +471,6 @@ def test_times_are_the_same_to_the_bit_whichever_way_they_are_asked_for(tmp_path
     render(tmp_path / "v.mkv", 59, pts=IRREGULAR[:59], time_base=1 / rate / 3)
     for path in (folder, tmp_path / "v.mkv"):
         with open_video(path, fps=rate) as source:
-            assert source.times.tolist() == [source.time_of(index) for index in range(59)]
+            assert source.times.tolist() == [frame.time_seconds for frame in source.iter_frames(range(59))]
             with pytest.raises(ValueError, match="read-only"):
                 source.times[0] = 1

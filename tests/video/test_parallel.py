@@ -18,7 +18,7 @@ from tadacli.errors import VideoError
 from tadacli.video import frame_table
 from tadacli.video.parallel import Item, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
-from tadacli.video.source import Times, VideoSource
+from tadacli.video.source import Frame, Indices, Unreadable, VideoSource
 from tests.media import jpeg_bytes, render, shared_folder
 
 NUM_FRAMES = 90
@@ -39,12 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def checksums(source: VideoSource, frames: Times) -> Iterator[Item[int]]:
-    for index, _, frame in source.iter_frames(frames, skip_unreadable=True):
-        yield index, None if frame is None else zlib.crc32(frame), source.reason_of(index)
+def checksums(source: VideoSource, frames: Indices) -> Iterator[Item[int]]:
+    for frame in source.iter_frames(frames, skip_unreadable=True):
+        yield frame.index, zlib.crc32(frame.pixels) if isinstance(frame, Frame) else frame
 
 
-def read(path: Path, frames: Times, *, num_readers: int, depth: int = 6) -> tuple[list[Item[int]], int, int]:
+def read(path: Path, frames: Indices, *, num_readers: int, depth: int = 6) -> tuple[list[Item[int]], int, int]:
     """The items, how many frames were decoded for them, and how many threads there were for it."""
     with open_video(path) as source:
         readers = readers_of(source, num_readers)
@@ -66,7 +66,7 @@ def test_several_threads_give_the_frames_of_one_and_decode_no_more(folder: Path,
     for size in (1, 2, 9, 30, NUM_FRAMES):
         frames = np.sort(rng.choice(NUM_FRAMES, size, replace=False))
         expected, num_decoded, _ = read(folder / name, frames, num_readers=1)
-        assert [index for index, _, _ in expected] == frames.tolist()
+        assert [index for index, _ in expected] == frames.tolist()
         for num_readers in (2, 3):
             found, num, num_threads = read(folder / name, frames, num_readers=num_readers)
             assert (found, num) == (expected, num_decoded)
@@ -82,7 +82,7 @@ def test_frames_of_jpeg_pictures_are_read_by_one_thread(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"frame_{number + 1:010d}.jpg").write_bytes(jpeg_bytes(number))
     found, num_decoded, num_threads = read(tmp_path, np.arange(5), num_readers=3)
-    assert ([index for index, _, _ in found], num_decoded, num_threads) == ([0, 1, 2, 3, 4], 5, 1)
+    assert ([index for index, _ in found], num_decoded, num_threads) == ([0, 1, 2, 3, 4], 5, 1)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_what_is_lost_to_damage_does_not_depend_on_the_threads(folder: Path, tmp
         with open_video(bad) as source:
             frames = np.arange(0, source.info.num_frames, rng.choice([1, 3, 8]))
         expected = read(bad, frames, num_readers=1)[0]
-        num_lost += any(checksum is None for _, checksum, _ in expected)
+        num_lost += any(isinstance(found, Unreadable) for _, found in expected)
         for num_readers in (2, 3):
             assert read(bad, frames, num_readers=num_readers)[0] == expected
     assert num_lost >= 4
 
 
-def test_frames_behind_a_cut_are_named_and_cost_no_second_reading(tmp_path: Path) -> None:
+def test_frames_after_a_cut_are_named_and_cost_no_second_reading(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
     options = {"preset": "veryfast", "x264-params": FILES["pyramid of B-frames.mp4"]}
     render(whole, NUM_FRAMES, options=options, container_options={"movflags": "faststart"}, noise=60)
@@ -150,9 +150,9 @@ def test_frames_behind_a_cut_are_named_and_cost_no_second_reading(tmp_path: Path
     cut.write_bytes(content[: len(content) * 6 // 10])
     frames = np.arange(NUM_FRAMES)
     expected, num_decoded, _ = read(cut, frames, num_readers=1)
-    is_there = [checksum is not None for _, checksum, _ in expected]
+    is_there = [isinstance(found, int) for _, found in expected]
     assert NUM_FRAMES // 3 < sum(is_there) < NUM_FRAMES
-    assert "cut off" in expected[-1][2]
+    assert "cut off" in expected[-1][1].reason
     assert read(cut, frames, num_readers=2)[:2] == (expected, num_decoded)
 
 
@@ -181,8 +181,8 @@ def test_packets_that_prove_to_be_others_are_not_taken_for_the_frames_of_the_tab
             with read_in_ranges(readers_of(source, num_readers), frames, checksums, depth=6) as items:
                 found.append(list(items))
     assert found[0] == found[1] == found[2]
-    assert [index for index, checksum, _ in found[0] if checksum is not None] == list(range(first, end, 5)), why
-    assert ("cannot be told" in found[0][-1][2]) == (end < NUM_FRAMES)
+    assert [index for index, checksum in found[0] if isinstance(checksum, int)] == list(range(first, end, 5)), why
+    assert ("cannot be told" in getattr(found[0][-1][1], "reason", "")) == (end < NUM_FRAMES)
 
 
 def test_an_error_of_opening_anew_is_that_of_one_thread(folder: Path, tmp_path: Path) -> None:
@@ -195,13 +195,13 @@ def test_an_error_of_opening_anew_is_that_of_one_thread(folder: Path, tmp_path: 
         with read_in_ranges(readers, np.arange(0, NUM_FRAMES, 9), checksums, depth=6) as items:
             found = list(items)
         assert found == list(checksums(source, np.arange(0, NUM_FRAMES, 9)))
-        assert "cannot be read any more" in found[0][2]
+        assert "cannot be read any more" in found[0][1].reason
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1 << 30])
 def test_the_file_is_opened_once_for_each_thread(folder: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
-    opened, honest = [], frame_table.av.open
-    monkeypatch.setattr(frame_table.av, "open", lambda name, **options: opened.append(name) or honest(name, **options))
+    opened, honest = [], av.open
+    monkeypatch.setattr(av, "open", lambda name, **options: opened.append(name) or honest(name, **options))
     monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", num_bytes)
     frames = np.arange(0, NUM_FRAMES, 2)
     with open_video(folder / "no B-frames.mkv") as source:
@@ -218,7 +218,7 @@ def test_the_file_is_opened_once_for_each_thread(folder: Path, monkeypatch: pyte
 def test_few_frames_wait_however_many_there_are(folder: Path, num_readers: int) -> None:
     made = []
 
-    def counted(source: VideoSource, frames: Times) -> Iterator[Item[int]]:
+    def counted(source: VideoSource, frames: Indices) -> Iterator[Item[int]]:
         for item in checksums(source, frames):
             made.append(item)
             yield item
@@ -247,7 +247,7 @@ def test_leaving_early_ends_the_threads(folder: Path, num_taken: int) -> None:
 
 
 def test_an_error_of_the_reader_comes_out_and_ends_the_threads(folder: Path) -> None:
-    def failing(source: VideoSource, frames: Times) -> Iterator[Item[int]]:
+    def failing(source: VideoSource, frames: Indices) -> Iterator[Item[int]]:
         for item in checksums(source, frames):
             if item[0] == 40:
                 raise ZeroDivisionError

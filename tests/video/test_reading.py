@@ -20,6 +20,7 @@ from tadacli.errors import VideoError
 from tadacli.video import decoder as decoding
 from tadacli.video import frame_table
 from tadacli.video import reading as video
+from tadacli.video.container import decode_packet, open_stream
 from tadacli.video.reading import is_frames_folder, iter_frames, open_video, probe, read_frames
 from tadacli.video.seeking import read_packets_again
 from tests.media import jpeg_bytes, number_in, picture, render, render_audio, shared_folder, shared_media
@@ -40,7 +41,7 @@ def distrust(path: Path) -> str:
 
 
 def table_of(path: Path) -> frame_table.FrameTable:
-    with frame_table.open_stream(str(path)) as (container, stream):
+    with open_stream(str(path)) as (container, stream):
         return frame_table.build_table(str(path), container, stream)[0]
 
 
@@ -81,7 +82,7 @@ def test_every_index_gives_its_own_frame(tmp_path, capfd, suffix, codec, options
     rows = read_frames(path, wanted)
     shown = [number_in(frame) for frame in plain_decode_rgb(path)]
     assert [number_in(row) for row in rows] == [shown[i] for i in wanted], reason
-    assert [i for i, _, _ in iter_frames(path, wanted)] == sorted(set(wanted))
+    assert [frame.index for frame in iter_frames(path, wanted)] == sorted(set(wanted))
     assert capfd.readouterr() == ("", ""), "FFmpeg must stay silent"
 
 
@@ -96,12 +97,14 @@ def test_times_are_the_presentation_times(tmp_path, start):
     render(path, len(pts), pts=pts, time_base=Fraction(1, 1000), options=B_FRAMES)
     with open_video(path) as source:
         times = [t / 1000 for t in pts]
-        assert [t for _, t, _ in source.iter_frames(range(10))] == pytest.approx(times, abs=1e-9)
+        assert [frame.time_seconds for frame in source.iter_frames(range(10))] == pytest.approx(times, abs=1e-9)
         assert source.times == pytest.approx(times)
-        assert source.time_of(7) == pytest.approx(times[7])
         assert source.info.start_seconds == pytest.approx(start / 1000)
+        durations = [frame.duration_seconds for frame in source.iter_frames(range(10))]
+        assert durations[:-1] == pytest.approx(np.diff(times), abs=1e-9)
+        assert times[-1] + durations[-1] == pytest.approx(source.info.start_seconds + source.info.duration_seconds)
         assert source.info.fps == pytest.approx(9 / 2.5, rel=1e-3), "the header's rate is wrong here"
-        assert [number_in(f) for _, _, f in source.iter_frames([9, 0, 4])] == [0, 4, 9]
+        assert [number_in(frame.pixels) for frame in source.iter_frames([9, 0, 4])] == [0, 4, 9]
 
 
 def test_duration_reaches_to_the_end_of_the_last_frame(tmp_path):
@@ -136,13 +139,13 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
 
     def count(stream, packet):
         sent.append(packet)
-        return frame_table.decode_packet(stream, packet)
+        return decode_packet(stream, packet)
 
     with open_video(path) as source:
         monkeypatch.setattr(decoding, "decode_packet", count)
         for wanted, most in (([0], 2), ([55], 10), ([3, 33], 16)):
             sent.clear()
-            assert [number_in(f) for _, _, f in source.iter_frames(wanted)] == wanted
+            assert [number_in(frame.pixels) for frame in source.iter_frames(wanted)] == wanted
             assert sum(packet is not None for packet in sent) <= most
 
 
@@ -186,7 +189,7 @@ def test_frame_size_change_is_refused_at_its_frame(tmp_path):
     render(tmp_path / "a.h264", 10, options={"bf": "0"})
     render(tmp_path / "b.h264", 10, options={"bf": "0"}, size=(64, 128))
     path.write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())
-    assert [i for i, _, _ in iter_frames(path, range(10))] == list(range(10))
+    assert [frame.index for frame in iter_frames(path, range(10))] == list(range(10))
     with pytest.raises(VideoError, match=r"frame 10 at 0.33 s of .* is 128x64 pixels, the first one 160x96"):
         read_frames(path, [3, 10])
 
@@ -217,7 +220,7 @@ def test_packets_that_prove_wrong_are_not_believed(tmp_path, monkeypatch):
         with pytest.raises(VideoError, match="promise 19 frames, but others decode"):
             list(source.iter_frames([12]))
         assert source.info.num_frames == 20, "the source has learned"
-        assert [number_in(f) for _, _, f in source.iter_frames([12])] == [12]
+        assert [number_in(frame.pixels) for frame in source.iter_frames([12])] == [12]
 
 
 # --- display ------------------------------------------------------------------------------------------
@@ -288,7 +291,7 @@ def readable_numbers(path: Path, indices) -> dict[int, int]:
     with open_video(path) as source:
         for index in indices:
             try:
-                found.update((i, number_in(frame)) for i, _, frame in source.iter_frames([index]))
+                found.update((frame.index, number_in(frame.pixels)) for frame in source.iter_frames([index]))
             except VideoError:
                 continue
     return found
@@ -358,15 +361,15 @@ def test_flipped_bytes_give_the_right_frame_or_an_error(tmp_path, capfd, suffix,
             assert source.info.num_frames == 40
             for index in range(40):
                 try:
-                    [(_, _, frame)] = source.iter_frames([index])
+                    [frame] = source.iter_frames([index])
                 except VideoError as error:
                     messages.append(f"{index}: {error}")
                 else:
-                    assert np.array_equal(frame, right[index]), f"frame {index} is damaged and was given"
+                    assert np.array_equal(frame.pixels, right[index]), f"frame {index} is damaged and was given"
     assert num_noticed >= 2
-    assert 0 < len(messages) < num_noticed * 20, "before the damage and behind the next key frame all is fine"
-    told = re.compile(r"(\d+): frame \1 at \d\.\d\d s of .*; \d+ of 40 frames decode")
-    assert all(told.fullmatch(message) for message in messages)
+    assert 0 < len(messages) < num_noticed * 20, "before the damage and after the next key frame all is fine"
+    full = re.compile(r"(\d+): frame \1 at \d\.\d\d s of .*; \d+ of 40 frames decode")
+    assert all(full.fullmatch(message) for message in messages)
     assert capfd.readouterr() == ("", "")
 
 
@@ -408,7 +411,7 @@ def test_frames_before_a_bad_one_come_first(tmp_path, whole_mp4):
     path = tmp_path / "cut.mp4"
     path.write_bytes(whole_mp4.read_bytes()[: whole_mp4.stat().st_size // 2])
     found = iter_frames(path, [3, 10, 70])
-    assert [number_in(next(found)[2]), number_in(next(found)[2])] == [3, 10]
+    assert [number_in(next(found).pixels), number_in(next(found).pixels)] == [3, 10]
     with pytest.raises(VideoError, match="frame 70"):
         next(found)
 
@@ -540,15 +543,15 @@ def compare_with_plain_decode(path: Path, row: dict[str, str]) -> None:
                 if number > indices[-1]:
                     break
                 continue
-            index, time, pixels = next(ours)
-            assert (index, time) == (number, frame.time)
-            assert np.array_equal(pixels, np.rot90(frame.to_ndarray(format="rgb24"), info.rotation // 90))
+            found = next(ours)
+            assert (found.index, found.time_seconds) == (number, frame.time)
+            assert np.array_equal(found.pixels, np.rot90(frame.to_ndarray(format="rgb24"), info.rotation // 90))
             num_compared += 1
-            if index in sparse:
-                kept[index] = pixels
+            if number in sparse:
+                kept[number] = found.pixels
         assert num_compared == len(indices)
         assert next(ours, None) is None
-        alone = {index: pixels for index, _, pixels in source.iter_frames(sparse)}
+        alone = {frame.index: frame.pixels for frame in source.iter_frames(sparse)}
         assert all(np.array_equal(alone[index], kept[index]) for index in sparse), "whatever else is wanted"
 
 
@@ -572,7 +575,7 @@ def test_packets_are_the_same_when_they_are_read_again(monkeypatch):
     media, num_compared = shared_folder() / "media", 0
     for row in MEDIA:
         kept = []
-        with suppress(av.error.FFmpegError), frame_table.open_stream(str(media / row["file"])) as (container, stream):
+        with suppress(av.error.FFmpegError), open_stream(str(media / row["file"])) as (container, stream):
             if stream is None or stream.codec_context is None:
                 continue
             found = frame_table.scan_table(container, stream, kept=kept)
@@ -621,7 +624,9 @@ def test_jpeg_frames_are_the_pictures_pil_decodes(tmp_path, jpeg_folder, kind):
         with Image.open(jpeg_folder / f"frame_{index + 1:010d}.jpg") as image:
             assert np.array_equal(row, np.asarray(image)), "bit-identical"
         assert number_in(row) == index + 1
-    assert [(i, t) for i, t, _ in iter_frames(path, wanted)] == [(0, 0.0), (7, 7 / 60), (11, 11 / 60)]
+    assert [frame.duration_seconds for frame in iter_frames(path, wanted)] == pytest.approx([1 / 60] * 3)
+    found = [(frame.index, frame.time_seconds) for frame in iter_frames(path, wanted)]
+    assert found == [(0, 0.0), (7, 7 / 60), (11, 11 / 60)]
 
 
 def test_plain_tar_may_hold_the_frames_in_any_order(tmp_path, jpeg_folder):

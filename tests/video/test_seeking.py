@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tadacli.video import frame_table
 from tadacli.video import seeking as packet_jumps
+from tadacli.video.container import open_stream
 from tadacli.video.reading import open_video
 from tests.media import number_in, render, shared_folder
 
@@ -70,8 +71,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 def numbers_read(path: Path, wanted: Sequence[int]) -> list[int]:
     with open_video(path) as source:
         found = list(source.iter_frames(wanted))
-        assert [index for index, _, _ in found] == sorted(wanted)
-        return [number_in(frame) for _, _, frame in found]
+        assert [frame.index for frame in found] == sorted(wanted)
+        return [number_in(frame.pixels) for frame in found]
 
 
 @pytest.mark.parametrize("name", MP4)
@@ -100,7 +101,7 @@ def test_a_jump_that_comes_out_elsewhere_is_not_believed(
             return honest(stream, int(source._table.pts[145]) if len(targets) == 2 else time)
 
         monkeypatch.setattr(packet_jumps, "_read_from", second_goes_astray)
-        assert [number_in(frame) for _, _, frame in source.iter_frames(wanted)] == wanted
+        assert [number_in(frame.pixels) for frame in source.iter_frames(wanted)] == wanted
     assert [int(np.searchsorted(source._table.pts, time)) for time in targets] == [80, 180, 0], "back to the start"
 
 
@@ -119,7 +120,7 @@ def test_jumps_in_real_files_come_to_the_very_packets() -> None:
     for path in sorted((shared_folder() / "media").rglob("*.m*")):
         with ExitStack() as files:
             try:
-                container, stream = files.enter_context(frame_table.open_stream(str(path)))
+                container, stream = files.enter_context(open_stream(str(path)))
             except av.error.FFmpegError:
                 continue
             if stream is None or stream.codec_context is None:
