@@ -20,7 +20,8 @@ from tadacli.scoring.views import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
-from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
+from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo.loading import Model, load_model
 
 # The models were trained and evaluated on clips of about ten seconds that show one thing.
 MODEL_RANGE_SECONDS = 10.0

@@ -14,8 +14,9 @@ from tadacli.errors import SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.sampling.clips import clip_indices
 from tadacli.specs import InputSpec, label_list, spec_from_dict
+from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.checkpoints import read_checkpoint
-from tadacli.zoo.loading import DEFAULT_MODEL, builtin_weights
+from tadacli.zoo.loading import builtin_weights
 from tadacli.zoo.manifest import FeatureInput, ModelCard, cards, manifest, read_cards
 from tests.media import shared_folder
 

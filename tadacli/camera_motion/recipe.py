@@ -28,10 +28,11 @@ from tadacli.specs import ModelSpec
 from tadacli.training.loop import Ahead, StepReport, train
 from tadacli.transforms import preprocess
 from tadacli.video.reading import open_video
+from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.manifest import manifest
 
-NAME = "r2plus1d_tiny.camera_motion"
+NAME = DEFAULT_MODEL
 ARCHITECTURE = "r2plus1d_tiny"
 
 

@@ -11,6 +11,7 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import printable, say
 from tadacli.cli.sinks import choose_format
+from tadacli.zoo import DEFAULT_MODEL
 
 BenchFormat = Literal["table", "json"]
 _BY_SUFFIX: dict[str, BenchFormat] = {".json": "json", ".txt": "table"}
@@ -26,7 +27,7 @@ def bench_command(
     model: Annotated[
         str,
         typer.Option(help="Model or network by name, a run's folder, or a .safetensors file.", envvar="TADA_MODEL"),
-    ] = "r2plus1d_tiny.camera_motion",
+    ] = DEFAULT_MODEL,
     weights: options.Weights = None,
     device: options.Device = "auto",
     dtype: Annotated[

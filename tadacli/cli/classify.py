@@ -16,6 +16,7 @@ from tadacli.cli.profile_table import ProfileOption, start_profile, told
 from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
+from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tadacli.results import Classification, Run
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def classify_command(
     inputs: options.Inputs,
-    model: options.ModelName = "r2plus1d_tiny.camera_motion",
+    model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
     views: Annotated[
         str | None,

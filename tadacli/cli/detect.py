@@ -27,6 +27,7 @@ from tadacli.cli.sinks import (
     open_sink,
 )
 from tadacli.errors import UsageError, VideoError
+from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tadacli.detection.scores import WindowScores
@@ -42,7 +43,7 @@ def detect_command(
     inputs: Annotated[
         list[str] | None, typer.Argument(help=options.INPUT_HELP, metavar="INPUT", show_default=False)
     ] = None,
-    model: options.ModelName = "r2plus1d_tiny.camera_motion",
+    model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
     window: Annotated[
         str, typer.Option(help="Length of a window: 2s, 64f, or several: 1s,2s,4s.", metavar="LENGTH")

@@ -12,6 +12,7 @@ from tadacli.cli.console import say
 from tadacli.cli.eval_output import Destination, EvalFormat, choose_eval_format
 from tadacli.cli.profile_table import ProfileOption, start_profile
 from tadacli.errors import UsageError
+from tadacli.zoo import DEFAULT_MODEL
 
 DatasetName = Literal["k400", "ssv2", "ek100", "ek100-detection", "activitynet", "ucf101", "hmdb51", "folder", "csv"]
 
@@ -42,7 +43,7 @@ def eval_command(
     check: Annotated[
         bool, typer.Option("--check", help="Probe every video without a model; takes --split train,val, too.")
     ] = False,
-    model: options.ModelName = "r2plus1d_tiny.camera_motion",
+    model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
     views: Annotated[
         str | None, typer.Option(help="Clips x crops. Default: as the model was published.", metavar="10x3")

@@ -12,6 +12,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import StepProgress, say
 from tadacli.cli.repeatable import make_repeatable
 from tadacli.errors import TadaError, UsageError
+from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tadacli.training.data import FinetuneData
@@ -40,7 +41,7 @@ def finetune_command(
         str, typer.Option(help="What stays on one side: video, folder, participant, a CSV column, re:PATTERN.")
     ] = "video",
     allow_bad: Annotated[int, typer.Option(min=0, help="Leave out up to so many videos that cannot be read.")] = 0,
-    model: options.ModelName = "r2plus1d_tiny.camera_motion",
+    model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
     init: Annotated[
         Literal["weights", "imagenet", "random"],

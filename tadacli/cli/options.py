@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from tadacli.cli.sinks import OutputFormat
+from tadacli.zoo import DtypeName
 
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
 
@@ -17,7 +18,7 @@ ModelName = Annotated[
 ]
 Weights = Annotated[str | None, typer.Option(help="Weights for the model: .pyth, .pt, .safetensors.", metavar="FILE")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: the faster here.")]
+Dtype = Annotated[str, typer.Option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.")]
 Start = Annotated[str | None, typer.Option(help="Look only from this time on.", metavar="00:10:00")]
 End = Annotated[str | None, typer.Option(help="Look only up to this time.", metavar="00:20:00")]
 Sampling = Annotated[

@@ -10,7 +10,8 @@ from tadacli.detection.segments import SegmentSettings, find_segments
 from tadacli.errors import VideoError
 from tadacli.results import Detection, Note, NoteKind
 from tadacli.sampling.windows import WindowSettings, window_settings
-from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
+from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo.loading import Model, load_model
 
 
 def detect(

@@ -274,7 +274,8 @@ def check_built_in() -> Iterator[Finding]:
 def _weights() -> Finding:
     """Are the weights there, the published ones, and fit for their network?"""
     from tadacli.doctor.self_test import WEIGHTS_SHA256
-    from tadacli.zoo.loading import DEFAULT_MODEL, load_model
+    from tadacli.zoo import DEFAULT_MODEL
+    from tadacli.zoo.loading import load_model
 
     try:
         model = load_model(device="cpu")

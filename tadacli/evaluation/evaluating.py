@@ -17,7 +17,8 @@ from tadacli.evaluation.scoring import check_heads, default_workers, score_sampl
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.specs import EvalProtocol
-from tadacli.zoo.loading import DEFAULT_MODEL, Model, load_model
+from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo.loading import Model, load_model
 
 AnyPath = str | os.PathLike[str]
 

@@ -37,7 +37,8 @@ from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, w
 from tadacli.training.run_log import read_log
 from tadacli.training.starting_point import Init, starting_point
 from tadacli.version import __version__
-from tadacli.zoo.loading import DEFAULT_MODEL, resolve_device
+from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo.loading import resolve_device
 
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")

@@ -3,3 +3,9 @@
 Here: the manifest and the label lists, fetching, conversion, the store, safe reading of checkpoints, the number type a
 model computes in. Not here: the networks (`models`), and the form of a model's settings (`specs`).
 """
+
+from typing import Literal
+
+# What commands offer, where asking for it loads nothing.
+DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"  # the built-in one
+DtypeName = Literal["float32", "bfloat16", "float16"]  # what a network computes in; scores are float32 in any case

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
@@ -15,18 +16,14 @@ from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
+from tadacli.zoo import DEFAULT_MODEL, DtypeName
 from tadacli.zoo.checkpoints import Checkpoint, load_weights, read_checkpoint
 from tadacli.zoo.dtype import choose_dtype
 from tadacli.zoo.manifest import ModelCard, cards, manifest
 from tadacli.zoo.store import stored
 
-DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"
 MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
-DTYPES: Mapping[str, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(DtypeName)}
 
 
 @dataclass(frozen=True)

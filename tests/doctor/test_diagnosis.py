@@ -26,8 +26,8 @@ from tadacli.doctor import store as store_check
 from tadacli.doctor.findings import Finding
 from tadacli.errors import VideoError
 from tadacli.video.reading import read_frames
-from tadacli.zoo import store
-from tadacli.zoo.loading import DEFAULT_MODEL, builtin_weights
+from tadacli.zoo import DEFAULT_MODEL, store
+from tadacli.zoo.loading import builtin_weights
 from tadacli.zoo.manifest import cards
 from tadacli.zoo.store import hash_file, put
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tadacli.errors import OutputError
+from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo import dtype as dtype_choice
 from tadacli.zoo import loading as zoo
 from tadacli.zoo.dtype import choose_dtype
@@ -28,7 +29,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
 
 
 def test_is_measured_once_for_each_network(speeds: list[float], tmp_path: Path) -> None:
-    tiny, other = zoo.find_spec(zoo.DEFAULT_MODEL), zoo.find_spec("tada2d_r50.k400_8x8")
+    tiny, other = zoo.find_spec(DEFAULT_MODEL), zoo.find_spec("tada2d_r50.k400_8x8")
     speeds += [1.1, 2.5]
     first = choose_dtype(nn.Identity(), tiny, CPU)
     assert (first.dtype, first.speed) == ("float32", 1.1)
@@ -44,12 +45,12 @@ def test_a_spoiled_file_is_measured_anew(speeds: list[float], tmp_path: Path, co
     speeds += [2.0]
     (tmp_path / "store").mkdir()
     (tmp_path / "store/dtypes.json").write_bytes(content.encode("latin-1"))
-    assert choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), CPU).dtype == "bfloat16"
+    assert choose_dtype(nn.Identity(), zoo.find_spec(DEFAULT_MODEL), CPU).dtype == "bfloat16"
 
 
 def test_without_bfloat16_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TADA_HOME", str(tmp_path))
-    choice = choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), torch.device("meta"))
+    choice = choose_dtype(nn.Identity(), zoo.find_spec(DEFAULT_MODEL), torch.device("meta"))
     assert (choice.dtype, list(tmp_path.iterdir())) == ("float32", [])
     assert "no fast bfloat16" in str(choice)
 
@@ -59,7 +60,7 @@ def test_where_nothing_can_be_kept_the_type_must_be_named(tmp_path: Path, monkey
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("TADA_HOME", str(tmp_path / "file" / "store"))
     with pytest.raises(OutputError, match="cannot be kept") as caught:
-        choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), CPU)
+        choose_dtype(nn.Identity(), zoo.find_spec(DEFAULT_MODEL), CPU)
     assert "--dtype float32" in str(caught.value.hint)
     assert "TADA_HOME" in str(caught.value.hint)
 
@@ -71,12 +72,12 @@ def test_a_full_disk_is_told(speeds: list[float], monkeypatch: pytest.MonkeyPatc
     speeds += [2.0]
     monkeypatch.setattr(dtype_choice, "write_new", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        choose_dtype(nn.Identity(), zoo.find_spec(zoo.DEFAULT_MODEL), CPU)
+        choose_dtype(nn.Identity(), zoo.find_spec(DEFAULT_MODEL), CPU)
 
 
 def test_what_is_kept_needs_no_store_that_can_be_written(speeds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     speeds += [2.0]
-    spec = zoo.find_spec(zoo.DEFAULT_MODEL)
+    spec = zoo.find_spec(DEFAULT_MODEL)
     first = choose_dtype(nn.Identity(), spec, CPU)
     monkeypatch.setattr(dtype_choice, "FileLock", None)
     assert choose_dtype(nn.Identity(), spec, CPU) == first
@@ -84,7 +85,7 @@ def test_what_is_kept_needs_no_store_that_can_be_written(speeds: list[float], mo
 
 def test_another_number_of_threads_is_measured_by_itself(speeds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     speeds += [2.0, 1.0]
-    spec = zoo.find_spec(zoo.DEFAULT_MODEL)
+    spec = zoo.find_spec(DEFAULT_MODEL)
     assert choose_dtype(nn.Identity(), spec, CPU).dtype == "bfloat16"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     assert choose_dtype(nn.Identity(), spec, CPU).dtype == "float32"
