@@ -8,6 +8,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Literal
 
+from typing_extensions import TypedDict  # Python 3.11's own cannot be read strictly
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -165,6 +167,78 @@ class Detection:
     notes: tuple[Note, ...] = ()
 
 
+class InputSummary(TypedDict, total=False):
+    """How a model's clips are made, as `ModelSpec.to_dict` gives it."""
+
+    sampling: str
+    clip_frames: int
+    frame_stride: int
+    target_fps: float
+    short_side: int
+    crop_size: int
+    mean: list[float]
+    std: list[float]
+
+
+class SpecSummary(TypedDict, total=False):
+    """A model's specification as written beside results: `ModelSpec.to_dict`, heads with their number of labels.
+
+    `arguments` and `source` are what the network and its origin need, which differs from one to the next.
+    """
+
+    name: str
+    architecture: str
+    task: str
+    dataset: str
+    input: InputSummary
+    heads: dict[str, int]
+    protocol: dict[str, int]
+    arguments: dict[str, Any]
+    published: dict[str, float]
+    source: dict[str, Any]
+    note: str
+    temperatures: dict[str, float]
+    thresholds: dict[str, list[float]]
+
+
+class SegmentSummary(TypedDict, total=False):
+    """How segments were made, as `SegmentSettings` says it."""
+
+    threshold: float | Literal["auto"]
+    low_threshold: float | None
+    smooth_seconds: float
+    merge_gap_seconds: float
+    min_duration_seconds: float
+    nms: str
+    nms_iou: float
+    topk: int | None
+    topk_per_class: int | None
+    labels: list[str]
+    background: list[str]
+    max_pairs: int
+
+
+class RunSettings(TypedDict, total=False):
+    """The settings of a run: those that its command has, and what the arithmetic is done with."""
+
+    views: str | None
+    topk: int
+    min_score: float | Literal["auto"]
+    fill_batches: bool
+    seed: int
+    samples_sha256: str
+    window: str
+    stride: str
+    sampling: str | None
+    start_seconds: float | None
+    end_seconds: float | None
+    batch_size: int
+    device: str
+    dtype: str
+    versions: dict[str, str]
+    segments: SegmentSummary
+
+
 @dataclass(frozen=True)
 class Run:
     """What results are a function of, besides the videos, as written beside them; `id` is a hash of it all.
@@ -174,6 +248,6 @@ class Run:
 
     tool_version: str
     weights_sha256: str
-    spec: dict[str, Any]
-    settings: dict[str, Any]
+    spec: SpecSummary
+    settings: RunSettings
     id: str

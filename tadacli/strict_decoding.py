@@ -7,23 +7,42 @@ cannot say belong in its `__post_init__`, as a `ValueError`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import is_typeddict
 
 from tadacli.errors import SpecError, TadaError
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-    from pydantic_core import ErrorDetails
+    from pydantic import GetCoreSchemaHandler, TypeAdapter
+    from pydantic_core import CoreSchema, ErrorDetails
 
 T = TypeVar("T")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
-_MOST_SHOWN = 60
+_MOST_SHOWN, _MOST_PROBLEMS = 60, 8
 _UNKNOWN_KEYS = ("unexpected_keyword_argument", "extra_forbidden")
 
 
-def decode_table(kind: type[T], table: Mapping[str, Any], *, where: str, error: type[TadaError] = SpecError) -> T:
-    """A table as a value of a dataclass or of another type that pydantic knows.
+class Finite:
+    """Of an `Annotated` whole number or float: it must be finite, and no larger than a float can be."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, _: GetCoreSchemaHandler) -> CoreSchema:
+        """What pydantic asks for when it comes to such a number."""
+        from pydantic_core import core_schema
+
+        if source is float:
+            return core_schema.float_schema(allow_inf_nan=False)
+        largest = int(sys.float_info.max)
+        return core_schema.int_schema(ge=-largest, le=largest)
+
+
+def decode_table(
+    kind: type[T], table: Mapping[str, Any], *, where: str, error: Callable[[str], TadaError] = SpecError
+) -> T:
+    """A table as a value of a dataclass, a `typing_extensions.TypedDict` or another type that pydantic knows.
 
     Whole numbers are taken for floats, lists for tuples; nothing else is converted.
 
@@ -31,7 +50,7 @@ def decode_table(kind: type[T], table: Mapping[str, Any], *, where: str, error: 
         kind: The type that declares the keys, their types and their defaults.
         table: The values, as `json.loads` or `tomllib.loads` gives them.
         where: What the table is, for errors: "tada2d_r50.ssv2_8f", "recipes.toml: default".
-        error: The class of the error.
+        error: The class of the error, or what makes one of its message.
 
     Returns:
         The value.
@@ -43,12 +62,16 @@ def decode_table(kind: type[T], table: Mapping[str, Any], *, where: str, error: 
     from pydantic import ValidationError
 
     try:
-        # As JSON, where a table may become a dataclass and a list a tuple though all else is strict.
-        value: T = _adapter(kind).validate_json(json.dumps(table), strict=True, extra="forbid")
+        value: T
+        if is_typeddict(kind):  # as it is: JSON for pydantic has no place for the bytes of a name that is not UTF-8
+            value = _adapter(kind).validate_python(table, strict=True, extra="forbid")
+        else:  # as JSON, where a table may become a dataclass and a list a tuple though all else is strict
+            value = _adapter(kind).validate_json(json.dumps(table), strict=True, extra="forbid")
         return value
     except ValidationError as found:
-        problems = "; ".join(_said(each) for each in found.errors(include_url=False))
-        raise error(f"{where}: {problems}") from None
+        problems = [_said(each) for each in found.errors(include_url=False)]
+        more = [f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else []
+        raise error(f"{where}: {'; '.join([*problems[:_MOST_PROBLEMS], *more])}") from None
 
 
 def parse_json(text: str | bytes) -> Any:

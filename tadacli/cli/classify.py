@@ -19,6 +19,7 @@ from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, 
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from tadacli.formats.rows import ClassificationRow
     from tadacli.results import Classification, Run
     from tadacli.sampling.plan import Part
     from tadacli.specs import EvalProtocol
@@ -129,7 +130,7 @@ def classify_command(
 
 def _classify_all(
     videos: list[str],
-    sink: Sink,
+    sink: Sink[ClassificationRow],
     *,
     model: Model,
     views: EvalProtocol,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
-    from tadacli.formats.rows import Row
+    from tadacli.formats.rows import ClassificationRow, DetectionRow, Row
 
 
 def printable(text: str) -> str:
@@ -146,7 +146,7 @@ def clock(seconds: float) -> str:
     return f"{sign}{minutes // 60}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"
 
 
-def detection_table(rows: Sequence[Row], *, title: str, width: int | None = None) -> str:
+def detection_table(rows: Sequence[DetectionRow], *, title: str, width: int | None = None) -> str:
     """The segments as a table for people, with colours if stdout is a terminal, gaps and notes below."""
     from rich.console import Console
     from rich.table import Table
@@ -175,10 +175,10 @@ def detection_table(rows: Sequence[Row], *, title: str, width: int | None = None
     return capture.get()
 
 
-def _segment_lines(row: Row) -> list[tuple[str, str, str, str, str]]:
+def _segment_lines(row: DetectionRow) -> list[tuple[str, str, str, str, str]]:
     """(start, end, score, label, style) of each line of a video."""
     if row["status"] == "error":
-        return [("", "", "", f"error: {printable(row['error'])}", "red")]
+        return [("", "", "", f"error: {printable(row['error'] or '')}", "red")]
     lines = [
         (clock(each["start_seconds"]), clock(each["end_seconds"]), f"{each['score']:.3f}", each["label"], "bold")
         for each in row["segments"]
@@ -186,7 +186,7 @@ def _segment_lines(row: Row) -> list[tuple[str, str, str, str, str]]:
     return lines or [("", "", "", "nothing found", "dim")]
 
 
-def _gap_lines(rows: Sequence[Row]) -> list[str]:
+def _gap_lines(rows: Sequence[DetectionRow]) -> list[str]:
     return [
         f"gap in {printable(row['path'])}: {clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}: "
         + printable(gap["reason"])
@@ -195,7 +195,7 @@ def _gap_lines(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def classification_table(rows: Sequence[Row], *, title: str, width: int | None = None) -> str:
+def classification_table(rows: Sequence[ClassificationRow], *, title: str, width: int | None = None) -> str:
     """The results as a table for people, with colours if stdout is a terminal, and their notes below."""
     from rich.console import Console
     from rich.table import Table
@@ -232,10 +232,10 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _table_lines(row: Row) -> list[tuple[str, str, str]]:
+def _table_lines(row: ClassificationRow) -> list[tuple[str, str, str]]:
     """(label, score, style) of each line of a video."""
     if row["status"] == "error":
-        return [(f"error: {printable(row['error'])}", "", "red")]
+        return [(f"error: {printable(row['error'] or '')}", "", "red")]
     lines = []
     for head, predictions in (row["heads"] if "heads" in row else {"": row["topk"]}).items():
         prefix = f"{head}: " if head else ""

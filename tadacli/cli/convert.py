@@ -12,7 +12,7 @@ from tadacli.cli import exits
 from tadacli.cli.console import say
 
 if TYPE_CHECKING:
-    from tadacli.formats.rows import Row
+    from tadacli.formats.rows import DetectionRow
 
 ConvertFormat = Literal["srt", "vtt", "audacity", "eaf", "activitynet", "epic", "csv", "json", "jsonl"]
 
@@ -59,7 +59,7 @@ def convert_command(
         _write_segments(rows, to, output)
 
 
-def _write_rows(rows: list[Row], to: str, output: Path | None) -> None:
+def _write_rows(rows: list[DetectionRow], to: str, output: Path | None) -> None:
     """The same bytes as `tada detect` gives in this format."""
     from tadacli.files import write_new
     from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON
@@ -73,7 +73,7 @@ def _write_rows(rows: list[Row], to: str, output: Path | None) -> None:
         say(f"{_count(len(rows), 'video')} written to {output}")
 
 
-def _write_segments(rows: list[Row], to: str, output: Path | None) -> None:
+def _write_segments(rows: list[DetectionRow], to: str, output: Path | None) -> None:
     """A format of another program; leaves with exit code 3 if a video has nothing to write."""
     from tadacli.formats.registry import SEGMENT_FORMATS, plan_files, write_segments
 

@@ -32,7 +32,7 @@ from tadacli.zoo import DEFAULT_MODEL
 if TYPE_CHECKING:
     from tadacli.detection.scores import WindowScores
     from tadacli.detection.segments import SegmentSettings
-    from tadacli.formats.rows import Row
+    from tadacli.formats.rows import DetectionRow
     from tadacli.results import Run
     from tadacli.sampling.windows import WindowSettings
     from tadacli.specs import ModelSpec
@@ -271,7 +271,7 @@ def _job_from_videos(
     return Job(videos, model.spec, run, scores_of)
 
 
-def _open_sink(chosen: SegmentsFormat, output: Path | None, job: Job, *, resume: bool) -> Sink:
+def _open_sink(chosen: SegmentsFormat, output: Path | None, job: Job, *, resume: bool) -> Sink[DetectionRow]:
     from tadacli.formats.epic_detection import require_action_heads
     from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON
     from tadacli.formats.registry import SEGMENT_FORMATS
@@ -296,7 +296,7 @@ def _open_sink(chosen: SegmentsFormat, output: Path | None, job: Job, *, resume:
 
 def _detect_all(
     job: Job,
-    sink: Sink,
+    sink: Sink[DetectionRow],
     segments: SegmentSettings,
     extras: Extras,
     *,
@@ -348,7 +348,7 @@ def _detect_all(
     return statuses
 
 
-def _say_what_is_wrong(row: Row, noted: set[str], *, with_notes: bool, quiet: bool) -> None:
+def _say_what_is_wrong(row: DetectionRow, noted: set[str], *, with_notes: bool, quiet: bool) -> None:
     """Errors and gaps of a video always, its notes where the output does not show them; each note once."""
     if row["status"] == "error":
         say(f"error: {row['error']}")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from tadacli.errors import OutputError, UsageError
+from tadacli.formats.rows import AnyRow, RowTaken
 
 if TYPE_CHECKING:
     from tadacli.formats.records import Format
     from tadacli.formats.registry import SegmentFormat
-    from tadacli.formats.rows import Row
+    from tadacli.formats.rows import DetectionRow
 
 OutputFormat = Literal["table", "csv", "json", "jsonl"]
 SegmentsFormat = Literal["table", "csv", "json", "jsonl", "srt", "vtt", "audacity", "activitynet", "epic", "eaf"]
@@ -28,13 +29,13 @@ TABLE_FILE_WIDTH = 120
 Name = TypeVar("Name", bound=str)
 
 
-class Sink(Protocol):
+class Sink(Protocol[RowTaken]):
     """Takes rows as they come; `done` are the videos it already holds, with their status."""
 
     @property
     def done(self) -> dict[str, str]: ...
 
-    def add(self, row: Row) -> None: ...
+    def add(self, row: RowTaken) -> None: ...
 
     def finish(self, order: Sequence[str]) -> None: ...
 
@@ -64,11 +65,11 @@ def open_sink(
     chosen: str,
     output: Path | None,
     *,
-    formats: Mapping[str, Format],
+    formats: Mapping[str, Format[AnyRow]],
     run_id: str,
     resume: bool,
-    render_table: Callable[[Sequence[Row], int | None], str],
-) -> Sink:
+    render_table: Callable[[Sequence[AnyRow], int | None], str],
+) -> Sink[AnyRow]:
     """The sink for a format. Raises `OutputError` if the output cannot be written or is not to be."""
     if chosen == "table":
         return TableSink(output, render_table)
@@ -80,7 +81,7 @@ def open_sink(
     return ResultFile(output, formats[chosen], run_id=run_id, resume=resume, size_of=file_size)
 
 
-class TableSink:
+class TableSink(Generic[AnyRow]):
     """Keeps the rows for one table, shown when they are all there or the command is interrupted."""
 
     @property
@@ -88,15 +89,15 @@ class TableSink:
         """Nothing: a table is never resumed."""
         return {}
 
-    def __init__(self, output: Path | None, render: Callable[[Sequence[Row], int | None], str]) -> None:
+    def __init__(self, output: Path | None, render: Callable[[Sequence[AnyRow], int | None], str]) -> None:
         self._output, self._render = output, render
-        self._rows: list[Row] = []
+        self._rows: list[AnyRow] = []
         if output is not None:
             if output.exists():
                 raise OutputError(f"{output} exists and is not overwritten", hint="give another --output")
             self._write("")
 
-    def add(self, row: Row) -> None:
+    def add(self, row: AnyRow) -> None:
         """Keep a row."""
         self._rows.append(row)
 
@@ -130,14 +131,14 @@ class SegmentSink:
         from tadacli.formats.registry import plan_files
 
         self._form, self._files = form, plan_files(form, paths, output)
-        self._rows: list[Row] = []
+        self._rows: list[DetectionRow] = []
 
     @property
     def done(self) -> dict[str, str]:
         """Nothing: these formats do not say what they were made with."""
         return {}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: DetectionRow) -> None:
         """Write the file of one video, or keep its row for the one of all."""
         self._rows.append(row)
         if self._form.per_video:
@@ -151,7 +152,7 @@ class SegmentSink:
     def close(self) -> None:
         """Nothing is left open."""
 
-    def _write(self, rows: Sequence[Row], file: Path | None) -> None:
+    def _write(self, rows: Sequence[DetectionRow], file: Path | None) -> None:
         from tadacli.files import write_new
 
         readable = [row for row in rows if row["status"] != "error"]

@@ -17,11 +17,15 @@ from tadacli.evaluation.predictions import TimedScores
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import DetectionRow, SegmentRow
 from tadacli.formats.video_names import video_ids
 
 _RUN_KEYS = ("tool_version", "weights_sha256", "spec", "settings")
 _HINT = "give the .json or .jsonl that tada detect wrote"
+
+
+class _VideoSegment(SegmentRow):
+    video: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def read_detected_labels(path: AnyPath) -> DetectResults:
     return _results(rows, segments, {"": classes}, labels)
 
 
-def _read(path: AnyPath, shown: str) -> list[Row]:
+def _read(path: AnyPath, shown: str) -> list[DetectionRow]:
     """The rows of the file, each with the id of its video as `video`."""
     content = read_bytes(path)
     if content.startswith(b"path,status,"):
@@ -103,7 +107,7 @@ def _read(path: AnyPath, shown: str) -> list[Row]:
     return [{**row, "video": ids[row["path"]]} for row in rows]
 
 
-def _segments(rows: Sequence[Row]) -> list[Row]:
+def _segments(rows: Sequence[DetectionRow]) -> list[_VideoSegment]:
     """All segments in the order of the file, each with the id of its `video`, on the clock of players."""
     return [
         {**segment, "video": row["video"]}
@@ -113,7 +117,7 @@ def _segments(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _classes(segments: Sequence[Row], head: str, shown: str) -> NDArray[np.int64]:
+def _classes(segments: Sequence[Mapping[str, Any]], head: str, shown: str) -> NDArray[np.int64]:
     for segment in segments:
         if not 0 <= segment.get(head, -1) < NUM_CLASSES[head]:
             raise UsageError(
@@ -125,8 +129,8 @@ def _classes(segments: Sequence[Row], head: str, shown: str) -> NDArray[np.int64
 
 
 def _results(
-    rows: Sequence[Row],
-    segments: Sequence[Row],
+    rows: Sequence[DetectionRow],
+    segments: Sequence[_VideoSegment],
     classes: Mapping[str, NDArray[np.int64]],
     labels: tuple[str, ...] = (),
 ) -> DetectResults:
@@ -145,10 +149,11 @@ def _results(
         for row in rows
         if row["status"] == "error"
     )
-    return DetectResults(predictions, failed, rows[0]["model"], {key: rows[0][key] for key in _RUN_KEYS})
+    first: Mapping[str, Any] = rows[0]
+    return DetectResults(predictions, failed, first["model"], {key: first[key] for key in _RUN_KEYS})
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[DetectionRow]) -> list[str]:
     """What a reader of the metrics should know: videos that were seen in part, and results of several settings."""
     notes = []
     partial = [row for row in rows if row["status"] == "partial"]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from tadacli.formats.captions import player_segments
 from tadacli.formats.records import encode_json
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import DetectionRow, SegmentRow
 from tadacli.formats.video_names import video_ids
 
 
-def activitynet(rows: Sequence[Row]) -> bytes:
+def activitynet(rows: Sequence[DetectionRow]) -> bytes:
     """The prediction file: for each video's id its segments, in the order of the rows.
 
     Raises `OutputError` if two videos have the same id.
@@ -29,7 +29,7 @@ def activitynet(rows: Sequence[Row]) -> bytes:
     )
 
 
-def _prediction(segment: Row) -> Row:
+def _prediction(segment: SegmentRow) -> dict[str, object]:
     return {
         "label": segment["label"],
         "score": segment["score"],

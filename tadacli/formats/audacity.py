@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tadacli.formats.captions import caption, player_segments
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import DetectionRow
 
 
-def audacity(row: Row) -> bytes:
+def audacity(row: DetectionRow) -> bytes:
     """Start, end and text divided by tabs, a line for each segment in order of time, with times in seconds."""
     segments = sorted(player_segments(row), key=lambda each: (each["start_seconds"], each["end_seconds"]))
     return "".join(

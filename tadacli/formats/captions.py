@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
-from tadacli.formats.rows import Row, rounded_seconds
+from tadacli.formats.rows import DetectionRow, SegmentRow, rounded_seconds
 
 _REPLACEMENT = "\ufffd"
 
 
-def player_segments(row: Row) -> list[Row]:
+def player_segments(row: DetectionRow) -> list[SegmentRow]:
     """The segments of a detection row, in its order, with times counted from the first frame.
 
     Rows hold presentation times, which may begin anywhere; a player shows the first frame at 0.
@@ -25,7 +25,7 @@ def player_segments(row: Row) -> list[Row]:
     ]
 
 
-def cues(row: Row) -> list[tuple[int, int, Row]]:
+def cues(row: DetectionRow) -> list[tuple[int, int, SegmentRow]]:
     """(start, end, segment) with times in whole milliseconds of the player's clock, ordered by them.
 
     A cue lasts at least one millisecond, as players and editors drop or refuse those that last none.
@@ -37,7 +37,7 @@ def cues(row: Row) -> list[tuple[int, int, Row]]:
     return sorted(((start, max(end, start + 1), segment) for start, end, segment in timed), key=lambda cue: cue[:2])
 
 
-def caption(segment: Row) -> str:
+def caption(segment: SegmentRow) -> str:
     """The label and the score of a segment on one line."""
     return f"{one_line(segment['label'])} ({segment['score']:.2f})"
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from tadacli.formats.rows import Row, rounded_seconds, video_facts
-from tadacli.results import Detection, Segment
-
-if TYPE_CHECKING:
-    from tadacli.results import Run
+from tadacli.formats.rows import DetectionRow, SegmentRow, rounded_seconds, video_facts
+from tadacli.results import Detection, Run, Segment
 
 DETECTION_CSV_COLUMNS = (
     "path",
@@ -42,7 +39,7 @@ DETECTION_CSV_COLUMNS = (
 )
 
 
-def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Row:
+def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> DetectionRow:
     """The row of one video. Its times are presentation times; `start_seconds` is that of the first frame.
 
     `video` and `path` are both the input as it was named; `duration_seconds`, `start_seconds`, `fps` and
@@ -82,7 +79,7 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Row
     }
 
 
-def detection_csv_rows(row: Row) -> list[dict[str, str]]:
+def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
     """One flat row for each (video, segment), or a single one without a segment if there is none."""
     common = {
         "path": row["path"],
@@ -105,20 +102,21 @@ def detection_csv_rows(row: Row) -> list[dict[str, str]]:
         "size_bytes": _text(row["size_bytes"]),
     }
     keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action")
-    found = [{**common, **{key: str(segment[key]) for key in keys if key in segment}} for segment in row["segments"]]
+    segments: list[Mapping[str, object]] = [*row["segments"]]
+    found = [{**common, **{key: str(segment[key]) for key in keys if key in segment}} for segment in segments]
     rows = found or [common]
     return [{**flat, "num_rows": str(len(rows))} for flat in rows]
 
 
-def _segment(segment: Segment) -> Row:
-    row: Row = {
+def _segment(segment: Segment) -> SegmentRow:
+    row: SegmentRow = {
         "start_seconds": rounded_seconds(segment.start_seconds),
         "end_seconds": rounded_seconds(segment.end_seconds),
         "label": segment.label,
         "index": segment.index,
         "score": segment.score,
     }
-    if segment.verb is not None and segment.noun is not None:
+    if segment.verb is not None and segment.noun is not None and segment.action is not None:
         row |= {
             "verb": segment.verb.index,
             "noun": segment.noun.index,

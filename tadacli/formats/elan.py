@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from tadacli.formats.captions import caption, cues, one_line
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import DetectionRow
 from tadacli.formats.video_names import file_name
 
 # The format wants a date; ours is always the same, as equal results are equal files.
@@ -30,7 +30,7 @@ _MIME_TYPES = {
 Annotation = tuple[int, int, str]
 
 
-def eaf(row: Row) -> bytes:
+def eaf(row: DetectionRow) -> bytes:
     """The annotation document: a tier for each label, whose annotations say the label and the score.
 
     Annotations of a tier may not overlap, so those that would go to further tiers, `label (2)` and so on. The
@@ -93,7 +93,7 @@ def _add_tiers(root: Element, tiers: dict[str, list[Annotation]]) -> None:
         aligned.set(reference, f"ts{number}")
 
 
-def _tiers(row: Row) -> dict[str, list[Annotation]]:
+def _tiers(row: DetectionRow) -> dict[str, list[Annotation]]:
     """The annotations of each tier, in order of time; the tiers in the order of the classes."""
     lanes: dict[tuple[int, str], list[list[Annotation]]] = {}
     for start, end, segment in cues(row):

@@ -7,12 +7,12 @@ which stops at the first thing it refuses; here all of them are named at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.captions import player_segments
 from tadacli.formats.records import encode_json
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import DetectionRow, SegmentRow
 from tadacli.formats.video_names import video_ids
 
 VERSION = "0.2"
@@ -21,7 +21,7 @@ NUM_CLASSES = {"verb": 97, "noun": 300}
 LEVELS = ("sls_pt", "sls_tl", "sls_td")
 
 
-def epic_detection(rows: Sequence[Row]) -> bytes:
+def epic_detection(rows: Sequence[DetectionRow]) -> bytes:
     """The submission file of these videos.
 
     Raises `UsageError` if their model has no verb and noun heads, and `OutputError` if two videos have the same
@@ -37,7 +37,9 @@ def epic_detection(rows: Sequence[Row]) -> bytes:
     return encode_json(submission) + b"\n"
 
 
-def epic_submission(rows: Sequence[Row], *, sls_pt: int = 2, sls_tl: int = 3, sls_td: int = 3) -> Row:
+def epic_submission(
+    rows: Sequence[DetectionRow], *, sls_pt: int = 2, sls_tl: int = 3, sls_td: int = 3
+) -> dict[str, object]:
     """The submission as JSON-ready values, not yet checked.
 
     The supervision levels say what the model was made with, from 0 to 5: `sls_pt` its pretraining, `sls_tl` its
@@ -82,7 +84,7 @@ def unloadable(submission: object) -> list[str]:
     ]
 
 
-def _entry(segment: Row) -> Row:
+def _entry(segment: SegmentRow) -> dict[str, object]:
     if "verb" not in segment or "noun" not in segment:
         raise _no_actions()
     return {
@@ -101,7 +103,7 @@ def _no_actions() -> UsageError:
     )
 
 
-def _top_problems(submission: Row) -> Iterator[str]:
+def _top_problems(submission: Mapping[str, object]) -> Iterator[str]:
     for key in ("version", "challenge", *LEVELS, "results"):
         if key not in submission:
             yield f"'{key}' is missing"
@@ -177,7 +179,7 @@ def _is_floatable(value: object) -> bool:
     return True
 
 
-def _entries(submission: object) -> Iterator[tuple[str, Row]]:
+def _entries(submission: object) -> Iterator[tuple[str, dict[str, object]]]:
     """(place, entry) of every detection that has the right shape."""
     results = submission.get("results") if isinstance(submission, dict) else None
     for video, entries in results.items() if isinstance(results, dict) else ():

@@ -7,17 +7,17 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic
 
 from tadacli.errors import OutputError
 from tadacli.formats.records import Format, Item
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import AnyRow
 
 
-class ResultStream:
+class ResultStream(Generic[AnyRow]):
     """Results written to a pipe or terminal in one format, each as it comes."""
 
-    def __init__(self, stream: BinaryIO, form: Format) -> None:
+    def __init__(self, stream: BinaryIO, form: Format[AnyRow]) -> None:
         self._stream, self._format, self._empty = stream, form, True
         self._stream.write(form.head)
 
@@ -26,7 +26,7 @@ class ResultStream:
         """Nothing: a stream is always begun anew."""
         return {}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: AnyRow) -> None:
         """Write one video's result."""
         lead = b"" if self._empty else self._format.separator
         self._stream.write(lead + self._format.encode(row).content)
@@ -42,7 +42,7 @@ class ResultStream:
         """Leave the stream open; it is not ours."""
 
 
-class ResultFile:
+class ResultFile(Generic[AnyRow]):
     """Results on disk in one format.
 
     Items are appended as they come, so what is in the file is always worth having. A file that is there
@@ -53,7 +53,7 @@ class ResultFile:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        form: Format,
+        form: Format[AnyRow],
         *,
         run_id: str,
         resume: bool,
@@ -82,7 +82,7 @@ class ResultFile:
         """The status of each video whose result is in the file, by path."""
         return {path: item.status for path, item in self._items.items()}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: AnyRow) -> None:
         """Append one video's result; when this returns, the file holds it."""
         item = self._format.encode(row)
         position = self._stream.tell()

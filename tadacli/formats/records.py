@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Generic, Protocol
 
 from tadacli.formats.detection_rows import DETECTION_CSV_COLUMNS, detection_csv_rows
-from tadacli.formats.rows import CSV_COLUMNS, Row, csv_rows
+from tadacli.formats.rows import CSV_COLUMNS, AnyRow, ClassificationRow, DetectionRow, Row, RowTaken, csv_rows
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ def _fits(content: bytes, lead: bytes) -> bool:
     return content[: len(lead)] == lead[: len(content)]
 
 
-class Format(Protocol):
+class Format(Protocol[RowTaken]):
     """A way to write items one after the other, and to read back those that are whole."""
 
     head: bytes
     tail: bytes
     separator: bytes
 
-    def encode(self, row: Row) -> Item: ...
+    def encode(self, row: RowTaken) -> Item: ...
 
     def decode(self, content: bytes) -> list[Item]: ...
 
@@ -57,7 +57,7 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", errors="surrogateescape")
 
 
-def encode_json(row: Row) -> bytes:
+def encode_json(row: Mapping[str, object]) -> bytes:
     """One line of JSON in UTF-8; a file name that is not UTF-8 is escaped, as JSON has no bytes for it."""
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
@@ -119,7 +119,7 @@ class JsonDocument:
         return _fits(content, self.head) and (self._lines.is_begun(rest) or self.tail.startswith(rest))
 
 
-class Csv:
+class Csv(Generic[AnyRow]):
     """Lines of these columns, as many for each video as `flatten` makes of its row.
 
     The columns path, status, run, size_bytes and num_rows (how many lines the video has) must be among them.
@@ -128,11 +128,11 @@ class Csv:
     tail = b""
     separator = b""
 
-    def __init__(self, columns: Sequence[str], flatten: Callable[[Row], list[dict[str, str]]]) -> None:
+    def __init__(self, columns: Sequence[str], flatten: Callable[[AnyRow], list[dict[str, str]]]) -> None:
         self._columns, self._flatten = columns, flatten
         self.head = encode_text(",".join(columns) + "\n")
 
-    def encode(self, row: Row) -> Item:
+    def encode(self, row: AnyRow) -> Item:
         return _item(row, self._encode_rows(self._flatten(row)))
 
     def decode(self, content: bytes) -> list[Item]:
@@ -168,17 +168,17 @@ class Csv:
         return encode_text(buffer.getvalue())
 
 
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, Format[ClassificationRow]] = {
     "csv": Csv(CSV_COLUMNS, csv_rows),
     "json": JsonDocument("path"),
     "jsonl": JsonLines("path"),
 }
 
-DETECTION_FORMATS: dict[str, Format] = {
+DETECTION_FORMATS: dict[str, Format[DetectionRow]] = {
     "csv": Csv(DETECTION_CSV_COLUMNS, detection_csv_rows),
     "json": JsonDocument("video"),
     "jsonl": JsonLines("video"),
 }
 
 # The JSON of a single video is its row itself, and that is what one line of JSON lines is.
-ONE_DETECTION_JSON: Format = DETECTION_FORMATS["jsonl"]
+ONE_DETECTION_JSON: Format[DetectionRow] = DETECTION_FORMATS["jsonl"]

@@ -12,7 +12,7 @@ from tadacli.formats.activitynet import activitynet
 from tadacli.formats.audacity import audacity
 from tadacli.formats.elan import eaf
 from tadacli.formats.epic_detection import epic_detection
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import DetectionRow
 from tadacli.formats.subtitles import srt, vtt
 from tadacli.formats.video_names import output_names, video_ids
 
@@ -28,11 +28,11 @@ class SegmentFormat:
     name: str
     suffix: str
     per_video: bool
-    encode: Callable[[Sequence[Row]], bytes]
+    encode: Callable[[Sequence[DetectionRow]], bytes]
 
 
-def _of_one(encode: Callable[[Row], bytes]) -> Callable[[Sequence[Row]], bytes]:
-    def encode_only(rows: Sequence[Row]) -> bytes:
+def _of_one(encode: Callable[[DetectionRow], bytes]) -> Callable[[Sequence[DetectionRow]], bytes]:
+    def encode_only(rows: Sequence[DetectionRow]) -> bytes:
         (row,) = rows
         return encode(row)
 
@@ -81,7 +81,7 @@ def plan_files(form: SegmentFormat, paths: Sequence[str], output: Path | None) -
     return dict(files)
 
 
-def write_segments(form: SegmentFormat, rows: Sequence[Row], output: Path) -> list[Path]:
+def write_segments(form: SegmentFormat, rows: Sequence[DetectionRow], output: Path) -> list[Path]:
     """Write the rows in this format, each file at once and whole; the files that were written.
 
     Rows of videos that failed (status "error") are left out and get no file, but count for the names of the

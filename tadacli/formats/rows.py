@@ -1,16 +1,145 @@
-"""What the machine-readable formats say of one video: one JSON-ready row, or several flat ones for CSV."""
+"""What the machine-readable formats say of one video: one JSON-ready row, or several flat ones for CSV.
+
+The types here are the one declaration of what a row holds: for what writes it, for all formats, for reading it back.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, NotRequired, TypeAlias, TypeVar
 
-from tadacli.results import Classification, Prediction, VideoInfo
+from typing_extensions import TypedDict
 
-if TYPE_CHECKING:
-    from tadacli.results import Run
+from tadacli.results import (
+    Classification,
+    DetectionStatus,
+    Prediction,
+    Run,
+    RunSettings,
+    SpecSummary,
+    Status,
+    VideoInfo,
+)
+from tadacli.strict_decoding import Finite
 
-Row = dict[str, Any]
+Count: TypeAlias = Annotated[int, Finite]
+Number: TypeAlias = Annotated[float, Finite]
+
+
+class VideoRow(TypedDict):
+    """Facts about a video; times in seconds, sides in pixels, rotation in degrees."""
+
+    num_frames: Count
+    fps: Number
+    duration_seconds: Number
+    start_seconds: Number
+    height: Count
+    width: Count
+    rotation: Count
+    codec: str
+    truncated: bool
+
+
+class ResultRow(TypedDict):
+    """What every row says of one video, and of the run that made it; `error` is null unless it failed."""
+
+    path: str
+    error: str | None
+    model: str
+    task: str
+    notes: list[str]
+    size_bytes: Count | None
+    tool_version: str
+    weights_sha256: str
+    spec: SpecSummary
+    settings: RunSettings
+    run: str
+
+
+class PredictionRow(TypedDict):
+    """A class with its score in 0..1."""
+
+    label: str
+    index: Count
+    score: Number
+
+
+class FrameRow(TypedDict):
+    """A frame that the model saw, with its presentation time."""
+
+    index: Count
+    time_seconds: Number
+
+
+class PredictionsRow(TypedDict, total=False):
+    """The best classes: `topk` of a model with one head, `heads` by name of one with several."""
+
+    topk: list[PredictionRow]
+    heads: dict[str, list[PredictionRow]]
+
+
+class ClassificationRow(ResultRow, PredictionsRow):
+    """What one video was found to show; `clips` are the frames that the model saw."""
+
+    status: Status
+    video: VideoRow | None
+    clips: list[list[FrameRow]]
+
+
+class SpanRow(TypedDict):
+    """A span in presentation time."""
+
+    start_seconds: Number
+    end_seconds: Number
+
+
+class SegmentRow(SpanRow):
+    """A labelled span with its score in 0..1; that of an action says its verb and its noun besides."""
+
+    label: str
+    index: Count
+    score: Number
+    verb: NotRequired[Count]
+    noun: NotRequired[Count]
+    action: NotRequired[str]
+    verb_label: NotRequired[str]
+    noun_label: NotRequired[str]
+    verb_score: NotRequired[Number]
+    noun_score: NotRequired[Number]
+
+
+class GapRow(SpanRow):
+    """A span of which frames cannot be read, and why."""
+
+    reason: str
+
+
+class FramesRow(TypedDict):
+    """How many distinct frames were looked at."""
+
+    used: Count
+
+
+class DetectionRow(ResultRow):
+    """What happens in one video, and when. `start_seconds` is the presentation time of its first frame."""
+
+    video: str
+    status: DetectionStatus
+    duration_seconds: Number | None
+    start_seconds: Number | None
+    fps: Number | None
+    windows: Count
+    windows_planned: Count
+    segments: list[SegmentRow]
+    gaps: list[GapRow]
+    frames: FramesRow
+    info: VideoRow | None
+
+
+Row: TypeAlias = ClassificationRow | DetectionRow
+# What takes the rows of one command takes those of no other.
+AnyRow = TypeVar("AnyRow", bound=Row)
+RowTaken = TypeVar("RowTaken", bound=Row, contravariant=True)
 
 CSV_COLUMNS = (
     "path",
@@ -37,36 +166,46 @@ CSV_COLUMNS = (
 )
 
 
-def classification_row(result: Classification, run: Run, *, size_bytes: int | None) -> Row:
-    """The row of one video. A model with one head has `topk`, one with several `heads` by name."""
-    row: Row = {
+def classification_row(result: Classification, run: Run, *, size_bytes: int | None) -> ClassificationRow:
+    """The row of one video. A model with one head has `topk`, one with several `heads` by name.
+
+    Args:
+        result: What the video was found to show.
+        run: What the result was made with.
+        size_bytes: The size of the video's file, by which a later run sees that it is still the same; None if unknown.
+
+    Returns:
+        The row, its keys in the order in which they are written.
+    """
+    names = run.spec["heads"]
+    found: PredictionsRow = (
+        {"topk": _predictions(result.heads.get("", ()))}
+        if tuple(names) == ("",)
+        else {"heads": {name: _predictions(result.heads.get(name, ())) for name in names}}
+    )
+    return {
         "path": result.path,
         "status": result.status,
         "error": result.error or None,
         "model": result.model,
         "task": run.spec["task"],
+        **found,
+        "notes": [note.text for note in result.notes],
+        "video": None if result.video is None else video_facts(result.video),
+        "clips": [
+            [{"index": frame.index, "time_seconds": rounded_seconds(frame.time_seconds)} for frame in clip]
+            for clip in result.clips
+        ],
+        "size_bytes": size_bytes,
+        "tool_version": run.tool_version,
+        "weights_sha256": run.weights_sha256,
+        "spec": run.spec,
+        "settings": run.settings,
+        "run": run.id,
     }
-    if tuple(run.spec["heads"]) == ("",):
-        row["topk"] = _predictions(result.heads.get("", ()))
-    else:
-        names = run.spec["heads"]
-        row["heads"] = {name: _predictions(result.heads.get(name, ())) for name in names}
-    row["notes"] = [note.text for note in result.notes]
-    row["video"] = None if result.video is None else video_facts(result.video)
-    row["clips"] = [
-        [{"index": frame.index, "time_seconds": rounded_seconds(frame.time_seconds)} for frame in clip]
-        for clip in result.clips
-    ]
-    row["size_bytes"] = size_bytes
-    row["tool_version"] = run.tool_version
-    row["weights_sha256"] = run.weights_sha256
-    row["spec"] = run.spec
-    row["settings"] = run.settings
-    row["run"] = run.id
-    return row
 
 
-def csv_rows(row: Row) -> list[dict[str, str]]:
+def csv_rows(row: ClassificationRow) -> list[dict[str, str]]:
     """One flat row for each (video, head, rank), or a single one without a rank if there is no prediction."""
     common = {
         "path": row["path"],
@@ -102,11 +241,11 @@ def csv_rows(row: Row) -> list[dict[str, str]]:
     return [{**flat, "num_rows": str(len(rows))} for flat in rows]
 
 
-def _predictions(predictions: tuple[Prediction, ...]) -> list[Row]:
+def _predictions(predictions: tuple[Prediction, ...]) -> list[PredictionRow]:
     return [{"label": each.label, "index": each.index, "score": each.score} for each in predictions]
 
 
-def video_facts(info: VideoInfo) -> Row:
+def video_facts(info: VideoInfo) -> VideoRow:
     """What a row says of the video itself."""
     return {
         "num_frames": info.num_frames,
@@ -126,6 +265,6 @@ def rounded_seconds(value: float) -> float:
     return round(value, 6)
 
 
-def _frames_text(clips: list[list[Row]]) -> str:
+def _frames_text(clips: list[list[FrameRow]]) -> str:
     """Frames as `number@seconds`, clips divided by a bar."""
     return " | ".join(" ".join(f"{frame['index']}@{frame['time_seconds']}" for frame in clip) for clip in clips)

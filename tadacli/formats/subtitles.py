@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tadacli.formats.captions import caption, cues
-from tadacli.formats.rows import Row
+from tadacli.formats.rows import DetectionRow
 
 
-def srt(row: Row) -> bytes:
+def srt(row: DetectionRow) -> bytes:
     """A SubRip file; without segments an empty one. SubRip has no escapes: the text stands as it is."""
     blocks = [
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{caption(segment)}\n"
@@ -15,7 +15,7 @@ def srt(row: Row) -> bytes:
     return "\n".join(blocks).encode()
 
 
-def vtt(row: Row) -> bytes:
+def vtt(row: DetectionRow) -> bytes:
     """A WebVTT file (https://www.w3.org/TR/webvtt1/); without segments only its header."""
     blocks = [
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n{_escape(caption(segment))}\n"

@@ -12,7 +12,6 @@ from typing import Literal, get_args
 from tadacli.datasets.check import DatasetCheck, SplitCount
 from tadacli.errors import UsageError
 from tadacli.formats.records import encode_text
-from tadacli.formats.rows import Row
 
 CheckFormat = Literal["table", "json", "csv"]
 CHECK_COLUMNS = ("kind", "split", "id", "path", "reason")
@@ -44,7 +43,7 @@ def encode_check(check: DatasetCheck, form: CheckFormat) -> bytes:
 
 
 def _json(check: DatasetCheck) -> bytes:
-    content: Row = {
+    content: dict[str, object] = {
         "splits": [asdict(split) for split in check.splits],
         "num_files": check.num_files,
         "counts": dict(check.counts),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import av
 import torch
 
-from tadacli.results import Run
+from tadacli.results import Run, RunSettings, SpecSummary
 from tadacli.specs import ModelSpec
 from tadacli.version import __version__
 from tadacli.zoo.loading import Model
@@ -41,7 +41,7 @@ def run_of(spec: ModelSpec, *, settings: Mapping[str, Any], weights_sha256: str,
     return Run(
         tool_version=tool_version,
         weights_sha256=weights_sha256,
-        spec=spec.to_dict(labels=False),
-        settings=dict(settings),
+        spec=cast(SpecSummary, spec.to_dict(labels=False)),
+        settings=cast(RunSettings, dict(settings)),
         id=hashlib.sha256(text.encode()).hexdigest()[:12],
     )

@@ -186,7 +186,7 @@ def test_results_of_one_model_with_several_settings_are_noted(tmp_path: Path) ->
     [
         pytest.param([row("a.mp4", segment(0.0, 1.0))], "no heads for verbs and nouns", id="another model"),
         pytest.param([row("a.mp4")], "no heads for verbs and nouns", id="another model that found nothing"),
-        pytest.param([{**row("a.mp4"), "spec": {"heads": 3}}], "no heads for verbs and nouns", id="heads as a number"),
+        pytest.param([{**row("a.mp4"), "spec": {"heads": 3}}], "spec.heads has the wrong type", id="heads as a number"),
         pytest.param([action_row("a.mp4", action(0.0, 1.0, 97, 1))], "video a: .* verb 97", id="unknown verb"),
         pytest.param([action_row("a.mp4", action(0.0, 1.0, 1, 300))], "video a: .* noun 300", id="unknown noun"),
         pytest.param([action_row("a.mp4", action(0.0, 1.0, -1, 3))], "video a: .* verb -1", id="negative verb"),
