@@ -32,7 +32,7 @@ from tadacli.detection.scores import score_windows
 from tadacli.models import build
 from tadacli.models.inference import fuse
 from tadacli.profiling import Profile, Stage, profiled
-from tadacli.sampling.windows import window_settings
+from tadacli.sampling.settings import window_settings
 from tadacli.video.reading import open_video
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest

@@ -30,7 +30,8 @@ from tadacli.allocator import keep_freed_memory
 from tadacli.detection.scores import score_windows
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage, profiled
-from tadacli.sampling.windows import WindowPlan, WindowSettings, window_settings
+from tadacli.sampling.settings import WindowSettings, window_settings
+from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.views import class_scores
 from tadacli.video.reading import open_video
 from tadacli.zoo.loading import Model

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tadacli.detection.scores import picture
 from tadacli.sampling.plan import plan_clips
-from tadacli.sampling.windows import WindowPlan, WindowSettings
+from tadacli.sampling.settings import WindowSettings
+from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.views import view_image
 from tadacli.timing import Timing, take_turns, wait_for
 from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of

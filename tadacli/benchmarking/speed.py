@@ -35,7 +35,8 @@ from tadacli.doctor.diagnosis import num_cores
 from tadacli.errors import UsageError
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import VideoInfo
-from tadacli.sampling.windows import WindowPlan, WindowSettings, default_batch_size, window_settings
+from tadacli.sampling.settings import WindowSettings, default_batch_size, window_settings
+from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.provenance import machine_settings
 from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.timing import Timing, take_turns

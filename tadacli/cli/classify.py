@@ -78,9 +78,8 @@ def classify_command(
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
     from tadacli.classification import check_options, least_scores
     from tadacli.formats.records import FORMATS
-    from tadacli.sampling.clips import parse_time
     from tadacli.sampling.plan import Part
-    from tadacli.sampling.windows import default_batch_size
+    from tadacli.sampling.settings import default_batch_size, parse_time
     from tadacli.scoring.provenance import describe_run
     from tadacli.scoring.views import DEFAULT_BATCH_SIZE
     from tadacli.zoo.loading import load_model

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tadacli.detection.segments import SegmentSettings
     from tadacli.formats.rows import DetectionRow
     from tadacli.results import Run
-    from tadacli.sampling.windows import WindowSettings
+    from tadacli.sampling.settings import WindowSettings
     from tadacli.specs import ModelSpec
     from tadacli.zoo.loading import Model
 
@@ -138,8 +138,7 @@ def detect_command(
             raise UsageError("--from-scores runs no model", hint="leave --profile out")
         job = _job_from_files(from_scores, segments)
     else:
-        from tadacli.sampling.clips import parse_time
-        from tadacli.sampling.windows import default_batch_size, window_settings
+        from tadacli.sampling.settings import default_batch_size, parse_time, window_settings
         from tadacli.video.inputs import expand_inputs
         from tadacli.zoo.loading import load_model
 
@@ -173,7 +172,7 @@ def detect_command(
 
 
 def _seconds(option: str, text: str | None) -> float:
-    from tadacli.sampling.clips import parse_length
+    from tadacli.sampling.settings import parse_length
 
     if text is None or text.strip() in ("0", "0s"):
         return 0.0

@@ -27,8 +27,7 @@ import numpy as np
 from tadacli.datasets.overlaps import Item, Span, duplicate_reasons, leak_reasons
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
-from tadacli.sampling.clips import frames_within
-from tadacli.sampling.windows import times_shown
+from tadacli.sampling.plan import annotated_part, frames_within
 from tadacli.video.reading import open_video
 from tadacli.video.source import Unreadable, VideoSource
 
@@ -267,10 +266,11 @@ def _problems(
 
 def _extent(source: VideoSource, span: Span) -> tuple[int, int]:
     """(first, end) numbers of the frames of a span, as they are taken when it is classified."""
-    if span == (None, None):
+    part = annotated_part(source.info, *span)
+    if part is None:
         return 0, source.info.num_frames
-    start, end = (None if time is None else source.info.start_seconds + time for time in span)
-    return frames_within(times_shown(source), -np.inf if start is None else start, np.inf if end is None else end)
+    start, end = part.start_seconds, part.end_seconds
+    return frames_within(source.times_shown, -np.inf if start is None else start, np.inf if end is None else end)
 
 
 def _spread(first: int, end: int) -> list[int]:

@@ -9,7 +9,7 @@ from tadacli.detection.scores import WindowScores, score_windows
 from tadacli.detection.segments import SegmentSettings, find_segments
 from tadacli.errors import VideoError
 from tadacli.results import Detection, Note, NoteKind
-from tadacli.sampling.windows import WindowSettings, window_settings
+from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 

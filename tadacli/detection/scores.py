@@ -22,7 +22,8 @@ from torch import Tensor
 from tadacli.errors import VideoError
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import Gap, VideoInfo, Window
-from tadacli.sampling.windows import WindowPlan, WindowSettings
+from tadacli.sampling.settings import WindowSettings
+from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.provenance import machine_settings
 from tadacli.scoring.views import batches, check_finite, class_scores
 from tadacli.specs import ModelSpec

@@ -14,7 +14,7 @@ from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Status
-from tadacli.sampling.plan import Part, extent, is_short
+from tadacli.sampling.plan import annotated_part, extent, is_short
 from tadacli.scoring.shared_batches import score_in_order
 from tadacli.scoring.views import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
 from tadacli.specs import EvalProtocol
@@ -120,7 +120,7 @@ class _Decoder:
         path = os.fspath(sample.path)
         try:
             source = self._source(path)
-            part = _part_of(sample, source)
+            part = annotated_part(source.info, sample.start_seconds, sample.end_seconds)
             views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
@@ -140,15 +140,6 @@ class _Decoder:
             self._thread.path = path
         source: VideoSource = self._thread.source
         return source
-
-
-def _part_of(sample: Sample, source: VideoSource) -> Part | None:
-    """The span of a sample in presentation time; annotations count from the first frame."""
-    if sample.start_seconds is None and sample.end_seconds is None:
-        return None
-    first = source.info.start_seconds
-    start, end = (None if time is None else first + time for time in (sample.start_seconds, sample.end_seconds))
-    return Part(start, end)
 
 
 def _failed(sample: Sample, reason: str) -> ItemScores:

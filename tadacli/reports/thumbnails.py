@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tadacli.results import Gap, Segment, VideoInfo
-from tadacli.sampling.clips import frames_on_screen
+from tadacli.sampling.plan import frames_on_screen
 from tadacli.video.source import Frame, Pixels, VideoSource
 
 _QUALITY = 72

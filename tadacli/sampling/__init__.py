@@ -1,7 +1,8 @@
 """Which frames a model looks at: the clips of a video, the windows of a timeline.
 
-Here: the arithmetic of the published samplers, and the plan of clips and windows of one video. Not here: reading frames
-(`video`), and scoring them (`scoring`, `detection`).
+Here: the arithmetic of the published samplers (`clips`), the frames of a part of a video and its clips (`plan`), the
+windows of its timeline (`windows`) and how they are asked for (`settings`). Not here: reading frames (`video`), and
+scoring them (`scoring`, `detection`).
 """
 
 from __future__ import annotations

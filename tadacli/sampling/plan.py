@@ -1,4 +1,4 @@
-"""Which frames the clips of a video, or of a part of it, are made of."""
+"""Which frames of a video a span of its time holds, and which of them its clips are made of."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
-from tadacli.sampling.clips import WindowSampling, clip_indices, frames_on_screen, frames_within, interval_length
-from tadacli.sampling.windows import part_of, times_shown
+from tadacli.sampling.clips import clip_indices, interval_length
+from tadacli.sampling.settings import WindowSampling
 from tadacli.specs import InputSpec
-from tadacli.video.source import VideoSource
+from tadacli.video.source import Indices, Seconds, VideoSource
+
+# Times closer than this are the same: times of frames are sums and products of rounded numbers.
+SAME_TIME_SECONDS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -27,23 +31,73 @@ class Part:
 
     def within(self, info: VideoInfo) -> tuple[float, float]:
         """(start, end) in seconds, inside the video. Raises `VideoError` if there is nothing of it."""
-        return part_of(info, self.start_seconds, self.end_seconds)
+        video = info.start_seconds, info.start_seconds + info.duration_seconds
+        start = max(video[0], video[0] if self.start_seconds is None else self.start_seconds)
+        end = min(video[1], video[1] if self.end_seconds is None else self.end_seconds)
+        if start >= end and (start, end) != video:
+            raise VideoError(
+                f"nothing of {info.path} lies between the times asked for: "
+                f"it lasts from {video[0]:.2f} s to {video[1]:.2f} s",
+                hint="times are presentation times of the video, in seconds",
+            )
+        return start, end
+
+
+def annotated_part(info: VideoInfo, start_seconds: float | None, end_seconds: float | None) -> Part | None:
+    """The span of an annotation, whose times count from the first frame of the video; None for all of the video."""
+    if start_seconds is None and end_seconds is None:
+        return None
+    start, end = (None if time is None else info.start_seconds + time for time in (start_seconds, end_seconds))
+    return Part(start, end)
+
+
+def frames_on_screen(times: Seconds, wanted: Seconds) -> Indices:
+    """Numbers of the frames on screen at the `wanted` times, of a video whose frames appear at `times`.
+
+    Before the first frame it is the first, after the last one the last.
+    """
+    shown = np.searchsorted(times, wanted + SAME_TIME_SECONDS, side="right") - 1
+    return np.clip(shown, 0, len(times) - 1).astype(np.int64)
+
+
+def frames_within(times: Seconds, start_seconds: float, end_seconds: float) -> tuple[int, int]:
+    """(first, end) numbers of the frames that appear in [start_seconds, end_seconds)."""
+    first, end = np.searchsorted(times, np.array([start_seconds, end_seconds]) - SAME_TIME_SECONDS, side="left")
+    return int(first), int(end)
+
+
+def frames_of(source: VideoSource, part: Part | None) -> tuple[int, int]:
+    """(first, end) numbers of the frames of a part of a video (None: of all of it), at least one.
+
+    For a part between two frames it is the one on screen. Raises `VideoError` if nothing of the video lies in it.
+    """
+    if part is None:
+        return 0, source.info.num_frames
+    start, end = part.within(source.info)
+    first, after_last = frames_within(source.times_shown, start, end)
+    if first < after_last:
+        return first, after_last
+    on_screen = int(frames_on_screen(source.times_shown, np.array([start]))[0])
+    return on_screen, on_screen + 1
+
+
+def check_length_known(info: VideoInfo) -> None:
+    """Raises `VideoError` for a video that was cut short so that no clip of it can be chosen as from the whole."""
+    if not info.num_frames_known:
+        raise VideoError(
+            f"{info.path} is cut short after {info.num_frames} frames, and does not say how many it had",
+            hint="fetch it again; the frames to look at cannot be chosen without the length",
+        )
 
 
 def plan_clips(source: VideoSource, spec: InputSpec, *, num_clips: int, part: Part | None = None) -> list[list[int]]:
     """The frame numbers of every clip of a video, or of a part of it taken as a video of its own."""
-    info, first, behind = source.info, 0, source.info.num_frames
-    if part is not None:
-        start, end = part.within(info)
-        first, behind = frames_within(times_shown(source), start, end)
-        if first == behind:  # between two frames: the one on screen
-            first = int(frames_on_screen(times_shown(source), np.array([start]))[0])
-            behind = first + 1
+    first, end = frames_of(source, part)
     plan = [
         clip_indices(
             spec.sampling,
-            behind - first,
-            fps=float(info.fps),
+            end - first,
+            fps=float(source.info.fps),
             clip_frames=spec.clip_frames,
             frame_stride=spec.frame_stride,
             target_fps=spec.target_fps,
@@ -64,9 +118,9 @@ def is_short(num_frames: int, info: VideoInfo, spec: InputSpec) -> bool:
 
 
 def extent(source: VideoSource, part: Part | None) -> tuple[float, int]:
-    """Length in seconds and number of frames of what is looked at."""
+    """Length in seconds and number of frames of a video, or of a part of it."""
+    first, end = frames_of(source, part)
     if part is None:
-        return source.info.duration_seconds, source.info.num_frames
-    start, end = part.within(source.info)
-    first, behind = frames_within(times_shown(source), start, end)
-    return end - start, max(1, behind - first)
+        return source.info.duration_seconds, end - first
+    start_seconds, end_seconds = part.within(source.info)
+    return end_seconds - start_seconds, end - first

@@ -1,130 +1,75 @@
-"""Which windows of a video are scored, and which of its frames each of them needs."""
+"""Which windows of a timeline are scored, and which of the video's frames each of them needs.
+
+Windows are spans of presentation time, and their frames are those on screen.
+"""
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 
-from tadacli.errors import UsageError, VideoError
+from tadacli.errors import UsageError
 from tadacli.results import VideoInfo, Window
-from tadacli.sampling.clips import (
-    Indices,
-    Length,
-    Seconds,
-    WindowSampling,
-    frames_on_screen,
-    parse_length,
-    window_clip_times,
-    window_spans,
-)
+from tadacli.sampling.plan import SAME_TIME_SECONDS, Part, frames_on_screen
+from tadacli.sampling.settings import WindowSampling, WindowSettings
 from tadacli.specs import InputSpec
-from tadacli.video.source import VideoSource
-
-DEFAULT_WINDOW = "2s"
-# One clip at a time has the same arithmetic wherever it is scored, and takes least memory; a GPU wants more.
-DEFAULT_BATCH_SIZE, DEFAULT_GPU_BATCH_SIZE = 1, 8
+from tadacli.video.source import Indices, Seconds, VideoSource
 
 
-@dataclass(frozen=True)
-class WindowSettings:
-    """Which windows are scored, and how: a length and a stride for each scale, and the part of the video.
+def window_spans(start_seconds: float, end_seconds: float, *, window_seconds: float, stride_seconds: float) -> Seconds:
+    """(W, 2) start and end of the windows that cover [start_seconds, end_seconds), in order.
 
-    `sampling` None is the model's own way. Times are presentation times in seconds.
+    Window k starts k strides after the start. The last one is the first that reaches the end; it stops
+    there, and is shorter than the others unless it just fits. A span within one window is one window.
     """
-
-    lengths: tuple[Length, ...]
-    strides: tuple[Length, ...]
-    sampling: WindowSampling | None = None
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    batch_size: int = DEFAULT_BATCH_SIZE
-
-    def sampling_for(self, spec: InputSpec) -> WindowSampling:
-        """The sampling asked for, or the one that suits the model's own."""
-        return self.sampling or ("stretch" if spec.sampling == "segment" else "native")
-
-    def to_dict(self, spec: InputSpec) -> dict[str, Any]:
-        """The settings as JSON-ready values, the sampling resolved."""
-        return {
-            "window": ",".join(map(str, self.lengths)),
-            "stride": ",".join(map(str, self.strides)),
-            "sampling": self.sampling_for(spec),
-            "start_seconds": self.start_seconds,
-            "end_seconds": self.end_seconds,
-            "batch_size": self.batch_size,
-        }
+    if not 0 < window_seconds < math.inf or not 0 < stride_seconds < math.inf:
+        raise UsageError(f"windows of {window_seconds:g} s every {stride_seconds:g} s cannot be laid out")
+    length = end_seconds - start_seconds
+    count = 1 + max(0, math.ceil((length - window_seconds - SAME_TIME_SECONDS) / stride_seconds))
+    starts = start_seconds + np.arange(count) * stride_seconds
+    starts = starts[(starts < end_seconds - SAME_TIME_SECONDS) | (np.arange(count) == 0)]
+    ends = starts + window_seconds
+    return np.stack([starts, np.where(ends > end_seconds - SAME_TIME_SECONDS, end_seconds, ends)], axis=1)
 
 
-def default_batch_size(device_type: str) -> int:
-    """Clips of windows that are scored at once unless it is said otherwise, by the type of device."""
-    return DEFAULT_BATCH_SIZE if device_type == "cpu" else DEFAULT_GPU_BATCH_SIZE
+def native_span(*, clip_frames: int, frame_stride: int, target_fps: float) -> float:
+    """Seconds that one clip covers at the model's own rate."""
+    return clip_frames * frame_stride / target_fps
 
 
-def window_settings(
+def window_clip_times(
+    sampling: WindowSampling,
+    window: tuple[float, float],
     *,
-    window: str = DEFAULT_WINDOW,
-    stride: str | None = None,
-    sampling: WindowSampling | None = None,
-    start_seconds: float | None = None,
-    end_seconds: float | None = None,
-    allow_gaps: bool = False,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-) -> WindowSettings:
-    """The settings that a person's words mean; a stride that is not given is half of its window.
+    video: tuple[float, float],
+    fps: float,
+    clip_frames: int,
+    frame_stride: int = 1,
+    target_fps: float = 30.0,
+) -> Seconds:
+    """(num_clips, clip_frames) presentation times of the frames of a window's clips.
 
-    `window` is a length such as "2s" or "64f", or several with commas between; `stride` one for all of them
-    or one for each. Raises `UsageError` for what cannot be meant.
+    "stretch": one clip, its frames at the middles of `clip_frames` equal parts of the window.
+    "native": clips at the model's own rate, as interval sampling takes them from a video of `fps` frames a
+    second; as many as fit the window best (at least one), evenly from its start to its end, a single one
+    in its middle, all moved into the `video` (start, end) where they stick out.
     """
-    lengths = tuple(parse_length(part) for part in window.split(","))
-    strides = tuple(Length(length.value / 2, length.unit) for length in lengths)
-    if stride is not None:
-        strides = tuple(parse_length(part) for part in stride.split(","))
-        strides = strides * len(lengths) if len(strides) == 1 else strides
-    if len(strides) != len(lengths):
-        raise UsageError(
-            f"{len(strides)} strides do not fit {len(lengths)} windows", hint="give one stride, or one for each window"
-        )
-    if len(set(lengths)) < len(lengths):
-        raise UsageError(f"--window {window} names a length twice")
-    if start_seconds is not None and end_seconds is not None and start_seconds >= end_seconds:
-        raise UsageError(f"the range from {start_seconds:g} s to {end_seconds:g} s is empty or reversed")
-    if batch_size < 1:
-        raise UsageError(f"a batch of {batch_size} views is not possible", hint="use --batch-size 1 or more")
-    for length, step in zip(lengths, strides, strict=True):
-        if length.unit == step.unit and step.value > length.value and not allow_gaps:
-            raise UsageError(
-                f"a stride of {step} leaves out what lies between windows of {length}",
-                hint="use a stride up to the window, or --allow-gaps",
-            )
-    return WindowSettings(lengths, strides, sampling, start_seconds, end_seconds, batch_size)
-
-
-def part_of(info: VideoInfo, start_seconds: float | None, end_seconds: float | None) -> tuple[float, float]:
-    """(start, end) of a part of a video, in presentation time; None is the video's own end.
-
-    Raises `VideoError` if there is nothing between them.
-    """
-    video = info.start_seconds, info.start_seconds + info.duration_seconds
-    start = max(video[0], video[0] if start_seconds is None else start_seconds)
-    end = min(video[1], video[1] if end_seconds is None else end_seconds)
-    if start >= end and (start, end) != video:
-        raise VideoError(
-            f"nothing of {info.path} lies between the times asked for: "
-            f"it lasts from {video[0]:.2f} s to {video[1]:.2f} s",
-            hint="times are presentation times of the video, in seconds",
-        )
-    return start, end
-
-
-def times_shown(source: VideoSource) -> Seconds:
-    """When each frame appears, in seconds; a frame whose time lies before an earlier one's appears with that one."""
-    times = source.times
-    return times if bool(np.all(times[1:] >= times[:-1])) else np.asarray(np.maximum.accumulate(times))
+    start, end = window
+    if sampling == "stretch":
+        return start + (end - start) * (np.arange(clip_frames)[None] + 0.5) / clip_frames
+    if sampling != "native":
+        raise UsageError(f"unknown sampling {sampling!r}", hint="use stretch or native")
+    span = native_span(clip_frames=clip_frames, frame_stride=frame_stride, target_fps=target_fps)
+    count = max(1, round((end - start) / span))
+    starts = np.linspace(start, end - span, count) if count > 1 else np.array([(start + end - span) / 2])
+    starts = np.maximum(np.minimum(starts, video[1] - span), video[0])
+    # From the first frame of a clip to its last it is one frame less than the span.
+    steps = np.linspace(0, max(0.0, span - 1 / fps), clip_frames)
+    return np.asarray(starts[:, None] + steps[None])
 
 
 def window_clips(
@@ -143,18 +88,15 @@ def window_clips(
     return frames_on_screen(times, wanted)
 
 
-# --- the plan ---------------------------------------------------------------------------------------
-
-
 class WindowPlan:
     """The windows of one video, in the order in which their last frames come, and the frames they need."""
 
     def __init__(self, source: VideoSource, spec: InputSpec, settings: WindowSettings) -> None:
         info = source.info
-        self._info, self._spec, self._times = info, spec, times_shown(source)
+        self._info, self._spec, self._times = info, spec, source.times_shown
         self._sampling = settings.sampling_for(spec)
         self._video = info.start_seconds, info.start_seconds + info.duration_seconds
-        self.start, self.end = part_of(info, settings.start_seconds, settings.end_seconds)
+        self.start, self.end = Part(settings.start_seconds, settings.end_seconds).within(info)
         fps = float(info.fps)
         self._spans = [
             window_spans(self.start, self.end, window_seconds=length.seconds(fps), stride_seconds=stride.seconds(fps))

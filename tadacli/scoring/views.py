@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadacli.errors import TadaError, VideoError
+from tadacli.errors import TadaError
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import FrameTime
-from tadacli.sampling.plan import Part, plan_clips
-from tadacli.sampling.windows import times_shown, window_clips
+from tadacli.sampling.plan import Part, check_length_known, plan_clips
+from tadacli.sampling.windows import window_clips
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
 from tadacli.video.source import Pixels, VideoSource
@@ -80,15 +80,11 @@ def decode_views(
     `CancelledError` between two frames once `stop` is set.
     """
     spec = model.spec.input
-    if not source.info.num_frames_known:
-        raise VideoError(
-            f"{source.info.path} is cut short after {source.info.num_frames} frames, and does not say how many it had",
-            hint="fetch it again; the frames to look at cannot be chosen without the length",
-        )
+    check_length_known(source.info)
     plan: Sequence[Sequence[int]]
     if part is not None and part.sampling is not None:
         window = part.within(source.info)
-        plan = window_clips(source.info, times_shown(source), spec, sampling=part.sampling, window=window).tolist()
+        plan = window_clips(source.info, source.times_shown, spec, sampling=part.sampling, window=window).tolist()
         num_crops, is_window = 1, True
     else:
         plan = plan_clips(source, spec, num_clips=views.num_clips, part=part)

@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader
 
 from tadacli.datasets.samples import Sample
 from tadacli.errors import TadaError, UsageError, VideoError
-from tadacli.sampling.clips import frames_on_screen, frames_within, training_indices
-from tadacli.sampling.windows import part_of, times_shown
+from tadacli.sampling.clips import training_indices
+from tadacli.sampling.plan import annotated_part, check_length_known, frames_of
 from tadacli.specs import InputSpec
 from tadacli.training.augmentation import Augmentation, augment_clip, mirrored_class, mix
 from tadacli.training.loop import TrainingBatch
@@ -153,10 +153,10 @@ class TrainingClips:
         path = os.fspath(sample.path or "")
         try:
             source = self._videos.get(path)
-            first, behind = frame_range(sample, source)
+            first, end = frame_range(sample, source)
             wanted = training_indices(
                 self._input.sampling,
-                behind - first,
+                end - first,
                 fps=float(source.info.fps),
                 clip_frames=self._input.clip_frames,
                 frame_stride=self._input.frame_stride,
@@ -202,25 +202,8 @@ def frame_range(sample: Sample, source: VideoSource) -> tuple[int, int]:
 
     Raises `VideoError` where nothing of the video lies in the span, or its length cannot be known.
     """
-    info = source.info
-    if not info.num_frames_known:
-        raise VideoError(
-            f"{info.path} is cut short after {info.num_frames} frames, and does not say how many it had",
-            hint="fetch it again; the frames to look at cannot be chosen without the length",
-        )
-    if sample.start_seconds is None and sample.end_seconds is None:
-        return 0, info.num_frames
-    # Annotations count from the first frame.
-    bounds = (
-        None if time is None else info.start_seconds + time for time in (sample.start_seconds, sample.end_seconds)
-    )
-    start, end = part_of(info, *bounds)
-    times = times_shown(source)
-    first, behind = frames_within(times, start, end)
-    if first == behind:
-        first = int(frames_on_screen(times, np.array([start]))[0])
-        behind = first + 1
-    return first, behind
+    check_length_known(source.info)
+    return frames_of(source, annotated_part(source.info, sample.start_seconds, sample.end_seconds))
 
 
 class _Videos:

@@ -37,7 +37,8 @@ from tadacli.benchmarking.speed import CommandSpeed, Settings, SpeedReport, clas
 from tadacli.errors import SpecError, UsageError, VideoError
 from tadacli.results import Window
 from tadacli.sampling.plan import plan_clips
-from tadacli.sampling.windows import WindowPlan, window_settings
+from tadacli.sampling.settings import window_settings
+from tadacli.sampling.windows import WindowPlan
 from tadacli.timing import Timing, seconds_of
 from tadacli.video.reading import open_video
 from tadacli.zoo.loading import Model, find_spec, load_model

@@ -24,7 +24,8 @@ from tadacli.models import build
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import Segment
 from tadacli.sampling.plan import Part
-from tadacli.sampling.windows import WindowPlan, window_settings
+from tadacli.sampling.settings import window_settings
+from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.views import score_views
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.video.reading import open_video

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
-from tadacli.sampling.clips import (
-    clip_indices,
-    frames_on_screen,
-    frames_within,
-    parse_length,
-    parse_time,
-    window_clip_times,
-    window_spans,
-)
+from tadacli.sampling.clips import clip_indices
+from tadacli.sampling.plan import frames_on_screen, frames_within
+from tadacli.sampling.settings import parse_length, parse_time
+from tadacli.sampling.windows import window_clip_times, window_spans
 
 
 @pytest.mark.parametrize(
@@ -90,7 +88,7 @@ def test_stretch_takes_the_middles_of_equal_parts() -> None:
         ((10.0, 12.0), [10.0, 11.0], "two clips of a second fit"),
         ((10.0, 11.0), [10.0], "one fits exactly"),
         ((10.0, 10.5), [9.75], "a longer clip lies over the middle"),
-        ((0.0, 0.5), [0.0], "moved behind the start of the video"),
+        ((0.0, 0.5), [0.0], "moved after the start of the video"),
         ((59.5, 60.0), [59.0], "moved before its end"),
         ((10.0, 13.2), [10.0, 11.1, 12.2], "three clips from start to end"),
     ],
@@ -131,3 +129,11 @@ def test_frames_within_a_span_are_those_that_appear_in_it() -> None:
     assert frames_within(times, 0.2, 0.5) == (2, 5)
     assert frames_within(times, 0.15, 0.45) == (2, 5)
     assert frames_within(times, 0.3000000001, 0.3000000002) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"), [("settings", "numpy torch av"), ("plan", "torch av"), ("windows", "torch av")]
+)
+def test_the_defaults_cost_little_to_import(module: str, absent: str) -> None:
+    program = f"import sys, tadacli.sampling.{module}; sys.exit(bool(set({absent.split()}) & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

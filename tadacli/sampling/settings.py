@@ -1,0 +1,129 @@
+"""Which windows of a timeline a person asks for: lengths, strides and times in their words, and the defaults.
+
+Nothing heavy is imported here, so that the command line takes its defaults from here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tadacli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tadacli.specs import InputSpec
+
+WindowSampling = Literal["stretch", "native"]
+
+DEFAULT_WINDOW = "2s"
+# One clip at a time has the same arithmetic wherever it is scored, and takes least memory; a GPU wants more.
+DEFAULT_BATCH_SIZE, DEFAULT_GPU_BATCH_SIZE = 1, 8
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length of time as a person gives it: in seconds, or in frames of the video."""
+
+    value: float
+    unit: Literal["seconds", "frames"] = "seconds"
+
+    def seconds(self, fps: float) -> float:
+        """The length in seconds, for a video of `fps` frames a second on average."""
+        return self.value if self.unit == "seconds" else self.value / fps
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{'s' if self.unit == 'seconds' else 'f'}"
+
+
+def parse_length(text: str) -> Length:
+    """The length of "2s", "500ms", "64f" or a plain number of seconds. Raises `UsageError` for others."""
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)(s|ms|f|)", text.strip())
+    value = float(found[1]) if found else 0.0
+    if not found or value <= 0 or (found[2] == "f" and value != int(value)):
+        raise UsageError(f"{text!r} is no length of time above zero", hint="give seconds or frames: 2s, 500ms, 64f")
+    if found[2] == "f":
+        return Length(value, "frames")
+    return Length(value / 1000 if found[2] == "ms" else value)
+
+
+def parse_time(text: str) -> float:
+    """Seconds of "90", "90s", "1:30" or "00:01:30.5". Raises `UsageError` for others."""
+    found = re.fullmatch(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?)s?", text.strip())
+    if not found or (found[2] is not None and float(found[3]) >= 60):
+        raise UsageError(f"{text!r} is no time", hint="give seconds or a clock: 90, 90.5s, 1:30, 00:01:30.5")
+    return 3600 * int(found[1] or 0) + 60 * int(found[2] or 0) + float(found[3])
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """Which windows are scored, and how: a length and a stride for each scale, and the part of the video.
+
+    `sampling` None is the model's own way. Times are presentation times in seconds.
+    """
+
+    lengths: tuple[Length, ...]
+    strides: tuple[Length, ...]
+    sampling: WindowSampling | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    batch_size: int = DEFAULT_BATCH_SIZE
+
+    def sampling_for(self, spec: InputSpec) -> WindowSampling:
+        """The sampling asked for, or the one that suits the model's own."""
+        return self.sampling or ("stretch" if spec.sampling == "segment" else "native")
+
+    def to_dict(self, spec: InputSpec) -> dict[str, Any]:
+        """The settings as JSON-ready values, the sampling resolved."""
+        return {
+            "window": ",".join(map(str, self.lengths)),
+            "stride": ",".join(map(str, self.strides)),
+            "sampling": self.sampling_for(spec),
+            "start_seconds": self.start_seconds,
+            "end_seconds": self.end_seconds,
+            "batch_size": self.batch_size,
+        }
+
+
+def default_batch_size(device_type: str) -> int:
+    """Clips of windows that are scored at once unless it is said otherwise, by the type of device."""
+    return DEFAULT_BATCH_SIZE if device_type == "cpu" else DEFAULT_GPU_BATCH_SIZE
+
+
+def window_settings(
+    *,
+    window: str = DEFAULT_WINDOW,
+    stride: str | None = None,
+    sampling: WindowSampling | None = None,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+    allow_gaps: bool = False,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+) -> WindowSettings:
+    """The settings that a person's words mean; a stride that is not given is half of its window.
+
+    `window` is a length such as "2s" or "64f", or several with commas between; `stride` one for all of them
+    or one for each. Raises `UsageError` for what cannot be meant.
+    """
+    lengths = tuple(parse_length(part) for part in window.split(","))
+    strides = tuple(Length(length.value / 2, length.unit) for length in lengths)
+    if stride is not None:
+        strides = tuple(parse_length(part) for part in stride.split(","))
+        strides = strides * len(lengths) if len(strides) == 1 else strides
+    if len(strides) != len(lengths):
+        raise UsageError(
+            f"{len(strides)} strides do not fit {len(lengths)} windows", hint="give one stride, or one for each window"
+        )
+    if len(set(lengths)) < len(lengths):
+        raise UsageError(f"--window {window} names a length twice")
+    if start_seconds is not None and end_seconds is not None and start_seconds >= end_seconds:
+        raise UsageError(f"the range from {start_seconds:g} s to {end_seconds:g} s is empty or reversed")
+    if batch_size < 1:
+        raise UsageError(f"a batch of {batch_size} views is not possible", hint="use --batch-size 1 or more")
+    for length, step in zip(lengths, strides, strict=True):
+        if length.unit == step.unit and step.value > length.value and not allow_gaps:
+            raise UsageError(
+                f"a stride of {step} leaves out what lies between windows of {length}",
+                hint="use a stride up to the window, or --allow-gaps",
+            )
+    return WindowSettings(lengths, strides, sampling, start_seconds, end_seconds, batch_size)
