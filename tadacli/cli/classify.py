@@ -15,7 +15,8 @@ from tadacli.cli.console import Progress, classification_table, say
 from tadacli.cli.profile_table import ProfileOption, start_profile, told
 from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.score_limit import score_limit
-from tadacli.cli.sinks import FORMAT_BY_SUFFIX, Sink, TableSink, choose_format, open_sink
+from tadacli.cli.sinks import Sink, TableSink, choose_format, open_sink
+from tadacli.formats.registry import CLASSIFY_SUFFIXES
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def classify_command(
     the exit code is then 3.
     """
     stopwatch = start_profile(profile)
-    chosen = choose_format(output_format, output, resume=resume, by_suffix=FORMAT_BY_SUFFIX, plain=("table", "jsonl"))
+    chosen = choose_format(output_format, output, resume=resume, by_suffix=CLASSIFY_SUFFIXES, plain=("table", "jsonl"))
     from tadacli.video.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)

@@ -18,8 +18,6 @@ from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.score_limit import score_limit
 from tadacli.cli.sinks import (
     RESUMABLE,
-    SEGMENTS_BY_SUFFIX,
-    SegmentsFormat,
     SegmentSink,
     Sink,
     TableSink,
@@ -27,6 +25,7 @@ from tadacli.cli.sinks import (
     open_sink,
 )
 from tadacli.errors import UsageError, VideoError
+from tadacli.formats.registry import DETECT_SUFFIXES, SEGMENT_FORMATS, DetectFormat
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def detect_command(
     dtype: options.Dtype = "float32",
     batch_size: Annotated[int | None, typer.Option(help="Clips scored at once. Default: 1, on a GPU 8.")] = None,
     output_format: Annotated[
-        SegmentsFormat | None,
+        DetectFormat | None,
         typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
     ] = None,
     output: options.Output = None,
@@ -115,7 +114,7 @@ def detect_command(
     Unreadable parts are listed as gaps, and the exit code is then 3.
     """
     stopwatch = start_profile(profile)
-    chosen = choose_format(output_format, output, resume=resume, by_suffix=SEGMENTS_BY_SUFFIX, plain=("table", "jsonl"))
+    chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
     from tadacli.detection.segments import SegmentSettings
 
     segments = SegmentSettings(
@@ -270,23 +269,19 @@ def _job_from_videos(
     return Job(videos, model.spec, run, scores_of)
 
 
-def _open_sink(chosen: SegmentsFormat, output: Path | None, job: Job, *, resume: bool) -> Sink[DetectionRow]:
+def _open_sink(chosen: DetectFormat, output: Path | None, job: Job, *, resume: bool) -> Sink[DetectionRow]:
     from tadacli.formats.epic_detection import require_action_heads
-    from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON
-    from tadacli.formats.registry import SEGMENT_FORMATS
+    from tadacli.formats.records import DETECTION_FORMATS, detection_format
 
     if chosen == "epic":
         require_action_heads(job.spec.heads)
     if chosen in SEGMENT_FORMATS:
         return SegmentSink(SEGMENT_FORMATS[chosen], job.paths, output)
-    formats = dict(DETECTION_FORMATS)
-    if len(job.paths) == 1:
-        formats["json"] = ONE_DETECTION_JSON
     title = f"{job.spec.name}, {job.spec.task}, windows of {job.run.settings['window']}"
     return open_sink(
         chosen,
         output,
-        formats=formats,
+        formats={name: detection_format(name, num_videos=len(job.paths)) for name in DETECTION_FORMATS},
         run_id=job.run.id,
         resume=resume,
         render_table=lambda rows, width: detection_table(rows, title=title, width=width),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from tadacli.cli.sinks import OutputFormat
+from tadacli.formats.registry import ClassifyFormat
 from tadacli.zoo import DtypeName
 
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
@@ -26,7 +26,7 @@ Sampling = Annotated[
     typer.Option(help="stretch: frames over the whole span; native: clips at the model's own rate."),
 ]
 Format = Annotated[
-    OutputFormat | None,
+    ClassifyFormat | None,
     typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
 ]
 FillBatches = Annotated[

@@ -5,26 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, get_args
 
+from tadacli.cli.exits import write_stdout
 from tadacli.errors import OutputError, UsageError
+from tadacli.formats.registry import RowsName, SegmentFormat
 from tadacli.formats.rows import AnyRow, RowTaken
 
 if TYPE_CHECKING:
     from tadacli.formats.records import Format
-    from tadacli.formats.registry import SegmentFormat
     from tadacli.formats.rows import DetectionRow
 
-OutputFormat = Literal["table", "csv", "json", "jsonl"]
-SegmentsFormat = Literal["table", "csv", "json", "jsonl", "srt", "vtt", "audacity", "activitynet", "epic", "eaf"]
-FORMAT_BY_SUFFIX: dict[str, OutputFormat] = {
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".txt": "table",
-}
-SEGMENTS_BY_SUFFIX: dict[str, SegmentsFormat] = {**FORMAT_BY_SUFFIX, ".srt": "srt", ".vtt": "vtt", ".eaf": "eaf"}
-RESUMABLE = ("csv", "json", "jsonl")
+RESUMABLE = get_args(RowsName)
 TABLE_FILE_WIDTH = 120
 Name = TypeVar("Name", bound=str)
 
@@ -128,7 +120,7 @@ class SegmentSink:
     """Segments in a format that other programs take: a file for each video as it is done, or one for all."""
 
     def __init__(self, form: SegmentFormat, paths: Sequence[str], output: Path | None) -> None:
-        from tadacli.formats.registry import plan_files
+        from tadacli.formats.segment_files import plan_files
 
         self._form, self._files = form, plan_files(form, paths, output)
         self._rows: list[DetectionRow] = []
@@ -140,28 +132,30 @@ class SegmentSink:
 
     def add(self, row: DetectionRow) -> None:
         """Write the file of one video, or keep its row for the one of all."""
-        self._rows.append(row)
         if self._form.per_video:
-            self._write([row], self._files[row["path"]])
+            self._write([row])
+        else:
+            self._rows.append(row)
 
     def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
         """Write the file of all videos."""
-        if not self._form.per_video:
-            self._write(self._rows, next(iter(self._files.values())))
+        self._write(self._rows)
 
     def close(self) -> None:
         """Nothing is left open."""
 
-    def _write(self, rows: Sequence[DetectionRow], file: Path | None) -> None:
-        from tadacli.files import write_new
+    def _write(self, rows: Sequence[DetectionRow]) -> None:
+        from tadacli.formats.segment_files import encode_files
 
-        readable = [row for row in rows if row["status"] != "error"]
-        if not readable:
-            return
-        content = self._form.encode(readable)
+        write_contents(encode_files(self._form, rows, self._files))
+
+
+def write_contents(contents: Mapping[Path | None, bytes], *, named: Path | None = None) -> None:
+    """Write files whole, and what has no file to stdout. The folder of a file is made, unless it was `named` itself."""
+    from tadacli.formats.segment_files import write_file
+
+    for file, content in contents.items():
         if file is None:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
+            write_stdout(content)
         else:
-            file.parent.mkdir(exist_ok=True)
-            write_new(file, content)
+            write_file(file, content, make_folder=file != named)

@@ -42,6 +42,14 @@ def caption(segment: SegmentRow) -> str:
     return f"{one_line(segment['label'])} ({segment['score']:.2f})"
 
 
+def audacity(row: DetectionRow) -> bytes:
+    """A label track of Audacity: start, end and text divided by tabs, times in seconds, a line for each segment."""
+    segments = sorted(player_segments(row), key=lambda each: (each["start_seconds"], each["end_seconds"]))
+    return "".join(
+        f"{each['start_seconds']:.6f}\t{each['end_seconds']:.6f}\t{caption(each)}\n" for each in segments
+    ).encode()
+
+
 def one_line(text: str) -> str:
     """The text with a blank for each tab, line break or control character, and a mark for what is no text."""
     return "".join(_shown(character) for character in text)

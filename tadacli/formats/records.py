@@ -168,17 +168,24 @@ class Csv(Generic[AnyRow]):
         return encode_text(buffer.getvalue())
 
 
-FORMATS: dict[str, Format[ClassificationRow]] = {
+FORMATS: Mapping[str, Format[ClassificationRow]] = {
     "csv": Csv(CSV_COLUMNS, csv_rows),
     "json": JsonDocument("path"),
     "jsonl": JsonLines("path"),
 }
 
-DETECTION_FORMATS: dict[str, Format[DetectionRow]] = {
+DETECTION_FORMATS: Mapping[str, Format[DetectionRow]] = {
     "csv": Csv(DETECTION_CSV_COLUMNS, detection_csv_rows),
     "json": JsonDocument("video"),
     "jsonl": JsonLines("video"),
 }
 
-# The JSON of a single video is its row itself, and that is what one line of JSON lines is.
-ONE_DETECTION_JSON: Format[DetectionRow] = DETECTION_FORMATS["jsonl"]
+
+def detection_format(name: str, *, num_videos: int) -> Format[DetectionRow]:
+    """The format of a command's detections; the JSON of a single video is its row itself, a line of JSON lines."""
+    return DETECTION_FORMATS["jsonl" if name == "json" and num_videos == 1 else name]
+
+
+def encode_all(form: Format[AnyRow], rows: Sequence[AnyRow]) -> bytes:
+    """The content of a finished file."""
+    return form.head + form.separator.join(form.encode(row).content for row in rows) + form.tail

@@ -1,107 +1,78 @@
-"""The formats in which other programs take segments, and the files that hold them."""
+"""The table of formats that results are written in: their names, as options take them, and what their files are.
+
+It is light to import: what makes the bytes is loaded when it is first needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
-from tadacli.errors import OutputError, UsageError
-from tadacli.files import refuse_existing, write_new
-from tadacli.formats.activitynet import activitynet
-from tadacli.formats.audacity import audacity
-from tadacli.formats.elan import eaf
-from tadacli.formats.epic_detection import epic_detection
-from tadacli.formats.rows import DetectionRow
-from tadacli.formats.subtitles import srt, vtt
-from tadacli.formats.video_names import output_names, video_ids
+if TYPE_CHECKING:
+    from tadacli.formats.rows import DetectionRow
+
+# Our own: all that is known of each video, so that they can be resumed and read back.
+RowsName = Literal["csv", "json", "jsonl"]
+_Player = Literal["srt", "vtt", "audacity"]
+_Challenge = Literal["activitynet", "epic"]
+_Editor = Literal["eaf"]
+SegmentsName = Literal[_Player, _Challenge, _Editor]
+
+ClassifyFormat = Literal["table", RowsName]
+DetectFormat = Literal[ClassifyFormat, SegmentsName]
+ConvertFormat = Literal[_Player, _Editor, _Challenge, RowsName]
 
 
 @dataclass(frozen=True)
 class SegmentFormat:
-    """A format by name: the suffix of its files, and what makes them of detection rows.
+    """A format of other programs: its name, the suffix of its files, and the function that makes them.
 
-    With `per_video` a file holds one video and `encode` takes one row, else any number of them. The rows are of
-    videos that could be read.
+    With `per_video` a file holds one video, else any number of them. `made_by` is a module of this package and a
+    function in it, which takes one row or, for several videos, a sequence of them.
     """
 
-    name: str
+    name: SegmentsName
     suffix: str
     per_video: bool
-    encode: Callable[[Sequence[DetectionRow]], bytes]
+    made_by: tuple[str, str]
 
+    def encode(self, rows: Sequence[DetectionRow]) -> bytes:
+        """The bytes of a file of this format.
 
-def _of_one(encode: Callable[[DetectionRow], bytes]) -> Callable[[Sequence[DetectionRow]], bytes]:
-    def encode_only(rows: Sequence[DetectionRow]) -> bytes:
+        Args:
+            rows: Videos that could be read; exactly one if the format is `per_video`.
+
+        Returns:
+            The whole content of the file; the same rows give the same bytes.
+
+        Raises:
+            TadaError: The format has no place for what the rows say, or two videos would have one name in it.
+        """
+        module, function = self.made_by
+        make: Callable[[Any], bytes] = getattr(import_module(f"tadacli.formats.{module}"), function)
+        if not self.per_video:
+            return make(rows)
         (row,) = rows
-        return encode(row)
-
-    return encode_only
+        return make(row)
 
 
 SEGMENT_FORMATS: Mapping[str, SegmentFormat] = {
     form.name: form
     for form in (
-        SegmentFormat("srt", ".srt", True, _of_one(srt)),
-        SegmentFormat("vtt", ".vtt", True, _of_one(vtt)),
-        SegmentFormat("audacity", ".txt", True, _of_one(audacity)),
-        SegmentFormat("eaf", ".eaf", True, _of_one(eaf)),
-        SegmentFormat("activitynet", ".json", False, activitynet),
-        SegmentFormat("epic", ".json", False, epic_detection),
+        SegmentFormat("srt", ".srt", True, ("subtitles", "srt")),
+        SegmentFormat("vtt", ".vtt", True, ("subtitles", "vtt")),
+        SegmentFormat("audacity", ".txt", True, ("captions", "audacity")),
+        SegmentFormat("activitynet", ".json", False, ("activitynet", "activitynet")),
+        SegmentFormat("epic", ".json", False, ("epic_detection", "epic_detection")),
+        SegmentFormat("eaf", ".eaf", True, ("elan", "eaf")),
     )
 }
 
-
-def plan_files(form: SegmentFormat, paths: Sequence[str], output: Path | None) -> dict[str, Path | None]:
-    """The file for each video by path, None for stdout; to be asked before the work is done.
-
-    A format that holds one video gets a folder for several of them: `output`, which need not exist. For one
-    video, `output` is a file, or a folder that exists. Raises `UsageError` where several videos would go to
-    stdout, and `OutputError` for a file that exists and for videos that the format could not tell apart.
-    """
-    if not form.per_video:
-        video_ids(paths)
-    if output is None:
-        if form.per_video and len(paths) > 1:
-            raise UsageError(
-                f"{form.name} holds one video in a file, and these are {len(paths)}",
-                hint="name a folder for the files: --output FOLDER",
-            )
-        return dict.fromkeys(paths)
-    if not form.per_video or (len(paths) == 1 and not output.is_dir()):
-        refuse_existing([output])
-        return dict.fromkeys(paths, output)
-    if output.exists() and not output.is_dir():
-        raise OutputError(
-            f"{output} is not a folder, and {form.name} holds one video in a file",
-            hint="name a folder for the files: --output FOLDER",
-        )
-    files = {path: output / name for path, name in output_names(paths, form.suffix).items()}
-    refuse_existing(list(files.values()))
-    return dict(files)
-
-
-def write_segments(form: SegmentFormat, rows: Sequence[DetectionRow], output: Path) -> list[Path]:
-    """Write the rows in this format, each file at once and whole; the files that were written.
-
-    Rows of videos that failed (status "error") are left out and get no file, but count for the names of the
-    others. Raises what `plan_files` and the format raise, and `OutputError` for what cannot be written.
-    """
-    files = plan_files(form, [row["path"] for row in rows], output)
-    readable = [row for row in rows if row["status"] != "error"]
-    groups = [[row] for row in readable] if form.per_video else [readable] if readable else []
-    # Every file is made before the first is written: a format that refuses a row then leaves nothing behind.
-    contents = [(files[group[0]["path"]], form.encode(group)) for group in groups]
-    if contents and form.per_video and len(files) > 1:
-        try:
-            output.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{output} cannot be written: {error.strerror or error}", hint="give another --output"
-            ) from error
-    written = []
-    for file, content in contents:
-        assert file is not None
-        write_new(file, content)
-        written.append(file)
-    return written
+# The format that a file's name stands for. A suffix that two formats share is that of the first.
+CLASSIFY_SUFFIXES: Mapping[str, ClassifyFormat] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
+DETECT_SUFFIXES: Mapping[str, DetectFormat] = {
+    **CLASSIFY_SUFFIXES,
+    **{form.suffix: form.name for form in SEGMENT_FORMATS.values() if form.suffix not in CLASSIFY_SUFFIXES},
+}

@@ -14,9 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tadacli.cli.convert import ConvertFormat
-from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON
-from tadacli.formats.registry import SEGMENT_FORMATS
+from tadacli.formats.records import DETECTION_FORMATS
+from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
 from tadacli.results import Gap
 from tests.formats.detections import action, action_row, failed_row, row, segment
 
@@ -34,7 +33,7 @@ def results(tmp_path: Path):
 
     def write(rows: list[dict], name: str = "results.jsonl") -> Path:
         kind = name.rpartition(".")[2]
-        form = ONE_DETECTION_JSON if kind == "json" and len(rows) == 1 else DETECTION_FORMATS[kind]
+        form = DETECTION_FORMATS["jsonl"] if kind == "json" and len(rows) == 1 else DETECTION_FORMATS[kind]
         path = tmp_path / name
         path.write_bytes(form.head + form.separator.join(form.encode(each).content for each in rows) + form.tail)
         return path

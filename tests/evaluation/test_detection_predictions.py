@@ -17,9 +17,9 @@ from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
 from tadacli.evaluation.detection_predictions import read_detected_actions, read_detected_labels
 from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
-from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON, Format
-from tadacli.formats.registry import SEGMENT_FORMATS, write_segments
+from tadacli.formats.records import DETECTION_FORMATS, Format
 from tadacli.formats.results import is_detect_results
+from tadacli.formats.segment_files import convert
 from tadacli.results import Gap
 from tests.formats.detections import ACTION_RUN, action, action_row, failed_row, row, segment
 
@@ -43,7 +43,7 @@ def write(file: Path, rows: list[dict[str, Any]], form: Format = DETECTION_FORMA
 def through(name: str, folder: Path, rows: list[dict[str, Any]]) -> Path:
     """The file that `tada detect --format NAME` makes of the rows."""
     file = folder / f"{name}-{len(list(folder.iterdir()))}.json"
-    write_segments(SEGMENT_FORMATS[name], rows, file)
+    file.write_bytes(convert(rows, name, file)[file])
     return file
 
 
@@ -148,7 +148,7 @@ def test_every_way_that_results_are_written(tmp_path: Path, name: str, form: For
         "spec": ACTION_RUN.spec,
         "settings": ACTION_RUN.settings,
     }
-    one = read_detected_actions(write(tmp_path / "one.json", rows[1:2], ONE_DETECTION_JSON))
+    one = read_detected_actions(write(tmp_path / "one.json", rows[1:2], DETECTION_FORMATS["jsonl"]))
     assert one.predictions.result_videos == ("P01_12",)
 
 
@@ -223,7 +223,7 @@ def test_results_are_told_from_the_files_of_the_challenges(tmp_path: Path) -> No
     for form in (DETECTION_FORMATS["json"], DETECTION_FORMATS["jsonl"]):
         assert is_detect_results(write(tmp_path / "out", rows, form).read_bytes())
     assert is_detect_results(json.dumps({"results": rows}, indent=2).encode("utf-8-sig"))
-    assert is_detect_results(ONE_DETECTION_JSON.encode(rows[0]).content)
+    assert is_detect_results(DETECTION_FORMATS["jsonl"].encode(rows[0]).content)
     for name in ("epic", "activitynet"):
         assert not is_detect_results(through(name, tmp_path, rows).read_bytes())
     assert not is_detect_results(b'{"results": {"P01_11": []}}')

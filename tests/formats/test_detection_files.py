@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tadacli.formats.growing_files import ResultFile
-from tadacli.formats.records import DETECTION_FORMATS, ONE_DETECTION_JSON, Format
+from tadacli.formats.records import DETECTION_FORMATS, Format
 from tadacli.results import Gap
 from tests.formats.detections import RUN, action, action_row, failed_row, row, segment
 
@@ -30,7 +30,7 @@ for each in ROWS.values():
 ONE = {"caf\udce9.mp4": ROWS["caf\udce9.mp4"]}
 CASES = {
     **{name: (form, ROWS) for name, form in DETECTION_FORMATS.items()},
-    "json of one video": (ONE_DETECTION_JSON, ONE),
+    "json of one video": (DETECTION_FORMATS["jsonl"], ONE),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tadacli.errors import UsageError
-from tadacli.formats.records import DETECTION_FORMATS, FORMATS, ONE_DETECTION_JSON, Format
+from tadacli.formats.records import DETECTION_FORMATS, FORMATS, Format
 from tadacli.formats.results import read_detections
 from tadacli.formats.rows import classification_row
 from tadacli.results import Classification, Gap, Run
@@ -39,7 +39,7 @@ def test_what_was_written_is_read(tmp_path: Path, name: str) -> None:
 
 def test_the_json_of_one_video_is_read_however_it_is_laid_out(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
-    file.write_bytes(content(ONE_DETECTION_JSON, ROWS[:1]))
+    file.write_bytes(content(DETECTION_FORMATS["jsonl"], ROWS[:1]))
     assert read_detections(file) == ROWS[:1]
     file.write_text("\ufeff" + json.dumps(ROWS[0], indent=2), encoding="utf-8")
     assert read_detections(file) == ROWS[:1]
@@ -47,7 +47,7 @@ def test_the_json_of_one_video_is_read_however_it_is_laid_out(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("form", "rows"),
-    [(DETECTION_FORMATS["json"], ROWS), (DETECTION_FORMATS["jsonl"], ROWS[:2]), (ONE_DETECTION_JSON, ROWS[:1])],
+    [(DETECTION_FORMATS["json"], ROWS), (DETECTION_FORMATS["jsonl"], ROWS[:2]), (DETECTION_FORMATS["jsonl"], ROWS[:1])],
     ids=["json", "jsonl", "json of one video"],
 )
 def test_an_unfinished_file_is_never_taken_for_a_whole_one(tmp_path: Path, form: Format, rows: list[dict]) -> None:

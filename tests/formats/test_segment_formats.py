@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tadacli.errors import OutputError
 from tadacli.formats.activitynet import activitynet
-from tadacli.formats.audacity import audacity
+from tadacli.formats.captions import audacity
 from tadacli.formats.elan import eaf
 from tadacli.formats.subtitles import srt, vtt
 from tadacli.results import Segment

@@ -1,0 +1,115 @@
+"""The files of other programs' formats: where each video's segments go, and that nothing is written over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tadacli.errors import OutputError, UsageError
+from tadacli.files import refuse_existing, write_new
+from tadacli.formats.records import detection_format, encode_all
+from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat, SegmentFormat
+from tadacli.formats.rows import DetectionRow
+from tadacli.formats.video_names import output_names, video_ids
+
+
+def plan_files(form: SegmentFormat, paths: Sequence[str], output: Path | None) -> dict[str, Path | None]:
+    """The file for each video by path, None for stdout; to be called before the work is done.
+
+    A format that holds one video gets a folder for several of them: `output`, which need not exist. For one
+    video, `output` is a file, or a folder that exists.
+
+    Args:
+        form: The format.
+        paths: The videos.
+        output: A file or folder, None for stdout.
+
+    Returns:
+        The file of each video, which is the same for all in a format that holds several.
+
+    Raises:
+        UsageError: Several videos would go to stdout.
+        OutputError: A file exists already, or the format could not tell two videos apart.
+    """
+    if not form.per_video:
+        video_ids(paths)
+    if output is None:
+        if form.per_video and len(paths) > 1:
+            raise UsageError(
+                f"{form.name} holds one video in a file, and these are {len(paths)}",
+                hint="name a folder for the files: --output FOLDER",
+            )
+        return dict.fromkeys(paths)
+    if not form.per_video or (len(paths) == 1 and not output.is_dir()):
+        refuse_existing([output])
+        return dict.fromkeys(paths, output)
+    if output.exists() and not output.is_dir():
+        raise OutputError(
+            f"{output} is not a folder, and {form.name} holds one video in a file",
+            hint="name a folder for the files: --output FOLDER",
+        )
+    files = {path: output / name for path, name in output_names(paths, form.suffix).items()}
+    refuse_existing(list(files.values()))
+    return dict(files)
+
+
+def encode_files(
+    form: SegmentFormat, rows: Sequence[DetectionRow], files: Mapping[str, Path | None]
+) -> dict[Path | None, bytes]:
+    """The contents of files in a format, all of them made before the first is written.
+
+    Args:
+        form: The format.
+        rows: The videos; those that failed (status "error") have no segments, and are left out.
+        files: The file of each video by path, as `plan_files` gives them.
+
+    Returns:
+        The content of each file that there is something to say in.
+
+    Raises:
+        TadaError: As `SegmentFormat.encode`.
+    """
+    readable = [row for row in rows if row["status"] != "error"]
+    groups = [[row] for row in readable] if form.per_video else [readable] if readable else []
+    return {files[group[0]["path"]]: form.encode(group) for group in groups}
+
+
+def convert(rows: Sequence[DetectionRow], to: ConvertFormat, output: Path | None) -> dict[Path | None, bytes]:
+    """The contents of the files that hold these rows in any format, ours or that of another program.
+
+    Args:
+        rows: The videos.
+        to: The format.
+        output: A file or folder, None for stdout.
+
+    Returns:
+        The content by file, None for stdout. Only our own formats say which videos failed.
+
+    Raises:
+        TadaError: As `plan_files` and `SegmentFormat.encode`.
+    """
+    if to in SEGMENT_FORMATS:
+        form = SEGMENT_FORMATS[to]
+        return encode_files(form, rows, plan_files(form, [row["path"] for row in rows], output))
+    return {output: encode_all(detection_format(to, num_videos=len(rows)), rows)}
+
+
+def write_file(file: Path, content: bytes, *, make_folder: bool) -> None:
+    """Write a file whole.
+
+    Args:
+        file: Its name.
+        content: Its bytes.
+        make_folder: Whether the folder it is in is made if it is missing.
+
+    Raises:
+        OutputError: The file exists already, or cannot be written; then nothing is left of it.
+    """
+    if make_folder:
+        try:
+            file.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{file.parent} cannot be written: {error.strerror or error}", hint="give another --output"
+            ) from error
+    write_new(file, content)
