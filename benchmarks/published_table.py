@@ -52,7 +52,7 @@ def num_parameters(spec: ModelSpec) -> int:
 
 def measured_here(spec: ModelSpec, card: str) -> str:
     """The accuracy that was measured in this repository, with what it was measured on."""
-    if "file" not in spec.source:
+    if not spec.source.file:
         return NOTHING
     found = _ACCURACY.search(card)
     if found is None:
@@ -65,7 +65,7 @@ def _row(spec: ModelSpec, card: str) -> tuple[str, ...]:
     data = spec.dataset if spec.task == "action" else spec.task
     labels = " + ".join(str(len(names)) for names in spec.heads.values())
     is_spread = settings.sampling == "segment"
-    drive = spec.source.get("google_drive")
+    drive = spec.source.google_drive
     return (
         f"`{spec.name}`",
         f"{data} ({labels})",

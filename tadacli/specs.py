@@ -6,19 +6,21 @@ Reading is strict: an unknown, missing or contradictory setting fails with the e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, get_args
+from math import inf
+from typing import Any, Literal
 
 from tadacli.errors import SpecError, UsageError
+from tadacli.strict_decoding import decode_table, parse_json
 
 Task = Literal["action", "camera motion", "action proposals"]
 # A score for all classes, or the thresholds that a model carries for each of them.
 ScoreLimit = float | Literal["auto"]
 Thresholds = Mapping[str, tuple[float, ...]]
+_MOST_FRAMES, _MOST_PIXELS = 1 << 16, 1 << 16  # of a clip, and along a side; beyond them is no video
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class InputSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for numbers that no clip can have."""
+        numbers = (self.clip_frames, self.frame_stride, self.target_fps, self.crop_size, *self.std)
+        if not all(0 < number < inf for number in numbers) or self.crop_size > self.short_side:
+            raise ValueError("it has a number that is not positive, or a crop above the short side")
+        if self.clip_frames > _MOST_FRAMES or self.short_side > _MOST_PIXELS:
+            raise ValueError(f"it has more than {_MOST_FRAMES} frames, or more than {_MOST_PIXELS} pixels to a side")
+
 
 @dataclass(frozen=True)
 class EvalProtocol:
@@ -42,35 +52,92 @@ class EvalProtocol:
     num_clips: int
     num_crops: int
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for no view at all."""
+        if min(self.num_clips, self.num_crops) < 1:
+            raise ValueError("it needs at least one clip and one crop")
+
     def __str__(self) -> str:
         return f"{self.num_clips}x{self.num_crops}"
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """Everything but the weights: network, input, labels, protocol, origin.
+class WeightsSource:
+    """Where the weights of a model come from, as far as it is known; empty or zero where it is not.
+
+    `file` ships with the package; `google_drive` is the id of a file there. Size and SHA-256 are those of the
+    published file.
+    """
+
+    file: str = ""
+    google_drive: str = ""
+    url: str = ""
+    licence: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+
+    def to_dict(self) -> dict[str, str | int]:
+        """What is known, as JSON-ready values."""
+        return {key: value for key, value in asdict(self).items() if value}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is stated of a model, whether or not it is complete: network, input, labels, protocol, origin.
 
     `heads` maps head names to their labels in index order; a model with one head uses the name "".
-    `published` holds the authors' accuracies in percent, `source` where the weights come from.
-
-    `temperatures` are what logits are divided by, by head; a head that is not named has its logits as they are.
-    `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none.
-    Both are fitted on validation data (see `score_fitting`).
+    `published` holds the authors' accuracies in percent.
     """
 
     name: str
     architecture: str
     task: Task
     dataset: str
-    input: InputSpec
+    input: InputSpec | Mapping[str, Any]
     heads: Mapping[str, tuple[str, ...]]
-    protocol: EvalProtocol
+    protocol: EvalProtocol | None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: WeightsSource = WeightsSource()
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for heads that contradict each other."""
+        if "" in self.heads and len(self.heads) > 1:
+            raise ValueError("heads needs one unnamed head or only named ones")
+
+
+@dataclass(frozen=True)
+class ModelSpec(ModelFacts):
+    """Everything but the weights that a model needs to be used.
+
+    `temperatures` are what logits are divided by, by head; a head that is not named has its logits as they are.
+    `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none.
+    Both are fitted on validation data (see `evaluation.calibration`).
+    """
+
+    input: InputSpec
+    protocol: EvalProtocol
     temperatures: Mapping[str, float] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for temperatures or thresholds that do not fit the heads."""
+        super().__post_init__()
+        for head, temperature in self.temperatures.items():
+            if head not in self.heads:
+                raise ValueError(f"temperatures names a head {head!r} that is none")
+            if not 0 < temperature < inf:
+                raise ValueError(f"temperatures.{head or '(single)'} is not a positive number: {temperature!r}")
+        if self.thresholds and set(self.thresholds) != set(self.heads):
+            found = ", ".join(self.thresholds)
+            raise ValueError(f"thresholds need to be there for every head or for none, got {found!r}")
+        for head, scores in self.thresholds.items():
+            key, size = f"thresholds.{head or '(single)'}", len(self.heads[head])
+            if len(scores) != size:
+                raise ValueError(f"{key} needs one number for each of {size} classes")
+            if bad := [score for score in scores if not 0 <= score <= 1]:
+                raise ValueError(f"{key} holds {bad[0]!r}, which is not between 0 and 1")
 
     @property
     def num_classes(self) -> int | dict[str, int]:
@@ -78,7 +145,11 @@ class ModelSpec:
         return count_classes(self.heads)
 
     def require_thresholds(self) -> Thresholds:
-        """The thresholds of its classes by head. Raises `UsageError` for a model that carries none."""
+        """The thresholds of its classes by head.
+
+        Raises:
+            UsageError: The model carries none.
+        """
         if not self.thresholds:
             raise UsageError(
                 f'{self.name} carries no thresholds of its own for "auto"',
@@ -89,6 +160,7 @@ class ModelSpec:
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
         values = asdict(self)
+        values["source"] = self.source.to_dict()
         values["heads"] = {name: list(names) if labels else len(names) for name, names in self.heads.items()}
         for key in ("mean", "std"):
             values["input"][key] = list(values["input"][key])
@@ -97,124 +169,36 @@ class ModelSpec:
 
 
 def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
-    """The spec that `ModelSpec.to_dict()` wrote. Raises `SpecError` naming the key that is wrong."""
-    table = dict(values)
-    name = str(table.pop("name", ""))
-    if not name:
-        raise SpecError("a model specification has no name")
-    return _read_entry(name, table)
+    """The spec that `ModelSpec.to_dict()` wrote.
+
+    Raises:
+        SpecError: A key is missing, unknown or has a wrong value; the message names the model and the key.
+    """
+    name = str(values.get("name") or "a model specification")
+    spec = decode_table(ModelSpec, values, where=name)
+    require_labels(name, spec.heads)
+    return spec
+
+
+def require_labels(name: str, heads: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises `SpecError` where a model has no head, or one of its heads no labels."""
+    if empty := [head or "(single)" for head, labels in heads.items() if not labels]:
+        raise SpecError(f"{name}: heads.{empty[0]} has no list of label names")
+    if not heads:
+        raise SpecError(f"{name}: heads needs one unnamed head or only named ones")
 
 
 @cache
 def label_list(name: str) -> tuple[str, ...]:
-    """Class names that ship with the package, for example `kinetics400`."""
+    """Class names that ship with the package, in index order, for example those of `kinetics400`.
+
+    Raises:
+        SpecError: There is no such list.
+    """
     file = resources.files("tadacli").joinpath("zoo", "labels", f"{name}.json")
     if not file.is_file():
         raise SpecError(f"there is no label list {name!r}")
-    return tuple(json.loads(file.read_text(encoding="utf-8")))
-
-
-def _read_entry(name: str, table: dict[str, Any]) -> ModelSpec:
-    reader = Table(name, table)
-    heads = read_heads(name, reader.take("heads", dict))
-    spec = ModelSpec(
-        name=name,
-        architecture=reader.take("architecture", str),
-        task=read_task(name, reader),
-        dataset=reader.take("dataset", str),
-        input=read_input(name, reader.take("input", dict)),
-        heads=heads,
-        protocol=read_protocol(name, reader.take("protocol", dict)),
-        arguments=reader.take("arguments", dict, {}),
-        published={key: float(value) for key, value in reader.take("published", dict, {}).items()},
-        source=reader.take("source", dict, {}),
-        note=reader.take("note", str, ""),
-        temperatures=_read_temperatures(name, reader.take("temperatures", dict, {}), heads),
-        thresholds=_read_thresholds(name, reader.take("thresholds", dict, {}), heads),
-    )
-    reader.finish()
-    return spec
-
-
-def _read_temperatures(name: str, table: dict[str, Any], heads: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    for head, value in table.items():
-        if head not in heads:
-            raise SpecError(f"{name}: temperatures names a head {head!r} that is none")
-        if not _is_number(value) or not 0 < value < float("inf"):
-            raise SpecError(f"{name}: temperatures.{head or '(single)'} is not a positive number: {value!r}")
-    return {head: float(value) for head, value in table.items()}
-
-
-def _read_thresholds(
-    name: str, table: dict[str, Any], heads: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[float, ...]]:
-    if table and set(table) != set(heads):
-        raise SpecError(f"{name}: thresholds need to be there for every head or for none, got {', '.join(table)!r}")
-    for head, values in table.items():
-        key, size = f"thresholds.{head or '(single)'}", len(heads[head])
-        if not isinstance(values, (list, tuple)) or len(values) != size:
-            raise SpecError(f"{name}: {key} needs one number for each of {size} classes")
-        if bad := [value for value in values if not _is_number(value) or not 0 <= value <= 1]:
-            raise SpecError(f"{name}: {key} holds {bad[0]!r}, which is not between 0 and 1")
-    return {head: tuple(float(value) for value in values) for head, values in table.items()}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def read_task(name: str, reader: Table) -> Task:
-    """The task of an entry. Raises `SpecError` naming the entry, as do the readers below."""
-    task: Task = reader.take("task", str)
-    if task not in get_args(Task):
-        raise SpecError(f"{name}: task is {task!r}, expected one of {', '.join(get_args(Task))}")
-    return task
-
-
-def read_input(name: str, table: dict[str, Any]) -> InputSpec:
-    """The input of an entry, its numbers checked."""
-    reader = Table(f"{name}: input", table)
-    is_interval = table.get("sampling") == "interval"  # segment sampling uses neither stride nor rate
-    spec = InputSpec(
-        sampling=reader.take("sampling", str),
-        clip_frames=reader.take("clip_frames", int),
-        frame_stride=reader.take("frame_stride", int, None if is_interval else 1),
-        target_fps=float(reader.take("target_fps", (int, float), None if is_interval else 30.0)),
-        short_side=reader.take("short_side", int),
-        crop_size=reader.take("crop_size", int),
-        mean=reader.three_numbers("mean"),
-        std=reader.three_numbers("std"),
-    )
-    reader.finish()
-    if spec.sampling not in ("interval", "segment"):
-        raise SpecError(f"{name}: input.sampling is {spec.sampling!r}, expected interval or segment")
-    numbers = (spec.clip_frames, spec.frame_stride, spec.target_fps, spec.crop_size, *spec.std)
-    if min(numbers) <= 0 or spec.crop_size > spec.short_side:
-        raise SpecError(f"{name}: input has a number that is not positive, or a crop above the short side")
-    return spec
-
-
-def read_protocol(name: str, table: dict[str, Any]) -> EvalProtocol:
-    """The evaluation protocol of an entry."""
-    reader = Table(f"{name}: protocol", table)
-    protocol = EvalProtocol(reader.take("num_clips", int), reader.take("num_crops", int))
-    reader.finish()
-    if min(protocol.num_clips, protocol.num_crops) < 1:
-        raise SpecError(f"{name}: protocol needs at least one clip and one crop")
-    return protocol
-
-
-def read_heads(name: str, table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Labels by head, each given as a list or as the name of a label list."""
-    heads: dict[str, tuple[str, ...]] = {}
-    for head, labels in table.items():
-        names = label_list(labels) if isinstance(labels, str) else tuple(labels)
-        if not names or not all(isinstance(label, str) for label in names):
-            raise SpecError(f"{name}: heads.{head or '(single)'} has no list of label names")
-        heads[head] = names
-    if not heads or ("" in heads and len(heads) > 1):
-        raise SpecError(f"{name}: heads needs one unnamed head or only named ones")
-    return heads
+    return decode_table(tuple[str, ...], parse_json(file.read_bytes()), where=f"the label list {name}")
 
 
 def count_classes(heads: Mapping[str, tuple[str, ...]]) -> int | dict[str, int]:
@@ -222,41 +206,3 @@ def count_classes(heads: Mapping[str, tuple[str, ...]]) -> int | dict[str, int]:
     if tuple(heads) == ("",):
         return len(heads[""])
     return {name: len(labels) for name, labels in heads.items()}
-
-
-class Table:
-    """A table whose keys are taken one by one, so that a missing or a left-over key is an error."""
-
-    def __init__(self, where: str, values: Mapping[str, Any]) -> None:
-        self._where, self._values = where, dict(values)
-
-    def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        """The value, taken out; without a default it must be there."""
-        if key not in self._values:
-            if default is None:
-                raise SpecError(f"{self._where}: {key} is missing")
-            return default
-        value = self._values.pop(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise SpecError(f"{self._where}: {key} has the wrong type, got {value!r}")
-        return value
-
-    def take_known(self, key: str, kind: type | tuple[type, ...], unknown: Mapping[str, str]) -> Any:
-        """The value, or None where the key is said to be unknown."""
-        if key not in unknown:
-            return self.take(key, kind)
-        if key in self._values:
-            raise SpecError(f"{self._where}: {key} is given, and said to be unknown")
-        return None
-
-    def three_numbers(self, key: str) -> tuple[float, float, float]:
-        """A list of three numbers, taken out."""
-        values = self.take(key, (list, tuple))
-        if len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
-            raise SpecError(f"{self._where}: {key} needs three numbers, got {values!r}")
-        return float(values[0]), float(values[1]), float(values[2])
-
-    def finish(self) -> None:
-        """Nothing may be left."""
-        if self._values:
-            raise SpecError(f"{self._where}: unknown key {', '.join(sorted(self._values))}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import is_typeddict
@@ -40,7 +40,11 @@ class Finite:
 
 
 def decode_table(
-    kind: type[T], table: Mapping[str, Any], *, where: str, error: Callable[[str], TadaError] = SpecError
+    kind: type[T],
+    table: Mapping[str, Any] | Sequence[Any],
+    *,
+    where: str,
+    error: Callable[[str], TadaError] = SpecError,
 ) -> T:
     """A table as a value of a dataclass, a `typing_extensions.TypedDict` or another type that pydantic knows.
 
@@ -112,7 +116,7 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _said(problem: ErrorDetails) -> str:
     """One problem in words, with the whole path of its key."""
-    key = ".".join(str(part) for part in problem["loc"])
+    key = ".".join(str(part) or "(single)" for part in problem["loc"])  # the one head of a model has no name
     if problem["type"] == "missing":
         return f"{key} is missing"
     if problem["type"] in _UNKNOWN_KEYS:

@@ -13,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from tadacli.errors import SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.sampling.clips import clip_indices
-from tadacli.specs import InputSpec, label_list, spec_from_dict
+from tadacli.specs import label_list, spec_from_dict
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.checkpoints import read_checkpoint
 from tadacli.zoo.loading import builtin_weights
-from tadacli.zoo.manifest import FeatureInput, ModelCard, cards, manifest, read_cards
+from tadacli.zoo.manifest import ModelCard, cards, manifest, read_cards
 from tests.media import shared_folder
 
 ENTRY = """
@@ -33,15 +33,16 @@ num_parameters = 1000
 gmacs = 1.5
 source = { google_drive = "1YsbTKLoDwxtStAsP5oxUMbIsw85NvY0O", licence = "Apache-2.0" }
 """
-PROPOSALS = """
+FEATURES = 'features = { network = "net", num_channels = 4, num_bins = 20, bin_frames = 16, fps = 60 }'
+PROPOSALS = f"""
 ["spans.recipe"]
 architecture = "bmn"
 task = "action proposals"
 dataset = "somewhere"
-features = { network = "net", num_channels = 4, num_bins = 20, bin_frames = 16, fps = 60 }
+{FEATURES}
 num_parameters = 1000
-source = { url = "https://example.org/spans.pyth", licence = "Apache-2.0" }
-unknown = { gmacs = "not counted" }
+source = {{ url = "https://example.org/spans.pyth", licence = "Apache-2.0" }}
+unknown = {{ gmacs = "not counted" }}
 """
 # Golden state dicts in the published layout, by the architecture and the data set of the checkpoints that have it.
 GOLDENS = {
@@ -80,7 +81,7 @@ def test_ids_and_accuracies_are_those_of_the_table_of_facts() -> None:
     section = text[text.index("## 5. Checkpoints") : text.index("Superseded first-release")]
     rows = [line for line in section.splitlines() if line.startswith("|") and not re.search("ViViT-FE|ir-CSN", line)]
     published = set(re.findall(r"(?<![\w-])1[\w-]{32}(?![\w-])", "\n".join(rows)))
-    known = {card.source["google_drive"]: card for card in cards().values() if "google_drive" in card.source}
+    known = {card.source.google_drive: card for card in cards().values() if card.source.google_drive}
     assert set(known) == published
     for row in rows:
         ids = re.findall(r"(?<![\w-])1[\w-]{32}(?![\w-])", row)
@@ -99,10 +100,10 @@ def test_a_built_network_has_the_size_and_cost_that_the_manifest_states(name: st
     card = cards()[name]
     network = on_meta(card)
     assert sum(each.numel() for each in network.parameters()) == card.num_parameters
-    if isinstance(card.input, InputSpec) and card.gmacs is not None:
-        size = (card.input.crop_size, card.input.crop_size)
+    if "crop_size" in card.input and card.gmacs is not None:
+        size = (card.input["crop_size"],) * 2
         with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, 3, card.input.clip_frames, *size, device="meta"))
+            network(torch.empty(1, 3, card.input["clip_frames"], *size, device="meta"))
         assert round(counter.get_total_flops() / 2e9, 2) == card.gmacs
 
 
@@ -143,10 +144,10 @@ def test_what_nobody_published_is_not_made_up() -> None:
     assert len(incomplete) == 1 + 5 + 4 + 2  # the hub's, 32 frames at an unknown rate, Kinetics-710, features
     for name in incomplete:
         card = cards()[name]
-        needs_features = isinstance(card.input, FeatureInput)
+        needs_features = card.takes_features
         assert card.obstacles([card.architecture]), name
         assert needs_features or set(card.unknown) & {"input", "input.frame_stride", "heads", "features"}, name
-    assert "frame_stride" not in cards()["tadaconvnextv2_tiny.k400_32f"].settings
+    assert "frame_stride" not in cards()["tadaconvnextv2_tiny.k400_32f"].input
 
 
 def test_obstacles_follow_the_networks_that_are_built() -> None:
@@ -158,7 +159,7 @@ def test_obstacles_follow_the_networks_that_are_built() -> None:
 
 def test_the_built_in_file_carries_the_spec_of_the_manifest() -> None:
     spec = manifest()[DEFAULT_MODEL]
-    assert read_checkpoint(builtin_weights(spec.source["file"])).spec == spec
+    assert read_checkpoint(builtin_weights(spec.source.file)).spec == spec
 
 
 @pytest.mark.parametrize(("name", "count"), [("kinetics400", 400), ("ssv2", 174), ("camera_motion", 9)])
@@ -170,37 +171,39 @@ def test_label_lists_are_whole_and_without_repeats(name: str, count: int) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('task = "action"', 'task = "cooking"', "task is 'cooking'"),
+        ('task = "action"', 'task = "cooking"', 'task has the wrong type or value, got "cooking"'),
         ('dataset = "somewhere"', "", "dataset is missing"),
         ('dataset = "somewhere"', 'dataset = "somewhere"\ncolour = "red"', "net.recipe: unknown key colour"),
-        ("num_crops = 3", "num_crops = 3, flip = true", "net.recipe: protocol: unknown key flip"),
+        ("num_crops = 3", "num_crops = 3, flip = true", "net.recipe: unknown key protocol.flip"),
         ("num_crops = 3", "num_crops = 0", "at least one clip and one crop"),
         ("clip_frames = 8", "clip_frames = 0", "not positive"),
         ("clip_frames = 8", 'clip_frames = "8"', "clip_frames has the wrong type"),
         ("clip_frames = 8", "clip_frames = 8, frame_stride = 2", "segment sampling does not use"),
         ("crop_size = 64", "crop_size = 65", "crop above the short side"),
-        ("mean = [0, 0, 0]", "mean = [0, 0]", "mean needs three numbers"),
-        ('"segment"', '"sometimes"', "input.sampling is 'sometimes'"),
+        ("mean = [0, 0, 0]", "mean = [0, 0]", "input: mean.2 is missing"),
+        ('"segment"', '"sometimes"', 'input: sampling has the wrong type or value, got "sometimes"'),
         ('"segment"', '"interval"', "net.recipe: input: frame_stride is missing"),
         ('heads = { "" = ["a", "b"] }', "heads = { }", "heads needs one unnamed head"),
         ('heads = { "" = ["a", "b"] }', 'heads = { "" = "nowhere" }', "no label list 'nowhere'"),
-        ('heads = { "" = ["a", "b"] }', 'features = { network = "x" }', "heads is missing"),
+        ('heads = { "" = ["a", "b"] }', "num_classes = 2", "heads is missing"),
+        ("gmacs = 1.5", f"gmacs = 1.5\n{FEATURES}", "unknown key features where the task is action"),
+        ("gmacs = 1.5", "gmacs = 1.5\nnum_classes = 3", "num_classes is missing, or not the number of labels"),
         ("gmacs = 1.5", "", "gmacs is missing"),
         ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { gmacs = "?" }', "gmacs is given, and said to be unknown"),
-        ("gmacs = 1.5", "unknown = { gmacs = 3 }", "unknown.gmacs needs a reason"),
+        ("gmacs = 1.5", "unknown = { gmacs = 3 }", "unknown.gmacs has the wrong type or value, got 3"),
         ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { dataset = "?" }', "unknown.dataset is no key that may be left out"),
         ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { "input.sampling" = "?" }', "input.sampling is given, and said to be"),
         ("top5 = 60.0", "top5 = 40.0", "top5 below top1"),
         ("top5 = 60.0", "top5 = 600.0", "no percentage"),
-        ("top5 = 60.0", "top6 = 60.0", "published: unknown key top6"),
+        ("top5 = 60.0", "top6 = 60.0", "unknown key published.top6"),
         ("1YsbTKLoDwxtStAsP5oxUMbIsw85NvY0O", "1YsbTKLo", "source.google_drive does not look like one"),
         ("source = {", 'source = { url = "ftp://x",', "source.url does not look like one"),
         ("source = {", 'source = { sha256 = "12",', "source.sha256 does not look like one"),
         ("source = {", "source = { size_bytes = -1,", "source.size_bytes is not positive"),
-        ("source = {", 'source = { mirror = "x",', "net.recipe: source: unknown key mirror"),
+        ("source = {", 'source = { mirror = "x",', "net.recipe: unknown key source.mirror"),
         ("source = {", 'source = { file = "x.safetensors",', "google_drive or url, or else file"),
         ('google_drive = "1YsbTKLoDwxtStAsP5oxUMbIsw85NvY0O", ', "", "google_drive or url, or else file"),
-        (', licence = "Apache-2.0"', "", "source.licence is given and said to be unknown, or is neither"),
+        (', licence = "Apache-2.0"', "", "source.licence is missing"),
         ('["net.recipe"]', '["net.recipe"', "not valid TOML"),
     ],
 )
@@ -214,10 +217,10 @@ def test_a_wrong_entry_is_named_with_its_key(old: str, new: str, reason: str) ->
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("features = {", "features = { colour = 1,", "spans.recipe: features: unknown key colour"),
-        ("num_channels = 4", "num_channels = 0", "features has a number that is not positive"),
+        ("features = {", "features = { colour = 1,", "spans.recipe: unknown key features.colour"),
+        ("num_channels = 4", "num_channels = 0", "features: it has a number that is not positive"),
         ("num_parameters = 1000", "num_parameters = 1000\nnum_classes = 3", "unknown key num_classes"),
-        ("num_parameters = 1000", "num_parameters = 1000\ninput = {}", "unknown key input"),
+        ("num_parameters = 1000", "num_parameters = 1000\ninput = { clip_frames = 8 }", "unknown key input"),
     ],
 )
 def test_what_takes_features_is_read_as_strictly(old: str, new: str, reason: str) -> None:
@@ -233,7 +236,7 @@ def test_an_entry_says_why_a_setting_is_left_out_and_is_then_not_usable() -> Non
     with pytest.raises(SpecError, match="frame_stride is missing"):
         read_cards(text)
     card = read_cards(text + 'unknown = { "input.frame_stride" = "never written down" }')["net.recipe"]
-    assert (card.spec, card.input, card.settings["clip_frames"]) == (None, None, 8)
+    assert (card.spec, card.input["clip_frames"]) == (None, 8)
     assert card.obstacles(["tada2d_r50"]) == ["input.frame_stride is not known: never written down"]
     with pytest.raises(SpecError, match="not positive"):  # what is known is still checked
         read_cards(text.replace("clip_frames = 8", "clip_frames = 0") + 'unknown = { "input.frame_stride" = "x" }')
@@ -270,15 +273,15 @@ def test_fitted_scores_travel_with_a_model_and_are_left_out_where_there_are_none
         ("temperatures", {"": -1.5}, "not a positive number"),
         ("temperatures", {"": float("nan")}, "not a positive number"),
         ("temperatures", {"": float("inf")}, "not a positive number"),
-        ("temperatures", {"": "warm"}, "not a positive number"),
-        ("temperatures", {"": True}, "not a positive number"),
+        ("temperatures", {"": "warm"}, r"temperatures.\(single\) has the wrong type or value, got \"warm\""),
+        ("temperatures", {"": True}, r"temperatures.\(single\) has the wrong type or value, got true"),
         ("temperatures", 1.5, "temperatures has the wrong type"),
         ("thresholds", {"verb": [0.1, 0.2]}, "for every head or for none"),
         ("thresholds", {"": [0.1]}, r"thresholds.\(single\) needs one number for each of 2 classes"),
-        ("thresholds", {"": 0.5}, "one number for each"),
+        ("thresholds", {"": 0.5}, r"thresholds.\(single\) has the wrong type or value, got 0.5"),
         ("thresholds", {"": [0.1, 1.5]}, "holds 1.5, which is not between 0 and 1"),
         ("thresholds", {"": [0.1, float("nan")]}, "holds nan"),
-        ("thresholds", {"": [0.1, None]}, "holds None"),
+        ("thresholds", {"": [0.1, None]}, r"thresholds.\(single\).1 has the wrong type or value, got null"),
     ],
 )
 def test_fitted_scores_are_read_strictly_and_have_no_place_in_the_manifest(key: str, value, reason: str) -> None:

@@ -19,7 +19,7 @@ from tadacli.classification import classify
 from tadacli.models import build
 from tadacli.results import Classification
 from tadacli.sampling.plan import Part
-from tadacli.specs import EvalProtocol, InputSpec
+from tadacli.specs import EvalProtocol, InputSpec, WeightsSource
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.loading import load_model
 from tadacli.zoo.manifest import manifest
@@ -174,7 +174,7 @@ def write_model(
         heads={name: tuple(labels) for name, labels in heads.items()},
         input=InputSpec(sampling, 4, 3, 30.0, 32, 32, _GREY, _SPREAD),  # type: ignore[arg-type]
         protocol=EvalProtocol(*views),
-        source={},
+        source=WeightsSource(),
         note="",
     )
     torch.manual_seed(len(path.stem))

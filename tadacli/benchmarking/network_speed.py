@@ -100,7 +100,7 @@ def model_to_time(name_or_path: str, *, weights: str | None = None, device: str 
 def _lacks_weights(name: str) -> bool:
     if name not in cards():
         return name in BUILDERS
-    return "file" not in find_spec(name).source and stored(name) is None
+    return not find_spec(name).source.file and stored(name) is None
 
 
 def _spec_of_network(name: str) -> ModelSpec:

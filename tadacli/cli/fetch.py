@@ -106,7 +106,7 @@ def _fetch(
 ) -> None:
     from tadacli.zoo.fetching import fetch, fetch_file
 
-    if "file" in spec.source:
+    if spec.source.file:
         say(f"{spec.name} comes with tada; there is nothing to fetch", quiet=quiet)
         return
     if from_file is not None:
@@ -150,7 +150,7 @@ def _print_list() -> None:
     width = max(map(len, usable_models()))
     for name, spec in usable_models().items():
         weights = stored(name)
-        if "file" in spec.source:
+        if spec.source.file:
             state = "comes with tada"
         elif weights is not None:
             state = f"here, {size(weights.size_bytes)}"
@@ -166,7 +166,7 @@ def _print_plan(spec: ModelSpec, *, mirror: str | None, offline: bool, from_file
     from tadacli.zoo.fetching import sources_of
     from tadacli.zoo.store import stored, weights_path
 
-    if "file" in spec.source:
+    if spec.source.file:
         plan = "comes with tada; there is nothing to fetch"
     elif from_file is not None:
         plan = f"convert {from_file} to {weights_path(spec.name)}"

@@ -60,20 +60,20 @@ def _summary(card: ModelCard, architectures: Collection[str], kept: StoredWeight
         "dataset": card.dataset,
         "task": card.task,
         "architecture": card.architecture,
-        "clip_frames": card.settings.get("clip_frames"),
-        "frame_stride": card.settings.get("frame_stride"),
+        "clip_frames": _settings(card).get("clip_frames"),
+        "frame_stride": _settings(card).get("frame_stride"),
         "num_parameters": card.num_parameters,
         "gmacs": card.gmacs,
         "published": dict(card.published),
         "size_bytes": card.about_bytes if kept is None else kept.size_bytes,
-        "size_is_exact": kept is not None or "size_bytes" in card.source,
+        "size_is_exact": kept is not None or bool(card.source.size_bytes),
         "state": _state(card, architectures, kept),
-        "installed": kept is not None or "file" in card.source,
+        "installed": kept is not None or bool(card.source.file),
     }
 
 
 def _state(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> State:
-    if "file" in card.source:
+    if card.source.file:
         return "built in"
     if card.architecture not in architectures:
         return "not built yet"
@@ -87,16 +87,21 @@ def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights 
     return {
         **_summary(card, architectures, kept),
         "arguments": dict(card.arguments),
-        "features" if card.task == "action proposals" else "input": dict(card.settings),
+        "features" if card.task == "action proposals" else "input": dict(_settings(card)),
         "protocol": None if card.protocol is None else dataclasses.asdict(card.protocol),
         "num_classes": card.num_classes,
         "heads": {head: list(labels) for head, labels in card.heads.items()},
-        "source": dict(card.source),
+        "source": card.source.to_dict(),
         "unknown": dict(card.unknown),
         "obstacles": card.obstacles(architectures),
         "note": card.note,
         "stored": None if kept is None else {**dataclasses.asdict(kept), "path": str(kept.path)},
     }
+
+
+def _settings(card: ModelCard) -> Mapping[str, Any]:
+    """What is known of its input, as JSON-ready values."""
+    return dataclasses.asdict(card.features) if card.features is not None else card.input
 
 
 def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> str:
@@ -175,14 +180,14 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("data set", card.dataset),
         ("network", f"{card.architecture}{arguments}"),
         ("parameters", "" if card.num_parameters is None else f"{card.num_parameters:,}{cost}"),
-        ("features" if "features" in whole else "input", _pairs(card.settings)),
+        ("features" if "features" in whole else "input", _pairs(_settings(card))),
         ("views", "" if card.protocol is None else f"{card.protocol} (clips x crops)"),
         *((f"labels{f' {head}' if head else ''}", _labels(labels)) for head, labels in card.heads.items()),
         ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),
         ("accuracy", f"{figures} (published by its authors, not measured here)" if figures else ""),
-        ("licence", card.source.get("licence", "")),
+        ("licence", card.source.licence),
         *(("from", place) for place in _places(card)),
-        ("SHA-256", card.source.get("sha256", "")),
+        ("SHA-256", card.source.sha256),
         ("size", "" if row["size"] == _NOTHING else row["size"]),
         ("state", whole["state"]),
     ]
@@ -220,9 +225,9 @@ def _labels(labels: tuple[str, ...]) -> str:
 
 def _places(card: ModelCard) -> list[str]:
     """Where the published file can be had."""
-    drive = card.source.get("google_drive")
+    drive = card.source.google_drive
     return [
-        *([card.source["url"]] if "url" in card.source else []),
+        *([card.source.url] if card.source.url else []),
         *([f"https://drive.google.com/file/d/{drive}/view"] if drive else []),
     ]
 

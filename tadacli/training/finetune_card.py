@@ -62,7 +62,7 @@ def _origin(job: FinetuneJob) -> Origin | None:
     if not start.weights_sha256:
         return None
     card = cards().get(start.origin)
-    return Origin(start.origin, start.weights_sha256, "" if card is None else str(card.source.get("licence", "")))
+    return Origin(start.origin, start.weights_sha256, "" if card is None else card.source.licence)
 
 
 def _head(job: FinetuneJob, result: FinetuneResult, head: str) -> HeadClasses:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
-from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource
 from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
 from tadacli.zoo.loading import find_checkpoint, find_spec, read_own_file
 from tadacli.zoo.manifest import cards
@@ -106,7 +106,7 @@ def starting_point(
         heads=dict(heads),
         input=_changed(base.input, clip or {}),
         published={},
-        source={},
+        source=WeightsSource(),
         note="",
         temperatures={},
         thresholds={},
@@ -135,16 +135,18 @@ def fresh_network(spec: ModelSpec, *, arguments: Mapping[str, Any] | None = None
         return build(spec.architecture, num_classes=spec.num_classes, **{**spec.arguments, **(arguments or {})})
 
 
-def _changed(told: InputSpec, clip: Mapping[str, Any]) -> InputSpec:
-    changed = replace(told, **clip)
-    if min(changed.clip_frames, changed.frame_stride, changed.crop_size) < 1 or changed.target_fps <= 0:
-        raise UsageError(f"clips cannot be like this: {dict(clip)}", hint="frames, stride and sizes are above zero")
-    if changed.crop_size > changed.short_side:
+def _changed(clips: InputSpec, changes: Mapping[str, Any]) -> InputSpec:
+    crop, short = (changes.get(key, getattr(clips, key)) for key in ("crop_size", "short_side"))
+    if crop > short:
         raise UsageError(
-            f"a crop of {changed.crop_size} does not fit into frames with a short side of {changed.short_side}",
+            f"a crop of {crop} does not fit into frames with a short side of {short}",
             hint="give both --short-side and --crop-size",
         )
-    return changed
+    try:
+        return replace(clips, **changes)
+    except ValueError as error:
+        hint = "frames, stride and sizes are above zero"
+        raise UsageError(f"clips cannot be like this: {dict(changes)}: {error}", hint=hint) from error
 
 
 # --- the trunk ----------------------------------------------------------------------------------------------

@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.specs import ModelSpec, spec_from_dict
+from tadacli.strict_decoding import parse_json
 from tadacli.zoo.store import hash_file
 
 SPEC_KEY = "tada_spec"
+MOST_SPEC_CHARACTERS = 1 << 24  # that of a hundred thousand classes is smaller
 PICKLE_SUFFIXES = (".pyth", ".pth", ".pt")
 # Where a state dict lies in the pickles that circulate; the published TAda checkpoints use the first.
 STATE_KEYS = ("model_state", "state_dict", "model")
@@ -131,8 +133,10 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], ModelSpec | None]:
     if SPEC_KEY not in metadata:
         return state_dict, None
     try:
-        return state_dict, spec_from_dict(json.loads(metadata[SPEC_KEY]))
-    except (json.JSONDecodeError, SpecError) as error:
+        if len(metadata[SPEC_KEY]) > MOST_SPEC_CHARACTERS:
+            raise SpecError(f"it is larger than {MOST_SPEC_CHARACTERS:,} characters")
+        return state_dict, spec_from_dict(parse_json(metadata[SPEC_KEY]))
+    except (ValueError, SpecError) as error:
         raise CheckpointError(f"{file} carries a damaged model specification: {error}") from error
 
 

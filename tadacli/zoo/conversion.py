@@ -44,7 +44,7 @@ def convert(file: Path, target: Path, *, spec: ModelSpec, original: FileHash) ->
         )
     network = empty_network(spec)
     load_weights(network, checkpoint)
-    noted = {**spec.source, "sha256": original.sha256, "size_bytes": original.size_bytes}
+    noted = replace(spec.source, sha256=original.sha256, size_bytes=original.size_bytes)
     write_checkpoint(target, network.state_dict(), replace(spec, source=noted))
 
 

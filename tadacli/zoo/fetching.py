@@ -38,10 +38,10 @@ def sources_of(spec: ModelSpec, *, mirror: str | None = None) -> list[Source]:
     A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`.
     """
     sources = [Source(f"{mirror.rstrip('/')}/{spec.name}.pyth")] if mirror else []
-    if "url" in spec.source:
-        sources.append(Source(spec.source["url"]))
-    if "google_drive" in spec.source:
-        sources.append(drive_source(spec.source["google_drive"]))
+    if spec.source.url:
+        sources.append(Source(spec.source.url))
+    if spec.source.google_drive:
+        sources.append(drive_source(spec.source.google_drive))
     return sources
 
 
@@ -172,13 +172,13 @@ def _keep(
 def _check_original(spec: ModelSpec, file: Path, original: FileHash) -> bool:
     """Whether this is the first sight of the file, with nothing to hold it to. Raises `FetchError` if it is another."""
     known = store.locked(spec.name)
-    if "sha256" in spec.source:
-        wanted, who = str(spec.source["sha256"]), "the published file"
+    if spec.source.sha256:
+        wanted, who = spec.source.sha256, "the published file"
     else:
         wanted, who = (known.sha256 if known else "", "the file that was first fetched")
     if wanted and original.sha256 != wanted:
         hint = "download it again, from a source that you trust"
-        if "sha256" not in spec.source:
+        if not spec.source.sha256:
             hint = f"if the authors replaced it, and you trust the new one, remove {spec.name} from {store.lock_file()}"
         raise FetchError(
             f"{file} is not {who} of {spec.name}: its SHA-256 is {original.sha256} "
@@ -192,10 +192,10 @@ def _check_original(spec: ModelSpec, file: Path, original: FileHash) -> bool:
 
 
 def _expected_size(spec: ModelSpec) -> int | None:
-    if "size_bytes" in spec.source:
-        return int(spec.source["size_bytes"])
+    if spec.source.size_bytes:
+        return spec.source.size_bytes
     known = store.locked(spec.name)
-    return known.size_bytes if known and "sha256" not in spec.source else None
+    return known.size_bytes if known and not spec.source.sha256 else None
 
 
 def _undamaged(name: str, on_message: OnMessage) -> StoredWeights | None:

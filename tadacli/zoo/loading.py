@@ -134,8 +134,8 @@ def find_checkpoint(name: str, spec: ModelSpec, weights: str | os.PathLike[str] 
     """The weights of a known model: of `weights`, or those that ship with the package or that were fetched."""
     if weights is not None:
         checkpoint = read_checkpoint(weights)
-    elif "file" in spec.source:
-        return read_checkpoint(builtin_weights(spec.source["file"]))
+    elif spec.source.file:
+        return read_checkpoint(builtin_weights(spec.source.file))
     elif (kept := stored(name)) is not None:
         checkpoint = read_checkpoint(kept.path)
     else:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any
 
@@ -18,34 +18,33 @@ from tadacli.errors import SpecError
 from tadacli.specs import (
     EvalProtocol,
     InputSpec,
+    ModelFacts,
     ModelSpec,
-    Table,
-    Task,
+    WeightsSource,
     count_classes,
-    read_heads,
-    read_input,
-    read_protocol,
-    read_task,
+    label_list,
+    require_labels,
 )
+from tadacli.strict_decoding import decode_table
 
 PUBLISHED = ("top1", "top5", "verb_map", "noun_map", "action_map")
 _SOURCE_TEXTS = {
     "google_drive": re.compile(r"[A-Za-z0-9_-]{33}"),
     "url": re.compile(r"https://\S+"),
     "file": re.compile(r"[^/\\]+\.safetensors"),
-    "licence": re.compile(r".+"),
     "sha256": re.compile(r"[0-9a-f]{64}"),
 }
+# What segment sampling does not use.
+_RATE = {"frame_stride": 1, "target_fps": 30.0}
 # Stands where a setting is not known, so that the other settings of the input can be checked.
-_ANY_INPUT = {
+_ANY_INPUT: Mapping[str, Any] = {
     "sampling": "segment",
     "clip_frames": 1,
-    "frame_stride": 1,
-    "target_fps": 30,
     "short_side": 10_000,
     "crop_size": 1,
     "mean": [0, 0, 0],
     "std": [1, 1, 1],
+    **_RATE,
 }
 
 
@@ -60,60 +59,74 @@ class FeatureInput:
     num_channels: int
     num_bins: int
     bin_frames: int
-    fps: float
+    fps: int
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a number that is not positive."""
+        if min(self.num_channels, self.num_bins, self.bin_frames, self.fps) <= 0:
+            raise ValueError("it has a number that is not positive")
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelCard(ModelFacts):
     """All that is known about a checkpoint of the manifest, whether or not it can be used.
 
-    `settings` are the known ones of the input; `input` is there once they are complete. `unknown` says of every
-    key that is left out why it is not known. `gmacs` is the cost of one view in 10^9 multiply-adds. `num_classes`
-    is known even where their names are not; what proposes spans without classes has none.
+    `input` holds the known settings of an `InputSpec`; what proposes spans takes `features` in its place, and has no
+    labels. `unknown` says of every key that is left out why it is not known. `gmacs` is the cost of one view in 10^9
+    multiply-adds. `num_classes` is known even where their names are not.
     """
 
-    name: str
-    architecture: str
-    task: Task
-    dataset: str
-    input: InputSpec | FeatureInput | None
-    settings: Mapping[str, Any]
-    heads: Mapping[str, tuple[str, ...]]
-    num_classes: int | dict[str, int] | None
-    protocol: EvalProtocol | None
-    arguments: Mapping[str, Any]
-    num_parameters: int | None
-    gmacs: float | None
-    published: Mapping[str, float]
-    source: Mapping[str, Any]
-    unknown: Mapping[str, str]
-    note: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    protocol: EvalProtocol | None = None
+    features: FeatureInput | None = None
+    num_classes: int | dict[str, int] | None = None
+    num_parameters: int | None = None
+    gmacs: float | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for what is missing without a reason, and for what contradicts the rest."""
+        super().__post_init__()
+        _check_unknown(self.unknown)
+        given: dict[str, object] = {"num_parameters": self.num_parameters, "gmacs": self.gmacs}
+        if self.takes_features:
+            given["features"] = self.features
+            others: dict[str, object] = {"input": self.input, "heads": self.heads, "num_classes": self.num_classes}
+        else:
+            given |= {"heads": self.heads or None, "protocol": self.protocol}
+            others = {"features": self.features}
+        given["source.licence"] = self.source.licence or None
+        for key, value in given.items():
+            if (value is None) != (key in self.unknown):
+                raise ValueError(f"{key} is missing" if value is None else f"{key} is given, and said to be unknown")
+        num_classes = count_classes(self.heads) if self.heads else self.num_classes
+        if not self.takes_features and (num_classes is None or self.num_classes != num_classes):
+            raise ValueError("num_classes is missing, or not the number of labels")
+        if strange := [key for key, value in others.items() if value]:
+            raise ValueError(f"unknown key {strange[0]} where the task is {self.task}")
+        _check_published(self.published)
 
     @property
+    def takes_features(self) -> bool:
+        """Whether its input is features of another network, not video."""
+        return self.task == "action proposals"
+
+    @cached_property
     def spec(self) -> ModelSpec | None:
         """What the checkpoint is used with; None if a part of it is not known, or if it takes features."""
-        if not isinstance(self.input, InputSpec) or not self.heads or self.protocol is None:
+        settings = _input(self)
+        if settings is None or not self.heads or self.protocol is None:
             return None
-        return ModelSpec(
-            name=self.name,
-            architecture=self.architecture,
-            task=self.task,
-            dataset=self.dataset,
-            input=self.input,
-            heads=self.heads,
-            protocol=self.protocol,
-            arguments=self.arguments,
-            published=self.published,
-            source=self.source,
-            note=self.note,
-        )
+        facts = {each.name: getattr(self, each.name) for each in fields(ModelFacts)}
+        return ModelSpec(**{**facts, "input": settings})
 
     @property
     def about_bytes(self) -> int | None:
         """Size of the published file if known, else of the weights alone, in float32; None if neither is known."""
-        if "size_bytes" in self.source:
-            return int(self.source["size_bytes"])
-        if isinstance(self.input, FeatureInput) or self.num_parameters is None:
+        if self.source.size_bytes:
+            return self.source.size_bytes
+        if self.takes_features or self.num_parameters is None:
             return None  # such files hold tables that outweigh the parameters
         return 4 * self.num_parameters
 
@@ -122,7 +135,7 @@ class ModelCard:
         found = []
         if self.architecture not in architectures:
             found.append(f"its network, {self.architecture}, is not built into this version")
-        if self.task == "action proposals":
+        if self.takes_features:
             found.append("it takes features, not video")
         needed = [key for key in self.unknown if key.split(".")[0] in ("input", "features", "heads", "protocol")]
         return found + [f"{key} is not known: {self.unknown[key]}" for key in needed]
@@ -142,121 +155,77 @@ def cards() -> Mapping[str, ModelCard]:
 
 
 def read_cards(text: str) -> dict[str, ModelCard]:
-    """Cards by name from the text of a manifest. Raises `SpecError` naming the entry and the key."""
+    """Cards by name from the text of a manifest.
+
+    Raises:
+        SpecError: The text is not TOML, or an entry is wrong; the message names the entry and the key.
+    """
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"the manifest is not valid TOML: {error}") from error
-    read = {name: _read_card(name, dict(table)) for name, table in tables.items()}
+    read = {name: _read_card(name, table) for name, table in tables.items()}
     owners: dict[str, str] = {}
     for name, card in read.items():
-        for key in ("google_drive", "url", "file"):
-            place = card.source.get(key)
-            if place is not None and owners.setdefault(place, name) != name:
-                raise SpecError(f"{name}: source.{key} is that of {owners[place]}: {place}")
+        for key, place in card.source.to_dict().items():
+            if key in ("google_drive", "url", "file") and owners.setdefault(str(place), name) != name:
+                raise SpecError(f"{name}: source.{key} is that of {owners[str(place)]}: {place}")
     return read
 
 
-def _read_card(name: str, table: dict[str, Any]) -> ModelCard:
-    reader = Table(name, table)
-    unknown = reader.take("unknown", dict, {})
-    _check_unknown(name, unknown)
-    task = read_task(name, reader)
-    settings: dict[str, Any] = {}
-    look: InputSpec | FeatureInput | None
-    heads: dict[str, tuple[str, ...]] = {}
-    num_classes: int | dict[str, int] | None = None
-    protocol = None
-    if task == "action proposals":
-        settings = reader.take_known("features", dict, unknown) or {}
-        look = _read_features(name, settings) if settings else None
-    else:
-        settings = reader.take("input", dict, {})
-        look = _read_settings(name, settings, unknown)
-        labels = reader.take_known("heads", dict, unknown)
-        heads = {} if labels is None else read_heads(name, labels)
-        num_classes = count_classes(heads) if heads else reader.take("num_classes", int)
-        views = reader.take_known("protocol", dict, unknown)
-        protocol = None if views is None else read_protocol(name, views)
-    card = ModelCard(
-        name=name,
-        architecture=reader.take("architecture", str),
-        task=task,
-        dataset=reader.take("dataset", str),
-        input=look,
-        settings=settings,
-        heads=heads,
-        num_classes=num_classes,
-        protocol=protocol,
-        arguments=reader.take("arguments", dict, {}),
-        num_parameters=reader.take_known("num_parameters", int, unknown),
-        gmacs=reader.take_known("gmacs", (int, float), unknown),
-        published=_read_published(name, reader.take("published", dict, {})),
-        source=_read_source(name, reader.take("source", dict), unknown),
-        unknown=unknown,
-        note=reader.take("note", str, ""),
-    )
-    reader.finish()
+def _read_card(name: str, table: Mapping[str, Any]) -> ModelCard:
+    """A card from its table, in which labels may be given by the name of their list."""
+    entry = {**table, "name": name}
+    if isinstance(table.get("heads"), dict):
+        heads = {head: label_list(each) if isinstance(each, str) else each for head, each in table["heads"].items()}
+        require_labels(name, heads)
+        entry = {"num_classes": count_classes(heads), **entry, "heads": heads}
+    card = decode_table(ModelCard, entry, where=name)
+    _check_source(name, card.source)
+    _input(card)  # is checked even where the card cannot be used
     return card
 
 
-def _check_unknown(name: str, unknown: Mapping[str, Any]) -> None:
+def _input(card: ModelCard) -> InputSpec | None:
+    """The input, or None if some of its settings are not known; those that are known are checked all the same."""
+    if card.takes_features:
+        return None
+    known = card.input
+    unused = _RATE if known.get("sampling") == "segment" else {}
+    names = [each.name for each in fields(InputSpec)]
+    if sure := [key for key in names if key in known and f"input.{key}" in card.unknown]:
+        raise SpecError(f"{card.name}: input.{sure[0]} is given, and said to be unknown")
+    if unused.keys() & known.keys():
+        raise SpecError(f"{card.name}: input has frame_stride or target_fps, which segment sampling does not use")
+    left_out = {key for key in names if {"input", f"input.{key}"} & card.unknown.keys()} - known.keys()
+    settings = {**unused, **{key: _ANY_INPUT[key] for key in left_out}, **known}
+    spec = decode_table(InputSpec, settings, where=f"{card.name}: input")
+    return None if left_out else spec
+
+
+def _check_unknown(unknown: Mapping[str, str]) -> None:
     settings = [f"input.{each.name}" for each in fields(InputSpec)]
     allowed = ("input", *settings, "features", "heads", "protocol", "num_parameters", "gmacs", "source.licence")
     for key, reason in unknown.items():
         if key not in allowed:
-            raise SpecError(f"{name}: unknown.{key} is no key that may be left out")
-        if not isinstance(reason, str) or not reason:
-            raise SpecError(f"{name}: unknown.{key} needs a reason")
+            raise ValueError(f"unknown.{key} is no key that may be left out")
+        if not reason:
+            raise ValueError(f"unknown.{key} needs a reason")
 
 
-def _read_settings(name: str, table: dict[str, Any], unknown: Mapping[str, str]) -> InputSpec | None:
-    """The input, or None if some of its settings are not known; those that are known are checked all the same."""
-    left_out = [each.name for each in fields(InputSpec) if {"input", f"input.{each.name}"} & set(unknown)]
-    if sure := [key for key in left_out if key in table and f"input.{key}" in unknown]:
-        raise SpecError(f"{name}: input.{sure[0]} is given, and said to be unknown")
-    if table.get("sampling") == "segment" and {"frame_stride", "target_fps"} & set(table):
-        raise SpecError(f"{name}: input has frame_stride or target_fps, which segment sampling does not use")
-    missing = {key: _ANY_INPUT[key] for key in left_out if key not in table}
-    look = read_input(name, {**missing, **table})
-    return None if missing else look
-
-
-def _read_features(name: str, table: dict[str, Any]) -> FeatureInput:
-    reader = Table(f"{name}: features", table)
-    look = FeatureInput(
-        network=reader.take("network", str),
-        num_channels=reader.take("num_channels", int),
-        num_bins=reader.take("num_bins", int),
-        bin_frames=reader.take("bin_frames", int),
-        fps=float(reader.take("fps", (int, float))),
-    )
-    reader.finish()
-    if min(look.num_channels, look.num_bins, look.bin_frames, look.fps) <= 0:
-        raise SpecError(f"{name}: features has a number that is not positive")
-    return look
-
-
-def _read_published(name: str, table: dict[str, Any]) -> dict[str, float]:
-    reader = Table(f"{name}: published", table)
-    figures = {key: float(reader.take(key, (int, float))) for key in PUBLISHED if key in table}
-    reader.finish()
+def _check_published(figures: Mapping[str, float]) -> None:
+    if strange := [key for key in figures if key not in PUBLISHED]:
+        raise ValueError(f"unknown key published.{strange[0]}")
     if not all(0 < figure <= 100 for figure in figures.values()) or figures.get("top5", 100) < figures.get("top1", 0):
-        raise SpecError(f"{name}: published has a figure that is no percentage, or top5 below top1")
-    return figures
+        raise ValueError("published has a figure that is no percentage, or top5 below top1")
 
 
-def _read_source(name: str, table: dict[str, Any], unknown: Mapping[str, str]) -> dict[str, Any]:
-    reader = Table(f"{name}: source", table)
+def _check_source(name: str, source: WeightsSource) -> None:
+    known = source.to_dict()
     for key, pattern in _SOURCE_TEXTS.items():
-        text = reader.take(key, str) if key in table else ""
-        if key in table and not pattern.fullmatch(text):
-            raise SpecError(f"{name}: source.{key} does not look like one: {text!r}")
-    if "size_bytes" in table and reader.take("size_bytes", int) <= 0:
+        if key in known and not pattern.fullmatch(str(known[key])):
+            raise SpecError(f"{name}: source.{key} does not look like one: {known[key]!r}")
+    if source.size_bytes < 0:
         raise SpecError(f"{name}: source.size_bytes is not positive")
-    if ("licence" in table) == ("source.licence" in unknown):
-        raise SpecError(f"{name}: source.licence is given and said to be unknown, or is neither")
-    reader.finish()
-    if ("file" in table) == bool({"google_drive", "url"} & set(table)):
+    if bool(source.file) == bool(source.google_drive or source.url):
         raise SpecError(f"{name}: source needs google_drive or url, or else file")
-    return table

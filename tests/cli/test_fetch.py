@@ -15,6 +15,7 @@ import typer
 from tadacli.cli import app
 from tadacli.cli.fetch import fetch_command
 from tadacli.models import build
+from tadacli.specs import WeightsSource
 from tadacli.zoo import store
 from tadacli.zoo.manifest import cards
 from tests.file_server import FileServer, Reply, serving
@@ -51,7 +52,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     with serving(CONTENT) as files:
         models = {built_in.name: built_in}
         for name in (FIRST, SECOND, OTHER):
-            source = {"url": files.url + "?" + name, "licence": "Apache-2.0", "size_bytes": len(CONTENT)}
+            source = WeightsSource(url=f"{files.url}?{name}", licence="Apache-2.0", size_bytes=len(CONTENT))
             models[name] = dataclasses.replace(built_in, name=name, source=source)
         models[OTHER] = dataclasses.replace(models[OTHER], architecture="not_built")
         for module in ("manifest", "loading"):

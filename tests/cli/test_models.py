@@ -80,7 +80,7 @@ def test_a_page_says_all_about_one_model(tada: Tada) -> None:
     assert code == 0
     assert f"400: {', '.join(labels[:5])}, ..." in text
     assert "top-1 76.7 %, top-5 92.6 % (published by its authors, not measured here)" in text
-    assert f"https://drive.google.com/file/d/{cards()[NAME].source['google_drive']}/view" in text
+    assert f"https://drive.google.com/file/d/{cards()[NAME].source.google_drive}/view" in text
     assert all(part in text for part in ("27,485,472", "10x3", "frame_stride 8", "Apache-2.0", f"tada fetch {NAME}"))
 
 
@@ -105,7 +105,7 @@ def test_every_page_has_the_whole_card(tada: Tada, name: str) -> None:
     code, out, _ = tada("models", name, "--json")
     whole, card = json.loads(out), cards()[name]
     assert code == 0
-    assert (whole["source"], whole["unknown"], whole["note"]) == (card.source, card.unknown, card.note)
+    assert (whole["source"], whole["unknown"], whole["note"]) == (card.source.to_dict(), card.unknown, card.note)
     assert {head: tuple(labels) for head, labels in whole["heads"].items()} == card.heads
     assert whole["obstacles"] == card.obstacles(BUILDERS)
     text = tada("models", name)[1].decode()

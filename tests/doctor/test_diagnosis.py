@@ -375,7 +375,7 @@ def test_too_little_room_for_the_largest_model_is_a_note(monkeypatch: pytest.Mon
 
 
 def test_the_known_hash_is_that_of_the_weights() -> None:
-    file = builtin_weights(cards()[DEFAULT_MODEL].source["file"])
+    file = builtin_weights(cards()[DEFAULT_MODEL].source.file)
     assert hash_file(file).sha256 == self_test.WEIGHTS_SHA256, "new weights: bring self_test.py up to date"
 
 
@@ -392,7 +392,7 @@ def flipped(content: bytes) -> bytes:
     ],
 )
 def test_missing_or_damaged_weights(damage: Any, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = builtin_weights(cards()[DEFAULT_MODEL].source["file"])
+    file = builtin_weights(cards()[DEFAULT_MODEL].source.file)
     content = damage(file.read_bytes())
     (tmp_path / "tadacli" / "weights").mkdir(parents=True)
     if content is not None:

@@ -10,7 +10,7 @@ import torch
 
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import build
-from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, count_classes
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource, count_classes
 from tadacli.training.starting_point import HeadChange, StartingPoint, starting_point
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.manifest import manifest
@@ -118,7 +118,7 @@ def test_a_published_checkpoint_keeps_its_trunk_and_the_classes_it_knows(tmp_pat
     assert found.heads[""].kept == (known[7],)
     assert found.heads[""].new == ("my own",)
     assert len(found.heads[""].gone) == 399
-    assert (found.spec.published, found.spec.source) == ({}, {})
+    assert (found.spec.published, found.spec.source) == ({}, WeightsSource())
 
 
 # --- image weights ------------------------------------------------------------------------------------------

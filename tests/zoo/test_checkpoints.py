@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_our_own_file_carries_its_spec_and_loads_by_path(tmp_path: Path) -> None
     assert model.spec == spec
     assert not model.network.training
     assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("}", "", "delimiter"),
+        ("{", '{"colour": "red", ', "unknown key colour"),
+        ('"num_clips": 5', '"num_clips": 5, "num_clips": 4', "the key 'num_clips' stands there twice"),
+        ('"clip_frames": 8', '"clip_frames": "8"', "input.clip_frames has the wrong type"),
+        ('"clip_frames": 8', f'"clip_frames": {"9" * 5000}', "digits"),
+        ('"clip_frames": 8', '"clip_frames": 99999999', "more than 65536 frames"),
+        ('"note": "', f'"note": "{"x" * 2**24}', "it is larger than"),
+    ],
+)
+def test_a_spec_that_is_not_right_is_refused_with_its_key(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    text = json.dumps(manifest()["r2plus1d_tiny.camera_motion"].to_dict())
+    assert old in text
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"tada_spec": text.replace(old, new, 1)})
+    with pytest.raises(CheckpointError, match=f"carries a damaged model specification: .*{reason}"):
+        read_checkpoint(tmp_path / "a.safetensors")
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:

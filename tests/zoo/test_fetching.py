@@ -16,6 +16,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ import torch
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
 from tadacli.models import build
 from tadacli.models.inference import fuse
-from tadacli.specs import ModelSpec
+from tadacli.specs import ModelSpec, WeightsSource
 from tadacli.zoo import conversion as weights_import
 from tadacli.zoo import fetching, store
 from tadacli.zoo.checkpoints import write_checkpoint
@@ -66,9 +67,9 @@ def server() -> Iterator[FileServer]:
         yield files
 
 
-def spec_for(url: str | None, **source: object) -> ModelSpec:
+def spec_for(url: str | None, **source: Any) -> ModelSpec:
     spec = manifest()["r2plus1d_tiny.camera_motion"]
-    places = {"licence": "Apache-2.0", **({"url": url} if url else {}), **source}
+    places = WeightsSource(url=url or "", licence="Apache-2.0", **source)
     return dataclasses.replace(spec, name=NAME, source=places)
 
 
@@ -98,9 +99,9 @@ def test_a_published_file_becomes_a_model_of_our_own(server: FileServer) -> None
     assert_clean(empty=False)
     inside = load_model(fetched.weights.path, device="cpu").spec
     assert inside.heads == spec_for(server.url).heads
-    assert inside.source["sha256"] == fetched.weights.original_sha256
-    assert int(inside.source["size_bytes"]) == len(CONTENT)
-    assert inside.source["url"] == fetched.weights.source == server.url
+    assert inside.source.sha256 == fetched.weights.original_sha256
+    assert inside.source.size_bytes == len(CONTENT)
+    assert inside.source.url == fetched.weights.source == server.url
 
 
 def test_it_is_fetched_once(server: FileServer) -> None:
