@@ -66,7 +66,7 @@ from tadacli.models import add_tadaconv, build
 from tadacli.models.layers import FrameConv2d
 from tadacli.models.r2plus1d_tiny import Block
 from tadacli.training.loop import Trainer, TrainingSettings
-from tadacli.training.optimisation import Optimisation
+from tadacli.training.settings import Optimisation
 
 # The channels of the 3x3 convolutions in the four stages; one block a stage. The bottlenecks of TSN and TAda2D put out
 # four times as many.

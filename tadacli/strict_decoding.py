@@ -70,7 +70,7 @@ def decode_table(
         if is_typeddict(kind):  # as it is: JSON for pydantic has no place for the bytes of a name that is not UTF-8
             value = _adapter(kind).validate_python(table, strict=True, extra="forbid")
         else:  # as JSON, where a table may become a dataclass and a list a tuple though all else is strict
-            value = _adapter(kind).validate_json(json.dumps(table), strict=True, extra="forbid")
+            value = _adapter(kind).validate_json(json.dumps(table, default=str), strict=True, extra="forbid")
         return value
     except ValidationError as found:
         problems = [_said(each) for each in found.errors(include_url=False)]

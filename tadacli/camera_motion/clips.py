@@ -15,7 +15,7 @@ from tadacli.camera_motion.footage import Stretch
 from tadacli.camera_motion.pictures import FloatArray, degrade, generated_picture
 from tadacli.camera_motion.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, hand_held, look, view_grid
 from tadacli.training.loop import TrainingBatch, TrainingSettings
-from tadacli.training.optimisation import Optimisation
+from tadacli.training.settings import Optimisation
 
 MEAN, STD = 0.45, 0.225
 

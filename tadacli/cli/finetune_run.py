@@ -45,6 +45,7 @@ def describe(job: FinetuneJob, *, device: torch.device, num_processes: int, work
 def plan_lines(job: FinetuneJob) -> list[str]:
     """Data, starting point and steps, in words."""
     data, start, recipe = job.data, job.start, job.recipe
+    optimisation, augmentation = recipe.optimisation, recipe.augmentation
     lines = [f"data: {data.name}; {data.how_split}"]
     counts = data.counts
     for head, names in data.heads.items():
@@ -59,13 +60,13 @@ def plan_lines(job: FinetuneJob) -> list[str]:
     lines += head_lines(job)
     told = start.spec.input
     lines.append(
-        f"clips: {told.clip_frames} frames ({told.sampling} sampling), {recipe.crop_size}x{recipe.crop_size}, flip: "
-        f"{recipe.flip}"
+        f"clips: {told.clip_frames} frames ({told.sampling} sampling), "
+        f"{augmentation.crop_size}x{augmentation.crop_size}, flip: {augmentation.flip}"
     )
     lines.append(
         f"steps: {job.settings.num_steps} of {recipe.batch_size} clips ({recipe.epochs:g} epochs of "
-        f"{job.settings.steps_per_epoch:.1f}), an evaluation every {job.evaluate_every}; {recipe.optimizer}, rate "
-        f"{recipe.learning_rate:g}, seed {recipe.seed}"
+        f"{job.settings.steps_per_epoch:.1f}), an evaluation every {job.evaluate_every}; "
+        f"{optimisation.optimizer}, rate {optimisation.learning_rate:g}, seed {recipe.seed}"
     )
     return lines
 

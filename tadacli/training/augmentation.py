@@ -11,8 +11,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,96 +19,13 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from tadacli.errors import UsageError
+from tadacli.training.settings import MAX_MAGNITUDE, Augmentation
 from tadacli.transforms import crop_frames, resize_frames, resized_size
 from tadacli.video.source import Pixels
 
-CropKind = Literal["jitter", "resized"]
-FlipKind = Literal["none", "plain", "labels"]
-
 # torchvision counts RandAugment's magnitudes in bins from 0 to 30; published settings count from 0 to 10.
 _BINS_PER_MAGNITUDE, _NUM_BINS = 3, 31
-_MAX_MAGNITUDE = 10
 _CROP_TRIES = 10
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What may happen to a clip on its way to the network; the defaults are short-side jitter and plain flips.
-
-    `crop` "jitter" resizes the short side to a random length between `short_sides` (both included) and takes a
-    random square of `crop_size`; "resized" takes a random part of the picture, `crop_areas` of its area and
-    `crop_ratios` wide for its height, and makes it that square. `flip` "plain" mirrors every other clip, "labels"
-    does too and exchanges the class names of `flip_pairs`, which are only given then.
-
-    `randaugment_magnitude` and `randaugment_std` count from 0 to 10. `grayscale` and `erasing` are probabilities;
-    `colour_jitter` is how far brightness, contrast and saturation move from 1, each. `mixup` and `cutmix` are
-    parameters of Beta distributions. 0 turns each of them off. Raises `UsageError` for settings out of range.
-    """
-
-    crop_size: int = 224
-    crop: CropKind = "jitter"
-    short_sides: tuple[int, int] = (256, 320)
-    crop_areas: tuple[float, float] = (0.08, 1.0)
-    crop_ratios: tuple[float, float] = (0.75, 1.3333)
-    flip: FlipKind = "plain"
-    flip_pairs: tuple[tuple[str, str], ...] = ()
-    randaugment_ops: int = 0
-    randaugment_magnitude: float = 9
-    randaugment_std: float = 0.5
-    grayscale: float = 0
-    colour_jitter: float = 0
-    erasing: float = 0
-    mixup: float = 0
-    cutmix: float = 0
-
-    def __post_init__(self) -> None:
-        self._check_crop()
-        self._check_flip()
-        for name in ("grayscale", "colour_jitter", "erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} {getattr(self, name)} is not between 0 and 1")
-        if self.randaugment_ops < 0 or not 0 <= self.randaugment_magnitude <= _MAX_MAGNITUDE:
-            raise UsageError(
-                f"RandAugment with {self.randaugment_ops} operations of magnitude {self.randaugment_magnitude} "
-                "is not possible",
-                hint=f"give 0 or more operations, and a magnitude from 0 to {_MAX_MAGNITUDE}",
-            )
-        for name in ("randaugment_std", "mixup", "cutmix"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} {getattr(self, name)} is below 0 or no number", hint="0 turns it off")
-
-    def _check_crop(self) -> None:
-        if self.crop not in get_args(CropKind):
-            raise UsageError(f"unknown crop {self.crop!r}", hint="use jitter or resized")
-        if not 1 <= self.short_sides[0] <= self.short_sides[1]:
-            raise UsageError(f"short sides {self.short_sides} are no range", hint="give the smaller one first")
-        if self.crop_size < 1 or (self.crop == "jitter" and self.crop_size > self.short_sides[0]):
-            raise UsageError(
-                f"a crop of {self.crop_size} does not fit into a short side of {self.short_sides[0]}",
-                hint="make the crop smaller, or the short sides longer",
-            )
-        if not 0 < self.crop_areas[0] <= self.crop_areas[1] <= 1:
-            raise UsageError(f"crop areas {self.crop_areas} are no range above 0 and up to 1")
-        if not 0 < self.crop_ratios[0] <= self.crop_ratios[1] < math.inf:
-            raise UsageError(f"crop ratios {self.crop_ratios} are no range above 0")
-
-    def _check_flip(self) -> None:
-        if self.flip not in get_args(FlipKind):
-            raise UsageError(f"unknown flip {self.flip!r}", hint="use none, plain or labels")
-        if (self.flip == "labels") != bool(self.flip_pairs):
-            raise UsageError(
-                f"flip {self.flip!r} with {len(self.flip_pairs)} pairs of labels",
-                hint='flip "labels" needs the pairs that it exchanges; other flips have none',
-            )
-        names = list(chain.from_iterable(self.flip_pairs))
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise UsageError(f"flip_pairs name {twice[0]!r} twice", hint="a label can be exchanged with one other")
-
-    @property
-    def mixes(self) -> bool:
-        """Whether a clip is mixed with another one."""
-        return self.mixup > 0 or self.cutmix > 0
 
 
 @dataclass(frozen=True)
@@ -132,6 +47,8 @@ def augment_clip(
 
     The result depends on the arguments alone; torch's own random numbers are left as they were.
     """
+    if not augmentation.crop_size or (augmentation.crop == "jitter" and not any(augmentation.short_sides)):
+        raise ValueError("crop_size or short_sides are left to the model: ask for_input first")
     rng = np.random.default_rng(seed)
     torch_seed = int(rng.integers(1 << 63))
     with _one_thread(), _torch_seeded(torch_seed):
@@ -141,7 +58,7 @@ def augment_clip(
         if is_mirrored:
             images = images.flip(-1)
         strength = float(
-            np.clip(rng.normal(augmentation.randaugment_magnitude, augmentation.randaugment_std), 0, _MAX_MAGNITUDE)
+            np.clip(rng.normal(augmentation.randaugment_magnitude, augmentation.randaugment_std), 0, MAX_MAGNITUDE)
         )
         images = _recoloured(images, augmentation, mean=mean, strength=strength)
         clip = crop_frames(images, crop_size=augmentation.crop_size, num_crops=1, mean=mean, std=std)[0]

@@ -31,8 +31,9 @@ from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.sampling.clips import training_indices
 from tadacli.sampling.plan import annotated_part, check_length_known, frames_of
 from tadacli.specs import InputSpec
-from tadacli.training.augmentation import Augmentation, augment_clip, mirrored_class, mix
+from tadacli.training.augmentation import augment_clip, mirrored_class, mix
 from tadacli.training.loop import TrainingBatch
+from tadacli.training.settings import Augmentation
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoSource
 

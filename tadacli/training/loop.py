@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,10 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.models.dropout import set_noise_seeds
-from tadacli.training.optimisation import Optimisation, build_optimizer, learning_rate_at, parameter_groups, set_rates
+from tadacli.training.optimisation import build_optimizer, learning_rate_at, parameter_groups, set_rates
+from tadacli.training.settings import Freeze, Optimisation
+from tadacli.zoo import DtypeName
 
-Precision = Literal["float32", "bfloat16", "float16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -62,8 +63,8 @@ class TrainingSettings:
     optimisation: Optimisation
     steps_per_epoch: float = 1.0
     label_smoothing: float = 0.0
-    precision: Precision = "float32"
-    freeze: Literal["nothing", "trunk"] = "nothing"
+    precision: DtypeName = "float32"
+    freeze: Freeze = "nothing"
     freeze_norms: bool = False
     recompute: bool = False
 

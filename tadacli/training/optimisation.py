@@ -4,72 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
 from tadacli.errors import UsageError
+from tadacli.training.settings import Optimisation
 
-Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["cosine", "cosine_after_warmup", "constant"]
 Group = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimisation:
-    """Optimiser, learning rate over the run, and how the parts of a network deviate from it.
-
-    SGD has Nesterov momentum if `momentum` is not 0; AdamW does not use it. `warmup_epochs` lead from
-    `warmup_start_rate` to the schedule (see `learning_rate_at`). The rate factors multiply the rate of the routing
-    functions and of the head; those of their biases are the same where they are None. `layer_decay` slows the layers
-    down with their distance from the head (see `parameter_groups`). `max_grad_norm` 0 turns the clipping of gradients
-    off, `ema_decay` 0 the average of weights.
-
-    Raises `UsageError` naming the value that cannot be meant.
-    """
-
-    optimizer: Optimizer
-    learning_rate: float
-    momentum: float = 0.9
-    weight_decay: float
-    schedule: Schedule
-    warmup_epochs: float = 0.0
-    warmup_start_rate: float = 0.0
-    final_rate: float = 0.0
-    route_rate_factor: float = 1.0
-    route_bias_rate_factor: float | None = None
-    head_rate_factor: float = 1.0
-    head_bias_rate_factor: float | None = None
-    layer_decay: float = 1.0
-    max_grad_norm: float = 0.0
-    ema_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        for key, choices in (("optimizer", get_args(Optimizer)), ("schedule", get_args(Schedule))):
-            check_value(key, getattr(self, key), getattr(self, key) in choices, f"one of {', '.join(choices)}")
-        rate = self.learning_rate
-        check_value("learning_rate", rate, 0 < rate < math.inf, "a number above 0")
-        for key in ("warmup_start_rate", "final_rate"):
-            value = getattr(self, key)
-            check_value(key, value, 0 <= value <= rate, f"0 to the learning rate, {rate:g}")
-        for key in ("weight_decay", "warmup_epochs", "max_grad_norm"):
-            value = getattr(self, key)
-            check_value(key, value, 0 <= value < math.inf, "0 or a number above it")
-        for key in ("momentum", "ema_decay"):
-            value = getattr(self, key)
-            check_value(key, value, 0 <= value < 1, "0 or more, and below 1")
-        for key in ("route_rate_factor", "route_bias_rate_factor", "head_rate_factor", "head_bias_rate_factor"):
-            value = getattr(self, key)
-            check_value(key, value, value is None or 0 < value < math.inf, "a number above 0")
-        check_value("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, and 1 or less")
-
-
-def check_value(key: str, value: object, is_sound: bool, expected: str) -> None:
-    """Raises `UsageError` with the key, its value and what was expected, unless the value is sound."""
-    if not is_sound:
-        raise UsageError(f"{key} is {value!r}, expected {expected}")
 
 
 def learning_rate_at(epoch: float, *, num_epochs: float, settings: Optimisation) -> float:

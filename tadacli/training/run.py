@@ -26,9 +26,9 @@ from tadacli.training.clips import TrainingClips, batches
 from tadacli.training.data import FinetuneData
 from tadacli.training.loop import StepReport, Trainer, TrainingSettings
 from tadacli.training.mirroring import mirrored_pairs
-from tadacli.training.recipes import Recipe
 from tadacli.training.run_folder import RunFolder, write_splits
 from tadacli.training.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
+from tadacli.training.settings import Recipe
 from tadacli.training.starting_point import StartingPoint
 from tadacli.training.validation import ONE_VIEW, Validation, validate
 from tadacli.video.inputs import file_size
@@ -70,7 +70,7 @@ class FinetuneJob:
         see the clips of one pass alone.
         """
         recipe = {
-            key: value for key, value in asdict(self.recipe).items() if key not in ("source", "note", "accumulate")
+            key: value for key, value in self.recipe.flat().items() if key not in ("source", "note", "accumulate")
         }
         norms_learn = self.settings.freeze == "nothing" and not self.settings.freeze_norms
         return {
@@ -174,13 +174,14 @@ def _contents(dataset: Dataset) -> str:
 
 def _with_flip(recipe: Recipe, data: FinetuneData) -> Recipe:
     """The recipe with a flip that turns no label into a wrong one: a mirrored "left" is a "right"."""
-    if recipe.flip != "plain":
+    if recipe.augmentation.flip != "plain":
         return recipe
     found = [mirrored_pairs(labels) for labels in data.heads.values()]
     if any(unpaired for _, unpaired in found):
-        return replace(recipe, flip="none")
+        return replace(recipe, augmentation=replace(recipe.augmentation, flip="none"))
     pairs = tuple(pair for of_head, _ in found for pair in of_head)
-    return replace(recipe, flip="labels", flip_pairs=pairs) if pairs else recipe
+    labels = replace(recipe.augmentation, flip="labels", flip_pairs=pairs) if pairs else recipe.augmentation
+    return replace(recipe, augmentation=labels)
 
 
 def builder_arguments(recipe: Recipe) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tadacli.specs import EvalProtocol
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.training.estimate import out_of_memory
 from tadacli.training.finetune_card import card_of
-from tadacli.training.recipes import Recipe, load_recipe, recipe_toml
+from tadacli.training.recipes import load_recipe, recipe_toml
 from tadacli.training.run import (
     FinetuneJob,
     FinetuneResult,
@@ -35,7 +35,8 @@ from tadacli.training.run import (
 )
 from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, write_facts
 from tadacli.training.run_log import read_log
-from tadacli.training.starting_point import Init, starting_point
+from tadacli.training.settings import DEFAULT_RECIPE, Init, Recipe
+from tadacli.training.starting_point import starting_point
 from tadacli.version import __version__
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import resolve_device
@@ -51,7 +52,7 @@ def finetune(
     model: AnyPath = DEFAULT_MODEL,
     weights: AnyPath | None = None,
     init: Init = "weights",
-    recipe: AnyPath | Recipe = "finetune",
+    recipe: AnyPath | Recipe = DEFAULT_RECIPE,
     settings: Mapping[str, object] | None = None,
     clip: Mapping[str, Any] | None = None,
     allow_bad: int = 0,

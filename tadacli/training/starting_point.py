@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource
+from tadacli.training.settings import Init
 from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
 from tadacli.zoo.loading import find_checkpoint, find_spec, read_own_file
 from tadacli.zoo.manifest import cards
 
-Init = Literal["weights", "imagenet", "random"]
 # Counts of batch norms, which nothing is computed from; some image networks come without them.
 _COUNTS = ".num_batches_tracked"
 

@@ -19,7 +19,8 @@ from tadacli.models.slow import slowonly_r50
 from tadacli.models.slowfast import slowfast_r50
 from tadacli.models.tada2d import from_torchvision, tsn_r50
 from tadacli.models.video_resnet import VideoResNet
-from tadacli.training.optimisation import Optimisation, parameter_groups
+from tadacli.training.optimisation import parameter_groups
+from tadacli.training.settings import Optimisation
 
 TOLERANCE = 1e-5  # relative, by norm
 

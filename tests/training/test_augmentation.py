@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
 from tadacli.training import augmentation as module
-from tadacli.training.augmentation import Augmentation, augment_clip, mirrored_class, mix
+from tadacli.training.augmentation import augment_clip, mirrored_class, mix
+from tadacli.training.settings import Augmentation
 from tadacli.transforms import resize_frames
 
 MEAN, STD = (0.45, 0.4, 0.5), (0.225, 0.25, 0.2)
@@ -271,20 +272,19 @@ def test_both_take_turns_by_the_seed_and_none_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"crop_size": 257}, "crop of 257"),
-        ({"crop_size": 0}, "crop of 0"),
-        ({"short_sides": (320, 256)}, "short sides"),
-        ({"crop": "centre"}, "crop 'centre'"),
+        ({"crop_size": 257, "short_sides": (256, 320)}, "crop of 257"),
+        ({"crop_size": -1}, "crop_size is -1"),
+        ({"short_sides": (320, 256)}, "short_sides"),
+        ({"short_sides": (0, 256)}, "short_sides"),
         ({"crop_areas": (0, 1)}, "areas"),
         ({"crop_areas": (0.5, 1.1)}, "areas"),
         ({"crop_ratios": (2, 1)}, "ratios"),
-        ({"flip": "vertical"}, "flip 'vertical'"),
         ({"flip": "labels"}, "0 pairs"),
         ({"flip": "plain", "flip_pairs": PAIRS}, "1 pairs"),
         ({"flip": "labels", "flip_pairs": (*PAIRS, ("up", "left to right"))}, "twice"),
         ({"flip": "labels", "flip_pairs": (("up", "up"),)}, "twice"),
-        ({"randaugment_ops": -1}, "RandAugment"),
-        ({"randaugment_magnitude": 11}, "RandAugment"),
+        ({"randaugment_ops": -1}, "randaugment_ops"),
+        ({"randaugment_magnitude": 11}, "randaugment_magnitude"),
         ({"randaugment_std": -1}, "randaugment_std"),
         ({"grayscale": 1.1}, "grayscale"),
         ({"colour_jitter": -0.1}, "colour_jitter"),
@@ -294,8 +294,14 @@ def test_both_take_turns_by_the_seed_and_none_changes_nothing() -> None:
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(changes, word) -> None:
-    with pytest.raises(UsageError, match=word):
+    with pytest.raises(ValueError, match=word):
         Augmentation(**changes)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"crop_size": 48}, {"short_sides": (64, 64)}])
+def test_sizes_that_are_left_to_the_model_must_be_settled_first(sizes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="for_input"):
+        augment_clip(ramps(), Augmentation(**sizes), mean=MEAN, std=STD, seed=0)
 
 
 def test_a_resized_crop_may_be_larger_than_the_short_sides() -> None:

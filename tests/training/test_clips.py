@@ -18,9 +18,9 @@ from tadacli.datasets.samples import Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.sampling.clips import training_indices
 from tadacli.specs import InputSpec
-from tadacli.training.augmentation import Augmentation
 from tadacli.training.clips import TrainingClips, batch_picture, batches, derived_seed, sample_at
 from tadacli.training.loop import TrainingBatch
+from tadacli.training.settings import Augmentation
 from tests.media import number_in, picture, render
 
 SIDE = 96

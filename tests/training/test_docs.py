@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -12,8 +13,9 @@ import pytest
 
 from tadacli.datasets.own_data import FinetuneDataset
 from tadacli.training.data import load_finetune_data
-from tadacli.training.recipes import Recipe, known_recipes
+from tadacli.training.recipes import load_recipe
 from tadacli.training.run_folder import RunFolder, write_splits
+from tadacli.training.settings import Augmentation, Optimisation, Recipe
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "finetune.md").read_text(encoding="utf-8")
 
@@ -28,8 +30,10 @@ def table(header: str) -> dict[str, list[str]]:
 
 
 def test_every_setting_is_told_with_its_default_and_choices() -> None:
-    told, kinds = table("setting"), get_type_hints(Recipe)
-    settings = dataclasses.fields(Recipe)
+    told, parts = table("setting"), {"optimisation": Optimisation, "augmentation": Augmentation}
+    kinds = {key: kind for part in (Recipe, *parts.values()) for key, kind in get_type_hints(part).items()}
+    settings = [field for part in (Recipe, *parts.values()) for field in dataclasses.fields(part)]
+    settings = [field for field in settings if field.name not in parts]
     assert list(told) == [field.name for field in settings]
     for field in settings:
         default, meaning = told[field.name]
@@ -50,12 +54,13 @@ def _frozen(value: Any) -> Any:
 
 
 def test_every_recipe_is_told_with_its_figures() -> None:
-    told, known = table("recipe"), known_recipes()
-    assert list(told) == list(known)
+    told = table("recipe")
+    text = resources.files("tadacli").joinpath("training", "recipes.toml").read_text(encoding="utf-8")
+    assert list(told) == list(tomllib.loads(text))
     for name, (epochs, batch, optimizer, rate, source) in told.items():
-        recipe = known[name]
-        assert (float(epochs), int(batch), optimizer) == (recipe.epochs, recipe.batch_size, recipe.optimizer), name
-        assert float(rate) == recipe.learning_rate, name
+        recipe = load_recipe(name)
+        found = (recipe.epochs, recipe.batch_size, recipe.optimisation.optimizer, recipe.optimisation.learning_rate)
+        assert (float(epochs), int(batch), optimizer, float(rate)) == found, name
         assert source.split(",")[0] == recipe.source.split(",")[0], name
 
 

@@ -21,7 +21,7 @@ from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.models import build
 from tadacli.models.dropout import SampleDropout
 from tadacli.training.loop import Ahead, StepReport, Trainer, TrainingBatch, TrainingSettings, train
-from tadacli.training.optimisation import Optimisation
+from tadacli.training.settings import Optimisation
 
 OPTIMISATION = Optimisation(
     optimizer="adamw",

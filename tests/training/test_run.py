@@ -422,13 +422,13 @@ def test_a_run_goes_on_in_more_processes_only_where_these_give_its_weights(clips
 
 
 def test_a_mirror_turns_no_label_into_a_wrong_one(clips: list[Path], base: Path) -> None:
-    pair = job_of(data_of(clips), base).recipe
+    pair = job_of(data_of(clips), base).recipe.augmentation
     assert (pair.flip, pair.flip_pairs) == ("labels", (("left", "right"),))
-    alone = job_of(data_of(clips, {"": ("turn left", "sit", "stand")}), base).recipe
+    alone = job_of(data_of(clips, {"": ("turn left", "sit", "stand")}), base).recipe.augmentation
     assert (alone.flip, alone.flip_pairs) == ("none", ())
-    plain = job_of(data_of(clips, {"": ("fall", "sit", "stand")}), base).recipe
+    plain = job_of(data_of(clips, {"": ("fall", "sit", "stand")}), base).recipe.augmentation
     assert (plain.flip, plain.flip_pairs) == ("plain", ())
-    assert job_of(data_of(clips), base, flip="none").recipe.flip == "none"
+    assert job_of(data_of(clips), base, flip="none").recipe.augmentation.flip == "none"
 
 
 def test_an_estimate_changes_nothing(clips: list[Path], base: Path) -> None:
