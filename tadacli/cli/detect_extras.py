@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tadacli.cli.console import StepProgress
 from tadacli.errors import OutputError, UsageError, VideoError
@@ -12,6 +12,7 @@ from tadacli.errors import OutputError, UsageError, VideoError
 if TYPE_CHECKING:
     from tadacli.detection.scores import WindowScores
     from tadacli.detection.segments import SegmentSettings
+    from tadacli.formats.rows import DetectionRow
     from tadacli.results import Detection
 
 SCORES_SUFFIX = ".npz"
@@ -50,7 +51,7 @@ class Extras:
                 raise OutputError(f"{file} cannot be written: there is no folder {file.parent}")
 
     def write(
-        self, result: Detection, row: Mapping[str, Any], scores: WindowScores, settings: SegmentSettings
+        self, result: Detection, row: DetectionRow, scores: WindowScores, settings: SegmentSettings
     ) -> tuple[str, ...]:
         """Write the files of one video; returns what a person should know about them."""
         notes: tuple[str, ...] = ()
@@ -61,7 +62,7 @@ class Extras:
             target.parent.mkdir(exist_ok=True)
             self._put(target, encode_scores(scores))
         if self._report is not None:
-            from tadacli.reports.detection_report import detection_report
+            from tadacli.reports.detection_page import detection_report
 
             page, notes = detection_report(result, row, scores, settings, page_path=self._report)
             self._put(self._report, page)

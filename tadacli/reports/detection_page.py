@@ -22,28 +22,21 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from tadacli.detection.scores import WindowScores
+from tadacli.detection.segments import ClassCurve, SegmentSettings, class_curves
+from tadacli.errors import VideoError
+from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import filled_page
+from tadacli.reports.thumbnails import thumbnails
+from tadacli.results import Detection
+from tadacli.video.inputs import is_url, local_path
+from tadacli.video.reading import open_video
 
 MAX_INLINE_BYTES = 24_000_000
 MAX_CURVE_POINTS = 1500
 
 _PLAYED_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
 _PLAYED_CODECS = ("", "h264", "vp8", "vp9", "av1")
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The score of one class over time: `values` (N,) hold in the cells of `edges_seconds` (N + 1,), ascending.
-
-    Values are in 0..1, NaN where nothing was scored. A class may have several, one for each window length.
-    `thresholds` are the scores at which a segment of the class begins and ends.
-    """
-
-    label: str
-    index: int
-    edges_seconds: NDArray[np.float64]
-    values: NDArray[np.float64]
-    thresholds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,19 +71,26 @@ def video_link(path: str | os.PathLike[str], page_path: str | os.PathLike[str], 
 
 
 def report_html(
-    row: Mapping[str, Any],
+    row: DetectionRow,
     *,
-    curves: Sequence[Curve] = (),
+    curves: Sequence[ClassCurve] = (),
     thumbnails: Mapping[int, bytes] | None = None,
     video: VideoLink | None = None,
 ) -> bytes:
-    """The page of one detection row (see `detection_row`), UTF-8; the same arguments give the same bytes.
+    """The page of one detection row.
 
-    `curves` are drawn behind the segments of their class, their thresholds as lines across them; a class without
-    segments is shown if it has a curve. `thumbnails` are JPEG files by segment number.
+    Args:
+        row: What `detection_row` says of the video.
+        curves: Drawn below the segments of their class, their levels as lines across them; a class without segments is
+            shown if it has a curve. A class may have several curves, one for each window length.
+        thumbnails: JPEG files by segment number.
+        video: Where the page finds its video.
+
+    Returns:
+        The page in UTF-8; the same arguments give the same bytes.
     """
     video = video or VideoLink()
-    title = _name(row)
+    title = re.split(r"[/\\]", row["path"].rstrip("/\\"))[-1] or row["path"]
     return filled_page(
         "detection_page.html",
         title=title,
@@ -102,28 +102,70 @@ def report_html(
     )
 
 
+def detection_report(
+    result: Detection,
+    row: DetectionRow,
+    scores: WindowScores,
+    settings: SegmentSettings,
+    *,
+    page_path: str | os.PathLike[str],
+) -> tuple[bytes, tuple[str, ...]]:
+    """The page of a video with its curves, thumbnails and player. The video is opened again for the latter two.
+
+    Args:
+        result: What was found in the video.
+        row: The same as `detection_row` says it.
+        scores: The scores of its windows.
+        settings: How they became segments.
+        page_path: The file that the page is for, to which links are relative.
+
+    Returns:
+        The page in UTF-8, and notes on what it lacks: without the video it has neither pictures nor a player.
+    """
+    curves = class_curves(
+        scores.spans,
+        scores.scale,
+        scores.scores,
+        scores.spec.heads,
+        settings=settings,
+        video_seconds=scores.range_seconds,
+        segments=result.segments,
+        thresholds=scores.spec.thresholds,
+    )
+    pictures: dict[int, bytes] = {}
+    link = None
+    notes: tuple[str, ...] = ()
+    try:
+        with local_path(result.path) as file, open_video(file) as source:
+            pictures = thumbnails(source, result.segments, gaps=result.gaps)
+        link = None if is_url(result.path) else video_link(result.path, page_path, codec=scores.info.codec)
+    except (VideoError, OSError) as error:
+        notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
+    return report_html(row, curves=curves, thumbnails=pictures, video=link), notes
+
+
 def _page_data(
-    row: Mapping[str, Any],
+    row: DetectionRow,
     title: str,
-    curves: Sequence[Curve],
+    curves: Sequence[ClassCurve],
     thumbnails: Mapping[int, bytes],
     video: VideoLink,
 ) -> dict[str, Any]:
-    start = row.get("start_seconds") or 0.0
+    start = row["start_seconds"] or 0.0
     names = {(each["index"], each["label"]) for each in row["segments"]}
     classes = sorted(names | {(curve.index, curve.label) for curve in curves})
     place = {name: number for number, name in enumerate(classes)}
-    thresholds = {(curve.index, curve.label): [round(each, 3) for each in curve.thresholds] for curve in curves}
+    thresholds = {(curve.index, curve.label): [round(each, 3) for each in curve.levels] for curve in curves}
     edges: dict[tuple[float, ...], int] = {}
     drawn = [_thinned(curve) for curve in curves]
     return {
         "title": title,
         "status": row["status"],
-        "error": row.get("error") or "",
+        "error": row["error"] or "",
         "model": row["model"],
         "start": start,
-        "end": start + (row.get("duration_seconds") or 0.0),
-        "windows": row.get("windows") or 0,
+        "end": start + (row["duration_seconds"] or 0.0),
+        "windows": row["windows"],
         "classes": [
             {"index": index, "label": label, "thresholds": thresholds.get((index, label), [])}
             for index, label in classes
@@ -151,49 +193,38 @@ def _page_data(
         "gaps": [
             {"start": gap["start_seconds"], "end": gap["end_seconds"], "reason": gap["reason"]} for gap in row["gaps"]
         ],
-        "notes": list(row.get("notes") or ()),
+        "notes": row["notes"],
         "facts": _facts(row),
-        "video": {
-            "name": video.name,
-            "url": video.url,
-            "codec": (row.get("info") or {}).get("codec", ""),
-        },
+        "video": {"name": video.name, "url": video.url, "codec": row["info"]["codec"] if row["info"] else ""},
     }
 
 
-def _thinned(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _thinned(curve: ClassCurve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(edges, values) with at most `MAX_CURVE_POINTS` cells, each as high as the highest it stands for."""
     num_cells = len(curve.values)
     group = -(-num_cells // MAX_CURVE_POINTS)
     if group <= 1:
-        return curve.edges_seconds, curve.values
+        return curve.edges, curve.values
     starts = np.arange(0, num_cells, group)
-    edges = curve.edges_seconds[np.append(starts, num_cells)]
+    edges = curve.edges[np.append(starts, num_cells)]
     return edges, np.fmax.reduceat(curve.values, starts)  # fmax passes NaN over
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    path = str(row["path"])
-    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
-
-
-def _facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(row: DetectionRow) -> list[tuple[str, str]]:
     """What the page lists as made with, in words; settings in their own order."""
-    info = row.get("info") or {}
-    size = f"{info['width']} x {info['height']}" if {"width", "height"} <= info.keys() else ""
-    windows, planned = row.get("windows"), row.get("windows_planned")
-    facts = {
+    info = row["info"]
+    facts: dict[str, object] = {
         "Video": row["path"],
-        "Picture": ", ".join(filter(None, (size, info.get("codec", "")))),
-        "Frames per second": row.get("fps"),
-        "First frame at": f"{row['start_seconds']} s" if row.get("start_seconds") else None,
+        "Picture": f"{info['width']} x {info['height']}, {info['codec']}" if info else None,
+        "Frames per second": row["fps"],
+        "First frame at": f"{row['start_seconds']} s" if row["start_seconds"] else None,
         "Model": row["model"],
-        "Task": row.get("task"),
-        "Windows scored": None if windows is None else f"{windows} of {windows if planned is None else planned}",
-        "Version": row.get("tool_version"),
-        "Run": row.get("run"),
+        "Task": row["task"],
+        "Windows scored": f"{row['windows']} of {row['windows_planned']}",
+        "Version": row["tool_version"],
+        "Run": row["run"],
+        **{f"Setting: {key}": value for key, value in row["settings"].items()},
     }
-    facts |= {f"Setting: {key}": value for key, value in (row.get("settings") or {}).items()}
     return [
         (key, value if isinstance(value, str) else json.dumps(value))
         for key, value in facts.items()

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tadacli.camera_motion.scenes import CameraMove, KnownMove, render_sequence
-from tadacli.reports.detection_page import Curve, VideoLink, report_html, video_link
+from tadacli.detection.segments import ClassCurve
+from tadacli.reports.detection_page import VideoLink, report_html, video_link
 from tests import media
 from tests.reports.test_detection_page import detection, found
 
@@ -227,7 +228,7 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(
     opened: Opener, moves: tuple[Path, list[KnownMove]]
 ) -> None:
     path, truth = moves
-    curve = Curve("zoom in", 0, np.arange(5.0), np.array([0.1, 0.9, np.nan, 0.6]), (0.4, 0.2))
+    curve = ClassCurve("zoom in", 0, 0, np.arange(5.0), np.array([0.1, 0.9, np.nan, 0.6]), (0.4, 0.2))
     html = report_html(known_row(truth), curves=[curve], thumbnails={0: media.jpeg_bytes(1)}, video=inline(path))
     page = opened(html)
     page.all("#rows tr")[1].click()
@@ -359,7 +360,7 @@ def test_without_a_video_the_timeline_still_works(opened: Opener) -> None:
 def test_the_thresholds_of_each_class_are_drawn_and_told(opened: Opener) -> None:
     def page_with(*limits: tuple[float, float]) -> Any:
         curves = [
-            Curve(label, index, np.arange(3.0), np.array([0.1, 0.3]), levels)
+            ClassCurve(label, index, 0, np.arange(3.0), np.array([0.1, 0.3]), levels)
             for index, (label, levels) in enumerate(zip(("wave", "nod"), limits, strict=True))
         ]
         return opened(report_html(detection(), curves=curves))

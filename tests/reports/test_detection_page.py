@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.reports.detection_page import MAX_CURVE_POINTS, MAX_INLINE_BYTES, Curve, VideoLink, report_html, video_link
+from tadacli.detection.segments import ClassCurve
+from tadacli.reports.detection_page import MAX_CURVE_POINTS, MAX_INLINE_BYTES, VideoLink, report_html, video_link
 
 
 def found(start: float, end: float, label: str, *, index: int = 0, score: float = 0.8) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def test_no_address_of_the_outside_is_in_the_page() -> None:
 def test_segments_keep_their_numbers_and_classes_their_order() -> None:
     segments = [found(0.1, 1, "nod", index=7), found(0.2, 2, "wave", index=2), found(0.5, 0.6, "nod", index=7)]
     row = detection(segments=segments)
-    curve = Curve("bow", 5, np.array([0.0, 1.0]), np.array([0.2]), (0.4, 0.2))
+    curve = ClassCurve("bow", 5, 0, np.array([0.0, 1.0]), np.array([0.2]), (0.4, 0.2))
     data = Elements(report_html(row, curves=[curve], thumbnails={2: b"two", 0: b"none"})).data()
     assert data["classes"] == [
         {"index": 2, "label": "wave", "thresholds": []},
@@ -136,7 +137,7 @@ def test_segments_keep_their_numbers_and_classes_their_order() -> None:
 
 def test_the_same_arguments_give_the_same_bytes() -> None:
     row = detection(segments=[found(0, 1, "wave")])
-    curve = Curve("wave", 0, np.arange(3.0), np.array([0.2, np.nan]))
+    curve = ClassCurve("wave", 0, 0, np.arange(3.0), np.array([0.2, np.nan]), (0.4, 0.2))
     first, second = (
         report_html(row, curves=[curve], thumbnails=order) for order in ({0: b"a", 1: b"b"}, {1: b"b", 0: b"a"})
     )
@@ -152,7 +153,7 @@ def test_a_thinned_curve_never_hides_a_peak_or_a_hole(num_cells: int, seed: int,
     rng = np.random.default_rng(seed)
     edges = np.concatenate([[0.0], np.cumsum(rng.uniform(0.1, 2.0, num_cells))])
     values = np.where(rng.random(num_cells) < share_missing, np.nan, rng.random(num_cells))
-    data = Elements(report_html(detection(), curves=[Curve("wave", 3, edges, values)])).data()
+    data = Elements(report_html(detection(), curves=[ClassCurve("wave", 3, 0, edges, values, (0.4, 0.2))])).data()
     (drawn,) = data["curves"]
     cells = data["edges"][drawn["edges"]]
     assert len(drawn["values"]) <= MAX_CURVE_POINTS
@@ -168,7 +169,7 @@ def test_a_thinned_curve_never_hides_a_peak_or_a_hole(num_cells: int, seed: int,
 
 def test_curves_over_the_same_cells_share_them() -> None:
     edges = np.linspace(0, 10, 101)
-    curves = [Curve(f"class {index}", index, edges.copy(), np.full(100, 0.5)) for index in range(5)]
+    curves = [ClassCurve(f"class {index}", index, 0, edges.copy(), np.full(100, 0.5), (0.4, 0.2)) for index in range(5)]
     data = Elements(report_html(detection(), curves=curves)).data()
     assert len(data["edges"]) == 1
     assert [curve["edges"] for curve in data["curves"]] == [0] * 5
