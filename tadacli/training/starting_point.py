@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
-from tadacli.errors import CheckpointError, SpecError, UsageError
+from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource
 from tadacli.training.settings import Init
 from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
+from tadacli.zoo.downloading import Room, discard, download, storing
 from tadacli.zoo.loading import find_checkpoint, find_spec, read_own_file
 from tadacli.zoo.manifest import cards
+from tadacli.zoo.sources import Source
+from tadacli.zoo.store import hash_file
 
 # Counts of batch norms, which nothing is computed from; some image networks come without them.
 _COUNTS = ".num_batches_tracked"
@@ -185,7 +189,7 @@ def _image_weights(network: nn.Module, weights: str | os.PathLike[str] | None) -
         raise SpecError(
             f"{type(network).__name__} has no image network to start from", hint="use --init weights or --init random"
         )
-    path = Path(weights) if weights is not None else _download(url)
+    path = Path(weights) if weights is not None else _image_file(url)
     checkpoint = read_checkpoint(path)
     try:
         converted: dict[str, Tensor] = convert(checkpoint.state_dict)
@@ -196,20 +200,27 @@ def _image_weights(network: nn.Module, weights: str | os.PathLike[str] | None) -
     return converted, f"{path.name} (ImageNet)", checkpoint.sha256
 
 
-def _download(url: str) -> Path:
-    """The file of a published image network, checked against the hash in its name and kept by torch."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / url.rsplit("/", 1)[-1]
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        digest = path.stem.rsplit("-", 1)[-1]
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
-        except (OSError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the ImageNet weights cannot be fetched from {url}: {error}",
-                hint="fetch the file in another way and give it with --weights FILE",
-            ) from error
+def _image_file(url: str) -> Path:
+    """The file of a published image network, checked against the hash in its name and kept where torch keeps it."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    part, room = path.with_name(path.name + ".part"), Room(variable="TORCH_HOME")
+    try:
+        with storing(path.parent, room):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_name(path.name + ".lock")):  # all processes of a run start from this file
+                if not path.is_file():
+                    download(Source(url), part, room=room)
+                    digest, expected = hash_file(part).sha256, path.stem.rsplit("-", 1)[-1]
+                    if not digest.startswith(expected):
+                        discard(part)
+                        raise FetchError(f"its SHA-256 is {digest}, which does not begin with {expected}")
+                    part.replace(path)
+                    discard(part)
+    except (FetchError, OutputError) as error:
+        raise CheckpointError(
+            f"the ImageNet weights cannot be fetched from {url}: {error.message}",
+            hint="fetch the file in another way and give it with --weights FILE",
+        ) from error
     return path
 
 

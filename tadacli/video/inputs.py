@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import shutil
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from tadacli.errors import UsageError, VideoError
+from tadacli.errors import FetchError, OutputError, UsageError, VideoError
+from tadacli.zoo.downloading import Patience, Room, download
+from tadacli.zoo.sources import Source
 
 VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .divx .dv .flv .gif .h264 .h265 .hevc .ivf .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
     ".mp4 .mpeg .mpg .mts .mxf .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
 )
-URL_TIMEOUT_SECONDS = 30
-CHUNK_BYTES = 1 << 20
+# Other videos wait for one whose server does not answer.
+URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 
 
 def expand_inputs(inputs: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None) -> list[str]:
@@ -57,10 +56,15 @@ def file_size(path: str) -> int | None:
 
 
 @contextlib.contextmanager
-def local_path(video: str) -> Iterator[str]:
+def local_path(video: str, *, patience: Patience = URL_PATIENCE) -> Iterator[str]:
     """The path to open for a video: its own, or that of a temporary download of a URL.
 
-    Raises `VideoError` if the download fails or ends before its announced length.
+    Args:
+        video: A path or a URL.
+        patience: How often and how long to wait for the server.
+
+    Raises:
+        VideoError: The download fails for good, ends before its announced length, or has no room.
     """
     if not is_url(video):
         yield video
@@ -70,9 +74,12 @@ def local_path(video: str) -> Iterator[str]:
     except ValueError as error:
         raise VideoError(f"{video} is not a URL that can be read: {error}") from error
     with tempfile.TemporaryDirectory(prefix="tada-") as folder:
-        target = os.path.join(folder, f"download{suffix}")
-        _download(video, target)
-        yield target
+        target = Path(folder, f"download{suffix}")
+        try:
+            download(Source(video), target, room=Room(variable="TMPDIR"), patience=patience)
+        except (FetchError, OutputError) as error:
+            raise VideoError(error.message) from error
+        yield str(target)
 
 
 def _expand(item: str, *, recursive: bool, stdin: TextIO | None) -> Iterator[str]:
@@ -142,23 +149,3 @@ def _expand_glob(pattern: str, *, recursive: bool) -> Iterator[str]:
             yield from _expand_folder(match, recursive=recursive)
         else:
             yield match
-
-
-def _download(url: str, target: str) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "tada"})
-    try:
-        with (
-            urllib.request.urlopen(request, timeout=URL_TIMEOUT_SECONDS) as response,
-            Path(target).open("wb") as file,
-        ):
-            announced = response.headers.get("Content-Length")
-            shutil.copyfileobj(response, file, CHUNK_BYTES)
-            received = file.tell()
-    except urllib.error.HTTPError as error:
-        raise VideoError(f"the server answered {error.code} {error.reason} to {url}") from error
-    except urllib.error.URLError as error:
-        raise VideoError(f"{url} cannot be reached: {error.reason}") from error
-    except (OSError, ValueError) as error:
-        raise VideoError(f"the download of {url} failed: {error}") from error
-    if announced is not None and received != int(announced):
-        raise VideoError(f"the download of {url} ended after {received} of {announced} bytes")

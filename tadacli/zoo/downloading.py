@@ -42,6 +42,17 @@ class Patience:
 
 
 @dataclass(frozen=True)
+class Room:
+    """What a download needs of the disk: how many times its size, and the environment variable that chooses another."""
+
+    copies: int = 1
+    variable: str = "TADA_HOME"
+
+
+PATIENCE, ROOM = Patience(), Room()
+
+
+@dataclass(frozen=True)
 class _PartOf:
     """The file that a part belongs to."""
 
@@ -55,23 +66,32 @@ def download(
     part: Path,
     *,
     expected_bytes: int | None = None,
-    patience: Patience | None = None,
+    room: Room = ROOM,
+    patience: Patience = PATIENCE,
     on_progress: OnProgress = lambda _done, _total: None,
     on_message: OnMessage = lambda _text: None,
 ) -> None:
     """Bring the whole file into `part`, going on from what an earlier run left there.
 
-    `on_progress` gets the bytes that are here and how many there will be, if known; `on_message` what is waited for.
+    Args:
+        source: Where the file is.
+        part: The file to write; what is known of its beginning stands beside it, in `PART.json`, until `discard`.
+        expected_bytes: The size that the file has to have, if it is known.
+        room: What the file needs of the disk.
+        patience: How often and how long to wait for the server.
+        on_progress: Gets the bytes that are here and how many there will be, if known.
+        on_message: Gets what is waited for, in words.
 
-    Raises `FetchError` if the source has no such file, another size than `expected_bytes`, a web page in place of the
-    file, or fails too often; `OutputError` if it cannot be kept here. What arrived stays in `part` where it is of use.
+    Raises:
+        FetchError: The source has no such file, another size than `expected_bytes`, a web page in place of the file, or
+            fails too often. What arrived stays in `part` where it is of use.
+        OutputError: The file cannot be kept here.
     """
-    patience = patience or Patience()
     furthest, failures = _size(part), 0
     while True:
         try:
-            with storing(part.parent):
-                _go_on(source, part, expected_bytes, patience.timeout_seconds, on_progress)
+            with storing(part.parent, room):
+                _go_on(source, part, expected_bytes, room, patience.timeout_seconds, on_progress)
             return
         except TransferError as failure:
             if failure.is_stale:
@@ -79,9 +99,9 @@ def download(
             failures = 1 if _size(part) > furthest else failures + 1
             furthest = max(furthest, _size(part))
             if failures >= patience.attempts:
-                kept = f"; {_size(part):,} bytes are kept, the same command goes on from there" if _size(part) else ""
                 raise FetchError(
-                    f"{source.url} could not be downloaded: {failure.reason} ({failures} attempts){kept}"
+                    f"{source.url} could not be downloaded: {failure.reason} ({failures} attempts)",
+                    hint=f"{_size(part):,} bytes are kept, the same command goes on from there" if _size(part) else "",
                 ) from failure
             wait = failure.wait_seconds
             wait = patience.first_wait_seconds * 2 ** (failures - 1) if wait is None else wait
@@ -97,7 +117,7 @@ def discard(part: Path) -> None:
 
 
 @contextlib.contextmanager
-def storing(folder: Path) -> Iterator[None]:
+def storing(folder: Path, room: Room = ROOM) -> Iterator[None]:
     """Turns what the disk refuses, within, into an `OutputError`."""
     try:
         yield
@@ -105,15 +125,20 @@ def storing(folder: Path) -> Iterator[None]:
         if error.errno in _NO_SPACE:
             raise OutputError(
                 f"no space is left in {folder}",
-                hint="free some, or set TADA_HOME to a folder on another disk; what has arrived is kept",
+                hint=f"free some, or set {room.variable} to a folder on another disk",
             ) from error
         raise OutputError(
-            f"{folder} cannot be written: {error.strerror or error}", hint="set TADA_HOME to a folder that can"
+            f"{folder} cannot be written: {error.strerror or error}", hint=f"set {room.variable} to a folder that can"
         ) from error
 
 
 def _go_on(
-    source: Source, part: Path, expected_bytes: int | None, timeout_seconds: float, on_progress: OnProgress
+    source: Source,
+    part: Path,
+    expected_bytes: int | None,
+    room: Room,
+    timeout_seconds: float,
+    on_progress: OnProgress,
 ) -> None:
     """One connection: ask for what is missing and append it."""
     known = _known(source, part)
@@ -132,7 +157,8 @@ def _go_on(
             have = 0
         if expected_bytes is not None and found.total_bytes not in (None, expected_bytes):
             raise FetchError(f"{source.url} has {found.total_bytes:,} bytes, not the {expected_bytes:,} it should have")
-        _check_space(part.parent, have, found.total_bytes)
+        if found.total_bytes is not None:
+            _check_space(part.parent, room.copies * found.total_bytes - have, room)
         if have == 0:
             part.write_bytes(b"")  # before the note, which would otherwise vouch for bytes of another file
             write_new(_note(part), json.dumps(asdict(found)).encode(), replace=True)
@@ -174,15 +200,12 @@ def _is_same(known: _PartOf, found: _PartOf) -> bool:
     return known.validator == found.validator and len(sizes) < 2
 
 
-def _check_space(folder: Path, have: int, total: int | None) -> None:
-    if total is None:
-        return
-    # The converted weights are about as large as the original, and both are here for a moment.
-    needed, free = 2 * total - have, shutil.disk_usage(folder).free
+def _check_space(folder: Path, needed: int, room: Room) -> None:
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"{folder} has {free:,} bytes free; {needed:,} are needed to download and convert the file",
-            hint="free some space, or set TADA_HOME to a folder on another disk",
+            f"{folder} has {free:,} bytes free; {needed:,} are needed for the file",
+            hint=f"free some space, or set {room.variable} to a folder on another disk",
         )
 
 

@@ -15,9 +15,12 @@ from filelock import FileLock, Timeout
 from tadacli.errors import CheckpointError, FetchError, OutputError, TadaError
 from tadacli.specs import ModelSpec
 from tadacli.zoo import store
-from tadacli.zoo.downloading import OnMessage, OnProgress, Patience, discard, download, storing
+from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
 from tadacli.zoo.sources import Source, drive_source
 from tadacli.zoo.store import FileHash, StoredWeights
+
+# The converted weights are about as large as the original, and both are here for a moment.
+_ROOM = Room(copies=2)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def fetch(
     mirror: str | None = None,
     offline: bool = False,
     keep_original: bool = False,
-    patience: Patience | None = None,
+    patience: Patience = PATIENCE,
     on_progress: OnProgress = lambda _done, _total: None,
     on_message: OnMessage = lambda _text: None,
 ) -> Fetched:
@@ -98,7 +101,7 @@ def _from_first(
     spec: ModelSpec,
     sources: Sequence[Source],
     keep_original: bool,
-    patience: Patience | None,
+    patience: Patience,
     on_progress: OnProgress,
     on_message: OnMessage,
 ) -> Fetched:
@@ -114,6 +117,7 @@ def _from_first(
                 source,
                 part,
                 expected_bytes=_expected_size(spec),
+                room=_ROOM,
                 patience=patience,
                 on_progress=on_progress,
                 on_message=on_message,
@@ -140,7 +144,7 @@ def _none_worked(name: str, sources: Sequence[Source], errors: Sequence[TadaErro
     hint = f"download {sources[-1].url} in a browser, then: tada fetch --from FILE {name}"
     if len(errors) == 1:
         error = errors[0]
-        return type(error)(f"{name}: {error.message}", hint=error.hint or hint)
+        return type(error)(f"{name}: {error.message}", hint=f"{error.hint}; or {hint}" if error.hint else hint)
     reasons = "; ".join(error.message for error in errors)
     return FetchError(f"{name}: none of {len(errors)} sources gave the file: {reasons}", hint=hint)
 

@@ -6,7 +6,6 @@ it asks whether the file changed since this run began, not since the kept part w
 
 from __future__ import annotations
 
-import email.utils
 import re
 import time
 from collections.abc import Mapping
@@ -92,7 +91,7 @@ def open_source(source: Source, *, start: int, validator: str, timeout_seconds: 
     """
     if source.google_drive:
         return _open_drive(source, start, validator, timeout_seconds)
-    if source.url.startswith(("http://", "https://")):
+    if source.url.lower().startswith(("http://", "https://")):
         return _open_http(source.url, start, validator, timeout_seconds)
     return _open_other(source.url, start, validator)
 
@@ -194,11 +193,13 @@ def _open_other(url: str, start: int, validator: str) -> RemoteStream:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds until the server wants to be asked again: it names a number of them or a date."""
+    from email.utils import parsedate_to_datetime
+
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
         return None
 

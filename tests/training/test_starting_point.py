@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import torch
 
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import build
+from tadacli.models.tada2d import FrameResNet
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource, count_classes
 from tadacli.training.starting_point import HeadChange, StartingPoint, starting_point
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.manifest import manifest
+from tests.file_server import FileServer, Reply, serving
 
 GREY, SPREAD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 INPUT = InputSpec("interval", 4, 2, 30.0, 40, 32, GREY, SPREAD)
@@ -175,6 +179,39 @@ def test_image_weights_make_a_network_that_starts_as_the_image_network_on_every_
     with torch.inference_mode():
         expected = plain.eval().forward_features(clips)
         assert torch.allclose(found.network.eval().forward_features(clips), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A server that has image weights, and a folder of torch that has none."""
+    torch.save(image_state(), tmp_path / "image.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with serving((tmp_path / "image.pth").read_bytes()) as server:
+        yield server
+
+
+def test_image_weights_are_fetched_once(published: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, digest = write_tada(tmp_path / "base.safetensors"), hashlib.sha256(published.content).hexdigest()
+    url = f"{published.url.rpartition('/')[0]}/image-{digest[:8]}.pth"
+    monkeypatch.setattr(FrameResNet, "IMAGE_WEIGHTS_URL", url)
+    published.replies.append(Reply(status=503, body=b"", headers={"Retry-After": "0"}))
+    for _ in range(2):
+        assert start(path, {"": ("x",)}, init="imagenet").weights_sha256 == digest
+    assert len(published.requests) == 2
+    kept = sorted(file.name for file in (tmp_path / "torch/hub/checkpoints").iterdir())
+    assert kept == [f"image-{digest[:8]}.pth", f"image-{digest[:8]}.pth.lock"]
+
+
+def test_image_weights_are_held_to_the_hash_in_their_name(
+    published: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tada(tmp_path / "base.safetensors")
+    url = f"{published.url.rpartition('/')[0]}/image-00000000.pth"
+    monkeypatch.setattr(FrameResNet, "IMAGE_WEIGHTS_URL", url)
+    with pytest.raises(CheckpointError, match=r"cannot be fetched from .*does not begin with 00000000") as error:
+        start(path, {"": ("x",)}, init="imagenet")
+    assert "--weights FILE" in str(error.value.hint)
+    assert [file.name for file in (tmp_path / "torch/hub/checkpoints").iterdir()] == ["image-00000000.pth.lock"]
 
 
 def test_image_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,9 @@ import pytest
 
 from tadacli.errors import UsageError, VideoError
 from tadacli.video.inputs import expand_inputs, local_path
+from tadacli.zoo.downloading import Patience
 from tests import media
+from tests.file_server import FileServer, Reply, serving
 
 
 @pytest.fixture(autouse=True)
@@ -92,46 +92,42 @@ def test_inputs_that_name_nothing(inputs, reason: str) -> None:
         expand_inputs(inputs, stdin=io.StringIO(""))
 
 
-class _Server(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        if self.path == "/gone.mp4":
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", "9" if self.path == "/cut.mp4" else "5")
-        self.end_headers()
-        self.wfile.write(b"video")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http_server.server_port}"
-        http_server.shutdown()
-        thread.join()
+def server() -> Iterator[FileServer]:
+    with serving(b"video") as files:
+        yield files
 
 
-def test_a_url_is_downloaded_for_as_long_as_it_is_used(server: str) -> None:
-    with local_path(f"{server}/clip.mp4?token=1") as path:
+QUICK = Patience(attempts=2, sleep=lambda _: None)
+
+
+def test_a_url_is_downloaded_for_as_long_as_it_is_used(server: FileServer) -> None:
+    with local_path(f"{server.url}/clip.mp4?token=1") as path:
         assert Path(path).read_bytes() == b"video"
         assert path.endswith(".mp4")
     assert not Path(path).exists()
 
 
+@pytest.mark.parametrize("reply", [Reply(status=503, body=b""), Reply(send_bytes=2)], ids=["busy", "cut"])
+def test_a_download_that_fails_for_a_moment_is_tried_again(server: FileServer, reply: Reply) -> None:
+    server.replies.append(reply)
+    with local_path(f"{server.url}/clip.mp4", patience=QUICK) as path:
+        assert Path(path).read_bytes() == b"video"
+
+
 @pytest.mark.parametrize(
-    ("url", "reason"),
+    ("url", "reply", "reason"),
     [
-        ("{server}/gone.mp4", "answered 404"),
-        ("{server}/cut.mp4", "ended after 5 of 9 bytes"),
-        ("http://127.0.0.1:1/v.mp4", "cannot be reached"),
-        ("http://[broken/v.mp4", "URL"),
+        ("{server}/v.mp4", Reply(status=404, body=b""), "is not there .404."),
+        ("{server}/v.mp4", Reply(status=403, body=b""), "the server answers 403"),
+        ("{server}/v.mp4", Reply(status=200, body=b"video", length=9), "ended in the middle of the file"),
+        ("{server}/v.mp4", Reply(body=b"<html>Log in</html>"), "gives a web page, not the file"),
+        ("http://127.0.0.1:1/v.mp4", Reply(), "could not be downloaded: .*127.0.0.1"),
+        ("http://[broken/v.mp4", Reply(), "URL"),
     ],
 )
-def test_a_download_that_fails_says_why(server: str, url: str, reason: str) -> None:
-    with pytest.raises(VideoError, match=reason), local_path(url.format(server=server)):
+def test_a_download_that_fails_says_why(server: FileServer, url: str, reply: Reply, reason: str) -> None:
+    server.replies.extend([reply, reply])
+    video = url.format(server=server.url)
+    with pytest.raises(VideoError, match=reason), local_path(video, patience=QUICK):
         pass

@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from tadacli.errors import FetchError, OutputError
 from tadacli.zoo import downloading
 from tadacli.zoo import sources as remote_files
-from tadacli.zoo.downloading import Patience, download
+from tadacli.zoo.downloading import Patience, Room, download
 from tadacli.zoo.sources import Source, drive_source
 from tests.file_server import FileServer, Reply, serving
 
@@ -95,7 +95,7 @@ def test_one_that_brings_nothing_new_is_given_up(server: FileServer, part: Path)
     clock = Clock()
     with pytest.raises(FetchError, match="ended in the middle of the file") as caught:
         download(Source(server.url), part, patience=clock.patience)
-    assert "1,000 bytes are kept" in caught.value.message
+    assert "1,000 bytes are kept" in caught.value.hint
     assert clock.waits == [1.0, 2.0, 4.0]
     assert part.read_bytes() == CONTENT[:1000]
 
@@ -329,7 +329,7 @@ def test_too_little_space_is_seen_before_the_download(
     usage = shutil.disk_usage(part.parent)
     monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: usage._replace(free=2 * len(CONTENT) - 1))
     with pytest.raises(OutputError, match="2,000,006 are needed"):
-        download(Source(server.url), part)
+        download(Source(server.url), part, room=Room(copies=2))
     assert not part.exists()
 
 
