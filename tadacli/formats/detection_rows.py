@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from tadacli.formats.rows import DetectionRow, SegmentRow, rounded_seconds, video_facts
+from tadacli.formats.rows import (
+    DetectionRow,
+    SegmentRow,
+    csv_text,
+    flat_rows,
+    rounded_seconds,
+    run_row,
+    video_facts,
+)
 from tadacli.results import Detection, Run, Segment
 
 DETECTION_CSV_COLUMNS = (
@@ -70,42 +78,24 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
         "frames": {"used": result.num_frames_used},
         "notes": [note.text for note in result.notes],
         "info": facts,
-        "size_bytes": size_bytes,
-        "tool_version": run.tool_version,
-        "weights_sha256": run.weights_sha256,
-        "spec": run.spec,
-        "settings": run.settings,
-        "run": run.id,
+        **run_row(run, size_bytes),
     }
 
 
 def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
     """One flat row for each (video, segment), or a single one without a segment if there is none."""
     common = {
-        "path": row["path"],
-        "status": row["status"],
-        "error": row["error"] or "",
-        "model": row["model"],
-        "task": row["task"],
         "gaps": json.dumps(row["gaps"]),
-        "notes": "; ".join(row["notes"]),
-        "duration_seconds": _text(row["duration_seconds"]),
-        "video_start_seconds": _text(row["start_seconds"]),
-        "fps": _text(row["fps"]),
+        "duration_seconds": csv_text(row["duration_seconds"]),
+        "video_start_seconds": csv_text(row["start_seconds"]),
+        "fps": csv_text(row["fps"]),
         "windows": str(row["windows"]),
         "windows_planned": str(row["windows_planned"]),
-        "weights_sha256": row["weights_sha256"],
-        "tool_version": row["tool_version"],
-        "spec": json.dumps(row["spec"]),
         "settings": json.dumps(row["settings"]),
-        "run": row["run"],
-        "size_bytes": _text(row["size_bytes"]),
     }
     keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action")
     segments: list[Mapping[str, object]] = [*row["segments"]]
-    found = [{**common, **{key: str(segment[key]) for key in keys if key in segment}} for segment in segments]
-    rows = found or [common]
-    return [{**flat, "num_rows": str(len(rows))} for flat in rows]
+    return flat_rows(row, common, [{key: str(each[key]) for key in keys if key in each} for each in segments])
 
 
 def _segment(segment: Segment) -> SegmentRow:
@@ -127,7 +117,3 @@ def _segment(segment: Segment) -> SegmentRow:
             "noun_score": segment.noun.score,
         }
     return row
-
-
-def _text(value: float | None) -> str:
-    return "" if value is None else str(value)

@@ -18,16 +18,29 @@ from tadacli.formats.video_names import video_ids
 VERSION = "0.2"
 CHALLENGE = "action_detection"
 NUM_CLASSES = {"verb": 97, "noun": 300}
-LEVELS = ("sls_pt", "sls_tl", "sls_td")
+# What the model was made with, from 0 to 5: its pretraining, its training labels, its training data.
+LEVELS = {"sls_pt": 2, "sls_tl": 3, "sls_td": 3}
 
 
 def epic_detection(rows: Sequence[DetectionRow]) -> bytes:
     """The submission file of these videos.
 
-    Raises `UsageError` if their model has no verb and noun heads, and `OutputError` if two videos have the same
-    id or if the challenge would refuse the submission; then its message lists every reason.
+    Args:
+        rows: The videos, of a model with verb and noun heads.
+
+    Returns:
+        The file, whose times count from the first frame of each video.
+
+    Raises:
+        UsageError: The model has no verb and noun heads.
+        OutputError: Two videos have the same id, or the challenge would refuse the submission; then the message
+            lists every reason.
     """
-    submission = epic_submission(rows)
+    for row in rows:
+        require_action_heads(row["spec"].get("heads", ()))
+    ids = video_ids([row["path"] for row in rows])
+    results = {ids[row["path"]]: [_entry(each) for each in player_segments(row)] for row in rows}
+    submission = {"version": VERSION, "challenge": CHALLENGE, **LEVELS, "results": results}
     found = problems(submission) + unloadable(submission)
     if found:
         raise OutputError(
@@ -35,27 +48,6 @@ def epic_detection(rows: Sequence[DetectionRow]) -> bytes:
             hint="nothing was written; the classes must be the 97 verbs and 300 nouns of EPIC-KITCHENS-100",
         )
     return encode_json(submission) + b"\n"
-
-
-def epic_submission(
-    rows: Sequence[DetectionRow], *, sls_pt: int = 2, sls_tl: int = 3, sls_td: int = 3
-) -> dict[str, object]:
-    """The submission as JSON-ready values, not yet checked.
-
-    The supervision levels say what the model was made with, from 0 to 5: `sls_pt` its pretraining, `sls_tl` its
-    training labels, `sls_td` its training data.
-    """
-    for row in rows:
-        require_action_heads(row["spec"].get("heads", ()))
-    ids = video_ids([row["path"] for row in rows])
-    return {
-        "version": VERSION,
-        "challenge": CHALLENGE,
-        "sls_pt": sls_pt,
-        "sls_tl": sls_tl,
-        "sls_td": sls_td,
-        "results": {ids[row["path"]]: [_entry(each) for each in player_segments(row)] for row in rows},
-    }
 
 
 def require_action_heads(heads: Collection[str]) -> None:

@@ -40,20 +40,25 @@ class VideoRow(TypedDict):
     truncated: bool
 
 
-class ResultRow(TypedDict):
-    """What every row says of one video, and of the run that made it; `error` is null unless it failed."""
+class RunRow(TypedDict):
+    """What a result was made with, and of how large a file."""
 
-    path: str
-    error: str | None
-    model: str
-    task: str
-    notes: list[str]
     size_bytes: Count | None
     tool_version: str
     weights_sha256: str
     spec: SpecSummary
     settings: RunSettings
     run: str
+
+
+class ResultRow(RunRow):
+    """What every row says of one video; `error` is null unless it failed."""
+
+    path: str
+    error: str | None
+    model: str
+    task: str
+    notes: list[str]
 
 
 class PredictionRow(TypedDict):
@@ -196,6 +201,13 @@ def classification_row(result: Classification, run: Run, *, size_bytes: int | No
             [{"index": frame.index, "time_seconds": rounded_seconds(frame.time_seconds)} for frame in clip]
             for clip in result.clips
         ],
+        **run_row(run, size_bytes),
+    }
+
+
+def run_row(run: Run, size_bytes: int | None) -> RunRow:
+    """The end of a row: what the result was made with, and the size of the video's file."""
+    return {
         "size_bytes": size_bytes,
         "tool_version": run.tool_version,
         "weights_sha256": run.weights_sha256,
@@ -207,27 +219,16 @@ def classification_row(result: Classification, run: Run, *, size_bytes: int | No
 
 def csv_rows(row: ClassificationRow) -> list[dict[str, str]]:
     """One flat row for each (video, head, rank), or a single one without a rank if there is no prediction."""
+    facts = row["video"]
     common = {
-        "path": row["path"],
-        "status": row["status"],
-        "error": row["error"] or "",
-        "model": row["model"],
-        "task": row["task"],
-        "notes": "; ".join(row["notes"]),
-        "num_frames": str(row["video"]["num_frames"]) if row["video"] else "",
-        "duration_seconds": str(row["video"]["duration_seconds"]) if row["video"] else "",
+        "num_frames": csv_text(facts and facts["num_frames"]),
+        "duration_seconds": csv_text(facts and facts["duration_seconds"]),
         "frames": _frames_text(row["clips"]),
         "views": row["settings"]["views"] or "",
-        "weights_sha256": row["weights_sha256"],
-        "tool_version": row["tool_version"],
-        "spec": json.dumps(row["spec"]),
-        "run": row["run"],
-        "size_bytes": "" if row["size_bytes"] is None else str(row["size_bytes"]),
     }
     heads = row["heads"] if "heads" in row else {"": row["topk"]}
     ranked = [
         {
-            **common,
             "head": head,
             "rank": str(rank),
             "label": prediction["label"],
@@ -237,8 +238,31 @@ def csv_rows(row: ClassificationRow) -> list[dict[str, str]]:
         for head, predictions in heads.items()
         for rank, prediction in enumerate(predictions, start=1)
     ]
-    rows = ranked or [common]
-    return [{**flat, "num_rows": str(len(rows))} for flat in rows]
+    return flat_rows(row, common, ranked)
+
+
+def flat_rows(row: Row, common: dict[str, str], items: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A flat row for each of the items, with what they have in common, or a single one if there are none."""
+    common |= {
+        "path": row["path"],
+        "status": row["status"],
+        "error": row["error"] or "",
+        "model": row["model"],
+        "task": row["task"],
+        "notes": "; ".join(row["notes"]),
+        "weights_sha256": row["weights_sha256"],
+        "tool_version": row["tool_version"],
+        "spec": json.dumps(row["spec"]),
+        "run": row["run"],
+        "size_bytes": csv_text(row["size_bytes"]),
+        "num_rows": str(len(items) or 1),
+    }
+    return [{**common, **item} for item in items or [{}]]
+
+
+def csv_text(value: float | None) -> str:
+    """A number in CSV, where one that is not known is empty."""
+    return "" if value is None else str(value)
 
 
 def _predictions(predictions: tuple[Prediction, ...]) -> list[PredictionRow]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.formats.epic_detection import epic_detection, epic_submission, problems, require_action_heads, unloadable
+from tadacli.formats.epic_detection import epic_detection, problems, require_action_heads, unloadable
 from tests import media
 from tests.formats.detections import ACTION_RUN, action, action_row, row, segment
 
@@ -106,14 +106,12 @@ def test_action_segments_become_a_submission() -> None:
             "P01_12": [],
         },
     }
-    levels = epic_submission(rows, sls_pt=0, sls_tl=4, sls_td=5)
-    assert [levels[key] for key in ("sls_pt", "sls_tl", "sls_td")] == [0, 4, 5]
-    assert problems(levels) == []
+    assert problems(json.loads(epic_detection(rows))) == []
 
 
 def test_times_count_from_the_start_of_the_video() -> None:
     late = row("P01_11.mp4", action(10.5, 12.0, 0, 2), run=ACTION_RUN, start_seconds=10.0)
-    assert epic_submission([late])["results"]["P01_11"][0]["segment"] == [0.5, 2.0]
+    assert json.loads(epic_detection([late]))["results"]["P01_11"][0]["segment"] == [0.5, 2.0]
 
 
 def test_what_would_be_refused_is_not_made_and_every_reason_is_given() -> None:

@@ -83,7 +83,7 @@ def classified() -> bytes:
             "does not hold results: line 2 cannot be read: the key 'path' stands there twice",
         ),
         (b"[1, 2]", "result 1 of .* is not an object"),
-        (b"{}", "result 1 of .*: path is missing; error is missing; .* more"),
+        (b"{}", "result 1 of .*: .*path is missing; error is missing; and 14 more"),
         (content(DETECTION_FORMATS["csv"], ROWS), "is a CSV table, which cannot be converted"),
         (content(DETECTION_FORMATS["jsonl"], ROWS[:1]) + b"oops\n" + classified(), "line 2 is not JSON"),
         (content(DETECTION_FORMATS["jsonl"], [ROWS[3], ROWS[3]]), r"holds two results of none\.mp4"),
