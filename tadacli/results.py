@@ -66,6 +66,13 @@ class NoteKind(StrEnum):
     MODEL = "model"  # holds for every result of the model
     LONG_VIDEO = "long video"
     CUT_SHORT = "cut short"
+    READING = "reading"  # how a file was read that could have been read in another way
+    UNUSED_ROWS = "unused rows"
+    NO_VIDEO = "no video"  # of so many samples no file was found
+    NO_LABEL = "no label"
+    SHORT = "short"  # of so many items frames are repeated
+    PREDICTIONS = "predictions"  # what of a file of predictions is not used, or not sure
+    MEASURE = "measure"  # where metrics are not those that are published
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.loading import usual_spelling
-from tadacli.datasets.samples import Dataset, Sample, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.datasets.tables import (
     AnyPath,
     FirstRows,
@@ -31,6 +31,7 @@ from tadacli.datasets.tables import (
 )
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
+from tadacli.results import Note, NoteKind
 from tadacli.video.inputs import VIDEO_SUFFIXES
 
 NAME = "segments"
@@ -81,7 +82,7 @@ class Annotations:
 
     shown: str
     spans: tuple[LabelledSpan, ...]
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Note, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -140,7 +141,7 @@ def segment_datasets(annotations: Annotations, *, labels: Sequence[str] | None =
             raise bad_line(annotations.shown, span.place, "no split is named here, but elsewhere")
         in_split, not_used = samples.setdefault(span.split, []), unused.setdefault(span.split, [])
         if span.reason:
-            not_used.append(UnusedRow(span.place, span.id, span.reason))
+            not_used.append(UnusedRow(span.place, span.id, UnusedKind.UNUSABLE, span.reason))
             continue
         if span.label not in index_of:
             raise bad_line(
@@ -319,7 +320,7 @@ def _eafs(path: Path, data_root: AnyPath | None, tier: str | None) -> Annotation
     if not there:
         hint = f"its tiers are {', '.join(map(repr, sorted(named)))}" if named else "annotate it on one tier"
         raise UsageError(f"{path} has no tier{'' if tier is None else f' {tier!r}'}", hint=hint)
-    return Annotations(os.fspath(path), tuple(spans), tuple(remarks))
+    return Annotations(os.fspath(path), tuple(spans), tuple(Note(NoteKind.READING, remark) for remark in remarks))
 
 
 def eaf_files(folder: Path) -> list[Path]:

@@ -17,38 +17,56 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 
-from tadacli.datasets.overlaps import Item, Span, duplicate_reasons, leak_reasons
-from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.overlaps import Item, Leak, Span, duplicate_reasons, find_leaks
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.errors import UsageError, VideoError
+from tadacli.results import Note, NoteKind
 from tadacli.sampling.plan import annotated_part, frames_within
 from tadacli.video.reading import open_video
 from tadacli.video.source import Unreadable, VideoSource
 
-Kind = Literal[
-    "missing",
-    "unreadable",
-    "damaged or cut short",
-    "span outside the video",
-    "too short",
-    "duplicate",
-    "in several splits",
-    "unused row",
-]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-_UNSOUND = KINDS[:5]
+
+class FindingKind(StrEnum):
+    """What is wrong with a sample or a row; the values stand in the files of a check."""
+
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    DAMAGED = "damaged or cut short"
+    OUTSIDE = "span outside the video"
+    TOO_SHORT = "too short"
+    DUPLICATE = "duplicate"
+    IN_SEVERAL_SPLITS = "in several splits"
+    UNUSED_ROW = "unused row"
+
+
+class FindingDetail(StrEnum):
+    """What decides beyond the kind: whether a sample can be used all the same."""
+
+    NONE = ""
+    NO_FRAME = "no frame"  # not one frame of the video is in the span
+    SAME_VIDEO = "same video"  # two splits share a video, but for all that is known no frame
+
+
+_UNSOUND = (
+    FindingKind.MISSING,
+    FindingKind.UNREADABLE,
+    FindingKind.DAMAGED,
+    FindingKind.OUTSIDE,
+    FindingKind.TOO_SHORT,
+)
 
 NUM_PROBED_FRAMES = 9
 # Files that a slow one may let pass, for each worker: what is known of them is small.
 _NUM_AHEAD = 8
 
-_Problem = tuple[Kind, str]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -57,11 +75,19 @@ R = TypeVar("R")
 class Finding:
     """One problem: of a sample, or of a row that became none. `path` is empty where no file was found."""
 
-    kind: Kind
+    kind: FindingKind
     split: str
     id: str
     path: str
     reason: str
+    detail: FindingDetail = FindingDetail.NONE
+
+
+@dataclass(frozen=True)
+class _Problem:
+    kind: FindingKind
+    reason: str
+    detail: FindingDetail = FindingDetail.NONE
 
 
 @dataclass(frozen=True)
@@ -89,13 +115,13 @@ class DatasetCheck:
     splits: tuple[SplitCount, ...]
     num_files: int
     findings: tuple[Finding, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
-    def counts(self) -> dict[Kind, int]:
-        """Number of findings of each kind that there is, in the order of `KINDS`."""
+    def counts(self) -> dict[FindingKind, int]:
+        """Number of findings of each kind that there is, in the order of the kinds."""
         found = Counter(finding.kind for finding in self.findings)
-        return {kind: found[kind] for kind in KINDS if found[kind]}
+        return {kind: found[kind] for kind in FindingKind if found[kind]}
 
 
 def check_dataset(
@@ -136,13 +162,13 @@ def check_dataset(
                 on_progress(len(probed), len(files))
     contents, num_unread = _contents(probed, workers=workers)
     items = {split: _items(dataset, probed, contents) for split, dataset in datasets.items()}
-    leaked = leak_reasons(items)
+    leaked = find_leaks(items)
     findings: list[Finding] = []
     counts = []
     for split, dataset in datasets.items():
         of_split = _findings(split, dataset, probed, duplicate_reasons(items[split]), leaked[split])
         unsound = {finding.id for finding in of_split if finding.kind in _UNSOUND}
-        elsewhere = sum(_is_elsewhere(row.reason) for row in dataset.unused)
+        elsewhere = sum(row.kind is UnusedKind.OTHER_SPLIT for row in dataset.unused)
         num_samples = len(dataset.samples)
         num_sound = num_samples - len(unsound)
         counts.append(SplitCount(split, dataset.name, dataset.num_rows, num_samples, num_sound, elsewhere))
@@ -151,37 +177,41 @@ def check_dataset(
 
 
 def _findings(
-    split: str, dataset: Dataset, probed: Mapping[str, _File], repeated: Sequence[str], leaked: Sequence[Sequence[str]]
+    split: str, dataset: Dataset, probed: Mapping[str, _File], repeated: Sequence[str], leaked: Sequence[Sequence[Leak]]
 ) -> list[Finding]:
     findings = []
     for sample, repeats, leaks in zip(dataset.samples, repeated, leaked, strict=True):
         path = "" if sample.path is None else os.fspath(sample.path)
-        problems: list[_Problem] = [("missing", "no file was found under any of its usual names")]
+        problems = [_Problem(FindingKind.MISSING, "no file was found under any of its usual names")]
         if path:
             problems = list(probed[path].problems[_span(sample)])
-        problems += [("duplicate", repeats)] if repeats else []
-        problems += [("in several splits", reason) for reason in leaks]
-        findings += [Finding(kind, split, sample.id, path, reason) for kind, reason in problems]
+        problems += [_Problem(FindingKind.DUPLICATE, repeats)] if repeats else []
+        problems += [
+            _Problem(
+                FindingKind.IN_SEVERAL_SPLITS,
+                leak.reason,
+                FindingDetail.NONE if leak.same_frames else FindingDetail.SAME_VIDEO,
+            )
+            for leak in leaks
+        ]
+        findings += [Finding(each.kind, split, sample.id, path, each.reason, each.detail) for each in problems]
     return findings + [
-        Finding("unused row", split, row.id, "", f"{row.place}: {row.reason}")
+        Finding(FindingKind.UNUSED_ROW, split, row.id, "", f"{row.place}: {row.reason}")
         for row in dataset.unused
-        if not _is_elsewhere(row.reason)
+        if row.kind is not UnusedKind.OTHER_SPLIT
     ]
 
 
-def _is_elsewhere(reason: str) -> bool:
-    """Whether a row is not used because another split was asked for, as `FirstRows.other` says it."""
-    return reason.startswith("in another split")
-
-
-def _notes(datasets: Mapping[str, Dataset], num_unread: int) -> tuple[str, ...]:
-    notes = []
-    for split, dataset in datasets.items():
-        unlabelled = sum(not sample.labels for sample in dataset.samples)
-        notes += [f"{split}: {remark}" for remark in dataset.remarks]
-        notes += [f"{split}: {unlabelled} of {len(dataset.samples)} samples have no label"] if unlabelled else []
+def _notes(datasets: Mapping[str, Dataset], num_unread: int) -> tuple[Note, ...]:
+    notes = [
+        replace(note, text=f"{split}: {note}")
+        for split, dataset in datasets.items()
+        for note in dataset.notes
+        if note.kind in (NoteKind.READING, NoteKind.NO_LABEL)
+    ]
     if num_unread:
-        notes.append(f"{num_unread} files could not be read a second time, and were not compared with others")
+        text = f"{num_unread} files could not be read a second time, and were not compared with others"
+        notes.append(Note(NoteKind.READING, text))
     return tuple(notes)
 
 
@@ -239,9 +269,9 @@ def _probe(path: str, spans: Sequence[Span], needed: _Needed, stop: threading.Ev
         with open_video(path) as source:
             problems = _problems(source, spans, needed, stop)
     except FileNotFoundError:
-        return _File(dict.fromkeys(spans, (("missing", "the file is not there any more"),)))
+        return _File(dict.fromkeys(spans, (_Problem(FindingKind.MISSING, "the file is not there any more"),)))
     except (VideoError, OSError) as error:
-        return _File(dict.fromkeys(spans, (("unreadable", str(error)),)), identity)
+        return _File(dict.fromkeys(spans, (_Problem(FindingKind.UNREADABLE, str(error)),)), identity)
     return _File(problems, identity, status.st_size if S_ISREG(status.st_mode) else None)
 
 
@@ -260,7 +290,7 @@ def _problems(
         short = None if first == end else _too_short(source, end - first, needed)
         found[span] = tuple(problem for problem in (damage, outside, short) if problem)
         if first == end and not found[span]:
-            found[span] = (("too short", "no frame appears within the span"),)
+            found[span] = (_Problem(FindingKind.TOO_SHORT, "no frame appears within the span", FindingDetail.NO_FRAME),)
     return found
 
 
@@ -299,32 +329,34 @@ def _bad_frames(source: VideoSource, wanted: Sequence[int], stop: threading.Even
 def _damage(source: VideoSource, span: Span, looked_at: Sequence[int], bad: Mapping[int, str]) -> _Problem | None:
     lost = [index for index in looked_at if index in bad]
     if lost:
-        return "damaged or cut short", f"{len(lost)} of {len(looked_at)} frames looked at are lost: {bad[lost[0]]}"
+        reason = f"{len(lost)} of {len(looked_at)} frames looked at are lost: {bad[lost[0]]}"
+        return _Problem(FindingKind.DAMAGED, reason)
     info = source.info
     if info.truncated and (span[1] is None or span[1] > info.duration_seconds - _frame_seconds(source)):
         left = "" if info.num_frames_known else f"; {info.num_frames} frames are left"
-        return "damaged or cut short", f"the file was cut short{left}"
+        return _Problem(FindingKind.DAMAGED, f"the file was cut short{left}")
     return None
 
 
 def _outside(source: VideoSource, span: Span) -> _Problem | None:
     duration = source.info.duration_seconds
     start, end = (0.0 if span[0] is None else span[0]), (duration if span[1] is None else span[1])
-    kind: Kind = "span outside the video"
+    kind = FindingKind.OUTSIDE
     if start >= duration or end <= 0:
-        return kind, f"nothing of it, the video lasts {duration:.2f} s"
+        return _Problem(kind, f"nothing of it, the video lasts {duration:.2f} s", FindingDetail.NO_FRAME)
     if end > duration + _frame_seconds(source):
-        return kind, f"it ends at {end:.2f} s, the video at {duration:.2f} s"
+        return _Problem(kind, f"it ends at {end:.2f} s, the video at {duration:.2f} s")
     return None
 
 
 def _too_short(source: VideoSource, num_frames: int, needed: _Needed) -> _Problem | None:
     fps = float(source.info.fps)
     if num_frames < needed.clip_frames:
-        return "too short", f"{num_frames} frames, a clip has {needed.clip_frames}"
+        return _Problem(FindingKind.TOO_SHORT, f"{num_frames} frames, a clip has {needed.clip_frames}")
     # A thousandth of a frame is what rounding may make of a length given in seconds.
     if needed.clip_seconds is not None and num_frames < needed.clip_seconds * fps - 1e-3:
-        return "too short", f"{num_frames / fps:.2f} s, a clip spans {needed.clip_seconds:.2f} s"
+        reason = f"{num_frames / fps:.2f} s, a clip spans {needed.clip_seconds:.2f} s"
+        return _Problem(FindingKind.TOO_SHORT, reason)
     return None
 
 

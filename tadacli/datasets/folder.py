@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from tadacli.datasets.samples import Dataset, Sample, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.datasets.tables import AnyPath, FirstRows, TableRow, bad_line, read_table
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
@@ -37,7 +37,7 @@ def load_folder(root: AnyPath, *, labels: Sequence[str] | None = None, name: str
             if is_video:
                 samples.append(Sample(id=place, path=path, labels={"": index}, video_id=path.stem))
             else:
-                unused.append(UnusedRow(place, place, "not a video file"))
+                unused.append(UnusedRow(place, place, UnusedKind.UNUSABLE, "not a video file"))
     return Dataset(name, {"": classes}, tuple(samples), tuple(unused))
 
 

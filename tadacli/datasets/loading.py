@@ -17,6 +17,7 @@ from tadacli.datasets.ssv2 import load_ssv2
 from tadacli.datasets.tables import AnyPath, read_table
 from tadacli.datasets.ucf_hmdb import NUM_FOLDS, load_hmdb51, load_ucf101
 from tadacli.errors import UsageError
+from tadacli.results import Note, NoteKind
 
 DatasetName = Literal["k400", "ssv2", "ek100", "ucf101", "hmdb51", "folder", "csv"]
 
@@ -212,7 +213,7 @@ def _csv(file: AnyPath, data_root: AnyPath | None, split: str | None, labels: Se
 
 
 def _remarked(dataset: Dataset, remark: str) -> Dataset:
-    return replace(dataset, remarks=(*dataset.remarks, remark))
+    return replace(dataset, remarks=(*dataset.remarks, Note(NoteKind.READING, remark)))
 
 
 # --- classes --------------------------------------------------------------------------------------------

@@ -38,6 +38,14 @@ class Item:
         return math.inf if self.span[1] is None else self.span[1]
 
 
+@dataclass(frozen=True)
+class Leak:
+    """What an item shares with an earlier split: `same_frames`, or only a video by its name, or at other times."""
+
+    reason: str
+    same_frames: bool
+
+
 def duplicate_reasons(items: Sequence[Item]) -> list[str]:
     """For each item of a split what earlier one it repeats: the same span of the same file or bytes; "" if none."""
     first: dict[Hashable, Item] = {}
@@ -53,23 +61,23 @@ def duplicate_reasons(items: Sequence[Item]) -> list[str]:
     return reasons
 
 
-def leak_reasons(splits: Mapping[str, Sequence[Item]]) -> dict[str, list[list[str]]]:
-    """For each item of each split what it shares with the splits before it, at most one reason for each of these."""
-    reasons: dict[str, list[list[str]]] = {}
+def find_leaks(splits: Mapping[str, Sequence[Item]]) -> dict[str, list[list[Leak]]]:
+    """For each item of each split what it shares with the splits before it, at most one leak for each of these."""
+    leaks: dict[str, list[list[Leak]]] = {}
     earlier: dict[str, dict[Hashable, _Spans]] = {}
     for split, items in splits.items():
-        reasons[split] = [
-            [reason for other, spans in earlier.items() if (reason := _shared(item, other, spans))] for item in items
+        leaks[split] = [
+            [leak for other, spans in earlier.items() if (leak := _shared(item, other, spans))] for item in items
         ]
         grouped: dict[Hashable, list[Item]] = defaultdict(list)
         for item in items:
             for key, _ in _keys(item):
                 grouped[key].append(item)
         earlier[split] = {key: _Spans(group) for key, group in grouped.items()}
-    return reasons
+    return leaks
 
 
-def _contents(item: Item) -> Iterator[tuple[Hashable, str]]:
+def _contents(item: Item) -> Iterator[tuple[tuple[str, Hashable], str]]:
     """What tells the content of an item's file, and how to say that another has the same."""
     if item.file is not None:
         yield ("file", item.file), "the same file"
@@ -77,25 +85,26 @@ def _contents(item: Item) -> Iterator[tuple[Hashable, str]]:
         yield ("bytes", item.digest), "the same bytes"
 
 
-def _keys(item: Item) -> Iterator[tuple[Hashable, str]]:
+def _keys(item: Item) -> Iterator[tuple[tuple[str, Hashable], str]]:
     yield from _contents(item)
     if item.video:
         yield ("video", item.video), f"the same video ({item.video})"
 
 
-def _shared(item: Item, split: str, earlier: Mapping[Hashable, _Spans]) -> str:
+def _shared(item: Item, split: str, earlier: Mapping[Hashable, _Spans]) -> Leak | None:
     """What an item shares with an earlier split: something that overlaps if there is, else the same video."""
-    apart = ""
+    apart = None
     for key, same in _keys(item):
         if key not in earlier:
             continue
         other, overlaps = earlier[key].find(item)
         reason = f"{same} as {other.id} in {split}"
+        by_name = key[0] == "video"
         if item.span == other.span == _WHOLE:
-            return reason
+            return Leak(reason, same_frames=not by_name)
         if overlaps:
-            return f"{reason}, and their spans overlap"
-        apart = apart or f"{reason}, at other times"
+            return Leak(f"{reason}, and their spans overlap", same_frames=not by_name)
+        apart = apart or Leak(f"{reason}, at other times", same_frames=False)
     return apart
 
 

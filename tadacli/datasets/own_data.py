@@ -26,6 +26,7 @@ from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.formats.captions import player_segments
 from tadacli.formats.results import is_detect_results, parse_detections
+from tadacli.results import Note, NoteKind
 from tadacli.video.inputs import VIDEO_SUFFIXES
 
 FinetuneDataset = Literal[DatasetName, "activitynet", "segments"]
@@ -192,7 +193,7 @@ def _detected(file: Path, data_root: AnyPath | None) -> Annotations:
             place = f"{row['path']}, segment {number}"
             spans.append(LabelledSpan(place, row["path"], segment["label"], start, end, path, reason=reason))
     remark = f"{len(spans)} labels are what a model found in {len(rows)} videos, unless a person mended them"
-    return Annotations(os.fspath(file), tuple(spans), (remark,))
+    return Annotations(os.fspath(file), tuple(spans), (Note(NoteKind.READING, remark),))
 
 
 # --- classes ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import AnyPath, FirstRows, bad_line, class_index, read_lines
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
+from tadacli.results import Note, NoteKind
 from tadacli.video.inputs import VIDEO_SUFFIXES
 
 _Line = tuple[str, list[str]]
@@ -48,7 +49,7 @@ def load_path_list(
     return Dataset(name, {"": tuple(labels)}, tuple(samples), tuple(unused), remarks)
 
 
-def _layout(lines: _Lines, file: AnyPath) -> tuple[Callable[[str], _Line], tuple[str, ...]]:
+def _layout(lines: _Lines, file: AnyPath) -> tuple[Callable[[str], _Line], tuple[Note, ...]]:
     """How all lines of a file are to be split, and what to say of it; the same way for each of them."""
     by_comma = [_split(line, ",") for _, line in lines]
     separator = "," if all(numbers for _, numbers in by_comma) else None
@@ -61,7 +62,8 @@ def _layout(lines: _Lines, file: AnyPath) -> tuple[Callable[[str], _Line], tuple
         raise _bad(file, number, line)
     if all(count == 2 for count in counts):
         # Only a name can tell `a.mp4 300 7` from a folder called `a 300`, and the label is 7 in both.
-        return (lambda line: _split(line, separator)), ("read as path, number of frames (not used), label",)
+        remark = Note(NoteKind.READING, "read as path, number of frames (not used), label")
+        return (lambda line: _split(line, separator)), (remark,)
     if all(count >= 1 for count in counts) and not any(_is_multiple(path, numbers) for path, numbers in parts):
         return (lambda line: _split_once(line, separator)), ()
     for (number, line), (path, numbers) in zip(lines, parts, strict=True):

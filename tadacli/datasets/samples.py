@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tadacli.results import Note, NoteKind
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,21 @@ class Sample:
     participant: str = ""
 
 
+class UnusedKind(StrEnum):
+    """Why a row became no sample."""
+
+    OTHER_SPLIT = "other split"  # rightly left out, as another split was asked for
+    REPEATED = "repeated"
+    UNUSABLE = "unusable"
+
+
 @dataclass(frozen=True)
 class UnusedRow:
     """A row that became no sample, and why; `place` is where it stands, for example "line 12"."""
 
     place: str
     id: str
+    kind: UnusedKind
     reason: str
 
 
@@ -50,7 +62,7 @@ class Dataset:
     heads: Mapping[str, tuple[str, ...]]
     samples: tuple[Sample, ...]
     unused: tuple[UnusedRow, ...] = ()
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Note, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -58,16 +70,15 @@ class Dataset:
         return len(self.samples) + len(self.unused)
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What to know about the rows that cannot be evaluated, each as "N of M"; nothing if all can."""
-        reasons = Counter(row.reason for row in self.unused)
-        missing = sum(sample.path is None for sample in self.samples)
+        num_samples = len(self.samples)
         unlabelled = sum(not sample.labels for sample in self.samples)
         return (
             *self.remarks,
-            *(f"{count} of {self.num_rows} rows are not used: {reason}" for reason, count in sorted(reasons.items())),
-            *([f"{missing} of {len(self.samples)} samples have no video file"] if missing else []),
-            *([f"{unlabelled} of {len(self.samples)} samples have no label"] if unlabelled else []),
+            *_unused_notes(self.unused, f"{self.num_rows} rows"),
+            *_missing_notes(self.samples, "samples"),
+            *([Note(NoteKind.NO_LABEL, f"{unlabelled} of {num_samples} samples have no label")] if unlabelled else []),
         )
 
     def names_of(self, sample: Sample) -> dict[str, str]:
@@ -94,12 +105,18 @@ class GroundTruth:
     unused: tuple[UnusedRow, ...] = ()
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What to know about annotations that are not used and videos that are not there, each as "N of M"."""
-        reasons = Counter(row.reason for row in self.unused)
         num_rows = len(self.starts) + len(self.unused)
-        missing = sum(video.path is None for video in self.videos)
-        return (
-            *(f"{count} of {num_rows} segments are not used: {reason}" for reason, count in sorted(reasons.items())),
-            *([f"{missing} of {len(self.videos)} videos have no video file"] if missing else []),
-        )
+        return *_unused_notes(self.unused, f"{num_rows} segments"), *_missing_notes(self.videos, "videos")
+
+
+def _unused_notes(unused: Sequence[UnusedRow], of_all: str) -> Iterator[Note]:
+    for reason, count in sorted(Counter(row.reason for row in unused).items()):
+        yield Note(NoteKind.UNUSED_ROWS, f"{count} of {of_all} are not used: {reason}")
+
+
+def _missing_notes(samples: Sequence[Sample], unit: str) -> Iterator[Note]:
+    missing = sum(sample.path is None for sample in samples)
+    if missing:
+        yield Note(NoteKind.NO_VIDEO, f"{missing} of {len(samples)} {unit} have no video file")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadacli.datasets.samples import UnusedRow
+from tadacli.datasets.samples import UnusedKind, UnusedRow
 from tadacli.errors import UsageError
 
 AnyPath = str | os.PathLike[str]
@@ -170,7 +170,9 @@ class FirstRows:
     @staticmethod
     def other(place: str, key: str, split: str, *, wanted: str) -> UnusedRow | None:
         """Why a row is not used, if it belongs to another split."""
-        return None if split == wanted else UnusedRow(place, key, f"in another split ({split})")
+        if split == wanted:
+            return None
+        return UnusedRow(place, key, UnusedKind.OTHER_SPLIT, f"in another split ({split})")
 
     def repeated(self, key: str, place: str, content: object) -> UnusedRow | None:
         """Why a row is not used, if one with the same id stands before it."""
@@ -178,4 +180,4 @@ class FirstRows:
         if first == place:
             return None
         same = "repeats an earlier row" if first_content == content else "contradicts an earlier row with the same id"
-        return UnusedRow(place, key, same)
+        return UnusedRow(place, key, UnusedKind.REPEATED, same)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
 from tadacli.formats.rows import DetectionRow, SegmentRow
 from tadacli.formats.video_names import video_ids
+from tadacli.results import Note, NoteKind
 
 _RUN_KEYS = ("tool_version", "weights_sha256", "spec", "settings")
 _HINT = "give the .json or .jsonl that tada detect wrote"
@@ -153,18 +154,18 @@ def _results(
     return DetectResults(predictions, failed, first["model"], {key: first[key] for key in _RUN_KEYS})
 
 
-def _notes(rows: Sequence[DetectionRow]) -> list[str]:
+def _notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
     """What a reader of the metrics should know: videos that were seen in part, and results of several settings."""
-    notes = []
     partial = [row for row in rows if row["status"] == "partial"]
     if partial:
         reasons = Counter(gap["reason"] for row in partial for gap in row["gaps"])
         named = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
-        notes.append(
+        text = (
             f"{len(partial)} of {len(rows)} videos were searched in part, {partial[0]['video']} first: "
             f"nothing can be found in their gaps{': ' if named else ''}{named}"
         )
+        yield Note(NoteKind.PREDICTIONS, text)
     runs = {row["run"] for row in rows}
     if len(runs) > 1:
-        notes.append(f"the results come from {len(runs)} runs with different settings, machines or versions")
-    return notes
+        text = f"the results come from {len(runs)} runs with different settings, machines or versions"
+        yield Note(NoteKind.PREDICTIONS, text)

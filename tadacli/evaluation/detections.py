@@ -31,6 +31,7 @@ from tadacli.evaluation.detection_predictions import (
 from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
 from tadacli.evaluation.report import EvalReport, UnscoredItem
 from tadacli.formats.results import is_detect_results
+from tadacli.results import Note, NoteKind
 
 AnyPath = str | os.PathLike[str]
 NOT_PREDICTED = "the predictions have no entry for it"
@@ -189,18 +190,19 @@ def _report(
         run=None if ours is None else ours.run,
         notes=(
             *_tiou_notes(dataset, next(iter(tasks.values())).tiou, usual_tiou),
-            *(note for note in truth.notes if "video file" not in note),
+            *(note for note in truth.notes if note.kind is not NoteKind.NO_VIDEO),
             *found.notes,
         ),
     )
 
 
-def _tiou_notes(dataset: str, tiou: Sequence[float], usual: Sequence[float]) -> list[str]:
+def _tiou_notes(dataset: str, tiou: Sequence[float], usual: Sequence[float]) -> list[Note]:
     """Says that numbers are not those of the benchmark, since "mAP" alone is read as if they were."""
     asked, official = _spelled(tiou), _spelled(usual)
     if asked == official:
         return []
-    return [f"mAP and avg_mAP are those at tIoU {asked}; results of {dataset} are published at {official}"]
+    text = f"mAP and avg_mAP are those at tIoU {asked}; results of {dataset} are published at {official}"
+    return [Note(NoteKind.MEASURE, text)]
 
 
 def _spelled(tiou: Sequence[float]) -> str:

@@ -26,6 +26,7 @@ from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays, load_
 from tadacli.formats.epic_detection import NUM_CLASSES, problems, unloadable
 from tadacli.formats.epic_recognition import CHALLENGE as RECOGNITION_CHALLENGE
 from tadacli.formats.epic_recognition import MEMBER
+from tadacli.results import Note, NoteKind
 
 _OUTPUTS = {"verb": "verb_output", "noun": "noun_output"}
 _SHOWN_PROBLEMS = 20
@@ -42,7 +43,7 @@ class ScoreTable:
 
     ids: NDArray[np.str_]
     scores: Mapping[str, NDArray[Any]]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class TopScores:
     num_classes: Mapping[str, int]
     model: str
     failed: Mapping[str, str]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class TimedScores:
     classes: Mapping[str, NDArray[np.int64]]
     result_videos: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def read_recognition(path: AnyPath) -> ScoreTable:
@@ -143,7 +144,9 @@ def read_activitynet(path: AnyPath) -> TimedScores:
     labels = tuple(sorted({entry["label"] for _, entry in entries}))
     index_of = {label: index for index, label in enumerate(labels)}
     missing = [key for key in ("version", "external_data") if key not in content]
-    notes = tuple(f"the official evaluation refuses this file: {key!r} is missing" for key in missing)
+    notes = tuple(
+        Note(NoteKind.PREDICTIONS, f"the official evaluation refuses this file: {key!r} is missing") for key in missing
+    )
     classes = np.array([index_of[entry["label"]] for _, entry in entries], dtype=np.int64)
     return replace(_timed(entries, {"": classes}, results), labels=labels, notes=notes)
 
@@ -176,7 +179,7 @@ def relabelled(predictions: TimedScores, labels: Sequence[str]) -> TimedScores:
         scores=predictions.scores[kept],
         classes={"": classes[kept]},
         labels=tuple(labels),
-        notes=(*predictions.notes, *([note] if unknown else [])),
+        notes=(*predictions.notes, *([Note(NoteKind.PREDICTIONS, note)] if unknown else [])),
     )
 
 
@@ -305,7 +308,9 @@ def _challenge_scores(content: Any, shown: str) -> ScoreTable:
             scores[head][number] = _class_scores(entry, head, size, shown, name)
     has_actions = sum("action" in entry for entry in results.values())
     note = f"the action scores of {has_actions} of {len(results)} entries are not used: they follow from verb and noun"
-    return ScoreTable(np.array(list(results), dtype=np.str_), scores, (note,) if has_actions else ())
+    return ScoreTable(
+        np.array(list(results), dtype=np.str_), scores, (Note(NoteKind.PREDICTIONS, note),) if has_actions else ()
+    )
 
 
 def _class_scores(entry: Any, head: str, size: int, shown: str, name: str) -> list[float]:
@@ -410,10 +415,11 @@ def _top_scores(
         depth[head] = min(counts, default=0)
         if depth[head] < size:
             what = f"of the head {head}" if head else "of the model"
-            notes.append(
+            text = (
                 f"the file keeps the best {depth[head]} of the {size} classes {what} for every video: "
                 f"accuracy can be computed up to top-{depth[head]}, and nothing that takes all scores"
             )
+            notes.append(Note(NoteKind.PREDICTIONS, text))
     paths = np.array([path for path, _ in kept], dtype=np.str_)
     return TopScores(paths, indices, scores, depth, dict(num_classes), model, dict(failed), tuple(notes))
 

@@ -28,6 +28,7 @@ from tadacli.evaluation.metrics import (
 from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
 from tadacli.evaluation.predictions import ScoreTable, TopScores
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, UnscoredItem
+from tadacli.results import Note, NoteKind
 
 AnyPath = str | os.PathLike[str]
 NUM_WORST = 20
@@ -66,13 +67,15 @@ def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, ann
     )
     notes = list(report.notes)
     if saved.num_short:
-        notes.append(f"{saved.num_short} of {report.num_scored} are shorter than a clip; frames of them are repeated")
+        text = f"{saved.num_short} of {report.num_scored} are shorter than a clip; frames of them are repeated"
+        notes.append(Note(NoteKind.SHORT, text))
     if saved.cut_seconds:
         worst = max(saved.cut_seconds, key=lambda name: (saved.cut_seconds[name], name))
-        notes.append(
+        text = (
             f"{len(saved.cut_seconds)} of {report.num_scored} spans end behind their video, by up to "
             f"{saved.cut_seconds[worst]:.2f} s ({worst}); they are scored as far as it goes"
         )
+        notes.append(Note(NoteKind.SHORT, text))
     return replace(report, run=dict(vars(saved.header.run)), notes=tuple(notes))
 
 
@@ -126,7 +129,7 @@ def evaluate_scores(
         for head, values in scores.items()
     }
     is_probability = scores_are == "probabilities"
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     if set(found) == {"verb", "noun"}:
         metrics, notes = _ek100(found, scores, samples, subsets or EpicSubsets(None, None, None), is_probability)
     else:
@@ -173,7 +176,8 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
     notes = list(_dataset_notes(dataset)) + list(top.notes)
     num_others = len(top.paths) + len(top.failed) - len(row_of) - len(failed)
     if num_others:
-        notes.append(f"{num_others} of {len(top.paths) + len(top.failed)} results are of videos that are no samples")
+        text = f"{num_others} of {len(top.paths) + len(top.failed)} results are of videos that are no samples"
+        notes.append(Note(NoteKind.PREDICTIONS, text))
     head = _head(items, own, samples, dataset.heads[""], is_probability=True, depths=depths)
     metrics = _accuracies(items, depths, is_probability=True)
     return _report(dataset, split, len(samples), metrics, {"": head}, unscored, tuple(notes))
@@ -214,7 +218,7 @@ def _report(
     metrics: Mapping[str, Any],
     heads: Mapping[str, HeadResult],
     unscored: tuple[UnscoredItem, ...],
-    notes: tuple[str, ...],
+    notes: tuple[Note, ...],
 ) -> EvalReport:
     return EvalReport(
         dataset=dataset.name,
@@ -242,9 +246,9 @@ def unit_of(dataset: Dataset) -> str:
     return "actions" if set(dataset.heads) == {"verb", "noun"} else "videos"
 
 
-def _dataset_notes(dataset: Dataset) -> tuple[str, ...]:
+def _dataset_notes(dataset: Dataset) -> tuple[Note, ...]:
     """The data set's notes but those on samples, which the report lists one by one."""
-    return tuple(note for note in dataset.notes if " samples have no " not in note)
+    return tuple(note for note in dataset.notes if note.kind not in (NoteKind.NO_VIDEO, NoteKind.NO_LABEL))
 
 
 def _unscored(dataset: Dataset, scored: set[str], failed: Mapping[str, str]) -> tuple[UnscoredItem, ...]:
@@ -280,7 +284,7 @@ def _ek100(
     samples: Sequence[Sample],
     subsets: EpicSubsets,
     is_probability: bool,
-) -> tuple[dict[str, float], tuple[str, ...]]:
+) -> tuple[dict[str, float], tuple[Note, ...]]:
     """The official metrics, and a note for each list that is not there."""
     logits = logits_of(scores) if is_probability else scores
     ranks = action_ranks(
@@ -301,7 +305,9 @@ def _ek100(
         "tail nouns": subsets.tail_nouns,
     }
     absent = tuple(
-        f"the list of {name} is not beside the annotations" for name, value in lists.items() if value is None
+        Note(NoteKind.MEASURE, f"the list of {name} is not beside the annotations")
+        for name, value in lists.items()
+        if value is None
     )
     return dict(measured.percent), absent
 

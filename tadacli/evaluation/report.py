@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.evaluation.metrics import Calibration
+from tadacli.results import Note
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class EvalReport:
     heads: Mapping[str, HeadResult] = field(default_factory=dict)
     unscored: tuple[UnscoredItem, ...] = ()
     run: Mapping[str, Any] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def reasons(self) -> dict[str, int]:

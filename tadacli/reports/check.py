@@ -19,7 +19,7 @@ CHECK_COLUMNS = ("kind", "split", "id", "path", "reason")
 
 def check_rows(check: DatasetCheck) -> list[dict[str, str]]:
     """A flat row for each finding, with `CHECK_COLUMNS`."""
-    return [asdict(finding) for finding in check.findings]
+    return [{column: getattr(finding, column) for column in CHECK_COLUMNS} for finding in check.findings]
 
 
 def encode_check(check: DatasetCheck, form: CheckFormat) -> bytes:
@@ -48,7 +48,7 @@ def _json(check: DatasetCheck) -> bytes:
         "num_files": check.num_files,
         "counts": dict(check.counts),
         "findings": check_rows(check),
-        "notes": list(check.notes),
+        "notes": [note.text for note in check.notes],
     }
     try:
         return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()

@@ -83,7 +83,11 @@ def _rows(report: EvalReport) -> Iterator[Row]:
 
 def _about(report: EvalReport) -> Iterator[Row]:
     about = {"dataset": report.dataset, "split": report.split, "unit": report.unit}
-    for name, text in [*about.items(), *(("note", note) for note in report.notes), *facts({"run": report.run or {}})]:
+    for name, text in [
+        *about.items(),
+        *(("note", note.text) for note in report.notes),
+        *facts({"run": report.run or {}}),
+    ]:
         yield {"section": "about", "name": name, "text": text}
     for name, count in (("num_scored", report.num_scored), ("num_items", report.num_items)):
         yield {"section": "about", "name": name, "value": count, "measure": "count"}

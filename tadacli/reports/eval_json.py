@@ -25,7 +25,7 @@ def eval_json(report: EvalReport) -> bytes:
         "num_items": report.num_items,
         "metrics": dict(report.metrics),
         "reasons": report.reasons,
-        "notes": list(report.notes),
+        "notes": [note.text for note in report.notes],
         "run": None if report.run is None else dict(report.run),
         "heads": {name: _head(head) for name, head in report.heads.items()},
         "unscored": [asdict(item) for item in report.unscored],

@@ -50,7 +50,7 @@ def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) 
         "reasons": [[reason, count] for reason, count in reasons],
         # Reasons repeat, so an item names its own by number.
         "unscored": [[item.id, item.path, place[item.reason]] for item in report.unscored],
-        "notes": list(report.notes),
+        "notes": [note.text for note in report.notes],
         "facts": facts({"Data set": report.dataset, "Split": report.split, **(report.run or {})}),
     }
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tadacli.datasets.check import Finding, check_dataset
+from tadacli.datasets.check import Finding, FindingDetail, FindingKind, check_dataset
 from tadacli.datasets.own_data import FinetuneDataset, Source, known_dataset, label_file, named, own_data
-from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.splitting import grouping, split_samples
 from tadacli.datasets.tables import AnyPath
 from tadacli.errors import UsageError
@@ -19,8 +19,7 @@ from tadacli.specs import InputSpec
 
 # In these the video that a sample is cut from is known; elsewhere each file counts as a video.
 _WITH_VIDEO_IDS = ("segments", "kinetics", "ssv2", "ek100")
-_NO_FRAME = "no frame appears within the span"
-_BAD = ("missing", "unreadable", "damaged or cut short")
+_BAD = (FindingKind.MISSING, FindingKind.UNREADABLE, FindingKind.DAMAGED)
 # A name that ends in the number of a clip, behind something that has a number of its own: v_Punch_g03_c01.
 _NUMBERED_CLIP = re.compile(r"(.*\d.*)[_-](?:c|clip|cut|part|seg|segment|scene|shot)[_-]?\d+", re.IGNORECASE)
 
@@ -126,17 +125,17 @@ def check_finetune_data(
     check = check_dataset(
         datasets, workers=workers, clip_frames=clip_frames, clip_seconds=clip_seconds, on_progress=on_progress
     )
-    bad = [finding for finding in check.findings if finding.kind in _BAD or _is_nothing(finding)]
+    bad = [finding for finding in check.findings if finding.kind in _BAD or finding.detail is FindingDetail.NO_FRAME]
     dropped = {(finding.split, finding.id) for finding in bad}
     _refuse_bad(bad, datasets, allow_bad)
     left = [each for each in check.findings if (each.split, each.id) not in dropped]
-    remarks = _leaks([each for each in left if each.kind == "in several splits"], datasets, data.published)
+    remarks = _leaks([each for each in left if each.kind is FindingKind.IN_SEVERAL_SPLITS], datasets, data.published)
     for kind, what in (
-        ("too short", "are shorter than a clip of the model, and repeat frames"),
-        ("span outside the video", "reach beyond their video, and are cut there"),
-        ("duplicate", "have the same content as another of their split"),
+        (FindingKind.TOO_SHORT, "are shorter than a clip of the model, and repeat frames"),
+        (FindingKind.OUTSIDE, "reach beyond their video, and are cut there"),
+        (FindingKind.DUPLICATE, "have the same content as another of their split"),
     ):
-        remarks += _counted([each for each in left if each.kind == kind], datasets, what)
+        remarks += _counted([each for each in left if each.kind is kind], datasets, what)
     left_out = tuple(f"{each.id}: {each.reason}" for each in _once(bad))
     if left_out:
         remarks.append(f"{len(left_out)} of {_total(datasets)} samples are left out: {named(left_out)}")
@@ -251,11 +250,11 @@ def _name_in(source: Source, sample: Sample) -> str:
 
 def _row_notes(dataset: Dataset) -> list[str]:
     """What to know of rows that become no sample; the check speaks of files."""
-    reasons = Counter(row.reason for row in dataset.unused if not row.reason.startswith("in another split"))
+    reasons = Counter(row.reason for row in dataset.unused if row.kind is not UnusedKind.OTHER_SPLIT)
     first = {row.reason: row.place for row in reversed(dataset.unused)}
     unlabelled = sum(set(sample.labels) != set(dataset.heads) for sample in dataset.samples)
     return [
-        *dataset.remarks,
+        *map(str, dataset.remarks),
         *(
             f"{reasons[each]} of {dataset.num_rows} rows are not used: {each} ({first[each]})"
             for each in sorted(reasons)
@@ -290,13 +289,6 @@ def _clip_extent(spec: InputSpec) -> tuple[int, float | None]:
     return 1, spec.clip_frames * spec.frame_stride / spec.target_fps
 
 
-def _is_nothing(finding: Finding) -> bool:
-    """Whether no frame of a video is in the span."""
-    return finding.reason == _NO_FRAME or (
-        finding.kind == "span outside the video" and finding.reason.startswith("nothing of it")
-    )
-
-
 def _once(findings: Sequence[Finding]) -> list[Finding]:
     """The first finding of each sample."""
     return list({(each.split, each.id): each for each in reversed(findings)}.values())[::-1]
@@ -320,8 +312,8 @@ def _refuse_bad(bad: Sequence[Finding], datasets: Mapping[str, Dataset], allow_b
 
 def _leaks(found: Sequence[Finding], datasets: Mapping[str, Dataset], published: bool) -> list[str]:
     """A note on what a published data set shares between its splits; anything else is refused."""
-    mild = [each for each in found if published and _is_same_video_only(each)]
-    worse = _once([each for each in found if not (published and _is_same_video_only(each))])
+    mild = [each for each in found if published and each.detail is FindingDetail.SAME_VIDEO]
+    worse = _once([each for each in found if not (published and each.detail is FindingDetail.SAME_VIDEO)])
     if worse:
         first = [f"{each.id} ({each.reason})" for each in worse]
         raise UsageError(
@@ -330,10 +322,6 @@ def _leaks(found: Sequence[Finding], datasets: Mapping[str, Dataset], published:
             hint="keep each video in one split only: remove copies, or group what belongs together (--group-by)",
         )
     return _counted(mild, datasets, "are of a video that is in training, too, as published")
-
-
-def _is_same_video_only(finding: Finding) -> bool:
-    return finding.reason.startswith("the same video") or finding.reason.endswith("at other times")
 
 
 def _counted(found: Sequence[Finding], datasets: Mapping[str, Dataset], what: str) -> list[str]:

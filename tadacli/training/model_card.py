@@ -185,7 +185,7 @@ def _result(model: FinetunedModel) -> Iterator[str]:
         if len(rows) <= _MANY_CLASSES:
             yield _table([name or "class", "right", "accuracy"], rows)
     if report.notes:
-        yield _list(map(_sentence, report.notes))
+        yield _list(_sentence(note.text) for note in report.notes)
 
 
 def _metric_row(metric: Metric) -> list[object]:

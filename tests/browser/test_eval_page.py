@@ -8,6 +8,7 @@ import pytest
 
 from tadacli.evaluation.report import UnscoredItem
 from tadacli.reports.eval_page import encode_eval_page
+from tadacli.results import Note, NoteKind
 from tests import media
 from tests.browser.test_detection_page import NASTY, PHONE, Opener, opened
 from tests.reports.test_eval_page import detections, head, item, recognition
@@ -122,7 +123,9 @@ def test_detection_and_nothing_scored_have_pages(opened: Opener) -> None:
 def test_text_of_others_stays_text(opened: Opener) -> None:
     lost = (UnscoredItem(NASTY, NASTY, NASTY),)
     result = head([NASTY, "nod"], [(0, 1)], worst=(item(NASTY, path=NASTY),))
-    page = opened(encode_eval_page(recognition(heads={NASTY: result}, unscored=lost, notes=(NASTY,))))
+    page = opened(
+        encode_eval_page(recognition(heads={NASTY: result}, unscored=lost, notes=(Note(NoteKind.MEASURE, NASTY),)))
+    )
     assert page.texts(".classes .label")[0] == NASTY
     assert page.texts("#unscored .id") == [NASTY]
     assert page.browser.title != "taken"

@@ -18,12 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli.datasets import check as dataset_check
-from tadacli.datasets.check import DatasetCheck, Finding, SplitCount, check_dataset
+from tadacli.datasets.check import DatasetCheck, Finding, FindingKind, SplitCount, check_dataset
 from tadacli.datasets.folder import load_csv
-from tadacli.datasets.overlaps import Item, duplicate_reasons, leak_reasons
-from tadacli.datasets.samples import Dataset, Sample, UnusedRow
+from tadacli.datasets.overlaps import Item, duplicate_reasons, find_leaks
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.errors import UsageError
 from tadacli.reports.check import check_rows, encode_check
+from tadacli.results import Note, NoteKind
 from tadacli.video.reading import open_video
 from tests.media import jpeg_bytes, render, shared_folder, shared_media
 
@@ -130,7 +131,7 @@ def test_each_breakage_is_found_and_nothing_else(tree: Path) -> None:
     assert reason_of["other.mp4@2.5-3.0"] == "nothing of it, the video lasts 2.00 s"
     assert reason_of["other.mp4@0.5-1.5"] == "line 19: repeats an earlier row"
     gone, empty = check.findings[:2]
-    assert gone == Finding("missing", "validation", "gone.mp4", "", gone.reason)
+    assert gone == Finding(FindingKind.MISSING, "validation", "gone.mp4", "", gone.reason)
     assert empty.path == str(tree / "empty.mp4")
 
 
@@ -247,13 +248,16 @@ def test_videos_are_shared_by_their_ids_where_the_data_set_names_them() -> None:
 
 
 def test_rows_of_other_splits_are_no_problem(tree: Path) -> None:
-    unused = UnusedRow("line 2", "x", "in another split (train)"), UnusedRow("line 3", "y", "repeats an earlier row")
+    unused = (
+        UnusedRow("line 2", "x", UnusedKind.OTHER_SPLIT, "in another split (train)"),
+        UnusedRow("line 3", "y", UnusedKind.REPEATED, "repeats an earlier row"),
+    )
     samples = Sample("s", tree / "sound.mp4"), Sample("t", tree / "short.mp4", {"": 0})
-    data = Dataset("csv", {"": ("a",)}, samples, unused, ("read in some way",))
+    data = Dataset("csv", {"": ("a",)}, samples, unused, (Note(NoteKind.READING, "read in some way"),))
     check = check_dataset({"validation": data}, workers=1)
     assert check.splits == (SplitCount("validation", "csv", 4, 2, 2, 1),)
     assert kinds(check) == [("y", "unused row")]
-    assert check.notes == ("validation: read in some way", "validation: 1 of 2 samples have no label")
+    assert tuple(map(str, check.notes)) == ("validation: read in some way", "validation: 1 of 2 samples have no label")
 
 
 def test_folders_of_frames(tmp_path: Path) -> None:
@@ -317,16 +321,16 @@ def items_of(drawn: list[tuple[int, float | None, float | None, str]]) -> list[I
 @given(ITEMS, ITEMS)
 def test_sharing_is_what_comparing_all_pairs_finds(train: list, test: list) -> None:  # type: ignore[type-arg]
     earlier, later = items_of(train), items_of(test)
-    for item, reasons in zip(later, leak_reasons({"train": earlier, "test": later})["test"], strict=True):
+    for item, leaks in zip(later, find_leaks({"train": earlier, "test": later})["test"], strict=True):
         same = [
             other
             for other in earlier
             if (item.file is not None and other.file == item.file) or (item.video and other.video == item.video)
         ]
         overlapping = [other for other in same if other.start < item.end and item.start < other.end]
-        assert bool(reasons) == bool(same)
-        if reasons:
-            (reason,) = reasons
+        assert bool(leaks) == bool(same)
+        if leaks:
+            (reason,) = (leak.reason for leak in leaks)
             assert ("at other times" in reason) == (not overlapping)
             named = reason.split(" in train")[0].rsplit(" as ", 1)[1]
             assert named in {other.id for other in overlapping or same}
@@ -348,11 +352,11 @@ CHECK = DatasetCheck(
     (SplitCount("train", "csv", 5, 3, 1, 1), SplitCount("validation", "csv", 1, 1, 1, 0)),
     3,
     (
-        Finding("unreadable", "train", "a,\x1b[2Jb", "/d/a,\x1b[2Jb", 'says "no"'),
-        Finding("missing", "train", "c\udcff", "", "none"),
-        Finding("unreadable", "train", "ä", "/d/ä", "empty"),
+        Finding(FindingKind.UNREADABLE, "train", "a,\x1b[2Jb", "/d/a,\x1b[2Jb", 'says "no"'),
+        Finding(FindingKind.MISSING, "train", "c\udcff", "", "none"),
+        Finding(FindingKind.UNREADABLE, "train", "ä", "/d/ä", "empty"),
     ),
-    ("train: read so",),
+    (Note(NoteKind.READING, "train: read so"),),
 )
 
 

@@ -169,7 +169,7 @@ def test_videos_seen_in_part_count_and_are_noted(tmp_path: Path) -> None:
     rows = [row("a.mp4", segment(0.0, 1.0), gaps=gaps), row("b.mp4"), failed_row("c.mp4")]
     results = read_detected_labels(write(tmp_path / "out.json", rows))
     assert results.predictions.result_videos == ("a", "b")
-    assert results.predictions.notes == (
+    assert tuple(map(str, results.predictions.notes)) == (
         "1 of 3 videos were searched in part, a first: nothing can be found in their gaps: bad packet (2); lost (1)",
     )
 

@@ -52,7 +52,7 @@ def test_it_is_the_report_of_the_command(
     assert eval_json(found) == capfdbinary.readouterr().out
     assert (found.num_scored, found.num_items) == (5, 6)
     assert told == [(number, 6) for number in range(1, 7)]
-    assert "1 of 5 are shorter than a clip" in found.notes[-1]
+    assert "1 of 5 are shorter than a clip" in str(found.notes[-1])
 
 
 def test_samples_in_memory_are_scored_alike(tree: Path) -> None:

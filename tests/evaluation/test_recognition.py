@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadacli.datasets.epic import EpicSubsets, epic_heads
-from tadacli.datasets.samples import Dataset, Sample, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.errors import TadaError, UsageError
 from tadacli.evaluation.prediction_file import Header, of_items, samples_digest
 from tadacli.evaluation.predictions import ScoreTable, TopScores
@@ -122,7 +122,7 @@ def test_every_item_is_scored_or_listed_with_a_reason() -> None:
     data = data_set([0, 1, None, 2, 3])
     samples = list(data.samples)
     samples[4] = replace(samples[4], path=None)
-    data = replace(data, samples=tuple(samples), unused=(UnusedRow("line 9", "v0", "a copy"),))
+    data = replace(data, samples=tuple(samples), unused=(UnusedRow("line 9", "v0", UnusedKind.REPEATED, "a copy"),))
     even = [1 / 8] * 8
     table = table_of({"v2": even, "v0": even})
     report = evaluate_scores(
@@ -136,7 +136,7 @@ def test_every_item_is_scored_or_listed_with_a_reason() -> None:
         "v4": NO_FILE,
     }
     assert sum(report.reasons.values()) == 4
-    assert any("1 of 6 rows are not used: a copy" in note for note in report.notes)
+    assert any("1 of 6 rows are not used: a copy" in note for note in map(str, report.notes))
     assert report.metrics["top1"] == 100, "of equal scores the first class is the answer"
 
 
@@ -200,8 +200,8 @@ def test_short_and_cut_items_are_scored_and_said() -> None:
     ]
     report = evaluate_saved(data_set([0, 0, 0]), of_items(header, items), split="all", annotations=None)
     assert report.num_scored == 3
-    assert any(note.startswith("1 of 3 are shorter than a clip") for note in report.notes)
-    assert any(note.startswith("2 of 3 spans end behind") and "1.25 s (v2)" in note for note in report.notes)
+    assert any(note.startswith("1 of 3 are shorter than a clip") for note in map(str, report.notes))
+    assert any(note.startswith("2 of 3 spans end behind") and "1.25 s (v2)" in note for note in map(str, report.notes))
     assert report.run is not None
     assert report.run["id"] == RUN.id
 
@@ -245,7 +245,7 @@ def test_results_belong_to_the_same_file_or_name() -> None:
     strangers = top_scores(table, ["/videos/v0.mp4", "/videos/stranger.mp4"], 5, {})
     report = evaluate_classified(data, strangers, split="all")
     assert report.num_scored == 1
-    assert any(note.startswith("1 of 2 results are of videos that are no samples") for note in report.notes)
+    assert any(note.startswith("1 of 2 results are of videos that are no samples") for note in map(str, report.notes))
 
 
 def test_results_that_do_not_tell_enough_are_refused() -> None:
@@ -326,4 +326,4 @@ def test_lists_that_are_not_there_are_said() -> None:
     report = evaluate_scores(data, ScoreTable(ids, scores), split="validation", scores_are="logits")
     assert not [key for key in report.metrics if key.startswith(("tail", "unseen"))]
     for name in ("unseen participants", "tail verbs", "tail nouns"):
-        assert f"the list of {name} is not beside the annotations" in report.notes
+        assert f"the list of {name} is not beside the annotations" in map(str, report.notes)

@@ -13,6 +13,7 @@ import pytest
 
 from tadacli.evaluation.report import EvalReport, UnscoredItem
 from tadacli.reports.eval_csv import EVAL_CSV_COLUMNS, eval_csv
+from tadacli.results import Note, NoteKind
 from tests.reports.test_eval_page import TIOU, detections, head, item, recognition
 
 
@@ -75,7 +76,7 @@ def test_numbers_keep_all_their_digits() -> None:
 def test_any_text_comes_back(text: str) -> None:
     lost = (UnscoredItem(text, text, text),)
     result = head([text, "nod"], [(0, 1)], worst=(item(text, path=text),))
-    content = eval_csv(recognition(heads={"": result}, unscored=lost, notes=(text,)))
+    content = eval_csv(recognition(heads={"": result}, unscored=lost, notes=(Note(NoteKind.MEASURE, text),)))
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     (found,) = [row for row in rows if row["section"] == "unscored"]
     assert (found["name"], found["path"], found["reason"]) == (text, text, text)

@@ -15,6 +15,7 @@ import pytest
 from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, UnscoredItem
 from tadacli.reports.eval_page import encode_eval_page
+from tadacli.results import Note, NoteKind
 from tests.reports.test_detection_page import NASTY, Elements
 
 TIOU = [0.1, 0.2, 0.3]
@@ -47,7 +48,7 @@ def recognition(**changes: Any) -> EvalReport:
         {"": result},
         (UnscoredItem("c", "videos/c.mp4", "is damaged"), UnscoredItem("d", "", "there is no file")),
         {"model": "tiny.motion", "settings": {"views": "2x1"}},
-        ("a note",),
+        (Note(NoteKind.MEASURE, "a note"),),
     )
     return replace(report, **changes)
 
@@ -62,7 +63,8 @@ def test_any_text_comes_through_and_opens_no_element(text: str) -> None:
     plain = Elements(encode_eval_page(recognition()))
     lost = UnscoredItem(text, text, text)
     result = head([text, "nod"], [(0, 1)], worst=(item(text, path=text),))
-    report = EvalReport(text, text, text, 1, 2, {text: 1.0}, {text: result}, (lost,), {text: text}, (text,))
+    notes = (Note(NoteKind.MEASURE, text),)
+    report = EvalReport(text, text, text, 1, 2, {text: 1.0}, {text: result}, (lost,), {text: text}, notes)
     page = Elements(encode_eval_page(report, {text: b"picture"}))
     assert [tag for tag, _, _ in page.found] == [tag for tag, _, _ in plain.found]
     data = page.data()
