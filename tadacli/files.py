@@ -15,7 +15,14 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 def refuse_existing(files: Sequence[Path]) -> None:
-    """Raise `OutputError` naming the first of the files that is there already."""
+    """Check that files can be made without writing over any.
+
+    Args:
+        files: Their names.
+
+    Raises:
+        OutputError: One of them is there already, or is a folder; the first such is named.
+    """
     for file in files:
         if file.is_dir():
             raise OutputError(f"{file} is a folder", hint="give the name of a file")
@@ -24,9 +31,15 @@ def refuse_existing(files: Sequence[Path]) -> None:
 
 
 def write_new(path: Path, content: bytes, *, replace: bool = False) -> None:
-    """Write a file that is never seen unfinished; without `replace` it must not be there yet.
+    """Write a file that is never seen unfinished.
 
-    Raises `OutputError` if it is there or cannot be written; then nothing is left of it.
+    Args:
+        path: The file.
+        content: Its bytes.
+        replace: Whether it may be there already.
+
+    Raises:
+        OutputError: It is there and may not be, or cannot be written; then nothing is left of it.
     """
     if not replace:
         refuse_existing([path])
@@ -47,7 +60,17 @@ def write_new(path: Path, content: bytes, *, replace: bool = False) -> None:
 
 
 def publish(partial: Path, path: Path, *, replace: bool = False) -> None:
-    """Rename a finished file to its name; where links allow it, not over one that came up in the meantime."""
+    """Rename a finished file to its name; where links allow it, not over one that came up in the meantime.
+
+    Args:
+        partial: The finished file.
+        path: The name it gets.
+        replace: Whether a file of that name may be there.
+
+    Raises:
+        OutputError: A file of that name is there and may not be.
+        OSError: It cannot be renamed.
+    """
     if replace:
         partial.replace(path)
         return

@@ -24,10 +24,17 @@ class Timing:
 
 
 def take_turns(measurements: Sequence[Callable[[], float]], *, seconds: float) -> list[Timing]:
-    """What each of the measurements gives, in seconds, the order changing from round to round.
+    """What each of the measurements gives, the order changing from round to round.
 
-    There are five rounds; a measurement that has spent its `seconds` ends after three, and one that has spent three
-    times as long after the first. What it gives need not be the time it took: it may be for one of many passes.
+    There are five rounds; a measurement that has spent its time ends after three, and one that has spent three times
+    as long after the first.
+
+    Args:
+        measurements: Each gives seconds, which need not be the time it took: they may be those of one of many passes.
+        seconds: The time that each of them has.
+
+    Returns:
+        The timings, in the order of the measurements.
     """
     found: list[list[float]] = [[] for _ in measurements]
     spent = [0.0] * len(measurements)
@@ -43,12 +50,27 @@ def take_turns(measurements: Sequence[Callable[[], float]], *, seconds: float) -
 
 
 def timing_of(values: Sequence[float]) -> Timing:
-    """Median and spread of seconds that were measured."""
+    """The median and the spread of some measured times.
+
+    Args:
+        values: Times in seconds, one at least.
+
+    Returns:
+        Their timing.
+    """
     return Timing(statistics.median(values), min(values), max(values), len(values))
 
 
 def seconds_of(call: Callable[[], object], *, within_seconds: float = 0.0) -> float:
-    """Wall time of one call: the mean over as many as fit into the time, but at least one."""
+    """The wall time of one call, in seconds.
+
+    Args:
+        call: What is measured.
+        within_seconds: The time there is.
+
+    Returns:
+        The mean over as many calls as fit into the time, but at least one.
+    """
     started = time.perf_counter()
     num_calls, elapsed = 0, 0.0
     while not num_calls or elapsed * (num_calls + 1) / num_calls <= within_seconds:
@@ -59,18 +81,38 @@ def seconds_of(call: Callable[[], object], *, within_seconds: float = 0.0) -> fl
 
 
 def in_turns(call: Callable[[], object], *, seconds: float) -> Callable[[], float]:
-    """A measurement of one call for `take_turns`, whose rounds take about so many seconds together."""
+    """A measurement of one call for `take_turns`.
+
+    Args:
+        call: What is measured.
+        seconds: About how long its rounds take together.
+
+    Returns:
+        A function that gives the seconds of one call.
+    """
     return lambda: seconds_of(call, within_seconds=seconds / MOST_ROUNDS)
 
 
 def warm_up(call: Callable[[], object], *, seconds: float) -> float:
-    """How long a call takes that is not the first, which may set things up; of one that is longer, the first itself."""
+    """How long a call takes that is not the first, which may set things up.
+
+    Args:
+        call: What is measured.
+        seconds: The time there is; where the first call takes longer, its own time is the answer.
+
+    Returns:
+        Seconds.
+    """
     first = seconds_of(call)
     return first if first > seconds else seconds_of(call)
 
 
 def wait_for(device: torch.device) -> None:
-    """Returns when an accelerator has done what it was given."""
+    """Return when an accelerator has done what it was given.
+
+    Args:
+        device: The device; on a CPU there is nothing to wait for.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

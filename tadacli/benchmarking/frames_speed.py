@@ -46,7 +46,18 @@ class FramesSpeed:
 def measure_frames(
     source: VideoSource, model: Model, windows: WindowSettings, *, seconds: float
 ) -> tuple[list[FramesSpeed], list[Tensor]]:
-    """The frames of classify and of detect, and the clips (3, T, crop, crop) of the first windows, as far as read."""
+    """What it takes to decode, resize and crop the frames that `tada classify` and `tada detect` need of a video.
+
+    Args:
+        source: The video.
+        model: The model, which says which frames and how large.
+        windows: The windows of `tada detect`.
+        seconds: About how long each of the measurements takes.
+
+    Returns:
+        The times of classify and of detect, and the clips (3, T, crop, crop) of the first windows, as far as their
+        frames were read.
+    """
     wanted = sorted(set().union(*plan_clips(source, model.spec.input, num_clips=model.spec.protocol.num_clips)))
     plan = WindowPlan(source, model.spec.input, windows)
     frames, _ = plan.frame_uses()

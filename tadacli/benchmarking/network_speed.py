@@ -87,7 +87,18 @@ def model_to_time(name_or_path: str, *, weights: str | None = None, device: str 
     """A model in float32 whose speed is to be measured, as `load_model` gives it.
 
     A time needs no weights: where those of a known model are not on this machine, or it is the name of a network
-    alone, they are random, and their hash is "". Raises what `load_model` raises.
+    alone, they are random.
+
+    Args:
+        name_or_path: A model or network by name, a run's folder, or a .safetensors file.
+        weights: A file with the weights of a known model.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        The model; its hash of random weights is "".
+
+    Raises:
+        TadaError: What `load_model` raises.
     """
     target = resolve_device(device)
     if weights is not None or not _lacks_weights(name_or_path):
@@ -112,9 +123,17 @@ def _spec_of_network(name: str) -> ModelSpec:
 
 
 def dtypes_to_time(asked: str, device: torch.device) -> list[str]:
-    """The dtypes of "auto" or of a list with commas, float32 first, which the others are compared with.
+    """The number types to measure, float32 first, which the others are compared with.
 
-    "auto" is float32, and bfloat16 where the device is fast with it. Raises `UsageError` for an unknown one.
+    Args:
+        asked: Names with commas between, or "auto": float32, and bfloat16 where the device is fast with it.
+        device: The device.
+
+    Returns:
+        Their names, each once.
+
+    Raises:
+        UsageError: One is unknown.
     """
     if asked == "auto":
         return [REFERENCE, "bfloat16"] if has_bfloat16(device) else [REFERENCE]
@@ -127,7 +146,15 @@ def dtypes_to_time(asked: str, device: torch.device) -> list[str]:
 
 
 def in_dtypes(model: Model, dtypes: Sequence[str]) -> dict[str, Model]:
-    """The model in each of the dtypes, by name; that in float32 is the model itself."""
+    """The model in each of the number types, by name; that in its own is the model itself.
+
+    Args:
+        model: The model.
+        dtypes: Names of number types.
+
+    Returns:
+        Models that share nothing but what does not depend on the type.
+    """
     return {
         name: model
         if DTYPES[name] == model.dtype
@@ -138,10 +165,18 @@ def in_dtypes(model: Model, dtypes: Sequence[str]) -> dict[str, Model]:
 
 @torch.inference_mode()
 def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], seconds: float) -> NetworkSpeed:
-    """What a pass of the models, by dtype and float32 first, takes with batches of these sizes, ascending.
+    """What passes of a network take, and matrix products of the same number types to compare them with.
 
-    The passes and the matrix products take turns; each has about `seconds`. A batch whose pass would take more than
-    twice as long is left out, as is one that the memory or the device cannot do.
+    They take turns. A batch whose pass would take more than twice its time is left out, as is one that the memory or
+    the device cannot do.
+
+    Args:
+        models: The model by number type, float32 first.
+        batch_sizes: Clips at a time, ascending.
+        seconds: About how long each of the measurements takes.
+
+    Returns:
+        The passes in this order, also those that were left out, with the reason.
     """
     model = models[REFERENCE]
     size = MATRIX_SIZE if model.device.type == "cpu" else ACCELERATOR_MATRIX_SIZE
@@ -222,7 +257,11 @@ def _limit_of_machine(error: RuntimeError) -> str:
 def multiply_adds(spec: ModelSpec) -> int:
     """Multiply-adds of the convolutions and matrix products of one clip, counted without computing anything.
 
-    They are those of the network as it is trained; 0 where it does something that cannot be counted so.
+    Args:
+        spec: The model.
+
+    Returns:
+        Those of the network as it is trained; 0 where it does something that cannot be counted so.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -239,9 +278,15 @@ def multiply_adds(spec: ModelSpec) -> int:
 
 @torch.inference_mode()
 def agreements(models: Mapping[str, Model], clips: Sequence[Tensor], *, seconds: float) -> tuple[Agreement, ...]:
-    """How often each dtype but float32 gives the best classes of float32, over as many clips as the time allows.
+    """How often each number type but float32 gives the best classes of float32.
 
-    Clips are (3, T, crop, crop) in float32; at least one of them is used, if there are any.
+    Args:
+        models: The model by number type, float32 among them.
+        clips: Clips (3, T, crop, crop) in float32.
+        seconds: The time there is; at least one clip is used, if there are any.
+
+    Returns:
+        The counts of each other type; none without clips.
     """
     others = {dtype: model for dtype, model in models.items() if dtype != REFERENCE}
     counts = dict.fromkeys(others, 0)
@@ -263,7 +308,17 @@ def _best_classes(model: Model, clip: Tensor) -> list[int]:
 
 
 def check_batch_sizes(text: str) -> list[int]:
-    """The numbers of "1,4,8", ascending, each once. Raises `UsageError` for anything else."""
+    """The batch sizes of a text.
+
+    Args:
+        text: Such as "1,4,8".
+
+    Returns:
+        The numbers, ascending, each once.
+
+    Raises:
+        UsageError: It is anything else than positive whole numbers with commas between.
+    """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
         raise UsageError(f"batch sizes {text!r} cannot be read", hint="give numbers, for example --batch-size 1,4,8")

@@ -117,11 +117,21 @@ def measure_speed(
     seconds: float,
     on_phase: Callable[[str], object] = lambda _: None,
 ) -> SpeedReport:
-    """The speed of a model in float32, and in `dtypes`, on this machine; without a video on a sample made for it.
+    """How fast a model is on this machine, what limits it, and which settings suit it.
 
-    `seconds` is about how long each of the measurements takes. `on_phase` is told what is measured next.
+    Args:
+        video: A path or URL; None for a sample that is made for it.
+        model: The model in float32, see `model_to_time`.
+        dtypes: The number types to measure, float32 first, see `dtypes_to_time`.
+        batch_sizes: Clips at a time, ascending.
+        seconds: About how long each of the measurements takes.
+        on_phase: Called with what is measured next.
 
-    Raises `VideoError` for a video that cannot be read.
+    Returns:
+        All that was measured.
+
+    Raises:
+        VideoError: The video cannot be read.
     """
     if video is None:
         on_phase("rendering a sample video")
@@ -162,7 +172,17 @@ def measure_speed(
 
 
 def check_seconds(seconds: float) -> float:
-    """The time for each measurement. Raises `UsageError` for none, or for ever."""
+    """The time for each measurement, in seconds, if it is one.
+
+    Args:
+        seconds: What was asked for.
+
+    Returns:
+        The same.
+
+    Raises:
+        UsageError: It is not positive and finite.
+    """
     if not 0 < seconds < math.inf:
         raise UsageError(f"{seconds:g} s is no time to measure in", hint="give a number of seconds, such as 2")
     return seconds
@@ -177,7 +197,14 @@ def _sample() -> Iterator[str]:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What a speed depends on besides the versions."""
+    """What a speed depends on besides the versions of the libraries.
+
+    Args:
+        device: The device that the network runs on.
+
+    Returns:
+        JSON-ready values: system, processor, accelerator (None without one), cores, threads, Python.
+    """
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -203,7 +230,17 @@ def _processor() -> str:
 
 
 def classify_speed(model: Model, network: NetworkSpeed, frames: FramesSpeed, *, open_seconds: float) -> CommandSpeed:
-    """One video is opened, decoded and then scored, so its times add up."""
+    """What `tada classify` takes for one video, which is opened, decoded and then scored, so that its times add up.
+
+    Args:
+        model: The model, whose protocol says how many views there are.
+        network: What its passes take.
+        frames: What the frames of the views take.
+        open_seconds: What opening the video takes.
+
+    Returns:
+        The time with the default settings, what limits it, and better settings if there are any.
+    """
     protocol = model.spec.protocol
     num_views = protocol.num_clips * protocol.num_crops
 
@@ -243,7 +280,7 @@ def _detect_speed(
         return found  # not even a window fits
     runs = []
     for settings in both:
-        part = _part(plan, windows, settings, seconds=seconds / 2)
+        part = windows_within(plan, windows, settings, seconds=seconds / 2)
         runs.append(partial(_run_windows, path, models[settings.dtype], part, num_windows=len(plan)))
     timings = take_turns(runs, seconds=seconds)
     measured = [replace(each, timing=timing, is_measured=True) for each, timing in zip(both, timings, strict=True)]
@@ -251,8 +288,18 @@ def _detect_speed(
     return replace(found, default=measured[0], better=better)
 
 
-def _part(plan: WindowPlan, windows: WindowSettings, settings: Settings, *, seconds: float) -> WindowSettings:
-    """As much of the beginning of the video as takes about so long, one window at least."""
+def windows_within(plan: WindowPlan, windows: WindowSettings, settings: Settings, *, seconds: float) -> WindowSettings:
+    """The windows of as much of the beginning of a video as takes about so long, one window at least.
+
+    Args:
+        plan: All windows of the video.
+        windows: The settings they were made with.
+        settings: What all of them take, and the batch size.
+        seconds: The time there is.
+
+    Returns:
+        The settings that make these windows only.
+    """
     num_windows = max(1, int(seconds / (settings.timing.median_seconds / len(plan))))
     settled = replace(windows, batch_size=settings.batch_size)
     if num_windows >= len(plan):

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from tadacli.cli import exits, options
+from tadacli.cli import options
 from tadacli.cli.console import printable, say
+from tadacli.cli.exits import write_stdout
 from tadacli.cli.sinks import choose_format
 from tadacli.zoo import DEFAULT_MODEL
 
@@ -76,11 +77,9 @@ def bench_command(
     )
     as_json = chosen == "json"
     text = json.dumps(speed_values(report), indent=2, ensure_ascii=False) if as_json else speed_table(report)
+    content = printable(f"{text}\n").encode()
     if output is None:
-        try:
-            print(printable(text), flush=True)
-        except BrokenPipeError:
-            exits.leave_closed_pipe()
+        write_stdout(content)
     else:
-        write_new(output, printable(f"{text}\n").encode())
+        write_new(output, content)
         say(f"written to {output}", quiet=quiet)

@@ -11,9 +11,16 @@ from tadacli.formats.video_names import video_ids
 
 
 def activitynet(rows: Sequence[DetectionRow]) -> bytes:
-    """The prediction file: for each video's id its segments, in the order of the rows.
+    """The prediction file of some videos.
 
-    Raises `OutputError` if two videos have the same id.
+    Args:
+        rows: The videos.
+
+    Returns:
+        For each video's id its segments, in the order of the rows.
+
+    Raises:
+        OutputError: Two videos have the same id.
     """
     ids = video_ids([row["path"] for row in rows])
     made_with = sorted({f"{row['model']}, tada {row['tool_version']}" for row in rows})

@@ -10,9 +10,13 @@ _REPLACEMENT = "\ufffd"
 
 
 def player_segments(row: DetectionRow) -> list[SegmentRow]:
-    """The segments of a detection row, in its order, with times counted from the first frame.
+    """The segments of a row on the clock of a player, which shows the first frame at 0.
 
-    Rows hold presentation times, which may begin anywhere; a player shows the first frame at 0.
+    Args:
+        row: One video; its presentation times may begin anywhere.
+
+    Returns:
+        Its segments, in its order, with times in seconds from the first frame.
     """
     first = row["start_seconds"] or 0.0
     return [
@@ -26,9 +30,14 @@ def player_segments(row: DetectionRow) -> list[SegmentRow]:
 
 
 def cues(row: DetectionRow) -> list[tuple[int, int, SegmentRow]]:
-    """(start, end, segment) with times in whole milliseconds of the player's clock, ordered by them.
+    """The segments of a row as subtitles show them.
 
-    A cue lasts at least one millisecond, as players and editors drop or refuse those that last none.
+    Args:
+        row: One video.
+
+    Returns:
+        (start, end, segment), ordered by time, in whole milliseconds of the player's clock. A cue lasts at least one
+        millisecond, as players and editors drop or refuse those that last none.
     """
     timed = [
         (round(segment["start_seconds"] * 1000), round(segment["end_seconds"] * 1000), segment)
@@ -38,12 +47,26 @@ def cues(row: DetectionRow) -> list[tuple[int, int, SegmentRow]]:
 
 
 def caption(segment: SegmentRow) -> str:
-    """The label and the score of a segment on one line."""
+    """The label and the score of a segment on one line.
+
+    Args:
+        segment: The segment.
+
+    Returns:
+        Such as "pan left (0.75)".
+    """
     return f"{one_line(segment['label'])} ({segment['score']:.2f})"
 
 
 def audacity(row: DetectionRow) -> bytes:
-    """A label track of Audacity: start, end and text divided by tabs, times in seconds, a line for each segment."""
+    """A label track of Audacity.
+
+    Args:
+        row: One video.
+
+    Returns:
+        A line for each segment in order of time: start, end and text divided by tabs, times in seconds.
+    """
     segments = sorted(player_segments(row), key=lambda each: (each["start_seconds"], each["end_seconds"]))
     return "".join(
         f"{each['start_seconds']:.6f}\t{each['end_seconds']:.6f}\t{caption(each)}\n" for each in segments
@@ -51,7 +74,14 @@ def audacity(row: DetectionRow) -> bytes:
 
 
 def one_line(text: str) -> str:
-    """The text with a blank for each tab, line break or control character, and a mark for what is no text."""
+    """A text that stays on its line.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text with a blank for each tab, line break or control character, and a mark for what is no text.
+    """
     return "".join(_shown(character) for character in text)
 
 

@@ -48,10 +48,17 @@ DETECTION_CSV_COLUMNS = (
 
 
 def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> DetectionRow:
-    """The row of one video. Its times are presentation times; `start_seconds` is that of the first frame.
+    """The row of one video.
 
-    `video` and `path` are both the input as it was named; `duration_seconds`, `start_seconds`, `fps` and
-    `info` are null for a video that could not be opened.
+    Args:
+        result: What was found in the video.
+        run: What the result was made with.
+        size_bytes: The size of the video's file, by which a later run sees that it is still the same; None if unknown.
+
+    Returns:
+        The row, its keys in the order in which they are written. Its times are presentation times in seconds. `video`
+        and `path` are both the input as it was named; `duration_seconds`, `start_seconds`, `fps` and `info` are null
+        for a video that could not be opened.
     """
     facts = None if result.video is None else video_facts(result.video)
     return {
@@ -83,7 +90,14 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
 
 
 def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
-    """One flat row for each (video, segment), or a single one without a segment if there is none."""
+    """The lines of CSV that one row becomes.
+
+    Args:
+        row: One video.
+
+    Returns:
+        A flat row for each segment, or a single one without a segment if there is none.
+    """
     common = {
         "gaps": json.dumps(row["gaps"]),
         "duration_seconds": csv_text(row["duration_seconds"]),

@@ -35,6 +35,12 @@ def eaf(row: DetectionRow) -> bytes:
 
     Annotations of a tier may not overlap, so those that would go to further tiers, `label (2)` and so on. The
     video is named as a file beside the document.
+
+    Args:
+        row: One video.
+
+    Returns:
+        The document, times in whole milliseconds from the first frame.
     """
     root = Element(
         "ANNOTATION_DOCUMENT",

@@ -51,16 +51,29 @@ def epic_detection(rows: Sequence[DetectionRow]) -> bytes:
 
 
 def require_action_heads(heads: Collection[str]) -> None:
-    """Raise `UsageError` unless a model with these heads finds actions, which are pairs of a verb and a noun."""
+    """Check that a model with these heads finds actions, which are pairs of a verb and a noun.
+
+    Args:
+        heads: The names of its heads.
+
+    Raises:
+        UsageError: It does not.
+    """
     if not {"verb", "noun"} <= set(heads):
         raise _no_actions()
 
 
 def problems(submission: object) -> list[str]:
-    """Everything for which the challenge's validator refuses a submission (or fails on it), none if it accepts.
+    """Everything for which the challenge's validator refuses a submission, or fails on it.
 
     As there, any part of the challenge's name passes for it, scores are not held to a range, and segments may
     be reversed or lie outside of the video.
+
+    Args:
+        submission: The value of its JSON.
+
+    Returns:
+        The reasons with their places; none if the validator accepts it.
     """
     if not isinstance(submission, dict):
         return ["the submission is not a JSON object"]
@@ -68,7 +81,14 @@ def problems(submission: object) -> list[str]:
 
 
 def unloadable(submission: object) -> list[str]:
-    """The scores that pass the challenge's validator and yet stop its evaluation, as they are no numbers."""
+    """The scores that pass the challenge's validator and yet stop its evaluation, as they are no numbers.
+
+    Args:
+        submission: The value of its JSON.
+
+    Returns:
+        Each of them with its place.
+    """
     return [
         f"{place}: score {entry['score']!r} is not a number"
         for place, entry in _entries(submission)

@@ -24,9 +24,13 @@ _ACTION = ("verb", "noun", "action")
 
 
 def is_detect_results(content: bytes) -> bool:
-    """Whether a file with this content, which is not gzipped, begins as those of `tada detect` in JSON do.
+    """Whether a file begins as those of `tada detect` in JSON do.
 
-    False for the submissions and predictions of the challenges, and for any other file.
+    Args:
+        content: The content of a file, which is not gzipped.
+
+    Returns:
+        False for the submissions and predictions of the challenges, and for any other file.
     """
     return _BEGINNING.match(content) is not None
 
@@ -53,9 +57,17 @@ def read_detections(path: str | os.PathLike[str]) -> list[DetectionRow]:
 
 
 def parse_detections(content: bytes, shown: str) -> list[DetectionRow]:
-    """The rows in the content of a results file, which is called `shown` where something is wrong with it.
+    """The rows in the content of a results file.
 
-    Raises `UsageError` as `read_detections` does.
+    Args:
+        content: JSON or JSON lines.
+        shown: What the file is called where something is wrong with it.
+
+    Returns:
+        The rows, as they stand in the file.
+
+    Raises:
+        UsageError: As `read_detections`.
     """
     if content.startswith(b"path,status,"):
         raise _NO_RESULTS(f"{shown} is a CSV table, which cannot be converted")

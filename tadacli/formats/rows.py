@@ -218,7 +218,14 @@ def run_row(run: Run, size_bytes: int | None) -> RunRow:
 
 
 def csv_rows(row: ClassificationRow) -> list[dict[str, str]]:
-    """One flat row for each (video, head, rank), or a single one without a rank if there is no prediction."""
+    """The lines of CSV that one row becomes.
+
+    Args:
+        row: One video.
+
+    Returns:
+        A flat row for each head and rank, or a single one without a rank if there is no prediction.
+    """
     facts = row["video"]
     common = {
         "num_frames": csv_text(facts and facts["num_frames"]),
@@ -270,7 +277,14 @@ def _predictions(predictions: tuple[Prediction, ...]) -> list[PredictionRow]:
 
 
 def video_facts(info: VideoInfo) -> VideoRow:
-    """What a row says of the video itself."""
+    """What a row says of the video itself.
+
+    Args:
+        info: What is known of the video.
+
+    Returns:
+        The facts; times in seconds, rounded to microseconds.
+    """
     return {
         "num_frames": info.num_frames,
         "fps": round(float(info.fps), 6),

@@ -7,7 +7,14 @@ from tadacli.formats.rows import DetectionRow
 
 
 def srt(row: DetectionRow) -> bytes:
-    """A SubRip file; without segments an empty one. SubRip has no escapes: the text stands as it is."""
+    """A SubRip file. SubRip has no escapes: the text stands as it is.
+
+    Args:
+        row: One video.
+
+    Returns:
+        The file, empty without segments.
+    """
     blocks = [
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{caption(segment)}\n"
         for number, (start, end, segment) in enumerate(cues(row), start=1)
@@ -16,7 +23,14 @@ def srt(row: DetectionRow) -> bytes:
 
 
 def vtt(row: DetectionRow) -> bytes:
-    """A WebVTT file (https://www.w3.org/TR/webvtt1/); without segments only its header."""
+    """A WebVTT file (https://www.w3.org/TR/webvtt1/).
+
+    Args:
+        row: One video.
+
+    Returns:
+        The file, without segments only its header.
+    """
     blocks = [
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n{_escape(caption(segment))}\n"
         for start, end, segment in cues(row)

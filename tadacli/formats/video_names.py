@@ -16,14 +16,26 @@ _ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
 
 
 def file_name(path: str) -> str:
-    """The last part of a path or URL."""
+    """The last part of a path or URL.
+
+    Args:
+        path: The path or URL.
+
+    Returns:
+        The name of the file, or of the folder of frames.
+    """
     return _parts(path)[-1]
 
 
 def video_id(path: str) -> str:
-    """The file name without the suffix of a video or archive: `P01_11` for a/P01_11.MP4 and for a/P01_11/.
+    """The name by which data sets know a video: `P01_11` for a/P01_11.MP4 and for a/P01_11/.
 
-    Any other suffix stays, as the name of a folder of frames may have a dot in it.
+    Args:
+        path: The path or URL of a video.
+
+    Returns:
+        The file name without the suffix of a video or archive. Any other suffix stays, as the name of a folder of
+        frames may have a dot in it.
     """
     name = file_name(path)
     archive = next((suffix for suffix in _ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), "")
@@ -36,7 +48,17 @@ def video_id(path: str) -> str:
 
 
 def video_ids(paths: Sequence[str]) -> dict[str, str]:
-    """The id of each video by path. Raises `OutputError` naming two videos that have the same."""
+    """The id of each video.
+
+    Args:
+        paths: Paths or URLs.
+
+    Returns:
+        The ids by path.
+
+    Raises:
+        OutputError: Two videos have the same id; both are named.
+    """
     paths_by_id: dict[str, str] = {}
     for path in paths:
         other = paths_by_id.setdefault(video_id(path), path)
@@ -49,10 +71,17 @@ def video_ids(paths: Sequence[str]) -> dict[str, str]:
 
 
 def output_names(paths: Sequence[str], suffix: str) -> dict[str, str]:
-    """A file name for each video by path, each another one, also where case or accents do not count.
+    """A file name for each video, each another one, also where case or accents do not count.
 
     A name is the video's id. Videos that share it get their suffix, if that tells them apart, or as many of
     the folders they are in as it takes; numbers are the last resort.
+
+    Args:
+        paths: Paths or URLs of videos.
+        suffix: The suffix of the files, with its dot.
+
+    Returns:
+        The names by path.
     """
     candidates = {path: list(_candidates(path)) for path in paths}
     level = dict.fromkeys(paths, 0)

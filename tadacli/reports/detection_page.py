@@ -50,10 +50,18 @@ class VideoLink:
 
 
 def video_link(path: str | os.PathLike[str], page_path: str | os.PathLike[str], *, codec: str = "") -> VideoLink:
-    """How a page at `page_path` shows the video: inside if browsers play it and it is small, else by its file.
+    """How a page shows its video: inside if browsers play it and it is small, else by its file.
 
-    `codec` is FFmpeg's name of the video's codec, if known. A folder or archive of frames, or a path that is
-    no file, gives an empty link. Raises `OSError` if the file cannot be read.
+    Args:
+        path: The video.
+        page_path: The file that the page is for.
+        codec: FFmpeg's name of the video's codec, if known.
+
+    Returns:
+        The link; an empty one for a folder or archive of frames, and for a path that is no file.
+
+    Raises:
+        OSError: The file cannot be read.
     """
     file = Path(path)
     if not file.is_file() or file.suffix.lower() in (".tar", ".zip"):

@@ -22,12 +22,25 @@ def filled_page(
     policy: str = "",
     parts: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The page `template` of this package, UTF-8, with its title, styles, scripts, data and other `parts` put in.
+    """A page with its title, styles, scripts, data and other parts put in.
 
-    The template, styles and scripts are names of files beside this module. The scripts find `data` as JSON in the
-    element "data"; `parts` are HTML, by name. The content security policy admits this style, this script, pictures
-    inside the page and what the rules of `policy` add, and nothing else. The same arguments give the same bytes.
-    Raises `ValueError` for data that are no JSON, such as NaN.
+    The content security policy admits this style, this script, pictures inside the page and what the rules of `policy`
+    add, and nothing else.
+
+    Args:
+        template: The page, a file beside this module.
+        title: Its title.
+        styles: Files beside this module.
+        scripts: Alike; they find the data as JSON in the element "data".
+        data: JSON-ready values.
+        policy: More rules of the content security policy.
+        parts: HTML by the name it has in the template.
+
+    Returns:
+        The page in UTF-8; the same arguments give the same bytes.
+
+    Raises:
+        ValueError: The data are no JSON, such as NaN.
     """
     style, script = ("".join(map(_resource, names)) for names in (styles, scripts))
     filled = {
@@ -44,7 +57,14 @@ def filled_page(
 
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Values with their names, as text for people; those that say nothing are left out, mappings are laid flat."""
+    """Values with their names, as text for people.
+
+    Args:
+        values: The values by name; those of a mapping among them get its name in front.
+
+    Returns:
+        (name, text), without those that say nothing.
+    """
     found: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):

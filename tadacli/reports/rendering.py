@@ -40,15 +40,25 @@ def render_segments(
     fps: float | Fraction | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[str, ...]:
-    """Writes an H.264 MP4 of the video in which each frame carries the segments that hold at its time.
+    """Write an H.264 MP4 of the video in which each frame carries the segments that hold at its time.
 
     A segment holds in [start_seconds, end_seconds). Frames keep their presentation times, and the first
     audio stream is kept. Frames are upright, with even sides: where one is odd, its last row or column is
-    repeated. `fps` is the rate of JPEG frames; `on_progress` is told (frames written, frames in all).
-    Returns what a person should know about the copy: sound that was changed or left out, times that moved.
+    repeated.
 
-    Raises `VideoError` for a video that cannot be read throughout, and `OutputError` where the file is
-    there already or cannot be written; then nothing is left of it.
+    Args:
+        video_path: The video.
+        output_path: The file to write, whose name ends in .mp4.
+        segments: The segments, in presentation time.
+        fps: The rate of JPEG frames.
+        on_progress: Called with the frames written and the frames in all.
+
+    Returns:
+        What a person should know about the copy: sound that was changed or left out, times that moved.
+
+    Raises:
+        VideoError: The video cannot be read throughout.
+        OutputError: The file is there already or cannot be written; then nothing is left of it.
     """
     output = Path(output_path)
     if output.suffix.lower() != ".mp4":

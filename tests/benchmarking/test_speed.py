@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tadacli.benchmarking import network_speed, speed
+from tadacli.benchmarking import network_speed
 from tadacli.benchmarking.frames_speed import FramesSpeed
 from tadacli.benchmarking.network_speed import (
     Agreement,
@@ -33,7 +33,14 @@ from tadacli.benchmarking.network_speed import (
     model_to_time,
     multiply_adds,
 )
-from tadacli.benchmarking.speed import CommandSpeed, Settings, SpeedReport, classify_speed, measure_speed
+from tadacli.benchmarking.speed import (
+    CommandSpeed,
+    Settings,
+    SpeedReport,
+    classify_speed,
+    measure_speed,
+    windows_within,
+)
 from tadacli.errors import SpecError, UsageError, VideoError
 from tadacli.results import Window
 from tadacli.sampling.plan import plan_clips
@@ -321,7 +328,7 @@ def test_as_many_windows_are_run_as_the_time_allows(
     with open_video(tmp_path / "video.mp4") as source:
         whole = list(WindowPlan(source, spec, windows))
         assert len(whole) == 10
-        part = speed._part(WindowPlan(source, spec, windows), windows, settings, seconds=seconds)
+        part = windows_within(WindowPlan(source, spec, windows), windows, settings, seconds=seconds)
         run = list(WindowPlan(source, spec, part))
     assert part.batch_size == 4
     assert [_span(each) for each in run] == [_span(each) for each in whole[:num_windows]]
