@@ -33,9 +33,10 @@ from benchmarks.conditions import conditions, median_and_range
 from benchmarks.grouped import grouped_form, leave_the_start
 from benchmarks.own_process import OwnProcess, Times, timed
 from tadacli.allocator import keep_freed_memory
-from tadacli.classification import classify_video, parse_views
+from tadacli.classification import classify
 from tadacli.models import build
 from tadacli.sampling.clips import clip_indices
+from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.transforms import crop_frames, resize_frames
 from tadacli.zoo.checkpoints import write_checkpoint
@@ -60,7 +61,7 @@ Way = Callable[[], tuple[Scores, Times]]
 def ours(video: Path, model: Model, views: EvalProtocol, *, batch_size: int) -> Scores:
     """The averaged scores as `tada classify` finds them."""
     labels = model.spec.heads[""]
-    result = classify_video(video, model=model, views=views, topk=len(labels), batch_size=batch_size)
+    (result,) = classify(video, model=model, views=views, topk=len(labels), batch_size=batch_size)
     assert result.status == "ok", result.error
     scores = np.empty(len(labels))
     for each in result.heads[""]:

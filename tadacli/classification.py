@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from tadacli.concurrency import map_ahead
-from tadacli.errors import UsageError, VideoError
+from tadacli.errors import VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, VideoInfo
+from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, Run, RunSettings, VideoInfo
 from tadacli.sampling.plan import Part, extent, is_short
-from tadacli.scoring.shared_batches import score_in_order
-from tadacli.scoring.views import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
+from tadacli.scoring.options import DEFAULT_BATCH_SIZE, ClassificationOptions, scoring_options
+from tadacli.scoring.provenance import describe_run
+from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
@@ -28,8 +29,6 @@ MODEL_RANGE_SECONDS = 10.0
 # "Well beyond" that range, a single answer for the whole video is seldom what was asked for.
 LONG_VIDEO_SECONDS = 3 * MODEL_RANGE_SECONDS
 
-DEFAULT_TOPK = 5
-
 
 def classify(
     videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
@@ -38,95 +37,112 @@ def classify(
     weights: str | os.PathLike[str] | None = None,
     views: str | EvalProtocol | None = None,
     part: Part | None = None,
-    topk: int = DEFAULT_TOPK,
-    min_score: ScoreLimit = 0.0,
+    topk: int = ClassificationOptions.topk,
+    min_score: ScoreLimit = ClassificationOptions.min_score,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
     dtype: str = "float32",
 ) -> list[Classification]:
-    """One result for each video, in order; a video that fails has status "error" and stops nothing.
+    """What each video shows: one result for each, in order.
 
-    `videos` are paths or http(s) URLs of video files, or folders or tars of numbered JPEG frames. `model` is
-    a known name, a weights file of our own, or what `load_model` returned (then `weights`, `device` and
-    `dtype` are not used). `views` is "CLIPSxCROPS"; by default the protocol the model was published with.
-    `part` is the part of each video to look at; by default all of it. Classes below `min_score` are left out;
-    "auto" leaves out those below the thresholds that the model carries for each class. None may be left, which
-    says that there is nothing here that the model knows.
+    A video that fails has status "error" and stops nothing.
 
-    Raises `TadaError` children for settings that cannot be meant, before anything is decoded.
+    Args:
+        videos: a path or URL, or several: video files, folders or tars of numbered JPEG frames.
+        model: a known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
+            `device` and `dtype` are not used.
+        weights: a file of weights for a known name; by default those that were fetched.
+        views: how many views are averaged: "CLIPSxCROPS"; by default as many as the model was published with.
+        part: the part of each video to look at, in seconds of presentation time; by default all of it.
+        topk: at most so many labels are given for each head.
+        min_score: classes below this score, 0 to 1, are left out; "auto" leaves out those below the thresholds that
+            the model carries for each class. None may be left: nothing here that the model knows.
+        batch_size: views scored at once.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+
+    Returns:
+        The results; scores are the mean over the views of the softmax, 0 to 1, with seven digits.
+
+    Raises:
+        UsageError: for settings that contradict each other or are out of range, before anything is decoded.
+        TadaError: for a model that cannot be loaded, or whose scores are not numbers.
+
+    Example:
+        >>> import tempfile, tadacli
+        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = render_sample(f"{folder}/video.mp4")
+        ...     (result,) = tadacli.classify(f"{folder}/video.mp4", device="cpu")
+        >>> result.heads[""][0].label
+        'pan left'
     """
     if isinstance(videos, (str, os.PathLike)):
         videos = [videos]
+    scoring = scoring_options(views=views, batch_size=batch_size)
+    options = ClassificationOptions(scoring, part, topk, min_score)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    options = check_options(views=views, topk=topk, min_score=min_score, batch_size=batch_size, part=part)
-    protocol = options or model.spec.protocol
-    return list(
-        classify_videos(
-            videos, model=model, views=protocol, part=part, topk=topk, min_score=min_score, batch_size=batch_size
-        )
-    )
+    return list(iter_classifications(videos, model=model, options=options))
 
 
-def check_options(
-    *, views: str | EvalProtocol | None, topk: int, min_score: ScoreLimit, batch_size: int, part: Part | None = None
-) -> EvalProtocol | None:
-    """The views asked for, None for the model's own. Raises `UsageError` for options out of range."""
-    if part is not None and part.sampling is not None and views is not None:
-        raise UsageError(
-            "views and a window's sampling exclude each other", hint="give --views or --sampling, not both"
-        )
-    start, end = (None, None) if part is None else (part.start_seconds, part.end_seconds)
-    if start is not None and end is not None and start >= end:
-        raise UsageError(f"the range from {start:g} s to {end:g} s is empty or reversed")
-    if topk < 1:
-        raise UsageError(f"top {topk} names no class", hint="use --topk 1 or more")
-    if batch_size < 1:
-        raise UsageError(f"a batch of {batch_size} views is not possible", hint="use --batch-size 1 or more")
-    if min_score != "auto" and not 0 <= min_score <= 1:
-        raise UsageError(f"minimum score {min_score} is not between 0 and 1")
-    return parse_views(views) if isinstance(views, str) else views
+def classification_run(model: Model, options: ClassificationOptions) -> Run:
+    """The run that the results of a model with these options belong to.
+
+    Raises `UsageError` for the minimum score "auto" and a model without thresholds.
+    """
+    least_scores(model.spec, options.min_score)
+    scoring, part = options.scoring, options.part or Part()
+    settings: RunSettings = {
+        "views": str(scoring.views_of(model.spec)) if part.sampling is None else None,
+        "start_seconds": part.start_seconds,
+        "end_seconds": part.end_seconds,
+        "sampling": part.sampling,
+        "topk": options.topk,
+        "min_score": options.min_score,
+        "batch_size": scoring.batch_size,
+    }
+    if scoring.fill_batches:
+        settings["fill_batches"] = True
+    settings["seed"] = 0  # nothing is random; earlier versions had an option for it
+    return describe_run(model, settings)
 
 
-def least_scores(spec: ModelSpec, min_score: ScoreLimit) -> dict[str, Sequence[float]]:
-    """The score that each class needs to be reported, by head. Raises `UsageError` for "auto" without thresholds."""
-    if min_score == "auto":
-        return dict(spec.require_thresholds())
-    return {name: [min_score] * len(labels) for name, labels in spec.heads.items()}
-
-
-def parse_views(text: str) -> EvalProtocol:
-    """The views of "CLIPSxCROPS", for example "10x3". Raises `UsageError` for anything else."""
-    clips, separator, crops = text.partition("x")
-    if not (separator and clips.isascii() and clips.isdigit() and int(clips) and crops in ("1", "3")):
-        raise UsageError(
-            f"views {text!r} cannot be read",
-            hint="give clips x crops, crops being 1 or 3, for example --views 10x3",
-        )
-    return EvalProtocol(int(clips), int(crops))
-
-
-def classify_videos(
+def iter_classifications(
     videos: Iterable[str | os.PathLike[str]],
     *,
     model: Model,
-    views: EvalProtocol,
-    part: Part | None = None,
-    topk: int = DEFAULT_TOPK,
-    min_score: ScoreLimit = 0.0,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    fill_batches: bool = False,
+    options: ClassificationOptions | None = None,
+    done: Container[str] = (),
+    on_video: Callable[[str], object] | None = None,
     on_views: Callable[[int], object] | None = None,
 ) -> Generator[Classification, None, None]:
-    """The result of each video, in order; failures of a video itself become a result of status "error".
+    """The result of each video, in order, as soon as it is known; close the iterator to end early.
 
     While a video is scored the next one is decoded, unless it is a URL: a download comes when it is its turn, for it
-    cannot be told to end. The views of a video are scored in groups of `batch_size`, the last one padded, none
-    shared with another video unless `fill_batches` is set (see `score_in_order`): its scores are a function of the
-    video and the settings. `on_views` is told how many were scored. Close the iterator to end early.
+    cannot be ended from another thread. The views of a video are scored in groups of `batch_size`, the last one
+    padded, none shared with another video unless `fill_batches` is set (see `score_in_order`): its scores are a
+    function of the video and the options.
+
+    Args:
+        videos: paths or URLs, as `classify` takes them.
+        model: the model.
+        options: how they are classified.
+        done: paths of videos that are passed over, since their results are there already.
+        on_video: called with the path of each video before its result is waited for.
+        on_views: called with the number of views that were scored, after each batch.
+
+    Yields:
+        A result for each video; one that fails has status "error".
+
+    Raises:
+        UsageError: for the minimum score "auto" and a model without thresholds.
+        TadaError: for scores that are not numbers.
     """
-    least = least_scores(model.spec, min_score)
+    options = options or ClassificationOptions()
+    least = least_scores(model.spec, options.min_score)
     stop = threading.Event()
+    views, part = options.scoring.views_of(model.spec), options.part
 
     def decode(path: str) -> _Decoded:
         return _decode_video(path, model=model, views=views, part=part, stop=stop)
@@ -140,42 +156,21 @@ def classify_videos(
             yield decoded
             del ready, decoded  # before another one is decoded
 
-    paths = (os.fspath(video) for video in videos)
+    paths = [path for path in (os.fspath(video) for video in videos) if path not in done]
     with closing(map_ahead(decode_file, paths, workers=1, stop=stop)) as coming:
-        scored = score_in_order(
-            in_turn(coming),
-            model=model,
-            batch_size=batch_size,
-            fill_batches=fill_batches,
-            on_views=on_views,
-        )
-        for opened, scores in scored:
-            yield _result(opened, scores, model, topk=topk, least=least)
+        scored = score_in_order(in_turn(coming), model=model, options=options.scoring, on_views=on_views)
+        for path in paths:
+            if on_video is not None:
+                on_video(path)
+            opened, scores = next(scored)
+            yield _result(opened, scores, model, topk=options.topk, least=least)
 
 
-def classify_video(
-    video: str | os.PathLike[str],
-    *,
-    model: Model,
-    views: EvalProtocol,
-    part: Part | None = None,
-    topk: int = DEFAULT_TOPK,
-    min_score: ScoreLimit = 0.0,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    on_views: Callable[[int], object] | None = None,
-) -> Classification:
-    """The result for one video, as `classify_videos` gives it."""
-    (result,) = classify_videos(
-        [video],
-        model=model,
-        views=views,
-        part=part,
-        topk=topk,
-        min_score=min_score,
-        batch_size=batch_size,
-        on_views=on_views,
-    )
-    return result
+def least_scores(spec: ModelSpec, min_score: ScoreLimit) -> dict[str, Sequence[float]]:
+    """The score that each class needs to be reported, by head. Raises `UsageError` for "auto" without thresholds."""
+    if min_score == "auto":
+        return dict(spec.require_thresholds())
+    return {name: [min_score] * len(labels) for name, labels in spec.heads.items()}
 
 
 @dataclass(frozen=True)
@@ -225,7 +220,7 @@ def _result(
     if scores is None or info is None:
         return Classification(path=opened.path, status="error", model=model.spec.name, error=opened.error)
     heads = {
-        name: rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
+        name: _rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
     }
     return Classification(
         path=opened.path,
@@ -238,15 +233,7 @@ def _result(
     )
 
 
-def kept_digits(scores: Tensor) -> list[float]:
-    """Scores (num_classes,) as they are ranked and written, with seven digits.
-
-    That is what float32 holds; more would show the order of summation, not the score.
-    """
-    return [float(f"{value:.7g}") for value in scores.tolist()]
-
-
-def rank(scores: Tensor, labels: Sequence[str], *, topk: int, least: Sequence[float]) -> tuple[Prediction, ...]:
+def _rank(scores: Tensor, labels: Sequence[str], *, topk: int, least: Sequence[float]) -> tuple[Prediction, ...]:
     """The best of the classes that have their `least` score, best first; equal scores in the order of their index."""
     values = kept_digits(scores)
     reported = [index for index, value in enumerate(values) if value >= least[index]]

@@ -30,6 +30,19 @@ def refuse_existing(files: Sequence[Path]) -> None:
             raise _exists(file)
 
 
+def check_new_files(files: Sequence[Path], *, may_be_made: Path | None = None, replace: bool = False) -> None:
+    """Raise `OutputError` for files that are not to be written, before the work that goes into them is done.
+
+    That is one that is there already, unless it is to be replaced, and one in a folder that is not there, unless it is
+    the one that may be made.
+    """
+    if not replace:
+        refuse_existing(files)
+    for file in files:
+        if not file.parent.is_dir() and file.parent != may_be_made:
+            raise OutputError(f"{file} cannot be written: there is no folder {file.parent}")
+
+
 def write_new(path: Path, content: bytes, *, replace: bool = False) -> None:
     """Write a file that is never seen unfinished.
 

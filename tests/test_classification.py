@@ -16,10 +16,10 @@ import pytest
 import torch
 
 import tadacli
-from tadacli.classification import parse_views
 from tadacli.errors import TadaError, UsageError
 from tadacli.models import build
 from tadacli.sampling.clips import clip_indices
+from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.zoo.loading import Model

@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from tadacli import classification
-from tadacli.classification import classify_video, classify_videos
+from tadacli.classification import classify, iter_classifications
 from tadacli.datasets.samples import Sample
 from tadacli.evaluation.scoring import score_samples
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import Classification
+from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.specs import EvalProtocol
 from tadacli.video.source import Frame
 from tadacli.zoo.loading import Model, load_model
@@ -74,6 +75,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def asked(views: str = str(VIEWS), batch_size: int = 8, *, fill_batches: bool = False) -> ClassificationOptions:
+    return ClassificationOptions(scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches))
+
+
 def wait_for(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not holds():
@@ -86,13 +91,13 @@ def decoding_threads() -> list[threading.Thread]:
 
 
 def test_results_and_progress_are_those_of_one_video_after_the_other(videos: list[Path]) -> None:
-    model, told = model_that(), []
-    alone = [classify_video(video, model=model, views=EvalProtocol(3, 3), batch_size=4) for video in videos]
-    together = classify_videos(videos, model=model, views=EvalProtocol(3, 3), batch_size=4, on_views=told.append)
+    model, seen = model_that(), []
+    alone = [classify(video, model=model, views="3x3", batch_size=4)[0] for video in videos]
+    together = iter_classifications(videos, model=model, options=asked("3x3", 4), on_views=seen.append)
     for expected in alone:
         assert next(together) == expected
-        assert told == ([] if expected.status == "error" else [4, 4, 1])
-        told.clear()
+        assert seen == ([] if expected.status == "error" else [4, 4, 1])
+        seen.clear()
     assert [result.status for result in alone] == ["ok", "ok", "error", "ok", "ok", "ok"]
     assert list(together) == []
     assert decoding_threads() == []
@@ -108,7 +113,7 @@ def test_the_next_video_is_read_while_one_is_scored_and_no_other(videos: list[Pa
         time.sleep(0.02)  # long enough for one more to be opened, if one could
         seen.append(list(opened))
 
-    list(classify_videos(videos, model=model_that(watch), views=VIEWS))
+    list(iter_classifications(videos, model=model_that(watch), options=asked()))
     names = [video.name for video in videos]
     assert seen == [names[:2], names[:3], names[:5], names, names]
 
@@ -130,7 +135,7 @@ def test_a_download_waits_until_it_is_its_turn(
     seen: list[tuple[int, int]] = []
     model = model_that(lambda _: seen.append((len(fetched), len(opened))))
     inputs = ["http://host/1.mp4", videos[0], "http://host/2.mp4"]
-    first, second, third = classify_videos(inputs, model=model, views=VIEWS)
+    first, second, third = iter_classifications(inputs, model=model, options=asked())
     assert [fetched for fetched, _ in seen] == [1, 1, 2]
     assert (first.path, third.path) == ("http://host/1.mp4", "http://host/2.mp4")
     assert first.heads == third.heads != second.heads
@@ -173,7 +178,7 @@ def test_an_interrupt_ends_what_is_being_decoded(videos: list[Path], monkeypatch
 
     started = time.monotonic()
     with (
-        closing(classify_videos(videos[:2], model=model_that(interrupt), views=VIEWS)) as results,
+        closing(iter_classifications(videos[:2], model=model_that(interrupt), options=asked())) as results,
         pytest.raises(KeyboardInterrupt),
     ):
         next(results)
@@ -182,7 +187,7 @@ def test_an_interrupt_ends_what_is_being_decoded(videos: list[Path], monkeypatch
 
 
 def test_closing_early_leaves_nothing_behind(videos: list[Path], opened: list[str]) -> None:
-    results = classify_videos(videos, model=model_that(), views=VIEWS)
+    results = iter_classifications(videos, model=model_that(), options=asked())
     assert isinstance(next(results), Classification)
     results.close()
     assert len(opened) <= 3
@@ -209,19 +214,21 @@ def test_full_batches_are_shared_and_a_result_is_that_of_the_video_alone(
     loaded = load_model("r2plus1d_tiny.camera_motion", device="cpu")
     noted = Noted(loaded.network)
     model = dataclasses.replace(loaded, network=noted)
-    told: list[int] = []
+    numbers: list[int] = []
     together = list(
-        classify_videos(videos, model=model, views=views, batch_size=4, fill_batches=True, on_views=told.append)
+        iter_classifications(
+            videos, model=model, options=asked(str(views), 4, fill_batches=True), on_views=numbers.append
+        )
     )
     num_views = views.num_clips * views.num_crops
     assert [result.path for result in together] == [str(video) for video in videos]
     assert [result.status for result in together] == ["ok", "ok", "error", "ok", "ok", "ok"]
     assert noted.shapes == [(4, 3, 8, 64, 64)] * -(-5 * num_views // 4)
-    assert told == [num_views] * 5
+    assert numbers == [num_views] * 5
     for video, result in zip(videos, together, strict=True):
-        (alone,) = classify_videos([video], model=loaded, views=views, batch_size=4, fill_batches=True)
+        (alone,) = iter_classifications([video], model=loaded, options=asked(str(views), 4, fill_batches=True))
         assert alone == result
-        (own,) = classify_videos([video], model=loaded, views=views, batch_size=4)
+        (own,) = iter_classifications([video], model=loaded, options=asked(str(views), 4))
         assert [each.label for each in own.heads.get("", ())] == [each.label for each in result.heads.get("", ())]
         assert [each.score for each in own.heads.get("", ())] == pytest.approx(
             [each.score for each in result.heads.get("", ())], abs=1e-6
@@ -235,8 +242,8 @@ def test_an_item_of_a_data_set_scores_in_full_batches_what_the_video_does(videos
     assert [item.status for item in items] == ["ok", "ok", "error", "ok", "ok", "ok"]
     found = {
         Path(result.path).stem: result
-        for result in classify_videos(
-            reversed(videos), model=model, views=VIEWS, topk=9, batch_size=3, fill_batches=True
+        for result in iter_classifications(
+            reversed(videos), model=model, options=dataclasses.replace(asked(batch_size=3, fill_batches=True), topk=9)
         )
     }
     for item in items:
@@ -258,16 +265,16 @@ def test_the_frames_of_scored_videos_are_let_go(videos: list[Path], monkeypatch:
 
     monkeypatch.setattr(classification, "decode_views", noted)
     many = [videos[0]] * 12
-    results = classify_videos(many, model=model_that(), views=EvalProtocol(1, 1), batch_size=8, fill_batches=True)
+    results = iter_classifications(many, model=model_that(), options=asked("1x1", 8, fill_batches=True))
     assert len(list(results)) == 12
     assert max(most) <= 4
 
 
 def test_a_profile_counts_what_was_done_and_changes_nothing(videos: list[Path]) -> None:
     profile = Profile()
-    plain = list(classify_videos(videos, model=model_that(), views=EvalProtocol(3, 3), batch_size=4))
+    plain = list(iter_classifications(videos, model=model_that(), options=asked("3x3", 4)))
     with profiled(profile):
-        watched = list(classify_videos(videos, model=model_that(), views=EvalProtocol(3, 3), batch_size=4))
+        watched = list(iter_classifications(videos, model=model_that(), options=asked("3x3", 4)))
     assert watched == plain
     found = profile.report()
     assert found.num_views == 5 * 9

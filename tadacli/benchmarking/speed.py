@@ -37,8 +37,8 @@ from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import VideoInfo
 from tadacli.sampling.settings import WindowSettings, default_batch_size, window_settings
 from tadacli.sampling.windows import WindowPlan
+from tadacli.scoring.options import DEFAULT_BATCH_SIZE
 from tadacli.scoring.provenance import machine_settings
-from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.timing import Timing, take_turns
 from tadacli.version import __version__
 from tadacli.video.inputs import local_path

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from contextlib import closing
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,16 +15,14 @@ from tadacli.cli.console import Progress, classification_table, say
 from tadacli.cli.profile_table import ProfileOption, start_profile, told
 from tadacli.cli.repeatable import make_repeatable
 from tadacli.cli.score_limit import score_limit
-from tadacli.cli.sinks import Sink, TableSink, choose_format, open_sink
+from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
+from tadacli.scoring.options import ClassificationOptions
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tadacli.formats.rows import ClassificationRow
     from tadacli.results import Classification, Run
-    from tadacli.sampling.plan import Part
-    from tadacli.specs import EvalProtocol
-    from tadacli.zoo.loading import Model
 
 
 def classify_command(
@@ -38,11 +36,11 @@ def classify_command(
     start: options.Start = None,
     end: options.End = None,
     sampling: options.Sampling = None,
-    topk: Annotated[int, typer.Option(help="Labels given for each video.")] = 5,
+    topk: Annotated[int, typer.Option(help="Labels given for each video.")] = ClassificationOptions.topk,
     min_score: Annotated[
         str,
         typer.Option(help="Leave out labels below this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto"),
-    ] = "0.0",
+    ] = str(ClassificationOptions.min_score),
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: Annotated[
@@ -53,7 +51,6 @@ def classify_command(
     output: options.Output = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
-    seed: Annotated[int, typer.Option(help="Seed of random numbers, recorded with the results.")] = 0,
     profile: ProfileOption = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -74,44 +71,30 @@ def classify_command(
     """
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=CLASSIFY_SUFFIXES, plain=("table", "jsonl"))
-    from tadacli.video.inputs import expand_inputs
-
-    videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
-    from tadacli.classification import check_options, least_scores
+    from tadacli.classification import classification_run, iter_classifications
     from tadacli.formats.records import FORMATS
     from tadacli.sampling.plan import Part
     from tadacli.sampling.settings import default_batch_size, parse_time
-    from tadacli.scoring.provenance import describe_run
-    from tadacli.scoring.views import DEFAULT_BATCH_SIZE
+    from tadacli.scoring.options import DEFAULT_BATCH_SIZE, scoring_options
+    from tadacli.video.inputs import expand_inputs
     from tadacli.zoo.loading import load_model
 
+    videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
     part = None
-    if start is not None or end is not None or sampling is not None:
+    if (start, end, sampling) != (None, None, None):
         times = [None if text is None else parse_time(text) for text in (start, end)]
         part = Part(times[0], times[1], sampling)
     size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
-    least = score_limit("--min-score", min_score)
-    asked = check_options(views=views, topk=topk, min_score=least, batch_size=size, part=part)
-    make_repeatable(seed)
+    scoring = scoring_options(views=views, batch_size=size, fill_batches=fill_batches)
+    asked = ClassificationOptions(scoring, part, topk, score_limit("--min-score", min_score))
+    make_repeatable()
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
     for note in loaded.notes:
         say(note, quiet=quiet)
-    least_scores(loaded.spec, least)
     if batch_size is None and sampling is not None:
-        size = default_batch_size(loaded.device.type)
-    protocol = asked or loaded.spec.protocol
-    run = describe_run(
-        loaded,
-        {
-            "views": str(protocol) if sampling is None else None,
-            **asdict(part or Part()),
-            "topk": topk,
-            "min_score": least,
-            "batch_size": size,
-            **({"fill_batches": True} if fill_batches else {}),
-            "seed": seed,
-        },
-    )
+        asked = replace(asked, scoring=replace(scoring, batch_size=default_batch_size(loaded.device.type)))
+    run = classification_run(loaded, asked)
+    protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"
     sink = open_sink(
         chosen,
@@ -121,92 +104,37 @@ def classify_command(
         resume=resume,
         render_table=lambda rows, width: classification_table(rows, title=title, width=width),
     )
+    done = sink.done
+    num_left = sum(path not in done for path in videos)
+    progress = Progress(num_left, protocol.num_clips * protocol.num_crops, quiet=quiet)
+    results = iter_classifications(
+        videos, model=loaded, options=asked, done=done, on_video=progress.start, on_views=progress.advance
+    )
     with told(stopwatch):
-        statuses = _classify_all(videos, sink, model=loaded, views=protocol, part=part, run=run, quiet=quiet)
-    _summarise(statuses, output, quiet=quiet)
+        rows = _rows(results, run, progress, with_notes=not isinstance(sink, TableSink), quiet=quiet)
+        statuses = write_results(rows, sink, videos, quiet=quiet)
+    summarise(statuses, "classified", part="shorter than a clip", output=output, quiet=quiet)
     if "error" in statuses.values():
         raise typer.Exit(exits.SOME_FAILED)
 
 
-def _classify_all(
-    videos: list[str],
-    sink: Sink[ClassificationRow],
-    *,
-    model: Model,
-    views: EvalProtocol,
-    part: Part | None,
-    run: Run,
-    quiet: bool,
-) -> dict[str, str]:
-    """Classify what the sink does not hold yet; the status of every video by path."""
-    from tadacli.classification import classify_videos
+def _rows(
+    results: Generator[Classification, None, None], run: Run, progress: Progress, *, with_notes: bool, quiet: bool
+) -> Generator[ClassificationRow, None, None]:
+    """The rows of results; when one is written, errors and, where no table shows them, notes are said, each once."""
     from tadacli.formats.rows import classification_row
-    from tadacli.profiling import Stage, during
+    from tadacli.results import NoteKind
     from tadacli.video.inputs import file_size
 
-    wanted = set(videos)
-    statuses = {path: status for path, status in sink.done.items() if path in wanted}
-    if statuses:
-        say(f"resuming: {len(statuses)} of {len(videos)} videos are done", quiet=quiet)
-    left = [path for path in videos if path not in statuses]
-    progress = Progress(len(left), views.num_clips * views.num_crops, quiet=quiet)
     noted: set[str] = set()
-    results = classify_videos(
-        left,
-        model=model,
-        views=views,
-        part=part,
-        topk=run.settings["topk"],
-        min_score=run.settings["min_score"],
-        batch_size=run.settings["batch_size"],
-        fill_batches=run.settings.get("fill_batches", False),
-        on_views=progress.advance,
-    )
-    try:
-        with closing(results):
-            for number, path in enumerate(left, start=1):
-                progress.start(number, path)
-                result = next(results)
-                progress.end()
-                with during(Stage.OUTPUT):
-                    sink.add(classification_row(result, run, size_bytes=file_size(path)))
-                statuses[path] = result.status
-                if result.status == "error":
-                    progress.say(f"error: {result.error}")
-                elif not isinstance(sink, TableSink):  # a table says the notes itself
-                    _say_notes(result, progress, noted, quiet=quiet)
-        with during(Stage.OUTPUT):
-            sink.finish(videos)
-    except KeyboardInterrupt:
-        progress.close()
-        done = f"{len(statuses)} of {len(videos)} videos are done"
-        say(f"interrupted: {done}; --resume continues an --output file")
-        raise typer.Exit(exits.INTERRUPTED) from None
-    except BrokenPipeError:
-        exits.leave_closed_pipe()
-    finally:
-        progress.close()
-        sink.close()
-    return statuses
-
-
-def _say_notes(result: Classification, progress: Progress, noted: set[str], *, quiet: bool) -> None:
-    """The notes of a result; the one that all results of the model share only once."""
-    from tadacli.results import NoteKind
-
-    for note in result.notes:
-        text = str(note) if note.kind is NoteKind.MODEL else f"{result.path}: {note}"
-        if text not in noted:
-            progress.say(f"note: {text}", quiet=quiet)
-            noted.add(text)
-
-
-def _summarise(statuses: dict[str, str], output: Path | None, *, quiet: bool) -> None:
-    total = len(statuses)
-    failed = sum(status == "error" for status in statuses.values())
-    short = sum(status == "short" for status in statuses.values())
-    parts = [f"{total - failed} of {total} videos classified"]
-    parts += [f"{short} shorter than a clip"] if short else []
-    parts += [f"{failed} failed"] if failed else []
-    where = f", results in {output}" if output else ""
-    say("; ".join(parts) + where, quiet=quiet)
+    with closing(progress), closing(results):
+        for result in results:
+            progress.end()
+            yield classification_row(result, run, size_bytes=file_size(result.path))
+            if result.status == "error":
+                progress.say(f"error: {result.error}")
+            for note in result.notes if with_notes else ():
+                text = note.text if note.kind is NoteKind.MODEL else f"{result.path}: {note}"
+                if text not in noted:
+                    progress.say(f"note: {text}", quiet=quiet)
+                    noted.add(text)

@@ -37,6 +37,7 @@ class Progress:
     def __init__(self, num_videos: int, views_per_video: int, *, quiet: bool) -> None:
         from tqdm import tqdm
 
+        self._num_videos, self._number = num_videos, 0
         self._views, self._seen = views_per_video, 0
         self._bar = tqdm(
             total=num_videos * views_per_video,
@@ -47,10 +48,10 @@ class Progress:
             leave=False,
         )
 
-    def start(self, number: int, path: str) -> None:
-        """A video begins; `number` counts from 1."""
-        videos = (self._bar.total or 0) // self._views
-        self._bar.set_description(f"{number}/{videos} {printable(os.path.basename(path))[:30]}")
+    def start(self, path: str) -> None:
+        """The next video begins."""
+        self._number += 1
+        self._bar.set_description(f"{self._number}/{self._num_videos} {printable(os.path.basename(path))[:30]}")
         self._seen = 0
 
     def advance(self, views: int) -> None:
@@ -74,13 +75,17 @@ class Progress:
 
 
 class TimelineProgress:
-    """A bar along the timeline of one video: time reached, how much faster than real time, time left."""
+    """A bar along the timeline of each video: time reached, how much faster than real time, time left."""
 
-    def __init__(self, path: str, *, number: int, num_videos: int, quiet: bool) -> None:
-        self._name = f"{number}/{num_videos} {printable(os.path.basename(path))[:30]}"
-        self._quiet = quiet
+    def __init__(self, videos: Sequence[str], *, quiet: bool) -> None:
+        self._videos, self._quiet, self._name = videos, quiet, ""
         self._bar: Any = None
         self._first = 0.0
+
+    def start(self, path: str) -> None:
+        """The next video begins, one of those in the list."""
+        number = self._videos.index(path) + 1
+        self._name = f"{number}/{len(self._videos)} {printable(os.path.basename(path))[:30]}"
 
     def reach(self, start_seconds: float, end_seconds: float, reached_seconds: float) -> None:
         """The range from start to end is scored up to here."""
@@ -107,9 +112,10 @@ class TimelineProgress:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away, until there is one of the next video."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
 
 
 class StepProgress:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tadacli.evaluation.prediction_file import Header, SavedPredictions
     from tadacli.evaluation.scoring import ItemScores
     from tadacli.profiling import Profile
+    from tadacli.results import RunSettings
     from tadacli.zoo.loading import Model
 
 # A run of more items than this should not be lost.
@@ -47,19 +48,24 @@ def run_model(
     profile: Profile | None,
 ) -> None:
     """Score a data set and publish the report, also when interrupted."""
-    from tadacli.classification import check_options
     from tadacli.evaluation.prediction_file import Header, parse_shard, samples_digest
     from tadacli.evaluation.scoring import check_heads, default_workers, score_samples, shard_of
+    from tadacli.scoring.options import scoring_options
     from tadacli.scoring.provenance import describe_run
 
     check_heads(truth, model)
     if submission is not None:
         check_submittable(truth)
-    protocol = check_options(views=views, topk=1, min_score=0.0, batch_size=batch_size) or model.spec.protocol
+    protocol = scoring_options(views=views, batch_size=batch_size).views_of(model.spec)
     part = None if shard is None else parse_shard(shard)
     make_repeatable(0)
-    settings = {"views": str(protocol), "batch_size": batch_size, "samples_sha256": samples_digest(truth.samples)}
-    settings |= {"fill_batches": True} if fill_batches else {}
+    settings: RunSettings = {
+        "views": str(protocol),
+        "batch_size": batch_size,
+        "samples_sha256": samples_digest(truth.samples),
+    }
+    if fill_batches:
+        settings["fill_batches"] = True
     run = describe_run(model, settings)
     header = Header(truth.name, split, len(truth.samples), part, run, model.spec.heads)
     paths = {sample.id: os.fspath(sample.path or "") for sample in truth.samples}

@@ -108,8 +108,8 @@ def finetune_command(
         raise UsageError("the run needs a folder", hint="--output runs/mine, or --dry-run to look first")
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("TensorBoard is not installed", hint='install it with pip install "tadacli[tensorboard]"')
-    from tadacli.classification import parse_views
     from tadacli.distributed import joined
+    from tadacli.scoring.options import parse_views
     from tadacli.training.recipes import load_recipe
     from tadacli.training.session import by_first, own_device, prepare_finetuning
     from tadacli.zoo.loading import resolve_device

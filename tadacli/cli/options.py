@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import typer
 
 from tadacli.formats.registry import ClassifyFormat
+from tadacli.sampling.settings import WindowSampling
 from tadacli.zoo import DtypeName
 
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
@@ -22,7 +23,7 @@ Dtype = Annotated[str, typer.Option(help=f"{', '.join(get_args(DtypeName))}, or 
 Start = Annotated[str | None, typer.Option(help="Look only from this time on.", metavar="00:10:00")]
 End = Annotated[str | None, typer.Option(help="Look only up to this time.", metavar="00:20:00")]
 Sampling = Annotated[
-    Literal["stretch", "native"] | None,
+    WindowSampling | None,
     typer.Option(help="stretch: frames over the whole span; native: clips at the model's own rate."),
 ]
 Format = Annotated[

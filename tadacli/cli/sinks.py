@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, get_args
 
+import typer
+
+from tadacli.cli import exits
+from tadacli.cli.console import say
 from tadacli.cli.exits import write_stdout
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import RowsName, SegmentFormat
@@ -71,6 +76,51 @@ def open_sink(
     if output is None:
         return ResultStream(sys.stdout.buffer, formats[chosen])
     return ResultFile(output, formats[chosen], run_id=run_id, resume=resume, size_of=file_size)
+
+
+def write_results(
+    rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], videos: Sequence[str], *, quiet: bool
+) -> dict[str, str]:
+    """Hand the sink the rows of the videos it does not hold yet, as they come; the status of every video by path.
+
+    What the sink has is kept when the command is interrupted, or nobody reads its output any more; then it exits.
+    """
+    from tadacli.profiling import Stage, during
+
+    done = sink.done
+    statuses = {path: done[path] for path in videos if path in done}
+    if statuses:
+        say(f"resuming: {len(statuses)} of {len(videos)} videos are done", quiet=quiet)
+    try:
+        with closing(rows):
+            for row in rows:
+                with during(Stage.OUTPUT):
+                    sink.add(row)
+                statuses[row["path"]] = row["status"]
+        with during(Stage.OUTPUT):
+            sink.finish(videos)
+    except KeyboardInterrupt:
+        say(
+            f"interrupted: {len(statuses)} of {len(videos)} videos are done; "
+            "--resume continues an --output file in csv, json or jsonl"
+        )
+        raise typer.Exit(exits.INTERRUPTED) from None
+    except BrokenPipeError:
+        exits.leave_closed_pipe()
+    finally:
+        sink.close()
+    return statuses
+
+
+def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path | None, quiet: bool) -> None:
+    """Say how many videos there were, and of how many it is not the whole: `part` says why."""
+    failed = sum(status == "error" for status in statuses.values())
+    partial = sum(status in ("short", "partial") for status in statuses.values())
+    parts = [f"{len(statuses) - failed} of {len(statuses)} videos {what}"]
+    parts += [f"{partial} {part}"] if partial else []
+    parts += [f"{failed} failed"] if failed else []
+    where = f", results in {output}" if output else ""
+    say("; ".join(parts) + where, quiet=quiet)
 
 
 class TableSink(Generic[AnyRow]):

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.errors import TadaError, UsageError
+from tadacli.detection.settings import DETECTED_PAIRS, Heads, check_segment_heads
+from tadacli.errors import TadaError
 from tadacli.results import Prediction
 
-# Scores of shape (W, num_labels) and labels by head name; a model with one head usually names it "".
-Scores = Mapping[str, NDArray[np.floating]]
-Heads = Mapping[str, Sequence[str]]
+# Scores (W, num_labels) of windows by head name.
+ScoresByHead = Mapping[str, NDArray[np.floating]]
 
 # The published EPIC-KITCHENS-100 detection pipeline fuses the best verbs and nouns of a proposal and keeps the
-# best of their pairs; the first five of these become detections.
-TOP_VERBS, TOP_NOUNS, NUM_PAIRS, DETECTED_PAIRS = 10, 30, 20, 5
+# best of their pairs; the first `DETECTED_PAIRS` of these become detections.
+TOP_VERBS, TOP_NOUNS, NUM_PAIRS = 10, 30, 20
 
 # Windows fused at a time: memory does not grow with the video.
 _ROWS = 1024
@@ -53,17 +53,17 @@ def fuse_actions(
 class ClassScores:
     """Window scores by class: of a plain head its labels, of two heads the actions verb * num_nouns + noun."""
 
-    scores: Scores
+    scores: ScoresByHead
     heads: Heads
 
     @classmethod
-    def check(cls, scores: Scores, heads: Heads, *, num_windows: int) -> ClassScores:
+    def check(cls, scores: ScoresByHead, heads: Heads, *, num_windows: int) -> ClassScores:
         """The same scores, found to fit the heads and the number of windows.
 
-        Raises `UsageError` as `check_heads` does, `TadaError` for scores that are not numbers, `ValueError`
+        Raises `UsageError` as `check_segment_heads` does, `TadaError` for scores that are not numbers, `ValueError`
         for shapes that do not fit.
         """
-        check_heads(heads)
+        check_segment_heads(heads)
         for name, labels in heads.items():
             if scores[name].shape != (num_windows, len(labels)):
                 raise ValueError(f"{scores[name].shape} scores do not fit {num_windows} windows, {len(labels)} labels")
@@ -120,12 +120,3 @@ class ClassScores:
         verb, noun = divmod(index, len(self.heads["noun"]))
         _, verb_name, noun_name = self.names(index)
         return Prediction(verb_name, verb, verb_score), Prediction(noun_name, noun, noun_score)
-
-
-def check_heads(heads: Heads) -> None:
-    """Raise `UsageError` unless segments can be made of these heads: one of any name, or a verb and a noun."""
-    if len(heads) != 1 and set(heads) != {"verb", "noun"}:
-        raise UsageError(
-            f"no segments can be made of the heads {', '.join(heads) or '(none)'}",
-            hint="a model needs one head, or one named verb and one named noun",
-        )

@@ -1,15 +1,24 @@
-"""What happens in a long video, and when: windows, their scores, and the segments these make."""
+"""What happens in long videos, and when: windows, their scores, and the segments these make."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from tadacli.detection.scores import WindowScores, score_windows
-from tadacli.detection.segments import SegmentSettings, find_segments
-from tadacli.errors import VideoError
-from tadacli.results import Detection, Note, NoteKind
+from tadacli.detection.score_file import ScoreJournal, read_scores, write_scores
+from tadacli.detection.scores import OnProgress, WindowScores, score_windows
+from tadacli.detection.segments import find_segments
+from tadacli.detection.settings import SegmentSettings
+from tadacli.errors import UsageError, VideoError
+from tadacli.profiling import Stage, during
+from tadacli.results import Detection, Note, NoteKind, Run
 from tadacli.sampling.settings import WindowSettings, window_settings
+from tadacli.scoring.provenance import machine_settings, run_of
+from tadacli.specs import ModelSpec
+from tadacli.version import __version__
+from tadacli.video.inputs import file_size
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
@@ -24,31 +33,183 @@ def detect(
     device: str = "auto",
     dtype: str = "float32",
 ) -> list[Detection]:
-    """One result for each video, in order; a video that fails has status "error" and stops nothing.
+    """What happens in each video, and when: one result for each, in order.
 
-    `videos` and `model` are what `classify` takes. `windows` says what is scored (`window_settings()` reads
-    words such as "2s"), `segments` what becomes a segment; by default windows of two seconds every second.
+    A video that fails has status "error" and stops nothing.
 
-    Raises `TadaError` children for settings that cannot be meant, before anything is decoded.
+    Args:
+        videos: a path or URL, or several, as `classify` takes them.
+        model: a known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
+            `device` and `dtype` are not used.
+        weights: a file of weights for a known name; by default those that were fetched.
+        windows: which windows are scored (`window_settings()` reads words such as "2s"); by default windows of two
+            seconds, one every second.
+        segments: what becomes a segment.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+
+    Returns:
+        The results. Times of segments and gaps are presentation times in seconds, scores are 0 to 1.
+
+    Raises:
+        UsageError: for settings that contradict each other or do not go with the model, before anything is decoded.
+        TadaError: for a model that cannot be loaded, or whose scores are not numbers.
+
+    Example:
+        >>> import tempfile, tadacli
+        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = render_sample(f"{folder}/video.mp4")
+        ...     (result,) = tadacli.detect(f"{folder}/video.mp4", device="cpu")
+        >>> [(segment.label, segment.start_seconds, segment.end_seconds) for segment in result.segments]
+        [('pan left', 0.0, 4.0)]
     """
     if isinstance(videos, (str, os.PathLike)):
         videos = [videos]
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    asked = segments or SegmentSettings()
-    asked.check_model(model.spec)
-    return [detect_video(video, model=model, windows=windows or window_settings(), segments=asked) for video in videos]
+    job = detection_job(
+        [os.fspath(video) for video in videos],
+        model=model,
+        windows=windows or window_settings(),
+        segments=segments or SegmentSettings(),
+    )
+    return [found.result for found in iter_detections(job)]
 
 
-def detect_video(
-    video: str | os.PathLike[str], *, model: Model, windows: WindowSettings, segments: SegmentSettings
-) -> Detection:
-    """The result for one video; failures of the video itself become a result of status "error"."""
-    try:
-        scores = score_windows(video, model=model, settings=windows)
-    except VideoError as error:
-        return failed(os.fspath(video), model.spec.name, error)
-    return detection_of(scores, segments)
+@dataclass(frozen=True)
+class DetectionJob:
+    """Videos to be searched, the run that their results belong to, and where the scores of their windows come from.
+
+    `scores_of(video, journal, on_progress)` gives the scores; it raises `VideoError` where they cannot be had.
+    """
+
+    videos: Sequence[str]
+    spec: ModelSpec
+    run: Run
+    segments: SegmentSettings
+    scores_of: Callable[[str, Path | None, OnProgress | None], WindowScores]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of one video with the scores it was made of, None where they could not be had.
+
+    `size_bytes` is the size of the video's file, None for what is no file.
+    """
+
+    result: Detection
+    scores: WindowScores | None
+    size_bytes: int | None
+
+
+def detection_job(
+    videos: Sequence[str], *, model: Model, windows: WindowSettings, segments: SegmentSettings
+) -> DetectionJob:
+    """The job of scoring the windows of videos. Raises `UsageError` for settings that do not go with the model."""
+    segments.check_model(model.spec)
+    run = run_of(
+        model.spec,
+        settings={
+            **windows.to_dict(model.spec.input),
+            **machine_settings(model),
+            "segments": segments.to_dict(),
+        },
+        weights_sha256=model.weights_sha256,
+        tool_version=__version__,
+    )
+
+    def scores_of(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> WindowScores:
+        if journal_file is None:
+            return score_windows(video, model=model, settings=windows, on_progress=on_progress)
+        journal = ScoreJournal(journal_file, run_id=run.id, video=video, size_bytes=file_size(video))
+        try:
+            return score_windows(video, model=model, settings=windows, journal=journal, on_progress=on_progress)
+        finally:
+            journal.close()
+
+    return DetectionJob(videos, model.spec, run, segments, scores_of)
+
+
+def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> DetectionJob:
+    """The job of making segments of score files, without video or model.
+
+    The files are read now, to see that they go together, and again one by one when it is their turn.
+
+    Raises `UsageError` for what is no score file, for two of one video, and for scores that were made with different
+    models or windows, or of which such segments cannot be made.
+    """
+    by_path: dict[str, Path] = {}
+    known: dict[str, tuple[ModelSpec, Run]] = {}
+    for file in files:
+        scores = read_scores(file)
+        segments.check_model(scores.spec)
+        if scores.path in by_path:
+            raise UsageError(f"{by_path[scores.path]} and {file} hold scores of the same video, {scores.path}")
+        by_path[scores.path] = file
+        run = run_of(
+            scores.spec,
+            settings={**scores.settings, "segments": segments.to_dict()},
+            weights_sha256=scores.weights_sha256,
+            tool_version=scores.tool_version,
+        )
+        known[run.id] = scores.spec, run
+    if len(known) != 1:
+        raise UsageError(
+            "the score files were made with different models or window settings",
+            hint="give those of one model and one set of windows at a time",
+        )
+    ((spec, run),) = known.values()
+    return DetectionJob(list(by_path), spec, run, segments, lambda path, *_: read_scores(by_path[path]))
+
+
+def iter_detections(
+    job: DetectionJob,
+    *,
+    done: Container[str] = (),
+    journal: Path | None = None,
+    save_scores: Mapping[str, Path] | None = None,
+    replace: bool = False,
+    on_video: Callable[[str], object] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Generator[Found, None, None]:
+    """The result of each video, in order, as soon as it is known; close the iterator to end early.
+
+    Args:
+        job: what is to be done.
+        done: videos that are passed over, since their results are there already.
+        journal: a file that keeps the scores of the video at hand, window by window. If it is there from an earlier
+            run of the same job, scoring goes on after what it holds. It is removed when the next result is asked for,
+            so keep a result before asking; closing the iterator leaves the journal for another run.
+        save_scores: the score file that each video gets (see `plan_score_files`).
+        replace: whether score files that are there already are made anew.
+        on_video: called with the path of each video before it is opened.
+        on_progress: called with where the range of a video starts and ends and how far it is scored, in seconds.
+
+    Yields:
+        A result for each video; one that fails has status "error".
+
+    Raises:
+        OutputError: for a journal or a score file that cannot be written.
+        TadaError: for scores that are not numbers.
+    """
+    for video in job.videos:
+        if video in done:
+            continue
+        if on_video is not None:
+            on_video(video)
+        try:
+            scores = job.scores_of(video, journal, on_progress)
+        except VideoError as error:
+            found = Found(_failed(video, job.spec.name, error), None, file_size(video))
+        else:
+            found = Found(detection_of(scores, job.segments), scores, scores.size_bytes)
+            if save_scores is not None and video in save_scores:
+                with during(Stage.OUTPUT):
+                    write_scores(save_scores[video], scores, replace=replace)
+        yield found
+        if journal is not None:
+            journal.unlink(missing_ok=True)
 
 
 def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
@@ -84,6 +245,5 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
     )
 
 
-def failed(path: str, model: str, error: VideoError) -> Detection:
-    """The result for a video that cannot be read."""
+def _failed(path: str, model: str, error: VideoError) -> Detection:
     return Detection(path, "error", model, error=f"{error.message}; {error.hint}" if error.hint else error.message)

@@ -47,7 +47,7 @@ def soft_nms(
     *,
     duration_seconds: float,
     sigma: float = SOFT_NMS_SIGMA,
-    iou_thresholds: tuple[float, float] | None = SOFT_NMS_IOU,
+    iou_thresholds: tuple[float, float] = SOFT_NMS_IOU,
     max_kept: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Row numbers of the spans (N, 2) in the order they are taken, and their lowered scores.
@@ -55,7 +55,6 @@ def soft_nms(
     The best span is taken (of equal ones the first given), and the scores of those left fall by the factor
     exp(-IoU^2 / `sigma`) where their IoU with it is above low + (high - low) * w, with `iou_thresholds`
     (low, high) and w the taken span's length as a fraction of the video's `duration_seconds`; and so on.
-    None lowers every span that overlaps, which is plain Gaussian soft-NMS.
 
     These are the published settings, in which `max_kept` is int(duration_seconds) + 1. The published loop
     ends with one span left and loses it; here it is taken, too.
@@ -63,6 +62,7 @@ def soft_nms(
     spans, lowered = _spans(spans), _scores(scores).copy()
     if duration_seconds <= 0:
         raise ValueError(f"a video of {duration_seconds} seconds has no spans")
+    low, high = iou_thresholds
     left = np.ones(len(spans), dtype=bool)
     taken: list[int] = []
     while left.any() and (max_kept is None or len(taken) < max_kept):
@@ -70,10 +70,7 @@ def soft_nms(
         taken.append(best)
         left[best] = False
         iou = temporal_iou(spans[best : best + 1], spans)[0]
-        threshold = 0.0
-        if iou_thresholds is not None:
-            low, high = iou_thresholds
-            threshold = low + (high - low) * float(spans[best, 1] - spans[best, 0]) / duration_seconds
+        threshold = low + (high - low) * float(spans[best, 1] - spans[best, 0]) / duration_seconds
         near = left & (iou > threshold)
         lowered[near] *= np.exp(-np.square(iou[near]) / sigma)
     order = np.array(taken, dtype=np.int64)

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,8 @@ import numpy as np
 
 from tadacli.detection.scores import Group, WindowScores
 from tadacli.errors import OutputError, SpecError, UsageError
+from tadacli.files import check_new_files, write_new
+from tadacli.formats.video_names import output_names
 from tadacli.results import Gap, VideoInfo
 from tadacli.specs import spec_from_dict
 
@@ -57,6 +59,32 @@ def encode_scores(scores: WindowScores) -> bytes:
         **arrays,
     )
     return buffer.getvalue()
+
+
+def plan_score_files(videos: Sequence[str], target: Path | None, *, replace: bool = False) -> dict[str, Path]:
+    """The score file of each video, by path: `target` itself if it names one, else files in that folder.
+
+    Asked before the work is done, it raises `UsageError` where one file is named for several videos, and `OutputError`
+    for a file that is there already, unless it is to be replaced, and for one in a folder that is not there.
+    """
+    if target is None:
+        return {}
+    if target.suffix.lower() == SUFFIX and not target.is_dir():
+        if len(videos) > 1:
+            raise UsageError(
+                f"--save-scores {target} is one file, and these are {len(videos)} videos", hint="name a folder"
+            )
+        files = dict.fromkeys(videos, target)
+    else:
+        files = {video: target / name for video, name in output_names(videos, SUFFIX).items()}
+    check_new_files([*files.values()], may_be_made=target, replace=replace)
+    return files
+
+
+def write_scores(path: Path, scores: WindowScores, *, replace: bool = False) -> None:
+    """Write a score file whole, in a folder that is made if need be. Raises `OutputError` as `write_new` does."""
+    path.parent.mkdir(exist_ok=True)
+    write_new(path, encode_scores(scores), replace=replace)
 
 
 def read_scores(path: str | os.PathLike[str]) -> WindowScores:
@@ -125,7 +153,7 @@ def _video(values: Mapping[str, Any]) -> VideoInfo:
 class ScoreJournal:
     """The groups of windows of one video that are scored, kept on disk until the video's result is.
 
-    One line of JSON for each group, behind a first one that says what for. A line that was not written to
+    One line of JSON for each group, after a first one that says what for. A line that was not written to
     its end is dropped. A journal of another video or other settings is begun anew.
     """
 
@@ -157,11 +185,6 @@ class ScoreJournal:
             self._write(digest + b" " + line + b"\n")
         except OSError as error:
             raise self._failed(error) from error
-
-    def remove(self) -> None:
-        """Drop the journal: the video's result is saved, or cannot be had."""
-        self.close()
-        self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Leave the journal as it is."""

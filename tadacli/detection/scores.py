@@ -12,20 +12,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tadacli.detection.actions import ScoresByHead
 from tadacli.errors import VideoError
 from tadacli.profiling import Stage, count, during, steps
-from tadacli.results import Gap, VideoInfo, Window
+from tadacli.results import Gap, RunSettings, VideoInfo, Window
 from tadacli.sampling.settings import WindowSettings
 from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.provenance import machine_settings
-from tadacli.scoring.views import batches, check_finite, class_scores
+from tadacli.scoring.views import check_finite, class_scores, padded_batches
 from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
@@ -39,7 +40,6 @@ from tadacli.zoo.loading import Model
 # two. A model that looks at less is faster, and has more of them: threads that read parts of the video need room.
 BYTES_AHEAD = 16 * 256 * 256 * 3 * 4
 
-Scores = Mapping[str, NDArray[np.float32]]
 Frames = NDArray[np.int64]
 
 
@@ -57,13 +57,13 @@ class WindowScores:
     spec: ModelSpec
     weights_sha256: str
     tool_version: str
-    settings: Mapping[str, Any]
+    settings: RunSettings
     info: VideoInfo
     range_seconds: tuple[float, float]
     spans: NDArray[np.float64]
     used: NDArray[np.float64]
     scale: NDArray[np.int64]
-    scores: Scores
+    scores: ScoresByHead
     gaps: tuple[Gap, ...]
     num_windows_planned: int
     num_frames_used: int
@@ -79,12 +79,16 @@ class Group:
 
     num_windows: int
     missing: tuple[int, ...]
-    scores: Scores
+    scores: ScoresByHead
     unreadable: Mapping[int, str] = field(default_factory=dict)
 
 
+# Where the range of a video starts and ends, and how far it is scored, in seconds.
+OnProgress = Callable[[float, float, float], object]
+
+
 class Journal(Protocol):
-    """Keeps groups as they are scored, so that a later run can go on behind the last of them."""
+    """Keeps groups as they are scored, so that a later run can go on after the last of them."""
 
     def saved(self) -> Sequence[Group]: ...
 
@@ -97,11 +101,11 @@ def score_windows(
     model: Model,
     settings: WindowSettings,
     journal: Journal | None = None,
-    on_progress: Callable[[float, float, float], object] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> WindowScores:
     """The scores of every window of one video whose frames can all be read.
 
-    With a `journal`, scoring starts behind what it holds. After each group of windows `on_progress` is told
+    With a `journal`, scoring starts after what it holds. After each group of windows `on_progress` is told
     where the range starts and ends and how far it is scored, in seconds.
 
     Raises `VideoError` for a video that cannot be read, or of which not one window can be scored.
@@ -160,7 +164,7 @@ def _score_groups(
     model: Model,
     batch_size: int,
 ) -> Iterator[tuple[float, Group]]:
-    """(time reached, group) for the windows behind those that are done."""
+    """(time reached, group) for the windows after those that are done."""
     num_done = done.num_windows
     frames, uses = plan.frame_uses(first=num_done)
     # What can be read of a damaged video may depend on what is read before it: read as the first run did.
@@ -238,10 +242,10 @@ def picture(frame: Pixels, model: Model) -> Tensor:
     return crops[0, :, 0]
 
 
-def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_size: int) -> Scores:
+def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_size: int) -> ScoresByHead:
     """Scores (num_windows, num_classes) by head: the mean over each window's clips, `counts` many each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in model.spec.heads}
-    for batch, filled in batches(iter(clips), size=batch_size):
+    for batch, filled in padded_batches(iter(clips), size=batch_size):
         for name, values in class_scores(model, batch).items():
             parts[name].append(values[:filled])
     scores = {}

@@ -2,128 +2,26 @@
 
 For each window length, every class gets a curve over time (`timelines`), which is smoothed, cut by two
 thresholds into runs and merged across short gaps. The segments of a class from all window lengths together
-are then thinned out (`suppression`), and the best are kept. Verb and noun scores become actions (`fusion`).
+are then thinned out (`nms`), and the best are kept. Verb and noun scores become actions (`actions`).
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.detection.actions import DETECTED_PAIRS, ClassScores, Heads, Scores, check_heads
-from tadacli.detection.nms import SOFT_NMS_IOU, nms, soft_nms
-from tadacli.detection.timelines import SAME_INSTANT_SECONDS, Run, Timeline, find_runs, score_timeline, smooth
-from tadacli.errors import UsageError
+from tadacli.detection.actions import ClassScores, ScoresByHead
+from tadacli.detection.nms import nms, soft_nms
+from tadacli.detection.settings import Heads, SegmentSettings
+from tadacli.detection.timelines import SAME_INSTANT_SECONDS, ScoreRun, Timeline, find_runs, score_timeline, smooth
 from tadacli.results import Segment
-from tadacli.specs import ModelSpec, ScoreLimit, Thresholds
+from tadacli.specs import Thresholds
 
 # Curves are made for this many classes at a time: memory does not grow with their number.
 _BLOCK = 128
-
-
-@dataclass(frozen=True)
-class SegmentSettings:
-    """How scores become segments.
-
-    A segment reaches `threshold` somewhere and `low_threshold` (None: half of it) throughout, after smoothing
-    over `smooth_seconds`; with the threshold "auto" each class has one of its own, which the model carries, and
-    holds half of it. Gaps of at most `merge_gap_seconds` between segments of a class are bridged, then
-    segments shorter than `min_duration_seconds` dropped. `nms` decides between segments of one class that
-    overlap, as different window lengths give them: "hard" drops those with an IoU above `nms_iou`, "soft"
-    lowers their scores as published, "gaussian" lowers them at any overlap, "none" keeps them; a segment that
-    is lowered below the low threshold is dropped.
-
-    `topk_per_class` and `topk` keep the best segments of each class and of the video. `labels`, if any, are
-    the only ones reported, `background` ones never are; an action goes by its own name and by those of its
-    verb and its noun. `max_pairs` is how many pairs of verb and noun each window may put forward.
-
-    Raises `UsageError` for values that cannot be meant.
-    """
-
-    threshold: ScoreLimit = 0.4
-    low_threshold: float | None = None
-    smooth_seconds: float = 0.0
-    merge_gap_seconds: float = 0.0
-    min_duration_seconds: float = 0.0
-    nms: Literal["hard", "soft", "gaussian", "none"] = "hard"
-    nms_iou: float = 0.5
-    topk: int | None = None
-    topk_per_class: int | None = None
-    labels: tuple[str, ...] = ()
-    background: tuple[str, ...] = ()
-    max_pairs: int = DETECTED_PAIRS
-
-    def __post_init__(self) -> None:
-        fractions = {"IoU of NMS": self.nms_iou}
-        if self.levels is not None:
-            fractions = {"threshold": self.levels[0], "low threshold": self.levels[1], **fractions}
-        for name, value in fractions.items():
-            if not 0 <= value <= 1:
-                raise UsageError(f"the {name} {value} is not between 0 and 1", hint="give a fraction such as 0.4")
-        if self.levels is None and self.low_threshold is not None:
-            raise UsageError(
-                f'the low threshold {self.low_threshold} does not go with the threshold "auto"',
-                hint="leave it out: that of each class is half of its threshold; or give a number as the threshold",
-            )
-        if self.levels is not None and self.levels[1] > self.levels[0]:
-            raise UsageError(
-                f"the low threshold {self.levels[1]} is above the threshold {self.levels[0]}",
-                hint="a segment holds the low threshold throughout and reaches the other one somewhere",
-            )
-        for name, seconds in (
-            ("smoothing", self.smooth_seconds),
-            ("gap to merge across", self.merge_gap_seconds),
-            ("shortest segment", self.min_duration_seconds),
-        ):
-            if not 0 <= seconds < float("inf"):
-                raise UsageError(f"the {name} of {seconds} seconds is no length of time", hint="give 0 or more seconds")
-        if self.nms not in ("hard", "soft", "gaussian", "none"):
-            raise UsageError(f"unknown suppression {self.nms!r}", hint="use hard, soft, gaussian or none")
-        for name, count in (("top", self.topk), ("top per class", self.topk_per_class), ("pairs", self.max_pairs)):
-            if count is not None and count < 1:
-                raise UsageError(f"{name} {count} leaves nothing", hint="use 1 or more")
-        if both := [label for label in self.labels if label in self.background]:
-            raise UsageError(f"{both[0]!r} is both wanted and background", hint="name it as one of the two")
-
-    @property
-    def levels(self) -> tuple[float, float] | None:
-        """The scores that a segment reaches somewhere and holds throughout; None if each class has its own."""
-        if self.threshold == "auto":
-            return None
-        return self.threshold, self.threshold / 2 if self.low_threshold is None else self.low_threshold
-
-    def check_model(self, spec: ModelSpec) -> None:
-        """Raise `UsageError` unless segments can be made of this model's scores; for asking before they are made."""
-        self.check_labels(spec.heads)
-        if self.levels is None:
-            spec.require_thresholds()
-
-    def check_labels(self, heads: Heads) -> None:
-        """Raise `UsageError` unless segments can be made of these heads and the labels asked for are theirs.
-
-        `find_segments` does this, too; on its own it is for asking before a video is scored.
-        """
-        check_heads(heads)
-        names = list(dict.fromkeys(label for labels in heads.values() for label in labels))
-        known = dict.fromkeys(names)
-        if len(heads) == 2:
-            known.update(dict.fromkeys(f"{verb} {noun}" for verb in heads["verb"] for noun in heads["noun"]))
-        for label in (*self.labels, *self.background):
-            if label not in known:
-                close = difflib.get_close_matches(label, known, n=3)
-                some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-                hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"its labels are {some}"
-                raise UsageError(f"the model has no label {label!r}", hint=hint)
-
-    def wants(self, names: tuple[str, ...]) -> bool:
-        """Whether a class that goes by these names may be reported."""
-        wanted = not self.labels or any(name in self.labels for name in names)
-        return wanted and not any(name in self.background for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +43,7 @@ class ClassCurve:
 def find_segments(
     spans: NDArray[np.float64],
     scale: NDArray[np.integer],
-    scores: Scores,
+    scores: ScoresByHead,
     heads: Heads,
     *,
     settings: SegmentSettings,
@@ -194,7 +92,7 @@ def find_segments(
 def class_curves(
     spans: NDArray[np.float64],
     scale: NDArray[np.integer],
-    scores: Scores,
+    scores: ScoresByHead,
     heads: Heads,
     *,
     settings: SegmentSettings,
@@ -313,7 +211,7 @@ def _length_segments(
         yield replace(segment, verb=verb, noun=noun)
 
 
-def _runs(timeline: Timeline, column: int, settings: SegmentSettings, *, high: float, low: float) -> list[Run]:
+def _runs(timeline: Timeline, column: int, settings: SegmentSettings, *, high: float, low: float) -> list[ScoreRun]:
     return find_runs(
         timeline,
         column,
@@ -333,9 +231,8 @@ def _thin_out(
     scores = np.array([segment.score for segment in segments], dtype=np.float64)
     if settings.nms == "hard":
         segments = [segments[row] for row in nms(spans, scores, iou_threshold=settings.nms_iou).tolist()]
-    elif settings.nms in ("soft", "gaussian"):
-        thresholds = SOFT_NMS_IOU if settings.nms == "soft" else None
-        rows, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, iou_thresholds=thresholds)
+    elif settings.nms == "soft":
+        rows, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds)
         segments = [
             replace(segments[row], score=_seven_digits(score))
             for row, score in zip(rows.tolist(), lowered.tolist(), strict=True)

@@ -38,7 +38,7 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class Run:
+class ScoreRun:
     """A stretch of time in which one class scores high, [start_seconds, end_seconds).
 
     `cells` are the ranges [first, last) of cells that score high; several where dips between them were
@@ -117,7 +117,7 @@ def find_runs(
     low: float,
     merge_gap_seconds: float = 0.0,
     min_duration_seconds: float = 0.0,
-) -> list[Run]:
+) -> list[ScoreRun]:
     """Where class `column` scores at least `low` throughout and at least `high` somewhere, in order of time.
 
     Runs with at most `merge_gap_seconds` between them become one, unless part of what is between them is not
@@ -143,7 +143,7 @@ def find_runs(
         start, end = float(edges[group[0][0]]), float(edges[group[-1][1]])
         if end - start >= min_duration_seconds - SAME_INSTANT_SECONDS:
             cells = tuple(group)
-            runs.append(Run(start, end, timeline.mean(cells, column), cells))
+            runs.append(ScoreRun(start, end, timeline.mean(cells, column), cells))
     return runs
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 
-from tadacli.classification import check_options
 from tadacli.datasets.loading import DatasetName, load_for_heads
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
@@ -14,8 +13,9 @@ from tadacli.evaluation.prediction_file import Header, of_items, samples_digest
 from tadacli.evaluation.recognition import evaluate_saved
 from tadacli.evaluation.report import EvalReport
 from tadacli.evaluation.scoring import check_heads, default_workers, score_samples
+from tadacli.results import RunSettings
+from tadacli.scoring.options import DEFAULT_BATCH_SIZE, scoring_options
 from tadacli.scoring.provenance import describe_run
-from tadacli.scoring.views import DEFAULT_BATCH_SIZE
 from tadacli.specs import EvalProtocol
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
@@ -48,7 +48,7 @@ def evaluate(
     Raises `UsageError` for data and settings that cannot be meant, and for classes that are not the model's, before
     anything is decoded; `TadaError` if not one item can be scored.
     """
-    protocol = check_options(views=views, topk=1, min_score=0.0, batch_size=batch_size)
+    scoring = scoring_options(views=views, batch_size=batch_size)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     if isinstance(dataset, Dataset):
@@ -65,8 +65,12 @@ def evaluate(
             f"not one of {len(truth.samples)} samples of {truth.name}, {part}, has a class to compare with",
             hint="give annotations that name classes",
         )
-    protocol = protocol or model.spec.protocol
-    settings = {"views": str(protocol), "batch_size": batch_size, "samples_sha256": samples_digest(truth.samples)}
+    protocol = scoring.views_of(model.spec)
+    settings: RunSettings = {
+        "views": str(protocol),
+        "batch_size": batch_size,
+        "samples_sha256": samples_digest(truth.samples),
+    }
     run = describe_run(model, settings)
     header = Header(truth.name, part, len(truth.samples), None, run, model.spec.heads)
     workers = default_workers() if workers is None else workers

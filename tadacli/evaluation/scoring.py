@@ -8,15 +8,14 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
-from tadacli.classification import kept_digits
 from tadacli.concurrency import map_ahead
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Status
 from tadacli.sampling.plan import annotated_part, extent, is_short
-from tadacli.scoring.shared_batches import score_in_order
-from tadacli.scoring.views import DEFAULT_BATCH_SIZE, DecodedViews, decode_views
+from tadacli.scoring.options import DEFAULT_BATCH_SIZE, ScoringOptions
+from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol
 from tadacli.video.inputs import file_size
 from tadacli.video.reading import open_video
@@ -93,15 +92,15 @@ def score_samples(
 ) -> Generator[ItemScores, None, None]:
     """The scores of each sample, in order; what cannot be read has status "error" and stops nothing.
 
-    As many videos as there are `workers` are decoded ahead. An item's scores are those that `classify_videos` gives
-    for its span with the same `batch_size` and `fill_batches`, to the bit. Close the iterator to end early.
+    As many videos as there are `workers` are decoded ahead. An item's scores are those that `classify` gives for its
+    span with the same `batch_size` and `fill_batches`, to the bit. Close the iterator to end early.
     """
     if workers < 1:
         raise UsageError(f"{workers} workers cannot decode", hint="use --workers 1 or more")
     stop = threading.Event()
     coming = map_ahead(_Decoder(model, views, stop), samples, workers=workers, stop=stop)
     with closing(coming):
-        scored = score_in_order(coming, model=model, batch_size=batch_size, fill_batches=fill_batches)
+        scored = score_in_order(coming, model=model, options=ScoringOptions(views, batch_size, fill_batches))
         for item, scores in scored:
             kept = {name: kept_digits(values) for name, values in (scores or {}).items()}
             yield replace(item, scores=kept)

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.detection.scores import WindowScores
-from tadacli.detection.segments import ClassCurve, SegmentSettings, class_curves
+from tadacli.detection.segments import ClassCurve, class_curves
+from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import VideoError
 from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import filled_page

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
+    from tadacli.results import RunSettings
     from tadacli.specs import InputSpec
 
 WindowSampling = Literal["stretch", "native"]
@@ -73,7 +74,7 @@ class WindowSettings:
         """The sampling asked for, or the one that suits the model's own."""
         return self.sampling or ("stretch" if spec.sampling == "segment" else "native")
 
-    def to_dict(self, spec: InputSpec) -> dict[str, Any]:
+    def to_dict(self, spec: InputSpec) -> RunSettings:
         """The settings as JSON-ready values, the sampling resolved."""
         return {
             "window": ",".join(map(str, self.lengths)),

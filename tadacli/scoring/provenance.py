@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import av
 import torch
@@ -16,7 +15,7 @@ from tadacli.version import __version__
 from tadacli.zoo.loading import Model
 
 
-def describe_run(model: Model, settings: Mapping[str, Any]) -> Run:
+def describe_run(model: Model, settings: RunSettings) -> Run:
     """The run of a model with these settings. Two runs with the same id give the same bytes."""
     return run_of(
         model.spec,
@@ -26,7 +25,7 @@ def describe_run(model: Model, settings: Mapping[str, Any]) -> Run:
     )
 
 
-def machine_settings(model: Model) -> dict[str, Any]:
+def machine_settings(model: Model) -> RunSettings:
     """What the arithmetic is done with: device, dtype and the versions of the libraries."""
     return {
         "device": model.device.type,
@@ -35,13 +34,13 @@ def machine_settings(model: Model) -> dict[str, Any]:
     }
 
 
-def run_of(spec: ModelSpec, *, settings: Mapping[str, Any], weights_sha256: str, tool_version: str) -> Run:
+def run_of(spec: ModelSpec, *, settings: RunSettings, weights_sha256: str, tool_version: str) -> Run:
     """The run that these facts describe."""
     text = json.dumps([tool_version, weights_sha256, spec.to_dict(), settings], sort_keys=True)
     return Run(
         tool_version=tool_version,
         weights_sha256=weights_sha256,
         spec=cast(SpecSummary, spec.to_dict(labels=False)),
-        settings=cast(RunSettings, dict(settings)),
+        settings=settings,
         id=hashlib.sha256(text.encode()).hexdigest()[:12],
     )

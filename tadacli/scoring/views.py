@@ -1,11 +1,16 @@
-"""The views of one opened video: each frame decoded once, views scored in batches, their scores averaged."""
+"""The views of videos: each frame decoded once, views scored in batches, their scores averaged.
+
+A video's views have batches of their own, or full ones that they share with those of its neighbours.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,12 +20,13 @@ from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import FrameTime
 from tadacli.sampling.plan import Part, check_length_known, plan_clips
 from tadacli.sampling.windows import window_clips
+from tadacli.scoring.options import ScoringOptions
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
 from tadacli.video.source import Pixels, VideoSource
 from tadacli.zoo.loading import Model
 
-DEFAULT_BATCH_SIZE = 8
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,6 @@ class DecodedViews:
         return tuple(tuple(FrameTime(index, self.times[index]) for index in clip) for clip in self.plan)
 
 
-def score_views(
-    source: VideoSource,
-    *,
-    model: Model,
-    views: EvalProtocol,
-    part: Part | None = None,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    on_views: Callable[[int], object] | None = None,
-) -> tuple[dict[str, Tensor], tuple[tuple[FrameTime, ...], ...]]:
-    """Scores of a video by head name, float64 (num_classes,), and the frames of each clip.
-
-    Scores are the mean over views of the softmax (the published sum, divided by the number of views).
-    """
-    decoded = decode_views(source, model=model, views=views, part=part)
-    return score_decoded(decoded, model=model, batch_size=batch_size, on_views=on_views), decoded.clips
-
-
 def decode_views(
     source: VideoSource,
     *,
@@ -91,48 +80,6 @@ def decode_views(
         num_crops, is_window = views.num_crops, False
     images, times = _decode(source, plan, num_crops, model, stop)
     return DecodedViews(plan, images, times, num_crops, is_window)
-
-
-def score_decoded(
-    decoded: DecodedViews,
-    *,
-    model: Model,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    on_views: Callable[[int], object] | None = None,
-) -> dict[str, Tensor]:
-    """Scores by head name, float64 (num_classes,): the mean over the views of the softmax."""
-    size = batch_size if decoded.is_window else min(batch_size, decoded.num_views)
-    totals: dict[str, Tensor] = {}
-    coming = normalised_views(decoded, model.spec.input)
-    for batch, filled in steps(Stage.PREPARE, batches(coming, size=size)):
-        with during(Stage.NETWORK):
-            found = class_scores(model, batch)
-        for name, probabilities in found.items():
-            summed = probabilities[:filled].sum(dim=0)
-            totals[name] = totals[name] + summed if name in totals else summed
-        count(views=filled)
-        if on_views is not None:
-            on_views(filled)
-    return mean_scores(totals, num_views=decoded.num_views, is_window=decoded.is_window)
-
-
-def mean_scores(totals: Mapping[str, Tensor], *, num_views: int, is_window: bool) -> dict[str, Tensor]:
-    """The scores of a video from their sums over its views, by head. Raises `TadaError` if they are not numbers."""
-    scores = {name: total / num_views for name, total in totals.items()}
-    if is_window:  # to the digits that windows keep
-        scores = {name: values.float().double() for name, values in scores.items()}
-    for name, values in scores.items():
-        check_finite(name, values)
-    return scores
-
-
-def check_finite(head: str, scores: Tensor) -> None:
-    """Raises `TadaError` for scores that are not numbers: broken weights, or a dtype too small for them."""
-    if not bool(scores.isfinite().all()):
-        raise TadaError(
-            f"the {head} scores are not numbers; the weights or the dtype cannot be right".replace("  ", " "),
-            hint="use --dtype float32, or fetch the weights again",
-        )
 
 
 def _decode(
@@ -168,6 +115,141 @@ def view_image(frame: Pixels, model: Model, *, num_crops: int) -> Tensor:
     return resize_frames(torch.from_numpy(frame).to(model.device)[None], short_side=spec.short_side, box=box)[0]
 
 
+# --- scoring ----------------------------------------------------------------------------------------
+
+
+def score_in_order(
+    videos: Iterable[tuple[Item, DecodedViews | None]],
+    *,
+    model: Model,
+    options: ScoringOptions,
+    on_views: Callable[[int], object] | None = None,
+) -> Generator[tuple[Item, dict[str, Tensor] | None], None, None]:
+    """The scores of each video, in order: by head name, float64 (num_classes,), the mean over its views of the softmax.
+
+    None for a video without views, which failed. The views of a video are scored in groups of `options.batch_size`,
+    the last one filled up. With `options.fill_batches` they share batches with those of the next videos, so that few
+    views, one perhaps, do not leave a fast device idle. All batches have that shape, the last one is filled up: as
+    in a layer each view is worked out by itself, its scores depend on the video and the settings, not on what it
+    shares a batch with. A result then comes when the batch with its last view is full.
+
+    Args:
+        videos: what the caller knows a video by, and its decoded views; decoded one at a time, when asked for.
+        model: the model.
+        options: how; its `views` are not used, as the views are decoded.
+        on_views: called with the number of views that were scored, after each batch, or after each video with
+            `fill_batches`.
+
+    Raises:
+        TadaError: for scores that are not numbers.
+    """
+    if options.fill_batches:
+        yield from _in_full_batches(videos, model, options.batch_size, on_views)
+        return
+    for item, views in videos:
+        yield item, None if views is None else _in_own_batches(views, model, options.batch_size, on_views)
+        del item, views  # before another one is decoded
+
+
+def _in_own_batches(
+    decoded: DecodedViews, model: Model, batch_size: int, on_views: Callable[[int], object] | None
+) -> dict[str, Tensor]:
+    size = batch_size if decoded.is_window else min(batch_size, decoded.num_views)
+    totals: dict[str, Tensor] = {}
+    coming = normalised_views(decoded, model.spec.input)
+    for batch, filled in steps(Stage.PREPARE, padded_batches(coming, size=size)):
+        with during(Stage.NETWORK):
+            found = class_scores(model, batch)
+        for name, probabilities in found.items():
+            summed = probabilities[:filled].sum(dim=0)
+            totals[name] = totals[name] + summed if name in totals else summed
+        count(views=filled)
+        if on_views is not None:
+            on_views(filled)
+    return mean_scores(totals, num_views=decoded.num_views, is_window=decoded.is_window)
+
+
+@dataclass
+class _Waiting(Generic[Item]):
+    """A video whose views are being scored: what was found of each head, view by view."""
+
+    item: Item
+    num_views: int
+    is_window: bool
+    found: dict[str, list[Tensor]] = field(default_factory=dict)
+    num_scored: int = 0
+
+    def scores(self) -> dict[str, Tensor] | None:
+        """The mean over the views; None for a video that failed."""
+        if not self.num_views:
+            return None
+        # Added up in the order of the views, wherever the batches ended.
+        totals = {name: torch.stack(each).sum(dim=0) for name, each in self.found.items()}
+        return mean_scores(totals, num_views=self.num_views, is_window=self.is_window)
+
+
+def _in_full_batches(
+    videos: Iterable[tuple[Item, DecodedViews | None]],
+    model: Model,
+    batch_size: int,
+    on_views: Callable[[int], object] | None,
+) -> Generator[tuple[Item, dict[str, Tensor] | None], None, None]:
+    waiting: deque[_Waiting[Item]] = deque()
+    group: list[tuple[_Waiting[Item], Tensor]] = []
+
+    def score() -> None:
+        with during(Stage.PREPARE):
+            batch = torch.stack([view for _, view in group] + [group[-1][1]] * (batch_size - len(group)))
+        with during(Stage.NETWORK):
+            found = class_scores(model, batch)
+        for row, (video, _) in enumerate(group):
+            video.num_scored += 1
+            for name, probabilities in found.items():
+                video.found.setdefault(name, []).append(probabilities[row])
+        count(views=len(group))
+        group.clear()
+
+    def done() -> Iterator[tuple[Item, dict[str, Tensor] | None]]:
+        while waiting and waiting[0].num_scored == waiting[0].num_views:
+            video = waiting.popleft()
+            if on_views is not None and video.num_views:
+                on_views(video.num_views)
+            yield video.item, video.scores()
+
+    for item, views in videos:
+        video = _Waiting(item, 0 if views is None else views.num_views, views is not None and views.is_window)
+        waiting.append(video)
+        if views is not None:
+            for view in steps(Stage.PREPARE, normalised_views(views, model.spec.input)):
+                group.append((video, view))
+                if len(group) == batch_size:
+                    score()
+        del item, views, video  # before another one is decoded
+        yield from done()
+    if group:
+        score()
+    yield from done()
+
+
+def mean_scores(totals: Mapping[str, Tensor], *, num_views: int, is_window: bool) -> dict[str, Tensor]:
+    """The scores of a video from their sums over its views, by head. Raises `TadaError` if they are not numbers."""
+    scores = {name: total / num_views for name, total in totals.items()}
+    if is_window:  # to the digits that windows keep
+        scores = {name: values.float().double() for name, values in scores.items()}
+    for name, values in scores.items():
+        check_finite(name, values)
+    return scores
+
+
+def check_finite(head: str, scores: Tensor) -> None:
+    """Raises `TadaError` for scores that are not numbers: broken weights, or a dtype too small for them."""
+    if not bool(scores.isfinite().all()):
+        raise TadaError(
+            f"the {head} scores are not numbers; the weights or the dtype cannot be right".replace("  ", " "),
+            hint="use --dtype float32, or fetch the weights again",
+        )
+
+
 def normalised_views(decoded: DecodedViews, spec: InputSpec) -> Iterator[Tensor]:
     """Normalised views (3, T, crop, crop): every crop of the first clip, then of the next one."""
     for clip in decoded.plan:
@@ -177,7 +259,7 @@ def normalised_views(decoded: DecodedViews, spec: InputSpec) -> Iterator[Tensor]
         )
 
 
-def batches(views: Iterable[Tensor], *, size: int) -> Iterator[tuple[Tensor, int]]:
+def padded_batches(views: Iterable[Tensor], *, size: int) -> Iterator[tuple[Tensor, int]]:
     """Groups of `size` and the number of real views in each; the last one is filled up with its last view.
 
     One shape throughout keeps every view's arithmetic the same, wherever in the list it stands.
@@ -213,3 +295,11 @@ def class_probabilities(logits: Tensor, temperature: float | None) -> Tensor:
     if temperature is not None:
         values = values / temperature
     return values.softmax(dim=-1).cpu().double()
+
+
+def kept_digits(scores: Tensor) -> list[float]:
+    """Scores (num_classes,) as they are ranked and written, with seven digits.
+
+    That is what float32 holds; more would show the order of summation, not the score.
+    """
+    return [float(f"{value:.7g}") for value in scores.tolist()]

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from tadacli.classification import parse_views
 from tadacli.distributed import Processes, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.evaluation.scoring import default_workers
@@ -20,6 +19,7 @@ from tadacli.files import write_new
 from tadacli.reports.eval_json import eval_json
 from tadacli.reports.eval_page import encode_eval_page
 from tadacli.reports.eval_thumbnails import worst_thumbnails
+from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.training.estimate import out_of_memory

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import views
 from benchmarks.own_process import OwnProcess, Times
-from tadacli.classification import parse_views
+from tadacli.scoring.options import parse_views
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 from tests import media

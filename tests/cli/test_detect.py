@@ -184,7 +184,7 @@ def test_kept_scores_give_what_a_full_run_gives_with_any_settings(
     for number in range(50):
         threshold = round(rng.uniform(0.09, 0.14), 3)
         settings = ["--threshold", threshold, "--low-threshold", round(threshold * rng.random(), 4)]
-        settings += ["--nms", rng.choice(["hard", "soft", "gaussian", "none"]), "--nms-iou", round(rng.random(), 2)]
+        settings += ["--nms", rng.choice(["hard", "soft", "none"]), "--nms-iou", round(rng.random(), 2)]
         settings += ["--smooth", rng.choice(["0", "1s", "2.5s"]), "--merge-gap", rng.choice(["0", "600ms"])]
         settings += ["--min-duration", rng.choice(["0", "1s"])]
         settings += rng.choice([[], ["--topk", 2], ["--topk-per-class", 1], ["--background", "static"]])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.detection.actions import ClassScores, check_heads, fuse_actions
+from tadacli.detection.actions import ClassScores, fuse_actions
+from tadacli.detection.settings import check_segment_heads
 from tadacli.errors import TadaError, UsageError
 
 
@@ -78,12 +79,12 @@ def test_an_action_has_the_product_of_its_parts_and_all_their_names() -> None:
 @pytest.mark.parametrize("heads", [{}, {"verb": ("a",), "action": ("b",)}, {"verb": (), "noun": (), "x": ()}])
 def test_heads_that_make_no_segments_are_refused(heads) -> None:
     with pytest.raises(UsageError, match="no segments can be made"):
-        check_heads(heads)
+        check_segment_heads(heads)
 
 
 @pytest.mark.parametrize("heads", [{"": ("a",)}, {"motion": ("a",)}, {"noun": ("a",), "verb": ("b",)}])
 def test_one_head_of_any_name_or_a_verb_and_a_noun_will_do(heads) -> None:
-    check_heads(heads)
+    check_segment_heads(heads)
 
 
 def test_scores_that_do_not_fit_or_are_not_numbers_are_refused() -> None:

@@ -44,7 +44,7 @@ def soft_nms_by_hand(spans, scores, thresholds, duration) -> list[tuple[int, flo
         best = min(left, key=lambda row: (-left[row], row))
         taken.append((best, left.pop(best)))
         width = (spans[best][1] - spans[best][0]) / duration
-        limit = 0.0 if thresholds is None else thresholds[0] + (thresholds[1] - thresholds[0]) * width
+        limit = thresholds[0] + (thresholds[1] - thresholds[0]) * width
         for row in left:
             iou = iou_by_seconds(spans[best], spans[row])
             if iou > limit:
@@ -87,7 +87,11 @@ def test_nms_twice_is_nms_once(rows, threshold) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=candidates, thresholds=st.sampled_from([None, (0.25, 0.9), (0.5, 0.5)]), duration=st.sampled_from([12, 40]))
+@given(
+    rows=candidates,
+    thresholds=st.sampled_from([(0.0, 0.0), (0.25, 0.9), (0.5, 0.5)]),
+    duration=st.sampled_from([12, 40]),
+)
 def test_soft_nms_equals_the_loop_written_out(rows, thresholds, duration) -> None:
     spans, scores = arrays(rows)
     order, lowered = soft_nms(spans, scores, duration_seconds=duration, iou_thresholds=thresholds)

@@ -13,7 +13,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tadacli.detection.nms import temporal_iou
-from tadacli.detection.segments import SegmentSettings, class_curves, find_segments
+from tadacli.detection.segments import class_curves, find_segments
+from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import TadaError, UsageError
 from tadacli.results import Prediction, Segment
 
@@ -31,7 +32,7 @@ any_settings = st.builds(
     smooth_seconds=st.sampled_from([0.0, 1.5]),
     merge_gap_seconds=st.sampled_from([0.0, 1.0]),
     min_duration_seconds=st.sampled_from([0.0, 1.0]),
-    nms=st.sampled_from(["hard", "soft", "gaussian", "none"]),
+    nms=st.sampled_from(["hard", "soft", "none"]),
     topk=st.sampled_from([None, 3]),
     topk_per_class=st.sampled_from([None, 1]),
 )
@@ -209,7 +210,6 @@ def test_scales_are_thresholded_apart_and_suppressed_together() -> None:
     # Of a video of 4 s, the short segment is half: published soft-NMS allows an IoU up to 0.575 there.
     half = {"scale": scale, "video_seconds": (0.0, 4.0)}
     assert brief(found(spans, scores, nms="soft", **half)) == [short, long]
-    assert brief(found(spans, scores, nms="gaussian", **half)) == [short, lowered]
 
 
 def test_classes_do_not_suppress_each_other() -> None:

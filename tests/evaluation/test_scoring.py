@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli.classification import classify_video
+from tadacli.classification import classify
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError
 from tadacli.evaluation import scoring as dataset_scoring
@@ -70,7 +70,7 @@ def test_scores_are_those_of_each_video_by_itself(model: Model, samples: list[Sa
             assert (item.status, item.error, item.path) == ("error", NO_FILE, "")
             continue
         span = (sample.start_seconds, sample.end_seconds)
-        single = classify_video(
+        (single,) = classify(
             sample.path,
             model=model,
             views=EvalProtocol(3, 1),

@@ -1,0 +1,138 @@
+"""How scores become segments, as a person asks for it.
+
+The command line takes its defaults from here whenever it starts, so nothing here loads NumPy or PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+
+from tadacli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tadacli.results import SegmentSummary
+    from tadacli.specs import ModelSpec, ScoreLimit
+
+# Labels by head name; a model with one head usually names it "".
+Heads: TypeAlias = Mapping[str, Sequence[str]]
+# What becomes of segments of one class that claim the same time.
+Nms = Literal["hard", "soft", "none"]
+# So many pairs of a verb and a noun become detections in the published EPIC-KITCHENS-100 pipeline.
+DETECTED_PAIRS = 5
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How scores become segments.
+
+    A segment reaches `threshold` somewhere and `low_threshold` (None: half of it) throughout, after smoothing
+    over `smooth_seconds`; with the threshold "auto" each class has one of its own, which the model carries, and
+    holds half of it. Gaps of at most `merge_gap_seconds` between segments of a class are bridged, then
+    segments shorter than `min_duration_seconds` dropped. `nms` decides between segments of one class that
+    overlap, as different window lengths give them: "hard" drops those with an IoU above `nms_iou`, "soft"
+    lowers their scores as published, "none" keeps them; a segment that is lowered below the low threshold is dropped.
+
+    `topk_per_class` and `topk` keep the best segments of each class and of the video. `labels`, if any, are
+    the only ones reported, `background` ones never are; an action goes by its own name and by those of its
+    verb and its noun. `max_pairs` is how many pairs of verb and noun each window may put forward.
+
+    Raises:
+        UsageError: for values out of range, and for settings that contradict each other.
+    """
+
+    threshold: ScoreLimit = 0.4
+    low_threshold: float | None = None
+    smooth_seconds: float = 0.0
+    merge_gap_seconds: float = 0.0
+    min_duration_seconds: float = 0.0
+    nms: Nms = "hard"
+    nms_iou: float = 0.5
+    topk: int | None = None
+    topk_per_class: int | None = None
+    labels: tuple[str, ...] = ()
+    background: tuple[str, ...] = ()
+    max_pairs: int = DETECTED_PAIRS
+
+    def __post_init__(self) -> None:
+        fractions = {"IoU of NMS": self.nms_iou}
+        if self.levels is not None:
+            fractions = {"threshold": self.levels[0], "low threshold": self.levels[1], **fractions}
+        for name, value in fractions.items():
+            if not 0 <= value <= 1:
+                raise UsageError(f"the {name} {value} is not between 0 and 1", hint="give a fraction such as 0.4")
+        if self.levels is None and self.low_threshold is not None:
+            raise UsageError(
+                f'the low threshold {self.low_threshold} does not go with the threshold "auto"',
+                hint="leave it out: that of each class is half of its threshold; or give a number as the threshold",
+            )
+        if self.levels is not None and self.levels[1] > self.levels[0]:
+            raise UsageError(
+                f"the low threshold {self.levels[1]} is above the threshold {self.levels[0]}",
+                hint="a segment holds the low threshold throughout and reaches the other one somewhere",
+            )
+        for name, seconds in (
+            ("smoothing", self.smooth_seconds),
+            ("gap to merge across", self.merge_gap_seconds),
+            ("shortest segment", self.min_duration_seconds),
+        ):
+            if not 0 <= seconds < float("inf"):
+                raise UsageError(f"the {name} of {seconds} seconds is no length of time", hint="give 0 or more seconds")
+        if self.nms not in get_args(Nms):
+            raise UsageError(f"unknown suppression {self.nms!r}", hint="use hard, soft or none")
+        for name, count in (("top", self.topk), ("top per class", self.topk_per_class), ("pairs", self.max_pairs)):
+            if count is not None and count < 1:
+                raise UsageError(f"{name} {count} leaves nothing", hint="use 1 or more")
+        if both := [label for label in self.labels if label in self.background]:
+            raise UsageError(f"{both[0]!r} is both wanted and background", hint="name it as one of the two")
+
+    def to_dict(self) -> SegmentSummary:
+        """The settings as JSON-ready values."""
+        return cast("SegmentSummary", asdict(self))
+
+    @property
+    def levels(self) -> tuple[float, float] | None:
+        """The scores that a segment reaches somewhere and holds throughout; None if each class has its own."""
+        if self.threshold == "auto":
+            return None
+        return self.threshold, self.threshold / 2 if self.low_threshold is None else self.low_threshold
+
+    def check_model(self, spec: ModelSpec) -> None:
+        """Raise `UsageError` unless segments can be made of this model's scores; for asking before they are made."""
+        self.check_labels(spec.heads)
+        if self.levels is None:
+            spec.require_thresholds()
+
+    def check_labels(self, heads: Heads) -> None:
+        """Raise `UsageError` unless segments can be made of these heads and the labels asked for are theirs.
+
+        `find_segments` does this, too; on its own it is for asking before a video is scored.
+        """
+        check_segment_heads(heads)
+        names = list(dict.fromkeys(label for labels in heads.values() for label in labels))
+        known = dict.fromkeys(names)
+        if len(heads) == 2:
+            known.update(dict.fromkeys(f"{verb} {noun}" for verb in heads["verb"] for noun in heads["noun"]))
+        for label in (*self.labels, *self.background):
+            if label not in known:
+                import difflib
+
+                close = difflib.get_close_matches(label, known, n=3)
+                some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+                hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"its labels are {some}"
+                raise UsageError(f"the model has no label {label!r}", hint=hint)
+
+    def wants(self, names: tuple[str, ...]) -> bool:
+        """Whether a class that goes by these names may be reported."""
+        wanted = not self.labels or any(name in self.labels for name in names)
+        return wanted and not any(name in self.background for name in names)
+
+
+def check_segment_heads(heads: Heads) -> None:
+    """Raise `UsageError` unless segments can be made of these heads: one of any name, or a verb and a noun."""
+    if len(heads) != 1 and set(heads) != {"verb", "noun"}:
+        raise UsageError(
+            f"no segments can be made of the heads {', '.join(heads) or '(none)'}",
+            hint="a model needs one head, or one named verb and one named noun",
+        )

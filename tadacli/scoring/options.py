@@ -1,0 +1,92 @@
+"""How videos are scored, and what is reported of the scores, as a person asks for it.
+
+The command line takes its defaults from here whenever it starts, so nothing here loads NumPy or PyTorch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tadacli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tadacli.sampling.plan import Part
+    from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
+
+DEFAULT_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How the views of videos are scored.
+
+    `views` None are those that the model was published with. `batch_size` views are scored at once; with
+    `fill_batches` also those of several videos (see `score_in_order`).
+
+    Raises:
+        UsageError: for a batch without a view.
+    """
+
+    views: EvalProtocol | None = None
+    batch_size: int = DEFAULT_BATCH_SIZE
+    fill_batches: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"a batch of {self.batch_size} views is not possible", hint="use --batch-size 1 or more")
+
+    def views_of(self, spec: ModelSpec) -> EvalProtocol:
+        """The views asked for, or those that the model was published with."""
+        return self.views or spec.protocol
+
+
+@dataclass(frozen=True)
+class ClassificationOptions:
+    """How videos are classified: of which `part` of each, None for all of it, and which labels are reported.
+
+    Those are the best `topk` of the classes that reach `min_score`, 0 to 1, or with "auto" the threshold of their own
+    that the model carries.
+
+    Raises:
+        UsageError: for values out of range, and for views together with the sampling of a window.
+    """
+
+    scoring: ScoringOptions = ScoringOptions()
+    part: Part | None = None
+    topk: int = 5
+    min_score: ScoreLimit = 0.0
+
+    def __post_init__(self) -> None:
+        part = self.part
+        if part is not None and part.sampling is not None and self.scoring.views is not None:
+            raise UsageError(
+                "views and a window's sampling exclude each other", hint="give --views or --sampling, not both"
+            )
+        start, end = (None, None) if part is None else (part.start_seconds, part.end_seconds)
+        if start is not None and end is not None and start >= end:
+            raise UsageError(f"the range from {start:g} s to {end:g} s is empty or reversed")
+        if self.topk < 1:
+            raise UsageError(f"top {self.topk} names no class", hint="use --topk 1 or more")
+        if self.min_score != "auto" and not 0 <= self.min_score <= 1:
+            raise UsageError(f"minimum score {self.min_score} is not between 0 and 1")
+
+
+def scoring_options(
+    *, views: str | EvalProtocol | None = None, batch_size: int = DEFAULT_BATCH_SIZE, fill_batches: bool = False
+) -> ScoringOptions:
+    """The options that a person's words mean; `views` may be "CLIPSxCROPS". Raises `UsageError` for other words."""
+    return ScoringOptions(parse_views(views) if isinstance(views, str) else views, batch_size, fill_batches)
+
+
+def parse_views(text: str) -> EvalProtocol:
+    """The views of "CLIPSxCROPS", for example "10x3". Raises `UsageError` for anything else."""
+    from tadacli.specs import EvalProtocol
+
+    clips, separator, crops = text.partition("x")
+    if not (separator and clips.isascii() and clips.isdigit() and int(clips) and crops in ("1", "3")):
+        raise UsageError(
+            f"views {text!r} cannot be read",
+            hint="give clips x crops, crops being 1 or 3, for example --views 10x3",
+        )
+    return EvalProtocol(int(clips), int(crops))
