@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import StepProgress, say
-from tadacli.cli.repeatable import make_repeatable
-from tadacli.errors import TadaError, UsageError
+from tadacli.errors import UsageError
+from tadacli.training.settings import DEFAULT_RECIPE, Init
 from tadacli.zoo import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from tadacli.training.data import FinetuneData
 
 DatasetName = Literal["k400", "ssv2", "ek100", "activitynet", "segments", "ucf101", "hmdb51", "folder", "csv"]
 
@@ -44,12 +41,12 @@ def finetune_command(
     model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
     init: Annotated[
-        Literal["weights", "imagenet", "random"],
+        Init,
         typer.Option(help="Start from the model's weights, an image network's, or random ones."),
     ] = "weights",
     recipe: Annotated[
         str, typer.Option(help="A recipe by name (docs/finetune.md), or a .toml file.", metavar="NAME_OR_FILE")
-    ] = "finetune",
+    ] = DEFAULT_RECIPE,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of the recipe.", metavar="KEY=VALUE")
     ] = None,
@@ -106,97 +103,73 @@ def finetune_command(
     """
     if output is None and not dry_run:
         raise UsageError("the run needs a folder", hint="--output runs/mine, or --dry-run to look first")
-    if tensorboard and find_spec("tensorboard") is None:
-        raise UsageError("TensorBoard is not installed", hint='install it with pip install "tadacli[tensorboard]"')
-    from tadacli.distributed import joined
-    from tadacli.scoring.options import parse_views
-    from tadacli.training.recipes import load_recipe
-    from tadacli.training.session import by_first, own_device, prepare_finetuning
-    from tadacli.zoo.loading import resolve_device
+    from tadacli.cli.finetune_output import RunView
+    from tadacli.cli.finetune_plan import print_plan
+    from tadacli.training import session
+    from tadacli.training.data import FinetuneData, load_finetune_data
 
-    protocol = None if views is None else parse_views(views)
-    target = own_device(resolve_device(device))
+    def load(seed: int) -> FinetuneData:
+        return load_finetune_data(
+            data,
+            dataset=dataset,
+            annotations=annotations,
+            data_root=data_root,
+            labels=labels,
+            tier=tier,
+            validation_share=validation_share,
+            group_by=group_by,
+            seed=seed,
+        )
+
     common = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    changes: dict[str, object] = {**_settings(setting or [])}
-    changes.update({key: value for key, value in common.items() if value is not None})
-    if crop_size is not None or short_side is not None:  # then they hold for training, too, unless --set says more
-        changes = {"crop_size": 0, "short_sides": (0, 0), **changes}
-    chosen = load_recipe(recipe, changes)
-    make_repeatable(chosen.seed)
-    clip = {
-        "sampling": sampling,
-        "clip_frames": clip_frames,
-        "frame_stride": frame_stride,
-        "short_side": short_side,
-        "crop_size": crop_size,
-    }
-    with joined(target) as processes:
-        quiet = quiet or not processes.is_first
-
-        def read() -> FinetuneData:
-            from tadacli.training.data import load_finetune_data
-            from tadacli.training.run_folder import check_run_folder
-
-            if output is not None and not dry_run:
-                check_run_folder(output, resume=resume)
-            return load_finetune_data(
-                data,
-                dataset=dataset,
-                annotations=annotations,
-                data_root=data_root,
-                labels=labels,
-                tier=tier,
-                validation_share=validation_share,
-                group_by=group_by,
-                seed=chosen.seed,
-            )
-
-        try:
-            found = by_first(processes, read)
-            with StepProgress("looking at the videos", unit="file", quiet=quiet) as progress:
-                job = prepare_finetuning(
-                    found,
-                    model,
-                    chosen,
-                    name=output.resolve().name if output is not None else "mine",
-                    weights=weights,
-                    init=init,
-                    clip={name: value for name, value in clip.items() if value is not None},
-                    allow_bad=allow_bad,
-                    processes=processes,
-                    on_progress=progress.reach,
-                )
-        except TadaError as error:
-            if processes.is_first:
-                raise
-            raise typer.Exit(error.exit_code) from error  # the first process says it for all
-        for line in job.data.notes:
-            say(f"note: {line}", quiet=quiet)
-        from tadacli.cli import finetune_run
-
-        if dry_run:
-            if processes.is_first:
-                finetune_run.describe(job, device=target, num_processes=processes.count, workers=workers, output=output)
-            return
-        assert output is not None
-        try:
-            failed = finetune_run.run(
-                job,
-                output,
-                device=target,
-                processes=processes,
+    settings = {**_settings(setting or []), **_given(common)}
+    sizes = {"short_side": short_side, "crop_size": crop_size}
+    clip = _given({"sampling": sampling, "clip_frames": clip_frames, "frame_stride": frame_stride, **sizes})
+    view = RunView(output, quiet=quiet, is_dry=output is None or dry_run)
+    with view:
+        if output is None or dry_run:
+            found = session.dry_run(
+                load,
+                name=output.resolve().name if output is not None else "mine",
+                model=model,
+                weights=weights,
+                init=init,
+                recipe=recipe,
+                settings=settings,
+                clip=clip,
+                allow_bad=allow_bad,
+                device=device,
                 workers=workers,
-                views=protocol,
-                tensorboard=tensorboard,
-                resume=resume,
-                quiet=quiet,
+                listener=view.listener,
             )
-        except TadaError as error:
-            if processes.is_first:
-                raise
-            raise type(error)(f"process {processes.rank}: {error.message}", hint=error.hint) from error
-    if failed:
+            if found is not None:  # in the first process
+                print_plan(found, output=output)
+            return
+        result = session.finetune(
+            load,
+            output=output,
+            model=model,
+            weights=weights,
+            init=init,
+            recipe=recipe,
+            settings=settings,
+            clip=clip,
+            allow_bad=allow_bad,
+            views=views,
+            device=device,
+            workers=workers,
+            tensorboard=tensorboard,
+            resume=resume,
+            command=["tada", *sys.argv[1:]],
+            listener=view.listener,
+        )
+    view.say_result(result)
+    if result.report.unscored:
         raise typer.Exit(exits.SOME_FAILED)
+
+
+def _given(options: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _settings(texts: list[str]) -> dict[str, str]:

@@ -112,8 +112,9 @@ def train(
     that exists is resumed; it is written every `checkpoint_every` steps and at the end. Raises as `Trainer` does.
     """
     trainer = Trainer(network, settings, device=torch.device(device))
-    first_step = trainer.load(checkpoint) if checkpoint is not None and checkpoint.is_file() else 0
-    start = time.monotonic()
+    if checkpoint is not None and checkpoint.is_file():
+        trainer.load(checkpoint)
+    first_step, start = trainer.step, time.monotonic()
     for step in range(first_step, settings.num_steps):
         report = trainer.run_step(batches_of(step))
         is_last = report.step == settings.num_steps
@@ -143,7 +144,7 @@ class Trainer:
         *,
         device: torch.device | None = None,
         processes: Processes | None = None,
-        identity: Mapping[str, Any] | None = None,
+        identity: Mapping[str, object] | None = None,
     ) -> None:
         if settings.num_steps < 1:
             raise UsageError(f"training needs at least one step, got {settings.num_steps}")
@@ -152,7 +153,6 @@ class Trainer:
         self.network = network.to(self.device)
         self.step = 0
         self.mean_loss = math.nan
-        self.notes: dict[str, Any] = {}  # what the caller wants kept with the checkpoint
         self._identity = {"settings": asdict(settings), **(identity or {})}
         self._processes = processes or Processes()
         self._start = time.monotonic()
@@ -257,13 +257,13 @@ class Trainer:
 
     # --- checkpoints ---------------------------------------------------------------------------------------
 
-    def save(self, path: Path) -> None:
-        """Writes everything that is needed to go on, all or nothing."""
+    def save(self, path: Path, *, notes: Mapping[str, object] | None = None) -> None:
+        """Writes everything that is needed to go on, and the caller's notes, all or nothing."""
         state = {
             "identity": self._identity,
             "step": self.step,
             "mean_loss": self.mean_loss,
-            "notes": self.notes,
+            "notes": dict(notes or {}),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -277,8 +277,8 @@ class Trainer:
             os.fsync(stream.fileno())
         unfinished.replace(path)
 
-    def load(self, path: Path) -> int:
-        """Goes on from a checkpoint; returns the number of steps that are done."""
+    def load(self, path: Path) -> Mapping[str, object]:
+        """Goes on from a checkpoint; returns the notes that were saved with it."""
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             identity = state["identity"]
@@ -294,8 +294,8 @@ class Trainer:
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
-        self.step, self.mean_loss, self.notes = int(state["step"]), float(state["mean_loss"]), dict(state["notes"])
-        return self.step
+        self.step, self.mean_loss = int(state["step"]), float(state["mean_loss"])
+        return dict(state["notes"])
 
 
 def _difference(there: Any, here: Any, name: str = "") -> str:

@@ -10,24 +10,24 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Processes
-from tadacli.errors import OutputError, TadaError, UsageError
+from tadacli.errors import CheckpointError, OutputError, TadaError, UsageError
 from tadacli.evaluation.calibration import FittedScores, fit_scores
 from tadacli.evaluation.recognition import evaluate_scores
 from tadacli.evaluation.report import EvalReport
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol, ModelSpec
+from tadacli.strict_decoding import decode_table
 from tadacli.training.clips import TrainingClips, batches
 from tadacli.training.data import FinetuneData
 from tadacli.training.loop import StepReport, Trainer, TrainingSettings
 from tadacli.training.mirroring import mirrored_pairs
 from tadacli.training.run_folder import RunFolder, write_splits
-from tadacli.training.run_log import LogRow, RunLog, accuracy_columns, tensorboard_writer
+from tadacli.training.run_log import Event, LogRow, RunLog, TensorBoardLog, accuracy_columns, tensorboard_writer
 from tadacli.training.settings import Recipe
 from tadacli.training.starting_point import StartingPoint
 from tadacli.training.validation import ONE_VIEW, Validation, validate
@@ -39,6 +39,7 @@ from tadacli.zoo.store import hash_file
 # A checkpoint is written at every evaluation, and in between when this time has passed.
 SAVE_EVERY_SECONDS = 120.0
 _ROWS_PER_EVALUATION = 50
+Log = RunLog | TensorBoardLog
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class FinetuneJob:
     def _clips_at_once(self, processes: Processes) -> int:
         return self.recipe.batch_size // (processes.count * self.recipe.accumulate)
 
-    def identity(self, processes: Processes) -> dict[str, Any]:
+    def identity(self, processes: Processes) -> dict[str, object]:
         """What a checkpoint must agree on besides the settings of the loop.
 
         The clips of a step may be shared out otherwise, among more or fewer processes, unless batch norms learn: these
@@ -119,12 +120,41 @@ class FinetuneResult:
     stopped_early: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listener:
-    """What is told while a run goes on."""
+    """What is called while a run goes on.
 
+    `on_files` gets the number of files that were looked at, and of all, before the run is planned; `on_plan` the job
+    once everything is checked and before the first step.
+    """
+
+    on_files: Callable[[int, int], object] = lambda _, __: None
+    on_plan: Callable[[FinetuneJob], object] = lambda _: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_evaluation: Callable[[Evaluated], object] = lambda _: None
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best evaluation so far: its step, its accuracy in percent and its loss."""
+
+    step: int
+    top1: float
+    loss: float
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds of a run beside the state of its trainer."""
+
+    best: _Best | None = None
+    evaluations_without_better: int = 0
+    stopped_early: bool = False
+    elapsed_seconds: float = 0.0
+
+    def notes(self) -> dict[str, object]:
+        """The state as a checkpoint has it."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *, num_processes: int = 1) -> FinetuneJob:
@@ -184,7 +214,7 @@ def _with_flip(recipe: Recipe, data: FinetuneData) -> Recipe:
     return replace(recipe, augmentation=labels)
 
 
-def builder_arguments(recipe: Recipe) -> dict[str, Any]:
+def builder_arguments(recipe: Recipe) -> dict[str, float]:
     """The arguments of a network's builder that belong to training alone."""
     given = {"dropout": recipe.dropout, "drop_path": recipe.drop_path}
     return {name: value for name, value in given.items() if value is not None}
@@ -228,10 +258,11 @@ class _Run:
         self.trainer = Trainer(
             job.start.network, job.settings, device=device, processes=processes, identity=job.identity(processes)
         )
-        self.elapsed_before = 0.0
+        self.state = _State()
         if folder.checkpoint.is_file():
-            self.trainer.load(folder.checkpoint)
-            self.elapsed_before = float(self.trainer.notes.get("elapsed_seconds", 0.0))
+            notes = self.trainer.load(folder.checkpoint)
+            self.state = decode_table(_State, notes, where=str(folder.checkpoint), error=CheckpointError)
+        self.elapsed_before = self.state.elapsed_seconds
         self.started = self.saved = time.monotonic()
         processes.wait()
 
@@ -269,30 +300,30 @@ class _Run:
 
     @property
     def _is_over(self) -> bool:
-        return self.trainer.step >= self.job.settings.num_steps or bool(self.trainer.notes.get("stopped_early"))
+        return self.trainer.step >= self.job.settings.num_steps or self.state.stopped_early
 
-    def _evaluate(self, logs: Sequence[Any]) -> None:
+    def _evaluate(self, logs: Sequence[Log]) -> None:
         """Measures the network as it is, and keeps it if it is the best so far."""
-        trainer, notes = self.trainer, self.trainer.notes
+        trainer, state = self.trainer, self.state
         with trainer.result() as network:
             try:
                 found = self._validated(ONE_VIEW)
             except TadaError as error:
                 message = f"training stopped at step {trainer.step}: {error.message}"
                 raise TadaError(message, hint=error.hint) from error
-            rank = (found.top1, -found.loss)
-            is_best = "best" not in notes or rank > (notes["best"]["top1"], -notes["best"]["loss"])
+            is_best = state.best is None or (found.top1, -found.loss) > (state.best.top1, -state.best.loss)
             if is_best:
-                notes["best"] = {"step": trainer.step, "top1": found.top1, "loss": found.loss}
+                state.best = _Best(trainer.step, found.top1, found.loss)
                 if self.processes.is_first:
                     _write_model(self.folder.model, network, self.job.start.spec)
             is_last = trainer.step == self.job.settings.num_steps
-            worse = notes["evaluations_without_better"] = 0 if is_best else notes["evaluations_without_better"] + 1
-            if self.job.recipe.early_stop and worse >= self.job.recipe.early_stop and not is_last:
-                notes["stopped_early"] = True
+            state.evaluations_without_better = 0 if is_best else state.evaluations_without_better + 1
+            patience = self.job.recipe.early_stop
+            if patience and state.evaluations_without_better >= patience and not is_last:
+                state.stopped_early = True
             if self.processes.is_first and self._is_over:
                 _write_model(self.folder.last, network, self.job.start.spec)
-        row = self._row("evaluation", validation_loss=found.loss, accuracies=self._accuracies(found))
+        row = replace(self._row("evaluation"), validation_loss=found.loss, accuracies=self._accuracies(found))
         for log in logs:
             log.add(row)
         self.listener.on_evaluation(Evaluated(trainer.step, row.epoch, found, is_best))
@@ -302,40 +333,43 @@ class _Run:
         by_head = [found.top1_by_head[head] for head in self.job.data.heads]
         return dict(zip(columns, [*by_head, found.top1], strict=False))
 
-    def _save(self, logs: Sequence[Any]) -> None:
+    def _save(self, logs: Sequence[Log]) -> None:
         self.saved = time.monotonic()
         if not self.processes.is_first:
             return
         for log in logs:
             log.sync()
-        self.trainer.notes["elapsed_seconds"] = self.elapsed_before + self.saved - self.started
+        self.state.elapsed_seconds = self.elapsed_before + self.saved - self.started
         try:
-            self.trainer.save(self.folder.checkpoint)
+            self.trainer.save(self.folder.checkpoint, notes=self.state.notes())
         except OSError as error:
             raise _not_written(self.folder.checkpoint, error) from error
 
     # --- the log -------------------------------------------------------------------------------------------
 
-    def _logs(self, stack: ExitStack, *, tensorboard: bool) -> list[Any]:
+    def _logs(self, stack: ExitStack, *, tensorboard: bool) -> list[Log]:
         step = self.trainer.step if self.folder.checkpoint.is_file() else None
         if step is None:
             self.folder.log.unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
         columns = accuracy_columns(list(self.job.data.heads))
-        logs: list[Any] = [stack.enter_context(RunLog(self.folder.path, accuracies=columns, resume_step=step))]
+        logs: list[Log] = [stack.enter_context(RunLog(self.folder.path, accuracies=columns, resume_step=step))]
         if tensorboard:
             logs.append(stack.enter_context(closing(tensorboard_writer(self.folder.path, resume_step=step))))
         return logs
 
-    def _log_step(self, logs: Sequence[Any], report: StepReport) -> None:
+    def _log_step(self, logs: Sequence[Log], report: StepReport) -> None:
         every = max(1, self.job.evaluate_every // _ROWS_PER_EVALUATION)
         if logs and (report.step % every == 0 or report.step == self.job.settings.num_steps):
-            row = self._row(
-                "train", train_loss=report.loss, learning_rate=report.learning_rate, grad_norm=report.grad_norm
+            row = replace(
+                self._row("train"),
+                train_loss=report.loss,
+                learning_rate=report.learning_rate,
+                grad_norm=report.grad_norm,
             )
             for log in logs:
                 log.add(row)
 
-    def _row(self, event: Any, **values: Any) -> LogRow:
+    def _row(self, event: Event) -> LogRow:
         step = self.trainer.step
         return LogRow(
             step=step,
@@ -343,7 +377,6 @@ class _Run:
             epoch=step / self.job.settings.steps_per_epoch,
             num_examples=step * self.job.recipe.batch_size,
             elapsed_seconds=self.elapsed_before + time.monotonic() - self.started,
-            **values,
         )
 
     # --- the end -------------------------------------------------------------------------------------------
@@ -360,25 +393,25 @@ class _Run:
         if self.processes.is_first:
             _write_model(self.folder.model, network, spec)
         self.processes.wait()
-        found = self._validated(views, spec=spec)
+        found = self._validated(views, spec)
         model = Model(spec, network, self.device, torch.float32, self.folder.model, hash_file(self.folder.model).sha256)
         run = describe_run(model, {"views": str(views)})
         report = evaluate_scores(
             job.data.validation, found.table, split="validation", scores_are="probabilities", failed=found.failed
         )
-        notes = self.trainer.notes
+        assert self.state.best is not None  # the last step is evaluated
         return FinetuneResult(
             replace(report, dataset=job.data.name, run=dict(vars(run))),
             fitted,
-            best_step=notes["best"]["step"],
+            best_step=self.state.best.step,
             num_steps=self.trainer.step,
-            stopped_early=bool(notes.get("stopped_early")),
+            stopped_early=self.state.stopped_early,
         )
 
-    def _validated(self, views: EvalProtocol, **changes: Any) -> Validation:
+    def _validated(self, views: EvalProtocol, spec: ModelSpec | None = None) -> Validation:
         return validate(
             self.job.start.network,
-            changes.get("spec", self.job.start.spec),
+            spec or self.job.start.spec,
             self.job.data.validation,
             device=self.device,
             views=views,

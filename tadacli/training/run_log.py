@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, get_args
@@ -308,16 +309,19 @@ class TensorBoardLog:
         self._writer.close()
 
 
-def tensorboard_writer(folder: str | os.PathLike[str], *, resume_step: int | None = None) -> TensorBoardLog:
-    """A TensorBoard log in `folder`; with `resume_step`, TensorBoard no longer shows what was logged behind that step.
+def require_tensorboard() -> None:
+    """Raises `UsageError` if TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UsageError("TensorBoard is not installed", hint='install it with pip install "tadacli[tensorboard]"')
 
-    Raises `UsageError` if TensorBoard is not installed.
+
+def tensorboard_writer(folder: str | os.PathLike[str], *, resume_step: int | None = None) -> TensorBoardLog:
+    """A TensorBoard log in `folder`; with `resume_step`, TensorBoard no longer shows what was logged after that step.
+
+    Raises as `require_tensorboard` does.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError(
-            "TensorBoard is not installed", hint='install it with pip install "tadacli[tensorboard]"'
-        ) from error
+    require_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
     purge = None if resume_step is None else resume_step + 1
     return TensorBoardLog(SummaryWriter(os.fspath(folder), purge_step=purge))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ from tadacli.reports.eval_thumbnails import worst_thumbnails
 from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
-from tadacli.training.estimate import out_of_memory
+from tadacli.training.estimate import Estimate, estimate, out_of_memory
 from tadacli.training.finetune_card import card_of
 from tadacli.training.recipes import load_recipe, recipe_toml
 from tadacli.training.run import (
@@ -34,7 +36,7 @@ from tadacli.training.run import (
     run_finetuning,
 )
 from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, write_facts
-from tadacli.training.run_log import read_log
+from tadacli.training.run_log import read_log, require_tensorboard
 from tadacli.training.settings import DEFAULT_RECIPE, Init, Recipe
 from tadacli.training.starting_point import starting_point
 from tadacli.version import __version__
@@ -42,11 +44,13 @@ from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import resolve_device
 
 AnyPath = str | os.PathLike[str]
+# Data that are read when they are needed, by one process for all; called with the seed of the run.
+LoadData = Callable[[int], FinetuneData]
 T = TypeVar("T")
 
 
 def finetune(
-    data: AnyPath | FinetuneData,
+    data: AnyPath | FinetuneData | LoadData,
     *,
     output: AnyPath,
     model: AnyPath = DEFAULT_MODEL,
@@ -61,127 +65,217 @@ def finetune(
     workers: int = 2,
     tensorboard: bool = False,
     resume: bool = False,
+    command: Sequence[str] | None = None,
     listener: Listener | None = None,
 ) -> FinetuneResult:
     """Trains a model further on one's own videos, and leaves it in the folder `output`, evaluated and calibrated.
 
-    `data` is a path as `load_finetune_data` takes it, a fifth of it held out, or what that function returned. `model`
-    is a known name, a weights file of our own or the folder of an earlier run; `weights` and `init` are those of
-    `starting_point`. `recipe` is a known name or a .toml file, of which `settings` replace some, or a `Recipe`. `clip`
-    replaces fields of the model's `InputSpec`. Up to `allow_bad` videos that cannot be read are left out. `views` are
-    those of the last evaluation. `workers` processes make clips; with 1 or more, a script needs the usual
-    `if __name__ == "__main__":`. `resume` continues an unfinished folder, to the same weights; under `torchrun` the
-    processes share the batches.
+    Every file is looked at before training starts. A run that was stopped at any moment and is resumed ends with the
+    same weights. Under `torchrun` the processes share the batches.
 
-    Raises `TadaError` children: for what cannot be meant before training starts, `OutputError` for a folder that is not
-    empty, and while training for a loss that is no number.
+    Args:
+        data: A path as `load_finetune_data` takes it, of which a fifth is held out; what that function returned; or a
+            function of the seed that returns it, which the first process calls for all.
+        output: The new folder of the run; afterwards `load_model` takes it.
+        model: The name of a known model, a weights file of our own, or the folder of an earlier run.
+        weights: A file of weights for a known model, or of an image network for `init="imagenet"`.
+        init: What the trunk starts from: the model's "weights", an "imagenet" network, or "random" numbers.
+        recipe: The name of a known recipe, a .toml file, or a `Recipe`.
+        settings: Settings of a named recipe to replace, by key (docs/finetune.md).
+        clip: Fields of the model's `InputSpec` to replace: clip_frames, frame_stride, target_fps; short_side and
+            crop_size, in pixels; sampling.
+        allow_bad: Up to so many videos that cannot be read are left out.
+        views: Of the last evaluation, as "10x3" for 10 clips of 3 crops; by default the model's.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        workers: Processes that make clips; with 1 or more, a script needs the usual `if __name__ == "__main__":`.
+        tensorboard: Whether to write a TensorBoard log, too.
+        resume: Whether to continue an unfinished folder.
+        command: The words that begin this run, for the model card; by default those of the script.
+        listener: What is called while the run goes on.
+
+    Returns:
+        The report on the held-out items, in percent, what was fitted on them, and which step was the best.
+
+    Raises:
+        UsageError: Data, settings or options are wrong or contradict each other; nothing was written.
+        OutputError: The folder holds something else, or cannot be written.
+        TadaError: The loss is no number any more, or the memory does not do; the hint names the last checkpoint. Other
+            children are those of `load_model` and of reading videos.
     """
+    if tensorboard:
+        require_tensorboard()
+    folder = Path(output)
     protocol = parse_views(views) if isinstance(views, str) else views
+    words = ("python", *filter(None, sys.argv)) if command is None else command
+    listener = listener or Listener()
+    with _prepared(
+        data,
+        model,
+        _chosen(recipe, settings, clip),
+        name=folder.resolve().name,
+        check=lambda: check_run_folder(folder, resume=resume),
+        weights=weights,
+        init=init,
+        clip=clip,
+        allow_bad=allow_bad,
+        device=device,
+        listener=listener,
+    ) as (job, target, processes):
+        try:
+            opened = by_first(processes, lambda: _opened(job, folder, words, resume=resume))
+            result = _run_in(
+                opened,
+                job,
+                device=target,
+                processes=processes,
+                workers=workers,
+                views=protocol,
+                tensorboard=tensorboard,
+                listener=listener,
+            )
+            if processes.is_first:
+                _publish(job, opened, result)
+            processes.wait()
+        except TadaError as error:
+            if processes.is_first:
+                raise
+            raise type(error)(f"process {processes.rank}: {error.message}", hint=error.hint) from error
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class DryRun:
+    """What a run would do (`job`), and the time and memory it would take in each of `num_processes`."""
+
+    job: FinetuneJob
+    estimate: Estimate
+    num_processes: int
+
+
+def dry_run(
+    data: AnyPath | FinetuneData | LoadData,
+    *,
+    name: str = "mine",
+    model: AnyPath = DEFAULT_MODEL,
+    weights: AnyPath | None = None,
+    init: Init = "weights",
+    recipe: AnyPath | Recipe = DEFAULT_RECIPE,
+    settings: Mapping[str, object] | None = None,
+    clip: Mapping[str, Any] | None = None,
+    allow_bad: int = 0,
+    device: str = "auto",
+    workers: int = 2,
+    listener: Listener | None = None,
+) -> DryRun | None:
+    """What `finetune` would do with the same arguments, measured on a few clips; nothing is trained or written.
+
+    Args:
+        name: That of the new model.
+
+    Returns:
+        The plan and the estimate; None in all processes but the first.
+
+    Raises:
+        TadaError: As `finetune` does before it trains.
+    """
+    with _prepared(
+        data,
+        model,
+        _chosen(recipe, settings, clip),
+        name=name,
+        weights=weights,
+        init=init,
+        clip=clip,
+        allow_bad=allow_bad,
+        device=device,
+        listener=listener or Listener(),
+    ) as (job, target, processes):
+        if not processes.is_first:
+            return None
+        found = estimate(job, device=target, num_processes=processes.count, workers=workers)
+        return DryRun(job, found, processes.count)
+
+
+def _chosen(recipe: AnyPath | Recipe, settings: Mapping[str, object] | None, clip: Mapping[str, Any] | None) -> Recipe:
     if isinstance(recipe, Recipe):
         if settings:
             raise UsageError("settings change a recipe of a known name or a file", hint="use dataclasses.replace")
-        chosen = recipe
-    else:
-        chosen = load_recipe(os.fspath(recipe), {**_sizes_left_to(clip or {}), **(settings or {})})
-    folder = Path(os.path.abspath(output))
-    target = own_device(resolve_device(device))
-    with _repeatable(), joined(target) as processes:
-        by_first(processes, lambda: check_run_folder(folder, resume=resume))
-        found = data if isinstance(data, FinetuneData) else _loaded(data, processes, seed=chosen.seed)
-        job = prepare_finetuning(
-            found,
-            model,
-            chosen,
-            name=folder.name,
-            weights=weights,
-            init=init,
-            clip=clip,
-            allow_bad=allow_bad,
-            processes=processes,
-        )
-        return complete_run(
-            job,
-            Path(output),
-            device=target,
-            command=("python", *filter(None, sys.argv)),
-            processes=processes,
-            workers=workers,
-            views=protocol,
-            tensorboard=tensorboard,
-            resume=resume,
-            listener=listener,
-        )
+        return recipe
+    # Sizes that are chosen for the model's clips hold for training, too, unless the settings say more.
+    sizes = {"crop_size": 0, "short_sides": (0, 0)} if {"crop_size", "short_side"} & set(clip or {}) else {}
+    return load_recipe(os.fspath(recipe), {**sizes, **(settings or {})})
 
 
-def prepare_finetuning(
-    data: FinetuneData,
+@contextmanager
+def _prepared(
+    data: AnyPath | FinetuneData | LoadData,
     model: AnyPath,
     recipe: Recipe,
     *,
     name: str,
-    weights: AnyPath | None = None,
-    init: Init = "weights",
-    clip: Mapping[str, Any] | None = None,
-    allow_bad: int = 0,
-    processes: Processes | None = None,
-    on_progress: Callable[[int, int], object] | None = None,
-) -> FinetuneJob:
-    """The job of training a model on data, after every file was looked at; `name` is the new model's.
+    weights: AnyPath | None,
+    init: Init,
+    clip: Mapping[str, Any] | None,
+    allow_bad: int,
+    device: str,
+    listener: Listener,
+    check: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[FinetuneJob, torch.device, Processes]]:
+    """The job, after every file was looked at, on its device, while the processes of the run work together.
 
-    What cannot be is said before files are read. The job's `data.notes` are what the files gave reason to say.
-    `on_progress` is told (files done, files in all), in the first process. Raises as `starting_point`,
-    `plan_finetuning` and `check_finetune_data` do, in all processes.
+    What cannot be is said before files are read, in all processes.
     """
-    processes = processes or Processes()
-    start = starting_point(
-        model,
-        heads=data.heads,
-        name=name,
-        dataset=data.name,
-        weights=weights,
-        init=init,
-        clip=clip,
-        arguments=builder_arguments(recipe),
-        seed=recipe.seed,
-    )
-    plan_finetuning(data, start, recipe, num_processes=processes.count)
-    checked = by_first(
-        processes,
-        lambda: check_finetune_data(
-            data,
-            input_spec=start.spec.input,
-            workers=default_workers(),
-            allow_bad=allow_bad,
-            on_progress=on_progress,
-        ),
-    )
-    return plan_finetuning(checked, start, recipe, num_processes=processes.count)
+    target = own_device(resolve_device(device))
+    with _repeatable(), joined(target) as processes:
+
+        def load() -> FinetuneData:
+            check()
+            if isinstance(data, FinetuneData):
+                return data
+            return data(recipe.seed) if callable(data) else load_finetune_data(data, seed=recipe.seed)
+
+        found = by_first(processes, load)
+        start = starting_point(
+            model,
+            heads=found.heads,
+            name=name,
+            dataset=found.name,
+            weights=weights,
+            init=init,
+            clip=clip,
+            arguments=builder_arguments(recipe),
+            seed=recipe.seed,
+        )
+        plan_finetuning(found, start, recipe, num_processes=processes.count)
+
+        def look() -> FinetuneData:
+            return check_finetune_data(
+                found,
+                input_spec=start.spec.input,
+                workers=default_workers(),
+                allow_bad=allow_bad,
+                on_progress=listener.on_files,
+            )
+
+        job = plan_finetuning(by_first(processes, look), start, recipe, num_processes=processes.count)
+        listener.on_plan(job)
+        yield job, target, processes
 
 
-def complete_run(
+def _run_in(
+    folder: RunFolder,
     job: FinetuneJob,
-    output: Path,
     *,
     device: torch.device,
-    command: Sequence[str],
-    processes: Processes | None = None,
-    workers: int = 2,
-    views: EvalProtocol | None = None,
-    tensorboard: bool = False,
-    resume: bool = False,
-    listener: Listener | None = None,
+    processes: Processes,
+    workers: int,
+    views: EvalProtocol | None,
+    tensorboard: bool,
+    listener: Listener,
 ) -> FinetuneResult:
-    """Trains, and writes everything that a run's folder holds (see `RunFolder`).
-
-    `command` are the words that begin the run, for the card. A picture of the curves is drawn if matplotlib is there.
-    Raises as `open_run` and `run_finetuning` do, and `TadaError` where the memory does not do; the hint then names the
-    last good checkpoint if there is one.
-    """
-    processes = processes or Processes()
-    folder = by_first(processes, lambda: _opened(job, output, command, resume=resume))
-    result = None
+    """Trains and evaluates; of errors, the hint names the last good checkpoint if there is one."""
     try:
-        result = run_finetuning(
+        return run_finetuning(
             job,
             folder,
             device=device,
@@ -195,12 +289,7 @@ def complete_run(
         pass  # until it is over, it holds on to the memory of the step
     except TadaError as error:
         raise _with_checkpoint(error, folder) from error
-    if result is None:
-        raise _with_checkpoint(out_of_memory(job, device=device, num_processes=processes.count), folder)
-    if processes.is_first:
-        _publish(job, folder, result)
-    processes.wait()
-    return result
+    raise _with_checkpoint(out_of_memory(job, device=device, num_processes=processes.count), folder)
 
 
 def by_first(processes: Processes, make: Callable[[], T]) -> T:
@@ -232,15 +321,6 @@ def _repeatable() -> Any:
     """On a GPU, one algorithm each time and none of them below float32, until the run ends."""
     cudnn = torch.backends.cudnn
     return cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
-
-
-def _sizes_left_to(clip: Mapping[str, Any]) -> dict[str, object]:
-    """The settings by which a recipe leaves its sizes to the model, if they are chosen for the model's clips."""
-    return {"crop_size": 0, "short_sides": (0, 0)} if {"crop_size", "short_side"} & set(clip) else {}
-
-
-def _loaded(data: AnyPath, processes: Processes, *, seed: int) -> FinetuneData:
-    return by_first(processes, lambda: load_finetune_data(data, seed=seed))
 
 
 def _opened(job: FinetuneJob, output: Path, command: Sequence[str], *, resume: bool) -> RunFolder:

@@ -18,7 +18,8 @@ from tadacli.datasets.samples import Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.sampling.clips import training_indices
 from tadacli.specs import InputSpec
-from tadacli.training.clips import TrainingClips, batch_picture, batches, derived_seed, sample_at
+from tadacli.training.batch_sheet import batch_sheet
+from tadacli.training.clips import TrainingClips, batches, derived_seed, sample_at
 from tadacli.training.loop import TrainingBatch
 from tadacli.training.settings import Augmentation
 from tests.media import number_in, picture, render
@@ -274,7 +275,7 @@ def test_an_interruption_leaves_no_process(samples) -> None:
 def test_the_picture_of_a_batch_shows_frames_in_columns_clips_in_rows_and_their_classes(samples) -> None:
     clips = clips_of(samples)
     batch = clips.batch(range(5))
-    data = batch_picture(batch, HEADS, mean=INPUT.mean, std=INPUT.std, side=SIDE, max_clips=4)
+    data = batch_sheet(batch, HEADS, mean=INPUT.mean, std=INPUT.std, side=SIDE, max_clips=4)
     sheet = np.asarray(Image.open(io.BytesIO(data)))
     assert sheet.shape[0] == 4 * SIDE
     for row in range(4):
@@ -282,15 +283,15 @@ def test_the_picture_of_a_batch_shows_frames_in_columns_clips_in_rows_and_their_
         assert [number_in(frame) for frame in shown] == numbers_in(batch.clips[row])
         beside = sheet[row * SIDE : (row + 1) * SIDE, 3 * SIDE + 4 :]
         assert beside.min() < 80 < 240 < beside.max()
-    assert data == batch_picture(batch, HEADS, mean=INPUT.mean, std=INPUT.std, side=SIDE, max_clips=4)
-    narrow = batch_picture(batch, HEADS, mean=INPUT.mean, std=INPUT.std, side=SIDE, max_frames=2)
+    assert data == batch_sheet(batch, HEADS, mean=INPUT.mean, std=INPUT.std, side=SIDE, max_clips=4)
+    narrow = batch_sheet(batch, HEADS, mean=INPUT.mean, std=INPUT.std, side=SIDE, max_frames=2)
     assert Image.open(io.BytesIO(narrow)).width == sheet.shape[1] - SIDE
 
 
 def test_a_picture_of_mixed_clips_says_the_shares() -> None:
     batch = TrainingBatch(torch.zeros(2, 3, 1, 8, 8), {"verb": torch.tensor([[0.25, 0.75], [0.0, 1.0]])})
     wide, narrow = (
-        Image.open(io.BytesIO(batch_picture(each, {"verb": ("cut", "mix")}, mean=INPUT.mean, std=INPUT.std)))
+        Image.open(io.BytesIO(batch_sheet(each, {"verb": ("cut", "mix")}, mean=INPUT.mean, std=INPUT.std)))
         for each in (batch, TrainingBatch(batch.clips[1:], {"verb": batch.targets["verb"][1:]}))
     )
     assert wide.width > narrow.width  # "verb: mix  0.75" needs more room than "verb: mix"

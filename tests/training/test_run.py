@@ -219,7 +219,9 @@ def test_a_run_that_is_interrupted_again_and_again_ends_the_same(
             seen.add((kind, step))
             raise InterruptedRunError
 
-    listener = Listener(lambda report: hear("step", report.step), lambda found: hear("evaluation", found.step))
+    listener = Listener(
+        on_step=lambda report: hear("step", report.step), on_evaluation=lambda found: hear("evaluation", found.step)
+    )
     for _ in range(40):
         try:
             result = run(job_of(data, base, **RICH), tmp_path / "broken", listener)
@@ -367,7 +369,7 @@ def test_bad_numbers_stop_it_and_leave_the_last_good_checkpoint(
 def test_a_full_disk_is_said_and_the_run_goes_on_later(
     clips: list[Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     data = data_of(clips)

@@ -293,7 +293,8 @@ def test_tensorboard_shows_each_step_once_after_resuming(tmp_path: Path) -> None
 
 
 def test_without_tensorboard_a_hint_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "tensorboard", raising=False)
     with pytest.raises(UsageError) as caught:
         tensorboard_writer(tmp_path)
     assert 'pip install "tadacli[tensorboard]"' in caught.value.hint
