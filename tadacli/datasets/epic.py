@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ _FILES = {
 _COLUMNS = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp")
 _CLASSES = {"verb": "verb_class", "noun": "noun_class"}
 _TIMESTAMP = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d(?:\.\d+)?)", re.ASCII)
-_VIDEO_ID = re.compile(r"P\d{2}_(\d{2,3})", re.ASCII)
+_VIDEO_ID = re.compile(r"P\d{2}_\d{2,3}", re.ASCII)
 _VIDEO_SUFFIXES = (".MP4", ".mp4")
 
 
@@ -114,19 +113,6 @@ def seconds_of(timestamp: str) -> float:
     if match is None:
         raise ValueError(f"{timestamp!r} is not a time as HH:MM:SS.ss")
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
-
-
-def frame_number(seconds: float, video_id: str) -> int:
-    """The number, from 1 on, of the `rgb_frames` picture at a time.
-
-    The pictures count 60 a second in videos of 2018 (two digits), 50 in later ones (three), whatever the true rate
-    of the video; for the former this is the start_frame and stop_frame of the annotations, for the latter they
-    differ by at most 1. Raises `ValueError` for what is no video id.
-    """
-    match = _VIDEO_ID.fullmatch(video_id)
-    if match is None:
-        raise ValueError(f"{video_id!r} is not the id of a video of EPIC-KITCHENS-100")
-    return max(1, math.floor(seconds * (60 if len(match[1]) == 2 else 50)))
 
 
 def _read(annotations: AnyPath, split: Split) -> tuple[list[TableRow], bool]:

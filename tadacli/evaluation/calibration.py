@@ -68,17 +68,6 @@ def fit_scores(logits: Mapping[str, Array], labels: Mapping[str, NDArray[np.inte
     return FittedScores(temperatures, thresholds, tuple(notes))
 
 
-def fit_temperature(logits: Array, labels: NDArray[np.integer]) -> float:
-    """The temperature with the least mean negative log-likelihood of logits (N, C) or (N, V, C), labels (N,).
-
-    It has six digits and lies in `MIN_TEMPERATURE`..`MAX_TEMPERATURE`. It is 1.0 where nothing can be fitted: of
-    fewer than `MIN_ITEMS` items, and where no view scores another class above the right one, as then the likelihood
-    has no maximum but grows for ever as the temperature falls. Raises `ValueError` as `fit_scores` does.
-    """
-    temperature, _ = _temperature(*_checked(logits, labels))
-    return 1.0 if temperature is None else temperature
-
-
 def fit_thresholds(probabilities: Array, labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """The score, for each class (C,), from which "it is this class" has the best F1, of scores (N, C), labels (N,).
 
@@ -117,7 +106,12 @@ def _checked(values: Array, labels: NDArray[np.integer]) -> tuple[NDArray[np.flo
 
 
 def _temperature(values: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[float | None, str]:
-    """The temperature for logits (N, V, C), None if there is nothing to fit, and a note about it."""
+    """The temperature with the least mean negative log-likelihood of logits (N, V, C), labels (N,); a note about it.
+
+    It has six digits and lies in `MIN_TEMPERATURE`..`MAX_TEMPERATURE`. It is None where nothing can be fitted: of
+    fewer than `MIN_ITEMS` items, and where no view scores another class above the right one, as then the likelihood
+    has no maximum but grows for ever as the temperature falls.
+    """
     num_items, num_views, num_classes = values.shape
     if num_items < MIN_ITEMS:
         return None, f"no temperature was fitted: {num_items} validation items are too few, {MIN_ITEMS} are needed"

@@ -17,9 +17,8 @@ The rules, for each class of the ground truth and each threshold on the temporal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,15 +115,6 @@ class DetectionMetrics:
         return float(np.mean(self.mean_average_precision))
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """Lower and upper ends of the intervals of the mAP at each threshold, and of its mean over them."""
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    average: tuple[float, float]
-
-
 def average_precision(truth: TimedLabels, detections: ScoredSegments, *, tiou: Sequence[float]) -> DetectionMetrics:
     """How well `detections` find the segments of `truth`, by the rules at the top of this module.
 
@@ -132,7 +122,7 @@ def average_precision(truth: TimedLabels, detections: ScoredSegments, *, tiou: S
     segments without an end.
     """
     matches = _match(truth, detections, tiou)
-    values, _ = _precisions(matches, np.ones(matches.num_videos, dtype=np.int64))
+    values = _precisions(matches)
     videos = np.flatnonzero(np.bincount(truth.videos))
     detected = np.bincount(matches.detection_videos, minlength=matches.num_videos) > 0
     return DetectionMetrics(
@@ -145,60 +135,6 @@ def average_precision(truth: TimedLabels, detections: ScoredSegments, *, tiou: S
         num_videos=len(videos),
         num_videos_detected=int(detected[videos].sum()),
     )
-
-
-def epic_average_precision(
-    truth: Mapping[str, TimedLabels], detections: Mapping[str, ScoredSegments], *, tiou: Sequence[float] = EPIC_TIOU
-) -> dict[str, DetectionMetrics]:
-    """The metrics of each task of `truth`: "verb", "noun" and "action", each with its own column of classes.
-
-    The official evaluator takes the action of a detection from its own field, not from its verb and noun.
-    """
-    return {task: average_precision(truth[task], detections[task], tiou=tiou) for task in truth}
-
-
-def average_precision_intervals(
-    truth: TimedLabels,
-    detections: ScoredSegments,
-    *,
-    tiou: Sequence[float],
-    level: float = 0.95,
-    num_resamples: int = 200,
-    seed: int = 0,
-) -> Intervals:
-    """Percentile bootstrap intervals of the mAP: the videos of the ground truth drawn anew, with replacement.
-
-    A video drawn twice counts as two videos with the same segments, one that is not drawn as if it were not
-    there; classes without a true segment in a draw are no part of its mean. Detections in videos that are not
-    in the ground truth stay as they are. Draws depend on `seed` and on the order of the video codes only.
-    """
-    matches = _match(truth, detections, tiou)
-    drawn = np.unique(truth.videos)
-    rng = np.random.default_rng(seed)
-    means = np.empty((num_resamples, len(tiou)))
-    for row in means:
-        weights = np.ones(matches.num_videos, dtype=np.int64)
-        weights[drawn] = np.bincount(rng.integers(0, len(drawn), len(drawn)), minlength=len(drawn))
-        values, present = _precisions(matches, weights)
-        row[:] = values[present].mean(axis=0)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(means, tails, axis=0)
-    first, last = np.quantile(means.mean(axis=1), tails)
-    return Intervals(tuple(low.tolist()), tuple(high.tolist()), (float(first), float(last)))
-
-
-def join_truth(parts: Sequence[TimedLabels]) -> TimedLabels:
-    """The segments of all parts, such as the shards of a run, in the order of the parts."""
-    return TimedLabels(*_joined(parts, ["videos", "classes", "starts_seconds", "ends_seconds"]))
-
-
-def join_detections(parts: Sequence[ScoredSegments]) -> ScoredSegments:
-    """The detections of all parts, in the order of the parts, which is also that of equal scores."""
-    return ScoredSegments(*_joined(parts, ["videos", "classes", "starts_seconds", "ends_seconds", "scores"]))
-
-
-def _joined(parts: Sequence[TimedLabels], names: Sequence[str]) -> list[Any]:
-    return [np.concatenate([getattr(part, name) for part in parts]) for name in names]
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,26 +308,23 @@ def _assign(
     return hits
 
 
-def _precisions(matches: _Matches, weights: Indices) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Average precision (C, T), and which classes (C,) have a true segment, when a video counts `weights` times.
+def _precisions(matches: _Matches) -> Numbers:
+    """Average precision (C, T), a row for each class and a column for each threshold.
 
-    Copies of a detection stand next to each other. As precision rises along copies of a right one, and falls
-    along those of a wrong one, the last copy of each right one is all that the highest later precision needs.
+    Only the precision at each right detection counts, raised to the highest at any later one.
     """
     num_classes, num_tiou = len(matches.classes), matches.hits.shape[1]
-    num_truth = np.bincount(matches.truth_classes, weights[matches.truth_videos], minlength=num_classes)
-    counted = weights[matches.detection_videos]
-    before_class = np.concatenate([[0], np.cumsum(np.bincount(matches.detection_classes, counted, num_classes))])
-    given = np.cumsum(counted) - before_class[matches.detection_classes].astype(np.int64)
-    tiou, place = np.nonzero((matches.hits & (counted > 0)[:, None]).T)
+    num_truth = np.bincount(matches.truth_classes, minlength=num_classes)
+    before_class = np.concatenate([[0], np.cumsum(np.bincount(matches.detection_classes, minlength=num_classes))])
+    given = np.arange(1, len(matches.hits) + 1) - before_class[matches.detection_classes]
+    tiou, place = np.nonzero(matches.hits.T)
     group = tiou * num_classes + matches.detection_classes[place]
-    right = np.cumsum(counted[place])
-    per_group = np.bincount(group, counted[place], minlength=num_classes * num_tiou)
-    right = right - (np.cumsum(per_group) - per_group)[group].astype(np.int64)
+    per_group = np.bincount(group, minlength=num_classes * num_tiou)
+    right = np.arange(1, len(place) + 1) - (np.cumsum(per_group) - per_group)[group]
     best = _highest_from_here(right / given[place], group)
-    sums = np.bincount(group, best * counted[place], minlength=num_classes * num_tiou)
-    present = num_truth > 0
-    return sums.reshape(num_tiou, num_classes).T / np.maximum(num_truth, 1)[:, None], present
+    sums = np.bincount(group, best, minlength=num_classes * num_tiou)
+    precisions: Numbers = sums.reshape(num_tiou, num_classes).T / num_truth[:, None]
+    return precisions
 
 
 def _highest_from_here(values: Numbers, group: Indices) -> Numbers:

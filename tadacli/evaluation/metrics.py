@@ -1,7 +1,7 @@
 """How right the scores of labelled items are: top-k and mean class accuracy, EPIC-KITCHENS-100, calibration, intervals.
 
-All of it comes from four numbers for each item, its `Outcomes`. They are computed item by item, so those of shards,
-joined in any order, give the metrics of the whole.
+All of it comes from four numbers for each item, its `Outcomes`. They are computed item by item, so the metrics do not
+depend on the order of the items.
 
 Ties: of equal scores the lower class index comes first, as in the results of `tada classify`. So constant scores get
 the accuracy of always answering class 0.
@@ -22,6 +22,8 @@ NUM_CALIBRATION_BINS = 15
 # The official EPIC-KITCHENS-100 metrics look no further than the fifth action.
 NUM_ACTIONS = 5
 
+# What float32 cannot tell from zero.
+_LEAST_PROBABILITY = 1e-45
 # Items compared at a time: memory does not grow with their number.
 _ROWS = 4096
 _NOTHING_SCORED = "check that the ids or paths of the scores are those of the annotations"
@@ -105,6 +107,12 @@ class Ek100Metrics:
     num_items: dict[str, int]
 
 
+def log_probabilities(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Logarithms of probabilities, of any shape: logits, up to a number for each item. Zero stays a number."""
+    logarithms: NDArray[np.floating] = np.log(np.maximum(probabilities, _LEAST_PROBABILITY))
+    return logarithms
+
+
 def outcomes(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> Outcomes:
     """The outcomes of items with scores (N, C), higher is better, and true classes (N,).
 
@@ -122,16 +130,6 @@ def outcomes(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> Outco
         before = (scores[rows] > own) | ((scores[rows] == own) & (classes < true))
         ranks[rows] = before.sum(axis=1)
     return Outcomes(labels, predicted, ranks, confidences)
-
-
-def join(parts: Sequence[Outcomes]) -> Outcomes:
-    """The outcomes of all parts, such as the shards of a run, in the order of the parts."""
-    return Outcomes(
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.predicted for part in parts]),
-        np.concatenate([part.ranks for part in parts]),
-        np.concatenate([part.confidences for part in parts]),
-    )
 
 
 def top_k(ranks: Indices, k: int) -> Accuracy:

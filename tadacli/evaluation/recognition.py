@@ -22,6 +22,7 @@ from tadacli.evaluation.metrics import (
     calibration,
     confusion_matrix,
     ek100_metrics,
+    log_probabilities,
     outcomes,
     recognition_metrics,
 )
@@ -34,8 +35,6 @@ AnyPath = str | os.PathLike[str]
 NUM_WORST = 20
 NO_LABEL = "the annotations name no class"
 NOT_REACHED = "it has no prediction"
-# What float32 cannot tell from zero: the logarithm of a probability stays a number.
-_LEAST_PROBABILITY = 1e-45
 
 
 def check_belongs(dataset: Dataset, header: Header, *, split: str) -> None:
@@ -81,7 +80,7 @@ def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, ann
 
 def logits_of(probabilities: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Scores whose softmax is these probabilities, by head: the official evaluator takes scores for logits."""
-    return {head: np.log(np.maximum(values, _LEAST_PROBABILITY)) for head, values in probabilities.items()}
+    return {head: log_probabilities(values) for head, values in probabilities.items()}
 
 
 def subsets_of(dataset: Dataset, annotations: AnyPath | None, split: str) -> EpicSubsets | None:

@@ -15,6 +15,7 @@ from torch import nn
 from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Processes
 from tadacli.errors import TadaError, UsageError
+from tadacli.evaluation.metrics import log_probabilities
 from tadacli.evaluation.predictions import ScoreTable
 from tadacli.evaluation.scoring import ItemScores, score_samples
 from tadacli.models.inference import inference_form
@@ -22,8 +23,6 @@ from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.zoo.loading import Model
 
 ONE_VIEW = EvalProtocol(num_clips=1, num_crops=1)
-# What float32 cannot tell from zero: the logarithm of a probability stays a number.
-_LEAST_PROBABILITY = 1e-45
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +42,9 @@ class Validation:
     top1_by_head: Mapping[str, float]
 
     @property
-    def log_probabilities(self) -> dict[str, NDArray[np.float64]]:
+    def log_probabilities(self) -> dict[str, NDArray[np.floating]]:
         """Logarithms of the scores by head, (N, num_classes): logits, up to a number for each item."""
-        return {head: np.log(np.maximum(values, _LEAST_PROBABILITY)) for head, values in self.table.scores.items()}
+        return {head: log_probabilities(values) for head, values in self.table.scores.items()}
 
 
 def validate(
@@ -94,7 +93,7 @@ def _measured(table: ScoreTable, labels: Mapping[str, NDArray[np.int64]], failed
     loss, by_head, right = 0.0, {}, np.ones(len(table.ids), dtype=np.bool_)
     for head, values in table.scores.items():
         own = np.take_along_axis(values, labels[head][:, None], axis=1)[:, 0]
-        loss -= math.fsum(np.log(np.maximum(own, _LEAST_PROBABILITY))) / len(own)
+        loss -= math.fsum(log_probabilities(own)) / len(own)
         is_right = values.argmax(axis=1) == labels[head]
         by_head[head], right = percentage(is_right), right & is_right
     return Validation(table, labels, failed, loss, percentage(right), by_head)

@@ -11,7 +11,6 @@ import pytest
 
 from tadacli.datasets.epic import (
     epic_heads,
-    frame_number,
     load_epic,
     load_epic_detection,
     load_epic_subsets,
@@ -50,8 +49,6 @@ def test_the_published_validation_set_is_read_whole() -> None:
         assert (sample.labels["verb"], sample.labels["noun"]) == (int(row["verb_class"]), int(row["noun_class"]))
         assert sample.start_seconds is not None
         assert sample.end_seconds is not None
-        assert frame_number(sample.start_seconds, sample.video_id) == int(row["start_frame"])
-        assert frame_number(sample.end_seconds, sample.video_id) == int(row["stop_frame"])
     assert truth.starts.tolist() == [sample.start_seconds for sample in data.samples]
     assert truth.classes["noun"].tolist() == [sample.labels["noun"] for sample in data.samples]
     lengths = truth.ends - truth.starts
@@ -157,14 +154,6 @@ def test_lists_that_are_not_there_are_none(tmp_path: Path) -> None:
     subsets = load_epic_subsets(tmp_path)
     assert subsets.tail_verbs == {10}
     assert subsets.tail_nouns is subsets.unseen_participants is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "video", "number"),
-    [(0.0, "P01_11", 1), (1.56, "P01_11", 93), (1.56, "P01_111", 78)],
-)
-def test_frame_numbers(seconds: float, video: str, number: int) -> None:
-    assert frame_number(seconds, video) == number
 
 
 def test_seconds_are_added_term_by_term() -> None:

@@ -19,7 +19,6 @@ from tadacli.evaluation.calibration import (
     MIN_POSITIVES,
     MIN_TEMPERATURE,
     fit_scores,
-    fit_temperature,
     fit_thresholds,
 )
 from tadacli.scoring.views import class_probabilities
@@ -40,6 +39,11 @@ def drawn(temperature: float, *, num_items: int, num_classes: int, seed: int):
 
 def loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
     return torch.nn.functional.cross_entropy(torch.from_numpy(logits) / temperature, torch.from_numpy(labels)).item()
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """1.0 where nothing can be fitted."""
+    return fit_scores({"": logits}, {"": labels}).temperatures.get("", 1.0)
 
 
 # --- temperature ------------------------------------------------------------------------------------

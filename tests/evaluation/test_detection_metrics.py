@@ -20,10 +20,6 @@ from tadacli.evaluation.detection_metrics import (
     ScoredSegments,
     TimedLabels,
     average_precision,
-    average_precision_intervals,
-    epic_average_precision,
-    join_detections,
-    join_truth,
 )
 
 TIOU = (0.25, 0.5, 0.75)  # exact in binary, so that an oracle in fractions sees the same ties
@@ -131,8 +127,8 @@ def test_neither_the_order_of_videos_nor_shards_of_them_change_anything(true, fo
     assert moved == whole
     shards = [[video for video in range(3) if (video < cut) == first] for first in (True, False)]
     joined = average_precision(
-        join_truth([truth_of([row for row in true if row[0] in shard]) for shard in shards]),
-        join_detections([detections_of([row for row in found if row[0][0] in shard]) for shard in shards]),
+        truth_of([row for shard in shards for row in true if row[0] in shard]),
+        detections_of([row for shard in shards for row in found if row[0][0] in shard]),
         tiou=TIOU,
     )
     assert joined == whole
@@ -181,46 +177,16 @@ def test_a_detection_counts_for_its_verb_when_its_noun_is_unknown() -> None:
     true = truth_of([(0, 1, (0, 4))])
     found = detections_of([((0, 1, (0, 4)), 1)])
     other = replace(found, classes=np.array([2]))
-    metrics = epic_average_precision({"verb": true, "noun": true}, {"verb": found, "noun": other})
-    assert (metrics["verb"].average, metrics["noun"].average) == (1.0, 0.0)
-    assert (metrics["verb"].num_scored, metrics["noun"].num_scored) == (1, 0)
-    assert metrics["verb"].tiou == EPIC_TIOU
+    verb, noun = (average_precision(true, each, tiou=EPIC_TIOU) for each in (found, other))
+    assert (verb.average, noun.average) == (1.0, 0.0)
+    assert (verb.num_scored, noun.num_scored) == (1, 0)
+    assert verb.tiou == EPIC_TIOU
 
 
 def test_thresholds_are_those_of_the_benchmarks() -> None:
     np.testing.assert_allclose(EPIC_TIOU, [0.1, 0.2, 0.3, 0.4, 0.5])
     np.testing.assert_allclose(ACTIVITYNET_TIOU, [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
     np.testing.assert_allclose(THUMOS_TIOU, [0.3, 0.4, 0.5, 0.6, 0.7])
-
-
-@settings(max_examples=40, deadline=None)
-@given(true=true_rows, found=given_rows, counts=st.tuples(*[st.integers(0, 3)] * 3))
-def test_a_video_that_counts_several_times_is_as_many_videos(true, found, counts) -> None:
-    copies = [(code, video) for video in range(3) for code in range(10 * video, 10 * video + counts[video])]
-    more_true = [(code, *row[1:]) for row in true for code, video in copies if row[0] == video]
-    more_found = [((code, *row[1:]), p) for row, p in found for code, video in copies if row[0] == video]
-    matches = detection_metrics._match(truth_of(true), detections_of(found), TIOU)
-    values, present = detection_metrics._precisions(matches, np.array(counts)[: matches.num_videos])
-    if not more_true:
-        assert not present.any()
-        return
-    expected = average_precision(truth_of(more_true), detections_of(more_found), tiou=TIOU)
-    assert tuple(matches.classes[present].tolist()) == expected.classes
-    np.testing.assert_allclose(values[present], expected.average_precision, rtol=0, atol=1e-12)
-
-
-def test_intervals_surround_the_value_and_vanish_when_all_videos_are_alike() -> None:
-    true = truth_of([(video, 0, (0, 4)) for video in range(30)])
-    some = detections_of([((video, 0, (0, 4)), video) for video in range(0, 30, 2)])
-    found = average_precision_intervals(true, some, tiou=[0.5, 0.75], num_resamples=300)
-    # Every detection is right, so each value is the share of the drawn videos that have one: 15 of 30 in the mean.
-    spread = 1.96 * math.sqrt(0.25 / 30)
-    assert found.low == pytest.approx([0.5 - spread] * 2, abs=0.07)
-    assert found.high == pytest.approx([0.5 + spread] * 2, abs=0.07)
-    assert found.average == (found.low[0], found.high[0])
-    assert found == average_precision_intervals(true, some, tiou=[0.5, 0.75], num_resamples=300)
-    every = detections_of([((video, 0, (0, 4)), video) for video in range(30)])
-    assert average_precision_intervals(true, every, tiou=[0.5], num_resamples=20).average == (1.0, 1.0)
 
 
 def test_an_empty_ground_truth_is_an_error_and_no_detections_are_not() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from tadacli.evaluation.metrics import (
     class_accuracy,
     confusion_matrix,
     ek100_metrics,
-    join,
     outcomes,
     recognition_metrics,
     top_k,
@@ -70,7 +70,8 @@ def test_order_and_shards_change_no_metric(rows, cut, order) -> None:
     whole = probabilities(rows)
     moved = list(rows)
     order.shuffle(moved)
-    joined = join([probabilities(moved[:cut]), probabilities(moved[cut:])])
+    shards = probabilities(moved[:cut]), probabilities(moved[cut:])
+    joined = Outcomes(*(np.concatenate([getattr(shard, field.name) for shard in shards]) for field in fields(Outcomes)))
     assert recognition_metrics(joined) == recognition_metrics(whole)
     assert calibration(joined) == calibration(whole)
     options = {"num_resamples": 20, "seed": 4}
