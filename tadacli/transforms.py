@@ -3,19 +3,15 @@
 Pixels are divided by 255, resized bilinearly without antialiasing so that the short side has the asked
 length, cropped and normalised, all in float32 on the device the frames are on.
 
-A much smaller picture needs few of a frame's pixels: four for each of its own. Where that pays they are gathered
-and weighted here, rounded wherever `F.interpolate` rounds, so that no bit differs. On a CPU all arithmetic but
-that of `F.interpolate` stays in the calling thread: frames are prepared beside a network that keeps the cores busy,
-and threads that wait for each other there burn more time than the work takes.
+A much smaller frame is made from few rows of a large one, so on a CPU only these become float32. All arithmetic but
+that of `F.interpolate` stays in the calling thread there: frames are prepared beside a network that keeps the cores
+busy, and threads that wait for each other burn more time than the work takes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,12 +21,8 @@ from torch import Tensor
 
 from tadacli.errors import UsageError
 
-# (top, left, bottom, right) in pixels, behind the last ones.
+# (top, left, bottom, right) in pixels, the last two after the last ones.
 Box = tuple[int, int, int, int]
-# Weighted sums of four pixels: by rows, then of the two rows; or all four at once.
-Rounding = Literal["rows", "once"]
-# PyTorch leaves an operation on less than this many values to the calling thread.
-_ONE_THREAD = 32768
 
 
 def resized_size(height: int, width: int, *, short_side: int) -> tuple[int, int]:
@@ -68,14 +60,13 @@ def resize_frames(
     if size == (height, width):
         return _fractions(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
     on_cpu = pixels.device.type == "cpu"
-    if on_cpu and _gathering_pays((height, width), size, box, exact=exact):
-        rounding = _rounding(size, torch.get_num_threads())
-        if rounding is not None:
-            return _gathered(pixels, size, box, rounding)
-    if on_cpu and not exact:
+    if on_cpu and 2 * size[0] < height:
+        values = _few_fractions(pixels, size, box)
+    elif on_cpu and not exact:
         levels = F.interpolate(pixels.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
         return _fractions(levels[:, :, top:bottom, left:right])
-    values = _fractions(pixels)
+    else:
+        values = _fractions(pixels)
     images = F.interpolate(values.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
     return images[:, :, top:bottom, left:right]
 
@@ -162,106 +153,22 @@ def _fractions(levels: Tensor) -> Tensor:
     return torch.from_numpy(np.divide(levels.numpy(), np.float32(255), dtype=np.float32))
 
 
-# --- few pixels of large frames -----------------------------------------------------------------------
+def _few_fractions(pixels: Tensor, size: tuple[int, int], box: Box) -> Tensor:
+    """As `_fractions`, though only where the box of frames resized to `size` comes from; the rest is undefined."""
+    rows = _source_lines(pixels.shape[1], size[0], box[0], box[2])
+    columns = _source_lines(pixels.shape[2], size[1], box[1], box[3])
+    part = np.s_[:, rows, columns[0] : columns[-1] + 1]
+    values = np.empty(pixels.shape, dtype=np.float32)
+    values[part] = np.divide(pixels.numpy()[part], np.float32(255), dtype=np.float32)
+    return torch.from_numpy(values)
 
 
-@dataclass(frozen=True)
-class _Taps:
-    """What a box of h x w resized pixels is made from: 2h rows and 2w columns of the frame, near ones and next ones.
+@lru_cache(maxsize=64)
+def _source_lines(length: int, resized: int, first: int, end: int) -> NDArray[np.int64]:
+    """The rows or columns, of `length`, that the resized ones [first, end) are made from: those on both sides of each.
 
-    Their weights are `row_weights` (2, h, 1) and, for each channel, `column_weights` (2, 3w).
+    `F.interpolate` computes the places in float32, so a place that is nearly whole has neighbours on both sides.
     """
-
-    rows: Tensor
-    columns: Tensor
-    row_weights: Tensor
-    column_weights: Tensor
-
-
-def _gathering_pays(frame: tuple[int, int], size: tuple[int, int], box: Box, *, exact: bool) -> bool:
-    """Whether gathering takes less time than the other way, by costs of a pixel that were measured on one machine."""
-    gathered = 40_000 + 12 * (box[2] - box[0]) * (box[3] - box[1])
-    read, written = (0.5, 4.0) if exact else (0.15, 2.0)
-    return gathered < read * frame[0] * frame[1] + written * size[0] * size[1]
-
-
-def _gathered(pixels: Tensor, size: tuple[int, int], box: Box, rounding: Rounding) -> Tensor:
-    """The box of the resized frames, float32 (T, 3, h, w) with its channels last, by the pixels it needs alone."""
-    height, width = pixels.shape[1:3]
-    taps = _taps((height, width), size, box, rounding)
-    box_height, box_width = box[2] - box[0], box[3] - box[1]
-    first, end = int(taps.columns[0]), int(taps.columns[-1]) + 1
-    images = pixels.new_empty((len(pixels), box_height, box_width * 3), dtype=torch.float32)
-    for image, frame in zip(images, pixels, strict=True):
-        rows = torch.from_numpy(frame.numpy()[taps.rows.numpy(), first:end])
-        corners = _fractions(rows.index_select(1, taps.columns - first)).view(2, box_height, 2, box_width * 3)
-        _WEIGH[rounding](corners, taps, image)
-    return images.view(len(pixels), box_height, box_width, 3).permute(0, 3, 1, 2)
-
-
-def _weigh_by_rows(corners: Tensor, taps: _Taps, image: Tensor) -> None:
-    """Weighted sums (h, 3w) of corners (2, h, 2, 3w): first along each row, then of the two rows."""
-    height, width = image.shape
-    num_rows = max(1, (_ONE_THREAD - 1) // (2 * width)) if torch.get_num_threads() > 1 else height
-    for first in range(0, height, num_rows):
-        part = slice(first, first + num_rows)
-        near_column, far_column = corners[:, part].unbind(2)
-        near_weight, far_weight = taps.row_weights[:, part]
-        lines = (far_column * taps.column_weights[1]).addcmul_(near_column, taps.column_weights[0])
-        torch.mul(lines[1], far_weight, out=image[part]).addcmul_(lines[0], near_weight)
-
-
-def _weigh_at_once(corners: Tensor, taps: _Taps, image: Tensor) -> None:
-    """Weighted sums (h, 3w) of corners (2, h, 2, 3w), each of which has a weight of its own."""
-    torch.mul(corners[0, :, 1], taps.row_weights[0] * taps.column_weights[1], out=image)
-    for row, column in ((0, 0), (1, 0), (1, 1)):
-        image.addcmul_(corners[row, :, column], taps.row_weights[row] * taps.column_weights[column])
-
-
-_WEIGH: dict[Rounding, Callable[[Tensor, _Taps, Tensor], None]] = {"rows": _weigh_by_rows, "once": _weigh_at_once}
-
-
-@lru_cache(maxsize=16)
-def _taps(frame: tuple[int, int], size: tuple[int, int], box: Box, rounding: Rounding) -> _Taps:
-    rows, row_weights = _line_taps(frame[0], size[0], box[0], box[2], rounding)
-    columns, column_weights = _line_taps(frame[1], size[1], box[1], box[3], rounding)
-    return _Taps(
-        torch.from_numpy(rows.ravel()),
-        torch.from_numpy(columns.ravel()),
-        torch.from_numpy(row_weights[:, :, None]),
-        torch.from_numpy(column_weights.repeat(3, axis=1)),
-    )
-
-
-def _line_taps(
-    length: int, resized: int, first: int, end: int, rounding: Rounding
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For the resized pixels [first, end) along one side: near and next pixel (2, n), and their weights (2, n)."""
-    scale, half = np.float32(length) / np.float32(resized), np.float32(0.5)
-    centres = np.arange(first, end, dtype=np.float32) + half
-    places = scale * centres - half
-    if rounding == "once":  # only the difference is rounded, as by a fused multiply-add
-        places = (np.float64(scale) * centres - 0.5).astype(np.float32)
-    places = places.clip(min=0)
-    near = places.astype(np.int64).clip(max=length - 1)
-    share = (places - near.astype(np.float32)).clip(0, 1)
-    return np.stack([near, (near + 1).clip(max=length - 1)]), np.stack([np.float32(1) - share, share])
-
-
-@lru_cache(maxsize=256)
-def _rounding(size: tuple[int, int], num_threads: int) -> Rounding | None:
-    """Where `F.interpolate` rounds when it makes pictures of this size, None if it is nothing we know.
-
-    PyTorch has several ways to compute the same sums. Which one it takes hangs on the size of the result and on
-    whether it has `num_threads` or one; the roundings of each, on the processor and the build. So it is asked.
-    """
-    del num_threads  # those of now, for which the answer is remembered
-    # No weight is 0 with these sides, and the values are too many for two ways to give the same ones by chance.
-    shape = (1 + 500 // (size[0] * size[1]), 3 * size[0] + 1, 3 * size[1] + 1, 3)
-    levels = np.arange(math.prod(shape)) * 7919 % 251
-    pixels = torch.from_numpy(levels.astype(np.uint8)).view(shape)
-    expected = F.interpolate(_fractions(pixels).permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
-    for rounding in _WEIGH:
-        if torch.equal(_gathered(pixels, size, (0, 0, *size), rounding), expected):
-            return rounding
-    return None
+    places = (np.arange(first, end) + 0.5) * (length / resized) - 0.5
+    near = np.floor([places - 0.01, places + 0.01]).astype(np.int64)
+    return np.unique(np.clip([near, near + 1], 0, length - 1))
