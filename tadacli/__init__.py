@@ -11,6 +11,10 @@ from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, U
 from tadacli.version import __version__
 
 if TYPE_CHECKING:
+    from tadacli import models as models
+    from tadacli import sampling as sampling
+    from tadacli import transforms as transforms
+    from tadacli import video as video
     from tadacli.classification import classify
     from tadacli.detection.detecting import detect
     from tadacli.evaluation.evaluating import evaluate
@@ -45,14 +49,16 @@ _HOME = {
 _SUBMODULES = ("models", "sampling", "transforms", "video")
 
 
-def __getattr__(name: str) -> object:
-    from importlib import import_module
+if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
 
-    if name in _SUBMODULES:
-        return import_module(f"tadacli.{name}")
-    if name in _HOME:
-        return getattr(import_module(f"tadacli.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'tadacli' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name in _SUBMODULES:
+            return import_module(f"tadacli.{name}")
+        if name in _HOME:
+            return getattr(import_module(f"tadacli.{_HOME[name]}"), name)
+        raise AttributeError(f"module 'tadacli' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -153,6 +153,7 @@ def test_an_installed_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     assert "tadacli/weights/r2plus1d_tiny.camera_motion.safetensors" in names
     assert "tadacli/zoo/labels/SOURCES.md" in names
+    assert "tadacli/py.typed" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "weights"))]
     # The extracted wheel stands first, and the checkout is not the working folder.
     program = (

@@ -34,10 +34,12 @@ BUILDERS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name == "add_tadaconv":
-        return import_module("tadacli.models.plug_in").add_tadaconv
-    raise AttributeError(f"module 'tadacli.models' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
+
+    def __getattr__(name: str) -> object:
+        if name == "add_tadaconv":
+            return import_module("tadacli.models.plug_in").add_tadaconv
+        raise AttributeError(f"module 'tadacli.models' has no attribute {name!r}")
 
 
 def build(architecture: str, *, num_classes: NumClasses, **arguments: object) -> nn.Module:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["clip_indices"]
 
 
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        return getattr(import_module("tadacli.sampling.clips"), name)
-    raise AttributeError(f"module 'tadacli.sampling' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            return getattr(import_module("tadacli.sampling.clips"), name)
+        raise AttributeError(f"module 'tadacli.sampling' has no attribute {name!r}")

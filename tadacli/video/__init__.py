@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Unreadable", "VideoSource", "iter_frames", "open_video", "probe", "read_frames"]
 
 
-def __getattr__(name: str) -> object:
-    if name in __all__:  # PyAV is loaded when it is first needed
-        module = "reading" if name.islower() else "source"
-        return getattr(import_module(f"tadacli.video.{module}"), name)
-    raise AttributeError(f"module 'tadacli.video' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:  # PyAV is loaded when it is first needed
+            module = "reading" if name.islower() else "source"
+            return getattr(import_module(f"tadacli.video.{module}"), name)
+        raise AttributeError(f"module 'tadacli.video' has no attribute {name!r}")
