@@ -8,6 +8,7 @@ erasing (1708.04896), mixup (1710.09412), CutMix (1905.04899).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,20 @@ from tadacli.video.source import Pixels
 # torchvision counts RandAugment's magnitudes in bins from 0 to 30; published settings count from 0 to 10.
 _BINS_PER_MAGNITUDE, _NUM_BINS = 3, 31
 _CROP_TRIES = 10
+# Words that change places in a mirror, and other spellings of them, which a list of classes uses throughout.
+_OPPOSITES = {
+    "left": "right",
+    "leftwards": "rightwards",
+    "leftward": "rightward",
+    "clockwise": "counter-clockwise",
+}
+_SWAPPED = {**_OPPOSITES, **{right: left for left, right in _OPPOSITES.items()}}
+_SPELLINGS = {
+    "counterclockwise": "counter-clockwise",
+    "anticlockwise": "counter-clockwise",
+    "anti-clockwise": "counter-clockwise",
+}
+_WORD = re.compile(r"[A-Za-z]+(?:-clockwise)?")
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,30 @@ def mirrored_class(label_index: int, labels: Sequence[str], augmentation: Augmen
             hint="name labels as the data set does, or leave the pair out",
         )
     return list(labels).index(partners[name])
+
+
+def mirrored_pairs(labels: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """(pairs, unpaired): labels that name a side and whose opposite is a class, too, and those that stand alone.
+
+    "Pushing from left to right" and "Pushing from right to left" are a pair. A label without such words is the same
+    in a mirror and in neither.
+    """
+    spoken = {_plain(label): label for label in labels}
+    pairs, unpaired = [], []
+    for plain, label in spoken.items():
+        opposite = _WORD.sub(lambda word: _SWAPPED.get(word[0], word[0]), plain)
+        if opposite == plain:
+            continue
+        if opposite not in spoken:
+            unpaired.append(label)
+        elif labels.index(label) < labels.index(spoken[opposite]):
+            pairs.append((label, spoken[opposite]))
+    return tuple(pairs), tuple(unpaired)
+
+
+def _plain(label: str) -> str:
+    lower = label.replace("_", " ").lower()
+    return _WORD.sub(lambda word: _SPELLINGS.get(word[0], word[0]), lower)
 
 
 def mix(

@@ -6,13 +6,23 @@ neither a table nor the page.
 
 from __future__ import annotations
 
+import platform
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
+import av
+import torch
+
+from tadacli.evaluation.calibration import FittedScores
 from tadacli.evaluation.eval_metrics import Metric, flat_metrics
 from tadacli.evaluation.report import EvalReport, HeadResult
+from tadacli.training.data import FinetuneData
+from tadacli.training.recipes import recipe_toml
+from tadacli.training.run import FinetuneJob, FinetuneResult
+from tadacli.version import __version__
+from tadacli.zoo.manifest import cards
 
 _MANY_CLASSES = 50
 _FEW_ITEMS = 10
@@ -23,90 +33,37 @@ _SPECIAL = re.compile(r"[\\`*{}\[\]<>#|~&$!@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What a model was started from: weights by name and hash; `licence` is empty where it is not known."""
+def model_card(
+    job: FinetuneJob, result: FinetuneResult, *, path: Path, weights_sha256: str, command: Sequence[str]
+) -> str:
+    """The card in Markdown with tables (GitHub's), ending in a line feed; the same facts give the same text.
 
-    name: str
-    weights_sha256: str
-    licence: str = ""
+    Args:
+        job: What was trained, on what, how.
+        result: How good it is, and what was fitted.
+        path: What `--model` takes.
+        weights_sha256: Of the weights file.
+        command: The words of the command line that trained the model.
 
-
-@dataclass(frozen=True)
-class HeadClasses:
-    """The classes of a head in the order of its outputs, and what became of those of the model started from.
-
-    `kept` and `new` together are `labels`; `dropped` are the classes that the origin knew and this model does not.
-    `temperature` divides the logits; `thresholds` are scores by label. Both are None and empty where none were fitted.
+    Returns:
+        The text.
     """
-
-    labels: tuple[str, ...]
-    kept: tuple[str, ...] = ()
-    new: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    temperature: float | None = None
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What was learned from and measured on: `counts` are items by split, head and class (in the order of the labels).
-
-    `how_split` says how the splits came about. `num_items` of the `num_found` items were used; `notes` say why others
-    were not, and what else to know.
-    """
-
-    name: str
-    counts: Mapping[str, Mapping[str, Sequence[int]]]
-    how_split: str
-    num_items: int
-    num_found: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class FinetunedModel:
-    """All that the card tells. `path` is what `--model` takes, `command` the arguments that trained the model.
-
-    `origin` is None for a model trained from random weights. `recipe_toml` is the recipe as it was resolved.
-    `fitted_on` says on what temperature and thresholds were fitted, `selected_on` is the split that the best
-    checkpoint was picked on; both are empty where that was not done. `versions` are those of tada, torch and others.
-    """
-
-    name: str
-    path: str
-    weights_sha256: str
-    architecture: str
-    origin: Origin | None
-    heads: Mapping[str, HeadClasses]
-    data: TrainingData
-    recipe_toml: str
-    command: Sequence[str]
-    versions: Mapping[str, str]
-    evaluation: EvalReport | None = None
-    selected_on: str = ""
-    fitted_on: str = ""
-    limits: tuple[str, ...] = ()
-
-
-def model_card(model: FinetunedModel) -> str:
-    """The card in Markdown with tables (GitHub's), ending in a line feed; the same facts give the same text."""
     parts = [
-        f"# {escape_markdown(model.name)}",
-        *_about(model),
+        f"# {escape_markdown(job.start.spec.name)}",
+        *_about(job, weights_sha256),
         "## How to use it",
-        _block("sh", shlex.join(["tada", "classify", "--model", model.path, "VIDEO"])),
-        *_classes(model),
-        *_data(model),
-        *_result(model),
-        *_calibration(model),
-        *_limits(model),
+        _block("sh", shlex.join(["tada", "classify", "--model", str(path), "VIDEO"])),
+        *_classes(job),
+        *_data(job.data),
+        *_result(result.report),
+        *_calibration(job, result.fitted),
+        *_limits(job, result),
         "## Recipe",
-        _block("toml", model.recipe_toml.rstrip("\n")),
+        _block("toml", recipe_toml(job.recipe).rstrip("\n")),
         "## How to train it again",
-        _block("sh", shlex.join(model.command)),
-        "With " + _joined(f"{name} {version}" for name, version in model.versions.items()) + ".",
-        *_licence(model.origin),
+        _block("sh", shlex.join(command)),
+        f"With {_joined(_versions())}.",
+        *_licence(job),
     ]
     text = "\n\n".join(parts) + "\n"
     return text.encode("utf-8", "backslashreplace").decode()  # a path that is not UTF-8 is told by its bytes
@@ -119,56 +76,62 @@ def escape_markdown(text: str) -> str:
     return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", shown))
 
 
-def _about(model: FinetunedModel) -> Iterator[str]:
-    lines = [f"Network: {escape_markdown(model.architecture)}.", f"Weights: sha256 `{model.weights_sha256}`."]
-    if model.origin is None:
-        lines.append("Started from: random weights.")
+def _versions() -> list[str]:
+    return [
+        f"tada {__version__}",
+        f"torch {torch.__version__}",
+        f"av {av.__version__}",
+        f"python {platform.python_version()}",
+    ]
+
+
+def _about(job: FinetuneJob, weights_sha256: str) -> Iterator[str]:
+    start = job.start
+    lines = [f"Network: {escape_markdown(start.spec.architecture)}.", f"Weights: sha256 `{weights_sha256}`."]
+    if start.weights_sha256:
+        lines.append(f"Started from: {escape_markdown(start.origin)}, sha256 `{start.weights_sha256}`.")
     else:
-        lines.append(f"Started from: {escape_markdown(model.origin.name)}, sha256 `{model.origin.weights_sha256}`.")
-    for name, head in model.heads.items():
-        lines.append(f"{_of_head(name)}{_count(len(head.labels), 'class', 'classes')}.")
+        lines.append("Started from: random weights.")
+    for name, labels in job.data.heads.items():
+        lines.append(f"{_of_head(name)}{_count(len(labels), 'class', 'classes')}.")
     yield _list(lines)
 
 
-def _classes(model: FinetunedModel) -> Iterator[str]:
+def _classes(job: FinetuneJob) -> Iterator[str]:
     yield "## Classes"
     lines = []
-    for name, head in model.heads.items():
-        for what, labels in (("new", head.new), ("kept", head.kept), ("dropped", head.dropped)):
+    for name in job.data.heads:
+        change = job.start.heads[name]
+        for what, labels in (("new", change.new), ("kept", change.kept), ("dropped", change.gone)):
             lines.append(f"{_of_head(name)}{len(labels)} {what}{': ' if labels else ''}{_some(labels)}")
     yield _list(lines)
 
 
-def _data(model: FinetunedModel) -> Iterator[str]:
-    data = model.data
+def _data(data: FinetuneData) -> Iterator[str]:
+    num_items = len(data.train.samples) + len(data.validation.samples)
+    found = _count(num_items + len(data.left_out), "item", "items")
     yield "## Data"
     yield _list(
         [
-            f"{escape_markdown(data.name)}: {data.num_items} of {_count(data.num_found, 'item', 'items')} used.",
+            f"{escape_markdown(data.name)}: {num_items} of {found} used.",
             f"Split: {_sentence(data.how_split)}",
-            *map(_sentence, data.notes),
+            *map(_sentence, (*data.notes, *data.left_out)),
         ]
     )
-    for name, head in model.heads.items():
+    for name, labels in data.heads.items():
         counts = {split: by_head[name] for split, by_head in data.counts.items()}
-        if any(len(of_split) != len(head.labels) for of_split in counts.values()):
-            raise ValueError(f"the counts of head {name!r} are not those of {len(head.labels)} classes")
         rows: list[list[object]] = []
-        if len(head.labels) <= _MANY_CLASSES:
-            rows += [[label, *(counts[split][at] for split in counts)] for at, label in enumerate(head.labels)]
+        if len(labels) <= _MANY_CLASSES:
+            rows += [[label, *(of_split[label] for of_split in counts.values())] for label in labels]
         else:
-            rows.append(["fewest in a class", *(min(of_split) for of_split in counts.values())])
-            rows.append(["most in a class", *(max(of_split) for of_split in counts.values())])
-        rows.append(["all", *(sum(of_split) for of_split in counts.values())])
+            rows.append(["fewest in a class", *(min(of_split.values()) for of_split in counts.values())])
+            rows.append(["most in a class", *(max(of_split.values()) for of_split in counts.values())])
+        rows.append(["all", *(sum(of_split.values()) for of_split in counts.values())])
         yield _table([name or "class", *counts], rows)
 
 
-def _result(model: FinetunedModel) -> Iterator[str]:
-    report = model.evaluation
+def _result(report: EvalReport) -> Iterator[str]:
     yield "## Result"
-    if report is None:
-        yield "It was not evaluated on a held-out split."
-        return
     yield (
         f"{escape_markdown(report.dataset)}, split {escape_markdown(report.split)}: {report.num_scored} of "
         f"{report.num_items} {escape_markdown(report.unit)} scored. Intervals are 95 % bootstrap intervals."
@@ -201,38 +164,35 @@ def _number(metric: Metric, value: float) -> str:
     return f"{value:.1f} %" if metric.measure == "percent" else f"{value:.4f}"
 
 
-def _calibration(model: FinetunedModel) -> Iterator[str]:
-    fitted = {name: head for name, head in model.heads.items() if head.temperature is not None or head.thresholds}
+def _calibration(job: FinetuneJob, fitted: FittedScores) -> Iterator[str]:
     yield "## Calibration"
-    if not fitted:
+    heads = [head for head in job.data.heads if head in fitted.temperatures or fitted.thresholds.get(head)]
+    if not heads:
         yield "Neither a temperature nor thresholds were fitted: a score is no measured probability."
         return
-    if model.fitted_on:
-        yield f"Fitted on {escape_markdown(model.fitted_on)}."
-    for name, head in fitted.items():
-        if head.temperature is not None:
-            yield f"- {_of_head(name)}temperature {head.temperature:.4g}, by which the logits are divided"
-        if head.thresholds and len(head.thresholds) <= _MANY_CLASSES:
-            rows = [[label, f"{score:.4f}"] for label, score in head.thresholds.items()]
-            yield _table([name or "class", "threshold"], rows)
-        elif head.thresholds:
-            low, high = min(head.thresholds.values()), max(head.thresholds.values())
-            yield f"{_of_head(name)}{len(head.thresholds)} thresholds, {low:.4f} to {high:.4f}."
+    yield "Fitted on validation, one view of each item."
+    for name in heads:
+        if name in fitted.temperatures:
+            yield f"- {_of_head(name)}temperature {fitted.temperatures[name]:.4g}, by which the logits are divided"
+        thresholds = fitted.thresholds.get(name, ())
+        if thresholds and len(thresholds) <= _MANY_CLASSES:
+            pairs = zip(job.data.heads[name], thresholds, strict=True)
+            yield _table([name or "class", "threshold"], [[label, f"{score:.4f}"] for label, score in pairs])
+        elif thresholds:
+            low, high = min(thresholds), max(thresholds)
+            yield f"{_of_head(name)}{len(thresholds)} thresholds, {low:.4f} to {high:.4f}."
 
 
-def _limits(model: FinetunedModel) -> Iterator[str]:
+def _limits(job: FinetuneJob, result: FinetuneResult) -> Iterator[str]:
     yield "## Limits"
-    lines = ["It knows these classes only: what is shown in a video besides them can get one of their names, too."]
-    report = model.evaluation
-    if report is None:
-        lines.append("How good it is, is not known.")
-    else:
-        lines.append(f"The result is that of {escape_markdown(report.dataset)}; nothing was measured on other videos.")
-        if model.selected_on and (model.selected_on, model.data.name) == (report.split, report.dataset):
-            lines.append("The best checkpoint was picked on the same split, so the result is likely too good.")
-        for name, result in report.heads.items():
-            lines += _rare(name, result)
-    yield _list([*lines, *map(_sentence, model.limits)])
+    lines = [
+        "It knows these classes only: what is shown in a video besides them can get one of their names, too.",
+        f"The result is that of {escape_markdown(job.data.name)}; nothing was measured on other videos.",
+        "The best checkpoint was picked on the same split, so the result is likely too good.",
+    ]
+    for name, head in result.report.heads.items():
+        lines += _rare(name, head)
+    yield _list([*lines, *map(_sentence, result.fitted.notes)])
 
 
 def _rare(name: str, result: HeadResult) -> Iterator[str]:
@@ -246,14 +206,18 @@ def _rare(name: str, result: HeadResult) -> Iterator[str]:
         yield f"{_of_head(name)}fewer than {_FEW_ITEMS} items in the result: {_some(few)}"
 
 
-def _licence(origin: Origin | None) -> Iterator[str]:
+def _licence(job: FinetuneJob) -> Iterator[str]:
+    start = job.start
     yield "## Licence"
-    if origin is None:
+    if not start.weights_sha256:
         yield "The weights derive from no other weights. The terms of the videos they were trained on may apply."
         return
-    licence = f" ({escape_markdown(origin.licence)})" if origin.licence else ", which is not known here,"
+    card = cards().get(start.origin)
+    known = escape_markdown(card.source.licence) if card is not None else ""
+    licence = f" ({known})" if known else ", which is not known here,"
+    origin = escape_markdown(start.origin)
     yield (
-        f"The weights are derived from {escape_markdown(origin.name)}, so the licence of that{licence} stays in force. "
+        f"The weights are derived from {origin}, so the licence of that{licence} stays in force. "
         "The terms of the videos they were trained on may apply, too."
     )
 

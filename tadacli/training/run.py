@@ -22,10 +22,10 @@ from tadacli.evaluation.report import EvalReport
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.strict_decoding import decode_table
+from tadacli.training.augmentation import mirrored_pairs
 from tadacli.training.clips import TrainingClips, batches
 from tadacli.training.data import FinetuneData
 from tadacli.training.loop import StepReport, Trainer, TrainingSettings
-from tadacli.training.mirroring import mirrored_pairs
 from tadacli.training.run_folder import RunFolder, write_splits
 from tadacli.training.run_log import Event, LogRow, RunLog, TensorBoardLog, accuracy_columns, tensorboard_writer
 from tadacli.training.settings import Recipe

@@ -25,7 +25,7 @@ from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.training.estimate import Estimate, estimate, out_of_memory
-from tadacli.training.finetune_card import card_of
+from tadacli.training.model_card import model_card
 from tadacli.training.recipes import load_recipe, recipe_toml
 from tadacli.training.run import (
     FinetuneJob,
@@ -42,6 +42,7 @@ from tadacli.training.starting_point import starting_point
 from tadacli.version import __version__
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import resolve_device
+from tadacli.zoo.store import hash_file
 
 AnyPath = str | os.PathLike[str]
 # Data that are read when they are needed, by one process for all; called with the seed of the run.
@@ -349,4 +350,6 @@ def _publish(job: FinetuneJob, folder: RunFolder, result: FinetuneResult) -> Non
 
         write_curves(folder.curves, read_log(folder.log))
     command = json.loads(folder.facts.read_text(encoding="utf-8", errors="surrogateescape"))["command"]
-    write_new(folder.card, card_of(job, folder, result, command=command).encode(), replace=True)
+    sha256 = hash_file(folder.model).sha256
+    card = model_card(job, result, path=folder.path, weights_sha256=sha256, command=command)
+    write_new(folder.card, card.encode(), replace=True)
