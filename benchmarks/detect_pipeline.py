@@ -88,7 +88,7 @@ def read_frames(path: str, name: str) -> Callable[[], Times]:
 
     def run() -> Times:
         with open_video(path) as source:
-            frames, _ = WindowPlan(source, manifest()[name].input, settings_for(name)).frame_uses()
+            frames = WindowPlan(source, manifest()[name].input, settings_for(name)).frames
             return {"frames": sum(1 for _ in source.iter_frames(frames))}
 
     return run

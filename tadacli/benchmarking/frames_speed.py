@@ -60,7 +60,7 @@ def measure_frames(
     """
     wanted = sorted(set().union(*plan_clips(source, model.spec.input, num_clips=model.spec.protocol.num_clips)))
     plan = WindowPlan(source, model.spec.input, windows)
-    frames, _ = plan.frame_uses()
+    frames = plan.frames
     readers = readers_of(source, default_num_readers())
     pictures: dict[int, Tensor] = {}
     first = [clip for _, window in zip(range(NUM_CLIPS_COMPARED), plan, strict=False) for clip in window.clips]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -165,15 +164,14 @@ def _score_groups(
     batch_size: int,
 ) -> Iterator[tuple[float, Group]]:
     """(time reached, group) for the windows after those that are done."""
-    num_done = done.num_windows
-    frames, uses = plan.frame_uses(first=num_done)
+    uses = plan.uses(first=done.num_windows)
     # What can be read of a damaged video may depend on what is read before it: read as the first run did.
-    to_read = plan.frame_uses()[0] if done.unreadable else frames
+    to_read = plan.frames if done.unreadable else plan.frames[uses > 0]
     pictures: dict[int, Tensor | None] = {}
     unreadable: dict[int, str] = {}
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4))
     with read_in_ranges(readers, to_read, partial(_pictures, model), depth=depth) as coming:
-        for windows in _groups(islice(plan, num_done, None), batch_size):
+        for windows in _groups(plan[done.num_windows :], batch_size):
             clips: list[Tensor] = []
             missing = []
             for number, window in enumerate(windows):
@@ -181,8 +179,7 @@ def _score_groups(
                 with during(Stage.WAITING):
                     while not needed <= pictures.keys():
                         index, seen = next(coming)
-                        place = int(np.searchsorted(frames, index))
-                        if place < len(frames) and frames[place] == index:  # else read on the way to others alone
+                        if uses[plan.places([index])]:  # else read on the way to others alone
                             pictures[index] = None if isinstance(seen, Unreadable) else seen
                             unreadable.update({index: seen.reason} if isinstance(seen, Unreadable) else {})
                 found = [[pictures[index] for index in clip] for clip in window.clips]
@@ -190,10 +187,10 @@ def _score_groups(
                     missing.append(number)
                 else:
                     clips += [torch.stack(clip, dim=1) for clip in found]  # type: ignore[arg-type]
-                places = np.searchsorted(frames, list(needed))
+                places = plan.places(needed)
                 uses[places] -= 1
-                for place in places[uses[places] == 0].tolist():
-                    del pictures[int(frames[place])]
+                for index in plan.frames[places[uses[places] == 0]].tolist():
+                    del pictures[index]
             counted = [len(window.clips) for i, window in enumerate(windows) if i not in missing]
             with during(Stage.NETWORK):
                 scores = _score(clips, counted, model, batch_size)
@@ -260,8 +257,7 @@ def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_s
 def _collect(
     path: str, info: VideoInfo, plan: WindowPlan, scored: _Scored, model: Model, settings: WindowSettings
 ) -> WindowScores:
-    frames, _ = plan.frame_uses()
-    gaps = _gaps(frames, scored.unreadable, plan)
+    gaps = _gaps(plan, scored.unreadable)
     if not scored.is_scored.any():
         raise VideoError(
             f"none of the {len(plan)} windows of {path} could be scored: {gaps[0].reason}",
@@ -283,13 +279,14 @@ def _collect(
         scores={name: scores[rows] for name, scores in scored.scores.items()},
         gaps=gaps,
         num_windows_planned=len(plan),
-        num_frames_used=len(frames) - len(scored.unreadable),
+        num_frames_used=len(plan.frames) - len(scored.unreadable),
     )
 
 
-def _gaps(frames: Frames, unreadable: Mapping[int, str], plan: WindowPlan) -> tuple[Gap, ...]:
+def _gaps(plan: WindowPlan, unreadable: Mapping[int, str]) -> tuple[Gap, ...]:
     """Spans without a readable frame, of the frames that were needed: from the first bad one to the next good one."""
     gaps: list[Gap] = []
+    frames = plan.frames
     runs = np.flatnonzero(np.diff(np.isin(frames, list(unreadable)).astype(int), prepend=0, append=0)).reshape(-1, 2)
     for first, end in runs.tolist():
         bad = int(frames[first])

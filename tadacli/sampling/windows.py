@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
 from tadacli.errors import UsageError
 from tadacli.results import VideoInfo, Window
 from tadacli.sampling.plan import SAME_TIME_SECONDS, Part, frames_on_screen
-from tadacli.sampling.settings import WindowSampling, WindowSettings
+from tadacli.sampling.settings import Length, WindowSampling, WindowSettings
 from tadacli.specs import InputSpec
 from tadacli.video.source import Indices, Seconds, VideoSource
 
@@ -88,41 +89,58 @@ def window_clips(
     return frames_on_screen(times, wanted)
 
 
+class _Planned(NamedTuple):
+    """A window with the frames of its clips, (num_clips, clip_frames)."""
+
+    start_seconds: float
+    end_seconds: float
+    scale: int
+    frames: Indices
+
+
 class WindowPlan:
-    """The windows of one video, in the order in which their last frames come, and the frames they need."""
+    """The windows of one video, in the order in which their last frames come, and the frames they need.
+
+    It is worked out once, when it is made. `start` and `end` are the range that the windows are laid over, in seconds,
+    `frames` the numbers of the frames that they need, ascending.
+    """
 
     def __init__(self, source: VideoSource, spec: InputSpec, settings: WindowSettings) -> None:
-        info = source.info
-        self._info, self._spec, self._times = info, spec, source.times_shown
-        self._sampling = settings.sampling_for(spec)
-        self._video = info.start_seconds, info.start_seconds + info.duration_seconds
+        info, fps, sampling = source.info, float(source.info.fps), settings.sampling_for(spec)
+        self._times, self._video_end = source.times_shown, info.start_seconds + info.duration_seconds
         self.start, self.end = Part(settings.start_seconds, settings.end_seconds).within(info)
-        fps = float(info.fps)
-        self._spans = [
-            window_spans(self.start, self.end, window_seconds=length.seconds(fps), stride_seconds=stride.seconds(fps))
-            for length, stride in zip(settings.lengths, settings.strides, strict=True)
-        ]
+
+        def laid(scale: int, length: Length, stride: Length) -> Iterator[_Planned]:
+            spans = window_spans(
+                self.start, self.end, window_seconds=length.seconds(fps), stride_seconds=stride.seconds(fps)
+            )
+            for start, end in spans.tolist():
+                frames = window_clips(info, self._times, spec, sampling=sampling, window=(start, end))
+                yield _Planned(start, end, scale, frames.astype(np.int32))
+
+        scales = [laid(scale, *each) for scale, each in enumerate(zip(settings.lengths, settings.strides, strict=True))]
+        self._windows = list(heapq.merge(*scales, key=lambda each: (each.frames[:, -1].max(), each.scale)))
+        self.frames = np.unique(np.concatenate([each.frames.ravel() for each in self._windows])).astype(np.int64)
 
     def __len__(self) -> int:
-        return sum(len(spans) for spans in self._spans)
+        return len(self._windows)
 
     def __iter__(self) -> Iterator[Window]:
-        scales = [self._of_scale(scale, spans) for scale, spans in enumerate(self._spans)]
-        return heapq.merge(*scales, key=lambda window: (max(clip[-1] for clip in window.clips), window.scale))
+        return map(self._window, self._windows)
 
-    def _of_scale(self, scale: int, spans: Seconds) -> Iterator[Window]:
-        for start, end in spans.tolist():
-            yield self._window(scale, start, end)
+    def __getitem__(self, numbers: slice) -> Iterator[Window]:
+        return map(self._window, self._windows[numbers])
 
-    def _window(self, scale: int, start: float, end: float) -> Window:
-        frames = window_clips(self._info, self._times, self._spec, sampling=self._sampling, window=(start, end))
-        first, last = int(frames.min()), int(frames.max())
-        used = float(self._times[first]), self.end_of_frame(last)
-        return Window(start, end, scale, tuple(tuple(clip) for clip in frames.tolist()), used)
+    def _window(self, planned: _Planned) -> Window:
+        clips = tuple(tuple(clip) for clip in planned.frames.tolist())
+        return Window(planned.start_seconds, planned.end_seconds, planned.scale, clips, self._used(planned.frames))
+
+    def _used(self, frames: Indices) -> tuple[float, float]:
+        return self.time_of(int(frames.min())), self.end_of_frame(int(frames.max()))
 
     def rows(self) -> tuple[Seconds, Seconds, Indices]:
         """The spans of all windows and those of the frames they use, (W, 2) seconds each, and their scales (W,)."""
-        rows = ((window.start_seconds, window.end_seconds, *window.used, window.scale) for window in self)
+        rows = ((each.start_seconds, each.end_seconds, *self._used(each.frames), each.scale) for each in self._windows)
         table = np.fromiter(chain.from_iterable(rows), dtype=np.float64).reshape(-1, 5)
         return table[:, :2], table[:, 2:4], table[:, 4].astype(np.int64)
 
@@ -132,9 +150,13 @@ class WindowPlan:
 
     def end_of_frame(self, index: int) -> float:
         """When a frame stops being shown, in seconds."""
-        return float(self._times[index + 1]) if index + 1 < len(self._times) else self._video[1]
+        return float(self._times[index + 1]) if index + 1 < len(self._times) else self._video_end
 
-    def frame_uses(self, *, first: int = 0) -> tuple[Indices, Indices]:
-        """The frames that the windows from number `first` on need, ascending, and how many of these need each."""
-        parts = [np.unique(np.array(window.clips)) for window in islice(self, first, None)]
-        return np.unique(np.concatenate(parts or [np.empty(0, dtype=np.int64)]), return_counts=True)
+    def places(self, frames: Iterable[int]) -> Indices:
+        """Where frames stand among `frames`."""
+        return np.searchsorted(self.frames, list(frames)).astype(np.int64)
+
+    def uses(self, *, first: int = 0) -> Indices:
+        """How many of the windows from number `first` on need each of `frames`, (F,)."""
+        needed = [self.places(np.unique(each.frames)) for each in self._windows[first:]]
+        return np.bincount(np.concatenate([np.empty(0, np.int64), *needed]), minlength=len(self.frames))
