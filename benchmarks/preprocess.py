@@ -112,7 +112,7 @@ def compare_preprocessing(height: int, width: int, side: int, *, num_frames: int
 
 def compare_jpeg(*, num_frames: int, rounds: int) -> str:
     """One line: frames with simplejpeg over frames with Pillow alone, or that it is not installed."""
-    decoder = jpeg_frames._faster_decoder()
+    decoder = jpeg_frames.faster_decoder()
     if decoder is None:
         return "| simplejpeg / Pillow | not installed |"
     files = []
@@ -125,8 +125,8 @@ def compare_jpeg(*, num_frames: int, rounds: int) -> str:
         return np.array(Image.open(io.BytesIO(data), formats=("JPEG",)).convert("RGB"))
 
     for data in files:
-        assert np.array_equal(jpeg_frames._pixels(data), with_pillow(data))
-    cell = ratios(each(jpeg_frames._pixels, files), each(with_pillow, files), rounds=rounds)
+        assert np.array_equal(jpeg_frames.decode_jpeg(data), with_pillow(data))
+    cell = ratios(each(jpeg_frames.decode_jpeg, files), each(with_pillow, files), rounds=rounds)
     size = statistics.mean(map(len, files)) / 1000
     return f"| {JPEG_SIZE[1]}x{JPEG_SIZE[0]}, {size:.0f} kB: simplejpeg / Pillow {PIL.__version__} | {cell} |"
 

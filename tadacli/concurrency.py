@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class _End:
-    """What the thread leaves behind its last item: nothing, or the error that ended it."""
+    """What the thread leaves after its last item: nothing, or the error that ended it."""
 
     error: BaseException | None = None
 

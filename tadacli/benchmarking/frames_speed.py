@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -131,7 +132,7 @@ def _read_windows(
                 num_read += 1
             yield frame.index, seen
 
-    with read_in_ranges(readers, frames, read, depth=_FRAMES_AHEAD) as coming:
+    with closing(read_in_ranges(readers, frames, read, depth=_FRAMES_AHEAD)) as coming:
         for index, seen in coming:
             if index in kept and not isinstance(seen, Unreadable):
                 pictures[index] = seen

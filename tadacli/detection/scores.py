@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -170,7 +170,7 @@ def _score_groups(
     pictures: dict[int, Tensor | None] = {}
     unreadable: dict[int, str] = {}
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4))
-    with read_in_ranges(readers, to_read, partial(_pictures, model), depth=depth) as coming:
+    with closing(read_in_ranges(readers, to_read, partial(_pictures, model), depth=depth)) as coming:
         for windows in _groups(plan[done.num_windows :], batch_size):
             clips: list[Tensor] = []
             missing = []

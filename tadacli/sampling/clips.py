@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 SamplingMode = Literal["interval", "segment"]
@@ -37,7 +36,28 @@ def clip_indices(
     "segment": one frame from each of `clip_frames` equal parts of the video: the middle of the part for one
     clip, (c + 1) / num_clips of the way through it for several. The other settings are not used.
 
-    Raises `UsageError` for numbers that describe no clip.
+    Args:
+        mode: "interval" or "segment".
+        num_video_frames: How many frames the video has.
+        fps: Frames a second of the video; interval sampling needs it.
+        clip_frames: How many frames the clip has.
+        frame_stride: Frames at `target_fps` from one frame of the clip to the next.
+        target_fps: Frames a second that the stride counts in.
+        num_clips: How many clips are taken from the video.
+        clip_index: Which of them, from 0 on.
+
+    Returns:
+        `clip_frames` frame numbers.
+
+    Raises:
+        UsageError: The numbers describe no clip.
+
+    Example:
+        >>> from tadacli.sampling import clip_indices
+        >>> clip_indices("interval", 300, fps=30.0, clip_frames=8, frame_stride=8)
+        [118, 127, 136, 145, 154, 163, 172, 181]
+        >>> clip_indices("segment", 80, clip_frames=8)
+        [5, 15, 25, 35, 45, 55, 65, 75]
     """
     if num_video_frames < 1 or clip_frames < 1 or num_clips < 1 or not 0 <= clip_index < num_clips:
         raise UsageError(f"no clip {clip_index} of {num_clips} x {clip_frames} frames in a video of {num_video_frames}")
@@ -106,9 +126,9 @@ def training_indices(
         mode, num_video_frames, fps=fps, clip_frames=clip_frames, frame_stride=frame_stride, target_fps=target_fps
     )
     if mode == "segment":
-        positions = (np.arange(clip_frames) + rng.random(clip_frames)) * (num_video_frames / clip_frames)
-        frames: list[int] = np.clip(positions.astype(np.int64), 0, num_video_frames - 1).tolist()
-        return frames
+        length = num_video_frames / clip_frames
+        positions = [int((place + share) * length) for place, share in enumerate(rng.random(clip_frames).tolist())]
+        return [min(position, num_video_frames - 1) for position in positions]
     assert fps is not None  # or the test clip would have been refused
     length = interval_length(clip_frames, frame_stride, target_fps=target_fps, fps=fps)
     start = rng.uniform(0, max(num_video_frames - length, 0))

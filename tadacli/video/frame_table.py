@@ -34,10 +34,10 @@ from tadacli.video.container import (
 )
 from tadacli.video.decode_plan import PacketOrder, reordering
 from tadacli.video.source import Timestamps
-from tadacli.video.truncation import Cut, find_cut
+from tadacli.video.truncation import Truncation, find_truncation
 
 _SETTINGS = ("new_extradata", "encryption_info")
-_MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
+MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def build_table(
     if isinstance(found, str):
         kept.clear()
         return decode_table(path, distrust=found)
-    return _account_for_cut(found[0], find_cut(path, container, stream, num_whole=len(found[0].pts))), found[1]
+    return _with_lost_frames(found[0], find_truncation(path, container, stream, num_whole=len(found[0].pts))), found[1]
 
 
 def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, FirstFrame] | None:
@@ -132,7 +132,7 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, FirstFrame] |
                 pts = frame.pts if frame.pts is not None else (times[-1] + step if times else 0)
                 times.append(pts)
                 end = pts + (frame.duration or step)
-        cut = find_cut(path, container, stream)
+        cut = find_truncation(path, container, stream)
         spoiled = packet is not None and packet.is_corrupt
     if first is None:
         return None
@@ -142,7 +142,7 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, FirstFrame] |
         pts_of = np.union1d(pts_of, lost.pts(times[0], times[-1]))
         end = max(end, int(pts_of[-1]) + step) if pts_of[-1] > times[-1] else end
     table = FrameTable(pts_of, end, time_base, by_pts, len(pts_of), spoiled, distrust=distrust)
-    return _account_for_cut(table, cut), first
+    return _with_lost_frames(table, cut), first
 
 
 class _Lost:
@@ -233,7 +233,7 @@ def scan_table(
                 return "the first packet is no clean start"
             first = _alone(stream, packet)
         num_bytes += packet.size
-        if num_bytes <= _MAX_KEPT_BYTES:
+        if num_bytes <= MAX_KEPT_BYTES:
             kept.append(packet)
         elif kept:
             kept.clear()
@@ -288,14 +288,14 @@ def _why_not_together(decode_order: Timestamps, pts: Timestamps, first: FirstFra
 # --- files that were cut short ----------------------------------------------------------------------
 
 
-def _account_for_cut(table: FrameTable, cut: Cut) -> FrameTable:
+def _with_lost_frames(table: FrameTable, cut: Truncation) -> FrameTable:
     """The table with the frames that the index promises after the cut.
 
     A frame is never shown before it is decoded, so only frames shown before the first lost decoding
     time have a sure place: a lost frame may belong between any two later ones.
     """
     if len(cut.index_times) == 0:
-        truncated = table.truncated or cut.is_cut
+        truncated = table.truncated or cut.is_truncated
         return replace(table, truncated=truncated, length_known=not truncated or cut.index_is_whole)
     too_late = np.flatnonzero(table.pts >= cut.lost_from)
     sure = int(too_late[0]) if len(too_late) else len(table.pts)

@@ -26,12 +26,20 @@ URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 def expand_inputs(inputs: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None) -> list[str]:
     """The videos that `inputs` name, in order, each once.
 
-    An input is a file, a folder (its videos by name; below it too if `recursive`), a folder or tar of JPEG
-    frames, a glob, an http(s) URL, `@FILE` for a list of inputs (one a line, # starts a comment line), or
-    `-` for such a list on `stdin`. A name that exists is taken as it is, whatever characters it has. What
-    does not exist is kept, so that it gets a result of its own saying so.
+    A name that exists is taken as it is, whatever characters it has. What does not exist is kept, so that it gets a
+    result of its own saying so.
 
-    Raises `UsageError` for a list file that cannot be read, a folder or glob without videos, and no input.
+    Args:
+        inputs: Files, folders (their videos by name), folders or tars of JPEG frames, globs, http(s) URLs, `@FILE`
+            for a list of inputs (one a line, # starts a comment line), `-` for such a list on `stdin`.
+        recursive: Take what is below the folders, too.
+        stdin: Where `-` is read from.
+
+    Returns:
+        Paths and URLs.
+
+    Raises:
+        UsageError: A list file cannot be read, a folder or glob has no videos, or nothing was named.
     """
     videos: dict[str, None] = {}
     for item in inputs:

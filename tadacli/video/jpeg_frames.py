@@ -101,7 +101,7 @@ class JpegSource(VideoSource):
 
     def _decoded(self, data: bytes) -> Pixels | str:
         """The frame, or what is wrong with it; EXIF orientation is not applied."""
-        pixels = _pixels(data)
+        pixels = decode_jpeg(data)
         if isinstance(pixels, str):
             return pixels
         self._num_decoded += 1
@@ -124,7 +124,7 @@ def _opened(data: bytes) -> Image.Image | str:
         return f"is not a whole JPEG picture: {error}"
 
 
-def _pixels(data: bytes) -> Pixels | str:
+def decode_jpeg(data: bytes) -> Pixels | str:
     """The pixels in a file's content, uint8 (H, W, 3), or what is wrong with it.
 
     Pillow has the say: it reads the header, and decodes all but colour pictures that simplejpeg takes without
@@ -133,7 +133,7 @@ def _pixels(data: bytes) -> Pixels | str:
     image = _opened(data)
     if isinstance(image, str):
         return image
-    decode = _faster_decoder()
+    decode = faster_decoder()
     if decode is not None and (image.format, image.mode) == ("JPEG", "RGB"):
         try:
             pixels = decode(data)
@@ -149,7 +149,7 @@ def _pixels(data: bytes) -> Pixels | str:
 
 
 @cache
-def _faster_decoder() -> Callable[[bytes], Pixels] | None:
+def faster_decoder() -> Callable[[bytes], Pixels] | None:
     """The decoder of simplejpeg, the optional extra "jpeg", where it is installed; it refuses damage by default."""
     try:
         decoder: Callable[[bytes], Pixels] = importlib.import_module("simplejpeg").decode_jpeg

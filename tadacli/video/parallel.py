@@ -9,7 +9,7 @@ and goes on alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from itertools import islice
 from typing import TypeAlias, TypeVar
 
@@ -37,38 +37,38 @@ def default_num_readers() -> int:
 
 
 def readers_of(source: VideoSource, num_readers: int) -> list[VideoSource]:
-    """`source`, which reads where one thread must, and as many others of its video as may read in ranges.
+    """`source`, which reads where one thread must, and others of its video that may read in ranges.
 
-    There are no others where these would be fewer than two, or where decoding can only start at the beginning.
+    Args:
+        source: An opened video.
+        num_readers: How many others there are to be. There is none for fewer than two, and where decoding can only
+            start at the beginning.
+
+    Returns:
+        `source`, and the others.
     """
     if num_readers < 2 or not len(source.restarts):
         return [source]
     return [source, *(source.reopened() for _ in range(num_readers))]
 
 
-@contextmanager
 def read_in_ranges(
-    readers: Sequence[VideoSource],
-    frames: Indices,
-    read: Read[T],
-    *,
-    depth: int,
-) -> Iterator[Iterator[Item[T]]]:
-    """An iterator over what `read(readers[0], frames)` gives, made ahead in as many threads as `readers_of` allowed.
-
-    `frames` ascend, and `read` gives one item for each, in order. About `depth` items wait for their turn, those of
-    all threads together. An error is raised where its item would have come. On leaving, the threads end.
-    """
-    with closing(_items(readers, frames, read, depth)) as items:
-        yield items
-
-
-def _items(
-    readers: Sequence[VideoSource],
-    frames: Indices,
-    read: Read[T],
-    depth: int,
+    readers: Sequence[VideoSource], frames: Indices, read: Read[T], *, depth: int
 ) -> Generator[Item[T], None, None]:
+    """What `read(readers[0], frames)` gives, made ahead in as many threads as `readers_of` allowed.
+
+    Args:
+        readers: What `readers_of` gave.
+        frames: Frame numbers, ascending.
+        read: Gives one item for each frame, in order.
+        depth: About how many items wait for their turn, those of all threads together.
+
+    Returns:
+        An iterator over the items; close it to end the threads early.
+
+    Raises:
+        Exception: What `read` raises, where its item would have come.
+    """
     source, *others = readers
     groups, num_given = _groups(source, frames), 0
     if others and len(frames) and groups[0] != groups[-1]:
@@ -102,7 +102,7 @@ def _dealt_out(
             except VideoError:
                 return
             is_damaged = isinstance(item[1], Unreadable) and item[1].reason != Damage.CUT_OFF
-            # A reader that finds its packets wrong reads the file anew, and then knows other facts about it.
+            # A reader that finds its packets wrong reads the file again, and then knows other facts about it.
             if is_damaged or readers[turn].info is not info:
                 return
             yield item

@@ -45,10 +45,15 @@ from tadacli.video.truncation import ends_beyond
 
 @contextmanager
 def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Iterator[VideoSource]:
-    """A video file, or a folder or tar of JPEG frames, ready to be read.
+    """A video file, or a folder or tar of JPEG frames, ready to be read; closed on leaving.
 
-    `fps` is the frame rate of JPEG frames, which cannot say it themselves; video files ignore it.
-    Raises `VideoError` naming the reason when not one frame can be had.
+    Args:
+        path: Path of the file or folder.
+        fps: Frames a second of JPEG frames, which cannot say it themselves; by default what their name says, or 30.
+            Video files ignore it.
+
+    Raises:
+        VideoError: Not one frame can be had; it names the reason.
     """
     name = os.fsdecode(path)
     _check_is_there(name)
@@ -60,15 +65,53 @@ def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Itera
 
 
 def probe(path: VideoPath, *, fps: float | Fraction | None = None) -> VideoInfo:
-    """What is known about a video; see `open_video` for `fps` and errors."""
+    """What is known about a video: its frames, duration, size, rotation and codec, and whether it is cut short.
+
+    Args:
+        path: Path of a video file, or of a folder or tar of JPEG frames.
+        fps: Frames a second of JPEG frames; by default what their name says, or 30. Video files ignore it.
+
+    Returns:
+        The facts, with times in seconds and the size in pixels as the frames are shown, (height, width).
+
+    Raises:
+        VideoError: Not one frame can be had; it names the reason.
+
+    Example:
+        >>> import tempfile, tadacli.video
+        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = render_sample(f"{folder}/video.mp4", seconds=1, height=96, width=160)
+        ...     info = tadacli.video.probe(f"{folder}/video.mp4")
+        >>> info.num_frames, info.duration_seconds, info.height, info.width
+        (30, 1.0, 96, 160)
+    """
     with open_video(path, fps=fps) as source:
         return source.info
 
 
 def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None) -> Pixels:
-    """uint8 (N, H, W, 3) RGB, row i being frame indices[i]; any order, duplicates allowed.
+    """The frames with these numbers, in their order, in one array.
 
-    Raises `VideoError` when a frame cannot be had; see `open_video` for `fps`.
+    Args:
+        path: Path of a video file, or of a folder or tar of JPEG frames.
+        indices: Frame numbers from 0 on, in any order, duplicates allowed.
+        fps: Frames a second of JPEG frames; by default what their name says, or 30. Video files ignore it.
+
+    Returns:
+        uint8 (N, H, W, 3), RGB: row i is frame indices[i].
+
+    Raises:
+        VideoError: The video, or a frame of it that was asked for, cannot be had. No other frame takes its place.
+
+    Example:
+        >>> import tempfile, tadacli.video
+        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = render_sample(f"{folder}/video.mp4", seconds=1, height=96, width=160)
+        ...     frames = tadacli.video.read_frames(f"{folder}/video.mp4", [0, 10, 5])
+        >>> frames.shape
+        (3, 96, 160, 3)
     """
     wanted = as_indices(indices)
     with open_video(path, fps=fps) as source:
@@ -81,7 +124,31 @@ def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fractio
 def iter_frames(
     path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None, skip_unreadable: bool = False
 ) -> Iterator[Frame | Unreadable]:
-    """The frame of each distinct index, ascending; see `VideoSource.iter_frames`."""
+    """The frame of each distinct index, ascending, one at a time.
+
+    Args:
+        path: Path of a video file, or of a folder or tar of JPEG frames.
+        indices: Frame numbers from 0 on, in any order.
+        fps: Frames a second of JPEG frames; by default what their name says, or 30. Video files ignore it.
+        skip_unreadable: Give an `Unreadable` for a frame that cannot be had, and go on.
+
+    Yields:
+        A `Frame` with its number, time and duration in seconds, and pixels, uint8 (H, W, 3), RGB; or an `Unreadable`
+        with the reason.
+
+    Raises:
+        VideoError: The video cannot be had, or lacks one of the indices; or, without `skip_unreadable`, one of the
+            frames cannot be had.
+
+    Example:
+        >>> import tempfile, tadacli.video
+        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = render_sample(f"{folder}/video.mp4", seconds=1, height=96, width=160)
+        ...     frames = list(tadacli.video.iter_frames(f"{folder}/video.mp4", [15, 0]))
+        >>> [(frame.index, frame.time_seconds) for frame in frames]
+        [(0, 0.0), (15, 0.5)]
+    """
     with open_video(path, fps=fps) as source:
         yield from source.iter_frames(indices, skip_unreadable=skip_unreadable)
 
@@ -144,7 +211,7 @@ class _FileSource(VideoSource):
         return other
 
     def _decode(self, wanted: Indices, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
-        """As the base class says, starting anew if the table is wrong."""
+        """As the base class says, starting again if the table is wrong."""
         done, why = 0, ""
         for is_second in (False, True):
             try:

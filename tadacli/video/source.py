@@ -96,6 +96,9 @@ class VideoSource(ABC):
             indices: Frame numbers from 0 on, in any order.
             skip_unreadable: Give an `Unreadable` for a frame that cannot be had, and go on.
 
+        Returns:
+            An iterator over a `Frame` for each, or an `Unreadable`.
+
         Raises:
             VideoError: At once for an index that the video does not have, and while iterating for a frame that cannot
                 be had. With `skip_unreadable` only a file whose packets prove to be other frames than they said

@@ -17,7 +17,7 @@ from tadacli.video.source import Timestamps
 
 
 @dataclass(frozen=True)
-class Cut:
+class Truncation:
     """Whether the file ends before its container does, and what its index says was there.
 
     `index_times` are the decoding times of all frames, ascending; they are empty when the index lies
@@ -25,27 +25,27 @@ class Cut:
     the frames, with all of them in it.
     """
 
-    is_cut: bool
+    is_truncated: bool
     index_is_whole: bool
     index_times: Timestamps
     lost_from: int = 0
 
 
-def find_cut(path: str, container: InputContainer, stream: VideoStream, *, num_whole: int = -1) -> Cut:
+def find_truncation(path: str, container: InputContainer, stream: VideoStream, *, num_whole: int = -1) -> Truncation:
     """What is missing of an opened file. `num_whole`: how many packets could be read whole, if that is known."""
     file_size = Path(path).stat().st_size
-    is_cut = ends_beyond(path, container.format.name)
+    is_truncated = ends_beyond(path, container.format.name)
     kept, lost = array("q"), array("q")
     if container.format.name == MP4:
         if len(stream.index_entries) == num_whole:  # each could be read, so none is lost
-            return Cut(is_cut, 0 < num_whole <= stream.frames, np.empty(0, dtype=np.int64))
+            return Truncation(is_truncated, 0 < num_whole <= stream.frames, np.empty(0, dtype=np.int64))
         for entry in stream.index_entries:
             if not entry.is_discard:
                 (lost if entry.pos + entry.size > file_size else kept).append(entry.timestamp)
     is_whole = 0 < len(kept) + len(lost) <= stream.frames
     if not lost:
-        return Cut(is_cut, is_whole, np.empty(0, dtype=np.int64))
-    return Cut(True, is_whole, np.sort(np.array(kept + lost, dtype=np.int64)), min(lost))
+        return Truncation(is_truncated, is_whole, np.empty(0, dtype=np.int64))
+    return Truncation(True, is_whole, np.sort(np.array(kept + lost, dtype=np.int64)), min(lost))
 
 
 def ends_beyond(path: str, format_name: str) -> bool:

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from tadacli.errors import VideoError
 from tadacli.video import decoder as decoding
-from tadacli.video import frame_table
+from tadacli.video import frame_table, seeking
 from tadacli.video import reading as video
-from tadacli.video import seeking as packet_jumps
 from tadacli.video.bitstream import packet_rule
 from tadacli.video.container import decode_packet, open_stream, read_packets
 from tadacli.video.decode_plan import PacketOrder, needed_packets, reordering
@@ -177,7 +176,7 @@ def opened(monkeypatch):
 @pytest.mark.parametrize("num_bytes", [0, 5_000, 1 << 30])
 def test_a_file_is_opened_once_to_look_at_it_and_to_read_it(videos, monkeypatch, opened, num_bytes):
     """Whether its packets are kept or, since they are too large for that, read again."""
-    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", num_bytes)
+    monkeypatch.setattr(frame_table, "MAX_KEPT_BYTES", num_bytes)
     for path in videos:
         opened.clear()
         with open_video(path) as source:
@@ -190,7 +189,7 @@ def test_a_file_that_cannot_be_read_from_its_start_again_is_opened_again(videos,
     def refuse(*_):
         raise av.error.PermissionError(1, "no way back")
 
-    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr(frame_table, "MAX_KEPT_BYTES", 0)
     monkeypatch.setattr(video, "read_packets_again", refuse)
     for path in videos:
         opened.clear()
@@ -302,8 +301,8 @@ def untouched(order, wanted, sent: set[int], hit: set[int]) -> set[int]:
 @pytest.mark.parametrize("has_jumps", [False, True])
 def test_with_damage_in_the_middle_every_frame_is_right_or_missing(videos, tmp_path, monkeypatch, has_jumps):
     if has_jumps:
-        monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", 0)
-        monkeypatch.setattr(packet_jumps, "_WORTH_A_JUMP", 0)
+        monkeypatch.setattr(frame_table, "MAX_KEPT_BYTES", 0)
+        monkeypatch.setattr(seeking, "WORTH_SEEKING", 0)
     rng, bad, num_missing, num_given = random.Random(3), tmp_path / "bad", 0, 0
     for path in videos:
         order = headers(path)

@@ -40,7 +40,7 @@ def encoded(image: Image.Image, **options: object) -> bytes:
 def decoded_by(decoder: object) -> Iterator[mock.Mock]:
     """Frames are offered to `decoder` first; to Pillow alone if it is None."""
     calls = mock.Mock(side_effect=decoder)
-    with mock.patch.object(jpeg_frames, "_faster_decoder", return_value=calls if decoder else None):
+    with mock.patch.object(jpeg_frames, "faster_decoder", return_value=calls if decoder else None):
         yield calls
 
 
@@ -48,7 +48,7 @@ def outcome(data: bytes) -> bytes | str:
     """The pixels of a file's content with their shape, or what is said against it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about sizes and EXIF
-        pixels = jpeg_frames._pixels(data)
+        pixels = jpeg_frames.decode_jpeg(data)
     return pixels if isinstance(pixels, str) else repr(pixels.shape).encode() + pixels.tobytes()
 
 
@@ -126,7 +126,7 @@ def test_arithmetic_coding_is_judged_as_by_pillow() -> None:
         (lambda _: np.zeros((12, 20, 3), np.uint8), "a picture of another size"),
     ],
 )
-def test_pillow_decodes_where_the_faster_decoder_does_not(decoder: object, reason: str) -> None:
+def test_pillow_decodes_where_thefaster_decoder_does_not(decoder: object, reason: str) -> None:
     data = encoded(photo(24, 40))
     with decoded_by(None):
         expected = outcome(data)
@@ -135,7 +135,7 @@ def test_pillow_decodes_where_the_faster_decoder_does_not(decoder: object, reaso
     assert calls.called
 
 
-def test_the_faster_decoder_is_asked_for_frames_of_a_folder(tmp_path: Path) -> None:
+def test_thefaster_decoder_is_asked_for_frames_of_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "P01_01"
     folder.mkdir()
     (folder / "frame_0000000001.jpg").write_bytes(encoded(photo(24, 40)))
@@ -148,7 +148,7 @@ def test_the_faster_decoder_is_asked_for_frames_of_a_folder(tmp_path: Path) -> N
 
 
 def test_without_the_extra_pillow_does_it_all() -> None:
-    jpeg_frames._faster_decoder.cache_clear()
+    jpeg_frames.faster_decoder.cache_clear()
     with mock.patch.dict("sys.modules", simplejpeg=None):
-        assert jpeg_frames._faster_decoder() is None
-    jpeg_frames._faster_decoder.cache_clear()
+        assert jpeg_frames.faster_decoder() is None
+    jpeg_frames.faster_decoder.cache_clear()

@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def read(path: Path, frames: Indices, *, num_readers: int, depth: int = 6) -> tu
     """The items, how many frames were decoded for them, and how many threads there were for it."""
     with open_video(path) as source:
         readers = readers_of(source, num_readers)
-        with read_in_ranges(readers, frames, checksums, depth=depth) as items:
+        with closing(read_in_ranges(readers, frames, checksums, depth=depth)) as items:
             found = list(items)
         return found, sum(reader.num_decoded for reader in readers), max(1, len(readers) - 1)
 
@@ -178,7 +179,7 @@ def test_packets_that_prove_to_be_others_are_not_taken_for_the_frames_of_the_tab
             list(source.iter_frames([0]))  # what was kept of a small file when it was opened serves the first reading
             path.write_bytes((tmp_path / "other.mp4").read_bytes())
             frames = np.arange(first, NUM_FRAMES, 5)
-            with read_in_ranges(readers_of(source, num_readers), frames, checksums, depth=6) as items:
+            with closing(read_in_ranges(readers_of(source, num_readers), frames, checksums, depth=6)) as items:
                 found.append(list(items))
     assert found[0] == found[1] == found[2]
     assert [index for index, checksum in found[0] if isinstance(checksum, int)] == list(range(first, end, 5)), why
@@ -192,7 +193,7 @@ def test_an_error_of_opening_anew_is_that_of_one_thread(folder: Path, tmp_path: 
         readers = readers_of(source, 2)
         list(source.iter_frames([0]))
         path.unlink()
-        with read_in_ranges(readers, np.arange(0, NUM_FRAMES, 9), checksums, depth=6) as items:
+        with closing(read_in_ranges(readers, np.arange(0, NUM_FRAMES, 9), checksums, depth=6)) as items:
             found = list(items)
         assert found == list(checksums(source, np.arange(0, NUM_FRAMES, 9)))
         assert "cannot be read any more" in found[0][1].reason
@@ -202,10 +203,10 @@ def test_an_error_of_opening_anew_is_that_of_one_thread(folder: Path, tmp_path: 
 def test_the_file_is_opened_once_for_each_thread(folder: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
     opened, honest = [], av.open
     monkeypatch.setattr(av, "open", lambda name, **options: opened.append(name) or honest(name, **options))
-    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", num_bytes)
+    monkeypatch.setattr(frame_table, "MAX_KEPT_BYTES", num_bytes)
     frames = np.arange(0, NUM_FRAMES, 2)
     with open_video(folder / "no B-frames.mkv") as source:
-        with read_in_ranges(readers_of(source, 3), frames, checksums, depth=6) as items:
+        with closing(read_in_ranges(readers_of(source, 3), frames, checksums, depth=6)) as items:
             found = list(items)
         assert len(opened) == 3
         assert found == list(checksums(source, frames))
@@ -226,7 +227,7 @@ def test_few_frames_wait_however_many_there_are(folder: Path, num_readers: int) 
     depth = 6
     with open_video(folder / "no B-frames.mkv") as source:
         readers = readers_of(source, num_readers)
-        with read_in_ranges(readers, np.arange(NUM_FRAMES), counted, depth=depth) as items:
+        with closing(read_in_ranges(readers, np.arange(NUM_FRAMES), counted, depth=depth)) as items:
             for number in range(0, NUM_FRAMES, 10):
                 for _ in range(10):
                     next(items)
@@ -239,7 +240,7 @@ def test_few_frames_wait_however_many_there_are(folder: Path, num_readers: int) 
 def test_leaving_early_ends_the_threads(folder: Path, num_taken: int) -> None:
     with open_video(folder / "no B-frames.mkv") as source:
         readers = readers_of(source, 3)
-        with read_in_ranges(readers, np.arange(NUM_FRAMES), checksums, depth=6) as items:
+        with closing(read_in_ranges(readers, np.arange(NUM_FRAMES), checksums, depth=6)) as items:
             for _ in range(num_taken):
                 next(items)
             assert len(reading_threads()) == (3 if num_taken else 0)
@@ -255,7 +256,7 @@ def test_an_error_of_the_reader_comes_out_and_ends_the_threads(folder: Path) -> 
 
     with (
         open_video(folder / "no B-frames.mkv") as source,
-        read_in_ranges(readers_of(source, 2), np.arange(NUM_FRAMES), failing, depth=6) as items,
+        closing(read_in_ranges(readers_of(source, 2), np.arange(NUM_FRAMES), failing, depth=6)) as items,
     ):
         assert [next(items)[0] for _ in range(40)] == list(range(40))
         with pytest.raises(ZeroDivisionError):

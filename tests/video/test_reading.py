@@ -571,7 +571,7 @@ def test_scanned_tables_equal_decoded_tables():
 
 
 def test_packets_are_the_same_when_they_are_read_again(monkeypatch):
-    monkeypatch.setattr(frame_table, "_MAX_KEPT_BYTES", 1 << 30)
+    monkeypatch.setattr(frame_table, "MAX_KEPT_BYTES", 1 << 30)
     media, num_compared = shared_folder() / "media", 0
     for row in MEDIA:
         kept = []
