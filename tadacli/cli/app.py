@@ -10,7 +10,7 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.bench import bench_command
 from tadacli.cli.classify import classify_command
-from tadacli.cli.console import print_error
+from tadacli.cli.console import be_quiet, print_error
 from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
 from tadacli.cli.doctor import doctor_command
@@ -58,6 +58,7 @@ def root(
 
 def run() -> int:
     """Run the command that the process was started with; returns the exit code."""
+    be_quiet(False)  # until the command knows its options
     try:
         app()
     except TadaError as error:

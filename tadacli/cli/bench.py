@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from tadacli.cli import options
-from tadacli.cli.console import printable, say
+from tadacli.cli.console import be_quiet, printable, say
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.sinks import choose_format
 from tadacli.zoo import DEFAULT_MODEL
@@ -57,6 +57,7 @@ def bench_command(
     Takes about half a minute with the built-in model. Close what else is
     running: it is measured, too.
     """
+    be_quiet(quiet)
     chosen = choose_format(output_format, output, resume=False, by_suffix=_BY_SUFFIX, plain=("table", "json"))
     from tadacli.files import refuse_existing, write_new
 
@@ -73,7 +74,7 @@ def bench_command(
         seconds=check_seconds(seconds),
         dtypes=dtypes_to_time(dtype, resolve_device(device)),
         model=model_to_time(model, weights=weights, device=device),
-        on_phase=lambda phase: say(f"{phase} ...", quiet=quiet or not sys.stderr.isatty()),
+        on_phase=lambda phase: say(f"{phase} ...") if sys.stderr.isatty() else None,
     )
     as_json = chosen == "json"
     text = json.dumps(speed_values(report), indent=2, ensure_ascii=False) if as_json else speed_table(report)
@@ -82,4 +83,4 @@ def bench_command(
         write_stdout(content)
     else:
         write_new(output, content)
-        say(f"written to {output}", quiet=quiet)
+        say(f"written to {output}")

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import Progress, classification_table, say
-from tadacli.cli.profile_table import ProfileOption, start_profile, told
-from tadacli.cli.repeatable import make_repeatable
-from tadacli.cli.score_limit import score_limit
+from tadacli.cli.console import ViewsProgress, be_quiet, classification_table, say, showing, start_profile
 from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
 from tadacli.scoring.options import ClassificationOptions
@@ -51,7 +48,7 @@ def classify_command(
     output: options.Output = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
-    profile: ProfileOption = False,
+    profile: options.Profile = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say what each video shows: its best labels, with scores.
@@ -69,6 +66,7 @@ def classify_command(
     A video that fails is reported in its row and the others go on;
     the exit code is then 3.
     """
+    be_quiet(quiet)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=CLASSIFY_SUFFIXES, plain=("table", "jsonl"))
     from tadacli.classification import classification_run, iter_classifications
@@ -86,11 +84,11 @@ def classify_command(
         part = Part(times[0], times[1], sampling)
     size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
     scoring = scoring_options(views=views, batch_size=size, fill_batches=fill_batches)
-    asked = ClassificationOptions(scoring, part, topk, score_limit("--min-score", min_score))
-    make_repeatable()
+    asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score))
+    options.make_repeatable()
     loaded = load_model(model, weights=weights, device=device, dtype=dtype)
     for note in loaded.notes:
-        say(note, quiet=quiet)
+        say(note)
     if batch_size is None and sampling is not None:
         asked = replace(asked, scoring=replace(scoring, batch_size=default_batch_size(loaded.device.type)))
     run = classification_run(loaded, asked)
@@ -106,20 +104,20 @@ def classify_command(
     )
     done = sink.done
     num_left = sum(path not in done for path in videos)
-    progress = Progress(num_left, protocol.num_clips * protocol.num_crops, quiet=quiet)
+    progress = ViewsProgress(num_left, protocol.num_clips * protocol.num_crops)
     results = iter_classifications(
         videos, model=loaded, options=asked, done=done, on_video=progress.start, on_views=progress.advance
     )
-    with told(stopwatch):
-        rows = _rows(results, run, progress, with_notes=not isinstance(sink, TableSink), quiet=quiet)
-        statuses = write_results(rows, sink, videos, quiet=quiet)
-    summarise(statuses, "classified", part="shorter than a clip", output=output, quiet=quiet)
+    with showing(stopwatch):
+        rows = _rows(results, run, progress, with_notes=not isinstance(sink, TableSink))
+        statuses = write_results(rows, sink, videos)
+    summarise(statuses, "classified", part="shorter than a clip", output=output)
     if "error" in statuses.values():
         raise typer.Exit(exits.SOME_FAILED)
 
 
 def _rows(
-    results: Generator[Classification, None, None], run: Run, progress: Progress, *, with_notes: bool, quiet: bool
+    results: Generator[Classification, None, None], run: Run, progress: ViewsProgress, *, with_notes: bool
 ) -> Generator[ClassificationRow, None, None]:
     """The rows of results; when one is written, errors and, where no table shows them, notes are said, each once."""
     from tadacli.formats.rows import classification_row
@@ -132,9 +130,9 @@ def _rows(
             progress.end()
             yield classification_row(result, run, size_bytes=file_size(result.path))
             if result.status == "error":
-                progress.say(f"error: {result.error}")
+                progress.say(f"error: {result.error}", always=True)
             for note in result.notes if with_notes else ():
                 text = note.text if note.kind is NoteKind.MODEL else f"{result.path}: {note}"
                 if text not in noted:
-                    progress.say(f"note: {text}", quiet=quiet)
+                    progress.say(f"note: {text}")
                     noted.add(text)

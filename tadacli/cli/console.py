@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
     from tadacli.formats.rows import ClassificationRow, DetectionRow, Row
+    from tadacli.profiling import Profile, ProfileReport
+
+Cell = tuple[str, str]  # a text and its style
+_NOTHING: Cell = ("", "")
+_LONGEST_NAME = 30
+_is_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """Say nothing but what is said always, and show no progress, from now on; or everything again."""
+    global _is_quiet
+    _is_quiet = quiet
 
 
 def printable(text: str) -> str:
@@ -18,130 +34,131 @@ def printable(text: str) -> str:
     return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
 
 
-def say(text: str, *, quiet: bool = False) -> None:
-    """A message on stderr, below any progress bar."""
-    if not quiet:
+def say(text: str, *, always: bool = False) -> None:
+    """A message on stderr, below any progress bar; --quiet leaves what is said `always`."""
+    if always or not _is_quiet:
         print(printable(text), file=sys.stderr, flush=True)
 
 
 def print_error(error: TadaError) -> None:
     """The error and its hint on stderr."""
-    say(f"error: {error.message}")
+    say(f"error: {error.message}", always=True)
     if error.hint:
-        say(f"hint: {error.hint}")
+        say(f"hint: {error.hint}", always=True)
+
+
+# --- progress ---------------------------------------------------------------------------------------
 
 
 class Progress:
-    """A bar over the views of all videos, with the time left; silent when stderr is not a terminal."""
+    """A bar on stderr, which comes with the first step; none with --quiet or where stderr is no terminal."""
 
-    def __init__(self, num_videos: int, views_per_video: int, *, quiet: bool) -> None:
-        from tqdm import tqdm
-
-        self._num_videos, self._number = num_videos, 0
-        self._views, self._seen = views_per_video, 0
-        self._bar = tqdm(
-            total=num_videos * views_per_video,
-            unit="view",
-            file=sys.stderr,
-            disable=True if quiet else None,  # None: only on a terminal
-            dynamic_ncols=True,
-            leave=False,
-        )
-
-    def start(self, path: str) -> None:
-        """The next video begins."""
-        self._number += 1
-        self._bar.set_description(f"{self._number}/{self._num_videos} {printable(os.path.basename(path))[:30]}")
-        self._seen = 0
-
-    def advance(self, views: int) -> None:
-        """This many more views of the video are scored."""
-        self._seen += views
-        self._bar.update(views)
-
-    def end(self) -> None:
-        """The video is done, whether all its views could be scored or not."""
-        self._bar.update(self._views - self._seen)
-
-    def say(self, text: str, *, quiet: bool = False) -> None:
-        """A message above the bar."""
-        self._bar.clear()
-        say(text, quiet=quiet)
-        self._bar.refresh()
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._bar.close()
-
-
-class TimelineProgress:
-    """A bar along the timeline of each video: time reached, how much faster than real time, time left."""
-
-    def __init__(self, videos: Sequence[str], *, quiet: bool) -> None:
-        self._videos, self._quiet, self._name = videos, quiet, ""
+    def __init__(self, name: str = "", *, unit: str = "it", is_scaled: bool = False, layout: str | None = None) -> None:
+        self._name, self._unit, self._is_scaled, self._layout = name, unit, is_scaled, layout
         self._bar: Any = None
-        self._first = 0.0
 
-    def start(self, path: str) -> None:
-        """The next video begins, one of those in the list."""
-        number = self._videos.index(path) + 1
-        self._name = f"{number}/{len(self._videos)} {printable(os.path.basename(path))[:30]}"
+    def __enter__(self) -> Progress:
+        return self
 
-    def reach(self, start_seconds: float, end_seconds: float, reached_seconds: float) -> None:
-        """The range from start to end is scored up to here."""
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def rename(self, name: str) -> None:
+        """The bar has this name from now on."""
+        self._name = name
+        if self._bar is not None:
+            self._bar.set_description(name)
+
+    def reach(self, done: float, total: float | None, *, begun_at: float = 0, more: str = "") -> None:
+        """So many steps of the total are done, and all but `begun_at` of them in this run; `more` stands beside it."""
         if self._bar is None:
             from tqdm import tqdm
 
-            self._first = reached_seconds
             self._bar = tqdm(
-                desc=self._name,
-                total=end_seconds - start_seconds,
-                initial=reached_seconds - start_seconds,
+                desc=self._name or None,
+                total=total,
+                initial=begun_at,
+                unit=self._unit,
+                unit_scale=self._is_scaled,
+                bar_format=self._layout,
                 file=sys.stderr,
-                disable=True if self._quiet else None,
+                disable=True if _is_quiet else None,  # None: only on a terminal
                 dynamic_ncols=True,
                 leave=False,
-                bar_format="{desc} {bar} {postfix} [{elapsed}<{remaining}]",
             )
-        done = min(reached_seconds, end_seconds) - start_seconds
-        elapsed = self._bar.format_dict["elapsed"]
-        factor = (reached_seconds - self._first) / elapsed if elapsed > 0 else 0.0
-        self._bar.set_postfix_str(
-            f"{clock(done)[:-4]} of {clock(end_seconds - start_seconds)[:-4]}, {factor:.1f}x real time", refresh=False
-        )
+        if more:
+            self._bar.set_postfix_str(more, refresh=False)
         self._bar.update(done - self._bar.n)
 
+    def say(self, text: str, *, always: bool = False) -> None:
+        """A message above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        say(text, always=always)
+        if self._bar is not None:
+            self._bar.refresh()
+
     def close(self) -> None:
-        """Take the bar away, until there is one of the next video."""
+        """Take the bar away, until there is another step."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
-class StepProgress:
-    """A bar over steps whose number is known once they begin."""
+class ViewsProgress(Progress):
+    """A bar over the views of all videos, with the time left."""
 
-    def __init__(self, name: str, *, unit: str, quiet: bool) -> None:
-        self._name, self._unit, self._quiet = name, unit, quiet
-        self._bar: Any = None
+    def __init__(self, num_videos: int, views_per_video: int) -> None:
+        super().__init__(unit="view")
+        self._num_videos, self._number = num_videos, 0
+        self._views, self._done = views_per_video, 0
 
-    def __enter__(self) -> StepProgress:
-        return self
+    def start(self, path: str) -> None:
+        """The next video begins."""
+        self._number += 1
+        self.rename(_place(self._number, self._num_videos, path))
+        self.advance(0)
 
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    def advance(self, views: int) -> None:
+        """This many more views of the video are scored."""
+        self._done += views
+        self.reach(self._done, self._num_videos * self._views)
 
-    def reach(self, done: int, total: int) -> None:
-        """So many steps of the total are done."""
-        if self._bar is None:
-            from tqdm import tqdm
+    def end(self) -> None:
+        """The video is done, whether all its views could be scored or not."""
+        self.advance(self._number * self._views - self._done)
 
-            disable = True if self._quiet else None
-            self._bar = tqdm(
-                desc=self._name, total=total, unit=self._unit, file=sys.stderr, disable=disable, leave=False
-            )
-        self._bar.update(done - self._bar.n)
+
+class TimelineProgress(Progress):
+    """A bar along the timeline of each video: time reached, how much faster than real time, time left."""
+
+    def __init__(self, videos: Sequence[str]) -> None:
+        super().__init__(layout="{desc} {bar} {postfix} [{elapsed}<{remaining}]")
+        self._videos = videos
+        self._first, self._started = 0.0, 0.0
+
+    def start(self, path: str) -> None:
+        """The next video begins, one of those in the list."""
+        self.rename(_place(self._videos.index(path) + 1, len(self._videos), path))
+        self._started = 0.0
+
+    def reach_time(self, start_seconds: float, end_seconds: float, reached_seconds: float) -> None:
+        """The range from start to end is scored up to here."""
+        if not self._started:
+            self._first, self._started = reached_seconds, time.perf_counter()
+        done, whole = min(reached_seconds, end_seconds) - start_seconds, end_seconds - start_seconds
+        elapsed = time.perf_counter() - self._started
+        factor = (reached_seconds - self._first) / elapsed if elapsed > 0 else 0.0
+        self.reach(
+            done,
+            whole,
+            begun_at=self._first - start_seconds,
+            more=f"{clock(done)[:-4]} of {clock(whole)[:-4]}, {factor:.1f}x real time",
+        )
+
+
+def _place(number: int, num_videos: int, path: str) -> str:
+    return f"{number}/{num_videos} {printable(os.path.basename(path))[:_LONGEST_NAME]}"
 
 
 def clock(seconds: float) -> str:
@@ -152,77 +169,106 @@ def clock(seconds: float) -> str:
     return f"{sign}{minutes // 60}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"
 
 
+# --- tables -----------------------------------------------------------------------------------------
+
+
 def detection_table(rows: Sequence[DetectionRow], *, title: str, width: int | None = None) -> str:
     """The segments as a table for people, with colours if stdout is a terminal, gaps and notes below."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    if len(rows) > 1:
-        table.add_column("video", overflow="fold")
-    for name in ("start", "end", "score"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("label", overflow="fold")
-    for row in rows:
-        lines = _segment_lines(row)
-        for number, (*cells, label, style) in enumerate(lines):
-            video = [Text(printable(row["path"]) if number == 0 else "")] if len(rows) > 1 else []
-            end_section = number == len(lines) - 1
-            table.add_row(*video, *cells, Text(label, style=style), end_section=end_section)
-    console = Console(width=width)
-    with console.capture() as capture:
-        if len(rows) == 1:
-            console.print(Text(printable(rows[0]["path"])), soft_wrap=True)
-        console.print(Text(title), soft_wrap=True)
-        console.print(table)
-        for line in [*_gap_lines(rows), *_notes(rows)]:
-            console.print(Text(line), soft_wrap=True)
-    return capture.get()
-
-
-def _segment_lines(row: DetectionRow) -> list[tuple[str, str, str, str, str]]:
-    """(start, end, score, label, style) of each line of a video."""
-    if row["status"] == "error":
-        return [("", "", "", f"error: {printable(row['error'] or '')}", "red")]
-    lines = [
-        (clock(each["start_seconds"]), clock(each["end_seconds"]), f"{each['score']:.3f}", each["label"], "bold")
-        for each in row["segments"]
-    ]
-    return lines or [("", "", "", "nothing found", "dim")]
-
-
-def _gap_lines(rows: Sequence[DetectionRow]) -> list[str]:
-    return [
+    one = len(rows) == 1
+    gaps = [
         f"gap in {printable(row['path'])}: {clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}: "
         + printable(gap["reason"])
         for row in rows
         for gap in row["gaps"]
     ]
+    return _table(
+        {**({} if one else {"video": False}), "start": True, "end": True, "score": True, "label": False},
+        [[line if one else (_name(row, number), *line) for number, line in enumerate(_segments(row))] for row in rows],
+        above=[*([printable(rows[0]["path"])] if one else []), title],
+        below=[*gaps, *_notes(rows)],
+        width=width,
+    )
 
 
 def classification_table(rows: Sequence[ClassificationRow], *, title: str, width: int | None = None) -> str:
     """The results as a table for people, with colours if stdout is a terminal, and their notes below."""
+    return _table(
+        {"video": False, "label": False, "score": True},
+        [[(_name(row, number), *line) for number, line in enumerate(_labels(row))] for row in rows],
+        above=[title],
+        below=_notes(rows),
+        width=width,
+    )
+
+
+def _table(
+    columns: Mapping[str, bool],
+    videos: Iterable[Sequence[Sequence[Cell]]],
+    *,
+    above: Sequence[str],
+    below: Sequence[str],
+    width: int | None,
+) -> str:
+    """The lines of each video below each other; a column of numbers (True) is never wrapped."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table()
-    table.add_column("video", overflow="fold")
-    table.add_column("label", overflow="fold")
-    table.add_column("score", justify="right", no_wrap=True)
-    for row in rows:
-        lines = _table_lines(row)
-        for number, (label, score, style) in enumerate(lines):
-            video = printable(row["path"]) if number == 0 else ""
-            table.add_row(Text(video), Text(label, style=style), score, end_section=number == len(lines) - 1)
+    for name, is_number in columns.items():
+        if is_number:
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold")
+    for lines in videos:
+        for number, line in enumerate(lines, start=1):
+            table.add_row(*(Text(text, style=style) for text, style in line), end_section=number == len(lines))
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(Text(title))
+        for text in above:
+            console.print(Text(text), soft_wrap=True)
         console.print(table)
-        for note in _notes(rows):
-            console.print(Text(note), soft_wrap=True)
+        for text in below:
+            console.print(Text(text), soft_wrap=True)
     return capture.get()
+
+
+def _name(row: Row, number: int) -> Cell:
+    """The video, on the first of its lines."""
+    return ("" if number else printable(row["path"])), ""
+
+
+def _segments(row: DetectionRow) -> list[tuple[Cell, ...]]:
+    """The start, the end, the score and the label of each line of a video."""
+    if row["status"] == "error":
+        return [(_NOTHING, _NOTHING, _NOTHING, _error(row))]
+    lines: list[tuple[Cell, ...]] = [
+        (
+            (clock(each["start_seconds"]), ""),
+            (clock(each["end_seconds"]), ""),
+            (f"{each['score']:.3f}", ""),
+            (each["label"], "bold"),
+        )
+        for each in row["segments"]
+    ]
+    return lines or [(_NOTHING, _NOTHING, _NOTHING, ("nothing found", "dim"))]
+
+
+def _labels(row: ClassificationRow) -> list[tuple[Cell, ...]]:
+    """The label and the score of each line of a video."""
+    if row["status"] == "error":
+        return [(_error(row), _NOTHING)]
+    lines: list[tuple[Cell, ...]] = []
+    for head, predictions in (row["heads"] if "heads" in row else {"": row["topk"]}).items():
+        for rank, prediction in enumerate(predictions):
+            label = f"{head}: {prediction['label']}" if head else prediction["label"]
+            short = " (video shorter than a clip)" if row["status"] == "short" and not lines else ""
+            lines.append(((label + short, "" if rank else "bold"), (f"{prediction['score']:.3f}", "")))
+    return lines or [(("no label reaches the minimum score", "dim"), _NOTHING)]
+
+
+def _error(row: Row) -> Cell:
+    return f"error: {printable(row['error'] or '')}", "red"
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
@@ -238,17 +284,47 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _table_lines(row: ClassificationRow) -> list[tuple[str, str, str]]:
-    """(label, score, style) of each line of a video."""
-    if row["status"] == "error":
-        return [(f"error: {printable(row['error'] or '')}", "", "red")]
-    lines = []
-    for head, predictions in (row["heads"] if "heads" in row else {"": row["topk"]}).items():
-        prefix = f"{head}: " if head else ""
-        for rank, prediction in enumerate(predictions):
-            style = "bold" if rank == 0 else ""
-            lines.append((f"{prefix}{prediction['label']}", f"{prediction['score']:.3f}", style))
-    if row["status"] == "short" and lines:
-        label, score, style = lines[0]
-        lines[0] = (f"{label} (video shorter than a clip)", score, style)
-    return lines or [("no label reaches the minimum score", "", "dim")]
+# --- where the time went ----------------------------------------------------------------------------
+
+
+def start_profile(asked: bool) -> Profile | None:
+    """A profile whose wall time begins now, if it was asked for."""
+    if not asked:
+        return None
+    from tadacli.profiling import Profile
+
+    return Profile()
+
+
+@contextmanager
+def showing(profile: Profile | None, *, unit: str = "view") -> Iterator[None]:
+    """What happens inside is the work; after it, also if it was interrupted, it is shown. It counts `unit`s."""
+    if profile is None:
+        yield
+        return
+    from tadacli.profiling import profiled
+
+    profile.ready()
+    try:
+        with profiled(profile):
+            yield
+    except typer.Exit:
+        say(profile_table(profile.report(), unit=unit), always=True)
+        raise
+    say(profile_table(profile.report(), unit=unit), always=True)
+
+
+def profile_table(found: ProfileReport, *, unit: str) -> str:
+    """A line for each stage with its seconds and share of the wall time, what overlapped, and counts."""
+    wall = found.wall_seconds
+    rows = [(str(stage), seconds) for stage, seconds in found.stages.items()]
+    rows += [("everything else", found.rest_seconds), ("wall time", wall)]
+    rows += [("several of these at once", found.together_seconds)] if found.together_seconds else []
+    lines = [f"{name:<26}{seconds:>10.2f} s{_share(seconds, wall):>7}" for name, seconds in rows]
+    rate = f", {found.num_views / wall:.2f} a second" if wall > 0 else ""
+    counts = f"{found.num_decoded} frames decoded, {found.num_used} of them used; {found.num_views} {unit}s{rate}"
+    return "\n".join([f"{'where the time went':<26}{'seconds':>12}{'share':>7}", *lines, counts])
+
+
+def _share(seconds: float, wall: float) -> str:
+    return f"{seconds / wall:.0%}" if wall > 0 else ""

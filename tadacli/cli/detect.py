@@ -13,10 +13,16 @@ import typer
 
 from tadacli.cli import detect_options as own
 from tadacli.cli import exits, options
-from tadacli.cli.console import StepProgress, TimelineProgress, clock, detection_table, say
-from tadacli.cli.profile_table import ProfileOption, start_profile, told
-from tadacli.cli.repeatable import make_repeatable
-from tadacli.cli.score_limit import score_limit
+from tadacli.cli.console import (
+    Progress,
+    TimelineProgress,
+    be_quiet,
+    clock,
+    detection_table,
+    say,
+    showing,
+    start_profile,
+)
 from tadacli.cli.sinks import (
     RESUMABLE,
     SegmentSink,
@@ -71,7 +77,7 @@ def detect_command(
     output: options.Output = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
-    profile: ProfileOption = False,
+    profile: options.Profile = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say what happens in long videos, and when: start, end, label, score.
@@ -85,6 +91,7 @@ def detect_command(
 
     Unreadable parts are listed as gaps, and the exit code is then 3.
     """
+    be_quiet(quiet)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
     from tadacli.detection.detecting import detection_job, iter_detections, job_of_kept_scores
@@ -95,7 +102,7 @@ def detect_command(
     from tadacli.zoo.loading import load_model
 
     segments = SegmentSettings(
-        threshold=score_limit("--threshold", threshold),
+        threshold=options.score_limit("--threshold", threshold),
         low_threshold=low_threshold,
         smooth_seconds=_seconds("--smooth", smooth),
         merge_gap_seconds=_seconds("--merge-gap", merge_gap),
@@ -124,10 +131,10 @@ def detect_command(
             batch_size=1 if batch_size is None else batch_size,
         )
         videos = expand_inputs(inputs or [], recursive=recursive, stdin=sys.stdin)
-        make_repeatable()
+        options.make_repeatable()
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
         for note in loaded.notes:
-            say(note, quiet=quiet)
+            say(note)
         if batch_size is None:
             windows = replace(windows, batch_size=default_batch_size(loaded.device.type))
         job = detection_job(videos, model=loaded, windows=windows, segments=segments)
@@ -136,7 +143,7 @@ def detect_command(
     files.check(job.videos)
     sink = _open_sink(chosen, output, job, resume=resume)
     is_resumable = output is not None and chosen in RESUMABLE and not from_scores
-    progress = TimelineProgress(job.videos, quiet=quiet)
+    progress = TimelineProgress(job.videos)
     results = iter_detections(
         job,
         done=sink.done,
@@ -144,12 +151,12 @@ def detect_command(
         save_scores=score_files,
         replace=resume,
         on_video=progress.start,
-        on_progress=progress.reach,
+        on_progress=progress.reach_time,
     )
-    with told(stopwatch, unit="clip"):
-        rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink), quiet=quiet)
-        statuses = write_results(rows, sink, job.videos, quiet=quiet)
-    summarise(statuses, "searched", part="with gaps", output=output, quiet=quiet)
+    with showing(stopwatch, unit="clip"):
+        rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
+        statuses = write_results(rows, sink, job.videos)
+    summarise(statuses, "searched", part="with gaps", output=output)
     if set(statuses.values()) & {"error", "partial"}:
         raise typer.Exit(exits.SOME_FAILED)
 
@@ -191,7 +198,6 @@ def _rows(
     progress: TimelineProgress,
     *,
     with_notes: bool,
-    quiet: bool,
 ) -> Generator[DetectionRow, None, None]:
     """The rows of results; when one is written, errors and gaps are said, and notes that no table shows, each once."""
     from tadacli.formats.detection_rows import detection_row
@@ -202,17 +208,17 @@ def _rows(
         for found in results:
             progress.close()
             row = detection_row(found.result, job.run, size_bytes=found.size_bytes)
-            with during(Stage.OUTPUT), StepProgress("render", unit="frame", quiet=quiet) as drawing:
+            with during(Stage.OUTPUT), Progress("render", unit="frame") as drawing:
                 notes = files.write(found, row, job.segments, on_frames=drawing.reach)
             for note in notes:
-                say(f"note: {note}", quiet=quiet)
+                say(f"note: {note}")
             yield row
             if row["status"] == "error":
-                say(f"error: {row['error']}")
+                say(f"error: {row['error']}", always=True)
             for gap in row["gaps"]:
                 span = f"{clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}"
-                say(f"gap: {row['path']}: {span}: {gap['reason']}")
+                say(f"gap: {row['path']}: {span}: {gap['reason']}", always=True)
             for text in row["notes"] if with_notes else ():
                 if text not in noted:
-                    say(f"note: {text}", quiet=quiet)
+                    say(f"note: {text}")
                     noted.add(text)

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from tadacli.cli import options
-from tadacli.cli.console import say
+from tadacli.cli.console import be_quiet, say, start_profile
 from tadacli.cli.eval_output import Destination, EvalFormat, choose_eval_format
-from tadacli.cli.profile_table import ProfileOption, start_profile
 from tadacli.errors import UsageError
 from tadacli.zoo import DEFAULT_MODEL
 
@@ -68,7 +67,7 @@ def eval_command(
         typer.Option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
     ] = None,
     output: options.Output = None,
-    profile: ProfileOption = False,
+    profile: options.Profile = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure a model on a data set, or score predictions that are there.
@@ -81,6 +80,7 @@ def eval_command(
     A video that cannot be scored is counted and listed, never replaced; the
     exit code of the run is then 3.
     """
+    be_quiet(quiet)
     stopwatch = start_profile(profile)
     modes = [name for name, given in (("--predictions", predictions), ("--merge", merge), ("--check", check)) if given]
     if len(modes) > 1:
@@ -102,7 +102,7 @@ def eval_command(
         )
     if check and (report is not None or submission is not None):
         raise UsageError("--check has no scores for a page or a submission", hint="leave out --report and --submission")
-    destination = Destination(choose_eval_format(output_format, output), output, report, quiet=quiet)
+    destination = Destination(choose_eval_format(output_format, output), output, report)
     destination.refuse_existing(*([submission] if submission is not None else []))
     if dataset == "ek100-detection" or dataset == "activitynet":
         if predictions is None:
@@ -119,7 +119,7 @@ def eval_command(
     if check:
         from tadacli.cli.eval_check import check_files
 
-        check_files(dataset, annotations, data_root, split, workers, form=destination.form, output=output, quiet=quiet)
+        check_files(dataset, annotations, data_root, split, workers, form=destination.form, output=output)
         return
     if not modes:
         from tadacli.cli.eval_run import run_model
@@ -128,7 +128,7 @@ def eval_command(
 
         loaded = load_model(model, weights=weights, device=device, dtype=dtype)
         for note in loaded.notes:
-            say(note, quiet=quiet)
+            say(note)
         truth, part = load_for_heads(
             dataset, loaded.spec.heads, annotations=annotations, data_root=data_root, split=split
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import StepProgress, say
+from tadacli.cli.console import Progress, say
 from tadacli.cli.eval_output import write_stdout
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ def check_files(
     *,
     form: CheckFormat,
     output: Path | None,
-    quiet: bool,
 ) -> None:
     """Probe every video of one or more splits and write what is wrong; exit code 3 if anything is."""
     from tadacli.datasets.check import check_dataset
@@ -39,7 +38,7 @@ def check_files(
     else:
         dataset = load_dataset(name, annotations=annotations, data_root=data_root, split=split)
         datasets = {usual_split(name, split): dataset}
-    with StepProgress(f"checking {name}", unit="file", quiet=quiet) as progress:
+    with Progress(f"checking {name}", unit="file") as progress:
         found = check_dataset(
             datasets, workers=default_workers() if workers is None else workers, on_progress=progress.reach
         )
@@ -50,6 +49,6 @@ def check_files(
         write_new(output, content)
     num_samples, num_sound = (sum(getattr(each, key) for each in found.splits) for key in ("num_samples", "num_sound"))
     where = f", {output}" if output else ""
-    say(f"{num_sound} of {num_samples} items are sound, {len(found.findings)} findings{where}", quiet=quiet)
+    say(f"{num_sound} of {num_samples} items are sound, {len(found.findings)} findings{where}")
     if found.findings:
         raise typer.Exit(exits.SOME_FAILED)

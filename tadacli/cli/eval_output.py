@@ -34,8 +34,8 @@ class Destination:
     A partial one goes to files with `.unfinished` in their names, which the final one removes.
     """
 
-    def __init__(self, form: EvalFormat, output: Path | None, page: Path | None, *, quiet: bool) -> None:
-        self.form, self.quiet = form, quiet
+    def __init__(self, form: EvalFormat, output: Path | None, page: Path | None) -> None:
+        self.form = form
         self._output, self._page = output, page
 
     def refuse_existing(self, *more: Path) -> None:
@@ -73,11 +73,11 @@ class Destination:
     def _say(self, found: EvalReport, written: list[Path]) -> None:
         if self.form != "table" or self._output is not None:
             for note in found.notes:
-                say(f"note: {note}", quiet=self.quiet)
+                say(f"note: {note}")
             for reason, count in found.reasons.items():
-                say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}", quiet=self.quiet)
+                say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}")
         where = "".join(f", {path}" for path in written)
-        say(f"{found.num_scored} of {found.num_items} {found.unit} scored{where}", quiet=self.quiet)
+        say(f"{found.num_scored} of {found.num_items} {found.unit} scored{where}")
 
 
 def write_stdout(content: bytes) -> None:

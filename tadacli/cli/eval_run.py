@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tadacli.cli import exits
-from tadacli.cli.console import StepProgress, say
-from tadacli.cli.profile_table import told
-from tadacli.cli.repeatable import make_repeatable
+from tadacli.cli import exits, options
+from tadacli.cli.console import Progress, say, showing
 from tadacli.errors import TadaError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ def run_model(
         check_submittable(truth)
     protocol = scoring_options(views=views, batch_size=batch_size).views_of(model.spec)
     part = None if shard is None else parse_shard(shard)
-    make_repeatable(0)
+    options.make_repeatable()
     settings: RunSettings = {
         "views": str(protocol),
         "batch_size": batch_size,
@@ -70,15 +68,14 @@ def run_model(
     header = Header(truth.name, split, len(truth.samples), part, run, model.spec.heads)
     paths = {sample.id: os.fspath(sample.path or "") for sample in truth.samples}
     keeper = _Keeper(header, save_predictions, paths, resume=resume)
-    quiet = destination.quiet
     if part is not None:
         truth = replace(truth, samples=tuple(shard_of(truth.samples, part.number, part.count)))
-        say(f"shard {part}: {len(truth.samples)} of {header.num_items} items", quiet=quiet)
+        say(f"shard {part}: {len(truth.samples)} of {header.num_items} items")
     left = [sample for sample in truth.samples if sample.id not in keeper.done]
     if len(left) < len(truth.samples):
-        say(f"resuming: {len(truth.samples) - len(left)} of {len(truth.samples)} items are done", quiet=quiet)
+        say(f"resuming: {len(truth.samples) - len(left)} of {len(truth.samples)} items are done")
     if save_predictions is None and len(left) > _LONG_RUN:
-        say("note: nothing is kept if this run stops; --save-predictions FILE keeps every item", quiet=quiet)
+        say("note: nothing is kept if this run stops; --save-predictions FILE keeps every item")
     workers = default_workers() if workers is None else workers
     items = score_samples(
         left,
@@ -88,15 +85,15 @@ def run_model(
         fill_batches=fill_batches,
         workers=workers,
     )
-    with told(profile):
-        interrupted = _keep_all(items, keeper, name=truth.name, num_items=len(truth.samples), quiet=quiet)
+    with showing(profile):
+        interrupted = _keep_all(items, keeper, name=truth.name, num_items=len(truth.samples))
     saved = keeper.predictions()
     if submission is not None and not interrupted:
         submit(truth, saved, submission)
     _report(truth, saved, destination, split=split, annotations=annotations, interrupted=interrupted)
     if interrupted:
         how = "--resume continues" if save_predictions else "add --save-predictions FILE to go on later"
-        say(f"interrupted: {saved.num_items} of {len(truth.samples)} items are done; {how}")
+        say(f"interrupted: {saved.num_items} of {len(truth.samples)} items are done; {how}", always=True)
         raise typer.Exit(exits.INTERRUPTED)
     if saved.failed:
         raise typer.Exit(exits.SOME_FAILED)
@@ -108,14 +105,13 @@ def _keep_all(
     *,
     name: str,
     num_items: int,
-    quiet: bool,
 ) -> bool:
     """Keep the items as they come; whether that was interrupted."""
     from tadacli.profiling import Stage, during
 
     num_done = len(keeper.done)
     try:
-        with closing(keeper), StepProgress(name, unit="item", quiet=quiet) as progress, closing(items) as coming:
+        with closing(keeper), Progress(name, unit="item") as progress, closing(items) as coming:
             for number, item in enumerate(coming, start=1):
                 with during(Stage.OUTPUT):
                     keeper.add(item)
@@ -137,7 +133,7 @@ def _report(
     from tadacli.evaluation.recognition import evaluate_saved
 
     if not any(sample.labels for sample in truth.samples):
-        say(f"the annotations of {truth.name}, {split}, name no classes, so there are no metrics")
+        say(f"the annotations of {truth.name}, {split}, name no classes, so there are no metrics", always=True)
         return
     try:
         found = evaluate_saved(truth, saved, split=split, annotations=annotations)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tadacli.cli import exits
-from tadacli.cli.console import print_error, say
+from tadacli.cli import exits, options
+from tadacli.cli.console import Progress, be_quiet, print_error, say
 from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def fetch_command(
     keep_original: Annotated[
         bool, typer.Option("--keep-original", help="Keep the published file beside the converted one.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Download published weights, check them, and keep them as safetensors.
 
@@ -70,8 +69,10 @@ def fetch_command(
             _print_plan(spec, mirror=mirror, offline=offline, from_file=from_file)
         return
 
+    be_quiet(quiet)
+
     def one(spec: ModelSpec) -> None:
-        _fetch(spec, from_file, mirror=mirror, offline=offline, keep_original=keep_original, quiet=quiet)
+        _fetch(spec, from_file, mirror=mirror, offline=offline, keep_original=keep_original)
 
     _each(specs, one)
 
@@ -101,45 +102,47 @@ def _each(specs: Sequence[ModelSpec], action: Any) -> None:
         raise typer.Exit(1 if num_failed == len(specs) else exits.SOME_FAILED)
 
 
-def _fetch(
-    spec: ModelSpec, from_file: Path | None, *, mirror: str | None, offline: bool, keep_original: bool, quiet: bool
-) -> None:
+def _fetch(spec: ModelSpec, from_file: Path | None, *, mirror: str | None, offline: bool, keep_original: bool) -> None:
     from tadacli.zoo.fetching import fetch, fetch_file
 
     if spec.source.file:
-        say(f"{spec.name} comes with tada; there is nothing to fetch", quiet=quiet)
+        say(f"{spec.name} comes with tada; there is nothing to fetch")
         return
     if from_file is not None:
         fetched = fetch_file(spec, from_file, keep_original=keep_original)
     else:
-        with _Bar(spec.name, quiet=quiet) as bar:
+        with Progress(spec.name, unit="B", is_scaled=True) as progress:
+
+            def say_before_going_on(text: str) -> None:
+                progress.close()
+                say(text)
+
             fetched = fetch(
                 spec,
                 mirror=mirror,
                 offline=offline,
                 keep_original=keep_original,
-                on_progress=bar.reach,
-                on_message=bar.say,
+                on_progress=lambda done, total: progress.reach(done, total, begun_at=done),
+                on_message=say_before_going_on,
             )
-    _report(fetched, quiet=quiet)
+    _report(fetched)
 
 
-def _report(fetched: Fetched, *, quiet: bool) -> None:
+def _report(fetched: Fetched) -> None:
     from tadacli.zoo.store import lock_file
 
     weights = fetched.weights
     if fetched.how == "stored":
-        say(f"{weights.name} is here, and its hash is right: {weights.path}", quiet=quiet)
+        say(f"{weights.name} is here, and its hash is right: {weights.path}")
         return
-    say(f"{weights.name}: {weights.path} ({size(weights.size_bytes)})", quiet=quiet)
+    say(f"{weights.name}: {weights.path} ({size(weights.size_bytes)})")
     if fetched.is_first_use:
         say(
             f"trusted on first use, since no checksum of it is published: SHA-256 {weights.original_sha256} "
             f"({weights.original_size_bytes:,} bytes); {lock_file()} holds every later file to it",
-            quiet=quiet,
         )
     else:
-        say(f"the published file is the known one, SHA-256 {weights.original_sha256}", quiet=quiet)
+        say(f"the published file is the known one, SHA-256 {weights.original_sha256}")
 
 
 def _print_list() -> None:
@@ -217,45 +220,3 @@ def _known_size(name: str) -> str:
 def size(num_bytes: int) -> str:
     """A number of bytes as people say it: 155 MB."""
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
-
-
-class _Bar:
-    """A bar over the bytes of one file, once the first arrive; messages go above it."""
-
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        self._name, self._quiet = name, quiet
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def reach(self, done: int, total: int | None) -> None:
-        """So many bytes are here; a run that goes on, or starts again, says so by its first number."""
-        from tqdm import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(
-                desc=self._name,
-                initial=done,
-                total=total,
-                unit="B",
-                unit_scale=True,
-                file=sys.stderr,
-                disable=True if self._quiet else None,
-                dynamic_ncols=True,
-                leave=False,
-            )
-        self._bar.update(done - self._bar.n)
-
-    def say(self, text: str) -> None:
-        """A message; the bar starts anew below it."""
-        self._close()
-        say(text, quiet=self._quiet)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None

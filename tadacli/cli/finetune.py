@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from tadacli.cli import exits, options
+from tadacli.cli.console import be_quiet
 from tadacli.errors import UsageError
 from tadacli.training.settings import DEFAULT_RECIPE, Init
 from tadacli.zoo import DEFAULT_MODEL
@@ -125,7 +126,8 @@ def finetune_command(
     settings = {**_settings(setting or []), **_given(common)}
     sizes = {"short_side": short_side, "crop_size": crop_size}
     clip = _given({"sampling": sampling, "clip_frames": clip_frames, "frame_stride": frame_stride, **sizes})
-    view = RunView(output, quiet=quiet, is_dry=output is None or dry_run)
+    be_quiet(quiet)
+    view = RunView(output, is_dry=output is None or dry_run)
     with view:
         if output is None or dry_run:
             found = session.dry_run(

@@ -7,11 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from tadacli.cli.console import StepProgress, say
+from tadacli.cli.console import Progress, be_quiet, say
 from tadacli.cli.finetune_plan import plan_lines
 from tadacli.errors import TadaError
 from tadacli.training.loop import StepReport
@@ -28,12 +28,14 @@ class RunView:
     As a context it ends the bars, and says how an interrupted run goes on.
     """
 
-    def __init__(self, output: Path | None, *, quiet: bool, is_dry: bool) -> None:
+    def __init__(self, output: Path | None, *, is_dry: bool) -> None:
         self._is_first = "WORLD_SIZE" not in os.environ or os.environ.get("RANK") == "0"
-        self._output, self._quiet, self._is_dry = output, quiet or not self._is_first, is_dry
-        self._files = StepProgress("looking at the videos", unit="file", quiet=self._quiet)
+        if not self._is_first:
+            be_quiet(True)
+        self._output, self._is_dry = output, is_dry
+        self._files = Progress("looking at the videos", unit="file")
+        self._steps = Progress(unit="step")
         self._job: FinetuneJob | None = None
-        self._bar: Any = None
         self._accuracy = ""
         self.listener = Listener(
             on_files=self._files.reach, on_plan=self._plan, on_step=self._step, on_evaluation=self._evaluation
@@ -45,67 +47,51 @@ class RunView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._files.__exit__()
-        if self._bar is not None:
-            self._bar.close()
+        self._files.close()
+        self._steps.close()
         if isinstance(error, KeyboardInterrupt) and self._job is not None and not self._is_dry:
             resume = () if "--resume" in sys.argv else ("--resume",)
             again = shlex.join(["tada", *sys.argv[1:], *resume])
-            say(f"interrupted; to go on: {again}", quiet=self._quiet)
+            say(f"interrupted; to go on: {again}")
         if isinstance(error, TadaError) and self._job is None and not self._is_first:
             raise typer.Exit(error.exit_code) from error  # the first process says it for all
 
     def _plan(self, job: FinetuneJob) -> None:
-        self._files.__exit__()
+        self._files.close()
         self._job = job
         lines = [] if self._is_dry else plan_lines(job)
         for line in [*(f"note: {note}" for note in job.data.notes), *lines]:
-            say(line, quiet=self._quiet)
+            say(line)
 
     def _step(self, report: StepReport) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(
-                total=report.num_steps,
-                initial=report.step - 1,
-                unit="step",
-                file=sys.stderr,
-                disable=True if self._quiet else None,
-                dynamic_ncols=True,
-                leave=False,
-            )
-        self._bar.set_postfix_str(f"loss {report.loss:.3f}{self._accuracy}", refresh=False)
-        self._bar.update(1)
+        loss = f"loss {report.loss:.3f}{self._accuracy}"
+        self._steps.reach(report.step, report.num_steps, begun_at=report.step - 1, more=loss)
 
     def _evaluation(self, found: Evaluated) -> None:
         validation = found.validation
         self._accuracy = f", top-1 {validation.top1:.1f} %"
-        if self._bar is not None:
-            self._bar.clear()
         count = f"{len(validation.table.ids)} of {len(validation.table.ids) + len(validation.failed)} items"
         best = ", the best so far" if found.is_best else ""
-        say(
+        self._steps.say(
             f"step {found.step}, epoch {found.epoch:.1f}: top-1 {validation.top1:.1f} %, loss {validation.loss:.3f} "
             f"on {count}{best}",
-            quiet=self._quiet,
         )
 
     def say_result(self, result: FinetuneResult) -> None:
         """Says how good the best model is, and where it lies."""
         assert self._output is not None
         assert self._job is not None
-        report, folder, quiet = result.report, RunFolder(self._output), self._quiet
+        report, folder = result.report, RunFolder(self._output)
         if result.stopped_early:
-            say(f"stopped early, after step {result.num_steps} of {self._job.settings.num_steps}", quiet=quiet)
+            say(f"stopped early, after step {result.num_steps} of {self._job.settings.num_steps}")
         for line in result.fitted.notes:
-            say(f"note: {line}", quiet=quiet)
+            say(f"note: {line}")
         if not folder.curves.is_file():
-            say('note: no picture of the curves; pip install "tadacli[curves]" draws one', quiet=quiet)
+            say('note: no picture of the curves; pip install "tadacli[curves]" draws one')
         scored = f"{report.num_scored} of {report.num_items} held-out items"
-        say(f"the best model, of step {result.best_step}, on {scored}: {_accuracies(report)}", quiet=quiet)
+        say(f"the best model, of step {result.best_step}, on {scored}: {_accuracies(report)}")
         model = shlex.quote(str(folder.path))
-        say(f"{folder.card} says more; to use it: tada classify --model {model} VIDEO", quiet=quiet)
+        say(f"{folder.card} says more; to use it: tada classify --model {model} VIDEO")
 
 
 def _accuracies(report: EvalReport) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat
 from tadacli.sampling.settings import WindowSampling
 from tadacli.zoo import DtypeName
+
+if TYPE_CHECKING:
+    from tadacli.specs import ScoreLimit
 
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
 
@@ -39,3 +43,25 @@ Output = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished --output.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look below folders too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")]
+Profile = Annotated[bool, typer.Option("--profile", help="Say at the end where the wall time went.")]
+
+
+def score_limit(option: str, text: str) -> ScoreLimit:
+    """The number, or "auto". Raises `UsageError` for anything else; whether it is in range is asked elsewhere."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text} is no score", hint=f"give a number from 0 to 1, or {option} auto for the model's own"
+        ) from None
+
+
+def make_repeatable() -> None:
+    """No random numbers but seeded ones, and on a GPU one algorithm each time, none of them below float32."""
+    import torch
+
+    torch.manual_seed(0)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False

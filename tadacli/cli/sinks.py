@@ -78,9 +78,7 @@ def open_sink(
     return ResultFile(output, formats[chosen], run_id=run_id, resume=resume, size_of=file_size)
 
 
-def write_results(
-    rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], videos: Sequence[str], *, quiet: bool
-) -> dict[str, str]:
+def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], videos: Sequence[str]) -> dict[str, str]:
     """Hand the sink the rows of the videos it does not hold yet, as they come; the status of every video by path.
 
     What the sink has is kept when the command is interrupted, or nobody reads its output any more; then it exits.
@@ -90,7 +88,7 @@ def write_results(
     done = sink.done
     statuses = {path: done[path] for path in videos if path in done}
     if statuses:
-        say(f"resuming: {len(statuses)} of {len(videos)} videos are done", quiet=quiet)
+        say(f"resuming: {len(statuses)} of {len(videos)} videos are done")
     try:
         with closing(rows):
             for row in rows:
@@ -102,7 +100,8 @@ def write_results(
     except KeyboardInterrupt:
         say(
             f"interrupted: {len(statuses)} of {len(videos)} videos are done; "
-            "--resume continues an --output file in csv, json or jsonl"
+            "--resume continues an --output file in csv, json or jsonl",
+            always=True,
         )
         raise typer.Exit(exits.INTERRUPTED) from None
     except BrokenPipeError:
@@ -112,7 +111,7 @@ def write_results(
     return statuses
 
 
-def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path | None, quiet: bool) -> None:
+def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path | None) -> None:
     """Say how many videos there were, and of how many it is not the whole: `part` says why."""
     failed = sum(status == "error" for status in statuses.values())
     partial = sum(status in ("short", "partial") for status in statuses.values())
@@ -120,7 +119,7 @@ def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path
     parts += [f"{partial} {part}"] if partial else []
     parts += [f"{failed} failed"] if failed else []
     where = f", results in {output}" if output else ""
-    say("; ".join(parts) + where, quiet=quiet)
+    say("; ".join(parts) + where)
 
 
 class TableSink(Generic[AnyRow]):

@@ -36,7 +36,7 @@ def test_help_names_every_option_of_the_command(tada) -> None:
     assert code == 0
     for option in (
         "--model --weights --views --topk --device --dtype --batch-size --format --output --resume --recursive "
-        "--min-score --seed --quiet"
+        "--min-score --quiet"
     ).split():
         assert option in out.decode()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tadacli.cli.profile_table import profile_table
+from tadacli.cli.console import profile_table
 from tadacli.profiling import ProfileReport, Stage
 from tests import media
 
