@@ -58,9 +58,9 @@ from benchmarks.experiment_data import (
     TrainingOrder,
     action_store,
     camera_stores,
+    k_folds,
 )
 from benchmarks.experiment_table import Run, read_runs
-from tadacli.datasets.splitting import k_folds
 from tadacli.files import write_new
 from tadacli.models import add_tadaconv, build
 from tadacli.models.layers import FrameConv2d

@@ -6,12 +6,12 @@ So the time of a training goes into its network, and all networks are given the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from tadacli.camera_motion.footage import load_footage
 from tadacli.camera_motion.recipe import held_out_maker
 from tadacli.camera_motion.scenes import CAMERA_MOTIONS
 from tadacli.datasets.annotations import load_segments
+from tadacli.datasets.splitting import place_of
+from tadacli.errors import UsageError
 from tadacli.sampling.clips import clip_indices, training_indices
 from tadacli.training.clips import derived_seed, frame_range, sample_at
 from tadacli.training.loop import TrainingBatch
@@ -43,6 +45,33 @@ ACTION_VIEW = (48, 64)
 # Of a segment at most so many frames are kept, evenly spread: eight to choose from for each frame of a clip.
 ACTION_FRAMES = 64
 _CHUNK = 50
+T = TypeVar("T")
+
+
+def k_folds(
+    samples: Sequence[T], k: int, *, group_of: Callable[[T], str], seed: int = 0
+) -> tuple[tuple[tuple[T, ...], tuple[T, ...]], ...]:
+    """k pairs of (training, held-out) samples; each group is held out once, and folds differ by at most one group.
+
+    The order of the samples decides nothing but their order in the results. Raises `UsageError` if k is below 2 or
+    above the number of groups.
+    """
+    names = [group_of(sample) for sample in samples]
+    ordered = sorted(set(names), key=lambda name: (place_of(name, seed), name))
+    if not 2 <= k <= len(ordered):
+        raise UsageError(
+            f"{len(ordered)} groups cannot be dealt into {k} folds",
+            hint=f"give a number of folds from 2 to {len(ordered)}" if len(ordered) > 1 else "give more videos",
+        )
+    fold_of = {name: number % k for number, name in enumerate(ordered)}
+    named = list(zip(samples, names, strict=True))
+    return tuple(
+        (
+            tuple(sample for sample, name in named if fold_of[name] != fold),
+            tuple(sample for sample, name in named if fold_of[name] == fold),
+        )
+        for fold in range(k)
+    )
 
 
 @dataclass(frozen=True)

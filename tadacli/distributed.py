@@ -67,6 +67,15 @@ class Processes:
             dist.barrier()
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use: the device of this process, the processes that train together, and how many make clips."""
+
+    device: torch.device
+    processes: Processes = Processes()
+    workers: int = 2
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """The processes of this run while they work together, from the variables that `torchrun` sets.

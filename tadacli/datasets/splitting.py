@@ -48,7 +48,7 @@ def split_samples(
             f"{len(samples)} samples in {len(set(names))} group(s) cannot be split in two",
             hint="give more videos, or group them in another way",
         )
-    places = {name: _place(name, seed) for name in set(names)}
+    places = {name: place_of(name, seed) for name in set(names)}
     balance = _Balance(_classes(samples, names, labels_of), validation_share, places)
     balance.mend()
     train = tuple(sample for sample, name in zip(samples, names, strict=True) if name not in balance.validation)
@@ -56,35 +56,9 @@ def split_samples(
     return train, validation
 
 
-def k_folds(
-    samples: Sequence[S], k: int, *, group_of: Callable[[S], str], seed: int = 0
-) -> tuple[tuple[tuple[S, ...], tuple[S, ...]], ...]:
-    """k pairs of (training, held-out) samples; each group is held out once, and folds differ by at most one group.
-
-    The order of the samples decides nothing but their order in the results. Raises `UsageError` if k is below 2 or
-    above the number of groups.
-    """
-    names = [group_of(sample) for sample in samples]
-    ordered = sorted(set(names), key=lambda name: (_place(name, seed), name))
-    if not 2 <= k <= len(ordered):
-        raise UsageError(
-            f"{len(ordered)} groups cannot be dealt into {k} folds",
-            hint=f"give a number of folds from 2 to {len(ordered)}" if len(ordered) > 1 else "give more videos",
-        )
-    fold_of = {name: number % k for number, name in enumerate(ordered)}
-    named = list(zip(samples, names, strict=True))
-    return tuple(
-        (
-            tuple(sample for sample, name in named if fold_of[name] != fold),
-            tuple(sample for sample, name in named if fold_of[name] == fold),
-        )
-        for fold in range(k)
-    )
-
-
-def _place(name: str, seed: int) -> float:
-    """A number in [0, 1) that looks random and is the same on every machine."""
-    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
+def place_of(group: str, seed: int) -> float:
+    """A number in [0, 1) for a group that looks random and is the same on every machine."""
+    digest = hashlib.sha256(f"{seed}\0{group}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:6]) / 2**48
 
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.util import Finalize
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ from tadacli.video.source import Pixels, VideoSource
 Heads = Mapping[str, tuple[str, ...]]
 SeedOf = Callable[[str], int]
 MicroBatches = Callable[[int], Sequence[Sequence[int]]]
-T = TypeVar("T")
 
 # To open a video takes as long as to decode a clip: its packets are listed. What is kept of it are these lists.
 MAX_OPENED = 16
@@ -234,7 +233,7 @@ class _Videos:
 def batches(
     clips: TrainingClips, positions_of_step: MicroBatches, *, first_step: int, num_steps: int, workers: int = 0
 ) -> Generator[list[TrainingBatch], None, None]:
-    """The micro-batches of each step, from `first_step` on; `positions_of_step` tells the positions of each.
+    """Gives the micro-batches of each step, from `first_step` on; `positions_of_step` tells the positions of each.
 
     They are made ahead in as many processes as there are `workers`, or in this one where they are asked for if
     there are none; they are the same to the bit. torch's random numbers are left as they were. With workers, a
@@ -244,16 +243,17 @@ def batches(
     """
     if workers < 0:
         raise UsageError(f"{workers} workers cannot make clips", hint="use --workers 0 or more")
-    return _batches(clips, positions_of_step, range(first_step, first_step + num_steps), workers)
-
-
-def _batches(
-    clips: TrainingClips, positions_of_step: MicroBatches, steps: range, workers: int
-) -> Generator[list[TrainingBatch], None, None]:
+    steps = range(first_step, first_step + num_steps)
     made = _made(clips, (tuple(batch) for step in steps for batch in positions_of_step(step)), workers)
     try:
         for step in steps:
-            yield [_sound(next(made)) for _ in positions_of_step(step)]
+            parts = []
+            for _ in positions_of_step(step):
+                part = next(made)
+                if isinstance(part, TadaError):
+                    raise part
+                parts.append(part)
+            yield parts
     finally:
         made.close()
 
@@ -265,9 +265,8 @@ def _made(
     loader: DataLoader[Any] = DataLoader(
         _Maker(clips),  # type: ignore[arg-type]  # it asks for no more than indexing
         batch_size=None,
-        sampler=_Once(wanted),
+        sampler=wanted,
         num_workers=workers,
-        collate_fn=_as_made,
         # A fork copies locks that threads of FFmpeg and torch may hold at that moment, and would wait for them forever.
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_begin,
@@ -290,16 +289,6 @@ def _made(
 
 
 @dataclass(frozen=True)
-class _Once:
-    """An order of what to make that is gone through once."""
-
-    wanted: Iterator[tuple[int, ...]]
-
-    def __iter__(self) -> Iterator[tuple[int, ...]]:
-        return self.wanted
-
-
-@dataclass(frozen=True)
 class _Maker:
     """Makes batches in a worker; what goes wrong is handed over as a value, which keeps it as it is."""
 
@@ -312,18 +301,8 @@ class _Maker:
             return error
 
 
-def _as_made(made: T) -> T:
-    return made
-
-
 def _begin(_: int) -> None:
     """A worker computes in one thread by itself; Ctrl-C is for the process that it works for, which ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Last of all it leaves at once: Python would tear down the thread that still sends a batch, and abort over it.
     Finalize(None, os._exit, args=(0,), exitpriority=-1000)
-
-
-def _sound(made: TrainingBatch | TadaError) -> TrainingBatch:
-    if isinstance(made, TadaError):
-        raise made
-    return made

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from tadacli.distributed import Resources
 from tadacli.errors import TadaError
 from tadacli.training.clips import MAX_OPENED
 from tadacli.training.loop import Trainer, TrainingBatch
@@ -49,9 +50,7 @@ def clips_that_fit(total_bytes: int, *, base_bytes: int, bytes_per_clip: int) ->
     return max(0, (total_bytes - base_bytes) // max(1, bytes_per_clip))
 
 
-def estimate(
-    job: FinetuneJob, *, device: torch.device, num_processes: int = 1, workers: int = 2, num_shown: int = 8
-) -> Estimate:
+def estimate(job: FinetuneJob, resources: Resources, *, num_shown: int = 8) -> Estimate:
     """Measures steps of one and of two clips on a copy of the network, and goes on from there in a line."""
     clips, places = job.clips(), range(max(2, min(num_shown, job.recipe.batch_size)))
     if len({sample.path for sample in job.data.train.samples}) <= MAX_OPENED:
@@ -59,32 +58,26 @@ def estimate(
     started = time.monotonic()
     batch = clips.batch(places)
     seconds_per_clip = (time.monotonic() - started) / len(batch.clips)
-    trainer = Trainer(copy.deepcopy(job.start.network), job.settings, device=device)
-    trainer.run_step([_first(batch, 1)])  # what is loaded on first use is not part of a step
-    one_bytes, one_seconds = _measured(trainer, _first(batch, 1), device)
-    two_bytes, two_seconds = _measured(trainer, _first(batch, 2), device)
-    at_once = job.recipe.batch_size // (num_processes * job.recipe.accumulate)
+    measure = _measured_steps(job, batch, resources.device)
+    (one_bytes, one_seconds), (two_bytes, two_seconds) = measure(1), measure(2)
+    at_once = job.clips_at_once(resources.processes.count)
     per_process = at_once * job.recipe.accumulate
     network_seconds = max(two_seconds / 2, two_seconds - one_seconds) * per_process
-    making_seconds = seconds_per_clip * per_process / max(1, workers)
-    available, per_clip = available_memory(device), two_bytes - one_bytes
-    fit = None
-    if available is not None and per_clip > 0:
-        fit = clips_that_fit(int(_USABLE * available), base_bytes=one_bytes - per_clip, bytes_per_clip=per_clip)
+    making_seconds = seconds_per_clip * per_process / max(1, resources.workers)
+    available = available_memory(resources.device)
     return Estimate(
-        max(network_seconds, making_seconds) if workers else network_seconds + making_seconds,
-        one_bytes + per_clip * (at_once - 1),
+        max(network_seconds, making_seconds) if resources.workers else network_seconds + making_seconds,
+        one_bytes + (two_bytes - one_bytes) * (at_once - 1),
         available,
-        fit,
+        _clips_in(available, one_bytes, two_bytes),
         batch,
     )
 
 
 def out_of_memory(
     job: FinetuneJob,
+    resources: Resources,
     *,
-    device: torch.device,
-    num_processes: int = 1,
     peak_bytes_of: Callable[[int], int] | None = None,
     total_bytes: int | None = None,
 ) -> TadaError:
@@ -93,23 +86,32 @@ def out_of_memory(
     Everything of the failed run must have been let go; what its network still holds goes back to the CPU. Steps of
     one and two clips are measured, or `peak_bytes_of(count)` tells their memory, in `total_bytes` that there are.
     """
-    at_once = job.recipe.batch_size // (num_processes * job.recipe.accumulate)
-    message = f"out of memory on {device}: {at_once} clips at once are too many"
+    device, num_processes = resources.device, resources.processes.count
+    at_once = job.clips_at_once(num_processes)
     job.start.network.zero_grad(set_to_none=True)
     job.start.network.to("cpu")
-    _release(device)
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     total = available_memory(device) if total_bytes is None else total_bytes
     try:
-        measure = peak_bytes_of or _peak_bytes(job, device)
-        one_bytes = measure(1)
-        two_bytes = measure(2)
+        if peak_bytes_of is None:
+            measure = _measured_steps(job, job.clips().batch(range(2)), device)
+            fit = _clips_in(total, measure(1)[0], measure(2)[0])
+        else:
+            fit = _clips_in(total, peak_bytes_of(1), peak_bytes_of(2))
     except torch.OutOfMemoryError:
-        return TadaError(message, hint=smaller(job, 0, num_processes=num_processes))
+        fit = 0
+    hint = smaller(job, None if fit is None else min(fit, at_once - 1), num_processes=num_processes)
+    return TadaError(f"out of memory on {device}: {at_once} clips at once are too many", hint=hint)
+
+
+def _clips_in(total_bytes: int | None, one_bytes: int, two_bytes: int) -> int | None:
+    """How many clips fit, by what steps of one and of two take; None if that cannot be told."""
     per_clip = two_bytes - one_bytes
-    if total is None or per_clip <= 0:
-        return TadaError(message, hint=smaller(job, None, num_processes=num_processes))
-    fit = clips_that_fit(int(_USABLE * total), base_bytes=one_bytes - per_clip, bytes_per_clip=per_clip)
-    return TadaError(message, hint=smaller(job, min(fit, at_once - 1), num_processes=num_processes))
+    if total_bytes is None or per_clip <= 0:
+        return None
+    return clips_that_fit(int(_USABLE * total_bytes), base_bytes=one_bytes - per_clip, bytes_per_clip=per_clip)
 
 
 def smaller(job: FinetuneJob, fit: int | None, *, num_processes: int = 1) -> str:
@@ -129,18 +131,21 @@ def smaller(job: FinetuneJob, fit: int | None, *, num_processes: int = 1) -> str
     )
 
 
-def _release(device: torch.device) -> None:
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def _peak_bytes(job: FinetuneJob, device: torch.device) -> Callable[[int], int]:
-    """The memory of a step by its number of clips, measured on a copy of the network."""
-    batch = job.clips().batch(range(2))
+def _measured_steps(job: FinetuneJob, batch: TrainingBatch, device: torch.device) -> Callable[[int], tuple[int, float]]:
+    """Peak memory in bytes and time in seconds of a step by its number of clips, on a copy of the network."""
     trainer = Trainer(copy.deepcopy(job.start.network), job.settings, device=device)
     trainer.run_step([_first(batch, 1)])  # what is loaded on first use is not part of a step
-    return lambda count: _measured(trainer, _first(batch, count), device)[0]
+
+    def measure(count: int) -> tuple[int, float]:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        started = time.monotonic()
+        trainer.run_step([_first(batch, count)])
+        elapsed = time.monotonic() - started
+        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident_bytes()
+        return int(peak), elapsed
+
+    return measure
 
 
 def available_memory(device: torch.device) -> int | None:
@@ -152,17 +157,6 @@ def available_memory(device: torch.device) -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _resident_bytes()
     except (ValueError, OSError, AttributeError):
         return None
-
-
-def _measured(trainer: Trainer, batch: TrainingBatch, device: torch.device) -> tuple[int, float]:
-    """Peak memory in bytes and time in seconds of a step."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    started = time.monotonic()
-    trainer.run_step([batch])
-    elapsed = time.monotonic() - started
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident_bytes()
-    return int(peak), elapsed
 
 
 def _resident_bytes() -> int:

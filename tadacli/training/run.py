@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from tadacli.datasets.samples import Dataset
-from tadacli.distributed import Processes
+from tadacli.distributed import Processes, Resources
 from tadacli.errors import CheckpointError, OutputError, TadaError, UsageError
 from tadacli.evaluation.calibration import FittedScores, fit_scores
 from tadacli.evaluation.recognition import evaluate_scores
@@ -57,12 +57,13 @@ class FinetuneJob:
 
         Together the processes take `batch_size` places, whatever their number.
         """
-        share = self._clips_at_once(processes)
+        share = self.clips_at_once(processes.count)
         first = step * self.recipe.batch_size + processes.rank * self.recipe.accumulate * share
         return [range(first + part * share, first + (part + 1) * share) for part in range(self.recipe.accumulate)]
 
-    def _clips_at_once(self, processes: Processes) -> int:
-        return self.recipe.batch_size // (processes.count * self.recipe.accumulate)
+    def clips_at_once(self, num_processes: int) -> int:
+        """How many clips one process takes in one pass."""
+        return self.recipe.batch_size // (num_processes * self.recipe.accumulate)
 
     def identity(self, processes: Processes) -> dict[str, object]:
         """What a checkpoint must agree on besides the settings of the loop.
@@ -76,7 +77,7 @@ class FinetuneJob:
         norms_learn = self.settings.freeze == "nothing" and not self.settings.freeze_norms
         return {
             "recipe": recipe,
-            "clips_at_once": self._clips_at_once(processes) if norms_learn else None,
+            "clips_at_once": self.clips_at_once(processes.count) if norms_learn else None,
             "start": {"weights": self.start.origin, "sha256": self.start.weights_sha256},
             "input": asdict(self.start.spec.input),
             "classes": {head: list(labels) for head, labels in self.data.heads.items()},
@@ -223,20 +224,35 @@ def builder_arguments(recipe: Recipe) -> dict[str, float]:
 def run_finetuning(
     job: FinetuneJob,
     folder: RunFolder,
+    resources: Resources,
     *,
-    device: torch.device,
-    processes: Processes | None = None,
-    workers: int = 2,
     views: EvalProtocol | None = None,
     tensorboard: bool = False,
+    save_every_seconds: float = SAVE_EVERY_SECONDS,
     listener: Listener | None = None,
 ) -> FinetuneResult:
     """Trains, from the folder's checkpoint if it has one, and leaves the best model evaluated and calibrated there.
 
-    Killed at any moment and run again, it ends with the same weights. `views` are those of the last evaluation, by
-    default the model's own. Raises `TadaError` when the loss is no number; the folder then has the last good state.
+    Killed at any moment and run again, it ends with the same weights.
+
+    Args:
+        job: What is trained, on what, how.
+        folder: Where the run is; it must be there.
+        resources: What it may use.
+        views: Those of the last evaluation, by default the model's own.
+        tensorboard: Whether to write a TensorBoard log, too.
+        save_every_seconds: A checkpoint is written at every evaluation, and in between when this time has passed.
+        listener: What is called after each step and each evaluation.
+
+    Returns:
+        The report on the held-out items, and what was fitted on them.
+
+    Raises:
+        TadaError: The loss is no number; the folder then has the last good state.
+        CheckpointError: The folder's checkpoint is that of another job.
+        OutputError: A file cannot be written.
     """
-    run = _Run(job, folder, device, processes or Processes(), workers, listener or Listener())
+    run = _Run(job, folder, resources, save_every_seconds, listener or Listener())
     run.train(tensorboard=tensorboard)
     return run.finish(views or job.start.spec.protocol)
 
@@ -245,18 +261,16 @@ class _Run:
     """A run while it goes on. Only the first process writes."""
 
     def __init__(
-        self,
-        job: FinetuneJob,
-        folder: RunFolder,
-        device: torch.device,
-        processes: Processes,
-        workers: int,
-        listener: Listener,
+        self, job: FinetuneJob, folder: RunFolder, resources: Resources, save_every_seconds: float, listener: Listener
     ) -> None:
-        self.job, self.folder, self.device, self.processes = job, folder, device, processes
-        self.workers, self.listener = workers, listener
+        self.job, self.folder, self.resources, self.processes = job, folder, resources, resources.processes
+        self.save_every_seconds, self.listener = save_every_seconds, listener
         self.trainer = Trainer(
-            job.start.network, job.settings, device=device, processes=processes, identity=job.identity(processes)
+            job.start.network,
+            job.settings,
+            device=resources.device,
+            processes=self.processes,
+            identity=job.identity(self.processes),
         )
         self.state = _State()
         if folder.checkpoint.is_file():
@@ -264,7 +278,7 @@ class _Run:
             self.state = decode_table(_State, notes, where=str(folder.checkpoint), error=CheckpointError)
         self.elapsed_before = self.state.elapsed_seconds
         self.started = self.saved = time.monotonic()
-        processes.wait()
+        self.processes.wait()
 
     def train(self, *, tensorboard: bool) -> None:
         job, trainer = self.job, self.trainer
@@ -274,18 +288,14 @@ class _Run:
             logs = self._logs(stack, tensorboard=tensorboard) if self.processes.is_first else []
             if self.processes.is_first and trainer.step == 0:
                 write_splits(self.folder, job.splits)
-            coming = stack.enter_context(
-                closing(
-                    batches(
-                        job.clips(),
-                        lambda step: job.positions(step, self.processes),
-                        first_step=trainer.step,
-                        num_steps=job.settings.num_steps - trainer.step,
-                        workers=self.workers,
-                    )
-                )
+            coming = batches(
+                job.clips(),
+                lambda step: job.positions(step, self.processes),
+                first_step=trainer.step,
+                num_steps=job.settings.num_steps - trainer.step,
+                workers=self.resources.workers,
             )
-            for parts in coming:
+            for parts in stack.enter_context(closing(coming)):
                 report = trainer.run_step(parts)
                 self._log_step(logs, report)
                 self.listener.on_step(report)
@@ -293,7 +303,7 @@ class _Run:
                 is_due = is_last or report.step % job.evaluate_every == 0
                 if is_due:
                     self._evaluate(logs)
-                if is_due or time.monotonic() - self.saved > SAVE_EVERY_SECONDS:
+                if is_due or time.monotonic() - self.saved > self.save_every_seconds:
                     self._save(logs)
                 if self._is_over:
                     return
@@ -394,7 +404,9 @@ class _Run:
             _write_model(self.folder.model, network, spec)
         self.processes.wait()
         found = self._validated(views, spec)
-        model = Model(spec, network, self.device, torch.float32, self.folder.model, hash_file(self.folder.model).sha256)
+        model = Model(
+            spec, network, self.resources.device, torch.float32, self.folder.model, hash_file(self.folder.model).sha256
+        )
         run = describe_run(model, {"views": str(views)})
         report = evaluate_scores(
             job.data.validation, found.table, split="validation", scores_are="probabilities", failed=found.failed
@@ -413,10 +425,8 @@ class _Run:
             self.job.start.network,
             spec or self.job.start.spec,
             self.job.data.validation,
-            device=self.device,
+            self.resources,
             views=views,
-            workers=self.workers or 1,
-            processes=self.processes,
         )
 
 

@@ -5,77 +5,34 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import OutputError
 from tadacli.files import write_new
+from tadacli.specs import ModelSpec
+from tadacli.training.run_log import LOG_NAME
+from tadacli.version import __version__
 from tadacli.zoo.loading import MODEL_FILE
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """Paths of the files of a run. `model` is the best model so far, with its spec; `last` the one of the last step."""
+    """Paths of the files of a run."""
 
-    path: Path
-
-    @property
-    def model(self) -> Path:
-        """The best model, which other commands take by the folder's name."""
-        return self.path / MODEL_FILE
-
-    @property
-    def last(self) -> Path:
-        """The model after the last step."""
-        return self.path / "last.safetensors"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Everything that is needed to go on."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def recipe(self) -> Path:
-        """How the model is trained, as a file that `--recipe` takes."""
-        return self.path / "recipe.toml"
-
-    @property
-    def facts(self) -> Path:
-        """What was started from, and with which command."""
-        return self.path / "run.json"
-
-    @property
-    def splits(self) -> Path:
-        """Which item is in which split."""
-        return self.path / "splits.csv"
-
-    @property
-    def log(self) -> Path:
-        """Loss and accuracy by step."""
-        return self.path / "log.csv"
-
-    @property
-    def curves(self) -> Path:
-        """The log as a picture."""
-        return self.path / "curves.png"
-
-    @property
-    def card(self) -> Path:
-        """The model card."""
-        return self.path / "README.md"
-
-    @property
-    def report(self) -> Path:
-        """The evaluation of the best model on the held-out items, as data."""
-        return self.path / "eval.json"
-
-    @property
-    def page(self) -> Path:
-        """The same as a page to look at."""
-        return self.path / "eval.html"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = path / MODEL_FILE  # the best so far, with its spec; other commands take it by the folder's name
+        self.last = path / "last.safetensors"  # the one after the last step
+        self.checkpoint = path / "checkpoint.pt"  # everything that is needed to go on
+        self.recipe = path / "recipe.toml"  # as a file that `--recipe` takes
+        self.facts = path / "run.json"  # what was started from, and with which command
+        self.splits = path / "splits.csv"  # which item is in which split
+        self.log = path / LOG_NAME  # loss and accuracy by step
+        self.curves = path / "curves.png"  # the log as a picture
+        self.card = path / "README.md"  # the model card
+        self.report = path / "eval.json"  # the evaluation of the best model on the held-out items, as data
+        self.page = path / "eval.html"  # the same as a page to look at
 
 
 def check_run_folder(path: Path, *, resume: bool) -> None:
@@ -104,10 +61,17 @@ def open_run(path: Path, *, resume: bool) -> RunFolder:
     return RunFolder(path)
 
 
-def write_facts(folder: RunFolder, facts: Mapping[str, Any]) -> None:
+def write_facts(folder: RunFolder, *, command: Sequence[str], spec: ModelSpec) -> None:
     """Writes what the run is: the first file of the folder, by which it is known as a run's."""
+    facts = {"tada": __version__, "command": list(command), "model": spec.to_dict()}
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     write_new(folder.facts, text.encode("utf-8", errors="surrogateescape"), replace=True)
+
+
+def read_command(folder: RunFolder) -> list[str]:
+    """The words of the command that the run began with."""
+    facts = json.loads(folder.facts.read_text(encoding="utf-8", errors="surrogateescape"))
+    return list(map(str, facts["command"]))
 
 
 def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:

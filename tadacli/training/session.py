@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from tadacli.distributed import Processes, joined
+from tadacli.distributed import Processes, Resources, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.evaluation.scoring import default_workers
 from tadacli.files import write_new
@@ -35,11 +34,10 @@ from tadacli.training.run import (
     plan_finetuning,
     run_finetuning,
 )
-from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, write_facts
+from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, read_command, write_facts
 from tadacli.training.run_log import read_log, require_tensorboard
 from tadacli.training.settings import DEFAULT_RECIPE, Init, Recipe
 from tadacli.training.starting_point import starting_point
-from tadacli.version import __version__
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import resolve_device
 from tadacli.zoo.store import hash_file
@@ -120,20 +118,13 @@ def finetune(
         clip=clip,
         allow_bad=allow_bad,
         device=device,
+        workers=workers,
         listener=listener,
-    ) as (job, target, processes):
+    ) as (job, resources):
+        processes = resources.processes
         try:
             opened = by_first(processes, lambda: _opened(job, folder, words, resume=resume))
-            result = _run_in(
-                opened,
-                job,
-                device=target,
-                processes=processes,
-                workers=workers,
-                views=protocol,
-                tensorboard=tensorboard,
-                listener=listener,
-            )
+            result = _run_in(opened, job, resources, views=protocol, tensorboard=tensorboard, listener=listener)
             if processes.is_first:
                 _publish(job, opened, result)
             processes.wait()
@@ -189,12 +180,12 @@ def dry_run(
         clip=clip,
         allow_bad=allow_bad,
         device=device,
+        workers=workers,
         listener=listener or Listener(),
-    ) as (job, target, processes):
-        if not processes.is_first:
+    ) as (job, resources):
+        if not resources.processes.is_first:
             return None
-        found = estimate(job, device=target, num_processes=processes.count, workers=workers)
-        return DryRun(job, found, processes.count)
+        return DryRun(job, estimate(job, resources), resources.processes.count)
 
 
 def _chosen(recipe: AnyPath | Recipe, settings: Mapping[str, object] | None, clip: Mapping[str, Any] | None) -> Recipe:
@@ -219,10 +210,11 @@ def _prepared(
     clip: Mapping[str, Any] | None,
     allow_bad: int,
     device: str,
+    workers: int,
     listener: Listener,
     check: Callable[[], object] = lambda: None,
-) -> Iterator[tuple[FinetuneJob, torch.device, Processes]]:
-    """The job, after every file was looked at, on its device, while the processes of the run work together.
+) -> Iterator[tuple[FinetuneJob, Resources]]:
+    """The job, after every file was looked at, and what it may use, while the processes of the run work together.
 
     What cannot be is said before files are read, in all processes.
     """
@@ -260,37 +252,26 @@ def _prepared(
 
         job = plan_finetuning(by_first(processes, look), start, recipe, num_processes=processes.count)
         listener.on_plan(job)
-        yield job, target, processes
+        yield job, Resources(target, processes, workers)
 
 
 def _run_in(
     folder: RunFolder,
     job: FinetuneJob,
+    resources: Resources,
     *,
-    device: torch.device,
-    processes: Processes,
-    workers: int,
     views: EvalProtocol | None,
     tensorboard: bool,
     listener: Listener,
 ) -> FinetuneResult:
     """Trains and evaluates; of errors, the hint names the last good checkpoint if there is one."""
     try:
-        return run_finetuning(
-            job,
-            folder,
-            device=device,
-            processes=processes,
-            workers=workers,
-            views=views,
-            tensorboard=tensorboard,
-            listener=listener,
-        )
+        return run_finetuning(job, folder, resources, views=views, tensorboard=tensorboard, listener=listener)
     except torch.OutOfMemoryError:
         pass  # until it is over, it holds on to the memory of the step
     except TadaError as error:
         raise _with_checkpoint(error, folder) from error
-    raise _with_checkpoint(out_of_memory(job, device=device, num_processes=processes.count), folder)
+    raise _with_checkpoint(out_of_memory(job, resources), folder)
 
 
 def by_first(processes: Processes, make: Callable[[], T]) -> T:
@@ -327,7 +308,7 @@ def _repeatable() -> Any:
 def _opened(job: FinetuneJob, output: Path, command: Sequence[str], *, resume: bool) -> RunFolder:
     folder = open_run(output, resume=resume)
     if not folder.checkpoint.is_file():  # a run that has begun is what it was begun as
-        write_facts(folder, {"tada": __version__, "command": list(command), "model": job.start.spec.to_dict()})
+        write_facts(folder, command=command, spec=job.start.spec)
         write_new(folder.recipe, recipe_toml(job.recipe).encode(), replace=True)
     return folder
 
@@ -349,7 +330,6 @@ def _publish(job: FinetuneJob, folder: RunFolder, result: FinetuneResult) -> Non
         from tadacli.training.curves import write_curves
 
         write_curves(folder.curves, read_log(folder.log))
-    command = json.loads(folder.facts.read_text(encoding="utf-8", errors="surrogateescape"))["command"]
     sha256 = hash_file(folder.model).sha256
-    card = model_card(job, result, path=folder.path, weights_sha256=sha256, command=command)
+    card = model_card(job, result, path=folder.path, weights_sha256=sha256, command=read_command(folder))
     write_new(folder.card, card.encode(), replace=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tadacli.datasets.samples import Dataset
-from tadacli.distributed import Processes
+from tadacli.distributed import Resources
 from tadacli.errors import TadaError, UsageError
 from tadacli.evaluation.metrics import log_probabilities
 from tadacli.evaluation.predictions import ScoreTable
@@ -23,6 +23,7 @@ from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.zoo.loading import Model
 
 ONE_VIEW = EvalProtocol(num_clips=1, num_crops=1)
+_BATCH_SIZE = 8  # part of what the result is: other sizes change the last bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +52,21 @@ def validate(
     network: nn.Module,
     spec: ModelSpec,
     dataset: Dataset,
+    resources: Resources,
     *,
-    device: torch.device,
     views: EvalProtocol = ONE_VIEW,
-    batch_size: int = 8,
-    workers: int = 1,
-    processes: Processes | None = None,
 ) -> Validation:
     """Scores every item of a data set with a network in eval mode, each process a part of them.
 
     Raises `TadaError` if not one item can be scored, or if the network's answers are not numbers.
     """
-    model = Model(spec, inference_form(network), device, torch.float32, Path(), "")
-    processes = processes or Processes()
+    model = Model(spec, inference_form(network), resources.device, torch.float32, Path(), "")
+    processes, workers = resources.processes, resources.workers or 1
     samples = [sample for sample in dataset.samples if sample.labels]
     own = samples[processes.rank :: processes.count]
     try:
         with torch.inference_mode():
-            scored = list(score_samples(own, model=model, views=views, batch_size=batch_size, workers=workers))
+            scored = list(score_samples(own, model=model, views=views, batch_size=_BATCH_SIZE, workers=workers))
     except UsageError:
         raise
     except TadaError as error:  # what is wrong with a video is no error here: its item has no scores

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import math
+import random
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -32,8 +33,9 @@ from benchmarks.experiment import (
     train_and_test,
     variant,
 )
-from benchmarks.experiment_data import R3D_VIEW, ClipStore, Part, TrainingOrder, spread
+from benchmarks.experiment_data import R3D_VIEW, ClipStore, Part, TrainingOrder, k_folds, spread
 from benchmarks.experiment_table import NETWORKS, R3D_NETWORKS, Run
+from tadacli.errors import UsageError
 
 CLASSES = ("a", "b", "c")
 SETTINGS = {"task": "actions", "minutes": 1.0, "folds": 2, "view": [48, 64], "footage": ""}
@@ -415,3 +417,29 @@ def test_perfect_detections_have_the_full_precision_and_late_ones_only_at_low_th
         predictions.write_text(json.dumps({"version": "VERSION 1.3", "results": {"a": found}}))
         cells = measured(annotations, predictions)[2].split("|")[2:-1]
         assert [float(cell) for cell in cells] == [*expected, sum(expected) / 5]
+
+
+GROUPED = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=20).map(lambda names: list(enumerate(names)))
+
+
+def groups_of(items: Sequence[tuple[int, str]]) -> set[str]:
+    return {group for _, group in items}
+
+
+@given(GROUPED, st.integers(2, 6), st.integers(0, 3), st.randoms(use_true_random=False))
+def test_folds_hold_each_group_out_once(items: list[tuple[int, str]], k: int, seed: int, rng: random.Random) -> None:
+    num_groups = len(groups_of(items))
+    if k > num_groups:
+        with pytest.raises(UsageError, match=f"{num_groups} groups"):
+            k_folds(items, k, group_of=lambda item: item[1], seed=seed)
+        return
+    folds = k_folds(items, k, group_of=lambda item: item[1], seed=seed)
+    assert len(folds) == k
+    assert sorted(item for _, held_out in folds for item in held_out) == sorted(items)
+    for train, held_out in folds:
+        assert not groups_of(train) & groups_of(held_out)
+        assert sorted(train + held_out) == sorted(items)
+    sizes = [len(groups_of(held_out)) for _, held_out in folds]
+    assert max(sizes) - min(sizes) <= 1
+    again = k_folds(rng.sample(items, len(items)), k, group_of=lambda item: item[1], seed=seed)
+    assert [sorted(held_out) for _, held_out in again] == [sorted(held_out) for _, held_out in folds]

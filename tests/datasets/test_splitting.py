@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli.datasets.splitting import k_folds, split_samples
+from tadacli.datasets.splitting import split_samples
 from tadacli.errors import UsageError
 
 # A sample is (number, group, classes).
@@ -131,22 +131,3 @@ def test_another_seed_is_another_split() -> None:
 def test_what_cannot_be_split(items: list[Item], share: float, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         split(items, share)
-
-
-@given(ANY, st.integers(2, 6), st.integers(0, 3), st.randoms(use_true_random=False))
-def test_folds_hold_each_group_out_once(items: list[Item], k: int, seed: int, rng: random.Random) -> None:
-    num_groups = len(groups(items))
-    if k > num_groups:
-        with pytest.raises(UsageError, match=f"{num_groups} groups"):
-            k_folds(items, k, group_of=lambda item: item[1], seed=seed)
-        return
-    folds = k_folds(items, k, group_of=lambda item: item[1], seed=seed)
-    assert len(folds) == k
-    assert sorted(item for _, held_out in folds for item in held_out) == sorted(items)
-    for train, held_out in folds:
-        assert not groups(train) & groups(held_out)
-        assert sorted(train + held_out) == sorted(items)
-    sizes = [len(groups(held_out)) for _, held_out in folds]
-    assert max(sizes) - min(sizes) <= 1
-    again = k_folds(rng.sample(items, len(items)), k, group_of=lambda item: item[1], seed=seed)
-    assert [sorted(held_out) for _, held_out in again] == [sorted(held_out) for _, held_out in folds]

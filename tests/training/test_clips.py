@@ -240,7 +240,7 @@ def test_batches_are_the_same_from_any_step_on_in_any_number_of_processes(sample
     assert len(list(batches(clips, two_of_three, first_step=3, num_steps=2))) == 2
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(UsageError, match="-1 workers"):
-        batches(clips, two_of_three, first_step=0, num_steps=1, workers=-1)
+        next(batches(clips, two_of_three, first_step=0, num_steps=1, workers=-1))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -36,6 +36,7 @@ from tests.reports.test_eval_page import head, recognition
 
 LABELS = ("wave", "nod", "bow")
 ONE_HEAD = {"": LABELS}
+TRAIN, HELD_OUT = {"": (10, 11, 12)}, {"": (3, 3, 2)}
 FITTED = FittedScores({"": 1.25}, {"": (0.5, 0.25, 0.75)}, ("Filmed in one room.",))
 GREY, SPREAD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 INPUT = InputSpec("interval", 2, 1, 30.0, 32, 32, GREY, SPREAD)
@@ -77,8 +78,8 @@ def side(name: str, heads: Mapping[str, tuple[str, ...]], counts: Mapping[str, S
 
 def data(
     heads: Mapping[str, tuple[str, ...]] = ONE_HEAD,
-    train: Mapping[str, Sequence[int]] = {"": (10, 11, 12)},
-    validation: Mapping[str, Sequence[int]] = {"": (3, 3, 2)},
+    train: Mapping[str, Sequence[int]] = TRAIN,
+    validation: Mapping[str, Sequence[int]] = HELD_OUT,
     **changes: Any,
 ) -> FinetuneData:
     sides = side("train", heads, train), side("held out", heads, validation)

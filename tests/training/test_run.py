@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tadacli.datasets.samples import Dataset, Sample
+from tadacli.distributed import Processes, Resources
 from tadacli.errors import CheckpointError, OutputError, TadaError, UsageError
 from tadacli.models import build
 from tadacli.reports.eval_json import eval_json
@@ -93,9 +94,13 @@ def job_of(data: FinetuneData, base: Path, *, recipe: str = "finetune", **change
     return plan_finetuning(data, start, chosen)
 
 
-def run(job: FinetuneJob, folder: Path, listener: Listener | None = None) -> FinetuneResult:
+def run(
+    job: FinetuneJob, folder: Path, listener: Listener | None = None, *, save_every: float = 120.0
+) -> FinetuneResult:
     folder.mkdir(exist_ok=True)
-    return run_finetuning(job, RunFolder(folder), device=CPU, workers=0, listener=listener)
+    return run_finetuning(
+        job, RunFolder(folder), Resources(CPU, workers=0), save_every_seconds=save_every, listener=listener
+    )
 
 
 def outcome(folder: Path, result: FinetuneResult) -> list[Any]:
@@ -205,13 +210,10 @@ def test_a_run_that_was_interrupted_anywhere_ends_as_one_that_was_not(
     assert num_broken == 2 * sum(len(calls) for *_, calls in BREAKS)
 
 
-def test_a_run_that_is_interrupted_again_and_again_ends_the_same(
-    clips: list[Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_is_interrupted_again_and_again_ends_the_same(clips: list[Path], base: Path, tmp_path: Path) -> None:
     """Checkpoints at every step, and a listener that fails behind each step and each evaluation."""
     data = data_of(clips)
     expected = outcome(tmp_path / "whole", run(job_of(data, base, **RICH), tmp_path / "whole"))
-    monkeypatch.setattr(finetuning, "SAVE_EVERY_SECONDS", -1.0)
     seen: set[tuple[str, int]] = set()
 
     def hear(kind: str, step: int) -> None:
@@ -224,7 +226,7 @@ def test_a_run_that_is_interrupted_again_and_again_ends_the_same(
     )
     for _ in range(40):
         try:
-            result = run(job_of(data, base, **RICH), tmp_path / "broken", listener)
+            result = run(job_of(data, base, **RICH), tmp_path / "broken", listener, save_every=-1.0)
             break
         except InterruptedRunError:
             continue
@@ -408,14 +410,14 @@ def test_what_cannot_be_is_said_when_it_is_planned(
 def test_processes_share_a_batch_as_its_parts(clips: list[Path], base: Path, count: int, accumulate: int) -> None:
     job = job_of(data_of(clips), base, batch_size=12, accumulate=accumulate)
     for step in (0, 3):
-        shared = [job.positions(step, finetuning.Processes(rank, count)) for rank in range(count)]
+        shared = [job.positions(step, Processes(rank, count)) for rank in range(count)]
         assert [len(parts) for parts in shared] == [accumulate] * count
         assert [place for parts in shared for part in parts for place in part] == list(range(12 * step, 12 * step + 12))
 
 
 def test_a_run_goes_on_in_more_processes_only_where_these_give_its_weights(clips: list[Path], base: Path) -> None:
     """Batch norms that learn see the clips of one pass: halves, in a row or in two processes, are not the whole."""
-    data, (one, two) = data_of(clips), (finetuning.Processes(0, count) for count in (1, 2))
+    data, (one, two) = data_of(clips), (Processes(0, count) for count in (1, 2))
     whole, halves = job_of(data, base), job_of(data, base, accumulate=2)
     assert whole.identity(two) == halves.identity(one) != whole.identity(one)
     for frozen in ({"freeze": "trunk"}, {"freeze_norms": True}):
@@ -436,7 +438,7 @@ def test_a_mirror_turns_no_label_into_a_wrong_one(clips: list[Path], base: Path)
 def test_an_estimate_changes_nothing(clips: list[Path], base: Path) -> None:
     job = job_of(data_of(clips), base, epochs=1.0, batch_size=7)
     before = {name: tensor.clone() for name, tensor in job.start.network.state_dict().items()}
-    found = estimate(job, device=CPU)
+    found = estimate(job, Resources(CPU))
     assert found.seconds_per_step > 0
     assert found.memory_bytes > 0
     assert tuple(found.batch.clips.shape) == (7, 3, 2, 32, 32)
@@ -475,7 +477,7 @@ def test_out_of_memory_names_the_clips_that_fit(
 ) -> None:
     job = job_of(data_of(clips), base, batch_size=batch_size)
     error = out_of_memory(
-        job, device=CPU, num_processes=num_processes, peak_bytes_of=too_large(limit), total_bytes=limit
+        job, Resources(CPU, Processes(0, num_processes)), peak_bytes_of=too_large(limit), total_bytes=limit
     )
     assert error.exit_code == 1
     assert error.message == f"out of memory on cpu: {batch_size // num_processes} clips at once are too many"
@@ -498,7 +500,7 @@ def test_the_report_is_that_of_the_kept_model(clips: list[Path], base: Path, tmp
     assert result.report.run["weights_sha256"] == stored.sha256
     network = build("r2plus1d_tiny", num_classes=3, **stored.spec.arguments)
     network.load_state_dict(dict(stored.state_dict))
-    found = validate(network.eval(), stored.spec, data.validation, device=CPU, views=stored.spec.protocol)
+    found = validate(network.eval(), stored.spec, data.validation, Resources(CPU), views=stored.spec.protocol)
     assert found.top1 == json.loads(eval_json(result.report))["metrics"]["top1"]
 
 
