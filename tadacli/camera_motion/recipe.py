@@ -124,9 +124,9 @@ def check_recipe(recipe: Recipe) -> ModelSpec:
     """The built-in model's spec. Raises `SpecError` if its input is not what the recipe trains on."""
     spec = manifest()[NAME]
     trained = (recipe.clip_frames, recipe.frame_stride, recipe.target_fps, recipe.view, recipe.view)
-    told = spec.input
-    stated = (told.clip_frames, told.frame_stride, told.target_fps, told.short_side, told.crop_size)
-    if trained != stated or spec.heads[""] != CAMERA_MOTIONS or {*told.mean, *told.std} != {MEAN, STD}:
+    given = spec.input
+    stated = (given.clip_frames, given.frame_stride, given.target_fps, given.short_side, given.crop_size)
+    if trained != stated or spec.heads[""] != CAMERA_MOTIONS or {*given.mean, *given.std} != {MEAN, STD}:
         raise SpecError(f"{NAME}: the manifest says {stated}, the recipe trains {trained} and its own labels")
     return spec
 

@@ -20,13 +20,13 @@ from tadacli.specs import InputSpec
 # In these the video that a sample is cut from is known; elsewhere each file counts as a video.
 _WITH_VIDEO_IDS = ("segments", "kinetics", "ssv2", "ek100")
 _BAD = (FindingKind.MISSING, FindingKind.UNREADABLE, FindingKind.DAMAGED)
-# A name that ends in the number of a clip, behind something that has a number of its own: v_Punch_g03_c01.
+# A name that ends in the number of a clip, after something that has a number of its own: v_Punch_g03_c01.
 _NUMBERED_CLIP = re.compile(r"(.*\d.*)[_-](?:c|clip|cut|part|seg|segment|scene|shot)[_-]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class FinetuneData:
-    """Samples to train on and to validate with, and how they were told apart.
+    """Samples to train on and to validate with, and how they were split.
 
     `heads` are the class names of both in index order. Of a `published` data set some classes may have no
     sample, and other times of a video may be in the other split. `left_out` names samples that cannot be used, and
@@ -103,7 +103,7 @@ def load_finetune_data(
         source = own_data(Path(data), data_root, names, tier)
     else:
         source = known_dataset(dataset, annotations, data_root, names, tier)
-    return _told_apart(source, validation_share=validation_share, group_by=group_by, seed=seed)
+    return _split_in_two(source, validation_share=validation_share, group_by=group_by, seed=seed)
 
 
 def check_finetune_data(
@@ -116,7 +116,7 @@ def check_finetune_data(
 ) -> FinetuneData:
     """The data without the samples that cannot be used, after every file was opened and looked at.
 
-    `on_progress` is told (files done, files in all). Raises `UsageError` if more than `allow_bad` videos are missing,
+    `on_progress` is called with (files done, files in all). Raises `UsageError` if more than `allow_bad` videos are missing,
     unreadable or damaged, if validation shares a file, bytes or a video with training (in a published data set
     other times of a video are a note), and for classes that have nothing left, as `load_finetune_data` does.
     """
@@ -191,7 +191,7 @@ def _refuse_one_class(dataset: Dataset, name: str) -> None:
 # --- train and validation ---------------------------------------------------------------------------------
 
 
-def _told_apart(source: Source, *, validation_share: float, group_by: str, seed: int) -> FinetuneData:
+def _split_in_two(source: Source, *, validation_share: float, group_by: str, seed: int) -> FinetuneData:
     parts, remarks = {}, list(source.remarks)
     for split, dataset in source.parts.items():
         remarks += [f"{split}: {note}" if split else note for note in _row_notes(dataset)]

@@ -10,14 +10,15 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, get_args
 
-from tadacli.errors import OutputError, UsageError
+from tadacli.errors import OutputError, TadaError, UsageError
 
 LOG_NAME = "log.csv"
 Event = Literal["train", "evaluation"]
@@ -53,7 +54,7 @@ class LogRow:
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where the row stands in a log: by step, an evaluation behind the training step it follows."""
+        """Where the row stands in a log: by step, an evaluation after the training step it follows."""
         return self.step, get_args(Event).index(self.event)
 
 
@@ -84,7 +85,7 @@ class RunLog:
     """The growing `log.csv` of a run in `folder`; its columns are settled when it is begun.
 
     Without `resume_step` there must be no log yet. With it, the log is taken up where `resume_step` updates were done
-    (a checkpoint's step); one that is gone is begun anew and starts behind that step. Raises `OutputError` for a log
+    (a checkpoint's step); one that is gone is begun anew and starts after that step. Raises `OutputError` for a log
     that is there unasked, has other columns, is damaged or cannot be written.
 
     Call `sync` before a checkpoint is saved: then no checkpoint is ever ahead of its log, not after a power cut either.
@@ -115,7 +116,7 @@ class RunLog:
         if row.place <= self._last:
             if row.step == self._resume_step:
                 return
-            raise ValueError(f"a row of step {row.step} ({row.event}) behind one of step {self._last[0]}")
+            raise ValueError(f"a row of step {row.step} ({row.event}) after one of step {self._last[0]}")
         unknown = sorted(set(row.accuracies) - set(self._accuracies))
         if unknown:
             raise ValueError(f"the log has no column for {', '.join(unknown)}")
@@ -150,7 +151,7 @@ class RunLog:
         self.close()
 
     def _opened(self) -> BinaryIO:
-        """The file positioned behind the last row that is kept, without what came after."""
+        """The file positioned after the last row that is kept, without what came after."""
         kept = self._kept()
         stream = self._path.open("r+b" if self._path.exists() else "x+b")
         stream.truncate(len(kept))
@@ -176,15 +177,8 @@ class RunLog:
                 hint="resume with the data and heads of the run, or move this file away",
             )
         kept = self._head
-        for number, line in enumerate(_whole_lines(content)[1:], start=2):
-            try:
-                row = _row(line.decode().strip("\n").split(","), self._accuracies)
-                _check_place(row, self._last)
-            except ValueError as error:
-                raise OutputError(
-                    f"{self._path}, line {number}: {error}",
-                    hint="the run can be resumed without its log: move this file away",
-                ) from error
+        damaged = partial(OutputError, hint="the run can be resumed without its log: move this file away")
+        for line, row in _rows(_whole_lines(content)[1:], self._accuracies, path=self._path, error=damaged):
             if self._resume_step is None or row.step > self._resume_step:
                 break
             kept, self._last = kept + line, row.place
@@ -212,22 +206,37 @@ def read_log(path: str | os.PathLike[str]) -> list[LogRow]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    rows: list[LogRow] = []
-    names: tuple[str, ...] = ()
+    unreadable = partial(UsageError, hint="give the log.csv of a run")
+    head, *lines = _whole_lines(content) or [b""]
+    try:
+        accuracies = _accuracy_names(_cells(head))
+    except ValueError as error:
+        raise unreadable(f"{path}, line 1: {error}") from error
+    return [row for _, row in _rows(lines, accuracies, path=path, error=unreadable)]
+
+
+def _rows(
+    lines: Iterable[bytes],
+    accuracies: Sequence[str],
+    *,
+    path: str | os.PathLike[str],
+    error: Callable[[str], TadaError],
+) -> Iterator[tuple[bytes, LogRow]]:
+    """Each line after the head, and its row; raises an `error` that names the line."""
     last = (-1, 0)
-    for number, line in enumerate(_whole_lines(content) or [b""], start=1):
+    for number, line in enumerate(lines, start=2):
         try:
-            cells = line.decode().removesuffix("\n").removesuffix("\r").split(",")
-            if number == 1:
-                names = _accuracy_names(cells)
-                continue
-            row = _row(cells, names)
-            _check_place(row, last)
-        except ValueError as error:
-            raise UsageError(f"{path}, line {number}: {error}", hint="give the log.csv of a run") from error
+            row = _row(_cells(line), accuracies)
+            if row.place <= last:
+                raise ValueError(f"step {row.step} ({row.event}) does not come after step {last[0]}")
+        except ValueError as problem:
+            raise error(f"{path}, line {number}: {problem}") from problem
         last = row.place
-        rows.append(row)
-    return rows
+        yield line, row
+
+
+def _cells(line: bytes) -> list[str]:
+    return line.decode().removesuffix("\n").removesuffix("\r").split(",")
 
 
 def _whole_lines(content: bytes) -> list[bytes]:
@@ -265,11 +274,6 @@ def _value(name: str, cell: str) -> Any:
     if not cell.isascii() or not pattern.fullmatch(cell):
         raise ValueError(f"{name} is {cell!r}, expected a {'whole number' if name in _COUNTS else 'number'}")
     return int(cell) if name in _COUNTS else float(cell)
-
-
-def _check_place(row: LogRow, last: tuple[int, int]) -> None:
-    if row.place <= last:
-        raise ValueError(f"step {row.step} ({row.event}) does not come after step {last[0]}")
 
 
 def _text(value: str | float | None) -> str:

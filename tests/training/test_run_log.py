@@ -47,7 +47,7 @@ def evaluation_row(step: int, *, seconds: float = 0.0) -> LogRow:
 def run(folder: Path, *, first_step: int, seconds: float = 0.0, evaluate_first: bool = True) -> dict[int, int]:
     """Train from a checkpoint to the end; the size of the log at each checkpoint, by step.
 
-    `evaluate_first`: whether a checkpoint is saved behind the evaluation of its step, or before it.
+    `evaluate_first`: whether a checkpoint is saved after the evaluation of its step, or before it.
     """
     resumed = {"resume_step": first_step} if first_step else {}
     sizes = {}
@@ -123,7 +123,7 @@ def test_a_killed_process_loses_no_row(tmp_path: Path) -> None:
     assert [row.train_loss for row in read_log(tmp_path / "log.csv")] == [0.1]
 
 
-def test_a_log_that_is_gone_starts_behind_the_checkpoint(tmp_path: Path) -> None:
+def test_a_log_that_is_gone_starts_after_the_checkpoint(tmp_path: Path) -> None:
     run(tmp_path, first_step=6)
     assert [row.step for row in read_log(tmp_path / "log.csv")] == [7, 8, 9, 9]
 
@@ -158,9 +158,9 @@ def test_a_loss_that_is_no_number_is_logged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([train_row(2), train_row(1)], "step 1 .train. behind one of step 2"),
-        ([train_row(2), train_row(2)], "step 2 .train. behind"),
-        ([evaluation_row(2), train_row(2)], "behind"),
+        ([train_row(2), train_row(1)], "step 1 .train. after one of step 2"),
+        ([train_row(2), train_row(2)], "step 2 .train. after"),
+        ([evaluation_row(2), train_row(2)], "after"),
         ([replace(train_row(1), accuracies={"top1": 1.0})], "no column for top1"),
     ],
 )
