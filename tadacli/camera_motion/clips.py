@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tadacli.camera_motion.footage import Stretch
 from tadacli.camera_motion.pictures import FloatArray, degrade, generated_picture
-from tadacli.camera_motion.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, hand_held, look, view_grid
+from tadacli.camera_motion.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, camera_grid, hand_held, sample_source
 from tadacli.training.loop import TrainingBatch, TrainingSettings
 from tadacli.training.settings import Optimisation
 
@@ -136,7 +136,7 @@ class ClipMaker:
     def _film(self, rng: np.random.Generator, label: int, *, is_easy: bool) -> tuple[Tensor, int]:
         """A clip (T, 3, view, view) in 0..1, and how many parts of its background show motion."""
         recipe = self.recipe
-        source, indices = self._source(rng)
+        source, indices = self.choose_source(rng)
         height, width = source.shape[-2:]
         aspect = width / min(height, width), height / min(height, width)
         path = self._easy_camera(rng, label) if is_easy else self._camera(rng, label)
@@ -147,10 +147,10 @@ class ClipMaker:
         field_ = max(0.2, min(1.0, largest) * rng.uniform(0.45, 1.0))
         room = [max(0.0, aspect[i] - field_ * (widest + travel[i])) for i in (0, 1)]
         centre = (rng.uniform(-room[0], room[0]), rng.uniform(-room[1], room[1]))
-        grid = view_grid(path, size=(recipe.view, recipe.view), centre=centre, field=field_)
+        grid = camera_grid(path, size=(recipe.view, recipe.view), centre=centre, field=field_)
         if rng.random() < 0.5:  # a mirrored world; the camera's own motion stays what it is
             grid[..., 0] *= -1
-        clip = look(source, grid, indices=indices)
+        clip = sample_source(source, grid, indices=indices)
         still = _stands_still(source, grid[len(grid) // 2], indices[:1] if recipe.own_motion_shows else indices)
         parts = _parts_with_edges(clip[len(clip) // 2], still)
         for body in () if is_easy else self._objects(rng, path, centre, field_):
@@ -159,7 +159,7 @@ class ClipMaker:
             clip = clip * 0 + clip.mean() * float(rng.choice([0.0, rng.random()]))  # a black or plain picture
         return clip, parts
 
-    def _source(self, rng: np.random.Generator) -> tuple[Tensor, list[int]]:
+    def choose_source(self, rng: np.random.Generator) -> tuple[Tensor, list[int]]:
         """A source (N, 3, H, W) and which of its frames to look at, T of them or a single one."""
         draw = rng.random()
         if self.steady and draw < self.recipe.footage_share:
@@ -224,9 +224,9 @@ class ClipMaker:
             count, share = int(rng.integers(4, 10)), 1.0
         for _ in range(count):
             body = self._object(rng, path, centre, field_)
-            yield self._animated(body, rng, field_) if share and rng.random() < share else body
+            yield self.animated(body, rng, field_) if share and rng.random() < share else body
 
-    def _animated(self, body: MovingObject, rng: np.random.Generator, field_: float) -> MovingObject:
+    def animated(self, body: MovingObject, rng: np.random.Generator, field_: float) -> MovingObject:
         """A body that swings, grows, blinks, slides its texture or shows running footage.
 
         A thing in a hand, an arm across the picture, people who walk by, a screen, a test signal.
@@ -288,7 +288,7 @@ def _stands_still(source: Tensor, view: Tensor, indices: Sequence[int]) -> Tenso
     frames = sorted(set(indices))
     if len(frames) == 1:
         return torch.ones(view.shape[:2])
-    seen = look(source, view[::2, ::2].expand(len(frames), -1, -1, -1), indices=frames)
+    seen = sample_source(source, view[::2, ::2].expand(len(frames), -1, -1, -1), indices=frames)
     change = (seen.amax(0) - seen.amin(0)).amax(0)
     still = F.max_pool2d(change[None], 3, 1, 1) < OWN_CHANGE
     return still[0].float().repeat_interleave(2, 0).repeat_interleave(2, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadacli.camera_motion.pictures import FloatArray
-from tadacli.camera_motion.scenes import view_grid
+from tadacli.camera_motion.scenes import camera_grid
 from tadacli.errors import UsageError
 
 PERMISSIVE = ("apache-2.0", "bsd", "mit", "cc-by-4.0", "cc-by-3.0", "cc0")
@@ -205,10 +205,10 @@ def _dominant_motion(first: Tensor, second: Tensor) -> FloatArray:
     for blur in (9, 5, 3):
         a, b = (F.avg_pool2d(x[None, None], blur, 1, blur // 2, count_include_pad=False) for x in (first, second))
         for _ in range(6):
-            grid = view_grid(-motion[None], size=(72, 72), field=1.0)
+            grid = camera_grid(-motion[None], size=(72, 72), field=1.0)
             moved = F.grid_sample(a, grid, padding_mode="border", align_corners=False)[0, 0]
             dy, dx = torch.gradient((moved + b[0, 0]) / 2, spacing=2 / 72)
-            still = view_grid(np.zeros((1, 4)), size=(72, 72), field=1.0)[0]
+            still = camera_grid(np.zeros((1, 4)), size=(72, 72), field=1.0)[0]
             x, y = still[..., 0], still[..., 1]
             slopes = torch.stack([dx, dy, dx * x + dy * y, dy * x - dx * y], dim=-1)[6:-6, 6:-6].reshape(-1, 4)
             error = (moved - b[0, 0])[6:-6, 6:-6].reshape(-1)

@@ -92,7 +92,7 @@ def hand_held(rng: np.random.Generator, times: FloatArray, *, amplitude: float) 
 # --- looking at a source --------------------------------------------------------------------------
 
 
-def view_grid(
+def camera_grid(
     path: FloatArray,
     *,
     size: tuple[int, int],
@@ -121,7 +121,7 @@ def view_grid(
     return torch.from_numpy(np.stack([points_x, points_y], axis=-1).astype(np.float32))
 
 
-def look(source: Tensor, grid: Tensor, *, indices: Sequence[int] | None = None) -> Tensor:
+def sample_source(source: Tensor, grid: Tensor, *, indices: Sequence[int] | None = None) -> Tensor:
     """(T, C, h, w) float32: `source` (T or 1, C, H, W; uint8 0..255 or float 0..1) sampled at `grid`.
 
     With `indices` (T numbers) these frames of a longer source are looked at, one for each of the grid.
@@ -175,7 +175,7 @@ class MovingObject:
         inside = torch.stack([x, y], dim=-1).clamp(-1, 1)
         if self.scroll is not None:
             inside = inside + torch.from_numpy(self.scroll.astype(np.float32))[:, None, None]
-        body = look(self.texture, inside)
+        body = sample_source(self.texture, inside)
         return clip + mask * (body - clip)
 
 
@@ -262,8 +262,8 @@ def _sample_frames(camera: FloatArray, fps: int, height: int, width: int, seed: 
         balloons.append(MovingObject(to_source(_balloon(rng)), track, (radius, radius * 1.25)))
     for index in range(len(camera)):
         here = slice(index, index + 1)
-        grid = view_grid(camera[here], size=(height, width), centre=(0.0, 0.05), field=0.55)
-        frame = look(scene, grid)
+        grid = camera_grid(camera[here], size=(height, width), centre=(0.0, 0.05), field=0.55)
+        frame = sample_source(scene, grid)
         for balloon in balloons:
             part = _part_with(grid, balloon.track[index, :2], max(balloon.size))
             now = MovingObject(balloon.texture, balloon.track[here], balloon.size)

@@ -83,15 +83,28 @@ def load_finetune_data(
 ) -> FinetuneData:
     """Training and validation samples of `data`, which says by itself what it is, or of a `dataset` by name.
 
-    `data` is a folder with a folder for each class, one with such folders for train and validation, a folder of .eaf,
-    an .eaf, a .csv (see `read_annotations`), a .json in the form of ActivityNet, or what `tada detect` wrote (.json,
-    .jsonl, .csv). Videos are looked for in `data_root`. A `dataset` is given by its `annotations` and `data_root`.
+    Splits that the data name are kept, a test split is not used; otherwise one is made by group. The classes are those
+    of the file `labels` in its order, the official list, or in alphabetical order those that occur.
 
-    Splits that the data name are kept, a test split is not used; without a validation split, one of about
-    `validation_share` is taken by group (`splitting.grouping`), `seed` saying which. The classes are those of the file
-    `labels` (a JSON list, or one on each line) in its order, the official list, or in alphabetical order those that
-    occur. Raises `UsageError` for what cannot be meant, for fewer than two classes, and for a class without a
-    training sample, unless the list is an official one.
+    Args:
+        data: A folder with a folder for each class, or one with such folders for train and validation; a folder of
+            .eaf, an .eaf, a .csv (see `read_annotations`), a .json in the form of ActivityNet, or what `tada detect`
+            wrote (.json, .jsonl, .csv).
+        dataset: The name of a data set, in place of `data`.
+        annotations: The data set's annotations, as published.
+        data_root: The folder in which videos are looked for.
+        labels: A file of class names: a JSON list, or one on each line.
+        validation_share: About the share that is held out, between 0 and 1, where the data name no validation split.
+        group_by: What stays on one side (see `splitting.grouping`).
+        seed: Which groups are held out.
+        tier: Of ELAN files, the tier with the labels.
+
+    Returns:
+        The samples, and how they were split.
+
+    Raises:
+        UsageError: Options contradict each other, there are fewer than two classes, or one without a training sample,
+            unless the list is an official one.
     """
     if (data is None) == (dataset is None):
         raise UsageError("give either a path with the data, or the name of a data set", hint="--data or --dataset")
@@ -116,9 +129,19 @@ def check_finetune_data(
 ) -> FinetuneData:
     """The data without the samples that cannot be used, after every file was opened and looked at.
 
-    `on_progress` is called with (files done, files in all). Raises `UsageError` if more than `allow_bad` videos are missing,
-    unreadable or damaged, if validation shares a file, bytes or a video with training (in a published data set
-    other times of a video are a note), and for classes that have nothing left, as `load_finetune_data` does.
+    Args:
+        data: What was loaded.
+        input_spec: The model's clips, by which samples are called too short.
+        workers: How many files are looked at at a time.
+        allow_bad: Up to so many videos may be missing, unreadable or damaged.
+        on_progress: Is called with (files done, files in all).
+
+    Returns:
+        The data; its notes are what the files gave reason to say.
+
+    Raises:
+        UsageError: More videos than `allow_bad` are bad, validation shares a file, bytes or a video with training (in
+            a published data set other times of a video are a note), or classes have nothing left.
     """
     datasets = {"train": data.train, "validation": data.validation}
     clip_frames, clip_seconds = _clip_extent(input_spec)

@@ -26,7 +26,14 @@ from tadacli.camera_motion.recipe import (
     make_weights,
     real_footage,
 )
-from tadacli.camera_motion.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, look, render_sample, view_grid
+from tadacli.camera_motion.scenes import (
+    CAMERA_MOTIONS,
+    CameraMove,
+    MovingObject,
+    camera_grid,
+    render_sample,
+    sample_source,
+)
 from tadacli.errors import SpecError, UsageError
 from tadacli.zoo.loading import load_model
 from tests.camera_motion.test_scenes import CONTENT, parts, shift_of
@@ -83,16 +90,16 @@ def test_a_clip_depends_on_seed_and_index_alone(maker: ClipMaker) -> None:
 
 
 def test_bodies_are_animated_in_training_alone(maker: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    animated = []
-    make = ClipMaker._animated
-    monkeypatch.setattr(ClipMaker, "_animated", lambda *given: animated.append(1) or make(*given))
+    calls = []
+    make = ClipMaker.animated
+    monkeypatch.setattr(ClipMaker, "animated", lambda *given: calls.append(1) or make(*given))
     held_out = held_out_maker(SMALL, [], seed=0)
     for index in range(20):
         held_out.clip(index)
-    assert not animated
+    assert not calls
     for index in range(20):
         maker.clip(index)
-    assert len(animated) > 5
+    assert len(calls) > 5
 
 
 @pytest.mark.parametrize("own_motion_shows", [True, False])
@@ -104,13 +111,13 @@ def test_what_moves_by_itself_does_not_show_the_motion_of_the_camera(
     stretches = {"scene": Stretch("scene", scene, 0.0), "swarm": Stretch("swarm", swarm, 0.0)}
     films = [FootageFile(name, "", "", "test", [stretch]) for name, stretch in stretches.items()]
     maker = held_out_maker(SMALL, films, seed=0, flat=None, own_motion_shows=own_motion_shows)
-    filmed, choose = [], ClipMaker._source
+    filmed, choose = [], ClipMaker.choose_source
 
     def record(maker: ClipMaker, rng: np.random.Generator) -> tuple[torch.Tensor, list[int]]:
         filmed.append(choose(maker, rng))
         return filmed[-1]
 
-    monkeypatch.setattr(ClipMaker, "_source", record)
+    monkeypatch.setattr(ClipMaker, "choose_source", record)
     num_from_swarm = 0
     for index in range(24):
         maker.clip(index, label=1 + index % 8)
@@ -137,7 +144,7 @@ def test_camera_speed_is_that_of_the_camera() -> None:
     times = np.arange(15) / 15
     for label, speed in (("static", 0.0), ("pan left", 0.2), ("zoom in", 0.2), ("roll clockwise", 0.2)):
         path = CameraMove(label, speed=speed).path(times, duration_seconds=1.0)
-        frames = look(source, view_grid(path, size=(96, 128), field=0.5)) * 255
+        frames = sample_source(source, camera_grid(path, size=(96, 128), field=0.5)) * 255
         assert camera_speed(frames.to(torch.uint8)) == pytest.approx(speed, abs=0.06), label
 
 
@@ -146,7 +153,7 @@ def test_a_camera_that_goes_to_and_fro_does_not_stand_still() -> None:
     source = make_noise(2)
     times = np.arange(30) / 15
     path = CameraMove("pan left", speed=0.2).path(np.minimum(times, 2 - times), duration_seconds=1.0)
-    frames = look(source, view_grid(path, size=(96, 128), field=0.5)) * 255
+    frames = sample_source(source, camera_grid(path, size=(96, 128), field=0.5)) * 255
     assert camera_speed(frames.to(torch.uint8)) > 0.1
     assert camera_speed(frames[:3].to(torch.uint8)) == 0  # too few to tell
 
@@ -157,14 +164,14 @@ def test_bodies_show_running_footage_of_a_camera_that_moves_too(
     running = torch.arange(30, dtype=torch.uint8)[:, None, None, None].expand(30, 3, 96, 128).contiguous()
     unsteady = Stretch("a scene", running, own_speed=0.5)
     shown: list[torch.Tensor] = []
-    make = ClipMaker._animated
+    make = ClipMaker.animated
 
     def noted(*given: Any) -> MovingObject:
         body = make(*given)
         shown.append(body.texture)
         return body
 
-    monkeypatch.setattr(ClipMaker, "_animated", noted)
+    monkeypatch.setattr(ClipMaker, "animated", noted)
     with_footage = ClipMaker(maker.recipe, stretches=[unsteady], pictures=maker.pictures, seed=0)
     for index in range(40):
         with_footage.clip(index)

@@ -19,12 +19,12 @@ from tadacli.camera_motion.scenes import (
     CameraMove,
     KnownMove,
     MovingObject,
+    camera_grid,
     hand_held,
-    look,
     main,
     render_sample,
     render_sequence,
-    view_grid,
+    sample_source,
 )
 from tadacli.errors import OutputError, UsageError
 
@@ -85,14 +85,14 @@ def noise(seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("label", CONTENT)
 def test_content_moves_as_the_label_says(label: str) -> None:
     path = CameraMove(label, speed=0.15).path(TIMES, duration_seconds=float(TIMES[-1]))
-    clip = look(noise(), view_grid(path, size=(96, 96), field=0.6)).mean(1).double().numpy()
+    clip = sample_source(noise(), camera_grid(path, size=(96, 96), field=0.6)).mean(1).double().numpy()
     assert_shows(clip[2], clip[5], label)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1.0])
 def test_directions_are_those_of_the_camera_however_it_is_held(angle: float) -> None:
     path = CameraMove("pan left", speed=0.2).path(TIMES, duration_seconds=float(TIMES[-1]))
-    clip = look(noise(), view_grid(path, size=(96, 96), field=0.5, angle=angle)).mean(1).double().numpy()
+    clip = sample_source(noise(), camera_grid(path, size=(96, 96), field=0.5, angle=angle)).mean(1).double().numpy()
     assert_shows(clip[2], clip[5], "pan left")
 
 
@@ -132,8 +132,8 @@ def test_unknown_motion_is_refused_with_the_known_ones() -> None:
 
 def test_look_picks_frames_and_mirrors_beyond_the_border() -> None:
     source = torch.arange(4, dtype=torch.uint8)[:, None, None, None].expand(4, 3, 32, 48) * 20
-    grid = view_grid(np.zeros((2, 4)), size=(8, 8), centre=(40.0, -7.0), field=0.9)
-    clip = look(source, grid, indices=[3, 1])
+    grid = camera_grid(np.zeros((2, 4)), size=(8, 8), centre=(40.0, -7.0), field=0.9)
+    clip = sample_source(source, grid, indices=[3, 1])
     assert clip.shape == (2, 3, 8, 8)
     assert torch.allclose(clip[0], torch.tensor(60 / 255))
     assert torch.allclose(clip[1], torch.tensor(20 / 255))
@@ -141,13 +141,13 @@ def test_look_picks_frames_and_mirrors_beyond_the_border() -> None:
 
 def test_look_at_the_whole_source_is_the_published_resize() -> None:
     source = noise()
-    clip = look(source, view_grid(np.zeros((1, 4)), size=(60, 80), field=1.0))
+    clip = sample_source(source, camera_grid(np.zeros((1, 4)), size=(60, 80), field=1.0))
     resized = torch.nn.functional.interpolate(source, size=(60, 80), mode="bilinear", align_corners=False)
     assert torch.allclose(clip, resized, atol=1e-4)
 
 
 def test_a_moving_object_covers_the_scene_where_it_is() -> None:
-    grid = view_grid(np.zeros((2, 4)), size=(32, 32), field=1.0)
+    grid = camera_grid(np.zeros((2, 4)), size=(32, 32), field=1.0)
     track = np.array([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0]])
     body = MovingObject(torch.ones(1, 3, 8, 8), track, (0.25, 0.25), roundness=8)
     clip = body.paste(torch.zeros(2, 3, 32, 32), grid)
@@ -156,7 +156,7 @@ def test_a_moving_object_covers_the_scene_where_it_is() -> None:
 
 
 def test_a_body_grows_hides_and_slides_its_texture() -> None:
-    grid = view_grid(np.zeros((3, 4)), size=(32, 32), field=1.0)
+    grid = camera_grid(np.zeros((3, 4)), size=(32, 32), field=1.0)
     halves = torch.zeros(1, 3, 8, 8)
     halves[..., 4:] = 1  # dark on the left, light on the right
     growth = np.array([[1.0, 1.0], [2.0, 1.0], [0.0, 1.0]])
