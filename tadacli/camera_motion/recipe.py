@@ -7,9 +7,11 @@ running footage. Run `python -m tadacli.camera_motion --footage DIR --output wei
 from __future__ import annotations
 
 import argparse
+import csv
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -164,14 +166,12 @@ def model_card(
     size = sum(parameter.numel() for parameter in network.parameters())
     lines = [
         f"# {NAME}\n",
-        f"Names the motion of the camera in a video: {', '.join(CAMERA_MOTIONS)}. What "
-        "each label means is said "
-        "at the top of `tadacli/scenes.py`. This page is written by the recipe, `tadacli/camera_motion.py`, "
-        "with the numbers it measured.\n",
+        f"Names the motion of the camera in a video: {', '.join(CAMERA_MOTIONS)}. What each label means is said at the "
+        "top of `tadacli/camera_motion/scenes.py`. This page is written by the recipe, "
+        "`tadacli/camera_motion/recipe.py`, with the numbers it measured.\n",
         f"- Network: R(2+1)D with TAdaConv, {size:,} parameters. Licence: Apache-2.0.",
-        f"- Input: {recipe.clip_frames} frames, every {recipe.frame_stride}th at "
-        f"{recipe.target_fps:g} frames a "
-        f"second ({recipe.times[-1]:.2f} s from first to last), short side {recipe.view}, centre crop.\n",
+        f"- Input: {recipe.clip_frames} frames, every {recipe.frame_stride}th at {recipe.target_fps:g} frames a second "
+        f"({recipe.times[-1]:.2f} s from first to last), short side {recipe.view}, centre crop.\n",
         "## Accuracy",
     ]
     for what, confusion in measured.items():
@@ -195,9 +195,8 @@ def model_card(
     settings = ", ".join(f"{key} {value}" for key, value in asdict(recipe).items())
     lines += [
         "\n## Training\n",
-        f"Seed {seed}; {recipe.steps} + {recipe.polish_steps} steps of {recipe.batch_size} clips, each made on "
-        f"the fly; {minutes:.1f} "
-        f"minutes with {torch.get_num_threads()} CPU threads ({platform.machine()}, PyTorch "
+        f"Seed {seed}; {recipe.steps} + {recipe.polish_steps} steps of {recipe.batch_size} clips, each made on the "
+        f"fly; {minutes:.1f} minutes with {torch.get_num_threads()} CPU threads ({platform.machine()}, PyTorch "
         f"{torch.__version__.split('+')[0]}). Settings: {settings}.\n",
         "To train again:\n",
         f"```\npython -m tadacli.camera_motion --footage DIR --output weights --seed {seed}\n```\n",
@@ -210,12 +209,12 @@ def _card_data(recipe: Recipe, footage: Sequence[FootageFile]) -> list[str]:
         "\n## Data\n",
         "A virtual camera with a known motion looks at generated pictures and at footage; moving bodies, some of which "
         "swing, grow, blink, slide their texture or show running footage (in training only), shake, repeated frames, "
-        "noise, blocks, blur, "
-        "changes of light, black bars and captions are added. Speeds are at the edge of the view: a motion has "
+        "noise, blocks, blur, changes of light, black bars and captions are added. Speeds are at the edge of the view: "
+        "a motion has "
         f"{recipe.slowest:g} to {recipe.fastest:g} short sides a second, a static clip drifts by at most "
         f"{recipe.static_speed:g}. A moving clip whose background lacks edges in some direction in more than "
-        f"{9 - PARTS_WITH_EDGES} of its 9 parts is "
-        "made anew, since its motion can hardly be seen: always in the tests, and in training but for "
+        f"{9 - PARTS_WITH_EDGES} of its 9 parts is made anew, since its motion can hardly be seen: always in the "
+        "tests, and in training but for "
         f"{100 * (recipe.bare_share + recipe.sparse_share):g} % of the clips. Edges of what moves by itself in the "
         "footage say nothing of the camera: they do not count in training, nor in the test that says so; in the others "
         "they do.\n",
@@ -223,10 +222,9 @@ def _card_data(recipe: Recipe, footage: Sequence[FootageFile]) -> list[str]:
     if not footage:
         return [*lines, "No footage was used: training and tests are on generated scenes alone."]
     lines += [
-        "Footage is split by a hash of the file name; files that show the same set stay "
-        "together. The motion of "
-        f"the file's own camera was measured: stretches that reach {STEADY_SPEED:g} short sides a second over any "
-        "second serve as single pictures and in bodies only, and the test films steady stretches only.\n",
+        "Footage is split by a hash of the file name; files that show the same set stay together. The motion of the "
+        f"file's own camera was measured: stretches that reach {STEADY_SPEED:g} short sides a second over any second "
+        "serve as single pictures and in bodies only, and the test films steady stretches only.\n",
         f"{_count_scenes(footage, flat=True)} of the {_count_scenes(footage, flat=None)} held-out scenes are flat: "
         "most of their pixels equal their neighbours. The test clips come from seeds that were not looked at while "
         "the recipe was tuned, but it was tuned with an eye on errors on these very scenes: it is no blind test, "
@@ -249,8 +247,7 @@ def _count_scenes(footage: Sequence[FootageFile], *, flat: bool | None) -> int:
 def _card_limits(recipe: Recipe) -> list[str]:
     return [
         "\n## Limits\n",
-        "- A clip gets one label: of two motions at once the stronger, at best. Moving "
-        "the camera itself (dolly, "
+        "- A clip gets one label: of two motions at once the stronger, at best. Moving the camera itself (dolly, "
         "truck, crane) is not a class and comes out as the pan, tilt or zoom that it looks like.",
         f"- Between {recipe.static_speed:g} and {recipe.slowest:g} short sides a second the answer is undefined.",
         "- A body that fills most of the picture is taken for the world; cuts within a clip were not trained.",
@@ -259,56 +256,21 @@ def _card_limits(recipe: Recipe) -> list[str]:
     ]
 
 
-# What the camera does for one second of real files, as seen by a person looking at the frames.
-REAL_SHOTS = (
-    ("decoder/androidx+media__sample_shorter_audio.mp4", 0.0, "tilt down, less so pan left"),
-    ("decoder/androidx+media__sample_shorter_audio.mp4", 0.25, "tilt down"),
-    ("decoder/androidx+media__sample_with_increasing_timestamps.mp4", 0.0, "pan right"),
-    ("decoder/androidx+media__sample_with_it35_track.mp4", 0.0, "still, then tilt up and pan right at once"),
-    ("decoder/androidx+media__sample_sef_slow_motion.mp4", 0.6, "pan right over a wooden floor"),
-    ("people/OpenGVLab+Ask-Anything__hitting_baseball.mp4", 0.9, "hand-held, slow pan left; a boy comes in"),
-    ("people/OpenGVLab+Ask-Anything__hitting_baseball.mp4", 4.5, "pan right"),
-    ("people/OpenGVLab+Ask-Anything__hitting_baseball.mp4", 8.1, "pan right"),
-    ("people/TianzhongSong+C3D-keras__v_Punch_g03_c01.avi", 0.3, "pan right with two boxers"),
-    ("people/open-mmlab+mmaction2__part_0.mp4", 0.0, "tilt down, less so pan right, over moving water"),
-    ("people/open-mmlab+mmaction2__test_video_structuralize.mp4", 4.5, "slow pan left; players run"),
-    ("people/open-mmlab+mmaction2__test_video_structuralize.mp4", 7.2, "slow pan right; players run"),
-    (
-        "decoder/Zulko+moviepy__video_with_failing_audio.mp4",
-        1.0,
-        "zoom out from an aeroplane in an empty sky",
-    ),
-    ("decoder/androidx+media__sample_edit_list_only_preroll_sync_sample.mp4", 0.0, "static"),
-    ("decoder/meta-pytorch+torchcodec__nasa_13013.mp4", 6.0, "static"),
-    (
-        "decoder/streamio+streamio-ffmpeg__awesome movie.mov",
-        1.3,
-        "static; a sheet of paper rises and fills it",
-    ),
-    (
-        "decoder/androidx+media__bbb_800x640_768kbps_30fps_avc_pyramid_3b.mp4",
-        0.6,
-        "static; a cartoon bird jumps",
-    ),
-    ("decoder/androidx+media__sample-with-key-frame-index.flv", 1.2, "static; the picture fades in"),
-    ("people/google-deepmind+kinetics-i3d__v_CricketShot_g04_c01_rgb.gif", 1.1, "static; players run"),
-    ("people/OpenGVLab+Ask-Anything__yoga.mp4", 5.0, "static"),
-    ("people/OpenGVLab+Ask-Anything__jesse_dance.mp4", 4.0, "static; a man dances"),
-    ("people/facebookresearch+sam2__05_default_juggle.mp4", 4.0, "static; a man juggles"),
-    ("people/facebookresearch+sam2__03_blocks.mp4", 4.0, "static; hands move blocks"),
-    ("people/felixchenfy+Realtime-Action-Recognition__exercise.avi", 10.0, "static; three people exercise"),
-)
+def _real_shots() -> list[tuple[str, float, str]]:
+    """(file, start in seconds, what the camera does in the second from there, as seen by a person) of real files."""
+    text = resources.files("tadacli").joinpath("camera_motion", "real_shots.csv").read_text(encoding="utf-8")
+    return [(row["file"], float(row["start_seconds"]), row["seen"]) for row in csv.DictReader(text.splitlines())]
 
 
 @torch.inference_mode()
 def real_footage(network: nn.Module, folder: Path, recipe: Recipe, *, footage: Sequence[FootageFile] = ()) -> list[str]:
-    """Markdown table of `REAL_SHOTS` that are under `folder`: what is seen, what the network answers.
+    """Markdown table of the shots of real_shots.csv that are under `folder`: what is seen, what the network answers.
 
     With the loaded `footage` it also says on which side of the split a file is.
     """
     sides = {file.file: file.split for file in footage}
     rows = ["| file | side | from | seen by eye | answer | score |", "|---|---|---|---|---|---|"]
-    for name, start, seen in REAL_SHOTS:
+    for name, start, seen in _real_shots():
         if not (folder / name).is_file():
             continue
         with open_video(folder / name) as video:

@@ -100,6 +100,17 @@ def finetune(
         OutputError: The folder holds something else, or cannot be written.
         TadaError: The loss is no number any more, or the memory does not do; the hint names the last checkpoint. Other
             children are those of `load_model` and of reading videos.
+
+    Example:
+        It is not run with the other examples, since it trains; `clips` has a folder of videos for each class.
+
+        >>> import tadacli
+        >>> settings = {"epochs": 1, "batch_size": 4, "warmup_epochs": 0}
+        >>> result = tadacli.finetune("clips", output="mine", settings=settings, workers=0)  # doctest: +SKIP
+        >>> result.report.num_items  # doctest: +SKIP
+        2
+        >>> tadacli.load_model("mine").spec.heads  # doctest: +SKIP
+        {'': ('moving', 'still')}
     """
     if tensorboard:
         require_tensorboard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import sys
 from collections.abc import Mapping
@@ -15,11 +16,11 @@ import torch
 import tadacli
 from tadacli.distributed import Processes
 from tadacli.errors import OutputError, SpecError, UsageError
-from tadacli.training.data import load_finetune_data
+from tadacli.training.data import FinetuneData, load_finetune_data
 from tadacli.training.recipes import load_recipe
-from tadacli.training.run import Evaluated, FinetuneResult, Listener
+from tadacli.training.run import Evaluated, FinetuneJob, FinetuneResult, Listener
 from tadacli.training.run_folder import RunFolder
-from tadacli.training.session import by_first
+from tadacli.training.session import by_first, dry_run
 from tests.media import render
 
 # Two steps of four clips, small enough for a test and with every kind of random number in it.
@@ -74,6 +75,36 @@ def test_the_folder_is_a_model_with_its_report_and_card(run: tuple[RunFolder, Fi
     assert load_recipe(folder.recipe).batch_size == 4
     for path in (folder.last, folder.checkpoint, folder.splits, folder.log, folder.page):
         assert path.is_file()
+
+
+def test_the_example_of_the_documentation(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").symlink_to(clips)
+    text = (
+        (tadacli.finetune.__doc__ or "")
+        .replace("# doctest: +SKIP", "")
+        .replace("settings=settings", "settings=settings, clip=clip")
+    )
+    example = doctest.DocTestParser().get_doctest(text, {"clip": CLIP}, "finetune", None, 0)
+    doctest.DebugRunner().run(example)  # raises what goes wrong
+
+
+def test_a_dry_run_leaves_nothing(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seeds: list[int] = []
+
+    def load(seed: int) -> FinetuneData:
+        seeds.append(seed)
+        return load_finetune_data(clips, seed=seed)
+
+    planned: list[FinetuneJob] = []
+    settings = {**SETTINGS, "seed": 3}
+    listener = Listener(on_plan=planned.append)
+    found = dry_run(load, settings=settings, clip=CLIP, device="cpu", workers=0, listener=listener)
+    assert found is not None
+    assert (found.job, found.num_processes, seeds) == (planned[0], 1, [3])
+    assert found.estimate.seconds_per_step > 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_report_is_that_of_evaluate_on_the_held_out_items(
