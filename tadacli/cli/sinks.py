@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Protocol, TypeVar, get_args
 
 import typer
 
@@ -30,13 +30,19 @@ class Sink(Protocol[RowTaken]):
     """Takes rows as they come; `done` are the videos it already holds, with their status."""
 
     @property
-    def done(self) -> dict[str, str]: ...
+    def done(self) -> dict[str, str]:
+        """Nothing, unless it can be resumed."""
+        return {}
 
-    def add(self, row: RowTaken) -> None: ...
+    def add(self, row: RowTaken) -> None:
+        """Take a row."""
 
-    def finish(self, order: Sequence[str]) -> None: ...
+    def finish(self, order: Sequence[str]) -> None:
+        """All rows are there; `order` is that of the inputs."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Leave what there is, whether it was finished or not."""
+        return
 
 
 def choose_format(
@@ -122,13 +128,8 @@ def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path
     say("; ".join(parts) + where)
 
 
-class TableSink(Generic[AnyRow]):
+class TableSink(Sink[AnyRow]):
     """Keeps the rows for one table, shown when they are all there or the command is interrupted."""
-
-    @property
-    def done(self) -> dict[str, str]:
-        """Nothing: a table is never resumed."""
-        return {}
 
     def __init__(self, output: Path | None, render: Callable[[Sequence[AnyRow], int | None], str]) -> None:
         self._output, self._render = output, render
@@ -165,7 +166,7 @@ class TableSink(Generic[AnyRow]):
             ) from error
 
 
-class SegmentSink:
+class SegmentSink(Sink["DetectionRow"]):
     """Segments in a format that other programs take: a file for each video as it is done, or one for all."""
 
     def __init__(self, form: SegmentFormat, paths: Sequence[str], output: Path | None) -> None:
@@ -173,11 +174,6 @@ class SegmentSink:
 
         self._form, self._files = form, plan_files(form, paths, output)
         self._rows: list[DetectionRow] = []
-
-    @property
-    def done(self) -> dict[str, str]:
-        """Nothing: these formats do not say what they were made with."""
-        return {}
 
     def add(self, row: DetectionRow) -> None:
         """Write the file of one video, or keep its row for the one of all."""
@@ -189,9 +185,6 @@ class SegmentSink:
     def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
         """Write the file of all videos."""
         self._write(self._rows)
-
-    def close(self) -> None:
-        """Nothing is left open."""
 
     def _write(self, rows: Sequence[DetectionRow]) -> None:
         from tadacli.formats.segment_files import encode_files

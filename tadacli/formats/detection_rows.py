@@ -17,34 +17,10 @@ from tadacli.formats.rows import (
 from tadacli.results import Detection, Run, Segment
 
 DETECTION_CSV_COLUMNS = (
-    "path",
-    "status",
-    "error",
-    "model",
-    "task",
-    "start_seconds",
-    "end_seconds",
-    "label",
-    "index",
-    "score",
-    "verb",
-    "noun",
-    "action",
-    "gaps",
-    "notes",
-    "duration_seconds",
-    "video_start_seconds",
-    "fps",
-    "windows",
-    "windows_planned",
-    "weights_sha256",
-    "tool_version",
-    "spec",
-    "settings",
-    "run",
-    "size_bytes",
-    "num_rows",
-)
+    "path status error model task start_seconds end_seconds label index score verb noun action gaps notes "
+    "duration_seconds video_start_seconds fps windows windows_planned weights_sha256 tool_version spec settings run "
+    "size_bytes num_rows"
+).split()
 
 
 def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> DetectionRow:

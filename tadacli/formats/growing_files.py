@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import BinaryIO, Generic
 
 from tadacli.errors import OutputError
+from tadacli.files import write_new
 from tadacli.formats.records import Format, Item
 from tadacli.formats.rows import AnyRow
+
+_WHAT_TO_DO = "what it holds is whole; free some space or give another --output, then use --resume"
 
 
 class ResultStream(Generic[AnyRow]):
@@ -149,15 +152,10 @@ class ResultFile(Generic[AnyRow]):
         return stream
 
     def _replace(self, content: bytes) -> None:
-        partial = self._path.with_name(self._path.name + ".partial")
         try:
-            with partial.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(self._path)
-        except OSError as error:
-            raise self._failed(error) from error
+            write_new(self._path, content, replace=True)
+        except OutputError as error:
+            raise OutputError(error.message, hint=_WHAT_TO_DO) from error
 
     def _cut(self, position: int) -> None:
         """Take back a half-written item, so that the file ends with a whole one."""
@@ -168,5 +166,5 @@ class ResultFile(Generic[AnyRow]):
     def _failed(self, error: OSError) -> OutputError:
         return OutputError(
             f"{self._path} cannot be written: {error.strerror or error}",
-            hint="what it holds is whole; free some space or give another --output, then use --resume",
+            hint=_WHAT_TO_DO,
         )

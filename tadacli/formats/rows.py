@@ -147,28 +147,9 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 RowTaken = TypeVar("RowTaken", bound=Row, contravariant=True)
 
 CSV_COLUMNS = (
-    "path",
-    "status",
-    "error",
-    "model",
-    "task",
-    "head",
-    "rank",
-    "label",
-    "index",
-    "score",
-    "notes",
-    "num_frames",
-    "duration_seconds",
-    "frames",
-    "views",
-    "weights_sha256",
-    "tool_version",
-    "spec",
-    "run",
-    "size_bytes",
-    "num_rows",
-)
+    "path status error model task head rank label index score notes num_frames duration_seconds frames views "
+    "weights_sha256 tool_version spec run size_bytes num_rows"
+).split()
 
 
 def classification_row(result: Classification, run: Run, *, size_bytes: int | None) -> ClassificationRow:

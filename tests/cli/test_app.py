@@ -41,17 +41,12 @@ def test_help_names_every_option_of_the_command(tada) -> None:
         assert option in out.decode()
 
 
-def _fail() -> None:
-    raise TadaError("it went wrong", hint="do this")
-
-
-def test_known_errors_become_two_lines(tada, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tadacli.cli.classify.choose_format", lambda *_, **__: _fail())
-    assert tada("classify", "a.mp4") == (1, b"", "error: it went wrong\nhint: do this\n")
+def test_known_errors_become_two_lines(tada) -> None:
+    said = "error: unknown model 'none'\nhint: tada models lists the known ones\n"
+    assert tada("models", "none") == (1, b"", said)
 
 
 def test_debug_shows_where_they_came_from(tada, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TADA_DEBUG", "1")
-    monkeypatch.setattr("tadacli.cli.classify.choose_format", lambda *_, **__: _fail())
     with pytest.raises(TadaError):
-        tada("classify", "a.mp4")
+        tada("models", "none")
