@@ -15,7 +15,7 @@ from tadacli.errors import VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, Run, RunSettings, VideoInfo
 from tadacli.sampling.plan import Part, extent, is_short
-from tadacli.scoring.options import DEFAULT_BATCH_SIZE, ClassificationOptions, scoring_options
+from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
@@ -39,7 +39,7 @@ def classify(
     part: Part | None = None,
     topk: int = ClassificationOptions.topk,
     min_score: ScoreLimit = ClassificationOptions.min_score,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     device: str = "auto",
     dtype: str = "float32",
 ) -> list[Classification]:
@@ -57,7 +57,7 @@ def classify(
         topk: at most so many labels are given for each head.
         min_score: classes below this score, 0 to 1, are left out; "auto" leaves out those below the thresholds that
             the model carries for each class. None may be left: nothing here that the model knows.
-        batch_size: views scored at once.
+        batch_size: views scored at once; by default 8, and for a window as many as `detect` takes on the device.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
 
@@ -92,6 +92,7 @@ def classification_run(model: Model, options: ClassificationOptions) -> Run:
     Raises `UsageError` for the minimum score "auto" and a model without thresholds.
     """
     least_scores(model.spec, options.min_score)
+    options = options.on(model.device.type)
     scoring, part = options.scoring, options.part or Part()
     settings: RunSettings = {
         "views": str(scoring.views_of(model.spec)) if part.sampling is None else None,
@@ -100,7 +101,7 @@ def classification_run(model: Model, options: ClassificationOptions) -> Run:
         "sampling": part.sampling,
         "topk": options.topk,
         "min_score": options.min_score,
-        "batch_size": scoring.batch_size,
+        "batch_size": scoring.views_at_once,
     }
     if scoring.fill_batches:
         settings["fill_batches"] = True
@@ -139,7 +140,7 @@ def iter_classifications(
         UsageError: for the minimum score "auto" and a model without thresholds.
         TadaError: for scores that are not numbers.
     """
-    options = options or ClassificationOptions()
+    options = (options or ClassificationOptions()).on(model.device.type)
     least = least_scores(model.spec, options.min_score)
     stop = threading.Event()
     views, part = options.scoring.views_of(model.spec), options.part

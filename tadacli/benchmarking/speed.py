@@ -35,7 +35,7 @@ from tadacli.doctor.diagnosis import num_cores
 from tadacli.errors import UsageError
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import VideoInfo
-from tadacli.sampling.settings import WindowSettings, default_batch_size, window_settings
+from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.options import DEFAULT_BATCH_SIZE
 from tadacli.scoring.provenance import machine_settings
@@ -145,7 +145,7 @@ def measure_speed(
             usable = {each.dtype for each in network.passes if each.timing is not None}
             models = {dtype: form for dtype, form in models.items() if dtype in usable}
             on_phase("timing the frames")
-            windows = window_settings(batch_size=default_batch_size(model.device.type))
+            windows = window_settings()
             frames, clips = measure_frames(source, model, windows, seconds=seconds)
             on_phase("timing the network and the frames together")
             commands = (
@@ -272,9 +272,8 @@ def _detect_speed(
         taken = num_clips * network.clip_seconds(dtype, batch_size)
         return Settings(dtype, batch_size, taken, _plus(frames.timing, open_seconds + taken), is_measured=False)
 
-    found = _command_speed(
-        "detect", num_clips, frames, with_settings(REFERENCE, windows.batch_size), network, with_settings
-    )
+    default = with_settings(REFERENCE, windows.batch_size_on(models[REFERENCE].device.type))
+    found = _command_speed("detect", num_clips, frames, default, network, with_settings)
     both = [found.default] if found.better is None else [found.default, found.better]
     if found.default.timing.median_seconds / len(plan) > 2 * seconds:
         return found  # not even a window fits

@@ -5,16 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import ViewsProgress, be_quiet, classification_table, say, showing, start_profile
+from tadacli.cli.console import ViewsProgress, be_quiet, classification_table, showing, start_profile
 from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
-from tadacli.scoring.options import ClassificationOptions
+from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -72,25 +71,15 @@ def classify_command(
     from tadacli.classification import classification_run, iter_classifications
     from tadacli.formats.records import FORMATS
     from tadacli.sampling.plan import Part
-    from tadacli.sampling.settings import default_batch_size, parse_time
-    from tadacli.scoring.options import DEFAULT_BATCH_SIZE, scoring_options
     from tadacli.video.inputs import expand_inputs
-    from tadacli.zoo.loading import load_model
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
     part = None
     if (start, end, sampling) != (None, None, None):
-        times = [None if text is None else parse_time(text) for text in (start, end)]
-        part = Part(times[0], times[1], sampling)
-    size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
-    scoring = scoring_options(views=views, batch_size=size, fill_batches=fill_batches)
+        part = Part(options.seconds(start), options.seconds(end), sampling)
+    scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score))
-    options.make_repeatable()
-    loaded = load_model(model, weights=weights, device=device, dtype=dtype)
-    for note in loaded.notes:
-        say(note)
-    if batch_size is None and sampling is not None:
-        asked = replace(asked, scoring=replace(scoring, batch_size=default_batch_size(loaded.device.type)))
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
     run = classification_run(loaded, asked)
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"

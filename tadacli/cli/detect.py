@@ -5,38 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from tadacli.cli import detect_options as own
 from tadacli.cli import exits, options
-from tadacli.cli.console import (
-    Progress,
-    TimelineProgress,
-    be_quiet,
-    clock,
-    detection_table,
-    say,
-    showing,
-    start_profile,
-)
+from tadacli.cli.console import Progress, TimelineProgress, be_quiet, clock, say, showing, start_profile
 from tadacli.cli.sinks import (
     RESUMABLE,
-    SegmentSink,
-    Sink,
     TableSink,
     choose_format,
-    open_sink,
+    open_detection_sink,
     summarise,
     write_results,
 )
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import UsageError
-from tadacli.formats.registry import DETECT_SUFFIXES, SEGMENT_FORMATS, DetectFormat
-from tadacli.sampling.settings import DEFAULT_WINDOW
+from tadacli.formats.registry import DETECT_SUFFIXES
+from tadacli.sampling.settings import DEFAULT_WINDOW, window_settings
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -97,16 +84,14 @@ def detect_command(
     from tadacli.detection.detecting import detection_job, iter_detections, job_of_kept_scores
     from tadacli.detection.score_file import plan_score_files
     from tadacli.reports.detection_files import DetectionFiles
-    from tadacli.sampling.settings import default_batch_size, parse_time, window_settings
     from tadacli.video.inputs import expand_inputs
-    from tadacli.zoo.loading import load_model
 
     segments = SegmentSettings(
         threshold=options.score_limit("--threshold", threshold),
         low_threshold=low_threshold,
-        smooth_seconds=_seconds("--smooth", smooth),
-        merge_gap_seconds=_seconds("--merge-gap", merge_gap),
-        min_duration_seconds=_seconds("--min-duration", min_duration),
+        smooth_seconds=options.length_seconds("--smooth", smooth),
+        merge_gap_seconds=options.length_seconds("--merge-gap", merge_gap),
+        min_duration_seconds=options.length_seconds("--min-duration", min_duration),
         nms=nms,
         nms_iou=nms_iou,
         topk=topk,
@@ -125,23 +110,18 @@ def detect_command(
             window=window,
             stride=stride,
             sampling=sampling,
-            start_seconds=None if start is None else parse_time(start),
-            end_seconds=None if end is None else parse_time(end),
+            start_seconds=options.seconds(start),
+            end_seconds=options.seconds(end),
             allow_gaps=allow_gaps,
-            batch_size=1 if batch_size is None else batch_size,
+            batch_size=batch_size,
         )
         videos = expand_inputs(inputs or [], recursive=recursive, stdin=sys.stdin)
-        options.make_repeatable()
-        loaded = load_model(model, weights=weights, device=device, dtype=dtype)
-        for note in loaded.notes:
-            say(note)
-        if batch_size is None:
-            windows = replace(windows, batch_size=default_batch_size(loaded.device.type))
+        loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
     files = DetectionFiles(report, render, replace=resume)
     files.check(job.videos)
-    sink = _open_sink(chosen, output, job, resume=resume)
+    sink = open_detection_sink(chosen, output, job, resume=resume)
     is_resumable = output is not None and chosen in RESUMABLE and not from_scores
     progress = TimelineProgress(job.videos)
     results = iter_detections(
@@ -159,36 +139,6 @@ def detect_command(
     summarise(statuses, "searched", part="with gaps", output=output)
     if set(statuses.values()) & {"error", "partial"}:
         raise typer.Exit(exits.SOME_FAILED)
-
-
-def _seconds(option: str, text: str | None) -> float:
-    from tadacli.sampling.settings import parse_length
-
-    if text is None or text.strip() in ("0", "0s"):
-        return 0.0
-    length = parse_length(text)
-    if length.unit != "seconds":
-        raise UsageError(f"{option} {text} is a number of frames", hint=f"give seconds: {option} 0.5s")
-    return length.value
-
-
-def _open_sink(chosen: DetectFormat, output: Path | None, job: DetectionJob, *, resume: bool) -> Sink[DetectionRow]:
-    from tadacli.formats.epic_detection import require_action_heads
-    from tadacli.formats.records import DETECTION_FORMATS, detection_format
-
-    if chosen == "epic":
-        require_action_heads(job.spec.heads)
-    if chosen in SEGMENT_FORMATS:
-        return SegmentSink(SEGMENT_FORMATS[chosen], job.videos, output)
-    title = f"{job.spec.name}, {job.spec.task}, windows of {job.run.settings['window']}"
-    return open_sink(
-        chosen,
-        output,
-        formats={name: detection_format(name, num_videos=len(job.videos)) for name in DETECTION_FORMATS},
-        run_id=job.run.id,
-        resume=resume,
-        render_table=lambda rows, width: detection_table(rows, title=title, width=width),
-    )
 
 
 def _rows(

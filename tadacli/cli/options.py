@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from tadacli.cli.console import say
 from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat
-from tadacli.sampling.settings import WindowSampling
+from tadacli.sampling.settings import WindowSampling, parse_length, parse_time
 from tadacli.zoo import DtypeName
 
 if TYPE_CHECKING:
     from tadacli.specs import ScoreLimit
+    from tadacli.zoo.loading import Model
 
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
 
@@ -56,6 +58,32 @@ def score_limit(option: str, text: str) -> ScoreLimit:
         raise UsageError(
             f"{option} {text} is no score", hint=f"give a number from 0 to 1, or {option} auto for the model's own"
         ) from None
+
+
+def seconds(text: str | None) -> float | None:
+    """The time in seconds of an option such as --start, None for one that was not given."""
+    return None if text is None else parse_time(text)
+
+
+def length_seconds(option: str, text: str | None) -> float:
+    """The length of an option such as --smooth, 0 for one that was not given. Raises `UsageError` for frames."""
+    if text is None or text.strip() in ("0", "0s"):
+        return 0.0
+    length = parse_length(text)
+    if length.unit != "seconds":
+        raise UsageError(f"{option} {text} is a number of frames", hint=f"give seconds: {option} 0.5s")
+    return length.value
+
+
+def repeatable_model(name: str, *, weights: str | None, device: str, dtype: str) -> Model:
+    """The model, in a process that is repeatable from now on; says what is to be known about it."""
+    from tadacli.zoo.loading import load_model
+
+    make_repeatable()
+    model = load_model(name, weights=weights, device=device, dtype=dtype)
+    for note in model.notes:
+        say(note)
+    return model
 
 
 def make_repeatable() -> None:

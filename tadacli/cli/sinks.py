@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, get_args
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import say
+from tadacli.cli.console import detection_table, say
 from tadacli.cli.exits import write_stdout
 from tadacli.errors import OutputError, UsageError
-from tadacli.formats.registry import RowsName, SegmentFormat
+from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, SegmentFormat
 from tadacli.formats.rows import AnyRow, RowTaken
 
 if TYPE_CHECKING:
+    from tadacli.detection.detecting import DetectionJob
     from tadacli.formats.records import Format
     from tadacli.formats.rows import DetectionRow
 
@@ -82,6 +83,28 @@ def open_sink(
     if output is None:
         return ResultStream(sys.stdout.buffer, formats[chosen])
     return ResultFile(output, formats[chosen], run_id=run_id, resume=resume, size_of=file_size)
+
+
+def open_detection_sink(
+    chosen: DetectFormat, output: Path | None, job: DetectionJob, *, resume: bool
+) -> Sink[DetectionRow]:
+    """The sink for a format of `tada detect`. Raises `OutputError` as `open_sink`, `UsageError` for an unfit model."""
+    from tadacli.formats.epic_detection import require_action_heads
+    from tadacli.formats.records import DETECTION_FORMATS, detection_format
+
+    if chosen == "epic":
+        require_action_heads(job.spec.heads)
+    if chosen in SEGMENT_FORMATS:
+        return SegmentSink(SEGMENT_FORMATS[chosen], job.videos, output)
+    title = f"{job.spec.name}, {job.spec.task}, windows of {job.run.settings['window']}"
+    return open_sink(
+        chosen,
+        output,
+        formats={name: detection_format(name, num_videos=len(job.videos)) for name in DETECTION_FORMATS},
+        run_id=job.run.id,
+        resume=resume,
+        render_table=lambda rows, width: detection_table(rows, title=title, width=width),
+    )
 
 
 def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], videos: Sequence[str]) -> dict[str, str]:

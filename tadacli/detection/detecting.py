@@ -111,7 +111,7 @@ def detection_job(
     run = run_of(
         model.spec,
         settings={
-            **windows.to_dict(model.spec.input),
+            **windows.to_dict(model.spec.input, model.device.type),
             **machine_settings(model),
             "segments": segments.to_dict(),
         },

@@ -122,7 +122,9 @@ def score_windows(
             readers = readers_of(source, default_num_readers())
             # Also of a video that is not read to its end.
             opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
-            for reached, group in _score_groups(readers, plan, scored, model, settings.batch_size):
+            for reached, group in _score_groups(
+                readers, plan, scored, model, settings.batch_size_on(model.device.type)
+            ):
                 scored.add(group)
                 if journal is not None:
                     journal.add(group)
@@ -270,7 +272,7 @@ def _collect(
         spec=model.spec,
         weights_sha256=model.weights_sha256,
         tool_version=__version__,
-        settings={**settings.to_dict(model.spec.input), **machine_settings(model)},
+        settings={**settings.to_dict(model.spec.input, model.device.type), **machine_settings(model)},
         info=info,
         range_seconds=(plan.start, plan.end),
         spans=spans[rows],

@@ -60,7 +60,8 @@ def parse_time(text: str) -> float:
 class WindowSettings:
     """Which windows are scored, and how: a length and a stride for each scale, and the part of the video.
 
-    `sampling` None is the model's own way. Times are presentation times in seconds.
+    `sampling` None is the model's own way; `batch_size` None are as many clips as suit the device. Times are
+    presentation times in seconds.
     """
 
     lengths: tuple[Length, ...]
@@ -68,21 +69,25 @@ class WindowSettings:
     sampling: WindowSampling | None = None
     start_seconds: float | None = None
     end_seconds: float | None = None
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int | None = None
 
     def sampling_for(self, spec: InputSpec) -> WindowSampling:
         """The sampling asked for, or the one that suits the model's own."""
         return self.sampling or ("stretch" if spec.sampling == "segment" else "native")
 
-    def to_dict(self, spec: InputSpec) -> RunSettings:
-        """The settings as JSON-ready values, the sampling resolved."""
+    def batch_size_on(self, device_type: str) -> int:
+        """The batch size asked for, or the one that suits this type of device."""
+        return self.batch_size or default_batch_size(device_type)
+
+    def to_dict(self, spec: InputSpec, device_type: str) -> RunSettings:
+        """The settings as JSON-ready values, with nothing left open."""
         return {
             "window": ",".join(map(str, self.lengths)),
             "stride": ",".join(map(str, self.strides)),
             "sampling": self.sampling_for(spec),
             "start_seconds": self.start_seconds,
             "end_seconds": self.end_seconds,
-            "batch_size": self.batch_size,
+            "batch_size": self.batch_size_on(device_type),
         }
 
 
@@ -99,7 +104,7 @@ def window_settings(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     allow_gaps: bool = False,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> WindowSettings:
     """The settings that a person's words mean; a stride that is not given is half of its window.
 
@@ -119,7 +124,7 @@ def window_settings(
         raise UsageError(f"--window {window} names a length twice")
     if start_seconds is not None and end_seconds is not None and start_seconds >= end_seconds:
         raise UsageError(f"the range from {start_seconds:g} s to {end_seconds:g} s is empty or reversed")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"a batch of {batch_size} views is not possible", hint="use --batch-size 1 or more")
     for length, step in zip(lengths, strides, strict=True):
         if length.unit == step.unit and step.value > length.value and not allow_gaps:

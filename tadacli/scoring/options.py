@@ -5,10 +5,11 @@ The command line takes its defaults from here whenever it starts, so nothing her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tadacli.errors import UsageError
+from tadacli.sampling.settings import default_batch_size
 
 if TYPE_CHECKING:
     from tadacli.sampling.plan import Part
@@ -21,24 +22,29 @@ DEFAULT_BATCH_SIZE = 8
 class ScoringOptions:
     """How the views of videos are scored.
 
-    `views` None are those that the model was published with. `batch_size` views are scored at once; with
-    `fill_batches` also those of several videos (see `score_in_order`).
+    `views` None are those that the model was published with. `batch_size` views are scored at once, None for a usual
+    number; with `fill_batches` also those of several videos (see `score_in_order`).
 
     Raises:
         UsageError: for a batch without a view.
     """
 
     views: EvalProtocol | None = None
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int | None = None
     fill_batches: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"a batch of {self.batch_size} views is not possible", hint="use --batch-size 1 or more")
 
     def views_of(self, spec: ModelSpec) -> EvalProtocol:
         """The views asked for, or those that the model was published with."""
         return self.views or spec.protocol
+
+    @property
+    def views_at_once(self) -> int:
+        """The batch size asked for, or the usual one."""
+        return self.batch_size or DEFAULT_BATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,15 @@ class ClassificationOptions:
         if self.min_score != "auto" and not 0 <= self.min_score <= 1:
             raise UsageError(f"minimum score {self.min_score} is not between 0 and 1")
 
+    def on(self, device_type: str) -> ClassificationOptions:
+        """The options with nothing about the batch size left open: a window is scored as `tada detect` does it."""
+        if self.scoring.batch_size is not None or self.part is None or self.part.sampling is None:
+            return self
+        return replace(self, scoring=replace(self.scoring, batch_size=default_batch_size(device_type)))
+
 
 def scoring_options(
-    *, views: str | EvalProtocol | None = None, batch_size: int = DEFAULT_BATCH_SIZE, fill_batches: bool = False
+    *, views: str | EvalProtocol | None = None, batch_size: int | None = None, fill_batches: bool = False
 ) -> ScoringOptions:
     """The options that a person's words mean; `views` may be "CLIPSxCROPS". Raises `UsageError` for other words."""
     return ScoringOptions(parse_views(views) if isinstance(views, str) else views, batch_size, fill_batches)

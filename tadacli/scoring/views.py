@@ -144,10 +144,10 @@ def score_in_order(
         TadaError: for scores that are not numbers.
     """
     if options.fill_batches:
-        yield from _in_full_batches(videos, model, options.batch_size, on_views)
+        yield from _in_full_batches(videos, model, options.views_at_once, on_views)
         return
     for item, views in videos:
-        yield item, None if views is None else _in_own_batches(views, model, options.batch_size, on_views)
+        yield item, None if views is None else _in_own_batches(views, model, options.views_at_once, on_views)
         del item, views  # before another one is decoded
 
 
