@@ -205,8 +205,8 @@ def _decode_video(
             decoded = decode_views(source, model=model, views=views, part=part, stop=stop)
             return _Opened(path, "", source.info, decoded.clips, extent(source, part)), decoded
     except VideoError as error:
-        reason = f"{error.message}; {error.hint}" if error.hint else error.message
-        return _Opened(path, reason.replace(file, path)), None  # a download has a name of its own that says nothing
+        # A download has a name of its own that says nothing.
+        return _Opened(path, error.reason.replace(file, path)), None
 
 
 def _result(

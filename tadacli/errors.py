@@ -14,6 +14,11 @@ class TadaError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def reason(self) -> str:
+        """Both in one line, as results say it."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
 
 class UsageError(TadaError):
     """An option or argument that cannot be meant as it was given."""

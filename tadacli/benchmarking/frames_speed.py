@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tadacli.detection.scores import picture
+from tadacli.detection.scores import centre_crop
 from tadacli.sampling.plan import plan_clips
 from tadacli.sampling.settings import WindowSettings
 from tadacli.sampling.windows import WindowPlan
@@ -127,7 +127,7 @@ def _read_windows(
     def read(source: VideoSource, numbers: Indices) -> Iterator[Item[Tensor]]:
         nonlocal num_read
         for frame in source.iter_frames(numbers, skip_unreadable=True):
-            seen = frame if isinstance(frame, Unreadable) else picture(frame.pixels, model)
+            seen = frame if isinstance(frame, Unreadable) else centre_crop(frame.pixels, model)
             with lock:
                 num_read += 1
             yield frame.index, seen

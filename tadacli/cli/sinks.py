@@ -15,16 +15,18 @@ from tadacli.cli.console import detection_table, say
 from tadacli.cli.exits import write_stdout
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, SegmentFormat
-from tadacli.formats.rows import AnyRow, RowTaken
 
 if TYPE_CHECKING:
     from tadacli.detection.detecting import DetectionJob
     from tadacli.formats.records import Format
-    from tadacli.formats.rows import DetectionRow
+    from tadacli.formats.rows import DetectionRow, Row
 
 RESUMABLE = get_args(RowsName)
 TABLE_FILE_WIDTH = 120
 Name = TypeVar("Name", bound=str)
+# As in `formats.rows`, which is not loaded before there are rows.
+AnyRow = TypeVar("AnyRow", bound="Row")
+RowTaken = TypeVar("RowTaken", bound="Row", contravariant=True)
 
 
 class Sink(Protocol[RowTaken]):

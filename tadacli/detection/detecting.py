@@ -201,7 +201,8 @@ def iter_detections(
         try:
             scores = job.scores_of(video, journal, on_progress)
         except VideoError as error:
-            found = Found(_failed(video, job.spec.name, error), None, file_size(video))
+            result = Detection(video, "error", job.spec.name, error=error.reason)
+            found = Found(result, None, file_size(video))
         else:
             found = Found(detection_of(scores, job.segments), scores, scores.size_bytes)
             if save_scores is not None and video in save_scores:
@@ -243,7 +244,3 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         video=scores.info,
         notes=tuple(notes),
     )
-
-
-def _failed(path: str, model: str, error: VideoError) -> Detection:
-    return Detection(path, "error", model, error=f"{error.message}; {error.hint}" if error.hint else error.message)

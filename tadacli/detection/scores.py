@@ -25,7 +25,7 @@ from tadacli.results import Gap, RunSettings, VideoInfo, Window
 from tadacli.sampling.settings import WindowSettings
 from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.provenance import machine_settings
-from tadacli.scoring.views import check_finite, class_scores, padded_batches
+from tadacli.scoring.views import check_finite, class_scores, padded_batch
 from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
@@ -101,13 +101,22 @@ def score_windows(
     settings: WindowSettings,
     journal: Journal | None = None,
     on_progress: OnProgress | None = None,
+    num_readers: int | None = None,
 ) -> WindowScores:
     """The scores of every window of one video whose frames can all be read.
 
-    With a `journal`, scoring starts after what it holds. After each group of windows `on_progress` is told
-    where the range starts and ends and how far it is scored, in seconds.
+    Args:
+        video: a path or URL.
+        model: the model.
+        settings: which windows there are.
+        journal: keeps what is scored; scoring starts after what it holds.
+        on_progress: called after each group of windows.
+        num_readers: threads that read the video, where its frames can be shared out; by default as suits the machine.
+            The scores do not depend on it.
 
-    Raises `VideoError` for a video that cannot be read, or of which not one window can be scored.
+    Raises:
+        VideoError: for a video that cannot be read, or of which not one window can be scored.
+        TadaError: for scores that are not numbers.
     """
     path = file = os.fspath(video)
     try:
@@ -119,7 +128,7 @@ def score_windows(
             scored = _Scored(len(plan), model.spec.heads)
             for group in journal.saved() if journal is not None else ():
                 scored.add(group)
-            readers = readers_of(source, default_num_readers())
+            readers = readers_of(source, num_readers or default_num_readers())
             # Also of a video that is not read to its end.
             opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
             for reached, group in _score_groups(
@@ -169,30 +178,30 @@ def _score_groups(
     uses = plan.uses(first=done.num_windows)
     # What can be read of a damaged video may depend on what is read before it: read as the first run did.
     to_read = plan.frames if done.unreadable else plan.frames[uses > 0]
-    pictures: dict[int, Tensor | None] = {}
+    crops: dict[int, Tensor | None] = {}
     unreadable: dict[int, str] = {}
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4))
-    with closing(read_in_ranges(readers, to_read, partial(_pictures, model), depth=depth)) as coming:
+    with closing(read_in_ranges(readers, to_read, partial(_crops, model), depth=depth)) as coming:
         for windows in _groups(plan[done.num_windows :], batch_size):
             clips: list[Tensor] = []
             missing = []
             for number, window in enumerate(windows):
                 needed = {index for clip in window.clips for index in clip}
                 with during(Stage.WAITING):
-                    while not needed <= pictures.keys():
+                    while not needed <= crops.keys():
                         index, seen = next(coming)
                         if uses[plan.places([index])]:  # else read on the way to others alone
-                            pictures[index] = None if isinstance(seen, Unreadable) else seen
+                            crops[index] = None if isinstance(seen, Unreadable) else seen
                             unreadable.update({index: seen.reason} if isinstance(seen, Unreadable) else {})
-                found = [[pictures[index] for index in clip] for clip in window.clips]
-                if any(picture is None for clip in found for picture in clip):
+                found = [[crops[index] for index in clip] for clip in window.clips]
+                if any(crop is None for clip in found for crop in clip):
                     missing.append(number)
                 else:
                     clips += [torch.stack(clip, dim=1) for clip in found]  # type: ignore[arg-type]
                 places = plan.places(needed)
                 uses[places] -= 1
                 for index in plan.frames[places[uses[places] == 0]].tolist():
-                    del pictures[index]
+                    del crops[index]
             counted = [len(window.clips) for i, window in enumerate(windows) if i not in missing]
             with during(Stage.NETWORK):
                 scores = _score(clips, counted, model, batch_size)
@@ -215,19 +224,19 @@ def _groups(windows: Iterator[Window], batch_size: int) -> Iterator[list[Window]
         yield group
 
 
-def _pictures(model: Model, source: VideoSource, frames: Frames) -> Iterator[Item[Tensor]]:
+def _crops(model: Model, source: VideoSource, frames: Frames) -> Iterator[Item[Tensor]]:
     """(index, normalised centre crop (3, crop, crop) on the model's device, or why it cannot be had), in order."""
     for frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
         if isinstance(frame, Unreadable):
             yield frame.index, frame
             continue
         with during(Stage.PREPARE):
-            seen = picture(frame.pixels, model)
+            seen = centre_crop(frame.pixels, model)
         count(used=1)
         yield frame.index, seen
 
 
-def picture(frame: Pixels, model: Model) -> Tensor:
+def centre_crop(frame: Pixels, model: Model) -> Tensor:
     """A frame uint8 (H, W, 3) as the network sees it in a window: (3, crop, crop), normalised, its centre."""
     spec = model.spec.input
     crops = preprocess(
@@ -244,9 +253,10 @@ def picture(frame: Pixels, model: Model) -> Tensor:
 def _score(clips: Sequence[Tensor], counts: Sequence[int], model: Model, batch_size: int) -> ScoresByHead:
     """Scores (num_windows, num_classes) by head: the mean over each window's clips, `counts` many each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in model.spec.heads}
-    for batch, filled in padded_batches(iter(clips), size=batch_size):
-        for name, values in class_scores(model, batch).items():
-            parts[name].append(values[:filled])
+    for first in range(0, len(clips), batch_size):
+        group = clips[first : first + batch_size]
+        for name, values in class_scores(model, padded_batch(group, batch_size)).items():
+            parts[name].append(values[: len(group)])
     scores = {}
     for name, labels in model.spec.heads.items():
         rows = torch.split(torch.cat(parts[name]), list(counts)) if counts else ()

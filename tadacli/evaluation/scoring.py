@@ -123,7 +123,7 @@ class _Decoder:
             views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
-            return _failed(sample, f"{error.message}; {error.hint}" if error.hint else error.message), None
+            return _failed(sample, error.reason), None
         _, num_frames = extent(source, part)
         short = is_short(num_frames, source.info, self._model.spec.input)
         cut = max(0.0, (sample.end_seconds or 0.0) - source.info.duration_seconds)

@@ -118,6 +118,25 @@ def view_image(frame: Pixels, model: Model, *, num_crops: int) -> Tensor:
 # --- scoring ----------------------------------------------------------------------------------------
 
 
+@dataclass
+class _Waiting(Generic[Item]):
+    """A video whose views are being scored: what was found of each head, view by view."""
+
+    item: Item
+    num_views: int
+    is_window: bool
+    found: dict[str, list[Tensor]] = field(default_factory=dict)
+    num_scored: int = 0
+
+    def scores(self) -> dict[str, Tensor] | None:
+        """The mean over the views; None for a video that failed."""
+        if not self.num_views:
+            return None
+        # Added up in the order of the views, wherever the batches ended.
+        totals = {name: torch.stack(each).sum(dim=0) for name, each in self.found.items()}
+        return mean_scores(totals, num_views=self.num_views, is_window=self.is_window)
+
+
 def score_in_order(
     videos: Iterable[tuple[Item, DecodedViews | None]],
     *,
@@ -143,63 +162,12 @@ def score_in_order(
     Raises:
         TadaError: for scores that are not numbers.
     """
-    if options.fill_batches:
-        yield from _in_full_batches(videos, model, options.views_at_once, on_views)
-        return
-    for item, views in videos:
-        yield item, None if views is None else _in_own_batches(views, model, options.views_at_once, on_views)
-        del item, views  # before another one is decoded
-
-
-def _in_own_batches(
-    decoded: DecodedViews, model: Model, batch_size: int, on_views: Callable[[int], object] | None
-) -> dict[str, Tensor]:
-    size = batch_size if decoded.is_window else min(batch_size, decoded.num_views)
-    totals: dict[str, Tensor] = {}
-    coming = normalised_views(decoded, model.spec.input)
-    for batch, filled in steps(Stage.PREPARE, padded_batches(coming, size=size)):
-        with during(Stage.NETWORK):
-            found = class_scores(model, batch)
-        for name, probabilities in found.items():
-            summed = probabilities[:filled].sum(dim=0)
-            totals[name] = totals[name] + summed if name in totals else summed
-        count(views=filled)
-        if on_views is not None:
-            on_views(filled)
-    return mean_scores(totals, num_views=decoded.num_views, is_window=decoded.is_window)
-
-
-@dataclass
-class _Waiting(Generic[Item]):
-    """A video whose views are being scored: what was found of each head, view by view."""
-
-    item: Item
-    num_views: int
-    is_window: bool
-    found: dict[str, list[Tensor]] = field(default_factory=dict)
-    num_scored: int = 0
-
-    def scores(self) -> dict[str, Tensor] | None:
-        """The mean over the views; None for a video that failed."""
-        if not self.num_views:
-            return None
-        # Added up in the order of the views, wherever the batches ended.
-        totals = {name: torch.stack(each).sum(dim=0) for name, each in self.found.items()}
-        return mean_scores(totals, num_views=self.num_views, is_window=self.is_window)
-
-
-def _in_full_batches(
-    videos: Iterable[tuple[Item, DecodedViews | None]],
-    model: Model,
-    batch_size: int,
-    on_views: Callable[[int], object] | None,
-) -> Generator[tuple[Item, dict[str, Tensor] | None], None, None]:
     waiting: deque[_Waiting[Item]] = deque()
     group: list[tuple[_Waiting[Item], Tensor]] = []
 
-    def score() -> None:
+    def score(batch_size: int) -> None:
         with during(Stage.PREPARE):
-            batch = torch.stack([view for _, view in group] + [group[-1][1]] * (batch_size - len(group)))
+            batch = padded_batch([view for _, view in group], batch_size)
         with during(Stage.NETWORK):
             found = class_scores(model, batch)
         for row, (video, _) in enumerate(group):
@@ -207,27 +175,35 @@ def _in_full_batches(
             for name, probabilities in found.items():
                 video.found.setdefault(name, []).append(probabilities[row])
         count(views=len(group))
+        if on_views is not None and not options.fill_batches:
+            on_views(len(group))
         group.clear()
 
     def done() -> Iterator[tuple[Item, dict[str, Tensor] | None]]:
         while waiting and waiting[0].num_scored == waiting[0].num_views:
             video = waiting.popleft()
-            if on_views is not None and video.num_views:
+            if on_views is not None and video.num_views and options.fill_batches:
                 on_views(video.num_views)
             yield video.item, video.scores()
 
+    size = options.views_at_once
     for item, views in videos:
         video = _Waiting(item, 0 if views is None else views.num_views, views is not None and views.is_window)
         waiting.append(video)
         if views is not None:
+            size = options.views_at_once
+            if not options.fill_batches and not views.is_window:
+                size = min(size, views.num_views)
             for view in steps(Stage.PREPARE, normalised_views(views, model.spec.input)):
                 group.append((video, view))
-                if len(group) == batch_size:
-                    score()
+                if len(group) == size:
+                    score(size)
+            if group and not options.fill_batches:
+                score(size)
         del item, views, video  # before another one is decoded
         yield from done()
     if group:
-        score()
+        score(size)
     yield from done()
 
 
@@ -259,19 +235,12 @@ def normalised_views(decoded: DecodedViews, spec: InputSpec) -> Iterator[Tensor]
         )
 
 
-def padded_batches(views: Iterable[Tensor], *, size: int) -> Iterator[tuple[Tensor, int]]:
-    """Groups of `size` and the number of real views in each; the last one is filled up with its last view.
+def padded_batch(views: Sequence[Tensor], size: int) -> Tensor:
+    """A batch (size, 3, T, H, W) of at most as many views, filled up with the last one.
 
     One shape throughout keeps every view's arithmetic the same, wherever in the list it stands.
     """
-    group: list[Tensor] = []
-    for view in views:
-        group.append(view)
-        if len(group) == size:
-            yield torch.stack(group), size
-            group = []
-    if group:
-        yield torch.stack(group + [group[-1]] * (size - len(group))), len(group)
+    return torch.stack([*views, *[views[-1]] * (size - len(views))])
 
 
 @torch.inference_mode()

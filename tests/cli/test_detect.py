@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -238,29 +238,21 @@ def test_a_device_is_no_output(detect, kitchen: Path) -> None:
     assert "not a regular file" in err
 
 
-def test_a_full_disk_is_a_clear_error_and_what_was_saved_goes_on(
-    detect, kitchen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The journal fills the disk with its third group."""
-    from tadacli.detection.score_file import ScoreJournal
-
+def test_a_full_disk_is_a_clear_error_and_what_was_saved_goes_on(detect, kitchen: Path, tmp_path: Path) -> None:
+    """The journal has room for some groups and a part of the next one."""
     options = (kitchen, "--window", "1s", "--batch-size", "1", "--resume", "-o", tmp_path / "out.jsonl")
-    written: list[bytes] = []
-    write = ScoreJournal._write
-
-    def write_until_full(journal: ScoreJournal, line: bytes) -> None:
-        if len(written) == 3:
-            write(journal, line[:20])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written.append(line)
-        write(journal, line)
-
-    monkeypatch.setattr(ScoreJournal, "_write", write_until_full)
-    code, _, err = detect(*options)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, most))
+    try:
+        code, _, err = detect(*options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     assert code == 1
-    assert "No space left on device" in err
+    assert "File too large" in err
     assert "--resume" in err
-    monkeypatch.setattr(ScoreJournal, "_write", write)
+    unfinished = (tmp_path / "out.jsonl.unfinished").read_bytes()
+    assert len(unfinished) == 700
+    assert unfinished.count(b"\n") > 1
     assert detect(*options)[0] == 0
     _, expected, _ = detect(kitchen, "--window", "1s", "--batch-size", "1")
     assert (tmp_path / "out.jsonl").read_bytes() == expected

@@ -27,7 +27,8 @@ from tadacli.sampling.plan import Part
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.windows import WindowPlan
 from tadacli.specs import InputSpec, ModelSpec
-from tadacli.video.reading import open_video
+from tadacli.transforms import preprocess
+from tadacli.video.reading import open_video, read_frames
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 from tests import media
@@ -159,23 +160,31 @@ def test_scores_hardly_depend_on_the_batch_size(model: Model, video: Path) -> No
     np.testing.assert_allclose(three.scores[""], one.scores[""], rtol=1e-6)
 
 
-def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[int]] = []
+class Recording(nn.Module):
+    """A network that keeps the clips it is given, and passes them on."""
 
-    def record(_: Model, batch: Tensor) -> dict[str, Tensor]:
-        seen.extend([round(float(frame.mean()) * 1000) for frame in clip.transpose(0, 1)] for clip in batch)
-        return {"": torch.full((len(batch), 9), 1 / 9, dtype=torch.float64)}
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.clips = network, list[Tensor]()
 
-    monkeypatch.setattr("tadacli.detection.scores.class_scores", record)
-    monkeypatch.setattr(
-        "tadacli.detection.scores.picture",
-        lambda frame, _: torch.full((3, 1, 1), media.number_in(frame) / 1000, dtype=torch.float64),
-    )
+    def forward(self, clips: Tensor) -> Tensor:
+        self.clips.extend(clips)
+        return self.network(clips)
+
+
+def test_the_model_sees_the_frames_of_the_plan(model: Model, video: Path) -> None:
+    recording = Recording(model.network)
     settings = window_settings(window="1s,3s", sampling="native", batch_size=1)
-    score_windows(video, model=model, settings=settings)
+    score_windows(video, model=replace(model, network=recording), settings=settings)
+    spec = model.spec.input
     with open_video(video) as source:
-        planned = [list(clip) for window in WindowPlan(source, model.spec.input, settings) for clip in window.clips]
-    assert seen == planned
+        planned = [clip for window in WindowPlan(source, spec, settings) for clip in window.clips]
+    assert len(recording.clips) == len(planned)
+    for clip, frames in zip(recording.clips, planned, strict=True):
+        pixels = read_frames(video, frames)
+        assert [media.number_in(frame) for frame in pixels] == list(frames)
+        size = {"short_side": spec.short_side, "crop_size": spec.crop_size}
+        assert torch.equal(clip, preprocess(pixels, **size, num_crops=1, mean=spec.mean, std=spec.std)[0])
 
 
 def test_every_needed_frame_is_decoded_once(model: Model, video: Path) -> None:
@@ -332,33 +341,28 @@ def test_scoring_goes_on_behind_the_last_whole_line_of_the_journal(model: Model,
         assert file.read_bytes() == whole
 
 
-def test_groups_in_the_journal_are_not_scored_again(
-    model: Model, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_in_the_journal_are_not_scored_again(model: Model, video: Path, tmp_path: Path) -> None:
     settings = window_settings(batch_size=2)
     journal = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
-    keep = journal.add
-    added: list[Group] = []
+    reached: list[float] = []
 
-    def stop_after_two(group: Group) -> None:
-        if len(added) == 2:
+    def stop_after_two(*seconds: float) -> None:
+        reached.append(seconds[2])
+        if len(reached) == 2:
             raise StoppedError
-        added.append(group)
-        keep(group)
 
-    monkeypatch.setattr(journal, "add", stop_after_two)
     with pytest.raises(StoppedError):
-        score_windows(video, model=model, settings=settings, journal=journal)
+        score_windows(video, model=model, settings=settings, journal=journal, on_progress=stop_after_two)
     journal.close()
-    calls: list[int] = []
-    real = tadacli.detection.scores.class_scores  # type: ignore[attr-defined]
-    monkeypatch.setattr(
-        "tadacli.detection.scores.class_scores", lambda m, batch: calls.append(len(batch)) or real(m, batch)
-    )
     again = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
-    scored = score_windows(video, model=model, settings=settings, journal=again)
+    num_kept = sum(group.num_windows for group in again.saved())
     again.close()
-    assert sum(calls) == 2 * (scored.num_windows_planned - sum(group.num_windows for group in added))
+    again = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
+    recording = Recording(model.network)
+    scored = score_windows(video, model=replace(model, network=recording), settings=settings, journal=again)
+    again.close()
+    assert num_kept == 2
+    assert len(recording.clips) == 2 * (scored.num_windows_planned - num_kept)
 
 
 @pytest.mark.parametrize("changed", [{"run_id": "other"}, {"video": "w"}, {"size_bytes": 2}])
@@ -428,9 +432,7 @@ def test_a_journal_keeps_the_gaps(model: Model, video: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
-def test_scores_do_not_depend_on_how_many_threads_read(
-    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
-) -> None:
+def test_scores_do_not_depend_on_how_many_threads_read(video: Path, tmp_path: Path, is_damaged: bool) -> None:
     path = tmp_path / "v.mp4"
     if is_damaged:
         damaged(video, path)
@@ -438,8 +440,7 @@ def test_scores_do_not_depend_on_how_many_threads_read(
         path.write_bytes(video.read_bytes())
     found, settings, look = [], window_settings(window="400ms", stride="200ms"), looking_at_one_frame()
     for num_readers in (1, 2, 3):
-        monkeypatch.setattr("tadacli.detection.scores.default_num_readers", lambda num=num_readers: num)
-        scored = score_windows(path, model=look, settings=settings)
+        scored = score_windows(path, model=look, settings=settings, num_readers=num_readers)
         assert bool(scored.gaps) == is_damaged
         found.append(encode_scores(scored))
     assert found[0] == found[1] == found[2]
