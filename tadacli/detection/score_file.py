@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -189,7 +190,8 @@ class ScoreJournal:
     def close(self) -> None:
         """Leave the journal as it is."""
         if self._stream is not None:
-            self._stream.close()
+            with contextlib.suppress(OSError):  # of a full disk: the half of a line that is left is dropped later
+                self._stream.close()
             self._stream = None
 
     def _write(self, line: bytes) -> None:
