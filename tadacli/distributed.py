@@ -80,7 +80,14 @@ class Resources:
 def joined(device: torch.device) -> Iterator[Processes]:
     """The processes of this run while they work together, from the variables that `torchrun` sets.
 
-    Raises `UsageError` for variables that describe no such process.
+    Args:
+        device: What this process computes on; it decides how the processes talk.
+
+    Returns:
+        The processes, as a context.
+
+    Raises:
+        UsageError: The variables describe no such process.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     given = {name: os.environ[name] for name in names if name in os.environ}

@@ -86,10 +86,19 @@ def split_of(name: str) -> str:
 def load_footage(folder: Path, *, only: str | None = None, note: Callable[[str], None] = print) -> list[FootageFile]:
     """Decodes the usable files under `folder`, in memory at reduced size, each on its side of the split.
 
-    `only` "train" or "test" keeps one side of the split.
+    Files with the same content (copies in other containers, takes in the same set) are kept on the side of the first of
+    them, or the split would leak. Files that cannot be read are noted and left out.
 
-    Files with the same content (copies in other containers, takes in the same set) are kept on the
-    side of the first of them, or the split would leak. Files that cannot be read are noted and left out.
+    Args:
+        folder: With videos; where it or a folder above has a media.csv, the permissively licensed ones that this lists.
+        only: "train" or "test", to keep one side of the split.
+        note: Is called with a line for each file that is left out.
+
+    Returns:
+        The files, with up to five stretches of about two seconds each.
+
+    Raises:
+        UsageError: The folder is not there, or has no usable footage.
     """
     files: list[FootageFile] = []
     prints: list[tuple[FloatArray, str]] = []

@@ -53,10 +53,18 @@ def held_out_maker(
     flat: bool | None = False,
     own_motion_shows: bool = True,
 ) -> ClipMaker:
-    """Maker of the test clips, over running footage of the test side: without its flat scenes, those, or all.
+    """Maker of the test clips, over running footage of the test side.
 
-    Without footage they are all over generated pictures that training does not use. With `own_motion_shows`, a clip is
-    also taken where only what moves by itself has the edges by which the camera's motion is to be seen.
+    Args:
+        recipe: What the network is trained on.
+        footage: All footage; without any, clips are over generated pictures that training does not use.
+        seed: Of the clips.
+        flat: Whether to take flat scenes alone (True), none of them (False), or all scenes (None).
+        own_motion_shows: Whether a clip is also taken where only what moves by itself has the edges by which the
+            camera's motion is to be seen.
+
+    Returns:
+        The maker.
     """
     flats = flat_scenes(footage)
     held_out = [s for file in footage if file.split == "test" for s in file.stretches if s.is_steady]

@@ -102,8 +102,15 @@ def camera_grid(
 ) -> Tensor:
     """(T, height, width, 2) points of the source that a camera on `path` sees, in half short sides.
 
-    At the start of the path the camera looks at `centre`, turned by `angle`, and the short side of
-    the view covers `field` of the source's short side.
+    Args:
+        path: (T, 4) camera path (see the top of this module).
+        size: Height and width of the view in pixels.
+        centre: The point of the source that the camera is aimed at at the start of the path, in half short sides.
+        field: How much of the source's short side the short side of the view covers at the start.
+        angle: By which the camera is turned at the start, in radians.
+
+    Returns:
+        float32 points, x and y.
     """
     height, width = size
     short = min(size)
@@ -122,12 +129,18 @@ def camera_grid(
 
 
 def sample_source(source: Tensor, grid: Tensor, *, indices: Sequence[int] | None = None) -> Tensor:
-    """(T, C, h, w) float32: `source` (T or 1, C, H, W; uint8 0..255 or float 0..1) sampled at `grid`.
+    """(T, C, h, w) float32 in 0..1: a source sampled at the points of a grid.
 
-    With `indices` (T numbers) these frames of a longer source are looked at, one for each of the grid.
+    Samples are bilinear without antialiasing, like the preprocessing of the published networks, so a large source
+    aliases here as it does there. Beyond its border a source goes on mirrored.
 
-    Samples are bilinear without antialiasing, like the preprocessing of the published networks, so a
-    large source aliases here as it does there. Beyond its border a source goes on mirrored.
+    Args:
+        source: (T or 1, C, H, W), uint8 0..255 or float 0..1.
+        grid: (T, h, w, 2) points, as `camera_grid` gives them.
+        indices: T frame numbers of a longer source, one for each of the grid.
+
+    Returns:
+        The frames.
     """
     height, width = source.shape[-2:]
     half = torch.tensor([width, height]) / 2.0
@@ -224,9 +237,22 @@ def render_sequence(
     width: int = 640,
     seed: int = 0,
 ) -> list[KnownMove]:
-    """Writes a video of several moves, each (move, seconds), one after the other; returns when each holds.
+    """Writes a video of several moves, one after the other; the same arguments give the same pixels.
 
-    The same arguments give the same pixels. Raises `OutputError` if the file cannot be written.
+    Args:
+        path: The file to write, .mp4 or .mkv.
+        moves: Each move and how many seconds it lasts.
+        fps: Frames a second.
+        height: In pixels.
+        width: In pixels.
+        seed: Of the scene.
+
+    Returns:
+        When each move holds, in seconds.
+
+    Raises:
+        UsageError: A move has no frame, or the frames are smaller than 16 x 16.
+        OutputError: The file cannot be written.
     """
     if not moves or min(seconds for _, seconds in moves) * fps < 1 or fps < 1 or min(height, width) < 16:
         raise UsageError("a sample needs moves of at least one frame and a picture of at least 16 x 16")

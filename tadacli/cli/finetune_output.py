@@ -15,7 +15,8 @@ from tadacli.cli.console import Progress, be_quiet, say
 from tadacli.cli.finetune_plan import plan_lines
 from tadacli.errors import TadaError
 from tadacli.training.loop import StepReport
-from tadacli.training.run import Evaluated, FinetuneJob, FinetuneResult, Listener
+from tadacli.training.plan import FinetuneJob
+from tadacli.training.run import Evaluated, FinetuneResult, Listener
 from tadacli.training.run_folder import RunFolder
 
 if TYPE_CHECKING:

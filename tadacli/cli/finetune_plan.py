@@ -8,7 +8,7 @@ from tadacli.files import write_new
 from tadacli.training.batch_sheet import batch_sheet
 from tadacli.training.estimate import smaller
 from tadacli.training.optimisation import describe_groups, parameter_groups
-from tadacli.training.run import FinetuneJob
+from tadacli.training.plan import FinetuneJob
 from tadacli.training.session import DryRun
 
 _SHOWN_CLASSES = 40

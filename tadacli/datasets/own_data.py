@@ -50,6 +50,20 @@ class Source:
 
 
 def own_data(data: Path, data_root: AnyPath | None, labels: tuple[str, ...] | None, tier: str | None) -> Source:
+    """The data of a path, which says by itself what it is: class folders, annotations, or what `tada detect` wrote.
+
+    Args:
+        data: A folder or a file.
+        data_root: Where videos of annotations are looked for; None: beside them.
+        labels: The classes and their order; None: those that occur, in alphabetical order.
+        tier: Of ELAN files, the tier with the labels.
+
+    Returns:
+        Samples by split.
+
+    Raises:
+        UsageError: The path is not there, an option does not belong to what it is, or its classes are not in `labels`.
+    """
     if not data.exists():
         raise UsageError(f"there is no {data}", hint="give a folder with a folder for each class, or annotations")
     name = Path(os.path.abspath(data)).name
@@ -73,6 +87,21 @@ def known_dataset(
     labels: tuple[str, ...] | None,
     tier: str | None,
 ) -> Source:
+    """The data of a data set by name.
+
+    Args:
+        dataset: The name.
+        annotations: Its annotations, as published.
+        data_root: The folder with its videos.
+        labels: The classes and their order; None: the official ones.
+        tier: Of ELAN files, the tier with the labels.
+
+    Returns:
+        Samples by split.
+
+    Raises:
+        UsageError: The name is not known, annotations are missing, or an option does not belong to the data set.
+    """
     known = (*get_args(DatasetName), "activitynet", "segments")
     if dataset not in known:
         raise UsageError(f"unknown dataset {dataset!r}", hint="one of: " + ", ".join(known))

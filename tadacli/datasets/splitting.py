@@ -35,10 +35,21 @@ def split_samples(
     A group goes where the hash of its name and the seed says, so that new data leave the others where they are. Then
     as few groups as it takes are moved, those nearest to the limit first. Afterwards every class is in training. A
     class of two or more groups is in validation, too, if each group has one class; if groups have several, it may
-    be that none of its groups can go there without taking another class out of training. Validation has about
-    `validation_share` of the samples of each class and of all, as far as whole groups allow.
+    be that none of its groups can go there without taking another class out of training.
 
-    Raises `UsageError` for a share that is not between 0 and 1, and if there are fewer than two groups.
+    Args:
+        samples: To be split.
+        validation_share: About the share of the samples of each class, and of all, that validation gets, as far as
+            whole groups allow; between 0 and 1.
+        group_of: Names the group of a sample; a group is never on both sides.
+        labels_of: Names the classes of a sample.
+        seed: Which groups are held out.
+
+    Returns:
+        The two sides.
+
+    Raises:
+        UsageError: The share is not between 0 and 1, or there are fewer than two groups.
     """
     if not 0 < validation_share < 1:
         raise UsageError(f"a validation share of {validation_share:g} leaves one side empty", hint="give about 0.2")
@@ -179,10 +190,18 @@ def grouping(
 ) -> Callable[[Sample], str]:
     """The function that names the group of a sample.
 
-    `group_by` is "video", "folder" (that of the name), "participant", a column (`columns` holds cells by sample id
-    and column), or "re:" and a regular expression to be found in the name: the group is what its parentheses hold,
-    or all that it matches. The function raises `UsageError` for a sample whose group is not known; so does this
-    one for a column that is not there, or an expression that is none.
+    Args:
+        group_by: "video", "folder" (that of the name), "participant", a column, or "re:" and a regular expression to be
+            found in the name: the group is what its parentheses hold, or all that it matches.
+        name_of: Gives the path of a sample's video as the data name it.
+        video_of: Names the video that a sample is of.
+        columns: Cells by sample id and column.
+
+    Returns:
+        The function; it raises `UsageError` for a sample whose group is not known.
+
+    Raises:
+        UsageError: There is no such column, or the expression is none.
     """
     if group_by == "video":
         return video_of

@@ -54,13 +54,26 @@ class AugmentedClip:
 def augment_clip(
     frames: Pixels, augmentation: Augmentation, *, mean: Sequence[float], std: Sequence[float], seed: int
 ) -> AugmentedClip:
-    """The uint8 frames (T, H, W, 3) as a clip to train on: cropped, mirrored, recoloured, normalised, erased from.
+    """The frames as a clip to train on: cropped, mirrored, recoloured, normalised, erased from.
 
     Pixels are resized as in testing (see `transforms`). RandAugment works on 8 bits, so the pixels are rounded
     first if it is on; its operations are the same for all frames, and so are their strengths, but "equalize" and
     "autocontrast" look at each frame. What it moves in from outside, and what is erased, has the mean colour.
 
     The result depends on the arguments alone; torch's own random numbers are left as they were.
+
+    Args:
+        frames: uint8 (T, H, W, 3).
+        augmentation: What may happen; its sizes are settled.
+        mean: Of each colour in 0..1, which is taken off.
+        std: Of each colour, which it is divided by.
+        seed: Of all that is random.
+
+    Returns:
+        The clip, float32 (3, T, crop_size, crop_size), and whether it is mirrored.
+
+    Raises:
+        ValueError: Sizes are left to the model.
     """
     if not augmentation.crop_size or (augmentation.crop == "jitter" and not any(augmentation.short_sides)):
         raise ValueError("crop_size or short_sides are left to the model: ask for_input first")
@@ -132,10 +145,21 @@ def mix(
     augmentation: Augmentation,
     seed: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One clip (3, T, H, W) of two, and the targets, (num_classes,) by head, mixed in the same proportion.
+    """One clip of two, and the targets mixed in the same proportion.
 
     Mixup fades them; CutMix puts a box of the second into the first, the same in all frames, and counts the area
     that it really covers. If both are on, one of them is drawn; if none is, the first clip stays as it is.
+
+    Args:
+        clip_a: (3, T, H, W).
+        clip_b: (3, T, H, W).
+        target_a: Probabilities (num_classes,) by head.
+        target_b: The same of the second clip.
+        augmentation: Which of the two is on, and how.
+        seed: Of all that is random.
+
+    Returns:
+        The clip, and its targets by head.
     """
     if not augmentation.mixes:
         return clip_a, dict(target_a)

@@ -25,7 +25,17 @@ def batch_sheet(
 ) -> bytes:
     """A JPEG of a batch as the network sees it: a clip in each row, frames from left to right, then classes.
 
-    Of more than `max_frames` frames, so many are shown, evenly spread. A frame is `side` pixels wide and high.
+    Args:
+        batch: Clips and their targets.
+        heads: Class names by head.
+        mean: Of each colour, as the clips were normalised.
+        std: Of each colour.
+        max_clips: At most so many rows.
+        max_frames: Of more frames, so many are shown, evenly spread.
+        side: Height and width of a frame in pixels.
+
+    Returns:
+        The bytes of the file.
     """
     num_frames = batch.clips.shape[2]
     shown = np.linspace(0, num_frames - 1, min(num_frames, max_frames)).round().astype(int).tolist()

@@ -233,13 +233,24 @@ class _Videos:
 def batches(
     clips: TrainingClips, positions_of_step: MicroBatches, *, first_step: int, num_steps: int, workers: int = 0
 ) -> Generator[list[TrainingBatch], None, None]:
-    """Gives the micro-batches of each step, from `first_step` on; `positions_of_step` tells the positions of each.
+    """Gives the micro-batches of each step; torch's random numbers are left as they were.
 
-    They are made ahead in as many processes as there are `workers`, or in this one where they are asked for if
-    there are none; they are the same to the bit. torch's random numbers are left as they were. With workers, a
-    script must guard its start by `if __name__ == "__main__"`. Close the iterator to end early: it ends the workers.
+    They are made ahead in other processes, or in this one where they are asked for; they are the same to the bit.
+    Close the iterator to end early: it ends the processes.
 
-    Raises what making a clip raises, in place of its step, and `TadaError` for a worker that died.
+    Args:
+        clips: The training clips.
+        positions_of_step: Gives the positions of each micro-batch of a step.
+        first_step: From 0.
+        num_steps: How many steps from there.
+        workers: In how many processes; with 1 or more, a script must guard its start by `if __name__ == "__main__"`.
+
+    Returns:
+        For each step the list of its batches.
+
+    Raises:
+        UsageError: `workers` is below 0.
+        TadaError: A worker died, or a clip cannot be made: then in place of its step.
     """
     if workers < 0:
         raise UsageError(f"{workers} workers cannot make clips", hint="use --workers 0 or more")

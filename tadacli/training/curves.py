@@ -35,8 +35,16 @@ def write_curves(path: str | os.PathLike[str], rows: Sequence[LogRow]) -> None:
 def curves_png(rows: Sequence[LogRow]) -> bytes:
     """The rows of a run's log as PNG; the same rows give the same bytes with the same matplotlib.
 
-    Panels without a number are left out. The best evaluation (`best_evaluation`) is marked. Raises `UsageError`
-    without rows, and if matplotlib is not installed.
+    Panels without a number are left out. The best evaluation (`best_evaluation`) is marked.
+
+    Args:
+        rows: Of the log, in order.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        UsageError: There are no rows, or matplotlib is not installed.
     """
     if not rows:
         raise UsageError("the log has no rows yet, so there are no curves", hint="train for some steps first")

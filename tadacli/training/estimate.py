@@ -19,7 +19,7 @@ from tadacli.distributed import Resources
 from tadacli.errors import TadaError
 from tadacli.training.clips import MAX_OPENED
 from tadacli.training.loop import Trainer, TrainingBatch
-from tadacli.training.run import FinetuneJob
+from tadacli.training.plan import FinetuneJob
 
 # Of the memory that is there; pieces that are too small to be used take some of it.
 _USABLE = 0.95
@@ -51,7 +51,16 @@ def clips_that_fit(total_bytes: int, *, base_bytes: int, bytes_per_clip: int) ->
 
 
 def estimate(job: FinetuneJob, resources: Resources, *, num_shown: int = 8) -> Estimate:
-    """Measures steps of one and of two clips on a copy of the network, and goes on from there in a line."""
+    """What a run will take: steps of one and of two clips on a copy of the network, and from there in a line.
+
+    Args:
+        job: What is to be trained.
+        resources: What it may use.
+        num_shown: At most so many clips are in the estimate's batch.
+
+    Returns:
+        Seconds and bytes, and the first clips of the run.
+    """
     clips, places = job.clips(), range(max(2, min(num_shown, job.recipe.batch_size)))
     if len({sample.path for sample in job.data.train.samples}) <= MAX_OPENED:
         clips.batch(places)  # then a run opens each video once only, which is not what its steps take
@@ -83,8 +92,16 @@ def out_of_memory(
 ) -> TadaError:
     """The error to raise when a step did not fit into memory; its hint says how many clips at once do.
 
-    Everything of the failed run must have been let go; what its network still holds goes back to the CPU. Steps of
-    one and two clips are measured, or `peak_bytes_of(count)` tells their memory, in `total_bytes` that there are.
+    Everything of the failed run must have been let go; what its network still holds goes back to the CPU.
+
+    Args:
+        job: What was trained.
+        resources: What it used.
+        peak_bytes_of: Gives the memory of a step by its number of clips; None: steps of one and two are measured.
+        total_bytes: That there are; None: what the device has.
+
+    Returns:
+        The error.
     """
     device, num_processes = resources.device, resources.processes.count
     at_once = job.clips_at_once(num_processes)
@@ -142,7 +159,7 @@ def _measured_steps(job: FinetuneJob, batch: TrainingBatch, device: torch.device
         started = time.monotonic()
         trainer.run_step([_first(batch, count)])
         elapsed = time.monotonic() - started
-        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident_bytes()
+        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
         return int(peak), elapsed
 
     return measure
@@ -154,12 +171,12 @@ def available_memory(device: torch.device) -> int | None:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free) + torch.cuda.memory_reserved(device)
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _resident_bytes()
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + peak_resident_bytes()
     except (ValueError, OSError, AttributeError):
         return None
 
 
-def _resident_bytes() -> int:
+def peak_resident_bytes() -> int:
     """The most memory this process has had so far.
 
     Linux says so of the process alone; what getrusage gives is never less than the peak of the process that started it.

@@ -108,8 +108,21 @@ def train(
 ) -> TrainingResult:
     """Trains `network` in place and leaves it in eval mode, with the averaged weights if there are any.
 
-    `batches_of(step)` gives the batches that make up that step, the same ones whenever it is asked. A `checkpoint`
-    that exists is resumed; it is written every `checkpoint_every` steps and at the end. Raises as `Trainer` does.
+    Args:
+        network: With one head or several named ones.
+        batches_of: Gives the batches that make up a step, from 0, the same ones whenever it is called.
+        settings: How to train.
+        device: What to train on.
+        checkpoint: A file to resume from if it exists; it is written at the end.
+        checkpoint_every: And after so many steps each; 0: not.
+        progress: Is called after each step.
+
+    Returns:
+        Steps, mean loss and seconds.
+
+    Raises:
+        TadaError: The loss or a gradient is not finite.
+        CheckpointError: The checkpoint is damaged, or of other settings.
     """
     trainer = Trainer(network, settings, device=torch.device(device))
     if checkpoint is not None and checkpoint.is_file():

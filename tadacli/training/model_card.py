@@ -19,8 +19,9 @@ from tadacli.evaluation.calibration import FittedScores
 from tadacli.evaluation.eval_metrics import Metric, flat_metrics
 from tadacli.evaluation.report import EvalReport, HeadResult
 from tadacli.training.data import FinetuneData
+from tadacli.training.plan import FinetuneJob
 from tadacli.training.recipes import recipe_toml
-from tadacli.training.run import FinetuneJob, FinetuneResult
+from tadacli.training.run import FinetuneResult
 from tadacli.version import __version__
 from tadacli.zoo.manifest import cards
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import nn
@@ -12,18 +12,35 @@ from torch import nn
 from tadacli.errors import UsageError
 from tadacli.training.settings import Optimisation
 
-Group = dict[str, Any]
+
+class Group(TypedDict):
+    """Parameters that are trained alike: `rate_factor` multiplies the base rate; `label` says what they are."""
+
+    names: list[str]
+    params: list[nn.Parameter]
+    weight_decay: float
+    rate_factor: float
+    label: str
 
 
 def learning_rate_at(epoch: float, *, num_epochs: float, settings: Optimisation) -> float:
-    """The base learning rate after `epoch` epochs (0 before the first step, fractions within an epoch).
+    """The base learning rate after `epoch` epochs.
 
     "cosine" falls from `learning_rate` to `final_rate` over the whole run, the warm-up included, and the warm-up
     rises in a line to the value that the cosine has at its end, which is a little below `learning_rate`: the
     schedule of the published TAda2D and TAdaConvNeXt configurations. "cosine_after_warmup" rises to `learning_rate`
     and falls over what is left (`cosine_v2` of the TAdaFormer configurations). "constant" stays after the warm-up.
 
-    Raises `UsageError` if the warm-up is not shorter than the run.
+    Args:
+        epoch: Passes over the data so far: 0 before the first step, fractions within an epoch.
+        num_epochs: Of the whole run.
+        settings: The schedule.
+
+    Returns:
+        The rate, before the factors of layers, routing and head.
+
+    Raises:
+        UsageError: The warm-up is not shorter than the run.
     """
     warmup = settings.warmup_epochs
     if not warmup < num_epochs:
@@ -47,16 +64,21 @@ def _scheduled_rate(epoch: float, num_epochs: float, settings: Optimisation) -> 
 def parameter_groups(network: nn.Module, settings: Optimisation) -> list[Group]:
     """The trainable parameters of `network` as groups for an optimiser, in the order of the network.
 
-    A group has `params`, their `names`, their `weight_decay`, the `rate_factor` by which the base rate is multiplied,
-    and a `label` that says what it holds. Parameters of at most one dimension and biases do not decay.
+    Parameters of at most one dimension and biases do not decay. Routing parameters are those inside a module whose
+    class says `is_routing = True`; head parameters those of `network.head`. For a `layer_decay` below 1 the network has
+    a method `layers()`: the prefixes of the trunk's parameter names in order of depth, of which the longest that fits a
+    name counts. The last layer has the factor 1, as the head has, and every other one `layer_decay` times that of the
+    layer after it; parameters outside all layers have 1, too. The factors of routing and head come on top.
 
-    Routing parameters are those inside a module whose class says `is_routing = True`; head parameters those of
-    `network.head`. For a `layer_decay` below 1 the network has a method `layers()`: the prefixes of the trunk's
-    parameter names in order of depth, of which the longest that fits a name counts. The last layer has the factor 1,
-    as the head has, and every other one `layer_decay` times that of the layer after it; parameters outside all
-    layers have 1, too. The factors of routing and head come on top.
+    Args:
+        network: What is trained.
+        settings: Decay and factors.
 
-    Raises `UsageError` for a layer decay if the network does not tell its layers.
+    Returns:
+        Groups that differ in weight decay or in the factor of the rate.
+
+    Raises:
+        UsageError: There is a layer decay, and the network does not name its layers.
     """
     routing = {
         id(parameter)
@@ -79,7 +101,7 @@ def parameter_groups(network: nn.Module, settings: Optimisation) -> list[Group]:
             factor *= _factor(name, settings.route_rate_factor, settings.route_bias_rate_factor)
         decay = 0.0 if parameter.ndim <= 1 or _is_bias(name) else settings.weight_decay
         key = (decay, factor)
-        group = groups.setdefault(key, {"names": [], "params": [], "weight_decay": decay, "rate_factor": factor})
+        group = groups.setdefault(key, Group(names=[], params=[], weight_decay=decay, rate_factor=factor, label=""))
         group["names"].append(name)
         group["params"].append(parameter)
         if label not in labels.setdefault(key, []):
@@ -121,7 +143,7 @@ def _layer_of(name: str, factors: Mapping[str, float]) -> tuple[str, float]:
     return layer, factors[layer]
 
 
-def describe_groups(groups: Sequence[Mapping[str, Any]]) -> str:
+def describe_groups(groups: Sequence[Group]) -> str:
     """The groups as a text table: what is in each, tensors, parameters, weight decay and rate factor."""
     rows = [("parameters of", "tensors", "parameters", "weight decay", "rate factor")]
     for group in groups:
@@ -136,9 +158,17 @@ def describe_groups(groups: Sequence[Mapping[str, Any]]) -> str:
 
 
 def build_optimizer(groups: Sequence[Group], settings: Optimisation) -> torch.optim.Optimizer:
-    """The torch optimiser of the settings over groups of `parameter_groups`, at the rates of `learning_rate`.
+    """The torch optimiser of the settings, at the rates of `learning_rate`.
 
-    Raises `UsageError` if there is nothing to train.
+    Args:
+        groups: Those of `parameter_groups`.
+        settings: Which optimiser, and how.
+
+    Returns:
+        The optimiser.
+
+    Raises:
+        UsageError: There is nothing to train.
     """
     if not any(group["params"] for group in groups):
         raise UsageError("there is nothing to train: every parameter is frozen", hint='set freeze = "nothing"')

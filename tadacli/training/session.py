@@ -25,15 +25,9 @@ from tadacli.specs import EvalProtocol
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.training.estimate import Estimate, estimate, out_of_memory
 from tadacli.training.model_card import model_card
+from tadacli.training.plan import FinetuneJob, builder_arguments, plan_finetuning
 from tadacli.training.recipes import load_recipe, recipe_toml
-from tadacli.training.run import (
-    FinetuneJob,
-    FinetuneResult,
-    Listener,
-    builder_arguments,
-    plan_finetuning,
-    run_finetuning,
-)
+from tadacli.training.run import FinetuneResult, Listener, run_finetuning
 from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, read_command, write_facts
 from tadacli.training.run_log import read_log, require_tensorboard
 from tadacli.training.settings import DEFAULT_RECIPE, Init, Recipe

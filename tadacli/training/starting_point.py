@@ -85,14 +85,26 @@ def starting_point(
     arguments: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> StartingPoint:
-    """The network of a model with new heads, its trunk from the model's weights.
+    """The network of a model with new heads, its trunk from the model's weights. Random numbers come from `seed`.
 
-    `init="imagenet"` takes an image network's weights instead (`weights`, or else downloaded), "random" none. `clip`
-    replaces fields of the model's `InputSpec`, `arguments` are further ones of the network's builder for training
-    (dropout, drop_path). `name` and `dataset` become the new model's. Random numbers come from `seed`.
+    Args:
+        name_or_path: The name of a known model or network, a weights file of our own, or a run's folder.
+        heads: The new class names by head.
+        name: Of the new model, which becomes `architecture.name`.
+        dataset: The name of the data, for the new spec.
+        weights: A file of weights for a known model, or of an image network for `init="imagenet"`.
+        init: "weights": those of the model; "imagenet": an image network's, `weights` or else downloaded; "random".
+        clip: Fields of the model's `InputSpec` to replace.
+        arguments: Further ones of the network's builder for training (dropout, drop_path).
+        seed: Of the new head, and of all that starts at random.
 
-    Raises `SpecError` for an unknown model or an argument that its network does not take, `CheckpointError` for
-    weights that are missing or do not fit, `UsageError` for inputs that cannot be meant.
+    Returns:
+        The network in float32 on the CPU, its spec, and what became of the classes.
+
+    Raises:
+        SpecError: The model is not known, or its network does not take an argument.
+        CheckpointError: Weights are missing or do not fit.
+        UsageError: Options contradict each other, or clips cannot be like this.
     """
     base, own = base_spec(name_or_path)
     if init == "random" and weights is not None:

@@ -58,7 +58,18 @@ def validate(
 ) -> Validation:
     """Scores every item of a data set with a network in eval mode, each process a part of them.
 
-    Raises `TadaError` if not one item can be scored, or if the network's answers are not numbers.
+    Args:
+        network: On its device.
+        spec: Its input and labels.
+        dataset: The held-out items.
+        resources: The device, the processes, and how many threads decode.
+        views: Of each item.
+
+    Returns:
+        The scores, the loss, and accuracies in percent.
+
+    Raises:
+        TadaError: Not one item can be scored, or the network's answers are not numbers.
     """
     model = Model(spec, inference_form(network), resources.device, torch.float32, Path(), "")
     processes, workers = resources.processes, resources.workers or 1

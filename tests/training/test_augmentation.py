@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms import v2
 
 from tadacli.camera_motion.scenes import CAMERA_MOTIONS
 from tadacli.errors import UsageError
 from tadacli.specs import label_list
-from tadacli.training import augmentation as module
 from tadacli.training.augmentation import augment_clip, mirrored_class, mirrored_pairs, mix
 from tadacli.training.settings import Augmentation
 from tadacli.transforms import resize_frames
@@ -200,7 +200,7 @@ def test_magnitudes_of_ten_are_spread_over_the_bins(monkeypatch: pytest.MonkeyPa
         asked.append((ops, magnitude, bins))
         return lambda images: images
 
-    monkeypatch.setattr(module.v2, "RandAugment", randaugment)
+    monkeypatch.setattr(v2, "RandAugment", randaugment)
 
     def magnitudes(**changes: Any) -> list[int]:
         asked.clear()

@@ -28,8 +28,9 @@ from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
 from tadacli.training.data import FinetuneData
 from tadacli.training.loop import TrainingSettings
 from tadacli.training.model_card import escape_markdown, model_card
+from tadacli.training.plan import FinetuneJob
 from tadacli.training.recipes import load_recipe, recipe_toml
-from tadacli.training.run import FinetuneJob, FinetuneResult
+from tadacli.training.run import FinetuneResult
 from tadacli.training.starting_point import HeadChange, StartingPoint
 from tadacli.version import __version__
 from tests.reports.test_eval_page import head, recognition

@@ -23,8 +23,9 @@ from tadacli.training import run as finetuning
 from tadacli.training.data import FinetuneData
 from tadacli.training.estimate import clips_that_fit, estimate, out_of_memory
 from tadacli.training.loop import StepReport, Trainer
+from tadacli.training.plan import FinetuneJob, plan_finetuning
 from tadacli.training.recipes import load_recipe
-from tadacli.training.run import Evaluated, FinetuneJob, FinetuneResult, Listener, plan_finetuning, run_finetuning
+from tadacli.training.run import Evaluated, FinetuneResult, Listener, run_finetuning
 from tadacli.training.run_folder import RunFolder
 from tadacli.training.run_log import RunLog, read_log
 from tadacli.training.starting_point import starting_point
@@ -507,7 +508,7 @@ def test_the_report_is_that_of_the_kept_model(clips: list[Path], base: Path, tmp
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak")
 def test_the_memory_of_the_process_that_started_this_one_is_not_counted() -> None:
     large = 1_600_000_000
-    asked = "from tadacli.training.estimate import _resident_bytes; print(_resident_bytes())"
+    asked = "from tadacli.training.estimate import peak_resident_bytes; print(peak_resident_bytes())"
     start = f"import subprocess, sys; x = b'x' * {large}; subprocess.run([sys.executable, '-c', {asked!r}], check=True)"
     found = int(subprocess.run([sys.executable, "-c", start], check=True, capture_output=True, text=True).stdout)
     assert 50_000_000 < found < large

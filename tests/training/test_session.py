@@ -17,8 +17,9 @@ import tadacli
 from tadacli.distributed import Processes
 from tadacli.errors import OutputError, SpecError, UsageError
 from tadacli.training.data import FinetuneData, load_finetune_data
+from tadacli.training.plan import FinetuneJob
 from tadacli.training.recipes import load_recipe
-from tadacli.training.run import Evaluated, FinetuneJob, FinetuneResult, Listener
+from tadacli.training.run import Evaluated, FinetuneResult, Listener
 from tadacli.training.run_folder import RunFolder
 from tadacli.training.session import by_first, dry_run
 from tests.media import render

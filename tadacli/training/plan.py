@@ -1,0 +1,154 @@
+"""What a fine-tuning run will do: data, starting point, recipe and steps, as one job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+
+from tadacli.datasets.samples import Dataset
+from tadacli.distributed import Processes
+from tadacli.errors import UsageError
+from tadacli.training.augmentation import mirrored_pairs
+from tadacli.training.clips import TrainingClips
+from tadacli.training.data import FinetuneData
+from tadacli.training.loop import TrainingSettings
+from tadacli.training.settings import Recipe
+from tadacli.training.starting_point import StartingPoint
+from tadacli.video.inputs import file_size
+
+
+@dataclass(frozen=True)
+class FinetuneJob:
+    """What is to be trained, on what, how; `evaluate_every` is in steps."""
+
+    data: FinetuneData
+    start: StartingPoint
+    recipe: Recipe
+    settings: TrainingSettings
+    evaluate_every: int
+
+    def positions(self, step: int, processes: Processes) -> list[range]:
+        """The places in the endless order of samples that one process takes at a step, a range for each part of it.
+
+        Together the processes take `batch_size` places, whatever their number.
+        """
+        share = self.clips_at_once(processes.count)
+        first = step * self.recipe.batch_size + processes.rank * self.recipe.accumulate * share
+        return [range(first + part * share, first + (part + 1) * share) for part in range(self.recipe.accumulate)]
+
+    def clips_at_once(self, num_processes: int) -> int:
+        """How many clips one process takes in one pass."""
+        return self.recipe.batch_size // (num_processes * self.recipe.accumulate)
+
+    def identity(self, processes: Processes) -> dict[str, object]:
+        """What a checkpoint must agree on besides the settings of the loop.
+
+        The clips of a step may be shared out otherwise, among more or fewer processes, unless batch norms learn: these
+        see the clips of one pass alone.
+        """
+        recipe = {
+            key: value for key, value in self.recipe.flat().items() if key not in ("source", "note", "accumulate")
+        }
+        norms_learn = self.settings.freeze == "nothing" and not self.settings.freeze_norms
+        return {
+            "recipe": recipe,
+            "clips_at_once": self.clips_at_once(processes.count) if norms_learn else None,
+            "start": {"weights": self.start.origin, "sha256": self.start.weights_sha256},
+            "input": asdict(self.start.spec.input),
+            "classes": {head: list(labels) for head, labels in self.data.heads.items()},
+            "data": {split: _contents(dataset) for split, dataset in self.splits.items()},
+        }
+
+    def clips(self) -> TrainingClips:
+        """The training clips. Raises `UsageError` for pairs of mirrored labels that are not those of the data."""
+        return TrainingClips(
+            self.data.train.samples,
+            heads=self.data.heads,
+            input=self.start.spec.input,
+            augmentation=self.recipe.augmentation,
+            seed=self.recipe.seed,
+        )
+
+    @property
+    def splits(self) -> dict[str, Dataset]:
+        """The two sides of the data by name."""
+        return {"train": self.data.train, "validation": self.data.validation}
+
+
+def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *, num_processes: int = 1) -> FinetuneJob:
+    """The job of training a model on data.
+
+    Args:
+        data: To train on and to validate with.
+        start: The network, as it starts.
+        recipe: How; what it leaves to the model is filled in, and a flip that would make labels wrong is turned off.
+        num_processes: That share each batch.
+
+    Returns:
+        The job.
+
+    Raises:
+        UsageError: Batches cannot be shared out, the warm-up is longer than the run, or pairs of mirrored labels are
+            not those of the data.
+    """
+    recipe = _with_flip(recipe.for_input(start.spec.input), data)
+    parts = num_processes * recipe.accumulate
+    if recipe.batch_size % parts:
+        raise UsageError(
+            f"a batch of {recipe.batch_size} clips cannot be shared by {num_processes} processes in "
+            f"{recipe.accumulate} parts each",
+            hint=f"use a batch size that {parts} divides",
+        )
+    steps_per_epoch = len(data.train.samples) / recipe.batch_size
+    settings = TrainingSettings(
+        num_steps=max(1, math.ceil(recipe.epochs * steps_per_epoch)),
+        optimisation=recipe.optimisation,
+        steps_per_epoch=steps_per_epoch,
+        label_smoothing=recipe.label_smoothing,
+        precision=recipe.precision,
+        freeze=recipe.freeze,
+        freeze_norms=recipe.freeze_norms,
+        recompute=recipe.checkpoint_activations,
+    )
+    settings.learning_rate_at(0)  # a warm-up that is longer than the run is said now
+    every = max(1, round(recipe.evaluate_every_epochs * steps_per_epoch))
+    job = FinetuneJob(data, start, recipe, settings, every)
+    if all(sample.path is not None for sample in data.train.samples):  # files that are missing are found by the check
+        job.clips()
+    return job
+
+
+def _contents(dataset: Dataset) -> str:
+    """A hash of what is in a split: ids, spans and classes of the samples, and the sizes of their files."""
+    samples = [
+        [
+            sample.id,
+            sample.start_seconds,
+            sample.end_seconds,
+            sorted(dataset.names_of(sample).items()),
+            file_size(str(sample.path)) if sample.path else None,
+        ]
+        for sample in dataset.samples
+    ]
+    digest = hashlib.sha256(json.dumps(samples).encode()).hexdigest()[:12]
+    return f"{len(samples)} samples ({digest})"
+
+
+def _with_flip(recipe: Recipe, data: FinetuneData) -> Recipe:
+    """The recipe with a flip that turns no label into a wrong one: a mirrored "left" is a "right"."""
+    if recipe.augmentation.flip != "plain":
+        return recipe
+    found = [mirrored_pairs(labels) for labels in data.heads.values()]
+    if any(unpaired for _, unpaired in found):
+        return replace(recipe, augmentation=replace(recipe.augmentation, flip="none"))
+    pairs = tuple(pair for of_head, _ in found for pair in of_head)
+    labels = replace(recipe.augmentation, flip="labels", flip_pairs=pairs) if pairs else recipe.augmentation
+    return replace(recipe, augmentation=labels)
+
+
+def builder_arguments(recipe: Recipe) -> dict[str, float]:
+    """The arguments of a network's builder that belong to training alone."""
+    given = {"dropout": recipe.dropout, "drop_path": recipe.drop_path}
+    return {name: value for name, value in given.items() if value is not None}
