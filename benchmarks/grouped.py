@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadacli.models import layers, ops, tada2d, tadaconvnext, tadaconvnextv2, tadaformer
+from tadacli.models import layers, ops, tada2d, tadaconvnext, tadaconvnextv2, tadaformer, video_resnet
 from tadacli.models import r2plus1d_tiny as r2plus1d
 from tadacli.models.heads import ClipClassifier
 from tadacli.models.ops import TAdaConv2d, TAdaConv3d
@@ -161,7 +161,7 @@ class _TAdaBranch(tada2d.TAdaBranch):
         return F.relu(residual + self.c_bn(self.c(x)), inplace=True)
 
 
-class _Bottleneck(tada2d.Bottleneck):
+class _Bottleneck(video_resnet.Bottleneck):
     def forward(self, x: Tensor) -> Tensor:
         residual = x
         if self.short_cut is not None and self.short_cut_bn is not None:
@@ -169,9 +169,10 @@ class _Bottleneck(tada2d.Bottleneck):
         return cast(Tensor, self.conv_branch(x, residual))
 
 
-class _Stem(tada2d.Stem):
+class _Stem(video_resnet.Stem):
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.a_bn(self.a(x)), inplace=True)
+        x = F.relu(self.a_bn(self.a(x)), inplace=True)
+        return F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)) if self.pooled else x
 
 
 class _R2Plus1DStem(r2plus1d.Stem):
@@ -237,7 +238,7 @@ class _TAdaConvNeXt(tadaconvnext.TAdaConvNeXt):
 
 class _TAdaConvNeXtV2(tadaconvnextv2.TAdaConvNeXtV2):
     def forward_features(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.backbone(x))
+        return cast(Tensor, self.backbone.norm(_pooled(self, x)))
 
 
 def _pooled(network: ClipClassifier, x: Tensor) -> Tensor:

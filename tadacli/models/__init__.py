@@ -23,7 +23,7 @@ BUILDERS = {
     "r2plus1d_tiny": "r2plus1d_tiny",
     "r2plus1d_r50": "r2plus1d_r50",
     "r3d_r50": "r3d",
-    "slowonly_r50": "slow",
+    "slowonly_r50": "slowfast",
     "slowfast_r50": "slowfast",
     "tadaconvnext_tiny": "tadaconvnext",
     "tadaconvnextv2_tiny": "tadaconvnextv2",

@@ -18,15 +18,14 @@ from tadacli.errors import SpecError
 from tadacli.models.heads import NumClasses
 from tadacli.models.layers import FrameBatchNorm, FrameConv2d, TemporalConv1d, normalised_conv
 from tadacli.models.ops import TAdaConv2d, TAdaConv3d
-from tadacli.models.tada2d import EXPANSION
 from tadacli.models.video_resnet import (
+    EXPANSION,
     Routing,
+    SinglePathway,
     Stem,
-    VideoResNet,
     any_conv,
     fold_norm_of_any,
     routing_maker,
-    single_pathway,
 )
 
 TAdaConvs = Literal["2d", "2d+1d"]
@@ -72,11 +71,8 @@ class Branch(nn.Module):
         return self
 
 
-class R2Plus1D(VideoResNet):
-    """Any batch, any T >= 1, any H and W.
-
-    `stage_depths` are the blocks of the stages, `stem_width` the channels of the stem; stage i has bottlenecks of
-    `stem_width * 2**i` channels. With `tada` the convolutions that `tada_convs` names are calibrated in every
+class R2Plus1D(SinglePathway):
+    """R(2+1)D; see `SinglePathway`. With `tada` the convolutions that `tada_convs` names are calibrated in every
     bottleneck: the 3x3 ("2d"), or the 3x3 and the 3x1x1, each with a routing function of its own ("2d+1d").
 
     Raises `SpecError` for other `tada_convs`.
@@ -98,15 +94,15 @@ class R2Plus1D(VideoResNet):
             raise SpecError(f"tada_convs is {tada_convs!r}", hint='R(2+1)D takes "2d" or "2d+1d"')
         routing = routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels)
         temporal_routing = routing if tada_convs == "2d+1d" else None
-        trunk = single_pathway(
+        super().__init__(
+            num_classes,
             Stem(stem_width, temporal_extent=1, pooled=False),
             [partial(Branch, routing=routing, temporal_routing=temporal_routing)] * len(stage_depths),
             stem_width=stem_width,
             stage_depths=stage_depths,
             first_stride=2,
+            dropout=dropout,
         )
-        num_features = stem_width * 2 ** (len(stage_depths) - 1) * EXPANSION
-        super().__init__(trunk, num_features, num_classes, dropout=dropout)
 
     def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Trunk weights from torchvision's ResNet-50, see `VideoResNet`; each 3x1x1 starts as the identity.
@@ -137,9 +133,6 @@ def _after_relu(deviation: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     return first.to(mean.dtype), (second - first**2).clamp(min=0).to(mean.dtype)
 
 
-def r2plus1d_r50(num_classes: NumClasses, **arguments: object) -> R2Plus1D:
-    """R(2+1)D on ResNet-50; 28.11 M parameters with 400 classes, 3.15 M more with TAdaConv, or 6.30 M with "2d+1d".
-
-    `tada=True` and `tada_convs="2d"` are the defaults.
-    """
-    return R2Plus1D(num_classes, **arguments)  # type: ignore[arg-type]
+# R(2+1)D on ResNet-50: 28.11 M parameters with 400 classes, 3.15 M more with TAdaConv, or 6.30 M with "2d+1d".
+# `tada=True` and `tada_convs="2d"` are the defaults.
+r2plus1d_r50 = R2Plus1D

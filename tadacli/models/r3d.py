@@ -12,15 +12,13 @@ from functools import partial
 from tadacli.models.heads import NumClasses
 from tadacli.models.layers import FrameConv2d
 from tadacli.models.ops import TAdaConv3d
-from tadacli.models.tada2d import EXPANSION
 from tadacli.models.video_resnet import (
     Branch,
     Routing,
+    SinglePathway,
     SpaceTimeConv3d,
     Stem,
-    VideoResNet,
     routing_maker,
-    single_pathway,
 )
 
 
@@ -34,12 +32,8 @@ def branch(in_channels: int, width: int, *, stride: int, routing: Routing) -> Br
     return Branch(FrameConv2d(in_channels, width, 1), middle, width, routing=routing)
 
 
-class R3D(VideoResNet):
-    """Any batch, any T >= 1, any H and W.
-
-    `stage_depths` are the blocks of the stages, `stem_width` the channels of the stem; stage i has bottlenecks of
-    `stem_width * 2**i` channels. With `tada` the 3x3x3 of every bottleneck is calibrated.
-    """
+class R3D(SinglePathway):
+    """R3D; see `SinglePathway`. With `tada` the 3x3x3 of every bottleneck is calibrated."""
 
     def __init__(
         self,
@@ -53,17 +47,16 @@ class R3D(VideoResNet):
         dropout: float = 0.5,
     ) -> None:
         routing = routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels)
-        trunk = single_pathway(
+        super().__init__(
+            num_classes,
             Stem(stem_width, temporal_extent=3, pooled=False),
             [partial(branch, routing=routing)] * len(stage_depths),
             stem_width=stem_width,
             stage_depths=stage_depths,
             first_stride=2,
+            dropout=dropout,
         )
-        num_features = stem_width * 2 ** (len(stage_depths) - 1) * EXPANSION
-        super().__init__(trunk, num_features, num_classes, dropout=dropout)
 
 
-def r3d_r50(num_classes: NumClasses, **arguments: object) -> R3D:
-    """R3D on ResNet-50; 46.98 M parameters with 400 classes, 50.13 M with TAdaConv (`tada=True`, the default)."""
-    return R3D(num_classes, **arguments)  # type: ignore[arg-type]
+# R3D on ResNet-50: 46.98 M parameters with 400 classes, 50.13 M with TAdaConv (`tada=True`, the default).
+r3d_r50 = R3D

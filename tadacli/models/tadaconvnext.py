@@ -8,7 +8,8 @@ free (B, T, H, W, C) views. Settings and parameter names are those of the author
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -33,6 +34,7 @@ from tadacli.models.packed import PackedLinear, PointwiseLayers, num_pieces
 Routing = Literal["normal_lngelu", "normal"]
 
 EXPANSION = 4
+PATCH = 4  # pixels along each side of what one output of the stem sees, and its stride
 NORM_EPS = 1e-6
 LAYER_SCALE = 1e-6  # where the scale of a residual branch starts
 WEIGHT_STD = 0.02  # of fresh weights, as in ConvNeXt
@@ -155,34 +157,33 @@ class FusedBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Stem and stages: clips to feature maps. `norm` is for their mean over time and space."""
+    """Stem and stages of blocks: clips to feature maps. `norm` is for their mean over time and space.
+
+    `make_block` gets a stage's channels and the drop-path rate of the block, of which `rates` has one for each.
+    """
 
     def __init__(
         self,
-        dims: Sequence[int],
+        widths: Sequence[int],
         depths: Sequence[int],
+        make_block: Callable[[int, float], nn.Module],
         *,
-        routing: Routing,
-        ratio: int,
-        kernels: Sequence[int],
-        stem_t_kernel: int,
-        stem_t_stride: int,
-        drop_path: float,
+        rates: Iterable[float],
+        stem_t_kernel: int = 3,
+        stem_t_stride: int = 2,
     ) -> None:
         super().__init__()
-        stem = PatchConv(3, dims[0], 4, t_kernel=stem_t_kernel, t_stride=stem_t_stride)
-        self.downsample_layers = nn.ModuleList([nn.Sequential(stem, ChannelNorm(dims[0]))])
-        for narrow, wide in pairwise(dims):
+        self.stem_t_kernel = stem_t_kernel
+        stem = PatchConv(3, widths[0], PATCH, t_kernel=stem_t_kernel, t_stride=stem_t_stride)
+        self.downsample_layers = nn.ModuleList([nn.Sequential(stem, ChannelNorm(widths[0]))])
+        for narrow, wide in pairwise(widths):
             self.downsample_layers.append(nn.Sequential(ChannelNorm(narrow), PatchConv(narrow, wide, 2)))
-        # From nothing at the first block to the whole rate at the last.
-        rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
-        self.stages = nn.ModuleList()
-        for width, depth in zip(dims, depths, strict=True):
-            blocks = [
-                Block(width, routing=routing, ratio=ratio, kernels=kernels, drop_path=next(rates)) for _ in range(depth)
-            ]
-            self.stages.append(nn.Sequential(*blocks))
-        self.norm = nn.LayerNorm(dims[-1], eps=NORM_EPS)
+        remaining = iter(rates)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(make_block(width, next(remaining)) for _ in range(depth)))
+            for width, depth in zip(widths, depths, strict=True)
+        )
+        self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, D, T', H', W')."""
@@ -191,7 +192,37 @@ class Trunk(nn.Module):
         return x
 
 
-class TAdaConvNeXt(ClipClassifier):
+class ConvNeXtClassifier(ClipClassifier):
+    """A trunk of ConvNeXt's kind with a classification head; it can take over the weights of torchvision's ConvNeXt."""
+
+    backbone: Trunk
+    NOT_OF_IMAGES: tuple[str, ...] = ("_rf.",)  # parts of names that an image network lacks
+
+    def __init__(
+        self, trunk: Trunk, widths: Sequence[int], depths: Sequence[int], num_classes: NumClasses, *, dropout: float
+    ) -> None:
+        super().__init__(trunk, widths[-1], num_classes, dropout=dropout)
+        self.IMAGE_WEIGHTS_URL = image_weights_url(depths, widths[0])
+
+    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Trunk weights of this network from torchvision's ConvNeXt, see `from_torchvision`."""
+        return from_torchvision(state_dict, stem_t_kernel=self.backbone.stem_t_kernel)
+
+    def layers(self) -> list[str]:
+        """Prefixes of the trunk's parameter names in order of depth: stem, blocks and what lies between them, norm."""
+        names = []
+        for stage, blocks in enumerate(self.backbone.stages):
+            names.append(f"backbone.downsample_layers.{stage}")
+            names += [f"backbone.stages.{stage}.{block}" for block, _ in enumerate(blocks.children())]
+        return [*names, "backbone.norm"]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> features (B, D), after the last norm."""
+        features: Tensor = self.backbone.norm(super().forward_features(x))
+        return features
+
+
+class TAdaConvNeXt(ConvNeXtClassifier):
     """A TAdaConvNeXt with a classification head.
 
     Any batch, any T >= 1, any H and W (the trunk strides by 32; smaller pictures still give one cell). `dims` and
@@ -201,8 +232,6 @@ class TAdaConvNeXt(ClipClassifier):
 
     Raises `SpecError` for settings that make no network.
     """
-
-    backbone: Trunk
 
     def __init__(
         self,
@@ -225,36 +254,14 @@ class TAdaConvNeXt(ClipClassifier):
         trunk = Trunk(
             dims,
             depths,
-            routing=routing,
-            ratio=ratio,
-            kernels=kernels,
+            lambda width, rate: Block(width, routing=routing, ratio=ratio, kernels=kernels, drop_path=rate),
+            # From nothing at the first block to the whole rate at the last.
+            rates=torch.linspace(0, drop_path, sum(depths), device="cpu").tolist(),
             stem_t_kernel=stem_t_kernel,
             stem_t_stride=stem_t_stride,
-            drop_path=drop_path,
         )
-        super().__init__(trunk, dims[-1], num_classes, dropout=dropout)
+        super().__init__(trunk, dims, depths, num_classes, dropout=dropout)
         _initialise(trunk)
-        self.IMAGE_WEIGHTS_URL = image_weights_url(depths, dims[0])
-        self._stem_t_kernel = stem_t_kernel
-
-    NOT_OF_IMAGES = ("_rf.",)  # parts of names that an image network lacks
-
-    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Trunk weights of this network from torchvision's ConvNeXt, see `from_torchvision`."""
-        return from_torchvision(state_dict, stem_t_kernel=self._stem_t_kernel)
-
-    def layers(self) -> list[str]:
-        """Prefixes of the trunk's parameter names in order of depth: stem, blocks and what lies between them, norm."""
-        names = []
-        for stage, blocks in enumerate(self.backbone.stages):
-            names.append(f"backbone.downsample_layers.{stage}")
-            names += [f"backbone.stages.{stage}.{block}" for block, _ in enumerate(blocks.children())]
-        return [*names, "backbone.norm"]
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Clips (B, 3, T, H, W) -> features (B, D)."""
-        features: Tensor = self.backbone.norm(super().forward_features(x))
-        return features
 
 
 def _initialise(trunk: Trunk) -> None:
@@ -269,15 +276,8 @@ def _initialise(trunk: Trunk) -> None:
             nn.init.normal_(parameter, std=WEIGHT_STD)
 
 
-def tadaconvnext_tiny(
-    num_classes: NumClasses,
-    *,
-    dims: Sequence[int] = (96, 192, 384, 768),
-    depths: Sequence[int] = (3, 3, 9, 3),
-    **arguments: object,
-) -> TAdaConvNeXt:
-    """TAdaConvNeXt-T, as published (38.66 M parameters with 400 classes)."""
-    return TAdaConvNeXt(num_classes, dims=dims, depths=depths, **arguments)  # type: ignore[arg-type]
+# TAdaConvNeXt-T, as published (38.66 M parameters with 400 classes).
+tadaconvnext_tiny = partial(TAdaConvNeXt, dims=(96, 192, 384, 768), depths=(3, 3, 9, 3))
 
 
 _TORCHVISION_BLOCK = {"block.0": "dwconv", "block.2": "norm", "block.3": "pwconv1", "block.5": "pwconv2"}

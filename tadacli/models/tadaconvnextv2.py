@@ -8,24 +8,27 @@ convolutions and its pixels (B, T, H, W, C) for layer norms and linear layers ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.models.dropout import DropPath
-from tadacli.models.heads import ClassificationHead, Logits, NumClasses
-from tadacli.models.layers import ChannelNorm, FrameConv2d, quick_gelu_layers, sum_of_neighbours
+from tadacli.models.heads import NumClasses
+from tadacli.models.layers import quick_gelu_layers, sum_of_neighbours
 from tadacli.models.ops import DepthwiseTAdaConv2d, RouteFuncwTransformer
 from tadacli.models.packed import quick_gelu_pointwise
-from tadacli.models.tadaconvnext import from_torchvision, image_weights_url
-
-EXPANSION = 4
-PATCH = 4  # pixels along each side of what one output of the stem sees, and its stride
-NORM_EPS = 1e-6
-LAYER_SCALE = 1e-6
+from tadacli.models.tadaconvnext import (
+    EXPANSION,
+    LAYER_SCALE,
+    NORM_EPS,
+    PATCH,
+    WEIGHT_STD,
+    ConvNeXtClassifier,
+    Trunk,
+)
 
 
 class Block(nn.Module):
@@ -79,52 +82,8 @@ class FusedBlock(nn.Module):
         return self.pointwise.add_to(x.movedim(1, -1).contiguous(), branch).movedim(-1, 1)
 
 
-class Trunk(nn.Module):
-    """Stages of blocks with a shrinking layer before each, then the mean over the clip and a norm."""
-
-    def __init__(self, *, stage_depths: Sequence[int], stem_width: int, route_head_dim: int, drop_path: float) -> None:
-        super().__init__()
-        widths = [stem_width * 2**stage for stage in range(len(stage_depths))]
-        stem = nn.Conv3d(3, stem_width, (3, PATCH, PATCH), stride=(2, PATCH, PATCH), padding=(1, 0, 0))
-        self.downsample_layers = nn.ModuleList([nn.Sequential(stem, ChannelNorm(stem_width, eps=NORM_EPS))])
-        for narrow, wide in pairwise(widths):
-            shrink = FrameConv2d(narrow, wide, 2, stride=2, bias=True)
-            self.downsample_layers.append(nn.Sequential(ChannelNorm(narrow, eps=NORM_EPS), shrink))
-        # Drop-path grows evenly with depth, from none in the first block.
-        steps = max(sum(stage_depths) - 1, 1)
-        self.stages = nn.ModuleList()
-        for stage, (depth, width) in enumerate(zip(stage_depths, widths, strict=True)):
-            before = sum(stage_depths[:stage])
-            rates = [drop_path * (before + number) / steps for number in range(depth)]
-            blocks = [Block(width, route_head_dim=route_head_dim, drop_path=rate) for rate in rates]
-            self.stages.append(nn.Sequential(*blocks))
-        self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPS)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Truncated normal of deviation 0.02 and zero biases, as ConvNeXt starts; calibration has its own start."""
-        for name, parameter in self.named_parameters():
-            # Weights on meta have no values, and pretending to set them loads torch's compiler (see `tada2d`).
-            if "dwconv_rf" in name or parameter.is_meta:
-                continue
-            # A bias of zero would leave its calibration nothing to learn from.
-            if name.endswith("dwconv.bias"):
-                continue
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.dim() > 1:
-                nn.init.trunc_normal_(parameter, std=0.02)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, D)."""
-        for shrink, stage in zip(self.downsample_layers, self.stages, strict=True):
-            x = stage(shrink(x))
-        features: Tensor = self.norm(x.mean(dim=(2, 3, 4)))
-        return features
-
-
-class TAdaConvNeXtV2(nn.Module):
-    """A TAdaConvNeXtV2 trunk with a classification head.
+class TAdaConvNeXtV2(ConvNeXtClassifier):
+    """A TAdaConvNeXtV2 with a classification head.
 
     Any batch, any T >= 1 (the stem makes it ceil(T / 2)), any H and W: as published, the stem and the shrinking layers
     leave out rows and columns that do not fill a patch of theirs. A picture too small for them (32 pixels for four
@@ -133,6 +92,8 @@ class TAdaConvNeXtV2(nn.Module):
     stage, `route_head_dim` the width of one head of the routing functions' attention (a divisor of half of
     `stem_width`), `drop_path` the rate of the last block.
     """
+
+    NOT_OF_IMAGES = ("_rf.", "norm_avgpool.")
 
     def __init__(
         self,
@@ -144,98 +105,44 @@ class TAdaConvNeXtV2(nn.Module):
         drop_path: float = 0.0,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.smallest_side = PATCH * 2 ** (len(stage_depths) - 1)
-        self.backbone = Trunk(
-            stage_depths=stage_depths, stem_width=stem_width, route_head_dim=route_head_dim, drop_path=drop_path
+        widths = [stem_width * 2**stage for stage in range(len(stage_depths))]
+        num_blocks = sum(stage_depths)
+        trunk = Trunk(
+            widths,
+            stage_depths,
+            lambda width, rate: Block(width, route_head_dim=route_head_dim, drop_path=rate),
+            # Drop-path grows evenly with depth, from none in the first block.
+            rates=(drop_path * number / max(num_blocks - 1, 1) for number in range(num_blocks)),
         )
-        num_features = stem_width * 2 ** (len(stage_depths) - 1)
-        self.head = ClassificationHead(num_features, num_classes, dropout=dropout)
-        self.IMAGE_WEIGHTS_URL = image_weights_url(stage_depths, stem_width)
-
-    NOT_OF_IMAGES = ("_rf.", "norm_avgpool.")  # parts of names that an image network lacks
-
-    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Trunk weights of this network from torchvision's ConvNeXt, see `tadaconvnext.from_torchvision`."""
-        return from_torchvision(state_dict)
+        _initialise(trunk)
+        super().__init__(trunk, widths, stage_depths, num_classes, dropout=dropout)
+        self.smallest_side = PATCH * 2 ** (len(stage_depths) - 1)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) -> features (B, D), after the last norm."""
         height, width = x.shape[3:]
         if height < self.smallest_side or width < self.smallest_side:
             x = F.pad(x, (0, max(self.smallest_side - width, 0), 0, max(self.smallest_side - height, 0)))
-        features: Tensor = self.backbone(x.contiguous(memory_format=torch.channels_last_3d))
-        return features
-
-    def forward(self, x: Tensor) -> Logits:
-        """Clips (B, 3, T, H, W) -> logits (B, num_classes), or {name: logits} for named heads."""
-        logits: Logits = self.head(self.forward_features(x))
-        return logits
-
-    def layers(self) -> list[str]:
-        """Prefixes of the trunk's parameter names in order of depth: stem, blocks and what lies between them, norm."""
-        names = []
-        for number, stage in enumerate(self.backbone.stages):
-            names.append(f"backbone.downsample_layers.{number}")
-            names += [f"backbone.stages.{number}.{block}" for block, _ in enumerate(stage.children())]
-        return [*names, "backbone.norm"]
+        return super().forward_features(x)
 
 
-def tadaconvnextv2_tiny(
-    num_classes: NumClasses,
-    *,
-    stage_depths: Sequence[int] = (3, 3, 9, 3),
-    stem_width: int = 96,
-    route_head_dim: int = 48,
-    drop_path: float = 0.0,
-    dropout: float = 0.5,
-) -> TAdaConvNeXtV2:
-    """TAdaConvNeXtV2-T (45.97 M parameters with 400 classes); trained with a drop-path of 0.2 on Kinetics-400."""
-    return TAdaConvNeXtV2(
-        num_classes,
-        stage_depths=stage_depths,
-        stem_width=stem_width,
-        route_head_dim=route_head_dim,
-        drop_path=drop_path,
-        dropout=dropout,
-    )
+def _initialise(trunk: Trunk) -> None:
+    """Truncated normal of deviation 0.02 and zero biases, as ConvNeXt starts; calibration has its own start."""
+    for name, parameter in trunk.named_parameters():
+        # Weights on meta have no values, and pretending to set them loads torch's compiler (see `tada2d`).
+        if "dwconv_rf" in name or parameter.is_meta:
+            continue
+        # A bias of zero would leave its calibration nothing to learn from.
+        if name.endswith("dwconv.bias"):
+            continue
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() > 1:
+            nn.init.trunc_normal_(parameter, std=WEIGHT_STD)
 
 
-def tadaconvnextv2_small(
-    num_classes: NumClasses,
-    *,
-    stage_depths: Sequence[int] = (3, 3, 27, 3),
-    stem_width: int = 96,
-    route_head_dim: int = 48,
-    drop_path: float = 0.0,
-    dropout: float = 0.5,
-) -> TAdaConvNeXtV2:
-    """TAdaConvNeXtV2-S (82.25 M parameters with 400 classes); trained with a drop-path of 0.4 on Kinetics-400."""
-    return TAdaConvNeXtV2(
-        num_classes,
-        stage_depths=stage_depths,
-        stem_width=stem_width,
-        route_head_dim=route_head_dim,
-        drop_path=drop_path,
-        dropout=dropout,
-    )
-
-
-def tadaconvnextv2_base(
-    num_classes: NumClasses,
-    *,
-    stage_depths: Sequence[int] = (3, 3, 27, 3),
-    stem_width: int = 128,
-    route_head_dim: int = 64,
-    drop_path: float = 0.0,
-    dropout: float = 0.5,
-) -> TAdaConvNeXtV2:
-    """TAdaConvNeXtV2-B (145.69 M parameters with 400 classes); trained with a drop-path of 0.6 on Kinetics-400."""
-    return TAdaConvNeXtV2(
-        num_classes,
-        stage_depths=stage_depths,
-        stem_width=stem_width,
-        route_head_dim=route_head_dim,
-        drop_path=drop_path,
-        dropout=dropout,
-    )
+# With 400 classes T has 45.97 M parameters, S 82.25 M and B 145.69 M; on Kinetics-400 they were trained with a
+# drop-path of 0.2, 0.4 and 0.6.
+tadaconvnextv2_tiny = partial(TAdaConvNeXtV2, stage_depths=(3, 3, 9, 3), stem_width=96, route_head_dim=48)
+tadaconvnextv2_small = partial(TAdaConvNeXtV2, stage_depths=(3, 3, 27, 3), stem_width=96, route_head_dim=48)
+tadaconvnextv2_base = partial(TAdaConvNeXtV2, stage_depths=(3, 3, 27, 3), stem_width=128, route_head_dim=64)

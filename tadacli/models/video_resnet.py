@@ -1,7 +1,7 @@
-"""What the ResNets with convolutions over time share: stem, stages of bottlenecks, and a start from an image ResNet.
+"""What the ResNets over video share: stem, stages of bottlenecks, and a start from an image ResNet.
 
-They are the networks that the TAda! paper plugs TAdaConv into (its table 3): SlowOnly, SlowFast, R(2+1)D and R3D.
-Parameter names are those of TAda2D (`tada2d`), whose bottleneck they use.
+They are TAda2D, and the networks that the TAda! paper plugs TAdaConv into (its table 3): SlowOnly, SlowFast, R(2+1)D
+and R3D. Parameter names are those of the published TAda2D.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import UnionType
 from typing import Self
 
 import torch.nn.functional as F
@@ -27,8 +28,8 @@ from tadacli.models.layers import (
     unfold_time,
 )
 from tadacli.models.ops import RouteFuncMLP, TAdaConv2d, TAdaConv3d, calibrated_conv
-from tadacli.models.tada2d import EXPANSION, Bottleneck, FrameResNet, from_torchvision
 
+EXPANSION = 4  # channels at the end of a bottleneck for one within
 # Makes the routing function of a convolution of so many input channels; None where nothing is calibrated.
 Routing = Callable[[int], RouteFuncMLP] | None
 # Makes a residual branch, called with (in_channels, width, stride=...).
@@ -136,6 +137,51 @@ class Branch(nn.Module):
         return self
 
 
+def frame_branch(
+    in_channels: int, width: int, *, stride: int, temporal_extent: int = 1, routing: Routing = None
+) -> Branch:
+    """Residual branch: 1x1 over `temporal_extent` frames, 3x3 (strided, calibrated if there is routing), 1x1."""
+    first: FrameConv2d | TemporalConv1d = (
+        FrameConv2d(in_channels, width, 1)
+        if temporal_extent == 1
+        else TemporalConv1d(in_channels, width, temporal_extent)
+    )
+    middle: FrameConv2d | TAdaConv2d = (
+        FrameConv2d(width, width, 3, stride=stride, padding=1)
+        if routing is None
+        else TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
+    )
+    return Branch(first, middle, width, routing=routing)
+
+
+class Bottleneck(nn.Module):
+    """A residual branch beside the identity, or beside a strided 1x1 where the shape changes.
+
+    The branch is called with the block's input and with what its result is added to, and ends with ReLU.
+    """
+
+    def __init__(self, branch: nn.Module, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.short_cut: FrameConv2d | None = None
+        self.short_cut_bn: FrameBatchNorm | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.short_cut = FrameConv2d(in_channels, out_channels, 1, stride=stride)
+            self.short_cut_bn = FrameBatchNorm(out_channels)
+        self.conv_branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = x
+        if self.short_cut is not None and self.short_cut_bn is not None:
+            residual = normalised_conv(self.short_cut, self.short_cut_bn, x)
+        return self.conv_branch(x, residual)  # type: ignore[no-any-return]
+
+    def fused(self) -> Self:
+        """The form for inference."""
+        if self.short_cut is not None:
+            fold_norm(self, "short_cut", "short_cut_bn")
+        return self
+
+
 def bottlenecks(branch: BranchMaker, in_channels: int, width: int, *, depth: int, stride: int) -> list[Bottleneck]:
     """The blocks of one stage, the first of which strides."""
     blocks = []
@@ -151,30 +197,21 @@ def numbered(blocks: Sequence[nn.Module]) -> nn.Sequential:
     return nn.Sequential(OrderedDict((f"res_{number}", block) for number, block in enumerate(blocks, start=1)))
 
 
-def single_pathway(
-    stem: nn.Module, branches: Sequence[BranchMaker], *, stem_width: int, stage_depths: Sequence[int], first_stride: int
-) -> nn.Sequential:
-    """A stem and stages, one for each of `branches`: bottlenecks of `stem_width * 2**i` channels in stage i."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=stem)
-    in_channels = stem_width
-    for stage, (branch, depth) in enumerate(zip(branches, stage_depths, strict=True)):
-        width, stride = stem_width * 2**stage, first_stride if stage == 0 else 2
-        layers[f"conv{stage + 2}"] = numbered(bottlenecks(branch, in_channels, width, depth=depth, stride=stride))
-        in_channels = width * EXPANSION
-    return nn.Sequential(layers)
-
-
 class VideoResNet(ClipClassifier):
     """A trunk of bottlenecks with a head, freshly initialised; it can take over the weights of an image ResNet."""
 
-    IMAGE_WEIGHTS_URL = FrameResNet.IMAGE_WEIGHTS_URL
-    NOT_OF_IMAGES: tuple[str, ...] = ("_rf.",)
+    # torchvision's ResNet-50, ImageNet-1K, first version; the published models were started from it.
+    IMAGE_WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-19c8e357.pth"
+    NOT_OF_IMAGES: tuple[str, ...] = ("_rf.",)  # parts of names that an image network lacks
+    FRESH_CONVS: type | UnionType = AnyConv  # those that start at random by He et al. (2015), for ReLU
 
     def __init__(self, backbone: nn.Module, num_features: int, num_classes: NumClasses, *, dropout: float) -> None:
         super().__init__(backbone, num_features, num_classes, dropout=dropout)
         # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
         for module in self.backbone.modules():
-            if isinstance(module, AnyConv) and not module.weight.is_meta:
+            if not isinstance(module, AnyConv) or not isinstance(module, self.FRESH_CONVS):
+                continue
+            if not module.weight.is_meta:
                 kernel = module.weight.data
                 kernel = kernel[0, 0] if isinstance(module, TAdaConv2d | TAdaConv3d) else kernel
                 nn.init.kaiming_normal_(kernel, mode="fan_out", nonlinearity="relu")
@@ -199,6 +236,65 @@ class VideoResNet(ClipClassifier):
     def _image_layer(self, name: str) -> str:
         """Where the weights go that TAda2D's trunk has under `name`."""
         return name
+
+
+class SinglePathway(VideoResNet):
+    """A stem and stages, one for each of `branches`: bottlenecks of `stem_width * 2**i` channels in stage i.
+
+    Any batch, any T >= 1, any H and W (smaller pictures still give one cell). `stage_depths` are the blocks of the
+    stages, which put out four times the channels of their bottlenecks.
+    """
+
+    def __init__(
+        self,
+        num_classes: NumClasses,
+        stem: nn.Module,
+        branches: Sequence[BranchMaker],
+        *,
+        stem_width: int,
+        stage_depths: Sequence[int],
+        first_stride: int,
+        dropout: float,
+    ) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=stem)
+        in_channels = stem_width
+        for stage, (branch, depth) in enumerate(zip(branches, stage_depths, strict=True)):
+            width, stride = stem_width * 2**stage, first_stride if stage == 0 else 2
+            layers[f"conv{stage + 2}"] = numbered(bottlenecks(branch, in_channels, width, depth=depth, stride=stride))
+            in_channels = width * EXPANSION
+        super().__init__(nn.Sequential(layers), in_channels, num_classes, dropout=dropout)
+
+
+_TORCHVISION_LAYERS = {"conv1": "a", "bn1": "a_bn", "conv2": "b", "bn2": "b_bn", "conv3": "c", "bn3": "c_bn"}
+
+
+def from_torchvision(state_dict: Mapping[str, Tensor], *, tada: bool) -> dict[str, Tensor]:
+    """Trunk weights of this family from torchvision's ResNet state dict; its classifier is left out.
+
+    For TSN the result is the whole trunk. For TAda2D (`tada=True`) the routing functions and the second
+    batch norm are missing from it: as published, they stay as initialised.
+    """
+    converted: dict[str, Tensor] = {}
+    for name, tensor in state_dict.items():
+        if name.startswith("fc."):
+            continue
+        layer, key = name.rsplit(".", 1)
+        target = _torchvision_layer(layer)
+        if tensor.dim() == 4:
+            calibrated = tada and target.endswith("conv_branch.b")
+            tensor = tensor[None, None] if calibrated else tensor.unsqueeze(2)
+        converted[f"backbone.{target}.{key}"] = tensor
+    return converted
+
+
+def _torchvision_layer(layer: str) -> str:
+    if "." not in layer:
+        return f"conv1.{_TORCHVISION_LAYERS[layer]}"
+    stage, block, rest = layer.split(".", 2)
+    prefix = f"conv{int(stage.removeprefix('layer')) + 1}.res_{int(block) + 1}"
+    if rest.startswith("downsample"):
+        return f"{prefix}.{'short_cut' if rest.endswith('0') else 'short_cut_bn'}"
+    return f"{prefix}.conv_branch.{_TORCHVISION_LAYERS[rest]}"
 
 
 def inflated(kernel: Tensor, shape: Sequence[int], *, name: str) -> Tensor:

@@ -15,8 +15,8 @@ from benchmarks.grouped import grouped_form, leave_the_start
 from tadacli.errors import SpecError
 from tadacli.models import BUILDERS, build
 from tadacli.models.heads import NumClasses
-from tadacli.models.tada2d import from_torchvision
 from tadacli.models.tadaformer import TAdaFormer
+from tadacli.models.video_resnet import from_torchvision
 from tadacli.training.loop import recompute_layers
 
 
@@ -44,10 +44,11 @@ def test_routing_functions_have_the_published_size() -> None:
 # Larger members of a family are its small ones with more of the same, so the sweeps build all of them small.
 SMALL: dict[str, dict[str, Any]] = {
     "tada2d": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
-    "r2plus1d": {},
-    "r2plus1d_r50": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
+    "tsn": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
+    "r2plus1d_tiny": {},
+    "r2plus1d": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
     "r3d": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
-    "slow": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
+    "slowonly": {"stage_depths": (1, 2, 1, 1), "stem_width": 16},
     "slowfast": {"stage_depths": (1, 2, 1, 1), "stem_width": 32, "alpha": 1},
     "tadaconvnext": {"dims": (8, 12, 16, 24), "depths": (1, 2, 1, 1)},
     "tadaconvnextv2": {"stage_depths": (1, 2, 1, 1), "stem_width": 16, "route_head_dim": 4},
@@ -64,7 +65,9 @@ def small(architecture: str, num_classes: NumClasses) -> tuple[nn.Module, int | 
     if BUILDERS[architecture] == "tadaformer":
         arguments = {"width": 256, "num_layers": 2, "patch_size": 8, "crop_size": 16}
         return TAdaFormer(num_classes, double_tada=True, **arguments), 16
-    return build(architecture, num_classes=num_classes, **SMALL.get(BUILDERS[architecture], {})), None
+    return build(
+        architecture, num_classes=num_classes, **SMALL.get(architecture, SMALL[architecture.split("_")[0]])
+    ), None
 
 
 @pytest.mark.parametrize("architecture", sorted(BUILDERS))

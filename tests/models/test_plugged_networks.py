@@ -15,10 +15,9 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from tadacli.errors import SpecError
 from tadacli.models.r2plus1d_r50 import r2plus1d_r50
 from tadacli.models.r3d import r3d_r50
-from tadacli.models.slow import slowonly_r50
-from tadacli.models.slowfast import slowfast_r50
-from tadacli.models.tada2d import from_torchvision, tsn_r50
-from tadacli.models.video_resnet import VideoResNet
+from tadacli.models.slowfast import slowfast_r50, slowonly_r50
+from tadacli.models.tada2d import tsn_r50
+from tadacli.models.video_resnet import VideoResNet, from_torchvision
 from tadacli.training.optimisation import parameter_groups
 from tadacli.training.settings import Optimisation
 
@@ -256,9 +255,9 @@ def test_what_cannot_be_built_is_named(builder, arguments, reason) -> None:
 def test_building_without_values_does_not_load_the_compiler() -> None:
     code = """
 import sys, torch
-from tadacli.models import r2plus1d_r50, r3d, slow, slowfast
+from tadacli.models import r2plus1d_r50, r3d, slowfast
 with torch.device("meta"):
-    for builder in (slow.slowonly_r50, slowfast.slowfast_r50, r2plus1d_r50.r2plus1d_r50, r3d.r3d_r50):
+    for builder in (slowfast.slowonly_r50, slowfast.slowfast_r50, r2plus1d_r50.r2plus1d_r50, r3d.r3d_r50):
         builder(400)
 assert "torch._dynamo" not in sys.modules
 """
