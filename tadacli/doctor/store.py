@@ -42,7 +42,7 @@ def check_store() -> Iterator[Finding]:
     strays = _strays(folder / "models", {weights.name for weights in kept})
     yield from strays
     if not kept and not strays:
-        yield Finding("store", "contents", "ok", "no fetched weights; tada fetch --list says which there are")
+        yield Finding("store", "contents", "ok", "no fetched weights; tada models says which there are")
 
 
 def _folder(folder: Path) -> Finding:

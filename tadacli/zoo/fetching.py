@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tadacli.errors import CheckpointError, FetchError, OutputError, TadaError
+from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
 from tadacli.specs import ModelSpec
-from tadacli.zoo import store
+from tadacli.zoo import manifest, store
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
 from tadacli.zoo.sources import Source, drive_source
 from tadacli.zoo.store import FileHash, StoredWeights
@@ -27,12 +28,117 @@ _ROOM = Room(copies=2)
 class Fetched:
     """Weights that are now in the store: how they came, and whether their original was seen for the first time.
 
+    Those of the built-in model lie elsewhere: `weights` is None.
     What is seen for the first time, with no hash in the manifest, is trusted; only that file is taken from then on.
     """
 
-    weights: StoredWeights
-    how: Literal["stored", "downloaded", "imported"]
+    name: str
+    how: Literal["built in", "stored", "downloaded", "imported"]
+    weights: StoredWeights | None
     is_first_use: bool = False
+
+
+@dataclass(frozen=True)
+class NotFetched:
+    """Why the weights of a model could not be fetched, or are not what they were."""
+
+    name: str
+    error: TadaError
+
+
+def fetch_each(
+    specs: Sequence[ModelSpec],
+    *,
+    file: Path | None = None,
+    mirror: str | None = None,
+    offline: bool = False,
+    keep_original: bool = False,
+    patience: Patience = PATIENCE,
+    on_progress: Callable[[str, int, int | None], None] = lambda _name, _done, _total: None,
+    on_message: OnMessage = lambda _text: None,
+) -> Iterator[Fetched | NotFetched]:
+    """Each model in the store, one after the other, even where another cannot be fetched.
+
+    Args:
+        specs: The models.
+        file: The published file of the only model, in place of a download.
+        mirror: Where to try first, see `sources_of`.
+        offline: Whether to forbid any transfer.
+        keep_original: Whether to keep the published file beside the converted one.
+        patience: How often and how long to wait for a server.
+        on_progress: Gets a model's name, the bytes that are here and how many there will be, if known.
+        on_message: Gets what is done or waited for, in words.
+
+    Yields:
+        What came of each model, in order.
+
+    Raises:
+        OutputError: The disk is full or cannot be written: the others would fail as well.
+        TadaError: The only model cannot be fetched.
+    """
+    for spec in specs:
+        try:
+            if spec.source.file:
+                fetched = Fetched(spec.name, "built in", None)
+            elif file is not None:
+                fetched = fetch_file(spec, file, keep_original=keep_original)
+            else:
+                fetched = fetch(
+                    spec,
+                    mirror=mirror,
+                    offline=offline,
+                    keep_original=keep_original,
+                    patience=patience,
+                    on_progress=partial(on_progress, spec.name),
+                    on_message=on_message,
+                )
+        except TadaError as error:
+            if len(specs) == 1 or isinstance(error, OutputError):
+                raise
+            yield NotFetched(spec.name, error)
+        else:
+            yield fetched
+
+
+def plan_of(spec: ModelSpec, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:
+    """What `fetch_each` would do for a model, in words; no server is asked."""
+    target = store.weights_path(spec.name)
+    if spec.source.file:
+        return "comes with tada; there is nothing to fetch"
+    if file is not None:
+        return f"convert {file} to {target}"
+    if store.stored(spec.name) is not None:
+        return f"here: hash {target} again"
+    if offline:
+        return "not here, and --offline forbids to download it"
+    places = ", else ".join(source.url for source in sources_of(spec, mirror=mirror))
+    size = manifest.cards()[spec.name].about_bytes
+    amount = "a file of unknown size" if size is None else f"about {store.size_text(size)}"
+    return f"download {amount} from {places or 'nowhere: no source is known'}; convert to {target}"
+
+
+def verify_each(names: Sequence[str] = ()) -> Iterator[StoredWeights | NotFetched]:
+    """Hash stored weights again: those of the models named, or all there are.
+
+    Yields:
+        The weights that are what was written, and what is wrong with the others.
+
+    Raises:
+        SpecError: There is no model of a name; then nothing is hashed.
+    """
+    for name in names:
+        if name not in manifest.cards():
+            raise SpecError(f"unknown model {name!r}", hint="tada models says which there are")
+    for name in list(names) or [weights.name for weights in store.all_stored()]:
+        weights = store.stored(name)
+        try:
+            if weights is None:
+                raise CheckpointError(f"the weights of {name} are not in the store", hint=f"tada fetch {name}")
+            store.verify(weights)
+        except CheckpointError as error:
+            yield NotFetched(name, error)
+        else:
+            yield weights
 
 
 def sources_of(spec: ModelSpec, *, mirror: str | None = None) -> list[Source]:
@@ -68,7 +174,7 @@ def fetch(
     with _only_run(spec.name, on_message):
         present = _undamaged(spec.name, on_message)
         if present is not None and (not keep_original or store.original_path(spec.name).is_file()):
-            return Fetched(present, "stored")
+            return Fetched(spec.name, "stored", present)
         if offline:
             raise FetchError(
                 f"the weights of {spec.name} are not in {store.store_folder()}, and --offline forbids to download them",
@@ -170,7 +276,7 @@ def _keep(
             partial.with_name(partial.name + ".partial").unlink(missing_ok=True)
         for left in _downloads().glob(f"{spec.name}.*.part*"):
             left.unlink()
-    return Fetched(weights, how, is_first_use)
+    return Fetched(spec.name, how, weights, is_first_use)
 
 
 def _check_original(spec: ModelSpec, file: Path, original: FileHash) -> bool:

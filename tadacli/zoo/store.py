@@ -101,6 +101,11 @@ def hash_file(path: Path) -> FileHash:
         return FileHash(os.fstat(stream.fileno()).st_size, hashlib.file_digest(stream, "sha256").hexdigest())
 
 
+def size_text(num_bytes: int) -> str:
+    """A number of bytes as people say it: 155 MB."""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
+
+
 def put(partial: Path, *, name: str, original: FileHash, source: str) -> StoredWeights:
     """Move a finished weights file into the store.
 

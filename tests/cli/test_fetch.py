@@ -82,7 +82,7 @@ def test_the_help_says_what_trust_means(tada) -> None:
     assert "Trust on first use" in (inspect.getdoc(fetch_command) or "")
     code, out, _ = tada("fetch", "--help")
     assert code == 0
-    for option in "--all-tada2d --list --dry-run --verify --offline --from --mirror --keep-original".split():
+    for option in "--dry-run --verify --offline --from --mirror --keep-original".split():
         assert option in out.decode()
 
 
@@ -115,14 +115,6 @@ def test_one_failure_of_several_is_code_3_and_of_all_1(tada, server: FileServer)
     assert len(server.requests) == 4
 
 
-def test_all_tada2d(tada, server: FileServer, tmp_path: Path) -> None:
-    for number, name in enumerate((FIRST, SECOND)):
-        (tmp_path / f"{name}.pyth").write_bytes(published(number))
-    assert tada("fetch", "--all-tada2d", "--mirror", tmp_path)[0] == 0
-    assert [weights.name for weights in store.all_stored()] == [FIRST, SECOND]
-    assert server.requests == []
-
-
 def test_a_file_from_a_browser(tada, server: FileServer, tmp_path: Path) -> None:
     file = tmp_path / "weights.pyth"
     file.write_bytes(CONTENT)
@@ -138,14 +130,7 @@ def test_a_file_from_a_browser(tada, server: FileServer, tmp_path: Path) -> None
         assert tada("fetch", "--from", file, *names)[0] == 2
 
 
-def test_list_dry_run_and_offline_ask_no_server(tada, server: FileServer) -> None:
-    code, out, err = tada("fetch", "--list")
-    assert (code, err) == (0, "1 more are known and cannot be used yet: tada models lists them\n")
-    assert out.decode().splitlines() == [
-        "r2plus1d_tiny.camera_motion  comes with tada",
-        f"{FIRST}            not here, about 2 MB",
-        f"{SECOND}           not here, about 2 MB",
-    ]
+def test_dry_run_and_offline_ask_no_server(tada, server: FileServer) -> None:
     code, out, _ = tada("fetch", FIRST, "--dry-run")
     assert (code, out.decode()) == (
         0,
@@ -157,7 +142,6 @@ def test_list_dry_run_and_offline_ask_no_server(tada, server: FileServer) -> Non
     assert not store.store_folder().exists() or not list(store.store_folder().rglob("*.safetensors"))
     assert server.requests == []
     tada("fetch", FIRST)
-    assert f"{FIRST}            here, 2 MB" in tada("fetch", "--list")[1].decode()
     assert f"{FIRST}: here" in tada("fetch", FIRST, "--dry-run")[1].decode()
     assert tada("fetch", FIRST, "--offline")[0] == 0
     assert len(server.requests) == 1
