@@ -48,16 +48,16 @@ def classify(
     A video that fails has status "error" and stops nothing.
 
     Args:
-        videos: a path or URL, or several: video files, folders or tars of numbered JPEG frames.
-        model: a known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
+        videos: A path or URL, or several: video files, folders or tars of numbered JPEG frames.
+        model: A known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
             `device` and `dtype` are not used.
-        weights: a file of weights for a known name; by default those that were fetched.
-        views: how many views are averaged: "CLIPSxCROPS"; by default as many as the model was published with.
-        part: the part of each video to look at, in seconds of presentation time; by default all of it.
-        topk: at most so many labels are given for each head.
-        min_score: classes below this score, 0 to 1, are left out; "auto" leaves out those below the thresholds that
+        weights: A file of weights for a known name; by default those that were fetched.
+        views: How many views are averaged: "CLIPSxCROPS"; by default as many as the model was published with.
+        part: The part of each video to look at, in seconds of presentation time; by default all of it.
+        topk: At most so many labels are given for each head.
+        min_score: Classes below this score, 0 to 1, are left out; "auto" leaves out those below the thresholds that
             the model carries for each class. None may be left: nothing here that the model knows.
-        batch_size: views scored at once; by default 8, and for a window as many as `detect` takes on the device.
+        batch_size: Views scored at once; by default 8, and for a window as many as `detect` takes on the device.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
 
@@ -65,8 +65,8 @@ def classify(
         The results; scores are the mean over the views of the softmax, 0 to 1, with seven digits.
 
     Raises:
-        UsageError: for settings that contradict each other or are out of range, before anything is decoded.
-        TadaError: for a model that cannot be loaded, or whose scores are not numbers.
+        UsageError: For settings that contradict each other or are out of range, before anything is decoded.
+        TadaError: For a model that cannot be loaded, or whose scores are not numbers.
 
     Example:
         >>> import tempfile, tadacli
@@ -126,19 +126,19 @@ def iter_classifications(
     function of the video and the options.
 
     Args:
-        videos: paths or URLs, as `classify` takes them.
-        model: the model.
-        options: how they are classified.
-        done: paths of videos that are passed over, since their results are there already.
-        on_video: called with the path of each video before its result is waited for.
-        on_views: called with the number of views that were scored, after each batch.
+        videos: Paths or URLs, as `classify` takes them.
+        model: The model.
+        options: How they are classified.
+        done: Paths of videos that are passed over, since their results are there already.
+        on_video: Called with the path of each video before its result is waited for.
+        on_views: Called with the number of views that were scored, after each batch.
 
     Yields:
         A result for each video; one that fails has status "error".
 
     Raises:
-        UsageError: for the minimum score "auto" and a model without thresholds.
-        TadaError: for scores that are not numbers.
+        UsageError: For the minimum score "auto" and a model without thresholds.
+        TadaError: For scores that are not numbers.
     """
     options = (options or ClassificationOptions()).on(model.device.type)
     least = least_scores(model.spec, options.min_score)

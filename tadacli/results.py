@@ -158,7 +158,7 @@ class Detection:
 
     `status` is "ok", "partial" (some windows could not be scored: see `gaps`) or "error" (then `error` says
     why). No segments are a result, too: nothing was found. `num_windows` of `num_windows_planned` windows
-    were scored. `num_frames_used` distinct frames were looked at.
+    were scored. `num_frames_used` distinct frames were used.
     """
 
     path: str

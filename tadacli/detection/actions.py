@@ -31,11 +31,18 @@ def fuse_actions(
     top_nouns: int = TOP_NOUNS,
     num_pairs: int = NUM_PAIRS,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The best pairs (W, P, 2) of a verb and a noun for each window, best first, and their products (W, P).
+    """The best pairs of a verb and a noun for each window, as published, ranked by the product of their scores.
 
-    As published: pairs of the `top_verbs` best of the verb scores (W, V) and the `top_nouns` best of the noun
-    scores (W, N), ranked by the product of the two scores; P is `num_pairs` or as many as there are. Equal
-    scores stand in the order of their index, equal products in that of the verb's and then the noun's rank.
+    Args:
+        verb: Scores (W, V) of the verbs in each window.
+        noun: Scores (W, N) of the nouns.
+        top_verbs: So many of the best verbs are paired; equal scores stand in the order of their index.
+        top_nouns: So many of the best nouns.
+        num_pairs: So many pairs are given, or as many as there are.
+
+    Returns:
+        The numbers of verb and noun of each pair (W, P, 2), best first, and their products (W, P). Equal products stand
+        in the order of the verb's and then the noun's rank.
     """
     verbs, nouns = (np.argsort(-scores, axis=1, kind="stable") for scores in (verb, noun))
     verbs, nouns = verbs[:, :top_verbs], nouns[:, :top_nouns]

@@ -38,13 +38,13 @@ def detect(
     A video that fails has status "error" and stops nothing.
 
     Args:
-        videos: a path or URL, or several, as `classify` takes them.
-        model: a known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
+        videos: A path or URL, or several, as `classify` takes them.
+        model: A known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
             `device` and `dtype` are not used.
-        weights: a file of weights for a known name; by default those that were fetched.
-        windows: which windows are scored (`window_settings()` reads words such as "2s"); by default windows of two
+        weights: A file of weights for a known name; by default those that were fetched.
+        windows: Which windows are scored (`window_settings()` reads words such as "2s"); by default windows of two
             seconds, one every second.
-        segments: what becomes a segment.
+        segments: What becomes a segment.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
 
@@ -52,8 +52,8 @@ def detect(
         The results. Times of segments and gaps are presentation times in seconds, scores are 0 to 1.
 
     Raises:
-        UsageError: for settings that contradict each other or do not go with the model, before anything is decoded.
-        TadaError: for a model that cannot be loaded, or whose scores are not numbers.
+        UsageError: For settings that contradict each other or do not go with the model, before anything is decoded.
+        TadaError: For a model that cannot be loaded, or whose scores are not numbers.
 
     Example:
         >>> import tempfile, tadacli
@@ -106,7 +106,17 @@ class Found:
 def detection_job(
     videos: Sequence[str], *, model: Model, windows: WindowSettings, segments: SegmentSettings
 ) -> DetectionJob:
-    """The job of scoring the windows of videos. Raises `UsageError` for settings that do not go with the model."""
+    """The job of scoring the windows of videos.
+
+    Args:
+        videos: Paths or URLs.
+        model: The model.
+        windows: Which windows are scored.
+        segments: What becomes a segment.
+
+    Raises:
+        UsageError: For settings that do not go with the model.
+    """
     segments.check_model(model.spec)
     run = run_of(
         model.spec,
@@ -134,10 +144,13 @@ def detection_job(
 def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> DetectionJob:
     """The job of making segments of score files, without video or model.
 
-    The files are read now, to see that they go together, and again one by one when it is their turn.
+    Args:
+        files: Score files. They are read now, to see that they go together, and again one by one when it is their turn.
+        segments: What becomes a segment.
 
-    Raises `UsageError` for what is no score file, for two of one video, and for scores that were made with different
-    models or windows, or of which such segments cannot be made.
+    Raises:
+        UsageError: For what is no score file, for two of one video, and for scores that were made with different models
+            or windows, or of which such segments cannot be made.
     """
     by_path: dict[str, Path] = {}
     known: dict[str, tuple[ModelSpec, Run]] = {}
@@ -176,22 +189,22 @@ def iter_detections(
     """The result of each video, in order, as soon as it is known; close the iterator to end early.
 
     Args:
-        job: what is to be done.
-        done: videos that are passed over, since their results are there already.
-        journal: a file that keeps the scores of the video at hand, window by window. If it is there from an earlier
+        job: What is to be done.
+        done: Videos that are passed over, since their results are there already.
+        journal: A file that keeps the scores of the video at hand, window by window. If it is there from an earlier
             run of the same job, scoring goes on after what it holds. It is removed when the next result is asked for,
             so keep a result before asking; closing the iterator leaves the journal for another run.
-        save_scores: the score file that each video gets (see `plan_score_files`).
-        replace: whether score files that are there already are made anew.
-        on_video: called with the path of each video before it is opened.
-        on_progress: called with where the range of a video starts and ends and how far it is scored, in seconds.
+        save_scores: The score file that each video gets (see `plan_score_files`).
+        replace: Whether score files that are there already are made anew.
+        on_video: Called with the path of each video before it is opened.
+        on_progress: Called with where the range of a video starts and ends and how far it is scored, in seconds.
 
     Yields:
         A result for each video; one that fails has status "error".
 
     Raises:
-        OutputError: for a journal or a score file that cannot be written.
-        TadaError: for scores that are not numbers.
+        OutputError: For a journal or a score file that cannot be written.
+        TadaError: For scores that are not numbers.
     """
     for video in job.videos:
         if video in done:

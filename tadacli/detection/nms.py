@@ -14,9 +14,14 @@ SOFT_NMS_IOU = (0.25, 0.9)
 
 
 def temporal_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of every span of `a` (N, 2) with every span of `b` (M, 2): (N, M), in 0..1.
+    """Intersection over union of every span of `a` with every span of `b`.
 
-    It is 0 wherever one of the two is empty.
+    Args:
+        a: Spans (N, 2) in seconds.
+        b: Spans (M, 2).
+
+    Returns:
+        (N, M) fractions; 0 wherever one of the two is empty.
     """
     a, b = _spans(a)[:, None], _spans(b)[None]
     length_a, length_b = (np.maximum(spans[..., 1] - spans[..., 0], 0.0) for spans in (a, b))
@@ -27,9 +32,15 @@ def temporal_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.f
 
 
 def nms(spans: NDArray[np.float64], scores: NDArray[np.float64], *, iou_threshold: float) -> NDArray[np.int64]:
-    """Row numbers of the spans (N, 2) that stay, by falling score; equal scores in the order given.
+    """The spans that stay where some claim the same time.
 
-    A span goes when its IoU with one that stays, and has a better score (N,), is above `iou_threshold`.
+    Args:
+        spans: (N, 2) in seconds.
+        scores: (N,).
+        iou_threshold: A span goes when its IoU with one that stays, and has a better score, is above this.
+
+    Returns:
+        The row numbers of those that stay, by falling score; equal scores in the order given.
     """
     spans, scores = _spans(spans), _scores(scores)
     waiting = np.argsort(-scores, kind="stable")
@@ -50,14 +61,25 @@ def soft_nms(
     iou_thresholds: tuple[float, float] = SOFT_NMS_IOU,
     max_kept: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Row numbers of the spans (N, 2) in the order they are taken, and their lowered scores.
+    """The spans with scores that are lowered where a better one claims the same time, as published.
 
     The best span is taken (of equal ones the first given), and the scores of those left fall by the factor
-    exp(-IoU^2 / `sigma`) where their IoU with it is above low + (high - low) * w, with `iou_thresholds`
-    (low, high) and w the taken span's length as a fraction of the video's `duration_seconds`; and so on.
+    exp(-IoU^2 / `sigma`) where their IoU with it is above low + (high - low) * w, with w the taken span's length as a
+    fraction of the video's; and so on. The published loop ends with one span left and loses it; here it is taken, too.
 
-    These are the published settings, in which `max_kept` is int(duration_seconds) + 1. The published loop
-    ends with one span left and loses it; here it is taken, too.
+    Args:
+        spans: (N, 2) in seconds.
+        scores: (N,).
+        duration_seconds: Length of the video.
+        sigma: How much a score falls; by default as published.
+        iou_thresholds: (low, high); by default as published.
+        max_kept: At most so many are taken; published is int(duration_seconds) + 1.
+
+    Returns:
+        The row numbers in the order in which the spans are taken, and their lowered scores.
+
+    Raises:
+        ValueError: For a video without length.
     """
     spans, lowered = _spans(spans), _scores(scores).copy()
     if duration_seconds <= 0:

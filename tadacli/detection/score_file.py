@@ -65,8 +65,14 @@ def encode_scores(scores: WindowScores) -> bytes:
 def plan_score_files(videos: Sequence[str], target: Path | None, *, replace: bool = False) -> dict[str, Path]:
     """The score file of each video, by path: `target` itself if it names one, else files in that folder.
 
-    Asked before the work is done, it raises `UsageError` where one file is named for several videos, and `OutputError`
-    for a file that is there already, unless it is to be replaced, and for one in a folder that is not there.
+    Args:
+        videos: Paths or URLs of the videos.
+        target: A .npz file or a folder, which need not exist; None for no files.
+        replace: Whether files that are there already are to be made anew.
+
+    Raises:
+        UsageError: Where one file is named for several videos.
+        OutputError: For a file that is there already, and for one in a folder that is not there.
     """
     if target is None:
         return {}

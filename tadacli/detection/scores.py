@@ -106,17 +106,17 @@ def score_windows(
     """The scores of every window of one video whose frames can all be read.
 
     Args:
-        video: a path or URL.
-        model: the model.
-        settings: which windows there are.
-        journal: keeps what is scored; scoring starts after what it holds.
-        on_progress: called after each group of windows.
-        num_readers: threads that read the video, where its frames can be shared out; by default as suits the machine.
+        video: A path or URL.
+        model: The model.
+        settings: Which windows there are.
+        journal: Keeps what is scored; scoring starts after what it holds.
+        on_progress: Called after each group of windows.
+        num_readers: Threads that read the video, where its frames can be shared out; by default as suits the machine.
             The scores do not depend on it.
 
     Raises:
-        VideoError: for a video that cannot be read, or of which not one window can be scored.
-        TadaError: for scores that are not numbers.
+        VideoError: For a video that cannot be read, or of which not one window can be scored.
+        TadaError: For scores that are not numbers.
     """
     path = file = os.fspath(video)
     try:

@@ -52,20 +52,27 @@ def find_segments(
 ) -> tuple[Segment, ...]:
     """The segments that the scores of windows give, sorted by start, end and index; there may be none.
 
-    `spans` (W, 2) are the windows' starts and ends in seconds of presentation time, `scale` (W,) numbers their
-    lengths, `scores` are (W, C) by head name and `heads` the labels. One head gives segments of its labels,
-    "verb" and "noun" give actions: their score is the mean product, and verb and noun have means of their own.
-    An action is looked for if some window has it among its best pairs (see `fuse_actions`) and its product
-    reaches the threshold there.
+    One head gives segments of its labels, "verb" and "noun" give actions: their score is the mean product, and verb and
+    noun have means of their own. There may be segments of an action if some window has it among its best pairs (see
+    `fuse_actions`) and its product reaches the threshold there.
 
-    `thresholds` are those of every class by head for the threshold "auto"; that of an action is the product of
-    those of its verb and its noun, as its score is the product of theirs.
+    Args:
+        spans: Starts and ends (W, 2) of the windows, in seconds of presentation time.
+        scale: Numbers (W,) of their lengths.
+        scores: (W, C) by head name.
+        heads: The labels by head name.
+        settings: What becomes a segment.
+        video_seconds: (start, end) of the video; what lies outside is cut off.
+        thresholds: Those of every class by head, for the threshold "auto"; that of an action is the product of those of
+            its verb and its noun, as its score is the product of theirs.
 
-    What lies outside of `video_seconds` (start, end) is cut off. Scores have seven significant digits; a
-    score equals a threshold if it does so in float32.
+    Returns:
+        The segments; scores have seven significant digits. A score equals a threshold if it does so in float32.
 
-    Raises `UsageError` as `check_labels` does, `TadaError` for scores that are not numbers, `ValueError` for
-    "auto" without thresholds.
+    Raises:
+        UsageError: For heads and labels of which no such segments can be made.
+        TadaError: For scores that are not numbers.
+        ValueError: For "auto" without thresholds.
     """
     settings.check_labels(heads)
     classes = ClassScores.check(scores, heads, num_windows=len(spans))
@@ -101,10 +108,13 @@ def class_curves(
     thresholds: Thresholds | None = None,
     num_classes: int = 5,
 ) -> tuple[ClassCurve, ...]:
-    """The curves behind `segments`, one for each class and window length; other arguments as of `find_segments`.
+    """What was thresholded to find segments: a curve for each class and window length.
 
-    Classes that have segments come first, by index. If they are fewer than `num_classes`, those with the
-    highest scores of any window follow: they show what was close to being found.
+    Args:
+        spans: As of `find_segments`; so are `scale`, `scores`, `heads`, `settings`, `video_seconds` and `thresholds`.
+        segments: What was found. Classes that have segments come first, by index.
+        num_classes: If those are fewer, the classes with the highest scores of any window follow: they show what was
+            close to being found.
     """
     classes = ClassScores.check(scores, heads, num_windows=len(spans))
     chosen = sorted({segment.index for segment in segments})

@@ -39,7 +39,7 @@ class SegmentSettings:
     verb and its noun. `max_pairs` is how many pairs of verb and noun each window may put forward.
 
     Raises:
-        UsageError: for values out of range, and for settings that contradict each other.
+        UsageError: For values out of range, and for settings that contradict each other.
     """
 
     threshold: ScoreLimit = 0.4

@@ -54,10 +54,15 @@ class ScoreRun:
 def score_timeline(spans: NDArray[np.float64], scores: NDArray[np.floating]) -> Timeline:
     """The mean score, at every instant, of the windows that cover it.
 
-    `spans` (W, 2) are the windows' starts and ends in seconds, `scores` (W, C). The cells lie between
-    neighbouring starts and ends of windows; of times within a microsecond the first stands for all. The work
-    grows with the number of windows times how many others each overlaps. Raises `ValueError` for a window
-    that is empty.
+    The cells lie between neighbouring starts and ends of windows; of times within a microsecond the first stands for
+    all. The work grows with the number of windows times how many others each overlaps.
+
+    Args:
+        spans: Starts and ends (W, 2) of the windows, in seconds.
+        scores: (W, C).
+
+    Raises:
+        ValueError: For a window that is empty, and scores of other windows.
     """
     spans = np.asarray(spans, dtype=np.float64).reshape(-1, 2)
     scores = np.asarray(scores)
@@ -118,10 +123,15 @@ def find_runs(
     merge_gap_seconds: float = 0.0,
     min_duration_seconds: float = 0.0,
 ) -> list[ScoreRun]:
-    """Where class `column` scores at least `low` throughout and at least `high` somewhere, in order of time.
+    """Where a class scores at least `low` throughout and at least `high` somewhere, in order of time.
 
-    Runs with at most `merge_gap_seconds` between them become one, unless part of what is between them is not
-    covered; then those shorter than `min_duration_seconds` are dropped.
+    Args:
+        timeline: The scores.
+        column: Which class.
+        high: The score that a run reaches.
+        low: The score that it holds.
+        merge_gap_seconds: Runs with at most this between them become one, unless a part of it is not covered.
+        min_duration_seconds: Shorter runs are dropped then.
     """
     values, edges = timeline.scores[:, column], timeline.edges
     if not (values >= high).any():

@@ -26,7 +26,7 @@ class ScoringOptions:
     number; with `fill_batches` also those of several videos (see `score_in_order`).
 
     Raises:
-        UsageError: for a batch without a view.
+        UsageError: For a batch without a view.
     """
 
     views: EvalProtocol | None = None
@@ -55,7 +55,7 @@ class ClassificationOptions:
     that the model carries.
 
     Raises:
-        UsageError: for values out of range, and for views together with the sampling of a window.
+        UsageError: For values out of range, and for views together with the sampling of a window.
     """
 
     scoring: ScoringOptions = ScoringOptions()

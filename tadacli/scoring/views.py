@@ -65,8 +65,16 @@ def decode_views(
 ) -> DecodedViews:
     """The views of a video, each frame decoded once; the part of scoring that needs no network.
 
-    Raises `VideoError` for a frame that cannot be had, and where the length is not known that frames depend on;
-    `CancelledError` between two frames once `stop` is set.
+    Args:
+        source: The opened video.
+        model: The model, whose input settings hold.
+        views: How many clips and crops; a window has the clips that fit it, and one crop.
+        part: The part of the video; None for all of it.
+        stop: Gives up between two frames once it is set.
+
+    Raises:
+        VideoError: For a frame that cannot be had, and where the length is not known that frames depend on.
+        CancelledError: Once `stop` is set.
     """
     spec = model.spec.input
     check_length_known(source.info)
@@ -153,14 +161,14 @@ def score_in_order(
     shares a batch with. A result then comes when the batch with its last view is full.
 
     Args:
-        videos: what the caller knows a video by, and its decoded views; decoded one at a time, when asked for.
-        model: the model.
-        options: how; its `views` are not used, as the views are decoded.
-        on_views: called with the number of views that were scored, after each batch, or after each video with
+        videos: What the caller knows a video by, and its decoded views; decoded one at a time, when asked for.
+        model: The model.
+        options: How; its `views` are not used, as the views are decoded.
+        on_views: Called with the number of views that were scored, after each batch, or after each video with
             `fill_batches`.
 
     Raises:
-        TadaError: for scores that are not numbers.
+        TadaError: For scores that are not numbers.
     """
     waiting: deque[_Waiting[Item]] = deque()
     group: list[tuple[_Waiting[Item], Tensor]] = []
