@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib import resources
 from math import inf
 from typing import Any, Literal
 
@@ -195,6 +194,8 @@ def label_list(name: str) -> tuple[str, ...]:
     Raises:
         SpecError: There is no such list.
     """
+    from importlib import resources  # slow to load, and most commands need no list
+
     file = resources.files("tadacli").joinpath("zoo", "labels", f"{name}.json")
     if not file.is_file():
         raise SpecError(f"there is no label list {name!r}")

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from typing_extensions import is_typeddict
-
 from tadacli.errors import SpecError, TadaError
 
 if TYPE_CHECKING:
@@ -64,6 +62,7 @@ def decode_table(
             `where`, the whole path of the key and the value. Its class is `error`.
     """
     from pydantic import ValidationError
+    from typing_extensions import is_typeddict
 
     try:
         value: T

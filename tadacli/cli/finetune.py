@@ -12,7 +12,7 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet
 from tadacli.errors import UsageError
-from tadacli.training.settings import DEFAULT_RECIPE, Init
+from tadacli.training import DEFAULT_RECIPE, Init
 from tadacli.zoo import DEFAULT_MODEL
 
 DatasetName = Literal["k400", "ssv2", "ek100", "activitynet", "segments", "ucf101", "hmdb51", "folder", "csv"]

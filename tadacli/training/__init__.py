@@ -3,3 +3,11 @@
 Here: the whole run in one call, recipes and settings, augmentation, the starting point, validation, the run folder and
 its model card. Not here: reading annotations (`datasets`), and the recipe of the built-in weights (`camera_motion`).
 """
+
+from __future__ import annotations
+
+from typing import Literal
+
+# Here, where the command line finds them without loading anything.
+DEFAULT_RECIPE = "finetune"
+Init = Literal["weights", "imagenet", "random"]

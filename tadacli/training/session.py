@@ -22,6 +22,7 @@ from tadacli.reports.eval_page import encode_eval_page
 from tadacli.reports.eval_thumbnails import worst_thumbnails
 from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol
+from tadacli.training import DEFAULT_RECIPE, Init
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.training.estimate import Estimate, estimate, out_of_memory
 from tadacli.training.model_card import model_card
@@ -30,7 +31,7 @@ from tadacli.training.recipes import load_recipe, recipe_toml
 from tadacli.training.run import FinetuneResult, Listener, run_finetuning
 from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, read_command, write_facts
 from tadacli.training.run_log import read_log, require_tensorboard
-from tadacli.training.settings import DEFAULT_RECIPE, Init, Recipe
+from tadacli.training.settings import Recipe
 from tadacli.training.starting_point import starting_point
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import resolve_device

@@ -15,8 +15,6 @@ from tadacli.errors import UsageError
 from tadacli.specs import InputSpec
 from tadacli.zoo import DtypeName
 
-DEFAULT_RECIPE = "finetune"
-Init = Literal["weights", "imagenet", "random"]
 Freeze = Literal["nothing", "trunk"]
 MAX_MAGNITUDE = 10  # of RandAugment
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource
-from tadacli.training.settings import Init
+from tadacli.training import Init
 from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
 from tadacli.zoo.downloading import Room, discard, download, storing
 from tadacli.zoo.loading import find_checkpoint, find_spec, read_own_file
