@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 from tadacli.profiling import Stage, during
@@ -28,11 +29,20 @@ class _End:
 
 @contextmanager
 def read_ahead(items: Iterator[T], *, depth: int) -> Iterator[Iterator[T]]:
-    """An iterator over `items`, at most `depth` of which are made before they are asked for.
+    """An iterator over `items`, made in a thread before they are asked for.
 
-    An error in `items` is raised where the item would have come. On leaving, the thread ends, and closes
-    `items` if it is a generator. The number of torch's threads is left alone: a part of it holds for the whole
-    process, and the model's sums would depend on when it is set.
+    The number of torch's threads is left alone: half of that setting holds for the whole process, and the model's
+    sums would depend on when it is made.
+
+    Args:
+        items: Made in the thread, which closes them in the end if they are a generator.
+        depth: How many items at most are made before they are asked for.
+
+    Returns:
+        The iterator; the thread ends on leaving.
+
+    Raises:
+        Exception: An error in `items`, where the item would have come.
     """
     waiting: queue.Queue[Any] = queue.Queue(maxsize=depth)
     stop = threading.Event()
@@ -83,20 +93,28 @@ def map_ahead(
 ) -> Generator[R, None, None]:
     """`function(item)` of each item, in order; while the reader uses one result, `workers` more are in the making.
 
-    An error of `function` is raised where its result would have come. Close the generator to end early: `stop` is
-    set, and it ends when the calls have returned that were under way, which can look at `stop` and give up.
+    Args:
+        function: Called in threads.
+        items: What it is called with; one is taken when there is room.
+        workers: How many threads there are.
+        stop: Set when nothing more is wanted, so that calls under way can ask it and give up.
+
+    Returns:
+        An iterator over the results. Close it to end early: it ends when the calls have returned that were under way.
+
+    Raises:
+        Exception: An error of `function`, where its result would have come.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="tada-decode")
-    waiting: deque[Future[R]] = deque()
     coming = iter(items)
-    more = True
+
+    def submit(item: T) -> Future[R]:
+        return pool.submit(copy_context().run, function, item)
+
     try:
+        waiting = deque(map(submit, islice(coming, workers)))
         while True:
-            while more and len(waiting) <= workers:
-                try:
-                    waiting.append(pool.submit(copy_context().run, function, next(coming)))
-                except StopIteration:
-                    more = False
+            waiting.extend(map(submit, islice(coming, 1)))
             if not waiting:
                 return
             with during(Stage.WAITING):

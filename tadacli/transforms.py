@@ -45,11 +45,20 @@ def resize_frames(
     box: Box | None = None,
     exact: bool = True,
 ) -> Tensor:
-    """uint8 (T, H, W, 3) to float32 in 0..1, (T, 3, H', W') with `short_side` as the shorter of H', W'.
+    """Frames resized bilinearly without antialiasing, or a box of them.
 
-    With a `box` only that part of the resized frames, with the same values, at less cost than all of it. Without
-    `exact`, values on a CPU may be one grey level (1 / 255) off the rounded exact ones, which is faster where
-    frames shrink little or much of them is kept.
+    Args:
+        frames: uint8 (T, H, W, 3), RGB.
+        short_side: Length that the shorter side is resized to, in pixels.
+        box: The part of the resized frames to give; it has the same values, and costs less than all of them.
+        exact: Allow no difference to the published pixels. Without it, values on a CPU may be one grey level
+            (1 / 255) off the rounded exact ones, which may be faster where frames shrink little.
+
+    Returns:
+        float32 in 0..1, (T, 3, H', W') with `short_side` as the shorter of H', W', or the box of that.
+
+    Raises:
+        ValueError: The frames are no uint8 (T, H, W, 3), or the box is no part of the resized ones.
     """
     pixels = _checked(frames)
     height, width = pixels.shape[1:3]
@@ -74,9 +83,20 @@ def resize_frames(
 def crop_frames(
     images: Tensor, *, crop_size: int, num_crops: int, mean: Sequence[float], std: Sequence[float]
 ) -> Tensor:
-    """Resized (T, 3, H, W) to normalised crops (num_crops, 3, T, crop_size, crop_size).
+    """Normalised crops of resized frames.
 
-    One crop is the centre; three go along the long side: left, centre, right or top, centre, bottom.
+    Args:
+        images: (T, 3, H, W), values in 0..1.
+        crop_size: Side of the square crops, in pixels.
+        num_crops: 1 for the centre; 3 along the long side: left, centre, right or top, centre, bottom.
+        mean: What is subtracted from each channel.
+        std: What each channel is divided by.
+
+    Returns:
+        (num_crops, 3, T, crop_size, crop_size), of the type and on the device of `images`.
+
+    Raises:
+        UsageError: A crop does not fit, or there are other than 1 or 3 crops.
     """
     height, width = images.shape[2:]
     tops, lefts = _offsets(height, width, crop_size)
@@ -88,8 +108,8 @@ def crop_frames(
         raise UsageError(f"{num_crops} crops are not defined", hint="use 1 or 3 crops, for example --views 10x3")
     crops = images.new_empty((len(corners), 3, len(images), crop_size, crop_size))
     for crop, (top, left) in zip(crops, corners, strict=True):
-        part = images[:, :, top : top + crop_size, left : left + crop_size]
-        _normalise(part, mean=mean, std=std, out=crop.transpose(0, 1))
+        cut = images[:, :, top : top + crop_size, left : left + crop_size]
+        _normalise(cut, mean=mean, std=std, out=crop.transpose(0, 1))
     return crops
 
 
@@ -126,10 +146,31 @@ def preprocess(
     std: Sequence[float],
     exact: bool = True,
 ) -> Tensor:
-    """uint8 frames (T, H, W, 3) to float32 crops (num_crops, 3, T, crop_size, crop_size).
+    """Frames as the network sees them: resized, cropped and normalised, as the published test settings have it.
 
-    For `exact`, see `resize_frames`. Source: the published test settings (short side 256, crop 256, 1 or 3 crops
-    for TAda2D). Raises `UsageError` for a crop larger than the short side or a number of crops other than 1 and 3.
+    Args:
+        frames: uint8 (T, H, W, 3), RGB.
+        short_side: Length that the shorter side is resized to, in pixels (256 for TAda2D).
+        crop_size: Side of the square crops, in pixels, at most `short_side` (256 for TAda2D).
+        num_crops: 1 for the centre, 3 for crops along the longer side.
+        mean: What is subtracted from each channel, of values in 0..1.
+        std: What each channel is divided by.
+        exact: Allow no difference to the published pixels; see `resize_frames`.
+
+    Returns:
+        float32 (num_crops, 3, T, crop_size, crop_size), on the device of the frames.
+
+    Raises:
+        UsageError: The crop is larger than the short side, or there are other than 1 or 3 crops.
+        ValueError: The frames are no uint8 (T, H, W, 3).
+
+    Example:
+        >>> import numpy as np
+        >>> from tadacli.transforms import preprocess
+        >>> frames = np.full((8, 120, 160, 3), 255, dtype=np.uint8)
+        >>> clip = preprocess(frames, short_side=64, crop_size=64, num_crops=1, mean=(0.45,) * 3, std=(0.225,) * 3)
+        >>> tuple(clip.shape), round(float(clip.mean()), 3)
+        ((1, 3, 8, 64, 64), 2.444)
     """
     pixels, box = _checked(frames), None
     if num_crops == 1:
@@ -157,9 +198,9 @@ def _few_fractions(pixels: Tensor, size: tuple[int, int], box: Box) -> Tensor:
     """As `_fractions`, though only where the box of frames resized to `size` comes from; the rest is undefined."""
     rows = _source_lines(pixels.shape[1], size[0], box[0], box[2])
     columns = _source_lines(pixels.shape[2], size[1], box[1], box[3])
-    part = np.s_[:, rows, columns[0] : columns[-1] + 1]
+    needed = np.s_[:, rows, columns[0] : columns[-1] + 1]
     values = np.empty(pixels.shape, dtype=np.float32)
-    values[part] = np.divide(pixels.numpy()[part], np.float32(255), dtype=np.float32)
+    values[needed] = np.divide(pixels.numpy()[needed], np.float32(255), dtype=np.float32)
     return torch.from_numpy(values)
 
 

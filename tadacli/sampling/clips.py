@@ -115,11 +115,26 @@ def training_indices(
     target_fps: float = 30.0,
     rng: np.random.Generator,
 ) -> list[int]:
-    """Frame numbers of a random clip, as the published models were trained; see `clip_indices` for the settings.
+    """Frame numbers of a random clip, in order, as the published models were trained.
 
     "interval": the clip starts anywhere in the free room, evenly likely, and is otherwise the test clip; where
     there is no room it is the test clip. "segment": one frame of each part, each as likely as the share of the
-    part it is on screen for. Raises `UsageError` for numbers that describe no clip.
+    part it is on screen for.
+
+    Args:
+        mode: "interval" or "segment".
+        num_video_frames: How many frames the video has.
+        fps: Frames a second of the video; interval sampling needs it.
+        clip_frames: How many frames the clip has.
+        frame_stride: Frames at `target_fps` from one frame of the clip to the next.
+        target_fps: Frames a second that the stride counts in.
+        rng: Decides which clip.
+
+    Returns:
+        `clip_frames` frame numbers.
+
+    Raises:
+        UsageError: The numbers describe no clip.
     """
     # The test clip of the same numbers is refused where there is none.
     clip_indices(

@@ -91,7 +91,20 @@ def check_length_known(info: VideoInfo) -> None:
 
 
 def plan_clips(source: VideoSource, spec: InputSpec, *, num_clips: int, part: Part | None = None) -> list[list[int]]:
-    """The frame numbers of every clip of a video, or of a part of it taken as a video of its own."""
+    """The frame numbers of every clip of a video, or of a part of it taken as a video of its own.
+
+    Args:
+        source: The opened video.
+        spec: How the model takes clips.
+        num_clips: How many clips are taken.
+        part: Which part of the video; by default all of it.
+
+    Returns:
+        `num_clips` lists of `clip_frames` frame numbers.
+
+    Raises:
+        VideoError: Nothing of the video lies in the part.
+    """
     first, end = frames_of(source, part)
     plan = [
         clip_indices(

@@ -106,15 +106,27 @@ def window_settings(
     allow_gaps: bool = False,
     batch_size: int | None = None,
 ) -> WindowSettings:
-    """The settings that a person's words mean; a stride that is not given is half of its window.
+    """The settings that a person's words mean.
 
-    `window` is a length such as "2s" or "64f", or several with commas between; `stride` one for all of them
-    or one for each. Raises `UsageError` for what cannot be meant.
+    Args:
+        window: A length such as "2s" or "64f", or several with commas between.
+        stride: A length for all windows, or one for each; by default half of each window.
+        sampling: "stretch" or "native"; by default the way that suits the model's own.
+        start_seconds: Start of the part of the video to cover; by default its own.
+        end_seconds: End of that part; by default the video's own.
+        allow_gaps: Allow strides longer than their window.
+        batch_size: How many clips are scored at once.
+
+    Returns:
+        The settings, a length and a stride for each window.
+
+    Raises:
+        UsageError: A length cannot be read, or the settings contradict each other.
     """
-    lengths = tuple(parse_length(part) for part in window.split(","))
+    lengths = tuple(parse_length(text) for text in window.split(","))
     strides = tuple(Length(length.value / 2, length.unit) for length in lengths)
     if stride is not None:
-        strides = tuple(parse_length(part) for part in stride.split(","))
+        strides = tuple(parse_length(text) for text in stride.split(","))
         strides = strides * len(lengths) if len(strides) == 1 else strides
     if len(strides) != len(lengths):
         raise UsageError(

@@ -22,10 +22,22 @@ from tadacli.video.source import Indices, Seconds, VideoSource
 
 
 def window_spans(start_seconds: float, end_seconds: float, *, window_seconds: float, stride_seconds: float) -> Seconds:
-    """(W, 2) start and end of the windows that cover [start_seconds, end_seconds), in order.
+    """Start and end of the windows that cover [start_seconds, end_seconds), in order.
 
     Window k starts k strides after the start. The last one is the first that reaches the end; it stops
     there, and is shorter than the others unless it just fits. A span within one window is one window.
+
+    Args:
+        start_seconds: Start of what is covered.
+        end_seconds: Its end.
+        window_seconds: Length of a window.
+        stride_seconds: From the start of one window to the start of the next.
+
+    Returns:
+        float64 (num_windows, 2), in seconds.
+
+    Raises:
+        UsageError: The window or the stride is not a length above zero.
     """
     if not 0 < window_seconds < math.inf or not 0 < stride_seconds < math.inf:
         raise UsageError(f"windows of {window_seconds:g} s every {stride_seconds:g} s cannot be laid out")
@@ -37,56 +49,47 @@ def window_spans(start_seconds: float, end_seconds: float, *, window_seconds: fl
     return np.stack([starts, np.where(ends > end_seconds - SAME_TIME_SECONDS, end_seconds, ends)], axis=1)
 
 
-def native_span(*, clip_frames: int, frame_stride: int, target_fps: float) -> float:
-    """Seconds that one clip covers at the model's own rate."""
-    return clip_frames * frame_stride / target_fps
-
-
 def window_clip_times(
-    sampling: WindowSampling,
-    window: tuple[float, float],
-    *,
-    video: tuple[float, float],
-    fps: float,
-    clip_frames: int,
-    frame_stride: int = 1,
-    target_fps: float = 30.0,
+    sampling: WindowSampling, window: tuple[float, float], *, info: VideoInfo, spec: InputSpec
 ) -> Seconds:
-    """(num_clips, clip_frames) presentation times of the frames of a window's clips.
+    """Presentation times of the frames of a window's clips.
 
     "stretch": one clip, its frames at the middles of `clip_frames` equal parts of the window.
-    "native": clips at the model's own rate, as interval sampling takes them from a video of `fps` frames a
-    second; as many as fit the window best (at least one), evenly from its start to its end, a single one
-    in its middle, all moved into the `video` (start, end) where they stick out.
+    "native": clips at the model's own rate, as interval sampling takes them from the video; as many as fit the window
+    best (at least one), evenly from its start to its end, a single one in its middle, all moved into the video where
+    they stick out.
+
+    Args:
+        sampling: "stretch" or "native".
+        window: Start and end of the window, in seconds.
+        info: The video's times and frame rate.
+        spec: How the model takes clips.
+
+    Returns:
+        float64 (num_clips, clip_frames), in seconds.
+
+    Raises:
+        UsageError: There is no such sampling.
     """
     start, end = window
     if sampling == "stretch":
-        return start + (end - start) * (np.arange(clip_frames)[None] + 0.5) / clip_frames
+        return start + (end - start) * (np.arange(spec.clip_frames)[None] + 0.5) / spec.clip_frames
     if sampling != "native":
         raise UsageError(f"unknown sampling {sampling!r}", hint="use stretch or native")
-    span = native_span(clip_frames=clip_frames, frame_stride=frame_stride, target_fps=target_fps)
+    span = spec.clip_frames * spec.frame_stride / spec.target_fps
     count = max(1, round((end - start) / span))
     starts = np.linspace(start, end - span, count) if count > 1 else np.array([(start + end - span) / 2])
-    starts = np.maximum(np.minimum(starts, video[1] - span), video[0])
+    starts = np.maximum(np.minimum(starts, info.start_seconds + info.duration_seconds - span), info.start_seconds)
     # From the first frame of a clip to its last it is one frame less than the span.
-    steps = np.linspace(0, max(0.0, span - 1 / fps), clip_frames)
+    steps = np.linspace(0, max(0.0, span - 1 / float(info.fps)), spec.clip_frames)
     return np.asarray(starts[:, None] + steps[None])
 
 
 def window_clips(
     info: VideoInfo, times: Seconds, spec: InputSpec, *, sampling: WindowSampling, window: tuple[float, float]
 ) -> Indices:
-    """(num_clips, clip_frames) numbers of the frames that a window's clips take; see `window_clip_times`."""
-    wanted = window_clip_times(
-        sampling,
-        window,
-        video=(info.start_seconds, info.start_seconds + info.duration_seconds),
-        fps=float(info.fps),
-        clip_frames=spec.clip_frames,
-        frame_stride=spec.frame_stride,
-        target_fps=spec.target_fps,
-    )
-    return frames_on_screen(times, wanted)
+    """(num_clips, clip_frames) numbers of the frames on screen at `window_clip_times`; `times`: when each appears."""
+    return frames_on_screen(times, window_clip_times(sampling, window, info=info, spec=spec))
 
 
 class _Planned(NamedTuple):

@@ -104,7 +104,14 @@ class VideoSource(ABC):
                 be had. With `skip_unreadable` only a file whose packets prove to be other frames than they said
                 before the first frame was given raises it; trying again mends that.
         """
-        return self._iter_wanted(wanted_indices(indices, self.info), skip=skip_unreadable)
+        wanted, info = np.unique(as_indices(indices)), self.info
+        outside = wanted[(wanted < 0) | (wanted >= info.num_frames)]
+        if len(outside):
+            raise VideoError(
+                f"{shown(info.path)} has no frame {outside[0]}: its {info.num_frames} frames "
+                f"are numbered 0 to {info.num_frames - 1}"
+            )
+        return self._iter_wanted(wanted, skip=skip_unreadable)
 
     def require_frames(self, indices: Iterable[int]) -> Iterator[Frame]:
         """The frame of each distinct index, ascending. Raises `VideoError` as `iter_frames` does, for any frame."""
@@ -140,18 +147,6 @@ class VideoSource(ABC):
 def as_indices(indices: Iterable[int]) -> Indices:
     """Frame numbers as an array. Raises `TypeError` for what is no whole number."""
     return np.fromiter((operator.index(i) for i in indices), dtype=np.int64)
-
-
-def wanted_indices(indices: Iterable[int], info: VideoInfo) -> Indices:
-    """The distinct indices, ascending. Raises `VideoError` for one that the video does not have."""
-    wanted = np.unique(as_indices(indices))
-    outside = wanted[(wanted < 0) | (wanted >= info.num_frames)]
-    if len(outside):
-        raise VideoError(
-            f"{shown(info.path)} has no frame {outside[0]}: its {info.num_frames} frames "
-            f"are numbered 0 to {info.num_frames - 1}"
-        )
-    return wanted
 
 
 def shown(path: str) -> str:
