@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
@@ -18,6 +19,11 @@ from tadacli.profiling import Stage, during
 T = TypeVar("T")
 R = TypeVar("R")
 _POLL_SECONDS = 0.2
+
+
+def default_workers() -> int:
+    """Threads that decode: half the cores, since the network wants them too, but at least two and at most eight."""
+    return max(2, min(8, (os.cpu_count() or 1) // 2))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tadacli.datasets.samples import Sample
 from tadacli.evaluation.scoring import score_samples
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import Classification
-from tadacli.scoring.options import ClassificationOptions, scoring_options
+from tadacli.scoring.options import ClassificationOptions, ScoringOptions, scoring_options
 from tadacli.specs import EvalProtocol
 from tadacli.video.source import Frame
 from tadacli.zoo.loading import Model, load_model
@@ -238,7 +238,7 @@ def test_full_batches_are_shared_and_a_result_is_that_of_the_video_alone(
 def test_an_item_of_a_data_set_scores_in_full_batches_what_the_video_does(videos: list[Path]) -> None:
     model = load_model("r2plus1d_tiny.camera_motion", device="cpu")
     samples = [Sample(id=video.stem, path=video, labels={}) for video in videos]
-    items = list(score_samples(samples, model=model, views=VIEWS, batch_size=3, fill_batches=True, workers=2))
+    items = list(score_samples(samples, model=model, options=ScoringOptions(VIEWS, 3, fill_batches=True), workers=2))
     assert [item.status for item in items] == ["ok", "ok", "error", "ok", "ok", "ok"]
     found = {
         Path(result.path).stem: result

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from tadacli.cli import exits
 from tadacli.cli.console import printable, say
+from tadacli.cli.eval_options import EvalFormat
 from tadacli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from tadacli.evaluation.report import EvalReport
+    from tadacli.evaluation.report import EvalReport, HeadResult
 
-EvalFormat = Literal["table", "json", "csv"]
+_SHOWN = 10  # classes and reasons in a table
 
 
 def choose_eval_format(asked: EvalFormat | None, output: Path | None) -> EvalFormat:
@@ -54,11 +56,7 @@ class Destination:
         """Write a report, and say on how many items it is based."""
         from tadacli.files import write_new
 
-        content = _encode(found, self.form)
-        if self._output is None:
-            write_stdout(content)
-        else:
-            write_new(_named(self._output, partial), content, replace=partial)
+        self.write(_encode(found, self.form), partial=partial)
         if self._page is not None:
             from tadacli.reports.eval_page import encode_eval_page
             from tadacli.reports.eval_thumbnails import worst_thumbnails
@@ -70,6 +68,17 @@ class Destination:
                 _named(path, partial=True).unlink(missing_ok=True)
         self._say(found, [_named(path, partial) for path in written])
 
+    def write(self, content: bytes, *, partial: bool = False) -> str:
+        """Write the text of a report, and say where it is, to be put after other words: nothing for stdout."""
+        if self._output is None:
+            # Bytes of a file name that are not UTF-8 show as a replacement mark.
+            exits.write_stdout(printable(content.decode("utf-8", "surrogateescape")).encode())
+            return ""
+        from tadacli.files import write_new
+
+        write_new(_named(self._output, partial), content, replace=partial)
+        return f", {self._output}"
+
     def _say(self, found: EvalReport, written: list[Path]) -> None:
         if self.form != "table" or self._output is not None:
             for note in found.notes:
@@ -78,15 +87,6 @@ class Destination:
                 say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}")
         where = "".join(f", {path}" for path in written)
         say(f"{found.num_scored} of {found.num_items} {found.unit} scored{where}")
-
-
-def write_stdout(content: bytes) -> None:
-    """UTF-8 to stdout; ends the command quietly if its reader has gone away."""
-    try:
-        sys.stdout.write(printable(content.decode("utf-8", "surrogateescape")))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        exits.leave_closed_pipe()
 
 
 def _named(path: Path, partial: bool) -> Path:
@@ -102,6 +102,72 @@ def _encode(found: EvalReport, form: EvalFormat) -> bytes:
         from tadacli.reports.eval_csv import eval_csv
 
         return eval_csv(found)
-    from tadacli.cli.eval_table import eval_table
-
     return eval_table(found).encode("utf-8", "surrogateescape")
+
+
+# --- a table for people ---------------------------------------------------------------------------------
+
+
+def eval_table(report: EvalReport) -> str:
+    """The metrics, how many items they are based on, the weakest classes, and why the other items are not scored."""
+    lines = [
+        f"{report.dataset}, {report.split}: {report.num_scored} of {report.num_items} {report.unit} scored",
+        *([_made_with(report.run)] if report.run else []),
+        "",
+        *(_accuracies(report) if report.heads else _precision(report)),
+    ]
+    for name, head in report.heads.items():
+        lines += _weakest(name, head)
+    reasons = list(report.reasons.items())
+    lines += [""] if reasons or report.notes else []
+    lines += [f"not scored, {count} of {report.num_items}: {reason}" for reason, count in reasons[:_SHOWN]]
+    lines += [f"and {len(reasons) - _SHOWN} more reasons, all in --format json"] if len(reasons) > _SHOWN else []
+    lines += [f"note: {note}" for note in report.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _made_with(run: Mapping[str, Any]) -> str:
+    """The model, and the views or windows that it scored: `tada eval` keeps the one, `tada detect` the other."""
+    settings, name = run["settings"], run["spec"].get("name", "without a name")
+    looked = [f"{settings['views']} views"] if settings.get("views") else []
+    looked += [f"windows of {settings['window']}"] if settings.get("window") else []
+    looked += [f"stride {settings['stride']}"] if settings.get("stride") else []
+    return ", ".join([f"model {name}", *looked])
+
+
+def _accuracies(report: EvalReport) -> list[str]:
+    width = max(map(len, report.percent))
+    intervals = report.heads[""].intervals if "" in report.heads else {}
+    lines = []
+    for name, value in report.percent.items():
+        low, high = intervals.get(name, (None, None))
+        spread = f"   95 % interval {low:.2f} to {high:.2f}" if low is not None else ""
+        lines.append(f"{name:{width}}  {value:6.2f} %{spread}")
+    return lines
+
+
+def _precision(report: EvalReport) -> list[str]:
+    heads = next(iter(report.tasks.values())).tiou
+    lines = ["mAP at tIoU " + " ".join(f"{tiou:6.2f}" for tiou in heads) + "    mean"]
+    for task, measured in report.tasks.items():
+        values = " ".join(f"{value:6.4f}" for value in measured.mean_average_precision)
+        lines.append(f"{task:11} {values}  {measured.average:.4f}")
+    return lines
+
+
+def _weakest(name: str, head: HeadResult) -> list[str]:
+    """The classes with the lowest accuracy, each with what it is most often taken for."""
+    import numpy as np
+
+    counts, right = head.num_items, head.num_right
+    classes = sorted(np.flatnonzero(counts).tolist(), key=lambda index: (right[index] / counts[index], index))[:_SHOWN]
+    width = max((len(head.labels[index]) for index in classes), default=0)
+    what = f"{name} classes" if name else "classes"
+    lines = ["", f"weakest {what}" if np.count_nonzero(counts) > _SHOWN else f"{what}"]
+    for index in classes:
+        row = head.confusion[index].copy()
+        row[index] = 0
+        taken = f"   most often taken for {head.labels[int(row.argmax())]} ({row.max()})" if row.any() else ""
+        share = 100 * right[index] / counts[index]
+        lines.append(f"{head.labels[index]:{width}}  {share:6.2f} %  {right[index]} of {counts[index]}{taken}")
+    return lines

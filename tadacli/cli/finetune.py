@@ -11,11 +11,10 @@ import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet
+from tadacli.datasets import FinetuneDatasetName
 from tadacli.errors import UsageError
 from tadacli.training import DEFAULT_RECIPE, Init
 from tadacli.zoo import DEFAULT_MODEL
-
-DatasetName = Literal["k400", "ssv2", "ek100", "activitynet", "segments", "ucf101", "hmdb51", "folder", "csv"]
 
 
 def finetune_command(
@@ -23,7 +22,9 @@ def finetune_command(
         Path | None,
         typer.Option(help="A folder with a folder for each class; a .csv, .json or .eaf of labels.", metavar="PATH"),
     ] = None,
-    dataset: Annotated[DatasetName | None, typer.Option(help="Or a data set by name, with --annotations.")] = None,
+    dataset: Annotated[
+        FinetuneDatasetName | None, typer.Option(help="Or a data set by name, with --annotations.")
+    ] = None,
     annotations: Annotated[
         Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")
     ] = None,

@@ -99,7 +99,7 @@ def _accuracies(report: EvalReport) -> str:
     """The accuracies, with their intervals where there is one head."""
     spreads = report.heads[""].intervals if "" in report.heads else {}
     texts = []
-    for name, value in report.metrics.items():
+    for name, value in report.percent.items():
         if name in spreads or not spreads:
             low, high = spreads.get(name, (None, None))
             texts.append(f"{name} {value:.1f} %" + ("" if low is None else f" ({low:.1f} to {high:.1f})"))

@@ -25,6 +25,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from tadacli.concurrency import default_workers
 from tadacli.datasets.overlaps import Item, Leak, Span, duplicate_reasons, find_leaks
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.errors import UsageError, VideoError
@@ -127,7 +128,7 @@ class DatasetCheck:
 def check_dataset(
     datasets: Mapping[str, Dataset],
     *,
-    workers: int,
+    workers: int | None = None,
     clip_frames: int = 2,
     clip_seconds: float | None = None,
     on_progress: Callable[[int, int], object] | None = None,
@@ -143,6 +144,7 @@ def check_dataset(
     `on_progress` is told (files done, files in all), in the calling thread. Raises `UsageError` for settings that
     cannot be meant; a file that fails is a finding.
     """
+    workers = default_workers() if workers is None else workers
     if workers < 1:
         raise UsageError(f"{workers} workers check nothing", hint="give 1 or more")
     needed = _Needed(clip_frames, clip_seconds)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
+from tadacli.datasets import DatasetName
 from tadacli.datasets.epic import Split as EpicSplit
 from tadacli.datasets.epic import load_epic
 from tadacli.datasets.folder import load_csv, load_folder, plain_name
@@ -18,8 +19,6 @@ from tadacli.datasets.tables import AnyPath, read_table
 from tadacli.datasets.ucf_hmdb import NUM_FOLDS, load_hmdb51, load_ucf101
 from tadacli.errors import UsageError
 from tadacli.results import Note, NoteKind
-
-DatasetName = Literal["k400", "ssv2", "ek100", "ucf101", "hmdb51", "folder", "csv"]
 
 _SPELLINGS = {
     "train": ("train", "training"),
@@ -37,28 +36,45 @@ _ANNOTATIONS = {
 _MAX_NAMED = 10
 
 
-def load_dataset(
-    name: DatasetName,
-    *,
-    annotations: AnyPath | None,
-    data_root: AnyPath | None,
-    split: str | None,
-    labels: Sequence[str] | None = None,
-) -> Dataset:
-    """The samples of a split, in the order of the annotations.
+@dataclass(frozen=True)
+class DatasetSource:
+    """A data set by its name, and where it is.
 
     Without `split` it is the one that results are usually given for: validation for "k400", "ssv2" and "ek100",
     test (of the first fold) for "ucf101" and "hmdb51", and everything for "folder" and "csv". "val" and
     "validation" mean the same. Without `data_root` no video is looked for, except that paths in a "csv" are then
     relative to its folder. "folder" takes its root from either, and a split is a folder in it; "k400" needs no
     annotations if `data_root` has a folder for each class.
-
-    With `labels`, the class names of a model with one head, the class indices are places in these. Raises
-    `UsageError` for what is missing, for annotations that cannot be read, and for classes that `labels` lack.
     """
+
+    name: DatasetName
+    annotations: AnyPath | None = None
+    data_root: AnyPath | None = None
+    split: str | None = None
+
+    @property
+    def split_name(self) -> str:
+        """The name of the split that is loaded; "all" where none was asked for and there is no usual one."""
+        return _USUAL_SPLITS.get(self.name, "all") if self.split is None else usual_spelling(self.split)
+
+
+def load_dataset(source: DatasetSource, *, labels: Sequence[str] | None = None) -> Dataset:
+    """The samples of a split.
+
+    Args:
+        source: the data set, and which of its splits.
+        labels: the class names of a model with one head; the class indices are then places in these.
+
+    Returns:
+        The samples in the order of the annotations; times are seconds from the first frame of a video.
+
+    Raises:
+        UsageError: for what is missing, for annotations that cannot be read, and for classes that `labels` lack.
+    """
+    name, annotations, data_root = source.name, source.annotations, source.data_root
     if name not in get_args(DatasetName):
         raise UsageError(f"unknown dataset {name!r}", hint="one of: " + ", ".join(get_args(DatasetName)))
-    wanted = None if split is None else usual_spelling(split)
+    wanted = None if source.split is None else usual_spelling(source.split)
     if name == "folder":
         return _folder(_root(annotations, data_root), wanted, labels)
     if name == "k400" and annotations is None:
@@ -70,43 +86,30 @@ def load_dataset(
     return _in_order_of(_published(name, annotations, data_root, wanted or _USUAL_SPLITS[name]), labels)
 
 
-def load_for_heads(
-    name: DatasetName,
-    heads: Mapping[str, Sequence[str]] | None,
-    *,
-    annotations: AnyPath | None,
-    data_root: AnyPath | None,
-    split: str | None,
-) -> tuple[Dataset, str]:
-    """The data set under the name it was asked for by, its classes in the order of a model's heads, and its split."""
-    labels = heads[""] if heads is not None and "" in heads and name != "ek100" else None
-    found = load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
-    return replace(found, name=name), usual_split(name, split)
+def load_for_heads(source: DatasetSource, heads: Mapping[str, Sequence[str]] | None) -> Dataset:
+    """The data set under the name it was asked for by, its classes in the order of a model's heads."""
+    labels = heads[""] if heads is not None and "" in heads and source.name != "ek100" else None
+    return replace(load_dataset(source, labels=labels), name=source.name)
 
 
-def load_splits(
-    name: DatasetName,
-    splits: Iterable[str],
-    *,
-    annotations: AnyPath | None,
-    data_root: AnyPath | None,
-    labels: Sequence[str] | None = None,
-) -> dict[str, Dataset]:
-    """Several splits by name ("train", "validation", "test", or one's own), in the order given.
+def load_splits(source: DatasetSource) -> dict[str, Dataset]:
+    """The splits that `source.split` names, separated by commas, by their usual names and in the order given.
 
     Raises `UsageError` as `load_dataset` does, for a split named twice, and if two splits have the same samples, as
-    they do where `annotations` is a file that says nothing of splits.
+    they do where the annotations are a file that says nothing of splits.
     """
     loaded: dict[str, Dataset] = {}
-    for split in splits:
-        key = usual_spelling(split)
+    for split in [None] if source.split is None else source.split.split(","):
+        one = replace(source, split=split)
+        key = one.split_name
         if key in loaded:
             raise UsageError(f"the split {key} is named twice", hint="name each split once")
-        dataset = load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
+        dataset = load_dataset(one)
         for other, earlier in loaded.items():
             if dataset.samples and dataset.samples == earlier.samples:
+                where = os.fspath(source.annotations or source.data_root or "")
                 raise UsageError(
-                    f"{os.fspath(annotations or data_root or '')} gives the same samples for {other} and {key}",
+                    f"{where} gives the same samples for {other} and {key}",
                     hint="give the folder that holds a file, or a folder of videos, for each split",
                 )
         loaded[key] = dataset
@@ -117,11 +120,6 @@ def usual_spelling(split: str) -> str:
     """ "train", "validation" or "test" for the ways to write these; any other name as it is."""
     word = split.strip()
     return next((usual for usual, words in _SPELLINGS.items() if word.lower() in words), word)
-
-
-def usual_split(name: DatasetName, split: str | None) -> str:
-    """The name of the split that `load_dataset` takes; "all" where none was asked for and there is no usual one."""
-    return _USUAL_SPLITS.get(name, "all") if split is None else usual_spelling(split)
 
 
 def _published(name: str, annotations: AnyPath, data_root: AnyPath | None, split: str) -> Dataset:

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
+from tadacli.datasets import DatasetName, FinetuneDatasetName
 from tadacli.datasets.annotations import (
     Annotations,
     LabelledSpan,
@@ -19,7 +20,7 @@ from tadacli.datasets.annotations import (
     segment_datasets,
 )
 from tadacli.datasets.folder import load_folder, plain_name
-from tadacli.datasets.loading import DatasetName, load_dataset, usual_spelling
+from tadacli.datasets.loading import DatasetSource, load_dataset, usual_spelling
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.tables import AnyPath, parse_json, read_bytes, read_lines, read_text
 from tadacli.datasets.video_files import VideoFiles
@@ -28,8 +29,6 @@ from tadacli.formats.captions import player_segments
 from tadacli.formats.results import is_detect_results, parse_detections
 from tadacli.results import Note, NoteKind
 from tadacli.video.inputs import VIDEO_SUFFIXES
-
-FinetuneDataset = Literal[DatasetName, "activitynet", "segments"]
 
 _TABLES = ("csv", "activitynet", "segments")
 # Their lists name no validation split; what is published for them is measured on the test split.
@@ -81,7 +80,7 @@ def own_data(data: Path, data_root: AnyPath | None, labels: tuple[str, ...] | No
 
 
 def known_dataset(
-    dataset: FinetuneDataset,
+    dataset: FinetuneDatasetName,
     annotations: AnyPath | None,
     data_root: AnyPath | None,
     labels: tuple[str, ...] | None,
@@ -102,7 +101,7 @@ def known_dataset(
     Raises:
         UsageError: The name is not known, annotations are missing, or an option does not belong to the data set.
     """
-    known = (*get_args(DatasetName), "activitynet", "segments")
+    known = get_args(FinetuneDatasetName)
     if dataset not in known:
         raise UsageError(f"unknown dataset {dataset!r}", hint="one of: " + ", ".join(known))
     if dataset in _TABLES or dataset == "folder":
@@ -127,7 +126,7 @@ def _published(
     other = "test" if name in _VALIDATED_ON_TEST else "validation"
 
     def load(split: str) -> Dataset:
-        return load_dataset(name, annotations=annotations, data_root=data_root, split=split, labels=labels)
+        return load_dataset(DatasetSource(name, annotations, data_root, split), labels=labels)
 
     train = load("train")
     if annotations is None and data_root is not None and "validation" not in _splits_in(Path(data_root)):

@@ -29,7 +29,7 @@ from tadacli.evaluation.detection_predictions import (
     read_detected_labels,
 )
 from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
-from tadacli.evaluation.report import EvalReport, UnscoredItem
+from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem
 from tadacli.formats.results import is_detect_results
 from tadacli.results import Note, NoteKind
 
@@ -163,17 +163,6 @@ def _report(
     videos = {video.id: video for video in truth.videos}
     predicted = set(found.result_videos)
     failed = {} if ours is None else {video.id: video.reason for video in ours.failed}
-    metrics = {
-        task: {
-            "tiou": [float(value) for value in measured.tiou],
-            "mAP": [float(value) for value in measured.mean_average_precision],
-            "avg_mAP": float(measured.average),
-            "num_classes": len(measured.classes),
-            "num_detections": measured.num_detections,
-            "num_scored": measured.num_scored,
-        }
-        for task, measured in tasks.items()
-    }
     unscored = tuple(
         UnscoredItem(name, os.fspath(video.path or ""), failed.get(name, NOT_PREDICTED))
         for name, video in videos.items()
@@ -185,7 +174,7 @@ def _report(
         unit="videos",
         num_scored=len(videos) - len(unscored),
         num_items=len(videos),
-        metrics=metrics,
+        metrics=Precisions(tasks),
         unscored=unscored,
         run=None if ours is None else ours.run,
         notes=(

@@ -1,30 +1,65 @@
-"""A model measured on a data set in one call: its items scored, and the report on them."""
+"""A model measured on a data set in one call: its items scored, kept as they come, and the report on them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import cast
 
-from tadacli.datasets.loading import DatasetName, load_for_heads
+from tadacli.datasets import DatasetName, EvalDatasetName
+from tadacli.datasets.loading import DatasetSource, load_for_heads
 from tadacli.datasets.samples import Dataset
-from tadacli.errors import UsageError
-from tadacli.evaluation.prediction_file import Header, of_items, samples_digest
-from tadacli.evaluation.recognition import evaluate_saved
+from tadacli.datasets.tables import AnyPath
+from tadacli.errors import TadaError, UsageError
+from tadacli.evaluation.prediction_file import (
+    Header,
+    ItemScores,
+    PredictionFile,
+    SavedPredictions,
+    Shard,
+    of_items,
+    parse_shard,
+    read_predictions,
+    samples_digest,
+)
+from tadacli.evaluation.recognition import evaluate_saved, unlabelled_report
 from tadacli.evaluation.report import EvalReport
-from tadacli.evaluation.scoring import check_heads, default_workers, score_samples
+from tadacli.evaluation.saved import evaluate_predictions, refuse_submission, refuse_tiou, write_submission
+from tadacli.evaluation.scoring import check_heads, score_samples, shard_of
+from tadacli.profiling import Stage, during
 from tadacli.results import RunSettings
-from tadacli.scoring.options import DEFAULT_BATCH_SIZE, scoring_options
+from tadacli.scoring.options import DEFAULT_BATCH_SIZE, ScoringOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
-AnyPath = str | os.PathLike[str]
+
+@dataclass(frozen=True)
+class EvalStart:
+    """Where a run begins: `num_done` of `num_items` items are there already; a `shard` has a part of `num_in_split`."""
+
+    shard: Shard | None
+    num_in_split: int
+    num_items: int
+    num_done: int
+
+
+class EvalInterrupted(KeyboardInterrupt):
+    """Ctrl-C during `evaluate`: `num_done` of `num_items` items are done.
+
+    `report` is on these, with the others listed as not scored; None if nothing can be measured yet.
+    """
+
+    def __init__(self, report: EvalReport | None, num_done: int, num_items: int) -> None:
+        super().__init__(f"{num_done} of {num_items} items are done")
+        self.report, self.num_done, self.num_items = report, num_done, num_items
 
 
 def evaluate(
-    dataset: DatasetName | Dataset,
+    dataset: EvalDatasetName | Dataset,
     *,
     model: AnyPath | Model = DEFAULT_MODEL,
     weights: AnyPath | None = None,
@@ -33,52 +68,186 @@ def evaluate(
     split: str | None = None,
     views: str | EvalProtocol | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    fill_batches: bool = False,
     workers: int | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    shard: str | None = None,
+    save_predictions: AnyPath | None = None,
+    resume: bool = False,
+    predictions: AnyPath | Sequence[AnyPath] | None = None,
+    tiou: str | Sequence[float] | None = None,
+    submission: AnyPath | None = None,
+    on_start: Callable[[EvalStart], object] | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> EvalReport:
-    """The report of `tada eval` on a model: metrics in percent, and every item that could not be scored.
+    """How good a model, or saved predictions, are on a data set, by its official measures.
 
-    `dataset` is a known name, whose samples are found as `datasets.loading.load_dataset` says, or samples in memory;
-    then `split` is what the report calls them, and `annotations` only the place of the lists of EPIC-KITCHENS-100's
-    unseen participants and tail classes. `model`, `weights`, `device`, `dtype` and `views` are those of `classify`;
-    `workers` threads decode. `on_progress` is told (items done, items in all).
+    A video that cannot be scored stops nothing: it is listed in the report with the reason.
 
-    Raises `UsageError` for data and settings that cannot be meant, and for classes that are not the model's, before
-    anything is decoded; `TadaError` if not one item can be scored.
+    Args:
+        dataset: a known name, whose samples are found as `datasets.loading.DatasetSource` says, or samples in memory;
+            then `split` is what the report calls them, and `annotations` only the place of the lists of
+            EPIC-KITCHENS-100's unseen participants and tail classes.
+        model: a known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
+            `device` and `dtype` are not used.
+        weights: a file of weights for a known name; by default those that were fetched.
+        annotations: the annotations of the data set, as published.
+        data_root: the folder with its videos.
+        split: the split that is scored; by default the one that results are published for.
+        views: how many views of each item are averaged: "CLIPSxCROPS"; by default as the model was published with.
+        batch_size: views scored at once.
+        fill_batches: whether the views of several items share a batch.
+        workers: videos decoded at once; by default by the number of cores.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+        shard: "3/8" for the third of eight parts of the items; the report is on that part.
+        save_predictions: a file (.jsonl) that keeps the scores of every item as it is done.
+        resume: whether a file that is there is continued, from the first item that it does not hold.
+        predictions: files of saved predictions, which are scored in place of a model (see `evaluate_predictions`).
+        tiou: of detections, the thresholds on the temporal IoU, in 0..1.
+        submission: the EPIC-KITCHENS challenge's file, which is written when all items are done.
+        on_start: called once, before anything is decoded, with what is to be done.
+        on_progress: called after each item with (items done, items in all).
+
+    Returns:
+        The report: accuracies in percent, mean average precision as fractions in 0..1. Its `metrics` are None for a
+        split whose annotations name no classes, which can be scored if its predictions are kept.
+
+    Raises:
+        UsageError: for data and settings that contradict each other, and for classes that are not the model's, before
+            anything is decoded.
+        OutputError: for a file of predictions that cannot be written, or is of another run.
+        TadaError: if not one item can be scored.
+        EvalInterrupted: a `KeyboardInterrupt` with the report on what was done.
+
+    Example:
+        >>> import os, tempfile, tadacli
+        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     os.mkdir(f"{folder}/pan left")
+        ...     _ = render_sample(f"{folder}/pan left/video.mp4")
+        ...     report = tadacli.evaluate("folder", data_root=folder, views="1x1", device="cpu")
+        >>> report.percent["top1"], report.num_scored, report.num_items
+        (100.0, 1, 1)
     """
-    scoring = scoring_options(views=views, batch_size=batch_size)
+    if predictions is not None:
+        if isinstance(dataset, Dataset):
+            raise UsageError("saved predictions are compared with a data set by name", hint="give its name")
+        return evaluate_predictions(
+            dataset,
+            predictions,
+            annotations=annotations,
+            data_root=data_root,
+            split=split,
+            tiou=tiou,
+            submission=submission,
+        )
+    scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     if isinstance(dataset, Dataset):
         if data_root is not None:
             raise UsageError("samples in memory have paths, and a folder of videos was given", hint="leave it out")
-        truth, part = dataset, split or "all"
+        truth, split = dataset, split or "all"
     else:
-        truth, part = load_for_heads(
-            dataset, annotations=annotations, data_root=data_root, split=split, heads=model.spec.heads
-        )
+        refuse_tiou(dataset, tiou)
+        source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
+        truth, split = load_for_heads(source, model.spec.heads), source.split_name
     check_heads(truth, model)
+    if submission is not None:
+        refuse_submission(truth)
+    elif save_predictions is None:
+        _refuse_unlabelled(truth, split)
+    header = _header(truth, split, model, scoring, None if shard is None else parse_shard(shard))
+    if header.shard is not None:
+        truth = replace(truth, samples=tuple(shard_of(truth.samples, header.shard)))
+    paths = {sample.id: os.fspath(sample.path or "") for sample in truth.samples}
+    kept = _Kept(header, paths, save_predictions, resume=resume)
+    if on_start is not None:
+        on_start(EvalStart(header.shard, header.num_items, len(truth.samples), len(kept.done)))
+    items = score_samples(truth.samples, model=model, options=scoring, workers=workers, done=kept.done)
+    interrupted = _keep_all(items, kept, len(truth.samples), on_progress)
+    saved = kept.predictions()
+    if submission is not None and not interrupted:
+        write_submission(truth, saved, submission)
+    report = _report(truth, saved, split, annotations, interrupted=interrupted)
+    if report is None or interrupted:
+        raise EvalInterrupted(report, saved.num_items, len(truth.samples))
+    return report
+
+
+def _refuse_unlabelled(truth: Dataset, split: str) -> None:
+    """Raises `UsageError` for samples without a class: if no file takes their scores, nothing comes of scoring them."""
     if not any(sample.labels for sample in truth.samples):
         raise UsageError(
-            f"not one of {len(truth.samples)} samples of {truth.name}, {part}, has a class to compare with",
-            hint="give annotations that name classes",
+            f"not one of {len(truth.samples)} samples of {truth.name}, {split}, has a class to compare with",
+            hint="give annotations that name classes, or keep the scores: --save-predictions FILE",
         )
-    protocol = scoring.views_of(model.spec)
+
+
+def _header(truth: Dataset, split: str, model: Model, scoring: ScoringOptions, shard: Shard | None) -> Header:
     settings: RunSettings = {
-        "views": str(protocol),
-        "batch_size": batch_size,
+        "views": str(scoring.views_of(model.spec)),
+        "batch_size": scoring.views_at_once,
         "samples_sha256": samples_digest(truth.samples),
     }
-    run = describe_run(model, settings)
-    header = Header(truth.name, part, len(truth.samples), None, run, model.spec.heads)
-    workers = default_workers() if workers is None else workers
-    coming = score_samples(truth.samples, model=model, views=protocol, batch_size=batch_size, workers=workers)
-    items = []
-    with closing(coming):
-        for item in coming:
-            items.append(item)
-            if on_progress is not None:
-                on_progress(len(items), len(truth.samples))
-    return evaluate_saved(truth, of_items(header, items), split=part, annotations=annotations)
+    if scoring.fill_batches:
+        settings["fill_batches"] = True
+    return Header(truth.name, split, len(truth.samples), shard, describe_run(model, settings), model.spec.heads)
+
+
+class _Kept:
+    """Takes items as they come, into a file if there is one, else into memory; `done` are the ids of those it had."""
+
+    def __init__(self, header: Header, paths: Mapping[str, str], path: AnyPath | None, *, resume: bool) -> None:
+        self._header, self._path = header, path
+        self._items: list[ItemScores] = []
+        self._file = None if path is None else PredictionFile(path, header, paths=paths, resume=resume)
+        self.done = frozenset() if self._file is None else frozenset(self._file.done)
+
+    def add(self, item: ItemScores) -> None:
+        if self._file is None:
+            self._items.append(item)
+        else:
+            self._file.add(item)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def predictions(self) -> SavedPredictions:
+        return of_items(self._header, self._items) if self._path is None else read_predictions([self._path])
+
+
+def _keep_all(
+    items: Generator[ItemScores, None, None],
+    kept: _Kept,
+    num_items: int,
+    on_progress: Callable[[int, int], object] | None,
+) -> bool:
+    """Keep the items as they come; whether that was interrupted."""
+    try:
+        with closing(kept), closing(items):
+            for num_done, item in enumerate(items, start=len(kept.done) + 1):
+                with during(Stage.OUTPUT):
+                    kept.add(item)
+                if on_progress is not None:
+                    on_progress(num_done, num_items)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _report(
+    truth: Dataset, saved: SavedPredictions, split: str, annotations: AnyPath | None, *, interrupted: bool
+) -> EvalReport | None:
+    """The report on what is done; None if a run was interrupted before anything could be scored."""
+    if not any(sample.labels for sample in truth.samples):
+        return unlabelled_report(truth, saved, split=split)
+    try:
+        return evaluate_saved(truth, saved, split=split, annotations=annotations)
+    except TadaError:
+        if interrupted:
+            return None
+        raise

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,20 +20,44 @@ import numpy as np
 from tadacli.datasets.samples import Sample
 from tadacli.errors import OutputError, UsageError
 from tadacli.evaluation.predictions import ScoreTable
-from tadacli.evaluation.scoring import ItemScores
-from tadacli.results import Run
+from tadacli.results import Run, Status
 from tadacli.video.inputs import file_size
 
 KIND = "tada predictions 1"
-_FIELDS = tuple(field.name for field in fields(ItemScores))
+
+
+@dataclass(frozen=True)
+class ItemScores:
+    """The scores of one item by head, (num_classes,) probabilities with seven digits; or why it has none.
+
+    `status` is "ok", "short" (fewer frames than a clip spans, so that some were repeated) or "error" (then `error`
+    says why). `cut_seconds` is how much of the span lies behind the end of the video.
+    """
+
+    id: str
+    path: str
+    status: Status
+    error: str = ""
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    cut_seconds: float = 0.0
+    size_bytes: int | None = None
+
+
+_FIELDS = tuple(each.name for each in fields(ItemScores))
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `number` (from 1) of `count`."""
+    """Part `number` (from 1) of `count`. Raises `UsageError` for one that there is not."""
 
     number: int
     count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise UsageError(f"there is no shard {self}", hint="use 1/8 to 8/8, for example")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
@@ -42,10 +66,9 @@ class Shard:
 def parse_shard(text: str) -> Shard:
     """The shard of "3/8". Raises `UsageError` for anything else."""
     number, slash, count = text.partition("/")
-    if slash and all(part.isascii() and part.isdigit() for part in (number, count)):
-        shard = Shard(int(number), int(count))
-        if 1 <= shard.number <= shard.count:
-            return shard
+    with contextlib.suppress(UsageError):
+        if slash and all(part.isascii() and part.isdigit() for part in (number, count)):
+            return Shard(int(number), int(count))
     raise UsageError(f"shard {text!r} cannot be read", hint="give part and number of parts, for example --shard 3/8")
 
 
@@ -288,7 +311,7 @@ def _header(line: bytes) -> Header:
     about = json.loads(line)
     if about["kind"] != KIND:
         raise ValueError(f"it holds {about['kind']!r}")
-    run = Run(**{field.name: about[field.name] for field in fields(Run)})
+    run = Run(**{each.name: about[each.name] for each in fields(Run)})
     return Header(
         dataset=about["dataset"],
         split=about["split"],

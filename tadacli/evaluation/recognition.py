@@ -28,7 +28,7 @@ from tadacli.evaluation.metrics import (
 )
 from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
 from tadacli.evaluation.predictions import ScoreTable, TopScores
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, UnscoredItem
+from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, UnscoredItem
 from tadacli.results import Note, NoteKind
 
 AnyPath = str | os.PathLike[str]
@@ -75,7 +75,14 @@ def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, ann
             f"{saved.cut_seconds[worst]:.2f} s ({worst}); they are scored as far as it goes"
         )
         notes.append(Note(NoteKind.SHORT, text))
-    return replace(report, run=dict(vars(saved.header.run)), notes=tuple(notes))
+    return replace(report, run=dict(vars(saved.header.run)), notes=tuple(notes), num_failed=len(saved.failed))
+
+
+def unlabelled_report(dataset: Dataset, saved: SavedPredictions, *, split: str) -> EvalReport:
+    """The report, without metrics, on predictions for a data set whose annotations name no classes."""
+    scored = set(saved.table.ids.tolist())
+    report = _report(dataset, split, len(scored), None, {}, _unscored(dataset, scored, saved.failed), ())
+    return replace(report, run=dict(vars(saved.header.run)), num_failed=len(saved.failed))
 
 
 def logits_of(probabilities: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -214,7 +221,7 @@ def _report(
     dataset: Dataset,
     split: str,
     num_scored: int,
-    metrics: Mapping[str, Any],
+    metrics: Accuracies | None,
     heads: Mapping[str, HeadResult],
     unscored: tuple[UnscoredItem, ...],
     notes: tuple[Note, ...],
@@ -268,13 +275,13 @@ def _depths(num_classes: int) -> list[int]:
     return [k for k in TOPK if k == 1 or k < num_classes]
 
 
-def _accuracies(items: Outcomes, depths: Sequence[int], is_probability: bool) -> dict[str, float]:
+def _accuracies(items: Outcomes, depths: Sequence[int], is_probability: bool) -> Accuracies:
     measured = recognition_metrics(items, topk=depths)
     metrics = {f"top{k}": measured.top[k].percent for k in depths}
     metrics["mean_class_accuracy"] = 100 * measured.mean_class
     if is_probability:
         metrics["calibration_error"] = 100 * calibration(items).error
-    return metrics
+    return Accuracies(metrics)
 
 
 def _ek100(
@@ -283,7 +290,7 @@ def _ek100(
     samples: Sequence[Sample],
     subsets: EpicSubsets,
     is_probability: bool,
-) -> tuple[dict[str, float], tuple[Note, ...]]:
+) -> tuple[Accuracies, tuple[Note, ...]]:
     """The official metrics, and a note for each list that is not there."""
     logits = logits_of(scores) if is_probability else scores
     ranks = action_ranks(
@@ -308,7 +315,7 @@ def _ek100(
         for name, value in lists.items()
         if value is None
     )
-    return dict(measured.percent), absent
+    return Accuracies(measured.percent), absent
 
 
 def _head(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.metrics import Calibration
 from tadacli.results import Note
 
@@ -70,14 +72,39 @@ class HeadResult:
         return np.diagonal(self.confusion)
 
 
+@dataclass(frozen=True)
+class Accuracies:
+    """The metrics of recognition in percent, 0..100, by their official names where there are any."""
+
+    percent: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """The metrics of detection: mean average precision as fractions, 0..1, of each task by its name."""
+
+    tasks: Mapping[str, DetectionMetrics]
+
+
+class PrecisionRow(TypedDict):
+    """The metrics of one task of detection, as files have them."""
+
+    tiou: list[float]
+    mAP: list[float]
+    avg_mAP: float
+    num_classes: int
+    num_detections: int
+    num_scored: int
+
+
 @dataclass(frozen=True, eq=False)
 class EvalReport:
     """What predictions reach on a data set.
 
-    `metrics` are in percent for recognition, under the official names where there are any; in detection they are
-    fractions, by task. `num_scored` of `num_items` items have scores, the others stand in `unscored`. An item is a
-    video, or in EPIC-KITCHENS-100 recognition an action; `unit` is its plural. `heads` are there for recognition.
-    `run` says what made the scores, as far as the predictions tell. `notes` say what else to know.
+    `metrics` are those of recognition or of detection; None if the annotations name no classes. `num_scored` of
+    `num_items` items have scores, the others stand in `unscored`; of these `num_failed` could not be scored by the
+    model. An item is a video, or in EPIC-KITCHENS-100 recognition an action; `unit` is its plural. `heads` are there
+    for recognition. `run` says what made the scores, as far as the predictions tell. `notes` say what else to know.
     """
 
     dataset: str
@@ -85,14 +112,91 @@ class EvalReport:
     unit: str
     num_scored: int
     num_items: int
-    metrics: Mapping[str, Any]
+    metrics: Accuracies | Precisions | None
     heads: Mapping[str, HeadResult] = field(default_factory=dict)
     unscored: tuple[UnscoredItem, ...] = ()
     run: Mapping[str, Any] | None = None
     notes: tuple[Note, ...] = ()
+    num_failed: int = 0
+
+    @property
+    def percent(self) -> Mapping[str, float]:
+        """The accuracies in percent by name; empty for detection."""
+        return self.metrics.percent if isinstance(self.metrics, Accuracies) else {}
+
+    @property
+    def tasks(self) -> Mapping[str, DetectionMetrics]:
+        """The mean average precision of each task, as fractions; empty for recognition."""
+        return self.metrics.tasks if isinstance(self.metrics, Precisions) else {}
+
+    @property
+    def rows(self) -> Mapping[str, float | PrecisionRow]:
+        """The metrics as files have them: percent by name, or a row for each task."""
+        return self.percent or {task: precision_row(measured) for task, measured in self.tasks.items()}
 
     @property
     def reasons(self) -> dict[str, int]:
         """How many items are not scored for which reason, the most frequent first."""
         counts = Counter(item.reason for item in self.unscored)
         return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def precision_row(measured: DetectionMetrics) -> PrecisionRow:
+    """The metrics of one task, as files have them."""
+    return {
+        "tiou": list(measured.tiou),
+        "mAP": list(measured.mean_average_precision),
+        "avg_mAP": measured.average,
+        "num_classes": len(measured.classes),
+        "num_detections": measured.num_detections,
+        "num_scored": measured.num_scored,
+    }
+
+
+# --- one number each ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number: of a `task` if it belongs to one, at a threshold `tiou` on the temporal IoU in detection.
+
+    `interval` is its 95 % interval, if there is one, in the unit of `value`, which `measure` tells.
+    """
+
+    task: str
+    name: str
+    value: float
+    measure: Literal["percent", "fraction", "count"]
+    tiou: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def flat_metrics(report: EvalReport) -> list[Metric]:
+    """Every number in the report's metrics, in their order."""
+    found = [
+        Metric("", name, value, "percent", interval=_interval(report, name)) for name, value in report.percent.items()
+    ]
+    return found + [metric for task, measured in report.tasks.items() for metric in _flat_task(task, measured)]
+
+
+def _interval(report: EvalReport, name: str) -> tuple[float, float] | None:
+    """The interval of the head that the metric is of; it is not known if several heads have one of that name.
+
+    What EPIC-KITCHENS-100 calls all_verb_accuracy_at_5 is the top5 of the head "verb".
+    """
+    heads = list(report.heads.values())
+    official = re.fullmatch(r"all_(\w+)_accuracy_at_(\d+)", name)
+    if official and official[1] in report.heads:
+        heads, name = [report.heads[official[1]]], f"top{official[2]}"
+    found = [head.intervals[name] for head in heads if name in head.intervals]
+    return found[0] if len(found) == 1 else None
+
+
+def _flat_task(task: str, measured: DetectionMetrics) -> Iterator[Metric]:
+    row = precision_row(measured)
+    for tiou, value in zip(row["tiou"], row["mAP"], strict=True):
+        yield Metric(task, "mAP", value, "fraction", tiou=tiou)
+    yield Metric(task, "avg_mAP", row["avg_mAP"], "fraction")
+    yield Metric(task, "num_classes", row["num_classes"], "count")
+    yield Metric(task, "num_detections", row["num_detections"], "count")
+    yield Metric(task, "num_scored", row["num_scored"], "count")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from tadacli.concurrency import map_ahead
+from tadacli.concurrency import default_workers, map_ahead
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
+from tadacli.evaluation.prediction_file import ItemScores, Shard
 from tadacli.profiling import Stage, during
 from tadacli.results import Status
 from tadacli.sampling.plan import annotated_part, extent, is_short
-from tadacli.scoring.options import DEFAULT_BATCH_SIZE, ScoringOptions
+from tadacli.scoring.options import ScoringOptions
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol
 from tadacli.video.inputs import file_size
@@ -25,35 +26,9 @@ from tadacli.zoo.loading import Model
 NO_FILE = "no video file was found"
 
 
-@dataclass(frozen=True)
-class ItemScores:
-    """The scores of one item by head, (num_classes,) probabilities with seven digits; or why it has none.
-
-    `status` is "ok", "short" (fewer frames than a clip spans, so that some were repeated) or "error" (then `error`
-    says why). `cut_seconds` is how much of the span lies behind the end of the video.
-    """
-
-    id: str
-    path: str
-    status: Status
-    error: str = ""
-    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    cut_seconds: float = 0.0
-    size_bytes: int | None = None
-
-
-def default_workers() -> int:
-    """Threads that decode: half the cores, since the network wants them too, but at least two and at most eight."""
-    return max(2, min(8, (os.cpu_count() or 1) // 2))
-
-
-def shard_of(samples: Sequence[Sample], number: int, count: int) -> Sequence[Sample]:
-    """Part `number` (from 1) of `count` nearly equal parts, in order; together they are all samples, each once."""
-    if not 1 <= number <= count:
-        raise UsageError(f"there is no shard {number}/{count}", hint="use 1/8 to 8/8, for example")
-    return samples[len(samples) * (number - 1) // count : len(samples) * number // count]
+def shard_of(samples: Sequence[Sample], shard: Shard) -> Sequence[Sample]:
+    """The samples of one of nearly equal parts, in order; all shards together are all samples, each once."""
+    return samples[len(samples) * (shard.number - 1) // shard.count : len(samples) * shard.number // shard.count]
 
 
 def check_heads(dataset: Dataset, model: Model) -> None:
@@ -85,22 +60,36 @@ def score_samples(
     samples: Iterable[Sample],
     *,
     model: Model,
-    views: EvalProtocol,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    fill_batches: bool = False,
-    workers: int = 1,
+    options: ScoringOptions | None = None,
+    workers: int | None = None,
+    done: Container[str] = (),
 ) -> Generator[ItemScores, None, None]:
-    """The scores of each sample, in order; what cannot be read has status "error" and stops nothing.
+    """The scores of each sample, in order, as soon as they are known; close the iterator to end early.
 
-    As many videos as there are `workers` are decoded ahead. An item's scores are those that `classify` gives for its
-    span with the same `batch_size` and `fill_batches`, to the bit. Close the iterator to end early.
+    Args:
+        samples: the samples; those whose id is in `done` are passed over, since their scores are there already.
+        model: the model.
+        options: how views are scored. An item's scores are those that `classify` gives for its span with the same
+            options, to the bit.
+        workers: videos decoded ahead, each in a thread; by default by the number of cores.
+        done: ids of samples that are not scored.
+
+    Yields:
+        The scores of each sample, (num_classes,) by head; one that cannot be read has status "error".
+
+    Raises:
+        UsageError: for fewer than one worker.
+        TadaError: for scores that are not numbers.
     """
+    options = options or ScoringOptions()
+    workers = default_workers() if workers is None else workers
     if workers < 1:
         raise UsageError(f"{workers} workers cannot decode", hint="use --workers 1 or more")
     stop = threading.Event()
-    coming = map_ahead(_Decoder(model, views, stop), samples, workers=workers, stop=stop)
+    left = (sample for sample in samples if sample.id not in done)
+    coming = map_ahead(_Decoder(model, options.views_of(model.spec), stop), left, workers=workers, stop=stop)
     with closing(coming):
-        scored = score_in_order(coming, model=model, options=ScoringOptions(views, batch_size, fill_batches))
+        scored = score_in_order(coming, model=model, options=options)
         for item, scores in scored:
             kept = {name: kept_digits(values) for name, values in (scores or {}).items()}
             yield replace(item, scores=kept)

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tadacli.evaluation.eval_metrics import flat_metrics
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
+from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, flat_metrics
 from tadacli.reports.pages import facts
 
 EVAL_CSV_COLUMNS = (

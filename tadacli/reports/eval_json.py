@@ -23,7 +23,7 @@ def eval_json(report: EvalReport) -> bytes:
         "unit": report.unit,
         "num_scored": report.num_scored,
         "num_items": report.num_items,
-        "metrics": dict(report.metrics),
+        "metrics": report.rows,
         "reasons": report.reasons,
         "notes": [note.text for note in report.notes],
         "run": None if report.run is None else dict(report.run),

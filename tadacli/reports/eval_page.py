@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tadacli.evaluation.eval_metrics import Metric, flat_metrics, is_detection
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
+from tadacli.evaluation.detection_metrics import DetectionMetrics
+from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, Metric, flat_metrics
 from tadacli.reports.pages import facts, filled_page
 
 
@@ -31,8 +31,6 @@ def encode_eval_page(report: EvalReport, thumbnails: Mapping[str, bytes] | None 
 
 
 def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) -> dict[str, Any]:
-    metrics = flat_metrics(report)
-    tasks = {name: value for name, value in report.metrics.items() if is_detection(value)}
     reasons = list(report.reasons.items())
     place = {reason: number for number, (reason, _) in enumerate(reasons)}
     shown = {item.id for head in report.heads.values() for item in head.worst}
@@ -41,8 +39,8 @@ def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) 
         "unit": report.unit,
         "num_scored": report.num_scored,
         "num_items": report.num_items,
-        "metrics": [_metric(metric) for metric in metrics if metric.task not in tasks],
-        "tasks": [_task(name, value) for name, value in tasks.items()],
+        "metrics": [_metric(metric) for metric in flat_metrics(report) if not metric.task],
+        "tasks": [_task(name, value) for name, value in report.tasks.items()],
         "heads": [_head(name, head) for name, head in report.heads.items()],
         "thumbnails": {
             item: base64.b64encode(thumbnails[item]).decode() for item in sorted(thumbnails) if item in shown
@@ -67,14 +65,18 @@ def _metric(metric: Metric) -> dict[str, Any]:
     }
 
 
-def _task(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    others = {key: value for key, value in values.items() if key not in ("tiou", "mAP", "avg_mAP")}
+def _task(name: str, measured: DetectionMetrics) -> dict[str, Any]:
+    counts = {
+        "classes": len(measured.classes),
+        "detections": measured.num_detections,
+        "scored": measured.num_scored,
+    }
     return {
         "name": name,
-        "tiou": [_number(value) for value in values["tiou"]],
-        "mAP": [_number(value) for value in values["mAP"]],
-        "average": _number(values.get("avg_mAP")),
-        "facts": facts({key.replace("_", " ").removeprefix("num "): value for key, value in others.items()}),
+        "tiou": [_number(value) for value in measured.tiou],
+        "mAP": [_number(value) for value in measured.mean_average_precision],
+        "average": _number(measured.average),
+        "facts": facts(counts),
     }
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tadacli.datasets import FinetuneDatasetName
 from tadacli.datasets.check import Finding, FindingDetail, FindingKind, check_dataset
-from tadacli.datasets.own_data import FinetuneDataset, Source, known_dataset, label_file, named, own_data
+from tadacli.datasets.own_data import Source, known_dataset, label_file, named, own_data
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.splitting import grouping, split_samples
 from tadacli.datasets.tables import AnyPath
@@ -72,7 +73,7 @@ class FinetuneData:
 def load_finetune_data(
     data: AnyPath | None = None,
     *,
-    dataset: FinetuneDataset | None = None,
+    dataset: FinetuneDatasetName | None = None,
     annotations: AnyPath | None = None,
     data_root: AnyPath | None = None,
     labels: AnyPath | None = None,

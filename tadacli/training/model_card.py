@@ -16,8 +16,7 @@ import av
 import torch
 
 from tadacli.evaluation.calibration import FittedScores
-from tadacli.evaluation.eval_metrics import Metric, flat_metrics
-from tadacli.evaluation.report import EvalReport, HeadResult
+from tadacli.evaluation.report import EvalReport, HeadResult, Metric, flat_metrics
 from tadacli.training.data import FinetuneData
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.recipes import recipe_toml

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from tadacli.concurrency import default_workers
 from tadacli.distributed import Processes, Resources, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
-from tadacli.evaluation.scoring import default_workers
 from tadacli.files import write_new
 from tadacli.reports.eval_json import eval_json
 from tadacli.reports.eval_page import encode_eval_page

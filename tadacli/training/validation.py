@@ -16,9 +16,11 @@ from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Resources
 from tadacli.errors import TadaError, UsageError
 from tadacli.evaluation.metrics import log_probabilities
+from tadacli.evaluation.prediction_file import ItemScores
 from tadacli.evaluation.predictions import ScoreTable
-from tadacli.evaluation.scoring import ItemScores, score_samples
+from tadacli.evaluation.scoring import score_samples
 from tadacli.models.inference import inference_form
+from tadacli.scoring.options import ScoringOptions
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.zoo.loading import Model
 
@@ -74,10 +76,11 @@ def validate(
     model = Model(spec, inference_form(network), resources.device, torch.float32, Path(), "")
     processes, workers = resources.processes, resources.workers or 1
     samples = [sample for sample in dataset.samples if sample.labels]
+    options = ScoringOptions(views, _BATCH_SIZE)
     own = samples[processes.rank :: processes.count]
     try:
         with torch.inference_mode():
-            scored = list(score_samples(own, model=model, views=views, batch_size=_BATCH_SIZE, workers=workers))
+            scored = list(score_samples(own, model=model, options=options, workers=workers))
     except UsageError:
         raise
     except TadaError as error:  # what is wrong with a video is no error here: its item has no scores

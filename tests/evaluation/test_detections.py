@@ -83,11 +83,11 @@ def test_a_report_notes_thresholds_that_are_not_the_benchmark_s(tmp_path: Path) 
     # An overlap of a half, exactly on a threshold.
     found.write_text(json.dumps({"version": "1", "results": {"v": [{**item, "score": 1.0, "segment": [0.0, 5.0]}]}}))
     usual = evaluate_activitynet(truth, found)
-    assert usual.metrics["all"]["mAP"] == [1.0] + [0.0] * 9
+    assert usual.tasks["all"].mean_average_precision == (1.0, *[0.0] * 9)
     assert not [note for note in map(str, usual.notes) if "tIoU" in note]
     report = evaluate_activitynet(truth, found, tiou=parse_tiou("0.3,0.5,0.51"))
-    assert (report.metrics["all"]["tiou"], report.metrics["all"]["mAP"]) == ([0.3, 0.5, 0.51], [1.0, 1.0, 0.0])
-    assert report.metrics["all"]["avg_mAP"] == pytest.approx(2 / 3)
+    assert (report.tasks["all"].tiou, report.tasks["all"].mean_average_precision) == ((0.3, 0.5, 0.51), (1.0, 1.0, 0.0))
+    assert report.tasks["all"].average == pytest.approx(2 / 3)
     (note,) = [note for note in map(str, report.notes) if "tIoU" in note]
     assert "0.3,0.5,0.51;" in note
     assert "0.5:0.05:0.95" in note

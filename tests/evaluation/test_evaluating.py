@@ -13,6 +13,7 @@ from tadacli.cli.app import run
 from tadacli.datasets.folder import load_folder
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import TadaError, UsageError
+from tadacli.evaluation.evaluating import EvalInterrupted, EvalStart
 from tadacli.reports.eval_json import eval_json
 from tadacli.specs import label_list
 from tests.media import render
@@ -92,3 +93,35 @@ def test_a_model_of_other_classes_does_not_fit_a_published_list() -> None:
     with pytest.raises(UsageError, match="has 400") as caught:
         tadacli.evaluate(data, model=MODEL)
     assert "trained on this data set" in caught.value.hint
+
+
+def test_a_run_goes_on_from_what_is_kept_and_shards_merge_to_the_whole(tree: Path, tmp_path: Path) -> None:
+    options = {"data_root": tree, "model": MODEL, "views": "1x1", "workers": 1}
+    starts: list[EvalStart] = []
+
+    def stop(done: int, _: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    saved = tmp_path / "scores.jsonl"
+    with pytest.raises(EvalInterrupted) as caught:
+        tadacli.evaluate("folder", **options, save_predictions=saved, on_progress=stop)
+    assert (caught.value.num_done, caught.value.num_items) == (4, 6)
+    assert caught.value.report is not None
+    assert caught.value.report.num_items == 6
+    whole = tadacli.evaluate("folder", **options, save_predictions=saved, resume=True, on_start=starts.append)
+    assert (starts, whole.num_failed) == ([EvalStart(None, 6, 6, 4)], 1)
+    assert eval_json(whole) == eval_json(tadacli.evaluate("folder", **options))
+    shards = [tmp_path / f"shard-{number}.jsonl" for number in (1, 2)]
+    for number, path in enumerate(shards, start=1):
+        tadacli.evaluate("folder", **options, shard=f"{number}/2", save_predictions=path)
+    for files in (saved, shards):
+        assert eval_json(tadacli.evaluate("folder", data_root=tree, predictions=files)) == eval_json(whole)
+
+
+def test_samples_without_a_class_are_scored_if_a_file_keeps_the_scores(tree: Path, tmp_path: Path) -> None:
+    samples = (Sample("a", tree / "static/0.mp4"), Sample("b", tree / "static/broken.mp4"))
+    found = tadacli.evaluate(
+        Dataset("mine", {"": LABELS}, samples), model=MODEL, views="1x1", save_predictions=tmp_path / "scores.jsonl"
+    )
+    assert (found.metrics, found.num_scored, found.num_failed) == (None, 1, 1)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.evaluation.prediction_file import (
     Header,
+    ItemScores,
     PredictionFile,
     Shard,
     is_prediction_file,
@@ -23,7 +24,6 @@ from tadacli.evaluation.prediction_file import (
     parse_shard,
     read_predictions,
 )
-from tadacli.evaluation.scoring import ItemScores
 from tadacli.results import Run
 
 RUN = Run("1.0", "ab" * 32, {"name": "a model"}, {"views": "2x1", "batch_size": 8}, "0123456789ab")

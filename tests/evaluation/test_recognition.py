@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tadacli.datasets.epic import EpicSubsets, epic_heads
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.errors import TadaError, UsageError
-from tadacli.evaluation.prediction_file import Header, of_items, samples_digest
+from tadacli.evaluation.prediction_file import Header, ItemScores, of_items, samples_digest
 from tadacli.evaluation.predictions import ScoreTable, TopScores
 from tadacli.evaluation.recognition import (
     NO_LABEL,
@@ -27,7 +27,7 @@ from tadacli.evaluation.recognition import (
     evaluate_saved,
     evaluate_scores,
 )
-from tadacli.evaluation.scoring import NO_FILE, ItemScores
+from tadacli.evaluation.scoring import NO_FILE
 from tadacli.reports.eval_json import eval_json
 from tadacli.results import Run
 
@@ -76,9 +76,9 @@ def test_accuracies_are_those_counted_by_hand(seed: int, num_items: int) -> None
     within = [label in order[:5] for order, label in zip(ranked, labels, strict=True)]
     by_class = {label: [hit for hit, own in zip(hits, labels, strict=True) if own == label] for label in set(labels)}
     mean = math.fsum(sum(each) / len(each) for each in by_class.values()) / len(by_class)
-    assert report.metrics["top1"] == pytest.approx(100 * sum(hits) / num_items, abs=PERCENT_TOLERANCE)
-    assert report.metrics["top5"] == pytest.approx(100 * sum(within) / num_items, abs=PERCENT_TOLERANCE)
-    assert report.metrics["mean_class_accuracy"] == pytest.approx(100 * mean, abs=PERCENT_TOLERANCE)
+    assert report.percent["top1"] == pytest.approx(100 * sum(hits) / num_items, abs=PERCENT_TOLERANCE)
+    assert report.percent["top5"] == pytest.approx(100 * sum(within) / num_items, abs=PERCENT_TOLERANCE)
+    assert report.percent["mean_class_accuracy"] == pytest.approx(100 * mean, abs=PERCENT_TOLERANCE)
     head = report.heads[""]
     for true in range(8):
         for predicted in range(8):
@@ -92,7 +92,7 @@ def test_accuracies_are_those_counted_by_hand(seed: int, num_items: int) -> None
         assert item.rank == ranked[number].index(labels[number])
         assert item.label_score == table.scores[""][number, item.label]
     low, high = head.intervals["top1"]
-    assert 0 <= low <= report.metrics["top1"] <= high <= 100
+    assert 0 <= low <= report.percent["top1"] <= high <= 100
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,7 +137,7 @@ def test_every_item_is_scored_or_listed_with_a_reason() -> None:
     }
     assert sum(report.reasons.values()) == 4
     assert any("1 of 6 rows are not used: a copy" in note for note in map(str, report.notes))
-    assert report.metrics["top1"] == 100, "of equal scores the first class is the answer"
+    assert report.percent["top1"] == 100, "of equal scores the first class is the answer"
 
 
 def test_scores_of_unknown_items_are_refused() -> None:
@@ -156,13 +156,13 @@ def test_no_scores_are_no_report() -> None:
 def test_five_classes_have_no_top_five() -> None:
     data = replace(data_set([0, 1]), heads={"": CLASSES[:5]})
     table = random_table(np.random.default_rng(0), ["v0", "v1"], 5)
-    assert "top5" not in evaluate_scores(data, table, split="all", scores_are="probabilities").metrics
+    assert "top5" not in evaluate_scores(data, table, split="all", scores_are="probabilities").percent
 
 
 def test_logits_have_no_calibration() -> None:
     table = table_of({"v0": [4.0, -2, 0, 0, 0, 0, 0, 0]})
     report = evaluate_scores(data_set([0]), table, split="all", scores_are="logits")
-    assert "calibration_error" not in report.metrics
+    assert "calibration_error" not in report.percent
     assert report.heads[""].calibration is None
 
 
@@ -226,9 +226,9 @@ def test_best_classes_tell_as_much_as_all_scores_do(depth: int) -> None:
     full = evaluate_scores(data, table, split="all", scores_are="probabilities", failed={"v40": "is damaged"})
     top = top_scores(table, [f"/videos/{name}.mp4" for name in names], depth, failed)
     report = evaluate_classified(data, top, split="all")
-    assert set(full.metrics) - set(report.metrics) == ({"top5"} if depth < 5 else set())
-    for key, value in report.metrics.items():
-        assert value == pytest.approx(full.metrics[key], abs=PERCENT_TOLERANCE)
+    assert set(full.percent) - set(report.percent) == ({"top5"} if depth < 5 else set())
+    for key, value in report.percent.items():
+        assert value == pytest.approx(full.percent[key], abs=PERCENT_TOLERANCE)
     assert (report.heads[""].confusion == full.heads[""].confusion).all()
     assert report.unscored == full.unscored
     assert (report.num_scored, report.num_items) == (40, 42)
@@ -312,7 +312,7 @@ def test_actions_are_ranked_by_the_product_of_probabilities(seed: int, num_items
             hits.setdefault("tail_noun_accuracy_at_1", []).append(int(logits["noun"][row].argmax()) == noun)
     # Chances far below the best underflow at a large scale; what is best by far does not.
     for name in ("logits", "probabilities") if scale == 1 else ("logits",):
-        found = reports[name].metrics
+        found = reports[name].percent
         for key, values in hits.items():
             assert found[key] == pytest.approx(100 * sum(values) / len(values), abs=PERCENT_TOLERANCE), (name, key)
         assert {"tail_action_accuracy_at_1", "tail_noun_accuracy_at_1"} & set(found) <= set(hits)
@@ -324,6 +324,6 @@ def test_lists_that_are_not_there_are_said() -> None:
     scores = {head: np.random.default_rng(1).random((4, len(names))) for head, names in data.heads.items()}
     ids = np.array([sample.id for sample in data.samples])
     report = evaluate_scores(data, ScoreTable(ids, scores), split="validation", scores_are="logits")
-    assert not [key for key in report.metrics if key.startswith(("tail", "unseen"))]
+    assert not [key for key in report.percent if key.startswith(("tail", "unseen"))]
     for name in ("unseen participants", "tail verbs", "tail nouns"):
         assert f"the list of {name} is not beside the annotations" in map(str, report.notes)

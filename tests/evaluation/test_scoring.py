@@ -14,13 +14,15 @@ from tadacli.classification import classify
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError
 from tadacli.evaluation import scoring as dataset_scoring
-from tadacli.evaluation.scoring import NO_FILE, ItemScores, check_heads, score_samples, shard_of
+from tadacli.evaluation.prediction_file import ItemScores, Shard
+from tadacli.evaluation.scoring import NO_FILE, check_heads, score_samples, shard_of
 from tadacli.sampling.plan import Part
+from tadacli.scoring.options import ScoringOptions
 from tadacli.specs import EvalProtocol
 from tadacli.zoo.loading import Model, load_model
 from tests import trees
 
-VIEWS = EvalProtocol(2, 1)
+VIEWS = ScoringOptions(EvalProtocol(2, 1))
 LABELS = tuple(f"class {number}" for number in range(20))
 
 
@@ -63,7 +65,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_scores_are_those_of_each_video_by_itself(model: Model, samples: list[Sample], batch_size: int) -> None:
-    items = list(score_samples(samples, model=model, views=EvalProtocol(3, 1), batch_size=batch_size, workers=3))
+    items = list(score_samples(samples, model=model, options=ScoringOptions(EvalProtocol(3, 1), batch_size), workers=3))
     assert [item.id for item in items] == [sample.id for sample in samples]
     for sample, item in zip(samples, items, strict=True):
         if sample.path is None:
@@ -91,8 +93,8 @@ def test_scores_are_those_of_each_video_by_itself(model: Model, samples: list[Sa
 
 @pytest.mark.parametrize("workers", [2, 5, 20])
 def test_the_number_of_workers_changes_nothing(model: Model, samples: list[Sample], workers: int) -> None:
-    alone = list(score_samples(samples, model=model, views=VIEWS, workers=1))
-    assert list(score_samples(samples, model=model, views=VIEWS, workers=workers)) == alone
+    alone = list(score_samples(samples, model=model, options=VIEWS, workers=1))
+    assert list(score_samples(samples, model=model, options=VIEWS, workers=workers)) == alone
 
 
 def test_an_iterator_closed_early_leaves_no_thread_and_reads_little_ahead(model: Model, samples: list[Sample]) -> None:
@@ -103,7 +105,7 @@ def test_an_iterator_closed_early_leaves_no_thread_and_reads_little_ahead(model:
             taken.append(sample.id)
             yield sample
 
-    coming = score_samples(asked(), model=model, views=VIEWS, workers=2)
+    coming = score_samples(asked(), model=model, options=VIEWS, workers=2)
     first = next(coming)
     assert isinstance(first, ItemScores)
     coming.close()
@@ -113,13 +115,13 @@ def test_an_iterator_closed_early_leaves_no_thread_and_reads_little_ahead(model:
 
 def test_no_workers_cannot_decode(model: Model, samples: list[Sample]) -> None:
     with pytest.raises(UsageError, match="0 workers"):
-        next(score_samples(samples, model=model, views=VIEWS, workers=0))
+        next(score_samples(samples, model=model, options=VIEWS, workers=0))
 
 
 @given(num_samples=st.integers(0, 50), count=st.integers(1, 12))
 def test_shards_hold_every_sample_once_in_order(num_samples: int, count: int) -> None:
     samples = [Sample(str(number), None) for number in range(num_samples)]
-    parts = [list(shard_of(samples, number, count)) for number in range(1, count + 1)]
+    parts = [list(shard_of(samples, Shard(number, count))) for number in range(1, count + 1)]
     assert [sample for part in parts for sample in part] == samples
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -127,7 +129,7 @@ def test_shards_hold_every_sample_once_in_order(num_samples: int, count: int) ->
 @pytest.mark.parametrize(("number", "count"), [(0, 3), (4, 3), (1, 0), (-1, 2)])
 def test_a_shard_beyond_the_parts_is_refused(number: int, count: int) -> None:
     with pytest.raises(UsageError, match="there is no shard"):
-        shard_of([], number, count)
+        shard_of([], Shard(number, count))
 
 
 @pytest.mark.parametrize(
@@ -158,5 +160,5 @@ def test_a_video_is_opened_once_for_the_spans_in_a_row(
 
     monkeypatch.setattr(dataset_scoring, "open_video", counted)
     by_id = {sample.id: sample for sample in samples}
-    list(score_samples([by_id[name] for name in "acdhi"], model=model, views=VIEWS, workers=1))
+    list(score_samples([by_id[name] for name in "acdhi"], model=model, options=VIEWS, workers=1))
     assert opened == ["0.mp4", "3.mp4", "1.mp4"]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tadacli.evaluation.report import EvalReport, UnscoredItem
+from tadacli.evaluation.report import Accuracies, EvalReport, UnscoredItem
 from tadacli.reports.eval_csv import EVAL_CSV_COLUMNS, eval_csv
 from tadacli.results import Note, NoteKind
 from tests.reports.test_eval_page import TIOU, detections, head, item, recognition
@@ -30,7 +30,7 @@ def test_every_part_of_the_report_comes_back() -> None:
     table = read(report)
     assert tuple(table.columns) == EVAL_CSV_COLUMNS
     metrics = section(table, "metric").set_index("name")
-    assert metrics["value"].to_dict() == report.metrics
+    assert metrics["value"].to_dict() == report.percent
     assert tuple(metrics.loc["top1", ["low", "high"]]) == (12.5, 87.5)
     assert math.isnan(metrics.loc["mean_class_accuracy", "low"])
     classes = section(table, "class")
@@ -67,7 +67,7 @@ def test_detection_has_a_row_for_each_task_and_threshold() -> None:
 
 def test_numbers_keep_all_their_digits() -> None:
     value = 100 / 3 + 1e-13
-    text = eval_csv(recognition(metrics={"top1": np.float64(value)})).decode()
+    text = eval_csv(recognition(metrics=Accuracies({"top1": np.float64(value)}))).decode()
     rows = [row for row in csv.DictReader(io.StringIO(text, newline="")) if row["section"] == "metric"]
     assert [row["value"] for row in rows] == [repr(value)]
 
@@ -93,18 +93,18 @@ def test_a_path_that_is_not_utf_8_leaves_the_file_utf_8() -> None:
 def test_of_two_heads_each_metric_has_the_interval_of_its_own() -> None:
     verb, noun = (head(["a", "b"], [(0, 0)], intervals={"top1": interval}) for interval in ((1.0, 2.0), (3.0, 4.0)))
     report = recognition(
-        metrics={
-            "all_verb_accuracy_at_1": 1.5,
-            "all_noun_accuracy_at_1": 3.5,
-            "top1": 2.0,
-            "noun": {"top1": 3.5},
-            "all_action_accuracy_at_1": 0.5,
-        },
+        metrics=Accuracies(
+            {
+                "all_verb_accuracy_at_1": 1.5,
+                "all_noun_accuracy_at_1": 3.5,
+                "top1": 2.0,
+                "all_action_accuracy_at_1": 0.5,
+            }
+        ),
         heads={"verb": verb, "noun": noun},
     )
     rows = section(read(report), "metric")
     assert rows["low"].tolist()[:2] == [1.0, 3.0]
     assert math.isnan(rows["low"][2]), "it could be that of either head"
-    assert rows["low"][3] == 3.0
-    assert math.isnan(rows["low"][4]), "no head is of actions"
+    assert math.isnan(rows["low"][3]), "no head is of actions"
     assert eval_csv(report) == eval_csv(replace(report))

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, UnscoredItem
+from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, Precisions, UnscoredItem
 from tadacli.reports.eval_page import encode_eval_page
 from tadacli.results import Note, NoteKind
 from tests.reports.test_detection_page import NASTY, Elements
@@ -44,7 +45,7 @@ def recognition(**changes: Any) -> EvalReport:
         "videos",
         6,
         8,
-        {"top1": 50.0, "mean_class_accuracy": 50.0},
+        Accuracies({"top1": 50.0, "mean_class_accuracy": 50.0}),
         {"": result},
         (UnscoredItem("c", "videos/c.mp4", "is damaged"), UnscoredItem("d", "", "there is no file")),
         {"model": "tiny.motion", "settings": {"views": "2x1"}},
@@ -54,8 +55,8 @@ def recognition(**changes: Any) -> EvalReport:
 
 
 def detections() -> EvalReport:
-    task = {"tiou": TIOU, "mAP": [0.5, 0.25, 0.125], "avg_mAP": 0.2916, "num_classes": 4}
-    return EvalReport("ek100-detection", "validation", "videos", 3, 3, {"verb": task, "noun": task})
+    task = DetectionMetrics(tuple(TIOU), (0, 1, 2, 3), (1,) * 4, ((0.5, 0.25, 0.125),) * 4, 9, 7, 3, 3)
+    return EvalReport("ek100-detection", "validation", "videos", 3, 3, Precisions({"verb": task, "noun": task}))
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -64,7 +65,7 @@ def test_any_text_comes_through_and_opens_no_element(text: str) -> None:
     lost = UnscoredItem(text, text, text)
     result = head([text, "nod"], [(0, 1)], worst=(item(text, path=text),))
     notes = (Note(NoteKind.MEASURE, text),)
-    report = EvalReport(text, text, text, 1, 2, {text: 1.0}, {text: result}, (lost,), {text: text}, notes)
+    report = EvalReport(text, text, text, 1, 2, Accuracies({text: 1.0}), {text: result}, (lost,), {text: text}, notes)
     page = Elements(encode_eval_page(report, {text: b"picture"}))
     assert [tag for tag, _, _ in page.found] == [tag for tag, _, _ in plain.found]
     data = page.data()
@@ -116,14 +117,14 @@ def test_detection_is_told_by_task_and_threshold() -> None:
     data = Elements(encode_eval_page(detections())).data()
     assert [task["name"] for task in data["tasks"]] == ["verb", "noun"]
     assert (data["tasks"][0]["tiou"], data["tasks"][0]["mAP"]) == (TIOU, [0.5, 0.25, 0.125])
-    assert data["tasks"][0]["facts"] == [["classes", "4"]]
+    assert data["tasks"][0]["facts"] == [["classes", "4"], ["detections", "9"], ["scored", "7"]]
     assert (data["metrics"], data["heads"]) == ([], [])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_json_does_not_have_becomes_none(value: float) -> None:
     result = head(["wave", "nod"], [(0, 1)], worst=(item("a", label_score=value, predicted_score=value),))
-    report = recognition(metrics={"top1": value}, heads={"": result})
+    report = recognition(metrics=Accuracies({"top1": value}), heads={"": result})
     data = Elements(encode_eval_page(report)).data()
     assert data["metrics"][0]["value"] is None
     assert data["heads"][0]["worst"][0]["labelScore"] is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
+from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, Precisions
 from tadacli.reports.eval_thumbnails import worst_thumbnails
 from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Segment
@@ -29,7 +29,7 @@ def test_each_shows_the_middle_of_its_span_or_of_its_video(tmp_path: Path) -> No
         "verb": HeadResult(("a", "b"), matrix, worst=(whole, *none, unknown)),
         "noun": HeadResult(("a", "b"), matrix, worst=(span, whole)),
     }
-    pictures = worst_thumbnails(EvalReport("ek100", "", "actions", 4, 4, {}, heads))
+    pictures = worst_thumbnails(EvalReport("ek100", "", "actions", 4, 4, Accuracies({}), heads))
     with open_video(path) as source:
         shown = [Segment(2 + number / 10, 2 + number / 10 + 0.01, "", 0, 0.5) for number in range(31)]
         frames = thumbnails(source, shown)
@@ -39,4 +39,4 @@ def test_each_shows_the_middle_of_its_span_or_of_its_video(tmp_path: Path) -> No
 
 
 def test_without_heads_there_are_none() -> None:
-    assert worst_thumbnails(EvalReport("ek100-detection", "", "videos", 1, 1, {})) == {}
+    assert worst_thumbnails(EvalReport("ek100-detection", "", "videos", 1, 1, Precisions({}))) == {}

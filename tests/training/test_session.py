@@ -69,7 +69,7 @@ def test_the_folder_is_a_model_with_its_report_and_card(run: tuple[RunFolder, Fi
     (found,) = tadacli.classify(clips / "still" / "still0.mp4", model=model, views="1x1")
     assert {each.label for each in found.heads[""]} == {"moving", "still"}
     told = json.loads(folder.report.read_text())
-    assert told["metrics"]["top1"] == result.report.metrics["top1"]
+    assert told["metrics"]["top1"] == result.report.percent["top1"]
     assert told["num_items"] == result.report.num_items == 2
     assert "python train.py 'my clips'" in folder.card.read_text()
     assert json.loads(folder.facts.read_text())["command"] == ["python", "train.py", "my clips"]
