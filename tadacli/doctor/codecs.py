@@ -72,7 +72,7 @@ def check_codec(name: str) -> CodecState:
     expected = _pictures()
     try:
         with _silent_encoder():
-            content = _encode(expected, encoder, coding)
+            content = encode(expected, encoder, coding)
     except (av.FFmpegError, ValueError):
         return CodecState(decoder)  # only decoding matters here
     try:
@@ -122,7 +122,8 @@ def _silent_encoder() -> Iterator[None]:
         del os.environ["SVT_LOG"]
 
 
-def _encode(pictures: Sequence[Pixels], encoder: str, coding: Coding) -> bytes:
+def encode(pictures: Sequence[Pixels], encoder: str, coding: Coding) -> bytes:
+    """A video of the pictures, uint8 (height, width, 3) each, in a container's bytes."""
     content = io.BytesIO()
     with av.open(content, "w", format="matroska") as container:
         stream = cast(av.VideoStream, container.add_stream(encoder, rate=25, options=dict(coding.options or {})))

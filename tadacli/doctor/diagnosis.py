@@ -39,14 +39,15 @@ PACKAGES = (
     ("platformdirs", "platformdirs", "4"),
     ("typer", "typer", "0.12"),
     ("pydantic", "pydantic", "2.12"),
+    ("typing-extensions", "typing_extensions", "4.6"),
     ("rich", "rich", "13"),
     ("tqdm", "tqdm", "4.66"),
 )
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _AV = "av>=18"
 # Where Linux shows that an NVIDIA driver is loaded, and how many processors a container may use.
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def diagnose(
@@ -134,14 +135,14 @@ def check_devices() -> Iterator[Finding]:
     yield Finding("devices", "cpu", "ok", f"{num_cores()} cores can be used, {platform.machine()}")
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(num_gpus):
-        yield _accelerator(torch.device("cuda", index), _gpu_memory)
+        yield check_accelerator(torch.device("cuda", index), _gpu_memory)
     if not num_gpus:
         yield _no_gpu(torch.version.cuda)
     if torch.backends.mps.is_available():
-        yield _accelerator(torch.device("mps"), lambda _device: "Apple GPU")
+        yield check_accelerator(torch.device("mps"), lambda _device: "Apple GPU")
 
 
-def _accelerator(device: torch.device, describe: Callable[[torch.device], str]) -> Finding:
+def check_accelerator(device: torch.device, describe: Callable[[torch.device], str]) -> Finding:
     import torch
 
     try:
@@ -171,7 +172,7 @@ def _gpu_memory(device: torch.device) -> str:
 
 
 def _no_gpu(cuda_version: str | None) -> Finding:
-    if not _NVIDIA_DRIVER.exists():
+    if not NVIDIA_DRIVER.exists():
         return Finding("devices", "cuda", "ok", "no NVIDIA driver here; models run on the processor")
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         found, fix = "CUDA_VISIBLE_DEVICES hides the GPU", "unset CUDA_VISIBLE_DEVICES"
@@ -187,7 +188,7 @@ def num_cores() -> int:
     """Processor cores that this process may use: of the machine, by affinity, or by the quota of a container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
+        quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
         return max(1, min(cores, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no such file, or no quota: "max"
         return cores
@@ -280,10 +281,10 @@ def _weights() -> Finding:
     try:
         model = load_model(device="cpu")
     except TadaError as error:
-        return Finding("built-in model", "weights", "problem", error.message, _weights_again())
+        return Finding("built-in model", "weights", "problem", error.message, weights_again())
     if model.weights_sha256 != WEIGHTS_SHA256:
         found = f"{model.weights_path} is not what was published: SHA-256 {model.weights_sha256}, not {WEIGHTS_SHA256}"
-        return Finding("built-in model", "weights", "problem", found, _weights_again())
+        return Finding("built-in model", "weights", "problem", found, weights_again())
     return Finding("built-in model", "weights", "ok", f"{DEFAULT_MODEL} loads, SHA-256 {model.weights_sha256}")
 
 
@@ -320,9 +321,8 @@ def _new_torch(*others: str) -> str:
     return pip_install("torch>=2.4", "torchvision>=0.19", *others)
 
 
-def _weights_again() -> str:
-    """The command that puts the built-in weights back: in a checkout, or from where tada was installed."""
-    root = Path(__file__).parents[2]
+def weights_again(root: Path = Path(__file__).parents[2]) -> str:
+    """The command that puts the built-in weights back: in a checkout at `root`, or from where tada was installed."""
     if (root / ".git").exists():
         return shlex.join(["git", "-C", str(root), "checkout", "--", "weights"])
     origin = "tadacli"

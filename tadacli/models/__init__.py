@@ -45,11 +45,24 @@ if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
 def build(architecture: str, *, num_classes: NumClasses, **arguments: object) -> nn.Module:
     """A freshly initialised network with the published state-dict names.
 
-    Its `forward` takes clips (B, C, T, H, W) and returns logits (B, num_classes); with named heads
-    (`num_classes={"verb": 97, "noun": 300}`) a dict of logits by name. `forward_features` returns the
-    pooled features (B, D). `arguments` are those of the network's builder (depth, width, dropout, ...).
+    Args:
+        architecture: Its name, one of `BUILDERS`.
+        num_classes: Their number, or that of each named head: `{"verb": 97, "noun": 300}`.
+        **arguments: Settings of the network's class (depth, width, dropout, ...).
 
-    Raises `SpecError` for an unknown architecture or argument, or fewer than one class.
+    Returns:
+        The network. Its `forward` takes clips (B, 3, T, H, W) and returns logits (B, num_classes), with named heads a
+        dict of them by name; `forward_features` returns the pooled features (B, D).
+
+    Raises:
+        SpecError: The architecture or an argument is unknown, or there is less than one class.
+
+    Example:
+        >>> import torch
+        >>> from tadacli.models import build
+        >>> network = build("tada2d_r50", num_classes=4, stage_depths=(1, 1, 1, 1), stem_width=8).eval()
+        >>> network(torch.zeros(2, 3, 8, 32, 32)).shape
+        torch.Size([2, 4])
     """
     if architecture not in BUILDERS:
         known = ", ".join(sorted(BUILDERS))

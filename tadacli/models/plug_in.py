@@ -61,13 +61,33 @@ def add_tadaconv(
     their frames as one batch and returns the average over the frames; with `average=False` the output of every
     frame, (B, T, ...).
 
-    `choose(name, convolution)` says which convolutions to change; without it, each one whose kernel is larger than 1
-    in height or width, except the network's first. `ratio` is by how much the routing functions narrow the channels
-    (4 in the published TAda2D). Kernels are calibrated along their input channels as in TAda2D; grouped and depthwise
-    ones along their output channels as in TAdaConvNeXt, unless they change the number of channels. Biases are not
-    calibrated. New parameters are drawn from torch's generator, on the device and in the type of the convolution.
+    Kernels are calibrated along their input channels as in TAda2D; grouped and depthwise ones along their output
+    channels as in TAdaConvNeXt, unless they change the number of channels. Biases are not calibrated. New parameters
+    are drawn from torch's generator, on the device and in the type of the convolution.
 
-    Raises `UsageError` if the network has TAdaConv already, or if no convolution was chosen or could be changed.
+    Args:
+        model: Any network with 2-D or 3-D convolutions.
+        choose: `choose(name, convolution)` says which convolutions to change; without it, each one whose kernel is
+            larger than 1 in height or width, except the network's first.
+        ratio: By how much the routing functions narrow the channels (4 in the published TAda2D).
+        average: Whether a network of pictures returns the average over the frames of a clip.
+
+    Returns:
+        The copy, and which convolutions it has TAdaConv in.
+
+    Raises:
+        UsageError: The network has TAdaConv already, or no convolution was chosen or could be changed.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tadacli.models import add_tadaconv
+        >>> of_pictures = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> of_clips, report = add_tadaconv(of_pictures)
+        >>> report.changed
+        ('1',)
+        >>> of_clips(torch.zeros(2, 3, 8, 16, 16)).shape  # B, C, T, H, W
+        torch.Size([2, 4])
     """
     if ratio < 1:
         raise UsageError(f"the routing ratio is {ratio}", hint="It divides the channels; use 1 or more.")

@@ -47,7 +47,16 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
     what is chosen, and with it the scores, must not change from run to run. Remove that file to measure again. The
     network stays as it is.
 
-    Raises `OutputError` if the file cannot be written.
+    Args:
+        network: The network, in evaluation mode.
+        spec: Its settings: the size of its clips.
+        device: Where it is.
+
+    Returns:
+        The type, and how much faster bfloat16 was.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     if not has_bfloat16(device):
         return DtypeChoice("float32", 0.0)
@@ -59,7 +68,7 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
             with FileLock(file.with_suffix(".lock")):
                 kept = _kept(file)  # another process may have measured meanwhile
                 if key not in kept:
-                    kept[key] = _measured(network, spec, device)
+                    kept[key] = measured_speed(network, spec, device)
                     write_new(file, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode(), replace=True)
         except (OSError, OutputError) as error:
             reason = error.message if isinstance(error, OutputError) else f"{file}: {error.strerror or error}"
@@ -101,8 +110,8 @@ def _kept(file: Path) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def _measured(network: nn.Module, spec: ModelSpec, device: torch.device) -> float:
-    """How many times as fast as float32 bfloat16 is: the ratio of the shortest times of a few turns."""
+def measured_speed(network: nn.Module, spec: ModelSpec, device: torch.device) -> float:
+    """How many times as fast as float32 bfloat16 is: the ratio of the shortest times of a few turns on one clip."""
     size = spec.input.crop_size
     clip = torch.zeros(1, 3, spec.input.clip_frames, size, size, device=device)
     halved = copy.deepcopy(network).to(torch.bfloat16)

@@ -49,17 +49,33 @@ def load_model(
     device: str = "auto",
     dtype: str = "float32",
 ) -> Model:
-    """The model of a known name, or by path: of one of our own weights files, or of the folder of a fine-tuning run.
+    """A model with its weights, ready to use: its network is in the form for inference, see `models.inference.fuse`.
 
-    `weights` is a file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it,
-    the weights are those that ship with the package or that were fetched. The temperatures and thresholds of a file
-    of our own are the model's; one that was trained on clips of another kind than the known model's is refused.
-    `device` is "auto" (CUDA, else Apple's MPS, else CPU) or a torch device; `dtype` "float32", "bfloat16" or "float16"
-    for weights and inputs (scores are always computed in float32), or "auto" for what `choose_dtype` finds.
-    The network is in its form for inference, see `models.inference.fuse`.
+    Args:
+        name_or_path: A known name, the path of one of our own weights files, or the folder of a fine-tuning run.
+        weights: A file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it, the
+            weights are those that ship with the package or that were fetched. The temperatures and thresholds of a
+            file of our own are the model's; one that was trained on clips of another kind than the known model's is
+            refused.
+        device: "auto" (CUDA, else Apple's MPS, else CPU) or a torch device.
+        dtype: "float32", "bfloat16" or "float16" for weights and inputs (scores are always computed in float32), or
+            "auto" for what `choose_dtype` finds.
 
-    Raises `SpecError` for a model that is unknown or cannot be used yet, `CheckpointError` for weights that are
-    missing or do not fit, `UsageError` for an unknown device or dtype.
+    Returns:
+        The model.
+
+    Raises:
+        SpecError: The model is unknown, or cannot be used yet.
+        CheckpointError: The weights are missing or do not fit.
+        UsageError: The device or the dtype is unknown.
+
+    Example:
+        >>> import tadacli
+        >>> model = tadacli.load_model(device="cpu")  # the built-in one
+        >>> model.spec.name, model.spec.input.clip_frames
+        ('r2plus1d_tiny.camera_motion', 8)
+        >>> model.spec.heads[""][:3]
+        ('static', 'pan left', 'pan right')
     """
     target = resolve_device(device)
     if dtype not in ("auto", *DTYPES):
@@ -85,7 +101,11 @@ def load_model(
 
 
 def resolve_device(device: str) -> torch.device:
-    """The torch device of a name; "auto" is the best one this machine has."""
+    """The torch device of a name; "auto" is the best one this machine has.
+
+    Raises:
+        UsageError: It cannot be used here.
+    """
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -100,7 +120,11 @@ def resolve_device(device: str) -> torch.device:
 
 
 def builtin_weights(file_name: str) -> Path:
-    """Path of a weights file that ships with the package, in an installation or in a checkout."""
+    """Path of a weights file that ships with the package, in an installation or in a checkout.
+
+    Raises:
+        CheckpointError: It is missing.
+    """
     package = Path(__file__).parents[1]
     for folder in (package / "weights", package.parent / "weights"):
         if (folder / file_name).is_file():
@@ -117,7 +141,11 @@ def usable_models() -> dict[str, ModelSpec]:
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The spec of a known model. Raises `SpecError` if it is unknown, or cannot be used yet: then with the reasons."""
+    """The spec of a known model.
+
+    Raises:
+        SpecError: It is unknown, or cannot be used yet: then with the reasons.
+    """
     card = cards().get(name)
     if card is None:
         raise SpecError(f"unknown model {name!r}", hint=_known_models(name))
@@ -131,7 +159,11 @@ def find_spec(name: str) -> ModelSpec:
 
 
 def find_checkpoint(name: str, spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> Checkpoint:
-    """The weights of a known model: of `weights`, or those that ship with the package or that were fetched."""
+    """The weights of a known model: of `weights`, or those that ship with the package or that were fetched.
+
+    Raises:
+        CheckpointError: They are not on this machine, cannot be read, or are of another model.
+    """
     if weights is not None:
         checkpoint = read_checkpoint(weights)
     elif spec.source.file:
@@ -145,7 +177,12 @@ def find_checkpoint(name: str, spec: ModelSpec, weights: str | os.PathLike[str] 
 
 
 def read_own_file(path: str) -> tuple[ModelSpec, Checkpoint]:
-    """The model in one of our own weights files, or in the folder of a fine-tuning run."""
+    """The spec and weights in one of our own weights files, or in the folder of a fine-tuning run.
+
+    Raises:
+        SpecError: There is no such file or folder.
+        CheckpointError: The file cannot be read, or does not say what model it is for.
+    """
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():
         if Path(path).is_dir():

@@ -24,7 +24,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
     coming: list[float] = []
     monkeypatch.setenv("TADA_HOME", str(tmp_path / "store"))
     monkeypatch.setattr(dtype_choice, "has_bfloat16", lambda _: True)
-    monkeypatch.setattr(dtype_choice, "_measured", lambda *_: coming.pop(0))
+    monkeypatch.setattr(dtype_choice, "measured_speed", lambda *_: coming.pop(0))
     return coming
 
 
@@ -101,6 +101,6 @@ def test_a_model_says_what_was_chosen(speeds: list[float]) -> None:
 
 def test_what_is_measured_is_a_ratio_and_leaves_the_network_alone() -> None:
     model = zoo.load_model()
-    speed = dtype_choice._measured(model.network, model.spec, CPU)
+    speed = dtype_choice.measured_speed(model.network, model.spec, CPU)
     assert 0 < speed < 100
     assert all(parameter.dtype == torch.float32 for parameter in model.network.parameters())
