@@ -243,14 +243,7 @@ def classify_speed(model: Model, network: NetworkSpeed, frames: FramesSpeed, *, 
     """
     protocol = model.spec.protocol
     num_views = protocol.num_clips * protocol.num_crops
-
-    def with_settings(dtype: str, batch_size: int) -> Settings:
-        size = min(batch_size, num_views)
-        seconds = math.ceil(num_views / size) * size * network.clip_seconds(dtype, size)
-        return Settings(dtype, batch_size, seconds, _plus(frames.timing, open_seconds + seconds), is_measured=False)
-
-    default = with_settings(REFERENCE, DEFAULT_BATCH_SIZE)
-    return _command_speed("classify", num_views, frames, default, network, with_settings)
+    return _command_speed(num_views, frames, network, batch_size=DEFAULT_BATCH_SIZE, open_seconds=open_seconds)
 
 
 def _detect_speed(
@@ -267,13 +260,8 @@ def _detect_speed(
     """Frames are read while the network works, on the same cores or on others: that is measured."""
     plan = WindowPlan(source, models[REFERENCE].spec.input, windows)
     num_clips = sum(len(window.clips) for window in plan)
-
-    def with_settings(dtype: str, batch_size: int) -> Settings:
-        taken = num_clips * network.clip_seconds(dtype, batch_size)
-        return Settings(dtype, batch_size, taken, _plus(frames.timing, open_seconds + taken), is_measured=False)
-
-    default = with_settings(REFERENCE, windows.batch_size_on(models[REFERENCE].device.type))
-    found = _command_speed("detect", num_clips, frames, default, network, with_settings)
+    batch_size = windows.batch_size_on(models[REFERENCE].device.type)
+    found = _command_speed(num_clips, frames, network, batch_size=batch_size, open_seconds=open_seconds)
     both = [found.default] if found.better is None else [found.default, found.better]
     if found.default.timing.median_seconds / len(plan) > 2 * seconds:
         return found  # not even a window fits
@@ -318,14 +306,19 @@ def _run_windows(path: str, model: Model, part: WindowSettings, *, num_windows: 
 
 
 def _command_speed(
-    command: Command,
-    num_clips: int,
-    frames: FramesSpeed,
-    default: Settings,
-    network: NetworkSpeed,
-    with_settings: Callable[[str, int], Settings],
+    num_clips: int, frames: FramesSpeed, network: NetworkSpeed, *, batch_size: int, open_seconds: float
 ) -> CommandSpeed:
     """What limits a command, and the best of the settings that were measured, if they pay."""
+
+    def with_settings(dtype: str, batch_size: int) -> Settings:
+        size, num_scored = batch_size, num_clips
+        if frames.command == "classify":  # batches are filled up, as no views of another video go into them
+            size = min(batch_size, num_clips)
+            num_scored = math.ceil(num_clips / size) * size
+        seconds = num_scored * network.clip_seconds(dtype, size)
+        return Settings(dtype, batch_size, seconds, _plus(frames.timing, open_seconds + seconds), is_measured=False)
+
+    default = with_settings(REFERENCE, batch_size)
     candidates = [
         with_settings(each.dtype, each.batch_size)
         for each in network.passes
@@ -339,7 +332,7 @@ def _command_speed(
         half = None
     is_decoding = frames.timing.median_seconds > default.network_seconds
     limit: Literal["decoding", "network"] = "decoding" if is_decoding else "network"
-    return CommandSpeed(command, num_clips, frames, default, half or full, limit)
+    return CommandSpeed(frames.command, num_clips, frames, default, half or full, limit)
 
 
 def _cost(settings: Settings) -> tuple[float, int]:

@@ -53,12 +53,29 @@ class Format(Protocol[RowTaken]):
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8, with the bytes of a file name that is not UTF-8 kept as they are."""
+    """UTF-8, with the bytes of a file name that is not UTF-8 kept as they are.
+
+    Args:
+        text: A text, in which such bytes are lone surrogates.
+
+    Returns:
+        Its bytes.
+    """
     return text.encode("utf-8", errors="surrogateescape")
 
 
 def encode_json(row: Mapping[str, object]) -> bytes:
-    """One line of JSON in UTF-8; a file name that is not UTF-8 is escaped, as JSON has no bytes for it."""
+    """One line of JSON in UTF-8.
+
+    Args:
+        row: JSON-ready values.
+
+    Returns:
+        Its bytes, without a line's end; a file name that is not UTF-8 is escaped, as JSON has no bytes for it.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
@@ -182,10 +199,26 @@ DETECTION_FORMATS: Mapping[str, Format[DetectionRow]] = {
 
 
 def detection_format(name: str, *, num_videos: int) -> Format[DetectionRow]:
-    """The format of a command's detections; the JSON of a single video is its row itself, a line of JSON lines."""
+    """The format in which detections are written.
+
+    Args:
+        name: "csv", "json" or "jsonl".
+        num_videos: How many videos there are; the JSON of a single one is its row itself, a line of JSON lines.
+
+    Returns:
+        The format.
+    """
     return DETECTION_FORMATS["jsonl" if name == "json" and num_videos == 1 else name]
 
 
 def encode_all(form: Format[AnyRow], rows: Sequence[AnyRow]) -> bytes:
-    """The content of a finished file."""
+    """The content of a finished file.
+
+    Args:
+        form: The format.
+        rows: The rows, in order.
+
+    Returns:
+        The bytes that a command writes for these rows.
+    """
     return form.head + form.separator.join(form.encode(row).content for row in rows) + form.tail

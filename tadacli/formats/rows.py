@@ -120,7 +120,7 @@ class GapRow(SpanRow):
 
 
 class FramesRow(TypedDict):
-    """How many distinct frames were looked at."""
+    """How many distinct frames the model saw."""
 
     used: Count
 
