@@ -27,7 +27,7 @@ class Recipe:
     Between `static_speed` and `slowest` nothing is made, so that the classes do not touch: a drift of
     at most `static_speed` is static, a motion of at least `slowest` is that motion.
 
-    Four of the nine parts of a picture must have edges that show the motion; in `sparse_share` of the clips two, in
+    Four of the nine parts of a frame must have edges that show the motion; in `sparse_share` of the clips two, in
     `bare_share` one. Edges of what moves by itself in the footage count only with `own_motion_shows`.
     """
 
@@ -156,7 +156,7 @@ class ClipMaker:
         for body in () if is_easy else self._objects(rng, path, centre, field_):
             clip = body.paste(clip, grid)
         if label == 0 and rng.random() < 0.03:
-            clip = clip * 0 + clip.mean() * float(rng.choice([0.0, rng.random()]))  # a black or plain picture
+            clip = clip * 0 + clip.mean() * float(rng.choice([0.0, rng.random()]))  # a black or plain frame
         return clip, parts
 
     def choose_source(self, rng: np.random.Generator) -> tuple[Tensor, list[int]]:
@@ -229,7 +229,7 @@ class ClipMaker:
     def animated(self, body: MovingObject, rng: np.random.Generator, field_: float) -> MovingObject:
         """A body that swings, grows, blinks, slides its texture or shows running footage.
 
-        A thing in a hand, an arm across the picture, people who walk by, a screen, a test signal.
+        A thing in a hand, an arm across the frame, people who walk by, a screen, a test signal.
         """
         if self.by_scene and rng.random() < 0.4:
             running = _pick(rng, self.by_scene).frames
@@ -259,7 +259,7 @@ class ClipMaker:
     ) -> MovingObject:
         """A body cut out of another picture, that moves by itself or stays with the camera."""
         times = self.recipe.times
-        if rng.random() < 0.2:  # a line that sweeps over the picture
+        if rng.random() < 0.2:  # a line that sweeps over the frame
             size = field_ * rng.uniform(0.3, 2.0), field_ * rng.uniform(0.01, 0.05)
         else:
             side = field_ * 0.5 * rng.uniform(0.15, 1.0) ** 1.5

@@ -1,4 +1,4 @@
-"""Generated textures and scenes for the virtual camera to look at, and what wears a clip down."""
+"""Pictures: generated stills, of textures and scenes, for the virtual camera to film; and what wears a clip down."""
 
 from __future__ import annotations
 

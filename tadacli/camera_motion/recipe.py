@@ -141,12 +141,6 @@ def check_recipe(recipe: Recipe) -> ModelSpec:
     return spec
 
 
-def save_weights(path: Path, network: nn.Module, spec: ModelSpec) -> None:
-    """Writes the weights file that `load_model` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(path, network.state_dict(), spec)
-
-
 def _matrix(confusion: NDArray[np.int64]) -> list[str]:
     """A confusion matrix as Markdown, with the accuracy of each class."""
     short = ["static", "pan L", "pan R", "tilt U", "tilt D", "zoom in", "zoom out", "roll cw", "roll ccw"]
@@ -324,7 +318,8 @@ def make_weights(
         with Ahead(lambda step, first=first: [maker.batch(first + step)]) as batches:  # type: ignore[misc]
             result = train(network, batches, settings, checkpoint=unfinished, checkpoint_every=100, progress=_progress)
         seconds, first = seconds + result.elapsed_seconds, first + settings.num_steps
-    save_weights(output / f"{NAME}.safetensors", network, spec)
+    output.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(output / f"{NAME}.safetensors", network.state_dict(), spec)
     for unfinished in output.glob(f"{NAME}.training*.pt"):
         unfinished.unlink()
     confusions = measure(network, recipe, footage)

@@ -1,14 +1,14 @@
 """Generated scenes, a virtual camera that moves over them or over footage, and videos of known motion.
 
 Words and signs, used everywhere in the project. A motion is named as a film editor names what the
-camera does, so the picture's content goes the other way:
+camera does, so the content of the frame goes the other way:
 
     pan left / pan right     the camera turns left / right: the content moves right / left
     tilt up / tilt down      the camera turns up / down: the content moves down / up
-    zoom in / zoom out       the content grows / shrinks about the middle of the picture
+    zoom in / zoom out       the content grows / shrinks about the middle of the frame
     roll clockwise / roll counter-clockwise
                              the camera turns about its own axis, seen from behind it: the content
-                             turns counter-clockwise / clockwise in the picture
+                             turns counter-clockwise / clockwise in the frame
 
 Lengths are in half short sides: a picture's short side spans -1 to 1, x to the right and y downwards.
 A camera path is (T, 4): x, y, logarithm of the field of view, angle in radians, relative to where the
@@ -255,7 +255,7 @@ def render_sequence(
         OutputError: The file cannot be written.
     """
     if not moves or min(seconds for _, seconds in moves) * fps < 1 or fps < 1 or min(height, width) < 16:
-        raise UsageError("a sample needs moves of at least one frame and a picture of at least 16 x 16")
+        raise UsageError("a sample needs moves of at least one frame and frames of at least 16 x 16")
     counts = [round(seconds * fps) for _, seconds in moves]
     bounds = [0, *np.cumsum(counts).tolist()]
     truth = [KnownMove(bounds[i] / fps, bounds[i + 1] / fps, move.label) for i, (move, _) in enumerate(moves)]

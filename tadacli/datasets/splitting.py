@@ -134,7 +134,7 @@ class _Balance:
         best = min(
             (self._change(name), abs(self._places[name] - self._share), name) for name in self._classes[key].sizes
         )
-        if best[0] >= (0, 0, 0):
+        if best[0] >= [0, 0, 0]:
             return False
         name = best[2]
         sign = -1 if name in self.validation else 1
@@ -144,19 +144,15 @@ class _Balance:
         self.validation ^= {name}
         return True
 
-    def _change(self, name: str) -> tuple[int, int, int]:
-        """What moving a group to the other side would add to what is wrong; less than (0, 0, 0) is better."""
+    def _change(self, name: str) -> list[int]:
+        """What moving a group to the other side would add to what is wrong; less than [0, 0, 0] is better."""
         sign = -1 if name in self.validation else 1
-        total = (0, 0, 0)
+        total = [0, 0, 0]
         for key in self._of_group[name]:
             num_samples, num_groups = self._held[key]
             before = self._wrong(key, num_samples, num_groups)
             after = self._wrong(key, num_samples + sign * self._classes[key].sizes[name], num_groups + sign)
-            total = (
-                total[0] + after[0] - before[0],
-                total[1] + after[1] - before[1],
-                total[2] + after[2] - before[2],
-            )
+            total = [so_far + new - old for so_far, new, old in zip(total, after, before, strict=True)]
         return total
 
     def _wrong(self, key: tuple[str, ...], num_samples: int, num_groups: int) -> tuple[int, int, int]:

@@ -270,7 +270,7 @@ def _torch_seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Where pictures are split among cores, the last bits of resized pixels and of sums depend on where that is."""
+    """Where images are split among cores, the last bits of resized pixels and of sums depend on where that is."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -50,8 +50,8 @@ def batch_sheet(
     pen = ImageDraw.Draw(sheet)
     for row, clip in enumerate(frames):
         for column, frame in enumerate(clip):
-            picture = Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (column * side, row * side))
+            small = Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(small, (column * side, row * side))
         pen.text((side * len(shown) + size, row * side + size // 2), "\n".join(lines[row]), font=font, fill="black")
     data = io.BytesIO()
     sheet.save(data, "JPEG", quality=90)

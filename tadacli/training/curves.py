@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from tadacli.errors import UsageError
-from tadacli.files import write_new
 from tadacli.training.run_log import LogRow, best_evaluation
 
 _WIDTH_INCHES = 7.5
@@ -22,14 +19,6 @@ _WINDOW = 15
 _TRAIN, _VALIDATION, _BEST = "#0072B2", "#D55E00", "#555555"
 _ACCURACY = ("#D55E00", "#009E73", "#0072B2", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D")
-
-
-def write_curves(path: str | os.PathLike[str], rows: Sequence[LogRow]) -> None:
-    """Write `curves_png` to a file that is never seen unfinished; an older picture is replaced.
-
-    Raises what `curves_png` raises, and `OutputError` if the file cannot be written.
-    """
-    write_new(Path(path), curves_png(rows), replace=True)
 
 
 def curves_png(rows: Sequence[LogRow]) -> bytes:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -320,17 +320,13 @@ def _difference(there: Any, here: Any, name: str = "") -> str:
     return f"{name} was {there!r}, is {here!r}"
 
 
-@dataclass
 class _Statistics:
     """Buffers of a network during a step: every batch starts from the same ones, and their means are kept."""
 
-    network: nn.Module
-    processes: Processes
-    _before: list[Tensor] = field(init=False)
-    _taken: list[list[Tensor]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._before = [buffer.clone() for buffer in self.network.buffers()]
+    def __init__(self, network: nn.Module, processes: Processes) -> None:
+        self.network, self.processes = network, processes
+        self._before = [buffer.clone() for buffer in network.buffers()]
+        self._taken: list[list[Tensor]] = []
 
     def take(self) -> None:
         """Remembers what the forward pass made of them."""

@@ -333,9 +333,9 @@ def _publish(job: FinetuneJob, folder: RunFolder, result: FinetuneResult) -> Non
     write_new(folder.report, eval_json(report), replace=True)
     write_new(folder.page, encode_eval_page(report, worst_thumbnails(report)), replace=True)
     if find_spec("matplotlib") is not None:
-        from tadacli.training.curves import write_curves
+        from tadacli.training.curves import curves_png
 
-        write_curves(folder.curves, read_log(folder.log))
+        write_new(folder.curves, curves_png(read_log(folder.log)), replace=True)
     sha256 = hash_file(folder.model).sha256
     card = model_card(job, result, path=folder.path, weights_sha256=sha256, command=read_command(folder))
     write_new(folder.card, card.encode(), replace=True)

@@ -6,14 +6,13 @@ import io
 import math
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tadacli.errors import OutputError, UsageError
-from tadacli.training.curves import curves_png, write_curves
+from tadacli.errors import UsageError
+from tadacli.training.curves import curves_png
 from tadacli.training.run_log import LogRow
 
 VALIDATION_RED = (0xD5, 0x5E, 0x00)
@@ -98,16 +97,6 @@ def test_the_same_rows_give_the_same_bytes_whatever_a_person_has_set() -> None:
         assert curves_png(log) == plain
         assert matplotlib.rcParams["lines.linewidth"] == 9
     assert b"matplotlib" not in plain
-
-
-def test_the_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "curves.png"
-    path.write_bytes(b"an older picture")
-    write_curves(path, rows(3))
-    assert path.read_bytes() == curves_png(rows(3))
-    assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_curves(tmp_path / "nowhere" / "curves.png", rows(3))
 
 
 def test_a_log_without_rows_is_refused() -> None:
