@@ -68,8 +68,8 @@ class Decoder:
         """
         sure, packets = wanted[wanted < self.table.num_readable], self.table.packets
         needed = None if packets is None else needed_packets(packets, sure)
-        with closing(self._decoded(sure, needed)) as decoded, _WholeGroups(self, sure) as groups:
-            planned = _Ascending(decoded)
+        with closing(self._decoded(sure, needed)) as decoded, ExitStack() as files:
+            planned, groups = _Ascending(decoded), _WholeGroups(self, sure, files)
             for index in map(int, sure):
                 found = planned.take(index)
                 if isinstance(found, Damage) and needed is not None and groups.hold_more(index, needed):
@@ -191,21 +191,17 @@ class _Ascending:
 
 
 class _WholeGroups:
-    """Frames from groups that are decoded in full; reads the file once, from the first such group on."""
+    """Frames from groups that are decoded in full; reads the file once, from the first such group on.
 
-    def __init__(self, decoder: Decoder, wanted: Indices) -> None:
-        self._decoder, self._wanted = decoder, wanted
-        self._files = ExitStack()
+    It is opened into `files`, and closed with them.
+    """
+
+    def __init__(self, decoder: Decoder, wanted: Indices, files: ExitStack) -> None:
+        self._decoder, self._wanted, self._files = decoder, wanted, files
         self._stream: VideoStream | None = None
         self._packets: Iterator[tuple[int, VideoPacket]] = iter(())
         self._end = 0
         self._group = _Ascending(iter(()))
-
-    def __enter__(self) -> _WholeGroups:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
 
     def hold_more(self, index: int, needed: Flags) -> bool:
         """Whether there are packets before that of a frame, in its group, which were not needed."""

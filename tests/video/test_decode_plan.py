@@ -258,7 +258,7 @@ def test_only_a_proven_frame_may_be_left_out(videos, units, verdict, reason):
     with open_stream(str(videos[0])) as (container, stream):
         rule = packet_rule(container, stream)
         extradata = bytes(stream.codec_context.extradata)
-    size = int.from_bytes(extradata[6:8], "big")  # of the one SPS; behind it the count of PPS, and the first one
+    size = int.from_bytes(extradata[6:8], "big")  # of the one SPS; after it the count of PPS, and the first one
     size_of_pps = int.from_bytes(extradata[9 + size : 11 + size], "big")
     pps = extradata[11 + size : 11 + size + size_of_pps]
     packet, is_first = b"", True
@@ -275,7 +275,7 @@ def test_only_a_proven_frame_may_be_left_out(videos, units, verdict, reason):
 
 
 def damaged_copy(path: Path, target: Path, rng: random.Random, *, num_packets: int) -> set[int]:
-    """Changes a run of bytes in some packets, behind the headers of their slices; gives the times of these packets."""
+    """Changes a run of bytes in some packets, after the headers of their slices; gives the times of these packets."""
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         packets = [(p.pos, p.size, p.pts) for p in container.demux(video=0) if p.size > 400]
@@ -298,9 +298,9 @@ def untouched(order, wanted, sent: set[int], hit: set[int]) -> set[int]:
     return good & set(wanted)
 
 
-@pytest.mark.parametrize("has_jumps", [False, True])
-def test_with_damage_in_the_middle_every_frame_is_right_or_missing(videos, tmp_path, monkeypatch, has_jumps):
-    if has_jumps:
+@pytest.mark.parametrize("seeks", [False, True])
+def test_with_damage_in_the_middle_every_frame_is_right_or_missing(videos, tmp_path, monkeypatch, seeks):
+    if seeks:
         monkeypatch.setattr(frame_table, "MAX_KEPT_BYTES", 0)
         monkeypatch.setattr(seeking, "WORTH_SEEKING", 0)
     rng, bad, num_missing, num_given = random.Random(3), tmp_path / "bad", 0, 0
@@ -411,7 +411,7 @@ def test_a_file_that_cannot_be_read_to_its_end(videos, monkeypatch):
 
     for path in videos:
         with open_video(path) as source:
-            list(source.iter_frames([0]))  # from here on, the file is read anew
+            list(source.iter_frames([0]))  # from here on, the file is read again
             with monkeypatch.context() as patch:
                 patch.setattr(decoding, "read_packets", failing)
                 found = list(source.iter_frames(range(0, NUM_FRAMES, 3), skip_unreadable=True))

@@ -85,7 +85,7 @@ def test_pictures_without_three_colours_are_left_to_pillow(mode: str) -> None:
     assert not assert_same(encoded(photo(33, 50, mode=mode)))
 
 
-def test_orientation_and_what_stands_behind_the_picture_change_nothing() -> None:
+def test_orientation_and_what_stands_after_the_picture_change_nothing() -> None:
     assert assert_same(jpeg_bytes(1, orientation=6))
     data = encoded(photo(33, 50))
     assert assert_same(data + b"more")

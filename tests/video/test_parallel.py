@@ -162,7 +162,7 @@ def test_frames_after_a_cut_are_named_and_cost_no_second_reading(tmp_path: Path)
     [
         (0, 45, "frames of several groups were given"),
         (35, 45, "the second thread finds it out before its first frame"),
-        (45, NUM_FRAMES, "nothing was given yet, so the file is read anew"),
+        (45, NUM_FRAMES, "nothing was given yet, so the file is read again"),
     ],
 )
 def test_packets_that_prove_to_be_others_are_not_taken_for_the_frames_of_the_table(
@@ -186,7 +186,7 @@ def test_packets_that_prove_to_be_others_are_not_taken_for_the_frames_of_the_tab
     assert ("cannot be told" in getattr(found[0][-1][1], "reason", "")) == (end < NUM_FRAMES)
 
 
-def test_an_error_of_opening_anew_is_that_of_one_thread(folder: Path, tmp_path: Path) -> None:
+def test_an_error_of_opening_again_is_that_of_one_thread(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "v.mkv"
     path.write_bytes((folder / "no B-frames.mkv").read_bytes())
     with open_video(path) as source:

@@ -25,7 +25,7 @@ UNEVEN = [number * 33 + (number * number * 7) % 29 for number in range(NUM_FRAME
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("jumps")
+    folder = tmp_path_factory.mktemp("seeking")
     pyramid = {"preset": "veryfast", "x264-params": f"keyint={GOP}:bframes=3:b-pyramid=normal:b-adapt=0:scenecut=0"}
     plain = {"preset": "veryfast", "x264-params": f"keyint={GOP}:bframes=0:scenecut=0"}
     render(folder / MP4[0], NUM_FRAMES, options=pyramid)
