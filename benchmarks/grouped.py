@@ -97,18 +97,18 @@ class _DepthwiseTAdaConv2d(ops.DepthwiseTAdaConv2d):
 
 
 class _FrameConv2d(layers.FrameConv2d):
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, rectified: bool = False) -> Tensor:  # type: ignore[override]
-        return _convolved(self, x, weight, bias, rectified=rectified)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, with_relu: bool = False) -> Tensor:  # type: ignore[override]
+        return _convolved(self, x, weight, bias, with_relu=with_relu)
 
 
 class _TemporalConv1d(layers.TemporalConv1d):
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, rectified: bool = False) -> Tensor:  # type: ignore[override]
-        return _convolved(self, x, weight, bias, rectified=rectified)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, with_relu: bool = False) -> Tensor:  # type: ignore[override]
+        return _convolved(self, x, weight, bias, with_relu=with_relu)
 
 
-def _convolved(conv: nn.Conv3d, x: Tensor, weight: Tensor, bias: Tensor | None, *, rectified: bool) -> Tensor:
+def _convolved(conv: nn.Conv3d, x: Tensor, weight: Tensor, bias: Tensor | None, *, with_relu: bool) -> Tensor:
     out = conv._conv_forward(x, weight, bias)
-    return F.relu(out, inplace=True) if rectified else out
+    return F.relu(out, inplace=True) if with_relu else out
 
 
 class _FrameBatchNorm(layers.FrameBatchNorm):

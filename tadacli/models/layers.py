@@ -48,21 +48,21 @@ def conv2d(
     padding: Sequence[int] = (0, 0),
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
-    rectified: bool = False,
-    onto: Tensor | None = None,
+    with_relu: bool = False,
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """2-D convolution of pictures (N, C, H, W), followed by ReLU if `rectified`.
+    """2-D convolution of pictures (N, C, H, W), followed by ReLU if `with_relu`.
 
-    `onto`, of the shape of the result, is added before the ReLU; without autograd it may be written over.
+    `residual`, of the shape of the result, is added before the ReLU; without autograd it may be written over.
     """
-    if not (rectified and _in_one_pass(x) and (onto is None or _is_channels_last(x, onto))):
+    if not (with_relu and _in_one_pass(x) and (residual is None or _is_channels_last(x, residual))):
         out = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-        return relu(out, residual=onto) if rectified else out
+        return relu(out, residual=residual) if with_relu else out
     how = weight, bias, list(padding), list(stride), list(dilation), groups
     done: Tensor = (
         torch.ops.mkldnn._convolution_pointwise(x, *how, "relu", [], None)
-        if onto is None
-        else torch.ops.mkldnn._convolution_pointwise_.binary(onto, x, *how, "add", 1.0, "relu", [], None)
+        if residual is None
+        else torch.ops.mkldnn._convolution_pointwise_.binary(residual, x, *how, "add", 1.0, "relu", [], None)
     )
     return done
 
@@ -116,8 +116,8 @@ class FrameConv2d(nn.Conv3d):
         weight: Tensor,
         bias: Tensor | None,
         *,
-        rectified: bool = False,
-        onto: Tensor | None = None,
+        with_relu: bool = False,
+        residual: Tensor | None = None,
     ) -> Tensor:
         """`forward` with other parameters of the same shapes; see `conv2d` for what may follow."""
         frames = conv2d(
@@ -127,8 +127,8 @@ class FrameConv2d(nn.Conv3d):
             stride=self.stride[1:],
             padding=cast(tuple[int, ...], self.padding)[1:],
             groups=self.groups,
-            rectified=rectified,
-            onto=None if onto is None else fold_time(onto),
+            with_relu=with_relu,
+            residual=None if residual is None else fold_time(residual),
         )
         return unfold_time(frames, x.shape[0])
 
@@ -149,8 +149,8 @@ class TemporalConv1d(nn.Conv3d):
         weight: Tensor,
         bias: Tensor | None,
         *,
-        rectified: bool = False,
-        onto: Tensor | None = None,
+        with_relu: bool = False,
+        residual: Tensor | None = None,
     ) -> Tensor:
         """`forward` with other parameters of the same shapes; see `conv2d` for what may follow."""
         out = conv2d(
@@ -159,8 +159,8 @@ class TemporalConv1d(nn.Conv3d):
             bias,
             stride=(self.stride[0], 1),
             padding=(self.kernel_size[0] // 2, 0),
-            rectified=rectified,
-            onto=None if onto is None else time_as_height(onto),
+            with_relu=with_relu,
+            residual=None if residual is None else time_as_height(residual),
         )
         return out.view(*out.shape[:3], *x.shape[3:])
 
@@ -205,29 +205,29 @@ class PlainConv(Protocol):
         weight: Tensor,
         bias: Tensor | None,
         *,
-        rectified: bool = False,
-        onto: Tensor | None = None,
+        with_relu: bool = False,
+        residual: Tensor | None = None,
     ) -> Tensor: ...
 
 
 def normalised_conv(
-    conv: PlainConv, norm: Norm, x: Tensor, *, rectified: bool = False, residual: Tensor | None = None
+    conv: PlainConv, norm: Norm, x: Tensor, *, with_relu: bool = False, residual: Tensor | None = None
 ) -> Tensor:
-    """`norm(conv(x))`, or if `rectified` the ReLU of it, or of it plus `residual`.
+    """`norm(conv(x))`, or if `with_relu` the ReLU of it, or of it plus `residual`.
 
     In evaluation mode the norm goes into the kernel, saving a pass. Where it is there already, that is in the form
     for inference, the result may be written over the residual.
     """
     if isinstance(norm, Folded):
-        return conv.convolve(x, conv.weight, conv.bias, rectified=rectified, onto=residual)
+        return conv.convolve(x, conv.weight, conv.bias, with_relu=with_relu, residual=residual)
     if norm.training:
         out: Tensor = norm(conv(x))
-        return relu(out, residual=residual) if rectified else out
+        return relu(out, residual=residual) if with_relu else out
     scale, shift = norm.scale_and_shift()
     bias = shift if conv.bias is None else shift + conv.bias * scale
-    fuses_relu = rectified and residual is None
-    out = conv.convolve(x, conv.weight * scale.view(-1, 1, 1, 1, 1), bias, rectified=fuses_relu)
-    return relu(out, residual=residual) if rectified and not fuses_relu else out
+    fuses_relu = with_relu and residual is None
+    out = conv.convolve(x, conv.weight * scale.view(-1, 1, 1, 1, 1), bias, with_relu=fuses_relu)
+    return relu(out, residual=residual) if with_relu and not fuses_relu else out
 
 
 def fold_norm(block: nn.Module, conv: str, norm: str) -> None:
@@ -260,9 +260,9 @@ class TemporalFilter(nn.Module):
         self.taps = nn.Parameter(taps.to(dtype), requires_grad=False)
         self.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
 
-    def forward(self, x: Tensor, *, rectified: bool) -> Tensor:
-        """(B, C, T, H, W) -> the same shape; followed by ReLU if `rectified`."""
-        return _filter_over_time(x, self.taps, self.bias, rectified=rectified)
+    def forward(self, x: Tensor, *, with_relu: bool) -> Tensor:
+        """(B, C, T, H, W) -> the same shape; followed by ReLU if `with_relu`."""
+        return _filter_over_time(x, self.taps, self.bias, with_relu=with_relu)
 
 
 def _taps(norm: FrameBatchNorm, average_norm: FrameBatchNorm) -> tuple[Tensor, Tensor]:
@@ -273,33 +273,33 @@ def _taps(norm: FrameBatchNorm, average_norm: FrameBatchNorm) -> tuple[Tensor, T
     return torch.stack((side, scale + side, side), dim=1)[:, None, :, None], shift + average_shift
 
 
-def _filter_over_time(x: Tensor, taps: Tensor, bias: Tensor, *, rectified: bool) -> Tensor:
-    """A filter over time for each channel, followed by ReLU if `rectified`."""
+def _filter_over_time(x: Tensor, taps: Tensor, bias: Tensor, *, with_relu: bool) -> Tensor:
+    """A filter over time for each channel, followed by ReLU if `with_relu`."""
     if _in_one_pass(x):
         pixels = time_as_height(x)
-        return conv2d(pixels, taps, bias, padding=(1, 0), groups=len(taps), rectified=rectified).view(x.shape)
+        return conv2d(pixels, taps, bias, padding=(1, 0), groups=len(taps), with_relu=with_relu).view(x.shape)
     side, centre = taps[:, 0, 0].view(1, -1, 1, 1, 1), taps[:, 0, 1].view(1, -1, 1, 1, 1)
     out = torch.addcmul(bias.view(1, -1, 1, 1, 1), x, centre)
     out[:, :, 1:].addcmul_(x[:, :, :-1], side)
     out[:, :, :-1].addcmul_(x[:, :, 1:], side)
-    return relu(out) if rectified else out
+    return relu(out) if with_relu else out
 
 
 def aggregate_over_time(
-    x: Tensor, norm: FrameBatchNorm | TemporalFilter, average_norm: Norm, *, rectified: bool = False
+    x: Tensor, norm: FrameBatchNorm | TemporalFilter, average_norm: Norm, *, with_relu: bool = False
 ) -> Tensor:
     """`norm(x) + average_norm(average of each frame with its neighbours)`: the aggregation of a TAda2D block.
 
-    (B, C, T, H, W) to the same shape; followed by ReLU if `rectified`. The average is over three frames, those beyond
+    (B, C, T, H, W) to the same shape; followed by ReLU if `with_relu`. The average is over three frames, those beyond
     the ends counting as zeros (paper section 3.3). In evaluation mode all of it is one filter of three taps over time.
     """
     if isinstance(norm, TemporalFilter):
-        return norm(x, rectified=rectified)  # type: ignore[no-any-return]
+        return norm(x, with_relu=with_relu)  # type: ignore[no-any-return]
     assert isinstance(average_norm, FrameBatchNorm)
     if norm.training or average_norm.training:
         out: Tensor = norm(x) + average_norm(sum_of_neighbours(x) / 3)
-        return relu(out) if rectified else out
-    return _filter_over_time(x, *_taps(norm, average_norm), rectified=rectified)
+        return relu(out) if with_relu else out
+    return _filter_over_time(x, *_taps(norm, average_norm), with_relu=with_relu)
 
 
 def sum_of_neighbours(x: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ class _TAdaConv(nn.Module):
         if alpha.shape != expected:
             raise ValueError(f"calibration has shape {tuple(alpha.shape)}, expected {expected}")
 
-    def _conv2d(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *, rectified: bool = False) -> Tensor:
+    def _conv2d(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *, with_relu: bool = False) -> Tensor:
         frames = conv2d(
             fold_time(x),
             weight,
@@ -105,7 +105,7 @@ class _TAdaConv(nn.Module):
             padding=self.padding[1:],
             dilation=self.dilation[1:],
             groups=self.groups,
-            rectified=rectified,
+            with_relu=with_relu,
         )
         return unfold_time(frames, x.shape[0])
 
@@ -141,14 +141,14 @@ class TAdaConv2d(_TAdaConv):
         """
         return self.convolve(x, alpha)
 
-    def convolve(self, x: Tensor, alpha: Tensor, *, rectified: bool = False) -> Tensor:
-        """`forward`, followed by ReLU if `rectified`."""
+    def convolve(self, x: Tensor, alpha: Tensor, *, with_relu: bool = False) -> Tensor:
+        """`forward`, followed by ReLU if `with_relu`."""
         self._check(x, alpha)
         if self.cal_dim == "cin":
             bias = None if self.bias is None else self.bias.flatten()
-            return self._conv2d(self._scaled(x, alpha), self._kernel(), bias, rectified=rectified)
+            return self._conv2d(self._scaled(x, alpha), self._kernel(), bias, with_relu=with_relu)
         out = self._add_bias(self._conv2d(x, self._kernel()) * alpha)
-        return relu(out) if rectified else out
+        return relu(out) if with_relu else out
 
 
 class DepthwiseTAdaConv2d(TAdaConv2d):
@@ -190,10 +190,10 @@ class TAdaConv3d(_TAdaConv):
         """(B, Cin, T, H, W) and calibration (B, C, T, 1, 1) -> (B, Cout, T, H', W')."""
         return self.convolve(x, alpha)
 
-    def convolve(self, x: Tensor, alpha: Tensor, *, rectified: bool = False) -> Tensor:
-        """`forward`, followed by ReLU if `rectified`."""
+    def convolve(self, x: Tensor, alpha: Tensor, *, with_relu: bool = False) -> Tensor:
+        """`forward`, followed by ReLU if `with_relu`."""
         out = self._convolve(x, alpha)
-        return relu(out) if rectified else out
+        return relu(out) if with_relu else out
 
     def _convolve(self, x: Tensor, alpha: Tensor) -> Tensor:
         self._check(x, alpha)
@@ -213,7 +213,7 @@ class TAdaConv3d(_TAdaConv):
 def calibrated_conv(conv: TAdaConv2d | TAdaConv3d, norm: Norm, x: Tensor, alpha: Tensor) -> Tensor:
     """ReLU of `norm(conv(x, alpha))`."""
     if isinstance(norm, Folded):
-        return conv.convolve(x, alpha, rectified=True)
+        return conv.convolve(x, alpha, with_relu=True)
     return relu(norm(conv(x, alpha)))
 
 

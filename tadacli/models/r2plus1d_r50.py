@@ -59,10 +59,10 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """(B, C, T, H, W) and what the branch is added to -> (B, 4 * width, T, H', W')."""
-        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
+        x = normalised_conv(self.a, self.a_bn, x, with_relu=True)
         x = any_conv(self.b, self.b_bn, x, self.b_rf)
         x = any_conv(self.t, self.t_bn, x, self.t_rf)
-        return normalised_conv(self.c, self.c_bn, x, rectified=True, residual=residual)
+        return normalised_conv(self.c, self.c_bn, x, with_relu=True, residual=residual)
 
     def fused(self) -> Self:
         """The form for inference."""

@@ -28,8 +28,8 @@ class Stem(nn.Module):
         self.temporal_bn = FrameBatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = normalised_conv(self.spatial, self.spatial_bn, x, rectified=True)
-        return normalised_conv(self.temporal, self.temporal_bn, x, rectified=True)
+        x = normalised_conv(self.spatial, self.spatial_bn, x, with_relu=True)
+        return normalised_conv(self.temporal, self.temporal_bn, x, with_relu=True)
 
     def fused(self) -> Self:
         """The form for inference."""
@@ -70,7 +70,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         residual = x if self.short_cut is None else self.short_cut(x)
         x = calibrated_conv(self.spatial, self.spatial_bn, x, self.spatial_rf(x))
-        return normalised_conv(self.temporal, self.temporal_bn, x, rectified=True, residual=residual)
+        return normalised_conv(self.temporal, self.temporal_bn, x, with_relu=True, residual=residual)
 
     def fused(self) -> Self:
         """The form for inference."""

@@ -100,7 +100,7 @@ class Lateral(nn.Module):
     def forward(self, x: Pathways) -> Pathways:
         """The slow pathway with `2 * fast_channels` more channels, and the fast one as it was."""
         slow, fast = x
-        return torch.cat((slow, normalised_conv(self.conv, self.bn, fast, rectified=True)), dim=1), fast
+        return torch.cat((slow, normalised_conv(self.conv, self.bn, fast, with_relu=True)), dim=1), fast
 
     def fused(self) -> Self:
         """The form for inference."""

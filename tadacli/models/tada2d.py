@@ -42,10 +42,10 @@ class TAdaBranch(nn.Module):
         self.c_bn = FrameBatchNorm(width * EXPANSION)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
+        x = normalised_conv(self.a, self.a_bn, x, with_relu=True)
         x = self.b(x, self.b_rf(x))
-        x = aggregate_over_time(x, self.b_bn, self.b_avgpool_bn, rectified=True)
-        return normalised_conv(self.c, self.c_bn, x, rectified=True, residual=residual)
+        x = aggregate_over_time(x, self.b_bn, self.b_avgpool_bn, with_relu=True)
+        return normalised_conv(self.c, self.c_bn, x, with_relu=True, residual=residual)
 
     def fused(self) -> Self:
         """The form for inference."""

@@ -52,12 +52,12 @@ class SpaceTimeConv3d(nn.Conv3d):
         weight: Tensor,
         bias: Tensor | None,
         *,
-        rectified: bool = False,
-        onto: Tensor | None = None,
+        with_relu: bool = False,
+        residual: Tensor | None = None,
     ) -> Tensor:
         """`forward` with other parameters of the same shapes; see `layers.conv2d` for what may follow."""
         out = F.conv3d(x, weight, bias, self.stride, self.padding)
-        return relu(out, residual=onto) if rectified else out
+        return relu(out, residual=residual) if with_relu else out
 
 
 Conv = FrameConv2d | TemporalConv1d | SpaceTimeConv3d
@@ -69,7 +69,7 @@ def any_conv(conv: AnyConv, norm: Norm, x: Tensor, routing: RouteFuncMLP | None)
     if isinstance(conv, TAdaConv2d | TAdaConv3d):
         assert routing is not None
         return calibrated_conv(conv, norm, x, routing(x))
-    return normalised_conv(conv, norm, x, rectified=True)
+    return normalised_conv(conv, norm, x, with_relu=True)
 
 
 def fold_norm_of_any(block: nn.Module, conv: str, norm: str) -> None:
@@ -100,7 +100,7 @@ class Stem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, width, T, H', W')."""
-        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
+        x = normalised_conv(self.a, self.a_bn, x, with_relu=True)
         if not self.pooled:
             return x
         return unfold_time(F.max_pool2d(fold_time(x), 3, stride=2, padding=1), x.shape[0])
@@ -126,9 +126,9 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """(B, C, T, H, W) and what the branch is added to -> (B, 4 * width, T, H', W')."""
-        x = normalised_conv(self.a, self.a_bn, x, rectified=True)
+        x = normalised_conv(self.a, self.a_bn, x, with_relu=True)
         x = any_conv(self.b, self.b_bn, x, self.b_rf)
-        return normalised_conv(self.c, self.c_bn, x, rectified=True, residual=residual)
+        return normalised_conv(self.c, self.c_bn, x, with_relu=True, residual=residual)
 
     def fused(self) -> Self:
         """The form for inference."""

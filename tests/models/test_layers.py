@@ -112,7 +112,7 @@ def test_aggregation_in_evaluation_equals_the_norms_it_folds(frames: int) -> Non
     with torch.no_grad():
         for clip in (x, x.contiguous(memory_format=torch.channels_last_3d)):
             assert close(layers.aggregate_over_time(clip, norm, average_norm), expected)
-            assert close(layers.aggregate_over_time(clip, norm, average_norm, rectified=True), expected.clamp(min=0))
+            assert close(layers.aggregate_over_time(clip, norm, average_norm, with_relu=True), expected.clamp(min=0))
 
 
 def test_batch_norm_trains_like_the_3d_one() -> None:
@@ -145,21 +145,21 @@ def test_time_as_height_says_its_memory_order(batch: int) -> None:
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_what_follows_a_convolution_is_the_same_in_one_pass(size, dtype, memory_format) -> None:
     torch.manual_seed(0)
-    x, onto = torch.randn(3, 16, size, size), torch.randn(3, 32, size, size)
+    x, residual = torch.randn(3, 16, size, size), torch.randn(3, 32, size, size)
     weight, bias = torch.randn(32, 16, 1, 1) / 4, torch.randn(32)
-    x, onto, weight, bias = (each.to(dtype) for each in (x, onto, weight, bias))
-    x, onto = x.contiguous(memory_format=memory_format), onto.contiguous(memory_format=memory_format)
+    x, residual, weight, bias = (each.to(dtype) for each in (x, residual, weight, bias))
+    x, residual = x.contiguous(memory_format=memory_format), residual.contiguous(memory_format=memory_format)
     plain = F.conv2d(x.double(), weight.double(), bias.double())
-    expected, grown = plain.clamp(min=0), (plain + onto.double()).clamp(min=0)
+    expected, grown = plain.clamp(min=0), (plain + residual.double()).clamp(min=0)
     tolerance = 0.02 if dtype == torch.bfloat16 else 1e-5
     with torch.no_grad():
         for found, wanted in (
             (layers.conv2d(x, weight, bias), plain),
-            (layers.conv2d(x, weight, bias, rectified=True), expected),
-            (layers.conv2d(x, weight, bias, rectified=True, onto=onto.clone()), grown),
+            (layers.conv2d(x, weight, bias, with_relu=True), expected),
+            (layers.conv2d(x, weight, bias, with_relu=True, residual=residual.clone()), grown),
         ):
             assert found.dtype == dtype
             assert (found.double() - wanted).norm() <= tolerance * wanted.norm()
-    kept = onto.clone()
-    layers.conv2d(x, weight.requires_grad_(), bias, rectified=True, onto=onto).sum().backward()
-    assert torch.equal(onto, kept), "autograd may need it"
+    kept = residual.clone()
+    layers.conv2d(x, weight.requires_grad_(), bias, with_relu=True, residual=residual).sum().backward()
+    assert torch.equal(residual, kept), "autograd may need it"

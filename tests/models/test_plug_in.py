@@ -99,8 +99,8 @@ def assert_same_outputs(original: nn.Module, network: nn.Module, input: Tensor, 
 VIDEO_NETWORKS = [
     ("r3d_18", 4, 16, 4),  # two 3x3x3 in each of eight blocks; the stem and three 1x1x1 shortcuts
     ("mc3_18", 2, 16, 4),  # 1x3x3 in the last three stages
-    ("r2plus1d_18", 2, 16, 21),  # each 1x3x3 has a 3x1x1 behind it, the stem's, too
-    ("s3d", 14, 19, 59),  # 1x3x3 behind the stem and two in each of nine blocks; others are 1x1x1 or 3x1x1
+    ("r2plus1d_18", 2, 16, 21),  # each 1x3x3 has a 3x1x1 after it, the stem's, too
+    ("s3d", 14, 19, 59),  # 1x3x3 after the stem and two in each of nine blocks; others are 1x1x1 or 3x1x1
 ]
 
 
