@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,8 @@ from tadacli.cli import options
 from tadacli.cli.console import be_quiet, printable, say
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.sinks import choose_format
+from tadacli.formats.registry import BENCH_SUFFIXES, BenchFormat
 from tadacli.zoo import DEFAULT_MODEL
-
-BenchFormat = Literal["table", "json"]
-_BY_SUFFIX: dict[str, BenchFormat] = {".json": "json", ".txt": "table"}
 
 
 def bench_command(
@@ -58,7 +56,7 @@ def bench_command(
     running: it is measured, too.
     """
     be_quiet(quiet)
-    chosen = choose_format(output_format, output, resume=False, by_suffix=_BY_SUFFIX, plain=("table", "json"))
+    chosen = choose_format(output_format, output, resume=False, by_suffix=BENCH_SUFFIXES, plain=("table", "json"))
     from tadacli.files import refuse_existing, write_new
 
     if output is not None:

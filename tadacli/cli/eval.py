@@ -9,9 +9,11 @@ from typing import cast, get_args
 from tadacli.cli import eval_options as own
 from tadacli.cli import options
 from tadacli.cli.console import be_quiet, say, start_profile
-from tadacli.cli.eval_output import Destination, choose_eval_format
+from tadacli.cli.eval_output import Destination
+from tadacli.cli.sinks import choose_format
 from tadacli.datasets import DatasetName, DetectionDatasetName
 from tadacli.errors import UsageError
+from tadacli.formats.registry import REPORT_SUFFIXES
 from tadacli.scoring.options import DEFAULT_BATCH_SIZE
 from tadacli.zoo import DEFAULT_MODEL
 
@@ -68,7 +70,8 @@ def eval_command(
         refuse_tiou(dataset, tiou)
     if check and (report is not None or submission is not None):
         raise UsageError("--check has no scores for a page or a submission", hint="leave out --report and --submission")
-    destination = Destination(choose_eval_format(output_format, output), output, report)
+    chosen = choose_format(output_format, output, resume=False, by_suffix=REPORT_SUFFIXES, plain=("table", "json"))
+    destination = Destination(chosen, output, report)
     destination.refuse_existing(*([submission] if submission is not None else []))
     is_detection = dataset in get_args(DetectionDatasetName)
     if not (is_detection or predictions or merge or data_root or dataset in ("folder", "csv")):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tadacli.datasets import EvalDatasetName
-
-EvalFormat = Literal["table", "json", "csv"]
+from tadacli.formats.registry import ReportFormat
 
 Dataset = Annotated[EvalDatasetName, typer.Option(help="The data set, and its official metrics.")]
 Files = Annotated[
@@ -45,6 +44,6 @@ Submission = Annotated[
 ]
 Report = Annotated[Path | None, typer.Option(help="Write a page to look at: .html.", metavar="FILE")]
 Format = Annotated[
-    EvalFormat | None,
+    ReportFormat | None,
     typer.Option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
 ]

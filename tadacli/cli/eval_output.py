@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadacli.cli import exits
 from tadacli.cli.console import printable, say
-from tadacli.cli.eval_options import EvalFormat
 from tadacli.errors import OutputError, UsageError
+from tadacli.formats.registry import ReportFormat
 
 if TYPE_CHECKING:
     from tadacli.evaluation.report import EvalReport, HeadResult
 
 _SHOWN = 10  # classes and reasons in a table
-
-
-def choose_eval_format(asked: EvalFormat | None, output: Path | None) -> EvalFormat:
-    """The format asked for, or that of the output's name, or what suits a terminal or a pipe."""
-    if asked is not None:
-        return asked
-    if output is None:
-        return "table" if sys.stdout.isatty() else "json"
-    by_suffix: dict[str, EvalFormat] = {".json": "json", ".csv": "csv", ".txt": "table"}
-    if output.suffix.lower() not in by_suffix:
-        raise UsageError(f"the format of {output} is not clear from its name", hint="add --format json, csv or table")
-    return by_suffix[output.suffix.lower()]
 
 
 class Destination:
@@ -36,7 +23,7 @@ class Destination:
     A partial one goes to files with `.unfinished` in their names, which the final one removes.
     """
 
-    def __init__(self, form: EvalFormat, output: Path | None, page: Path | None) -> None:
+    def __init__(self, form: ReportFormat, output: Path | None, page: Path | None) -> None:
         self.form = form
         self._output, self._page = output, page
 
@@ -93,7 +80,7 @@ def _named(path: Path, partial: bool) -> Path:
     return path.with_name(f"{path.stem}.unfinished{path.suffix}") if partial else path
 
 
-def _encode(found: EvalReport, form: EvalFormat) -> bytes:
+def _encode(found: EvalReport, form: ReportFormat) -> bytes:
     if form == "json":
         from tadacli.reports.eval_json import eval_json
 

@@ -23,6 +23,8 @@ SegmentsName = Literal[_Player, _Challenge, _Editor]
 ClassifyFormat = Literal["table", RowsName]
 DetectFormat = Literal[ClassifyFormat, SegmentsName]
 ConvertFormat = Literal[_Player, _Editor, _Challenge, RowsName]
+ReportFormat = Literal["table", "json", "csv"]
+BenchFormat = Literal["table", "json"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,5 @@ DETECT_SUFFIXES: Mapping[str, DetectFormat] = {
     **CLASSIFY_SUFFIXES,
     **{form.suffix: form.name for form in SEGMENT_FORMATS.values() if form.suffix not in CLASSIFY_SUFFIXES},
 }
+REPORT_SUFFIXES: Mapping[str, ReportFormat] = {".json": "json", ".csv": "csv", ".txt": "table"}
+BENCH_SUFFIXES: Mapping[str, BenchFormat] = {".json": "json", ".txt": "table"}

@@ -7,13 +7,13 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Literal, get_args
+from typing import get_args
 
 from tadacli.datasets.check import DatasetCheck, SplitCount
 from tadacli.errors import UsageError
 from tadacli.formats.records import encode_text
+from tadacli.formats.registry import ReportFormat
 
-CheckFormat = Literal["table", "json", "csv"]
 CHECK_COLUMNS = ("kind", "split", "id", "path", "reason")
 
 
@@ -22,15 +22,15 @@ def check_rows(check: DatasetCheck) -> list[dict[str, str]]:
     return [{column: getattr(finding, column) for column in CHECK_COLUMNS} for finding in check.findings]
 
 
-def encode_check(check: DatasetCheck, form: CheckFormat) -> bytes:
+def encode_check(check: DatasetCheck, form: ReportFormat) -> bytes:
     """A check in one of the formats, in UTF-8; the same check gives the same bytes.
 
     "table" is text for people: counts, then every finding under its kind. "json" is one object with `splits`,
     `num_files`, `counts` by kind, `findings` and `notes`. "csv" has a line for each finding below a header.
     Raises `UsageError` for another format.
     """
-    if form not in get_args(CheckFormat):
-        raise UsageError(f"a check has no format {form!r}", hint="one of: " + ", ".join(get_args(CheckFormat)))
+    if form not in get_args(ReportFormat):
+        raise UsageError(f"a check has no format {form!r}", hint="one of: " + ", ".join(get_args(ReportFormat)))
     if form == "table":
         return "".join(f"{_printable(line)}\n" for line in _lines(check)).encode()
     if form == "csv":
