@@ -46,7 +46,7 @@ class Destination:
         self.write(_encode(found, self.form), partial=partial)
         if self._page is not None:
             from tadacli.reports.eval_page import encode_eval_page
-            from tadacli.reports.eval_thumbnails import worst_thumbnails
+            from tadacli.reports.thumbnails import worst_thumbnails
 
             write_new(_named(self._page, partial), encode_eval_page(found, worst_thumbnails(found)), replace=partial)
         written = [path for path in (self._output, self._page) if path is not None]

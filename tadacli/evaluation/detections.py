@@ -23,12 +23,10 @@ from tadacli.evaluation.detection_metrics import (
     TimedLabels,
     average_precision,
 )
-from tadacli.evaluation.detection_predictions import (
-    DetectResults,
-    read_detected_actions,
-    read_detected_labels,
-)
-from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
+from tadacli.evaluation.predictions import TimedScores
+from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
+from tadacli.evaluation.readers.epic import read_epic_detections
+from tadacli.evaluation.readers.own_results import DetectResults, read_detected_actions, read_detected_labels
 from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem
 from tadacli.formats.results import is_detect_results
 from tadacli.results import Note, NoteKind

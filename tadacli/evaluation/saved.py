@@ -17,7 +17,8 @@ from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU
 from tadacli.evaluation.detections import evaluate_activitynet, evaluate_epic_detections, parse_tiou
 from tadacli.evaluation.prediction_file import SavedPredictions, is_prediction_file, read_predictions
-from tadacli.evaluation.predictions import read_classifications, read_recognition
+from tadacli.evaluation.readers.epic import read_recognition
+from tadacli.evaluation.readers.own_results import read_classifications
 from tadacli.evaluation.recognition import (
     check_belongs,
     evaluate_classified,

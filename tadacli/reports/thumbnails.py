@@ -1,17 +1,23 @@
-"""A small picture of each segment: the frame on screen at its middle, as JPEG."""
+"""Small pictures of segments, and of the items an evaluation got most wrong: the frame on screen at their middle."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
+from tadacli.errors import VideoError
+from tadacli.evaluation.report import EvalReport, ItemResult
 from tadacli.results import Gap, Segment, VideoInfo
 from tadacli.sampling.plan import frames_on_screen
+from tadacli.video.reading import open_video
 from tadacli.video.source import Frame, Pixels, VideoSource
 
+K = TypeVar("K", int, str)
 _QUALITY = 72
 
 
@@ -30,10 +36,23 @@ def thumbnails(
     another reason, has no picture.
     """
     by_score = sorted(range(len(segments)), key=lambda number: (-segments[number].score, number))
-    middles = {number: _middle(segments[number]) for number in by_score[:max_thumbnails]}
+    spans = {
+        number: (segments[number].start_seconds, segments[number].end_seconds) for number in by_score[:max_thumbnails]
+    }
+    return span_thumbnails(source, spans, gaps=gaps, width=width)
+
+
+def span_thumbnails(
+    source: VideoSource, spans: Mapping[K, tuple[float, float]], *, gaps: Sequence[Gap] = (), width: int = 240
+) -> dict[K, bytes]:
+    """JPEG bytes of the frame on screen at the middle of each span, start and end in seconds of presentation time.
+
+    A span whose middle lies in one of `gaps`, or cannot be read for another reason, has no picture.
+    """
+    middles = {key: (start + end) / 2 for key, (start, end) in spans.items()}
     frames = {
-        number: int(frames_on_screen(source.times, np.array(middle)))
-        for number, middle in middles.items()
+        key: int(frames_on_screen(source.times, np.array(middle)))
+        for key, middle in middles.items()
         if not any(gap.start_seconds <= middle < gap.end_seconds for gap in gaps)
     }
     pictures = {
@@ -41,11 +60,34 @@ def thumbnails(
         for frame in source.iter_frames(frames.values(), skip_unreadable=True)
         if isinstance(frame, Frame)
     }
-    return {number: pictures[frames[number]] for number in sorted(frames) if frames[number] in pictures}
+    return {key: pictures[frames[key]] for key in sorted(frames) if frames[key] in pictures}
 
 
-def _middle(segment: Segment) -> float:
-    return (segment.start_seconds + segment.end_seconds) / 2
+def worst_thumbnails(report: EvalReport) -> dict[str, bytes]:
+    """JPEG bytes by item id, of the worst items of each head: the frame on screen at the middle of the item's span.
+
+    Each video is opened once, however many items it has. An item has no picture if its video is missing or that
+    frame cannot be read.
+    """
+    by_path: dict[str, dict[str, ItemResult]] = {}
+    for head in report.heads.values():
+        for item in head.worst:
+            if item.path:
+                by_path.setdefault(item.path, {})[item.id] = item
+    pictures: dict[str, bytes] = {}
+    for path, items in by_path.items():
+        with contextlib.suppress(VideoError, OSError), open_video(path) as source:
+            first, duration = source.info.start_seconds, source.info.duration_seconds
+            # Annotations count from the first frame.
+            spans = {
+                name: (
+                    first + (item.start_seconds or 0.0),
+                    first + (duration if item.end_seconds is None else item.end_seconds),
+                )
+                for name, item in items.items()
+            }
+            pictures |= span_thumbnails(source, spans)
+    return pictures
 
 
 def _jpeg(pixels: Pixels, info: VideoInfo, width: int) -> bytes:

@@ -19,7 +19,7 @@ from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.files import write_new
 from tadacli.reports.eval_json import eval_json
 from tadacli.reports.eval_page import encode_eval_page
-from tadacli.reports.eval_thumbnails import worst_thumbnails
+from tadacli.reports.thumbnails import worst_thumbnails
 from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol
 from tadacli.training import DEFAULT_RECIPE, Init

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
-from tadacli.evaluation.detection_predictions import read_detected_actions, read_detected_labels
-from tadacli.evaluation.predictions import TimedScores, read_activitynet, read_epic_detections, relabelled
+from tadacli.evaluation.predictions import TimedScores
+from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
+from tadacli.evaluation.readers.epic import read_epic_detections
+from tadacli.evaluation.readers.own_results import read_detected_actions, read_detected_labels
 from tadacli.formats.records import DETECTION_FORMATS, Format
 from tadacli.formats.results import is_detect_results
 from tadacli.formats.segment_files import convert
@@ -176,7 +178,7 @@ def test_videos_seen_in_part_count_and_are_noted(tmp_path: Path) -> None:
 
 def test_results_of_one_model_with_several_settings_are_noted(tmp_path: Path) -> None:
     rows = [row("a.mp4"), {**row("b.mp4"), "run": "other"}]
-    assert read_detected_labels(write(tmp_path / "out.json", rows)).predictions.notes == (
+    assert tuple(map(str, read_detected_labels(write(tmp_path / "out.json", rows)).predictions.notes)) == (
         "the results come from 2 runs with different settings, machines or versions",
     )
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tadacli.errors import OutputError
-from tadacli.evaluation.predictions import read_recognition
+from tadacli.evaluation.readers.epic import read_recognition
 from tadacli.formats.epic_recognition import recognition_submission, write_recognition_submission
 
 IDS = ["P01_101_2", "P01_101_0", "P33_02_11"]

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, Precisions
-from tadacli.reports.eval_thumbnails import worst_thumbnails
-from tadacli.reports.thumbnails import thumbnails
+from tadacli.reports.thumbnails import thumbnails, worst_thumbnails
 from tadacli.results import Segment
 from tadacli.video.reading import open_video
 from tests import media

@@ -1,7 +1,8 @@
-"""The results of `tada detect` as predictions to score: the same columns as those of the challenges' files."""
+"""Reads what `tada classify` and `tada detect` wrote: the best classes of videos, and timed segments."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.datasets.tables import AnyPath, read_bytes
+from tadacli.datasets.tables import AnyPath, bad_line, read_bytes
 from tadacli.errors import OutputError, UsageError
-from tadacli.evaluation.predictions import TimedScores
+from tadacli.evaluation.predictions import TimedScores, TopScores, check_once, is_number, json_value
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
@@ -21,8 +22,9 @@ from tadacli.formats.rows import DetectionRow, SegmentRow
 from tadacli.formats.video_names import video_ids
 from tadacli.results import Note, NoteKind
 
+_CLASSIFY_HINT = "give the .json or .jsonl that tada classify wrote"
 _RUN_KEYS = ("tool_version", "weights_sha256", "spec", "settings")
-_HINT = "give the .json or .jsonl that tada detect wrote"
+_DETECT_HINT = "give the .json or .jsonl that tada detect wrote"
 
 
 class _VideoSegment(SegmentRow):
@@ -61,7 +63,7 @@ def read_detected_actions(path: AnyPath) -> DetectResults:
     EPIC-KITCHENS-100 does not have.
     """
     shown = os.fspath(path)
-    rows = _read(path, shown)
+    rows = _detect_rows(path, shown)
     for row in rows:
         heads = row["spec"].get("heads")
         if not isinstance(heads, dict) or not set(NUM_CLASSES) <= set(heads):
@@ -81,7 +83,7 @@ def read_detected_labels(path: AnyPath) -> DetectResults:
     `relabelled` gives them the numbers of a ground truth. The columns equal those of the ActivityNet predictions
     that `tada detect` writes. The file may be gzipped. Raises `UsageError` as `read_detected_actions` does.
     """
-    rows = _read(path, os.fspath(path))
+    rows = _detect_rows(path, os.fspath(path))
     segments = _segments(rows)
     labels = tuple(sorted({segment["label"] for segment in segments}))
     index_of = {label: index for index, label in enumerate(labels)}
@@ -89,11 +91,11 @@ def read_detected_labels(path: AnyPath) -> DetectResults:
     return _results(rows, segments, {"": classes}, labels)
 
 
-def _read(path: AnyPath, shown: str) -> list[DetectionRow]:
+def _detect_rows(path: AnyPath, shown: str) -> list[DetectionRow]:
     """The rows of the file, each with the id of its video as `video`."""
     content = read_bytes(path)
     if content.startswith(b"path,status,"):
-        raise UsageError(f"{shown} is a CSV table, which cannot be evaluated", hint=_HINT)
+        raise UsageError(f"{shown} is a CSV table, which cannot be evaluated", hint=_DETECT_HINT)
     rows = parse_detections(content, shown)
     models = list(dict.fromkeys(f"{row['model']}, weights {row['weights_sha256'][:12]}" for row in rows))
     if len(models) > 1:
@@ -143,7 +145,7 @@ def _results(
         classes=classes,
         result_videos=tuple(row["video"] for row in rows if row["status"] != "error"),
         labels=labels,
-        notes=tuple(_notes(rows)),
+        notes=tuple(_detect_notes(rows)),
     )
     failed = tuple(
         FailedVideo(row["video"], row["path"], row["error"] or "no reason is given")
@@ -154,7 +156,7 @@ def _results(
     return DetectResults(predictions, failed, first["model"], {key: first[key] for key in _RUN_KEYS})
 
 
-def _notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
+def _detect_notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
     """What a reader of the metrics should know: videos that were seen in part, and results of several settings."""
     partial = [row for row in rows if row["status"] == "partial"]
     if partial:
@@ -169,3 +171,96 @@ def _notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
     if len(runs) > 1:
         text = f"the results come from {len(runs)} runs with different settings, machines or versions"
         yield Note(NoteKind.PREDICTIONS, text)
+
+
+# --- tada classify ------------------------------------------------------------------------------------
+
+
+def read_classifications(path: AnyPath) -> TopScores:
+    """The results that `tada classify` wrote as JSON or JSON lines, in their order.
+
+    Raises `UsageError` for a file that holds none, or results of several models.
+    """
+    shown = os.fspath(path)
+    rows = _result_rows(read_bytes(path), shown)
+    heads: dict[str, int] | None = None
+    failed: dict[str, str] = {}
+    kept: list[tuple[str, dict[str, list[Any]]]] = []
+    for number, row in enumerate(rows, start=1):
+        place = f"result {number}"
+        found, sizes = _result(row, shown, place)
+        if (heads is not None and sizes != heads) or row["model"] != rows[0]["model"]:
+            raise bad_line(shown, place, f"by the model {row['model']}, the first one by {rows[0]['model']}")
+        heads = sizes
+        if row["status"] == "error":
+            failed[row["path"]] = str(row.get("error") or "no reason is given")
+        else:
+            kept.append((row["path"], found))
+    check_once([row["path"] for row in rows], shown)
+    return _top_scores(kept, heads or {}, model=str(rows[0]["model"]), failed=failed)
+
+
+def _result_rows(content: bytes, shown: str) -> list[Any]:
+    """The values of a JSON document with `results`, of JSON lines, or of a single result."""
+    if content.startswith(b"path,status,"):
+        raise UsageError(f"{shown} is a CSV table, which cannot be evaluated", hint=_CLASSIFY_HINT)
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    try:
+        values = [json.loads(line) for line in lines]
+    except ValueError:
+        values = [json_value(content, shown)]
+    is_document = len(values) == 1 and isinstance(values[0], dict) and "results" in values[0]
+    rows = values[0]["results"] if is_document else values
+    if not isinstance(rows, list) or not rows:
+        raise UsageError(f"{shown} holds no results", hint=_CLASSIFY_HINT)
+    return rows
+
+
+def _result(row: Any, shown: str, place: str) -> tuple[dict[str, list[Any]], dict[str, int]]:
+    """The predictions and the number of classes of each head in one result."""
+    if isinstance(row, dict) and "segments" in row:
+        raise UsageError(f"{shown} comes from tada detect, which finds segments", hint=_CLASSIFY_HINT)
+    known = isinstance(row, dict) and {"path", "status", "model", "spec"} <= set(row)
+    sizes = row["spec"].get("heads") if known and isinstance(row["spec"], dict) else None
+    sized = isinstance(sizes, dict) and all(type(size) is int for size in sizes.values())
+    if not isinstance(sizes, dict) or not sized or not ("topk" in row or "heads" in row):
+        raise UsageError(f"{shown}, {place}: not a result of tada classify", hint=_CLASSIFY_HINT)
+    found = {"": row["topk"]} if "topk" in row else row["heads"]
+    if not isinstance(found, dict) or set(found) != set(sizes):
+        raise bad_line(shown, place, "its heads are not those of its model")
+    for head, predictions in found.items():
+        if not isinstance(predictions, list) or not all(_is_prediction(each, sizes[head]) for each in predictions):
+            raise bad_line(shown, place, "its predictions do not each have an index and a score")
+    return found, dict(sizes)
+
+
+def _is_prediction(value: Any, num_classes: int) -> bool:
+    index = value.get("index") if isinstance(value, dict) else None
+    return type(index) is int and 0 <= index < num_classes and is_number(value.get("score"))
+
+
+def _top_scores(
+    kept: Sequence[tuple[str, Mapping[str, list[Any]]]],
+    num_classes: Mapping[str, int],
+    *,
+    model: str,
+    failed: Mapping[str, str],
+) -> TopScores:
+    indices, scores, depth, notes = {}, {}, {}, []
+    for head, size in num_classes.items():
+        counts = [len(found[head]) for _, found in kept]
+        indices[head] = np.full((len(kept), max(counts, default=0)), -1, dtype=np.int64)
+        scores[head] = np.full(indices[head].shape, np.nan)
+        for number, (_, found) in enumerate(kept):
+            indices[head][number, : counts[number]] = [each["index"] for each in found[head]]
+            scores[head][number, : counts[number]] = [each["score"] for each in found[head]]
+        depth[head] = min(counts, default=0)
+        if depth[head] < size:
+            what = f"of the head {head}" if head else "of the model"
+            text = (
+                f"the file keeps the best {depth[head]} of the {size} classes {what} for every video: "
+                f"accuracy can be computed up to top-{depth[head]}, and nothing that takes all scores"
+            )
+            notes.append(Note(NoteKind.PREDICTIONS, text))
+    paths = np.array([path for path, _ in kept], dtype=np.str_)
+    return TopScores(paths, indices, scores, depth, dict(num_classes), model, dict(failed), tuple(notes))

@@ -15,13 +15,9 @@ import pytest
 import torch
 
 from tadacli.errors import UsageError
-from tadacli.evaluation.predictions import (
-    read_activitynet,
-    read_classifications,
-    read_epic_detections,
-    read_recognition,
-    relabelled,
-)
+from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
+from tadacli.evaluation.readers.epic import read_epic_detections, read_recognition
+from tadacli.evaluation.readers.own_results import read_classifications
 from tests.media import shared_folder
 
 RNG = np.random.default_rng(7)
