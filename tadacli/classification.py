@@ -15,6 +15,7 @@ from tadacli.errors import VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, Run, RunSettings, VideoInfo
 from tadacli.sampling.plan import Part, extent, is_short
+from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
 from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
@@ -37,8 +38,8 @@ def classify(
     weights: str | os.PathLike[str] | None = None,
     views: str | EvalProtocol | None = None,
     part: Part | None = None,
-    topk: int = ClassificationOptions.topk,
-    min_score: ScoreLimit = ClassificationOptions.min_score,
+    topk: int = DEFAULT_TOPK,
+    min_score: ScoreLimit = DEFAULT_MIN_SCORE,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: str = "float32",

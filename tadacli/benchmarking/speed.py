@@ -37,7 +37,7 @@ from tadacli.profiling import Profile, Stage, profiled
 from tadacli.results import VideoInfo
 from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.sampling.windows import WindowPlan
-from tadacli.scoring.options import DEFAULT_BATCH_SIZE
+from tadacli.scoring import DEFAULT_BATCH_SIZE
 from tadacli.scoring.provenance import machine_settings
 from tadacli.timing import Timing, take_turns
 from tadacli.version import __version__

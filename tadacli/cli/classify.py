@@ -13,7 +13,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import ViewsProgress, be_quiet, classification_table, showing, start_profile
 from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
-from tadacli.scoring.options import ClassificationOptions, scoring_options
+from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def classify_command(
     start: options.Start = None,
     end: options.End = None,
     sampling: options.Sampling = None,
-    topk: Annotated[int, typer.Option(help="Labels given for each video.")] = ClassificationOptions.topk,
+    topk: Annotated[int, typer.Option(help="Labels given for each video.")] = DEFAULT_TOPK,
     min_score: Annotated[
         str,
         typer.Option(help="Leave out labels below this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto"),
-    ] = str(ClassificationOptions.min_score),
+    ] = str(DEFAULT_MIN_SCORE),
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: Annotated[
@@ -71,6 +71,7 @@ def classify_command(
     from tadacli.classification import classification_run, iter_classifications
     from tadacli.formats.records import FORMATS
     from tadacli.sampling.plan import Part
+    from tadacli.scoring.options import ClassificationOptions, scoring_options
     from tadacli.video.inputs import expand_inputs
 
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)

@@ -20,10 +20,10 @@ from tadacli.cli.sinks import (
     summarise,
     write_results,
 )
-from tadacli.detection.settings import SegmentSettings
+from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
 from tadacli.formats.registry import DETECT_SUFFIXES
-from tadacli.sampling.settings import DEFAULT_WINDOW, window_settings
+from tadacli.sampling import DEFAULT_WINDOW
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -42,15 +42,15 @@ def detect_command(
     start: options.Start = None,
     end: options.End = None,
     allow_gaps: own.AllowGaps = False,
-    threshold: own.Threshold = str(SegmentSettings.threshold),
-    low_threshold: own.LowThreshold = SegmentSettings.low_threshold,
+    threshold: own.Threshold = str(DEFAULT_THRESHOLD),
+    low_threshold: own.LowThreshold = None,
     smooth: own.Smooth = None,
     merge_gap: own.MergeGap = None,
     min_duration: own.MinDuration = None,
-    nms: own.NmsKind = SegmentSettings.nms,
-    nms_iou: own.NmsIou = SegmentSettings.nms_iou,
-    topk: own.TopK = SegmentSettings.topk,
-    topk_per_class: own.TopKPerClass = SegmentSettings.topk_per_class,
+    nms: own.NmsKind = DEFAULT_NMS,
+    nms_iou: own.NmsIou = DEFAULT_NMS_IOU,
+    topk: own.TopK = None,
+    topk_per_class: own.TopKPerClass = None,
     label: own.Labels = None,
     background: own.Background = None,
     save_scores: own.SaveScores = None,
@@ -83,7 +83,9 @@ def detect_command(
     chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
     from tadacli.detection.detecting import detection_job, iter_detections, job_of_kept_scores
     from tadacli.detection.score_file import plan_score_files
+    from tadacli.detection.settings import SegmentSettings
     from tadacli.reports.detection_files import DetectionFiles
+    from tadacli.sampling.settings import window_settings
     from tadacli.video.inputs import expand_inputs
 
     segments = SegmentSettings(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tadacli.cli.options import INPUT_HELP
-from tadacli.detection.settings import Nms
+from tadacli.detection import Nms
 from tadacli.formats.registry import DetectFormat
 
 Inputs = Annotated[list[str] | None, typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]

@@ -14,7 +14,7 @@ from tadacli.cli.sinks import choose_format
 from tadacli.datasets import DatasetName, DetectionDatasetName
 from tadacli.errors import UsageError
 from tadacli.formats.registry import REPORT_SUFFIXES
-from tadacli.scoring.options import DEFAULT_BATCH_SIZE
+from tadacli.scoring import DEFAULT_BATCH_SIZE
 from tadacli.zoo import DEFAULT_MODEL
 
 

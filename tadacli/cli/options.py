@@ -10,7 +10,7 @@ import typer
 from tadacli.cli.console import say
 from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat
-from tadacli.sampling.settings import WindowSampling, parse_length, parse_time
+from tadacli.sampling import WindowSampling
 from tadacli.zoo import DtypeName
 
 if TYPE_CHECKING:
@@ -62,11 +62,15 @@ def score_limit(option: str, text: str) -> ScoreLimit:
 
 def seconds(text: str | None) -> float | None:
     """The time in seconds of an option such as --start, None for one that was not given."""
+    from tadacli.sampling.settings import parse_time
+
     return None if text is None else parse_time(text)
 
 
 def length_seconds(option: str, text: str | None) -> float:
     """The length of an option such as --smooth, 0 for one that was not given. Raises `UsageError` for frames."""
+    from tadacli.sampling.settings import parse_length
+
     if text is None or text.strip() in ("0", "0s"):
         return 0.0
     length = parse_length(text)

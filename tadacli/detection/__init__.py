@@ -3,3 +3,10 @@
 Here: the pass over one video, score files, curves and thresholds, NMS, actions out of verbs and nouns. Not here: which
 windows there are (`sampling`), the formats that segments are written in (`formats`), and metrics (`evaluation`).
 """
+
+from typing import Literal
+
+# What commands offer, where asking for it loads nothing.
+DEFAULT_THRESHOLD, DEFAULT_NMS_IOU = 0.4, 0.5
+Nms = Literal["hard", "soft", "none"]  # what becomes of segments of one class that claim the same time
+DEFAULT_NMS: Nms = "hard"

@@ -1,14 +1,12 @@
-"""How scores become segments, as a person asks for it.
-
-The command line takes its defaults from here whenever it starts, so nothing here loads NumPy or PyTorch.
-"""
+"""How scores become segments, as a person asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
+from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD, Nms
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
 # Labels by head name; a model with one head usually names it "".
 Heads: TypeAlias = Mapping[str, Sequence[str]]
-# What becomes of segments of one class that claim the same time.
-Nms = Literal["hard", "soft", "none"]
 # So many pairs of a verb and a noun become detections in the published EPIC-KITCHENS-100 pipeline.
 DETECTED_PAIRS = 5
 
@@ -42,13 +38,13 @@ class SegmentSettings:
         UsageError: For values out of range, and for settings that contradict each other.
     """
 
-    threshold: ScoreLimit = 0.4
+    threshold: ScoreLimit = DEFAULT_THRESHOLD
     low_threshold: float | None = None
     smooth_seconds: float = 0.0
     merge_gap_seconds: float = 0.0
     min_duration_seconds: float = 0.0
-    nms: Nms = "hard"
-    nms_iou: float = 0.5
+    nms: Nms = DEFAULT_NMS
+    nms_iou: float = DEFAULT_NMS_IOU
     topk: int | None = None
     topk_per_class: int | None = None
     labels: tuple[str, ...] = ()

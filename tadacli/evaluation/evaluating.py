@@ -30,7 +30,8 @@ from tadacli.evaluation.saved import evaluate_predictions, refuse_submission, re
 from tadacli.evaluation.scoring import check_heads, score_samples, shard_of
 from tadacli.profiling import Stage, during
 from tadacli.results import RunSettings
-from tadacli.scoring.options import DEFAULT_BATCH_SIZE, ScoringOptions, scoring_options
+from tadacli.scoring import DEFAULT_BATCH_SIZE
+from tadacli.scoring.options import ScoringOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol
 from tadacli.zoo import DEFAULT_MODEL

@@ -7,6 +7,12 @@ scoring them (`scoring`, `detection`).
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tadacli.sampling.clips import clip_indices
 
 __all__ = ["clip_indices"]
+
+# What commands offer, where asking for it loads nothing.
+DEFAULT_WINDOW = "2s"
+WindowSampling = Literal["stretch", "native"]

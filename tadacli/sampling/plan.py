@@ -8,8 +8,8 @@ import numpy as np
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
+from tadacli.sampling import WindowSampling
 from tadacli.sampling.clips import clip_indices, interval_length
-from tadacli.sampling.settings import WindowSampling
 from tadacli.specs import InputSpec
 from tadacli.video.source import Indices, Seconds, VideoSource
 

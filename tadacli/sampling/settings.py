@@ -1,7 +1,4 @@
-"""Which windows of a timeline a person asks for: lengths, strides and times in their words, and the defaults.
-
-Nothing heavy is imported here, so that the command line takes its defaults from here.
-"""
+"""Which windows of a timeline a person asks for: lengths, strides and times in their words."""
 
 from __future__ import annotations
 
@@ -10,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tadacli.errors import UsageError
+from tadacli.sampling import DEFAULT_WINDOW, WindowSampling
 
 if TYPE_CHECKING:
     from tadacli.results import RunSettings
     from tadacli.specs import InputSpec
 
-WindowSampling = Literal["stretch", "native"]
-
-DEFAULT_WINDOW = "2s"
 # One clip at a time has the same arithmetic wherever it is scored, and takes least memory; a GPU wants more.
 DEFAULT_BATCH_SIZE, DEFAULT_GPU_BATCH_SIZE = 1, 8
 

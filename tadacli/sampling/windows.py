@@ -15,8 +15,9 @@ import numpy as np
 
 from tadacli.errors import UsageError
 from tadacli.results import VideoInfo, Window
+from tadacli.sampling import WindowSampling
 from tadacli.sampling.plan import SAME_TIME_SECONDS, Part, frames_on_screen
-from tadacli.sampling.settings import Length, WindowSampling, WindowSettings
+from tadacli.sampling.settings import Length, WindowSettings
 from tadacli.specs import InputSpec
 from tadacli.video.source import Indices, Seconds, VideoSource
 

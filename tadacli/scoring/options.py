@@ -1,7 +1,4 @@
-"""How videos are scored, and what is reported of the scores, as a person asks for it.
-
-The command line takes its defaults from here whenever it starts, so nothing here loads NumPy or PyTorch.
-"""
+"""How videos are scored, and what is reported of the scores, as a person asks for it."""
 
 from __future__ import annotations
 
@@ -10,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from tadacli.errors import UsageError
 from tadacli.sampling.settings import default_batch_size
+from tadacli.scoring import DEFAULT_BATCH_SIZE, DEFAULT_MIN_SCORE, DEFAULT_TOPK
+from tadacli.specs import EvalProtocol
 
 if TYPE_CHECKING:
     from tadacli.sampling.plan import Part
-    from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
-
-DEFAULT_BATCH_SIZE = 8
+    from tadacli.specs import ModelSpec, ScoreLimit
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,8 @@ class ClassificationOptions:
 
     scoring: ScoringOptions = ScoringOptions()
     part: Part | None = None
-    topk: int = 5
-    min_score: ScoreLimit = 0.0
+    topk: int = DEFAULT_TOPK
+    min_score: ScoreLimit = DEFAULT_MIN_SCORE
 
     def __post_init__(self) -> None:
         part = self.part
@@ -93,8 +90,6 @@ def scoring_options(
 
 def parse_views(text: str) -> EvalProtocol:
     """The views of "CLIPSxCROPS", for example "10x3". Raises `UsageError` for anything else."""
-    from tadacli.specs import EvalProtocol
-
     clips, separator, crops = text.partition("x")
     if not (separator and clips.isascii() and clips.isdigit() and int(clips) and crops in ("1", "3")):
         raise UsageError(
