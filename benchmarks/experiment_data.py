@@ -24,7 +24,7 @@ from tadacli.camera_motion.clips import MEAN, STD, ClipMaker, Recipe, make_pictu
 from tadacli.camera_motion.footage import load_footage
 from tadacli.camera_motion.recipe import held_out_maker
 from tadacli.camera_motion.scenes import CAMERA_MOTIONS
-from tadacli.datasets.annotations import load_segments
+from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.splitting import place_of
 from tadacli.errors import UsageError
 from tadacli.sampling.clips import clip_indices, training_indices
@@ -239,7 +239,7 @@ def _maker(is_test: bool, footage: Path | None, num_pictures: int) -> ClipMaker:
 
 def action_store(folder: Path, data: Path, *, workers: Executor) -> ClipStore:
     """The segments of all videos of `data`, a folder with segments.csv, decoded once into a file in `folder`."""
-    datasets = load_segments(data / "segments.csv")
+    datasets = segment_datasets(read_annotations(data / "segments.csv"))
     labelled = [
         (sample, dataset.names_of(sample)[""]) for _, dataset in sorted(datasets.items()) for sample in dataset.samples
     ]

@@ -95,7 +95,12 @@ def read_ahead(items: Iterator[T], *, depth: int) -> Iterator[Iterator[T]]:
 
 
 def map_ahead(
-    function: Callable[[T], R], items: Iterable[T], *, workers: int, stop: threading.Event
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    workers: int,
+    stop: threading.Event,
+    num_ahead: int | None = None,
 ) -> Generator[R, None, None]:
     """`function(item)` of each item, in order; while the reader uses one result, `workers` more are in the making.
 
@@ -104,6 +109,8 @@ def map_ahead(
         items: What it is called with; one is taken when there is room.
         workers: How many threads there are.
         stop: Set when nothing more is wanted, so that calls under way can ask it and give up.
+        num_ahead: How many results may be made before they are asked for, which lets the others pass a slow one; by
+            default as many as there are workers.
 
     Returns:
         An iterator over the results. Close it to end early: it ends when the calls have returned that were under way.
@@ -118,7 +125,7 @@ def map_ahead(
         return pool.submit(copy_context().run, function, item)
 
     try:
-        waiting = deque(map(submit, islice(coming, workers)))
+        waiting = deque(map(submit, islice(coming, num_ahead or workers)))
         while True:
             waiting.extend(map(submit, islice(coming, 1)))
             if not waiting:

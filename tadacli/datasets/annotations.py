@@ -95,16 +95,6 @@ class Annotations:
         return tuple(sorted({span.label for span in self.spans if not span.reason}))
 
 
-def load_segments(
-    file: AnyPath, *, data_root: AnyPath | None = None, labels: Sequence[str] | None = None, tier: str | None = None
-) -> dict[str, Dataset]:
-    """The segments of a file by split ("" if none are named), with the same classes in all splits.
-
-    `labels` as for `segment_datasets`, everything else as for `read_annotations`.
-    """
-    return segment_datasets(read_annotations(file, data_root=data_root, tier=tier), labels=labels)
-
-
 def read_annotations(file: AnyPath, *, data_root: AnyPath | None = None, tier: str | None = None) -> Annotations:
     """The annotations of a .csv, a .json in the form of ActivityNet, an .eaf, or of the .eaf files of a folder.
 
@@ -352,7 +342,7 @@ def _parse(file: Path) -> Element:
 
 
 def _is_own(root: Element) -> bool:
-    """Whether `tada detect` wrote it: a tier for each label, and the score behind the label."""
+    """Whether `tada detect` wrote it: a tier for each label, and the score after the label."""
     return root.get("AUTHOR", "").startswith(_OWN_AUTHOR)
 
 

@@ -13,19 +13,18 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
-from typing import TypeVar
 
 import numpy as np
 
-from tadacli.concurrency import default_workers
+from tadacli.concurrency import default_workers, map_ahead
 from tadacli.datasets.overlaps import Item, Leak, Span, duplicate_reasons, find_leaks
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.errors import UsageError, VideoError
@@ -67,9 +66,6 @@ _UNSOUND = (
 NUM_PROBED_FRAMES = 9
 # Files that a slow one may let pass, for each worker: what is known of them is small.
 _NUM_AHEAD = 8
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -135,14 +131,23 @@ def check_dataset(
 ) -> DatasetCheck:
     """What is wrong with the samples of one or more splits (by name), whatever the number of workers.
 
-    `workers` threads open each file once. A sample is too short if it has fewer than `clip_frames` frames or, at the
-    video's average rate, lasts less than `clip_seconds`. A span is outside the video if it ends more than one frame
-    behind it. Within a split, samples with the same span of the same file, or of files with the same bytes, are
-    duplicates. Across splits, samples of the same file, bytes or video (where the data set names its videos)
-    are findings of the later split. Tars are compared as files, folders of frames only by their place.
+    A span is outside the video if it ends more than one frame after it. Within a split, samples with the same span of
+    the same file, or of files with the same bytes, are duplicates. Across splits, samples of the same file, bytes or
+    video (where the data set names its videos) are findings of the later split. Tars are compared as files, folders
+    of frames only by their place.
 
-    `on_progress` is told (files done, files in all), in the calling thread. Raises `UsageError` for settings that
-    cannot be meant; a file that fails is a finding.
+    Args:
+        datasets: the splits by name, in the order in which a sample of several counts for the first.
+        workers: threads that open files, each file once; by default by the number of cores.
+        clip_frames: a sample with fewer frames is too short.
+        clip_seconds: as is one that lasts less, in seconds at the video's average rate.
+        on_progress: called with (files done, files in all), in the calling thread.
+
+    Returns:
+        The findings; a file that fails is one.
+
+    Raises:
+        UsageError: for settings out of range.
     """
     workers = default_workers() if workers is None else workers
     if workers < 1:
@@ -154,10 +159,12 @@ def check_dataset(
             files[os.fspath(sample.path)][_span(sample)] = None
     probed: dict[str, _File] = {}
 
-    def probe(path: str, stop: threading.Event) -> _File:
+    stop = threading.Event()
+
+    def probe(path: str) -> _File:
         return _probe(path, tuple(files[path]), needed, stop)
 
-    with closing(_in_order(probe, files, workers=workers)) as results:
+    with closing(map_ahead(probe, files, workers=workers, stop=stop, num_ahead=workers * _NUM_AHEAD)) as results:
         for path, result in zip(files, results, strict=True):
             probed[path] = result
             if on_progress is not None:
@@ -219,24 +226,6 @@ def _notes(datasets: Mapping[str, Dataset], num_unread: int) -> tuple[Note, ...]
 
 def _span(sample: Sample) -> Span:
     return sample.start_seconds, sample.end_seconds
-
-
-def _in_order(
-    work: Callable[[T, threading.Event], R], things: Iterable[T], *, workers: int
-) -> Generator[R, None, None]:
-    """What `work` makes of the things, in their order; what is under way when the reader leaves is told to stop."""
-    stop, waiting = threading.Event(), deque[Future[R]]()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="tada-check")
-    try:
-        for thing in things:
-            waiting.append(pool.submit(work, thing, stop))
-            if len(waiting) > workers * _NUM_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
 
 
 # --- one file -------------------------------------------------------------------------------------------
@@ -389,7 +378,9 @@ def _contents(probed: Mapping[str, _File], *, workers: int) -> tuple[dict[tuple[
             paths.setdefault(file.identity, path)
     lengths = Counter(probed[path].num_bytes for path in paths.values())
     alike = {identity: path for identity, path in paths.items() if lengths[probed[path].num_bytes] > 1}
-    with closing(_in_order(_digest, alike.values(), workers=workers)) as digests:
+    stop = threading.Event()
+    digests_of = partial(_digest, stop=stop)
+    with closing(map_ahead(digests_of, alike.values(), workers=workers, stop=stop)) as digests:
         found = dict(zip(alike, digests, strict=True))
     return {identity: digest for identity, digest in found.items() if digest}, sum(not d for d in found.values())
 

@@ -189,7 +189,7 @@ def _layout(lines: _Lines, file: AnyPath) -> tuple[Callable[[str], _Line], tuple
 
 
 def _split(line: str, separator: str | None) -> _Line:
-    """The path, and the whole numbers behind it."""
+    """The path, and the whole numbers after it."""
     numbers: list[str] = []
     while True:
         parts = line.rsplit(separator, 1)

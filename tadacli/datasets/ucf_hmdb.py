@@ -20,7 +20,7 @@ def load_ucf101(
 ) -> Dataset:
     """The samples of `trainlist0F.txt` or `testlist0F.txt` in a folder that has `classInd.txt`, too.
 
-    A line is `Class/file.avi`, in the training lists with the number of the class from 1 on behind it, which must
+    A line is `Class/file.avi`, in the training lists with the number of the class from 1 on after it, which must
     agree. Raises `UsageError`.
     """
     _check(split, fold)

@@ -31,7 +31,7 @@ class ItemScores:
     """The scores of one item by head, (num_classes,) probabilities with seven digits; or why it has none.
 
     `status` is "ok", "short" (fewer frames than a clip spans, so that some were repeated) or "error" (then `error`
-    says why). `cut_seconds` is how much of the span lies behind the end of the video.
+    says why). `cut_seconds` is how much of the span lies after the end of the video.
     """
 
     id: str
@@ -103,7 +103,7 @@ class Header:
 class SavedPredictions:
     """The predictions of one run: `table` has the items with scores, `failed` the reason of each of the others.
 
-    `num_short` items are shorter than a clip; `cut_seconds`, by id, is how much of a span lies behind its video.
+    `num_short` items are shorter than a clip; `cut_seconds`, by id, is how much of a span is after its video.
     """
 
     header: Header
@@ -119,7 +119,7 @@ class SavedPredictions:
 
 
 def samples_digest(samples: Sequence[Sample]) -> str:
-    """A hash of the ids and spans of all samples, by which predictions are told from those of other annotations."""
+    """A hash of the ids and spans of all samples, which tells predictions from those of other annotations."""
     spans = [[sample.id, sample.start_seconds, sample.end_seconds] for sample in samples]
     return hashlib.sha256(json.dumps(spans).encode()).hexdigest()[:16]
 

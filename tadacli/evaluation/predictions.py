@@ -32,7 +32,7 @@ class ScoreTable:
 class TopScores:
     """The best classes of N videos: `paths` (N,) text; by head (N, k) class indices and scores, best first.
 
-    A video with fewer than k has index -1 and score NaN behind them. `depth` is how many classes every video has:
+    A video with fewer than k has index -1 and score NaN after them. `depth` is how many classes every video has:
     top-1 to top-`depth` accuracy can be computed, and from top-1 the confusion matrix, the mean class accuracy and
     the calibration of the best class; what takes all scores cannot. `num_classes` is the size of each head,
     `failed` maps the videos without a result to the reason.

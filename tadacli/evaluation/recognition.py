@@ -1,4 +1,4 @@
-"""How good the scores of a recognition data set are: its metrics, with the classes and items behind them."""
+"""How good the scores of a recognition data set are: its metrics, with the classes and items they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: metrics, and the classes and items behind them."""
+"""What an evaluation found: metrics, and the classes and items they come from."""
 
 from __future__ import annotations
 

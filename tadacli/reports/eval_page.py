@@ -1,4 +1,4 @@
-"""One self-contained HTML page about an evaluation: metrics, confusions, classes, and the items behind them."""
+"""One self-contained HTML page about an evaluation: metrics, confusions, classes, and the items they come from."""
 
 from __future__ import annotations
 

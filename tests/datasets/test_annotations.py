@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tadacli.datasets.annotations import load_segments, read_annotations
+from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
 from tadacli.formats.elan import eaf
 from tests.media import shared_folder
 
 Fact = tuple[str, str, float | None, float | None]
+
+
+def load_segments(
+    file: Path, *, data_root: Path | None = None, labels: Sequence[str] | None = None, tier: str | None = None
+) -> dict[str, Dataset]:
+    return segment_datasets(read_annotations(file, data_root=data_root, tier=tier), labels=labels)
 
 
 def write(path: Path, text: str = "") -> Path:
