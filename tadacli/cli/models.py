@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tadacli.cli.console import printable
+from tadacli.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
-    from tadacli.zoo.listing import ModelDescription, ModelSummary
     from tadacli.zoo.manifest import ModelCard
+    from tadacli.zoo.store import StoredWeights
+
+State = Literal["built in", "installed", "not installed", "incomplete", "not built yet"]
 
 _COLUMNS = ("model", "data set", "frames", "parameters", "GMACs", "top-1", "top-5", "size", "state")
 _NUMBERS = frozenset(_COLUMNS[2:8])
 _NOTHING = "-"
 _SHOWN_LABELS = 5
-_FIGURES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "verb_map": "verb mAP",
-    "noun_map": "noun mAP",
-    "action_map": "action mAP",
-}
 
 
 def models_command(
@@ -39,28 +36,88 @@ def models_command(
     Sizes with ~ are those of the weights alone, in float32: nobody has
     published how large the files are. Accuracies are the authors'.
     """
-    from dataclasses import asdict
+    from tadacli.models import BUILDERS
+    from tadacli.zoo.manifest import cards
+    from tadacli.zoo.store import stored
 
-    from tadacli.zoo.listing import describe_model, how_to_train, list_models, networks_without_weights
-
-    if name is not None:
-        model = describe_model(name)
-        text = _as_json(model.to_dict()) if as_json else _page(model)
-    elif as_json:
-        text = _as_json([asdict(summary) for summary in list_models()])
+    if name is None:
+        values = [_summary(card, BUILDERS, stored(card.name)) for card in cards().values()]
+        text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _list(values, BUILDERS)
+    elif name in cards():
+        whole = _whole(cards()[name], BUILDERS, stored(name))
+        text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else _page(cards()[name], whole)
+    elif name in BUILDERS:
+        raise SpecError(f"{name} is a network, no model of its own", hint=_how_to_train(name))
     else:
-        others = ", ".join(networks_without_weights())
-        text = f"{_table(list_models())}\n\nnetworks without published weights: {others}\n{how_to_train('NAME')}"
+        raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
     print(printable(text))
 
 
-def _as_json(values: object) -> str:
-    return json.dumps(values, indent=2, ensure_ascii=False)
+def _summary(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:
+    """One model as JSON-ready values; sizes in bytes, None where nothing is known."""
+    return {
+        "name": card.name,
+        "dataset": card.dataset,
+        "task": card.task,
+        "architecture": card.architecture,
+        "clip_frames": _settings(card).get("clip_frames"),
+        "frame_stride": _settings(card).get("frame_stride"),
+        "num_parameters": card.num_parameters,
+        "gmacs": card.gmacs,
+        "published": dict(card.published),
+        "size_bytes": card.about_bytes if kept is None else kept.size_bytes,
+        "size_is_exact": kept is not None or bool(card.source.size_bytes),
+        "state": _state(card, architectures, kept),
+        "installed": kept is not None or bool(card.source.file),
+    }
 
 
-def _table(summaries: Sequence[ModelSummary]) -> str:
+def _state(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> State:
+    if card.source.file:
+        return "built in"
+    if card.architecture not in architectures:
+        return "not built yet"
+    if card.obstacles(architectures):
+        return "incomplete"
+    return "not installed" if kept is None else "installed"
+
+
+def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:
+    """All that is known about a model as JSON-ready values, labels included."""
+    return {
+        **_summary(card, architectures, kept),
+        "arguments": dict(card.arguments),
+        "features" if card.task == "action proposals" else "input": dict(_settings(card)),
+        "protocol": None if card.protocol is None else dataclasses.asdict(card.protocol),
+        "num_classes": card.num_classes,
+        "heads": {head: list(labels) for head, labels in card.heads.items()},
+        "source": card.source.to_dict(),
+        "unknown": dict(card.unknown),
+        "obstacles": card.obstacles(architectures),
+        "note": card.note,
+        "stored": None if kept is None else {**dataclasses.asdict(kept), "path": str(kept.path)},
+    }
+
+
+def _settings(card: ModelCard) -> Mapping[str, Any]:
+    """What is known of its input, as JSON-ready values."""
+    return dataclasses.asdict(card.features) if card.features is not None else card.input
+
+
+def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> str:
+    """The table, and below it the networks that nobody has published weights for."""
+    used = {values["architecture"] for values in summaries}
+    others = [name for name in architectures if name not in used]
+    return f"{_table(summaries)}\n\nnetworks without published weights: {', '.join(others)}\n{_how_to_train('NAME')}"
+
+
+def _how_to_train(architecture: str) -> str:
+    return f"tada finetune --model {architecture} --init imagenet (or random) trains one"
+
+
+def _table(summaries: list[dict[str, Any]]) -> str:
     """One line for each model, below the names of the columns."""
-    rows = [dict(zip(_COLUMNS, _COLUMNS, strict=True)), *(_row(summary) for summary in summaries)]
+    rows = [dict(zip(_COLUMNS, _COLUMNS, strict=True)), *(_row(values) for values in summaries)]
     widths = {column: max(len(row[column]) for row in rows) for column in _COLUMNS}
     lines = []
     for row in rows:
@@ -69,52 +126,52 @@ def _table(summaries: Sequence[ModelSummary]) -> str:
     return "\n".join(lines)
 
 
-def _row(model: ModelSummary) -> dict[str, str]:
-    figures = [model.published.get(key) for key in ("top1", "top5")]
+def _row(values: Mapping[str, Any]) -> dict[str, str]:
+    data = values["task"] if values["task"] == "camera motion" else values["dataset"]
+    figures = [values["published"].get(key) for key in ("top1", "top5")]
     cells = (
-        model.name,
-        model.task if model.task == "camera motion" else model.dataset,
-        _frames(model),
-        _NOTHING if model.num_parameters is None else f"{model.num_parameters / 1e6:.2f} M",
-        _NOTHING if model.gmacs is None else f"{model.gmacs:.2f}",
+        values["name"],
+        data,
+        _frames(values),
+        _NOTHING if values["num_parameters"] is None else f"{values['num_parameters'] / 1e6:.2f} M",
+        _NOTHING if values["gmacs"] is None else f"{values['gmacs']:.2f}",
         *(_NOTHING if figure is None else f"{figure:.1f}" for figure in figures),
-        _size(model),
-        model.state,
+        _size(values),
+        values["state"],
     )
     return dict(zip(_COLUMNS, cells, strict=True))
 
 
-def _frames(model: ModelSummary) -> str:
+def _frames(values: Mapping[str, Any]) -> str:
     """Frames of a clip, and from one to the next where clips have a rate."""
-    if model.clip_frames is None:
+    if values["clip_frames"] is None:
         return _NOTHING
-    stride = model.frame_stride
-    return str(model.clip_frames) if stride is None else f"{model.clip_frames} x {stride}"
+    stride = values["frame_stride"]
+    return str(values["clip_frames"]) if stride is None else f"{values['clip_frames']} x {stride}"
 
 
-def _size(model: ModelSummary) -> str:
-    if model.size_bytes is None:
+def _size(values: Mapping[str, Any]) -> str:
+    if values["size_bytes"] is None:
         return _NOTHING
-    megabytes = model.size_bytes / 1e6
-    return f"{'' if model.size_is_exact else '~'}{megabytes:.{0 if megabytes >= 10 else 1}f} MB"
+    megabytes = values["size_bytes"] / 1e6
+    return f"{'' if values['size_is_exact'] else '~'}{megabytes:.{0 if megabytes >= 10 else 1}f} MB"
 
 
-def _page(model: ModelDescription) -> str:
+def _page(card: ModelCard, whole: Mapping[str, Any]) -> str:
     """All that is known about a model, for a person."""
-    card = model.card
     lines = [card.name, ""]
-    for key, text in _facts(model):
+    for key, text in _facts(card, whole):
         lines.append(f"{key:14}{text}")
     lines += [f"{'not known':14}{key}: {reason}" for key, reason in card.unknown.items()]
     if card.note:
         lines.append(f"{'note':14}{card.note}")
-    lines += ["", _what_to_do(model)]
+    lines += ["", _what_to_do(card, whole)]
     return "\n".join(lines)
 
 
-def _facts(model: ModelDescription) -> list[tuple[str, str]]:
+def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names of facts and what is known, without those of which nothing is."""
-    card, row, kept = model.card, _row(model.summary), model.stored
+    row = _row(whole)
     cost = f", {row['GMACs']} GMACs for one view" if card.gmacs is not None else ""
     arguments = f" ({_pairs(card.arguments)})" if card.arguments else ""
     figures = ", ".join(f"{_FIGURES[key]} {figure:g} %" for key, figure in card.published.items())
@@ -123,7 +180,7 @@ def _facts(model: ModelDescription) -> list[tuple[str, str]]:
         ("data set", card.dataset),
         ("network", f"{card.architecture}{arguments}"),
         ("parameters", "" if card.num_parameters is None else f"{card.num_parameters:,}{cost}"),
-        ("features" if card.takes_features else "input", _pairs(model.settings)),
+        ("features" if "features" in whole else "input", _pairs(_settings(card))),
         ("views", "" if card.protocol is None else f"{card.protocol} (clips x crops)"),
         *((f"labels{f' {head}' if head else ''}", _labels(labels)) for head, labels in card.heads.items()),
         ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),
@@ -132,12 +189,27 @@ def _facts(model: ModelDescription) -> list[tuple[str, str]]:
         *(("from", place) for place in _places(card)),
         ("SHA-256", card.source.sha256),
         ("size", "" if row["size"] == _NOTHING else row["size"]),
-        ("state", model.summary.state),
+        ("state", whole["state"]),
     ]
-    if kept is not None:
-        made_from = f"{kept.source}, {kept.original_size_bytes:,} bytes, SHA-256 {kept.original_sha256}"
-        facts += [("file", str(kept.path)), ("made from", made_from)]
+    if whole["stored"] is not None:
+        kept = whole["stored"]
+        facts += [
+            ("file", kept["path"]),
+            (
+                "made from",
+                f"{kept['source']}, {kept['original_size_bytes']:,} bytes, SHA-256 {kept['original_sha256']}",
+            ),
+        ]
     return [(key, text) for key, text in facts if text]
+
+
+_FIGURES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "verb_map": "verb mAP",
+    "noun_map": "noun mAP",
+    "action_map": "action mAP",
+}
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
@@ -154,13 +226,15 @@ def _labels(labels: tuple[str, ...]) -> str:
 def _places(card: ModelCard) -> list[str]:
     """Where the published file can be had."""
     drive = card.source.google_drive
-    places = (card.source.url, f"https://drive.google.com/file/d/{drive}/view" if drive else "")
-    return [place for place in places if place]
+    return [
+        *([card.source.url] if card.source.url else []),
+        *([f"https://drive.google.com/file/d/{drive}/view"] if drive else []),
+    ]
 
 
-def _what_to_do(model: ModelDescription) -> str:
-    if model.obstacles:
-        return f"It cannot be used yet: {'; '.join(model.obstacles)}."
-    if model.summary.installed:
-        return f"Use it: tada classify VIDEO --model {model.card.name}"
-    return f"Fetch it: tada fetch {model.card.name}\nOr use a downloaded file: --model {model.card.name} --weights FILE"
+def _what_to_do(card: ModelCard, whole: Mapping[str, Any]) -> str:
+    if whole["obstacles"]:
+        return f"It cannot be used yet: {'; '.join(whole['obstacles'])}."
+    if whole["installed"]:
+        return f"Use it: tada classify VIDEO --model {card.name}"
+    return f"Fetch it: tada fetch {card.name}\nOr use a downloaded file: --model {card.name} --weights FILE"
