@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
+from tadacli.models import build
 from tadacli.specs import ModelSpec, spec_from_dict
 from tadacli.strict_decoding import parse_json
 from tadacli.zoo.store import hash_file
@@ -45,7 +46,8 @@ class Checkpoint:
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """The weights in a `.safetensors`, `.pyth`, `.pth` or `.pt` file.
 
-    Raises `CheckpointError` if the file is missing, damaged, unsafe or holds no weights.
+    Raises:
+        CheckpointError: The file is missing, damaged, unsafe or holds no weights.
     """
     file = Path(path)
     if not file.is_file():
@@ -75,10 +77,21 @@ def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tens
     partial.replace(target)
 
 
+def empty_network(spec: ModelSpec) -> nn.Module:
+    """The network of a model on the `meta` device: names and shapes without weights.
+
+    Raises:
+        SpecError: This version cannot build it.
+    """
+    with torch.device("meta"):
+        return build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
+
+
 def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
     """Put copies of the weights into the network, all of them or none; one on the meta device is on the CPU then.
 
-    Raises `CheckpointError` naming every missing, unexpected and wrongly shaped key.
+    Raises:
+        CheckpointError: They do not fit; the message names every missing, unexpected and wrongly shaped key.
     """
     own = network.state_dict()
     expected = {name: tuple(tensor.shape) for name, tensor in own.items()}

@@ -7,32 +7,27 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import torch
-from torch import nn
-
 from tadacli.errors import CheckpointError
-from tadacli.models import build
 from tadacli.specs import ModelSpec
-from tadacli.zoo.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from tadacli.zoo.checkpoints import empty_network, load_weights, read_checkpoint, write_checkpoint
 from tadacli.zoo.store import FileHash
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-zip", b"Rar!": "rar"}
 
 
-def empty_network(spec: ModelSpec) -> nn.Module:
-    """The network of a model on the `meta` device: names and shapes without weights.
-
-    Raises `SpecError` if this version cannot build it.
-    """
-    with torch.device("meta"):
-        return build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
-
-
 def convert(file: Path, target: Path, *, spec: ModelSpec, original: FileHash) -> None:
     """Write published weights as safetensors, with the spec and labels inside, and the hash of the original in it.
 
-    The same file gives the same bytes. Raises `CheckpointError` if the file is unsafe, damaged, an archive, or made
-    for another model; then nothing is written.
+    The same file gives the same bytes.
+
+    Args:
+        file: The published weights.
+        target: The file to write, replaced if it is there.
+        spec: The model that they are of.
+        original: What the published file was when it was looked at before.
+
+    Raises:
+        CheckpointError: The file is unsafe, damaged, an archive, or made for another model; then nothing is written.
     """
     refuse_archive(file)
     checkpoint = read_checkpoint(file)

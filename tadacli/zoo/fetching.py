@@ -166,10 +166,13 @@ def fetch(
 ) -> Fetched:
     """The weights of a model in the store, downloaded and converted unless they are there and undamaged.
 
-    `offline` forbids any transfer. A second run for the same model waits for the first and takes its result.
+    A second run for the same model waits for the first and takes its result. The arguments are those of `fetch_each`.
 
-    Raises `FetchError` if no source gives the file, or gives another one than before; `CheckpointError` if it is no
-    safe weights file of this model; `SpecError` if this version cannot build the network; `OutputError` for the disk.
+    Raises:
+        FetchError: No source gives the file, or one gives another file than before.
+        CheckpointError: It is no safe weights file of this model.
+        SpecError: This version cannot build the network.
+        OutputError: The disk is full or cannot be written.
     """
     with _only_run(spec.name, on_message):
         present = _undamaged(spec.name, on_message)
@@ -186,7 +189,7 @@ def fetch(
                 f"nothing says where {spec.name} can be had",
                 hint=f"give --mirror URL, or a file: tada fetch --from FILE {spec.name}",
             )
-        from tadacli.zoo.conversion import empty_network  # torch is slow to import, and not needed above
+        from tadacli.zoo.checkpoints import empty_network  # torch is slow to import, and not needed above
 
         empty_network(spec)  # better refused now than after the download
         return _from_first(spec, sources, keep_original, patience, on_progress, on_message)

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.models import BUILDERS, build
+from tadacli.models import BUILDERS
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
 from tadacli.zoo import DEFAULT_MODEL, DtypeName
-from tadacli.zoo.checkpoints import Checkpoint, load_weights, read_checkpoint
+from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint
 from tadacli.zoo.dtype import choose_dtype
 from tadacli.zoo.manifest import ModelCard, cards, manifest
 from tadacli.zoo.store import stored
@@ -81,8 +81,7 @@ def load_model(
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of auto, {', '.join(DTYPES)}")
     spec, checkpoint = _find(name_or_path, weights)
-    with torch.device("meta"):
-        network = build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
+    network = empty_network(spec)
     load_weights(network, checkpoint)
     network = fuse(network.eval()).to(target)
     notes: tuple[str, ...] = ()
