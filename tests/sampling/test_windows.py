@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
@@ -114,6 +114,7 @@ def test_native_clips_lie_evenly_and_inside_the_video(
     np.testing.assert_allclose(times[:, -1] - times[:, 0], 1 - 1 / 30)
 
 
+@settings(deadline=None)  # the first call imports torch
 @given(st.integers(1, 32), st.integers(1, 8), st.sampled_from([24.0, 25.0, 30.0, 50.0, 60.0]), st.integers(0, 400))
 def test_a_native_clip_of_a_whole_video_is_the_published_clip(
     clip_frames: int, frame_stride: int, fps: float, extra: int
