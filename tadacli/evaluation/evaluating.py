@@ -144,7 +144,6 @@ def evaluate(
             tiou=tiou,
             submission=submission,
         )
-    scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     if isinstance(dataset, Dataset):
@@ -160,6 +159,7 @@ def evaluate(
         refuse_submission(truth)
     elif save_predictions is None:
         _refuse_unlabelled(truth, split)
+    scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     header = _header(truth, split, model, scoring, None if shard is None else parse_shard(shard))
     if header.shard is not None:
         truth = replace(truth, samples=tuple(shard_of(truth.samples, header.shard)))
