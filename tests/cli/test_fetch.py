@@ -91,10 +91,7 @@ def test_quiet_is_quiet(tada) -> None:
     assert tada("fetch", FIRST, "--quiet") == (0, b"", "")
 
 
-def test_an_unfinished_download_is_told_and_continued(
-    tada, server: FileServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tadacli.zoo.downloading.time.sleep", lambda _: None)
+def test_an_unfinished_download_is_told_and_continued(tada, server: FileServer) -> None:
     server.replies.append(Reply(status=503, body=b"", headers={"Retry-After": "0"}))
     code, _, err = tada("fetch", FIRST)
     assert code == 0
