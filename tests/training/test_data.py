@@ -214,7 +214,7 @@ def test_what_detect_found(tmp_path: Path) -> None:
     results = [
         {"video": name, "path": name, "status": "ok", "error": None, "model": "m", "task": "t"}
         | {"duration_seconds": 9.0, "start_seconds": 1.0, "fps": 30.0, "windows": 1, "windows_planned": 1}
-        | {"segments": segments, "gaps": [], "frames": {}, "notes": [], "info": None, "size_bytes": 1}
+        | {"segments": segments, "gaps": [], "frames": {"used": 9}, "notes": [], "info": None, "size_bytes": 1}
         | {"tool_version": "1", "weights_sha256": "", "spec": {}, "settings": {}, "run": ""}
         for name in ("x/a.mp4", "x/b.mp4")
     ]
