@@ -18,10 +18,10 @@ from xml.etree.ElementTree import Element
 
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.loading import usual_spelling
-from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind, span_id
 from tadacli.datasets.tables import (
     AnyPath,
-    FirstRows,
+    SampleRows,
     TableRow,
     bad_line,
     parse_json,
@@ -32,11 +32,10 @@ from tadacli.datasets.tables import (
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.results import Note, NoteKind
-from tadacli.video.inputs import VIDEO_SUFFIXES
+from tadacli.video.inputs import VIDEO_SUFFIXES, is_video_name
 
 NAME = "segments"
 
-_START, _END = ("start", "start_seconds"), ("end", "end_seconds")
 _PARTICIPANT = ("participant", "participant_id")
 _CSV = "a CSV with the columns path (or video) and label, and if wanted start, end and split"
 # The CSV of `tada detect` has presentation times, and a row without a label for a video without a segment.
@@ -70,10 +69,7 @@ class LabelledSpan:
     @property
     def id(self) -> str:
         """The id of its sample: the video, and the span if it is not all of it."""
-        start, end = self.start_seconds, self.end_seconds
-        if start is None and end is None:
-            return self.video
-        return f"{self.video}@{start or 0.0!r}-{'' if end is None else repr(end)}"
+        return span_id(self.video, self.start_seconds, self.end_seconds)
 
 
 @dataclass(frozen=True)
@@ -123,35 +119,25 @@ def segment_datasets(annotations: Annotations, *, labels: Sequence[str] | None =
     """
     names = annotations.labels if labels is None else tuple(labels)
     index_of = {name: index for index, name in enumerate(names)}
-    samples: dict[str, list[Sample]] = {}
-    unused: dict[str, list[UnusedRow]] = {}
-    first: dict[str, FirstRows] = {}
+    splits: dict[str, SampleRows] = {}
     for span in annotations.spans:
         if not span.split and annotations.splits:
             raise bad_line(annotations.shown, span.place, "no split is named here, but elsewhere")
-        in_split, not_used = samples.setdefault(span.split, []), unused.setdefault(span.split, [])
+        taken = splits.setdefault(span.split, SampleRows())
         if span.reason:
-            not_used.append(UnusedRow(span.place, span.id, UnusedKind.UNUSABLE, span.reason))
+            taken.refuse(span.place, span.id, UnusedKind.UNUSABLE, span.reason)
             continue
         if span.label not in index_of:
             raise bad_line(
                 annotations.shown, span.place, f"label {span.label!r} is not one of the {len(names)} classes"
             )
-        repeated = first.setdefault(span.split, FirstRows()).repeated(span.id, span.place, span.label)
-        if repeated is not None:
-            not_used.append(repeated)
-        else:
-            in_split.append(_sample(span, index_of[span.label]))
-    return {
-        split: Dataset(NAME, {"": names}, tuple(samples[split]), tuple(unused[split]), annotations.remarks)
-        for split in sorted(samples)
-    }
+        taken.add(span.place, _sample(span, index_of[span.label]))
+    return {split: taken.dataset(NAME, {"": names}, annotations.remarks) for split, taken in sorted(splits.items())}
 
 
 def without_suffix(video: str) -> str:
     """The name of a video, with its folders, but without the suffix of a video file."""
-    stem, suffix = os.path.splitext(video)
-    return stem if suffix.lower() in VIDEO_SUFFIXES else video
+    return os.path.splitext(video)[0] if is_video_name(video) else video
 
 
 def find_video(videos: VideoFiles, name: str, folders: Sequence[str]) -> Path | None:
@@ -206,11 +192,9 @@ def _csv(file: Path, data_root: AnyPath | None) -> Annotations:
 
 
 def _row(row: TableRow, name: str, column: str, path: Path | None, split: str) -> LabelledSpan:
-    offset = row.number(_DETECT_CSV_START) if row.values.get(_DETECT_CSV_START, "").strip() else None
+    offset = row.number(_DETECT_CSV_START) if row.values.get(_DETECT_CSV_START, "").strip() else 0.0
     label = row.values["label"].strip() if _DETECT_CSV_START in row.values else row.text("label")
-    start, end = (_time(row, columns, offset or 0.0) for columns in (_START, _END))
-    if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
-        raise row.error("the span is empty, reversed, or begins before the video")
+    start, end = row.span(offset=offset)
     return LabelledSpan(
         place=f"line {row.line}",
         video=name,
@@ -224,14 +208,6 @@ def _row(row: TableRow, name: str, column: str, path: Path | None, split: str) -
         reason="" if label else "no segment was found",
         columns=row.values,
     )
-
-
-def _time(row: TableRow, columns: Sequence[str], offset: float) -> float | None:
-    """Seconds from the one of these columns that is there and not empty, without the video's own start."""
-    column = next((name for name in columns if row.values.get(name, "").strip()), None)
-    if column is None:
-        return None
-    return max(0.0, round(row.number(column) - offset, 6)) if offset else row.number(column)
 
 
 # --- ActivityNet ----------------------------------------------------------------------------------------
@@ -384,7 +360,7 @@ def _media(root: Element, file: Path, data_root: AnyPath | None) -> tuple[str, P
     videos = VideoFiles(home)
     for urls, origin in zip(described, origins, strict=True):
         names = [PurePosixPath(url).name for url in urls]
-        if not any(os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES for name in names):
+        if not any(is_video_name(name) for name in names):
             continue
         tried = [*(urls if data_root is None else [url for url in urls if not url.startswith("/")]), *names]
         found = videos.find([joined for name in tried for joined in (name, f"videos/{name}")])

@@ -1,18 +1,15 @@
-"""Videos of one's own: a folder for each class, or a CSV of paths and labels."""
+"""Videos of one's own in a folder for each class."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
-from tadacli.datasets.tables import AnyPath, FirstRows, TableRow, bad_line, read_table
-from tadacli.datasets.video_files import VideoFiles
+from tadacli.datasets.tables import AnyPath, bad_line
 from tadacli.errors import UsageError
-from tadacli.video.inputs import VIDEO_SUFFIXES
-
-_START, _END = ("start", "start_seconds"), ("end", "end_seconds")
+from tadacli.video.inputs import is_video_name
 
 
 def load_folder(root: AnyPath, *, labels: Sequence[str] | None = None, name: str = "folder") -> Dataset:
@@ -22,7 +19,7 @@ def load_folder(root: AnyPath, *, labels: Sequence[str] | None = None, name: str
     underscores for blanks if need be. What is in a folder and no video file is no sample and is in `unused`.
     Raises `UsageError` for a folder without classes, or one that is no class.
     """
-    folders = _subfolders(root)
+    folders = subfolders(root)
     if not folders:
         raise UsageError(
             f"{os.fspath(root)} has no folders, which would be the classes",
@@ -41,59 +38,8 @@ def load_folder(root: AnyPath, *, labels: Sequence[str] | None = None, name: str
     return Dataset(name, {"": classes}, tuple(samples), tuple(unused))
 
 
-def load_csv(
-    file: AnyPath,
-    *,
-    data_root: AnyPath | None = None,
-    labels: Sequence[str] | None = None,
-    split: str | None = None,
-    name: str = "csv",
-) -> Dataset:
-    """The samples of a CSV with the columns path and label, and if wanted start, end (seconds) and split.
-
-    Paths are relative to `data_root`, by default the folder of the CSV, or absolute. A label is a class name; without
-    `labels` the classes are the names that occur, in all splits, in alphabetical order. With `split`, rows of other
-    splits are not used. Raises `UsageError` for a row that is not so.
-    """
-    rows = read_table(file, ("path", "label"), what="a CSV with the columns path and label")
-    if not rows:
-        raise UsageError(f"{os.fspath(file)} has no rows", hint="give a CSV with a row for each sample")
-    if split is not None and "split" not in rows[0].values:
-        raise UsageError(f"{os.fspath(file)} has no column split", hint="add it, or ask for no split")
-    names = tuple(labels) if labels is not None else tuple(sorted({row.text("label") for row in rows}))
-    index_of = {label: index for index, label in enumerate(names)}
-    videos = VideoFiles(Path(file).parent if data_root is None else data_root)
-    samples, unused, first = [], [], FirstRows()
-    for row in rows:
-        sample, place = _sample(row, videos, index_of), f"line {row.line}"
-        other = None if split is None else first.other(place, sample.id, row.values["split"].strip(), wanted=split)
-        repeated = other or first.repeated(sample.id, place, sample.labels)
-        if repeated is not None:
-            unused.append(repeated)
-        else:
-            samples.append(sample)
-    return Dataset(name, {"": names}, tuple(samples), tuple(unused))
-
-
-def _sample(row: TableRow, videos: VideoFiles, index_of: dict[str, int]) -> Sample:
-    path, label = row.text("path"), row.text("label")
-    if label not in index_of:
-        raise row.error(f"label {label!r} is not one of the {len(index_of)} classes")
-    start, end = _time(row, _START), _time(row, _END)
-    if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
-        raise row.error("the span is empty, reversed, or begins before the video")
-    span = "" if start is None and end is None else f"@{start or 0.0!r}-{'' if end is None else repr(end)}"
-    found = videos.find([path], folders=True)
-    return Sample(path + span, found, {"": index_of[label]}, start, end, video_id=PurePath(path).stem)
-
-
-def _time(row: TableRow, columns: Sequence[str]) -> float | None:
-    """Seconds from the one of these columns that is there and not empty."""
-    column = next((name for name in columns if row.values.get(name, "").strip()), None)
-    return None if column is None else row.number(column)
-
-
-def _subfolders(root: AnyPath) -> list[str]:
+def subfolders(root: AnyPath) -> list[str]:
+    """The names of the folders in a folder, but hidden ones, sorted. Raises `UsageError` if it cannot be listed."""
     try:
         with os.scandir(root) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -111,10 +57,7 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
             found = [(entry.name, entry.is_file()) for entry in entries]
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be listed: {error.strerror or error}") from error
-    return [
-        (folder / name, is_file and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES)
-        for name, is_file in sorted(found)
-    ]
+    return [(folder / name, is_file and is_video_name(name)) for name, is_file in sorted(found)]
 
 
 def _class_of(folder: str, classes: Sequence[str], root: AnyPath) -> int:

@@ -14,7 +14,7 @@ from tadacli.datasets.folder import load_folder
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import (
     AnyPath,
-    FirstRows,
+    SampleRows,
     TableRow,
     bad_line,
     class_index,
@@ -27,7 +27,7 @@ from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.results import Note, NoteKind
 from tadacli.specs import label_list
-from tadacli.video.inputs import VIDEO_SUFFIXES
+from tadacli.video.inputs import is_video_name
 
 _Line = tuple[str, list[str]]
 _Lines = list[tuple[int, str]]
@@ -78,21 +78,15 @@ def load_kinetics(
 
 def _official(file: Path, videos: VideoFiles, split: str, labels: tuple[str, ...]) -> Dataset:
     index_of = {label: index for index, label in enumerate(labels)}
-    samples, unused, first = [], [], FirstRows()
+    taken = SampleRows()
     folders: dict[str, list[str]] = {}
     for row in read_table(file, _COLUMNS, what="the official csv of Kinetics"):
         label = _label(row, index_of)
         if label not in folders:
             folders[label] = videos.with_files(_folders(label, split))
         sample = _sample(row, videos, folders[label], {"": index_of[label]} if label else {})
-        place = f"line {row.line}"
-        other = first.other(place, sample.id, _split_of(row, split), wanted=split)
-        repeated = other or first.repeated(sample.id, place, sample.labels)
-        if repeated is not None:
-            unused.append(repeated)
-        else:
-            samples.append(sample)
-    return Dataset("kinetics", {"": labels}, tuple(samples), tuple(unused))
+        taken.add(f"line {row.line}", sample, split=_split_of(row, split), wanted=split)
+    return taken.dataset("kinetics", {"": labels})
 
 
 def _split_of(row: TableRow, default: str) -> str:
@@ -149,18 +143,14 @@ def load_path_list(
     if not lines:
         raise UsageError(f"{os.fspath(file)} names no video", hint="give a list of paths and labels, one a line")
     split, remarks = _layout(lines, file)
-    samples, unused, first = [], [], FirstRows()
+    taken = SampleRows()
     for number, line in lines:
         path, numbers = split(line)
         place = f"line {number}"
         index = {"": class_index(numbers[-1], len(labels), file, place)} if numbers else {}
-        repeated = first.repeated(path, place, index)
-        if repeated is not None:
-            unused.append(repeated)
-        else:
-            found = videos.find([path], folders=True)
-            samples.append(Sample(id=path, path=found, labels=index, video_id=PurePath(path).stem))
-    return Dataset(name, {"": tuple(labels)}, tuple(samples), tuple(unused), remarks)
+        found = videos.find([path], folders=True)
+        taken.add(place, Sample(id=path, path=found, labels=index, video_id=PurePath(path).stem))
+    return taken.dataset(name, {"": tuple(labels)}, remarks)
 
 
 def _layout(lines: _Lines, file: AnyPath) -> tuple[Callable[[str], _Line], tuple[Note, ...]]:
@@ -170,9 +160,9 @@ def _layout(lines: _Lines, file: AnyPath) -> tuple[Callable[[str], _Line], tuple
     parts = by_comma if separator else [_split(line, None) for _, line in lines]
     counts = [len(numbers) for _, numbers in parts]
     if not any(counts):
-        if all(_is_video(path) for path, _ in parts):
+        if all(is_video_name(path) for path, _ in parts):
             return (lambda line: (line, [])), ()
-        number, line = next(pair for pair, (path, _) in zip(lines, parts, strict=True) if not _is_video(path))
+        number, line = next(pair for pair, (path, _) in zip(lines, parts, strict=True) if not is_video_name(path))
         raise _bad(file, number, line)
     if all(count == 2 for count in counts):
         # Only a name can tell `a.mp4 300 7` from a folder called `a 300`, and the label is 7 in both.
@@ -206,11 +196,7 @@ def _split_once(line: str, separator: str | None) -> _Line:
 
 def _is_multiple(path: str, numbers: Sequence[str]) -> bool:
     """Whether there are more numbers than a name can account for."""
-    return len(numbers) > 2 or (len(numbers) == 2 and _is_video(path))
-
-
-def _is_video(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+    return len(numbers) > 2 or (len(numbers) == 2 and is_video_name(path))
 
 
 def _bad(file: AnyPath, number: int, line: str) -> UsageError:

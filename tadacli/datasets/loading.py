@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast, get_args
 
 from tadacli.datasets import DatasetName
 from tadacli.datasets.epic import Split as EpicSplit
 from tadacli.datasets.epic import load_epic
-from tadacli.datasets.folder import load_csv, load_folder, plain_name
+from tadacli.datasets.folder import load_folder, plain_name
 from tadacli.datasets.kinetics import load_kinetics
-from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.samples import Dataset, Sample, span_id
 from tadacli.datasets.ssv2 import load_ssv2
-from tadacli.datasets.tables import AnyPath, read_table
+from tadacli.datasets.tables import AnyPath, SampleRows, read_table
 from tadacli.datasets.ucf_hmdb import NUM_FOLDS, load_hmdb51, load_ucf101
+from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.results import Note, NoteKind
 
@@ -82,7 +83,7 @@ def load_dataset(source: DatasetSource, *, labels: Sequence[str] | None = None) 
     if annotations is None:
         raise UsageError(f"the dataset {name} needs its annotations", hint=f"give {_ANNOTATIONS[name]}")
     if name == "csv":
-        return _csv(annotations, data_root, wanted, labels)
+        return load_csv(annotations, data_root=data_root, labels=labels, split=wanted)
     return _in_order_of(_published(name, annotations, data_root, wanted or _USUAL_SPLITS[name]), labels)
 
 
@@ -192,22 +193,61 @@ def _kinetics_folders(data_root: AnyPath | None, split: str | None) -> Dataset:
 # --- tables ---------------------------------------------------------------------------------------------
 
 
-def _csv(file: AnyPath, data_root: AnyPath | None, split: str | None, labels: Sequence[str] | None) -> Dataset:
+def load_csv(
+    file: AnyPath,
+    *,
+    data_root: AnyPath | None = None,
+    labels: Sequence[str] | None = None,
+    split: str | None = None,
+) -> Dataset:
+    """The samples of a CSV with the columns path and label, and if wanted start, end (seconds) and split.
+
+    Args:
+        file: the CSV. A label is a class name; paths are absolute, or relative to `data_root`.
+        data_root: the folder of the videos; by default that of the CSV.
+        labels: the classes; by default the names that occur, in all splits, in alphabetical order.
+        split: rows of other splits are not used; by default all are taken together.
+
+    Returns:
+        The samples, in the order of the rows.
+
+    Raises:
+        UsageError: for a row that is not so, for classes that `labels` lack, and a split that the rows do not name.
+    """
     rows = read_table(file, ("path", "label"), what=_ANNOTATIONS["csv"])
-    if labels is not None:
-        classes = sorted({row.text("label") for row in rows})
-        _refuse_unknown([name for name in classes if name not in set(labels)], len(classes), labels, file)
+    if not rows:
+        raise UsageError(f"{os.fspath(file)} has no rows", hint="give a CSV with a row for each sample")
+    classes = sorted({row.text("label") for row in rows})
+    names = tuple(classes if labels is None else labels)
+    index_of = {label: index for index, label in enumerate(names)}
+    _refuse_unknown([name for name in classes if name not in index_of], len(classes), names, file)
     there = sorted({row.values["split"].strip() for row in rows if "split" in row.values})
-    if split is None:
-        dataset = load_csv(file, data_root=data_root, labels=labels)
-        return _remarked(dataset, f"all splits are taken together: {', '.join(there)}") if len(there) > 1 else dataset
+    wanted = "" if split is None else _split_word(there, usual_spelling(split), file)
+    videos = VideoFiles(Path(file).parent if data_root is None else data_root)
+    taken = SampleRows()
+    for row in rows:
+        path, (start, end) = row.text("path"), row.span()
+        labelled, found = {"": index_of[row.text("label")]}, videos.find([path], folders=True)
+        sample = Sample(span_id(path, start, end), found, labelled, start, end, video_id=PurePath(path).stem)
+        own = "" if split is None else row.values["split"].strip()
+        taken.add(f"line {row.line}", sample, split=own, wanted=wanted)
+    dataset = taken.dataset("csv", {"": names})
+    if split is None and len(there) > 1:
+        return _remarked(dataset, f"all splits are taken together: {', '.join(there)}")
+    return dataset
+
+
+def _split_word(there: Sequence[str], split: str, file: AnyPath) -> str:
+    """How a table spells a split."""
+    if not there:
+        raise UsageError(f"{os.fspath(file)} has no column split", hint="add it, or ask for no split")
     matches = [word for word in there if usual_spelling(word) == split]
-    if there and len(matches) != 1:
+    if len(matches) != 1:
         raise UsageError(
             f"{os.fspath(file)} has {'no row' if not matches else 'several spellings'} of the split {split}",
             hint=f"its splits are {', '.join(repr(word) for word in there)}",
         )
-    return load_csv(file, data_root=data_root, labels=labels, split=matches[0] if matches else split)
+    return matches[0]
 
 
 def _remarked(dataset: Dataset, remark: str) -> Dataset:

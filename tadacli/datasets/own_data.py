@@ -19,7 +19,7 @@ from tadacli.datasets.annotations import (
     read_annotations,
     segment_datasets,
 )
-from tadacli.datasets.folder import load_folder, plain_name
+from tadacli.datasets.folder import load_folder, plain_name, subfolders
 from tadacli.datasets.loading import DatasetSource, load_dataset, usual_spelling
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.tables import AnyPath, parse_json, read_bytes, read_lines, read_text
@@ -28,7 +28,7 @@ from tadacli.errors import UsageError
 from tadacli.formats.captions import player_segments
 from tadacli.formats.results import is_detect_results, parse_detections
 from tadacli.results import Note, NoteKind
-from tadacli.video.inputs import VIDEO_SUFFIXES
+from tadacli.video.inputs import is_video_name
 
 _TABLES = ("csv", "activitynet", "segments")
 # Their lists name no validation split; what is published for them is measured on the test split.
@@ -140,12 +140,12 @@ def _published(
 
 def _class_folders(root: Path, name: str, labels: tuple[str, ...] | None) -> Source:
     splits, remarks = _splits_in(root), []
-    if "train" not in splits and splits and all(usual_spelling(each) in splits for each in _folders(root)):
+    if "train" not in splits and splits and all(usual_spelling(each) in splits for each in subfolders(root)):
         raise UsageError(f"{root} has no folder for training", hint="name it train")
     wanted = {"train", "validation"} & set(splits)
     roots = {split: root / splits[split] for split in sorted(wanted)} if "train" in splits else {"": root}
     if "train" in splits:
-        rest = [each for each in _folders(root) if each not in {splits[split] for split in wanted}]
+        rest = [each for each in subfolders(root) if each not in {splits[split] for split in wanted}]
         remarks += [f"folders that are not used: {named(rest)}"] if rest else []
     own = sorted({each for part in roots.values() for each in load_folder(part).heads[""]})
     _refuse_twins(own, root)
@@ -159,31 +159,19 @@ def _class_folders(root: Path, name: str, labels: tuple[str, ...] | None) -> Sou
 def _splits_in(root: Path) -> dict[str, str]:
     """The folders of a root that are splits, by usual name: they hold folders, and no videos as a class does."""
     found: dict[str, str] = {}
-    for name in _folders(root):
+    for name in subfolders(root):
         split = usual_spelling(name)
         if split not in ("train", "validation", "test"):
             continue
         with os.scandir(root / name) as entries:
             inside = [(entry.name, entry.is_dir()) for entry in entries]
-        videos = [each for each, is_dir in inside if not is_dir and _is_video(each)]
+        videos = [each for each, is_dir in inside if not is_dir and is_video_name(each)]
         if videos or not any(is_dir for _, is_dir in inside):
             continue
         if split in found:
             raise UsageError(f"{root} has several folders for {split}: {found[split]} and {name}", hint="keep one")
         found[split] = name
     return found
-
-
-def _folders(root: Path) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise UsageError(f"the folder {root} cannot be listed: {error.strerror or error}") from error
-
-
-def _is_video(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def _annotated(annotations: Annotations, name: str, labels: tuple[str, ...] | None) -> Source:

@@ -32,6 +32,13 @@ class Sample:
     participant: str = ""
 
 
+def span_id(video: str, start_seconds: float | None, end_seconds: float | None) -> str:
+    """The id of a span of a video: the video's name, and the times if it is not all of it."""
+    if start_seconds is None and end_seconds is None:
+        return video
+    return f"{video}@{start_seconds or 0.0!r}-{'' if end_seconds is None else repr(end_seconds)}"
+
+
 class UnusedKind(StrEnum):
     """Why a row became no sample."""
 

@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tadacli.datasets.samples import Dataset, Sample, UnusedRow
-from tadacli.datasets.tables import AnyPath, FirstRows, bad_line, one_of, parse_json, read_lines, read_text
+from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.tables import (
+    AnyPath,
+    SampleRows,
+    bad_line,
+    files_there,
+    one_of,
+    parse_json,
+    read_lines,
+    read_text,
+)
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.specs import label_list
@@ -35,21 +44,15 @@ def load_ssv2(annotations: AnyPath, *, data_root: AnyPath | None = None, split: 
     index_of = {label: index for index, label in enumerate(labels)}
     videos = VideoFiles(data_root)
     answers = _answers(file.parent, index_of) if split == "test" else {}
-    samples: list[Sample] = []
-    unused: list[UnusedRow] = []
-    first = FirstRows()
+    taken = SampleRows()
     for place, entry in _entries(file):
         video, index = _id(entry, file, place), _index(entry, index_of, file, place)
         index = answers.get(video) if index is None else index
-        repeated = first.repeated(video, place, index)
-        if repeated is not None:
-            unused.append(repeated)
-            continue
         found = videos.find_stem(_FOLDERS, video, _SUFFIXES)
-        samples.append(Sample(video, found, {} if index is None else {"": index}, video_id=video))
+        taken.add(place, Sample(video, found, {} if index is None else {"": index}, video_id=video))
     if variant is not None:
-        _check_variant(variant, samples, index_of)
-    return Dataset("ssv2", {"": labels}, tuple(samples), tuple(unused))
+        _check_variant(variant, taken.samples, index_of)
+    return taken.dataset("ssv2", {"": labels})
 
 
 def _files(annotations: Path, split: str) -> tuple[Path, Path | None]:
@@ -59,7 +62,7 @@ def _files(annotations: Path, split: str) -> tuple[Path, Path | None]:
     plain = (f"something-something-v2-{split}.json", f"{split}.json")
     short = ("val",) if split == "validation" else ()
     marked = tuple(f"something-something-v2-{name}-with-label.json" for name in (split, *short))
-    if not any((annotations / (name + suffix)).is_file() for name in plain for suffix in ("", ".gz")):
+    if not files_there(annotations, plain):
         return one_of(annotations, (*plain, *marked), what=f"file of the split {split}"), None
     variants = [annotations / name for name in marked if (annotations / name).is_file()]
     return one_of(annotations, plain, what=f"file of the split {split}"), variants[0] if variants else None
@@ -67,7 +70,7 @@ def _files(annotations: Path, split: str) -> tuple[Path, Path | None]:
 
 def _labels(folder: Path) -> tuple[str, ...]:
     """Class names in index order, from the official file if it is there."""
-    if not any((folder / (name + suffix)).is_file() for name in _LABEL_FILES for suffix in ("", ".gz")):
+    if not files_there(folder, _LABEL_FILES):
         return label_list(LABELS)
     file = one_of(folder, _LABEL_FILES, what="label file")
     values = parse_json(read_text(file), file)

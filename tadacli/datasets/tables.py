@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadacli.datasets.samples import UnusedKind, UnusedRow
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.errors import UsageError
+from tadacli.results import Note
 
 AnyPath = str | os.PathLike[str]
 _GZIP = b"\x1f\x8b"
@@ -85,6 +86,19 @@ class TableRow:
             raise self.error(f"{column} is {text!r}, not a finite number")
         return value
 
+    def span(self, *, offset: float = 0.0) -> tuple[float | None, float | None]:
+        """Seconds of the columns start and end (or start_seconds, end_seconds), less `offset`; None where empty."""
+        start, end = (self._seconds((name, f"{name}_seconds"), offset) for name in ("start", "end"))
+        if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
+            raise self.error("the span is empty, reversed, or begins before the video")
+        return start, end
+
+    def _seconds(self, columns: Sequence[str], offset: float) -> float | None:
+        column = next((name for name in columns if self.values.get(name, "").strip()), None)
+        if column is None:
+            return None
+        return max(0.0, round(self.number(column) - offset, 6)) if offset else self.number(column)
+
     def index(self, column: str, num_classes: int) -> int:
         """The cell as a class index from 0 on."""
         return class_index(self.text(column), num_classes, self.file, f"line {self.line}", column)
@@ -144,13 +158,18 @@ def class_index(text: str, num_classes: int, file: AnyPath, place: str, column: 
     return int(text)
 
 
+def files_there(folder: AnyPath, names: Sequence[str]) -> list[Path]:
+    """The files in a folder that have one of these names, or one with .gz."""
+    candidates = [Path(folder, name + suffix) for name in names for suffix in ("", ".gz")]
+    return [file for file in candidates if file.is_file()]
+
+
 def one_of(folder: AnyPath, names: Sequence[str], *, what: str) -> Path:
     """The file in a folder that has one of these names (or one with .gz).
 
     Raises `UsageError` if there is none, or more than one, as they may differ.
     """
-    candidates = [Path(folder, name + suffix) for name in names for suffix in ("", ".gz")]
-    found = [file for file in candidates if file.is_file()]
+    found = files_there(folder, names)
     if not found:
         raise UsageError(
             f"{os.fspath(folder)} holds no {what}", hint=f"give the file itself, or a folder with {' or '.join(names)}"
@@ -161,23 +180,30 @@ def one_of(folder: AnyPath, names: Sequence[str], *, what: str) -> Path:
     return found[0]
 
 
-class FirstRows:
-    """Remembers where each id stood first, and what was said of it there."""
+class SampleRows:
+    """Takes the rows of an annotation file in their order: each becomes a sample, or is in `unused`."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, object]] = {}
+        self.samples: list[Sample] = []
+        self.unused: list[UnusedRow] = []
+        self._first: dict[str, tuple[str, Mapping[str, int]]] = {}
 
-    @staticmethod
-    def other(place: str, key: str, split: str, *, wanted: str) -> UnusedRow | None:
-        """Why a row is not used, if it belongs to another split."""
-        if split == wanted:
-            return None
-        return UnusedRow(place, key, UnusedKind.OTHER_SPLIT, f"in another split ({split})")
-
-    def repeated(self, key: str, place: str, content: object) -> UnusedRow | None:
-        """Why a row is not used, if one with the same id stands before it."""
-        first, first_content = self._seen.setdefault(key, (place, content))
+    def add(self, place: str, sample: Sample, *, split: str = "", wanted: str = "") -> None:
+        """Take a row of a split, unless another one is wanted, or a row with the same id stands before it."""
+        if split != wanted:
+            self.refuse(place, sample.id, UnusedKind.OTHER_SPLIT, f"in another split ({split})")
+            return
+        first, labels = self._first.setdefault(sample.id, (place, sample.labels))
         if first == place:
-            return None
-        same = "repeats an earlier row" if first_content == content else "contradicts an earlier row with the same id"
-        return UnusedRow(place, key, UnusedKind.REPEATED, same)
+            self.samples.append(sample)
+        else:
+            how = "repeats an earlier row" if labels == sample.labels else "contradicts an earlier row with the same id"
+            self.refuse(place, sample.id, UnusedKind.REPEATED, how)
+
+    def refuse(self, place: str, name: str, kind: UnusedKind, reason: str) -> None:
+        """Take a row that can be no sample."""
+        self.unused.append(UnusedRow(place, name, kind, reason))
+
+    def dataset(self, name: str, heads: Mapping[str, tuple[str, ...]], remarks: tuple[Note, ...] = ()) -> Dataset:
+        """The data set that the rows are."""
+        return Dataset(name, heads, tuple(self.samples), tuple(self.unused), remarks)

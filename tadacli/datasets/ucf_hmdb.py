@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tadacli.datasets.samples import Dataset, Sample, UnusedRow
-from tadacli.datasets.tables import AnyPath, FirstRows, bad_line, class_index, one_of, read_lines
+from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.tables import AnyPath, SampleRows, bad_line, class_index, one_of, read_lines
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 
@@ -29,7 +29,7 @@ def load_ucf101(
     file = one_of(folder, (f"{split}list{fold:02d}.txt",), what=f"list of the split {split}, fold {fold}")
     index_of = {label: index for index, label in enumerate(labels)}
     videos = VideoFiles(data_root)
-    samples, unused, first = [], [], FirstRows()
+    taken = SampleRows()
     for number, line in read_lines(file):
         path, _, given = line.partition(" ")
         label, _, name = path.partition("/")
@@ -37,13 +37,9 @@ def load_ucf101(
             raise bad_line(file, number, f"{path!r} is not a class and the name of a video")
         if given and given.strip() != str(index_of[label] + 1):
             raise bad_line(file, number, f"class {given.strip()!r}, but {label} is {index_of[label] + 1}")
-        repeated = first.repeated(path, f"line {number}", label)
-        if repeated is not None:
-            unused.append(repeated)
-            continue
         found = videos.find([path, name])
-        samples.append(Sample(path, found, {"": index_of[label]}, video_id=Path(name).stem))
-    return Dataset("ucf101", {"": labels}, tuple(samples), tuple(unused))
+        taken.add(f"line {number}", Sample(path, found, {"": index_of[label]}, video_id=Path(name).stem))
+    return taken.dataset("ucf101", {"": labels})
 
 
 def load_hmdb51(
@@ -58,22 +54,16 @@ def load_hmdb51(
     files = _hmdb_files(Path(annotations), fold)
     labels = tuple(sorted(files))
     videos = VideoFiles(data_root)
-    samples, unused, first = [], [], FirstRows()
+    taken = SampleRows()
     for index, label in enumerate(labels):
         for number, line in read_lines(files[label]):
             name, _, mark = line.rpartition(" ")
             if not name or mark not in _HMDB_SPLITS:
                 raise bad_line(files[label], number, f"{line!r} is not the name of a video and 0, 1 or 2")
             place, key = f"{files[label].name}, line {number}", f"{label}/{name.strip()}"
-            row_split = _HMDB_SPLITS[mark]
-            skipped: UnusedRow | None = first.other(place, key, row_split, wanted=split)
-            skipped = skipped or first.repeated(key, place, label)
-            if skipped is not None:
-                unused.append(skipped)
-                continue
-            found = videos.find([key, name.strip()])
-            samples.append(Sample(key, found, {"": index}, video_id=Path(name.strip()).stem))
-    return Dataset("hmdb51", {"": labels}, tuple(samples), tuple(unused))
+            sample = Sample(key, videos.find([key, name.strip()]), {"": index}, video_id=Path(name.strip()).stem)
+            taken.add(place, sample, split=_HMDB_SPLITS[mark], wanted=split)
+    return taken.dataset("hmdb51", {"": labels})
 
 
 def _check(split: str, fold: int) -> None:

@@ -55,6 +55,11 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
+def is_video_name(name: str) -> bool:
+    """Whether a file name ends as those of videos do."""
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
 def file_size(path: str) -> int | None:
     """Size of a file in bytes, None for what is no file; tells whether an input is still the same."""
     try:
@@ -134,7 +139,7 @@ def _expand_folder(folder: str, *, recursive: bool) -> Iterator[str]:
                 folders.remove(name)
                 yield os.path.join(parent, name)
         for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+            if is_video_name(name):
                 found = True
                 yield os.path.join(parent, name)
     if not found:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tadacli.datasets import check as dataset_check
 from tadacli.datasets.check import DatasetCheck, Finding, FindingKind, SplitCount, check_dataset
-from tadacli.datasets.folder import load_csv
+from tadacli.datasets.loading import load_csv
 from tadacli.datasets.overlaps import Item, duplicate_reasons, find_leaks
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.errors import UsageError

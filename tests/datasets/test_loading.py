@@ -9,9 +9,9 @@ import pytest
 
 from tadacli.datasets import DatasetName
 from tadacli.datasets.epic import load_epic
-from tadacli.datasets.folder import load_csv, load_folder
+from tadacli.datasets.folder import load_folder
 from tadacli.datasets.kinetics import load_kinetics
-from tadacli.datasets.loading import DatasetSource, load_dataset, load_splits, usual_spelling
+from tadacli.datasets.loading import DatasetSource, load_csv, load_dataset, load_splits, usual_spelling
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.ssv2 import load_ssv2
 from tadacli.datasets.ucf_hmdb import load_hmdb51, load_ucf101

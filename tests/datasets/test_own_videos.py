@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tadacli.datasets.activitynet import load_activitynet
-from tadacli.datasets.folder import load_csv, load_folder
+from tadacli.datasets.folder import load_folder
+from tadacli.datasets.loading import load_csv
 from tadacli.datasets.ucf_hmdb import load_hmdb51, load_ucf101
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
@@ -121,7 +122,7 @@ def test_csv_of_paths_and_labels(tmp_path: Path) -> None:
         ("path,label,start,end\na.mp4,run,2,1\n", "line 2: the span"),
         ("path,label,start,end\na.mp4,run,-1,1\n", "line 2: the span"),
         ("path,label,start\na.mp4,run,0:10\n", "line 2: start is '0:10'"),
-        ("path,label\na.mp4,walk\n", "line 2: label 'walk'"),
+        ("path,label\na.mp4,walk\n", "1 of 1 classes of .* are none of the model's 1: 'walk'"),
         ("path,label\n", "no rows"),
     ],
 )
