@@ -121,41 +121,7 @@ def average_precision(truth: TimedLabels, detections: ScoredSegments, *, tiou: S
     Raises `TadaError` when the ground truth is empty, `ValueError` for thresholds that are not above 0 and for true
     segments without an end.
     """
-    matches = _match(truth, detections, tiou)
-    values = _precisions(matches)
-    videos = np.flatnonzero(np.bincount(truth.videos))
-    detected = np.bincount(matches.detection_videos, minlength=matches.num_videos) > 0
-    return DetectionMetrics(
-        tiou=tuple(float(threshold) for threshold in tiou),
-        classes=tuple(matches.classes.tolist()),
-        num_truth=tuple(np.bincount(matches.truth_classes, minlength=len(matches.classes)).tolist()),
-        average_precision=tuple(tuple(row) for row in values.tolist()),
-        num_detections=len(detections),
-        num_scored=len(matches.hits),
-        num_videos=len(videos),
-        num_videos_detected=int(detected[videos].sum()),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Matches:
-    """Which detections are right; classes are numbered by their place in `classes`.
-
-    The detections (D,) stand by class, then by falling score; `hits` (D, T) says at which thresholds each is right.
-    """
-
-    classes: Indices
-    num_videos: int
-    truth_classes: Indices
-    truth_videos: Indices
-    detection_classes: Indices
-    detection_videos: Indices
-    hits: NDArray[np.bool_]
-
-
-def _match(truth: TimedLabels, detections: ScoredSegments, tiou: Sequence[float]) -> _Matches:
-    thresholds = np.asarray(tiou, dtype=np.float64)
-    if not (thresholds.size and bool((thresholds > 0).all())):
+    if not len(tiou) or not all(threshold > 0 for threshold in tiou):
         raise ValueError(f"thresholds {tiou} must be above 0")
     if not len(truth):
         raise TadaError(
@@ -164,25 +130,35 @@ def _match(truth: TimedLabels, detections: ScoredSegments, tiou: Sequence[float]
     if not bool(np.isfinite(truth.starts_seconds).all() and np.isfinite(truth.ends_seconds).all()):
         raise ValueError("true segments must have finite times")
     classes, truth_classes = np.unique(truth.classes, return_inverse=True)
+    kept, found_classes = _ranked(detections, classes)
+    found_videos = detections.videos[kept]
+    num_videos = 1 + max(int(truth.videos.max()), int(detections.videos.max(initial=0)))
+    truth_keys, keys = truth_classes * num_videos + truth.videos, found_classes * num_videos + found_videos
+    pairs = _candidates(truth, truth_keys, detections, kept, keys, float(min(tiou)))
+    hits = _assign(*pairs, np.asarray(tiou, dtype=np.float64), num_detections=len(kept), num_truth=len(truth))
+    num_truth = np.bincount(truth_classes, minlength=len(classes))
+    videos = np.flatnonzero(np.bincount(truth.videos))
+    detected = np.bincount(found_videos, minlength=num_videos) > 0
+    return DetectionMetrics(
+        tiou=tuple(float(threshold) for threshold in tiou),
+        classes=tuple(classes.tolist()),
+        num_truth=tuple(num_truth.tolist()),
+        average_precision=tuple(tuple(row) for row in _precisions(hits, found_classes, num_truth).tolist()),
+        num_detections=len(detections),
+        num_scored=len(hits),
+        num_videos=len(videos),
+        num_videos_detected=int(detected[videos].sum()),
+    )
+
+
+def _ranked(detections: ScoredSegments, classes: Indices) -> tuple[Indices, Indices]:
+    """Rows of the detections of these classes, by class, then by falling score; and the place of the class of each."""
     place = np.searchsorted(classes, detections.classes)
-    known = classes[np.minimum(place, len(classes) - 1)] == detections.classes
-    kept = np.flatnonzero(known)
+    kept = np.flatnonzero(classes[np.minimum(place, len(classes) - 1)] == detections.classes)
     kept = kept[np.argsort(-detections.scores[kept], kind="stable")]
     # In the smallest type, as numpy sorts 8 and 16 bits many times faster.
     kept = kept[np.argsort(place[kept].astype(np.min_scalar_type(len(classes))), kind="stable")]
-    num_videos = 1 + max(int(truth.videos.max()), int(detections.videos.max(initial=0)))
-    truth_keys = truth_classes * num_videos + truth.videos
-    keys = place[kept] * num_videos + detections.videos[kept]
-    pairs = _candidates(truth, truth_keys, detections, kept, keys, float(thresholds.min()))
-    return _Matches(
-        classes=classes,
-        num_videos=num_videos,
-        truth_classes=truth_classes.astype(np.int64),
-        truth_videos=truth.videos,
-        detection_classes=place[kept].astype(np.int64),
-        detection_videos=detections.videos[kept],
-        hits=_assign(*pairs, thresholds, num_detections=len(kept), num_truth=len(truth)),
-    )
+    return kept, place[kept].astype(np.int64)
 
 
 def _candidates(
@@ -308,17 +284,19 @@ def _assign(
     return hits
 
 
-def _precisions(matches: _Matches) -> Numbers:
+def _precisions(hits: NDArray[np.bool_], found_classes: Indices, num_truth: Indices) -> Numbers:
     """Average precision (C, T), a row for each class and a column for each threshold.
+
+    The detections (D,) stand by class, then by falling score; `hits` (D, T) says at which thresholds each is right,
+    and `num_truth` (C,) how many true segments each class has.
 
     Only the precision at each right detection counts, raised to the highest at any later one.
     """
-    num_classes, num_tiou = len(matches.classes), matches.hits.shape[1]
-    num_truth = np.bincount(matches.truth_classes, minlength=num_classes)
-    before_class = np.concatenate([[0], np.cumsum(np.bincount(matches.detection_classes, minlength=num_classes))])
-    given = np.arange(1, len(matches.hits) + 1) - before_class[matches.detection_classes]
-    tiou, place = np.nonzero(matches.hits.T)
-    group = tiou * num_classes + matches.detection_classes[place]
+    num_classes, num_tiou = len(num_truth), hits.shape[1]
+    before_class = np.concatenate([[0], np.cumsum(np.bincount(found_classes, minlength=num_classes))])
+    given = np.arange(1, len(hits) + 1) - before_class[found_classes]
+    tiou, place = np.nonzero(hits.T)
+    group = tiou * num_classes + found_classes[place]
     per_group = np.bincount(group, minlength=num_classes * num_tiou)
     right = np.arange(1, len(place) + 1) - (np.cumsum(per_group) - per_group)[group]
     best = _highest_from_here(right / given[place], group)

@@ -13,7 +13,7 @@ import numpy as np
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.epic import load_epic_detection
 from tadacli.datasets.samples import GroundTruth
-from tadacli.datasets.tables import read_bytes
+from tadacli.datasets.tables import AnyPath, read_bytes
 from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import (
     ACTIVITYNET_TIOU,
@@ -31,7 +31,6 @@ from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem
 from tadacli.formats.results import is_detect_results
 from tadacli.results import Note, NoteKind
 
-AnyPath = str | os.PathLike[str]
 NOT_PREDICTED = "the predictions have no entry for it"
 _TIOU_HINT = "give start:step:end or a list, for example --tiou 0.1:0.1:0.5 or --tiou 0.5,0.75,0.95"
 
@@ -160,7 +159,7 @@ def _report(
 ) -> EvalReport:
     videos = {video.id: video for video in truth.videos}
     predicted = set(found.result_videos)
-    failed = {} if ours is None else {video.id: video.reason for video in ours.failed}
+    failed: Mapping[str, str] = {} if ours is None else ours.failed
     unscored = tuple(
         UnscoredItem(name, os.fspath(video.path or ""), failed.get(name, NOT_PREDICTED))
         for name, video in videos.items()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -164,12 +164,16 @@ def evaluate(
     if header.shard is not None:
         truth = replace(truth, samples=tuple(shard_of(truth.samples, header.shard)))
     paths = {sample.id: os.fspath(sample.path or "") for sample in truth.samples}
-    kept = _Kept(header, paths, save_predictions, resume=resume)
+    file = None if save_predictions is None else PredictionFile(save_predictions, header, paths=paths, resume=resume)
+    done = frozenset(() if file is None else file.done)
     if on_start is not None:
-        on_start(EvalStart(header.shard, header.num_items, len(truth.samples), len(kept.done)))
-    items = score_samples(truth.samples, model=model, options=scoring, workers=workers, done=kept.done)
-    interrupted = _keep_all(items, kept, len(truth.samples), on_progress)
-    saved = kept.predictions()
+        on_start(EvalStart(header.shard, header.num_items, len(truth.samples), len(done)))
+    items = score_samples(truth.samples, model=model, options=scoring, workers=workers, done=done)
+    in_memory: list[ItemScores] = []
+    keep = in_memory.append if file is None else file.add
+    with nullcontext() if file is None else closing(file):
+        interrupted = _keep_all(items, keep, len(done), len(truth.samples), on_progress)
+    saved = of_items(header, in_memory) if save_predictions is None else read_predictions([save_predictions])
     if submission is not None and not interrupted:
         write_submission(truth, saved, submission)
     report = _report(truth, saved, split, annotations, interrupted=interrupted)
@@ -198,43 +202,21 @@ def _header(truth: Dataset, split: str, model: Model, scoring: ScoringOptions, s
     return Header(truth.name, split, len(truth.samples), shard, describe_run(model, settings), model.spec.heads)
 
 
-class _Kept:
-    """Takes items as they come, into a file if there is one, else into memory; `done` are the ids of those it had."""
-
-    def __init__(self, header: Header, paths: Mapping[str, str], path: AnyPath | None, *, resume: bool) -> None:
-        self._header, self._path = header, path
-        self._items: list[ItemScores] = []
-        self._file = None if path is None else PredictionFile(path, header, paths=paths, resume=resume)
-        self.done = frozenset() if self._file is None else frozenset(self._file.done)
-
-    def add(self, item: ItemScores) -> None:
-        if self._file is None:
-            self._items.append(item)
-        else:
-            self._file.add(item)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def predictions(self) -> SavedPredictions:
-        return of_items(self._header, self._items) if self._path is None else read_predictions([self._path])
-
-
 def _keep_all(
     items: Generator[ItemScores, None, None],
-    kept: _Kept,
+    keep: Callable[[ItemScores], object],
+    num_done: int,
     num_items: int,
     on_progress: Callable[[int, int], object] | None,
 ) -> bool:
-    """Keep the items as they come; whether that was interrupted."""
+    """Keep the items as they come after those that are done; whether that was interrupted."""
     try:
-        with closing(kept), closing(items):
-            for num_done, item in enumerate(items, start=len(kept.done) + 1):
+        with closing(items):
+            for done, item in enumerate(items, start=num_done + 1):
                 with during(Stage.OUTPUT):
-                    kept.add(item)
+                    keep(item)
                 if on_progress is not None:
-                    on_progress(num_done, num_items)
+                    on_progress(done, num_items)
     except KeyboardInterrupt:
         return True
     return False

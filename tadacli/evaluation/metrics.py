@@ -9,7 +9,7 @@ the accuracy of always answering class 0.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,6 @@ NUM_ACTIONS = 5
 _LEAST_PROBABILITY = 1e-45
 # Items compared at a time: memory does not grow with their number.
 _ROWS = 4096
-_NOTHING_SCORED = "check that the ids or paths of the scores are those of the annotations"
 
 Indices = NDArray[np.int64]
 
@@ -59,7 +58,7 @@ class Accuracy:
     def fraction(self) -> float:
         """Raises `TadaError` when no item was scored."""
         if not self.num_scored:
-            raise TadaError("no item was scored, so there is no accuracy", hint=_NOTHING_SCORED)
+            raise _nothing("accuracy")
         return self.num_right / self.num_scored
 
     @property
@@ -84,27 +83,6 @@ class Calibration:
 
     error: float
     bins: tuple[CalibrationBin, ...]
-
-
-@dataclass(frozen=True)
-class RecognitionMetrics:
-    """Accuracy of `num_scored` items: among the best k, and by class for each class that has an item.
-
-    `mean_class` is the mean of the accuracies (top-1, fractions) of these classes.
-    """
-
-    num_scored: int
-    top: dict[int, Accuracy]
-    per_class: dict[int, Accuracy]
-    mean_class: float
-
-
-@dataclass(frozen=True)
-class Ek100Metrics:
-    """EPIC-KITCHENS-100 recognition: `percent` by official metric name, and how many items each is based on."""
-
-    percent: dict[str, float]
-    num_items: dict[str, int]
 
 
 def log_probabilities(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -147,13 +125,11 @@ def class_accuracy(items: Outcomes) -> dict[int, Accuracy]:
     }
 
 
-def recognition_metrics(items: Outcomes, *, topk: Sequence[int] = TOPK) -> RecognitionMetrics:
-    """Top-k and mean class accuracy. Raises `TadaError` when no item was scored."""
+def mean_class_accuracy(items: Outcomes) -> float:
+    """Mean over the classes that have an item of their top-1 accuracy. Raises `TadaError` when no item was scored."""
     if not len(items):
-        raise TadaError("no item was scored, so there is no accuracy", hint=_NOTHING_SCORED)
-    per_class = class_accuracy(items)
-    mean_class = float(np.mean([accuracy.fraction for accuracy in per_class.values()]))
-    return RecognitionMetrics(len(items), {k: top_k(items.ranks, k) for k in topk}, per_class, mean_class)
+        raise _nothing("accuracy")
+    return float(np.mean([accuracy.fraction for accuracy in class_accuracy(items).values()]))
 
 
 def confusion_matrix(items: Outcomes, *, num_classes: int) -> Indices:
@@ -170,7 +146,7 @@ def calibration(items: Outcomes, *, num_bins: int = NUM_CALIBRATION_BINS) -> Cal
     Raises `ValueError` for confidences outside 0..1, which are no probabilities, and `TadaError` for no items.
     """
     if not len(items):
-        raise TadaError("no item was scored, so there is no calibration error", hint=_NOTHING_SCORED)
+        raise _nothing("calibration error")
     # Sums of softmax in float32 can end a little above 1.
     if float(items.confidences.min()) < 0 or float(items.confidences.max()) > 1 + 1e-5:
         raise ValueError("calibration needs probabilities as scores")
@@ -207,7 +183,7 @@ def bootstrap_interval(
     """
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers):
-        raise TadaError("no item was scored, so there is no interval", hint=_NOTHING_SCORED)
+        raise _nothing("interval")
     place = np.zeros(len(numbers), dtype=np.int64)
     if groups is not None:
         place = np.unique(groups, return_inverse=True)[1].astype(np.int64)
@@ -268,8 +244,8 @@ def ek100_metrics(
     unseen: NDArray[np.bool_],
     tail_verbs: Collection[int],
     tail_nouns: Collection[int],
-) -> Ek100Metrics:
-    """The metrics of the EPIC-KITCHENS-100 action recognition challenge, in percent, under their official names.
+) -> dict[str, Accuracy]:
+    """The metrics of the EPIC-KITCHENS-100 action recognition challenge, under their official names.
 
     All arguments but the last two are columns of the same items: `actions` as `action_ranks` gives them, `unseen`
     for items of participants that are not in the training set. An item counts for the tail verbs by its true
@@ -283,18 +259,16 @@ def ek100_metrics(
         raise ValueError(f"{len(verbs)} verbs, {len(nouns)} nouns and {len(actions)} actions are not of the same items")
     ranks = {"verb": verbs.ranks, "noun": nouns.ranks, "action": actions}
     tail = {"verb": tail_verb, "noun": tail_noun, "action": tail_verb | tail_noun}
-    found: dict[str, Accuracy] = {}
-    for task, column in ranks.items():
-        for k in TOPK:
-            found[f"all_{task}_accuracy_at_{k}"] = top_k(column, k)
-    for task, column in ranks.items():
-        found[f"unseen_{task}_accuracy_at_1"] = top_k(column[unseen], 1)
-    for task, column in ranks.items():
-        found[f"tail_{task}_accuracy_at_1"] = top_k(column[tail[task]], 1)
-    found = {name: accuracy for name, accuracy in found.items() if accuracy.num_scored}
-    return Ek100Metrics(
-        percent={name: accuracy.percent for name, accuracy in found.items()},
-        num_items={name: accuracy.num_scored for name, accuracy in found.items()},
+    found = {f"all_{task}_accuracy_at_{k}": top_k(column, k) for task, column in ranks.items() for k in TOPK}
+    found |= {f"unseen_{task}_accuracy_at_1": top_k(column[unseen], 1) for task, column in ranks.items()}
+    found |= {f"tail_{task}_accuracy_at_1": top_k(column[tail[task]], 1) for task, column in ranks.items()}
+    return {name: accuracy for name, accuracy in found.items() if accuracy.num_scored}
+
+
+def _nothing(measure: str) -> TadaError:
+    return TadaError(
+        f"no item was scored, so there is no {measure}",
+        hint="check that the ids or paths of the scores are those of the annotations",
     )
 
 

@@ -67,16 +67,24 @@ class TimedScores:
 
 
 def timed_scores(
-    entries: Sequence[tuple[str, Any]], classes: Mapping[str, NDArray[np.int64]], results: Iterable[str]
+    segments: Sequence[tuple[str, float, float, float]],
+    classes: Mapping[str, NDArray[np.int64]],
+    results: Iterable[str],
+    *,
+    labels: tuple[str, ...] = (),
+    notes: Iterable[Note] = (),
 ) -> TimedScores:
-    """The columns of entries (video, object with `segment` and `score`), in their order."""
+    """The columns of segments (video, start, end, score), in their order."""
+    videos, starts, ends, scores = zip(*segments, strict=True) if segments else ((), (), (), ())
     return TimedScores(
-        video_ids=np.array([video for video, _ in entries], dtype=np.str_),
-        starts=np.array([entry["segment"][0] for _, entry in entries], dtype=np.float64),
-        ends=np.array([entry["segment"][1] for _, entry in entries], dtype=np.float64),
-        scores=np.array([float(entry["score"]) for _, entry in entries], dtype=np.float64),
+        video_ids=np.array(videos, dtype=np.str_),
+        starts=np.array(starts, dtype=np.float64),
+        ends=np.array(ends, dtype=np.float64),
+        scores=np.array(scores, dtype=np.float64),
         classes=classes,
         result_videos=tuple(results),
+        labels=labels,
+        notes=tuple(notes),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
 from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.tables import AnyPath
 from tadacli.errors import TadaError, UsageError
 from tadacli.evaluation.metrics import (
     TOPK,
@@ -23,15 +24,15 @@ from tadacli.evaluation.metrics import (
     confusion_matrix,
     ek100_metrics,
     log_probabilities,
+    mean_class_accuracy,
     outcomes,
-    recognition_metrics,
+    top_k,
 )
 from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
 from tadacli.evaluation.predictions import ScoreTable, TopScores
 from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, UnscoredItem
 from tadacli.results import Note, NoteKind
 
-AnyPath = str | os.PathLike[str]
 NUM_WORST = 20
 NO_LABEL = "the annotations name no class"
 NOT_REACHED = "it has no prediction"
@@ -80,8 +81,7 @@ def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, ann
 
 def unlabelled_report(dataset: Dataset, saved: SavedPredictions, *, split: str) -> EvalReport:
     """The report, without metrics, on predictions for a data set whose annotations name no classes."""
-    scored = set(saved.table.ids.tolist())
-    report = _report(dataset, split, len(scored), None, {}, _unscored(dataset, scored, saved.failed), ())
+    report = _report(dataset, split, saved.table.ids.tolist(), saved.failed)
     return replace(report, run=dict(vars(saved.header.run)), num_failed=len(saved.failed))
 
 
@@ -127,9 +127,8 @@ def evaluate_scores(
     ids = table.ids[rows].tolist()
     scores = {head: values[rows] for head, values in table.scores.items()}
     samples = [labelled[name] for name in ids]
-    unscored = _unscored(dataset, set(ids), failed or {})
     if not samples:
-        raise _nothing(dataset, unscored)
+        raise _nothing(dataset, failed or {})
     found = {
         head: outcomes(values, np.array([sample.labels[head] for sample in samples], dtype=np.int64))
         for head, values in scores.items()
@@ -144,10 +143,11 @@ def evaluate_scores(
         head: np.take_along_axis(values, found[head].labels[:, None], axis=1)[:, 0] for head, values in scores.items()
     }
     heads = {
-        head: _head(items, own[head], samples, dataset.heads[head], is_probability) for head, items in found.items()
+        head: _head(items, own[head], samples, labels, is_probability, _depths(len(labels)))
+        for head, items in found.items()
+        for labels in [dataset.heads[head]]
     }
-    notes = (*_dataset_notes(dataset), *table.notes, *notes)
-    return _report(dataset, split, len(samples), metrics, heads, unscored, notes)
+    return _report(dataset, split, ids, failed or {}, metrics, heads, (*table.notes, *notes))
 
 
 def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> EvalReport:
@@ -168,9 +168,8 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
         )
     row_of, failed = _rows_of_samples(dataset, top)
     samples = [sample for sample in dataset.samples if sample.labels and sample.id in row_of]
-    unscored = _unscored(dataset, {sample.id for sample in samples}, failed)
     if not samples:
-        raise _nothing(dataset, unscored)
+        raise _nothing(dataset, failed)
     rows = np.array([row_of[sample.id] for sample in samples])
     indices, scores = top.indices[""][rows], top.scores[""][rows]
     labels = np.array([sample.labels[""] for sample in samples], dtype=np.int64)
@@ -179,14 +178,14 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
     items = Outcomes(labels, indices[:, 0], ranks, scores[:, 0])
     depths = [k for k in _depths(len(dataset.heads[""])) if k <= top.depth[""]]
     own = np.where(hits, scores, 0).max(axis=1)
-    notes = list(_dataset_notes(dataset)) + list(top.notes)
+    notes = list(top.notes)
     num_others = len(top.paths) + len(top.failed) - len(row_of) - len(failed)
     if num_others:
         text = f"{num_others} of {len(top.paths) + len(top.failed)} results are of videos that are no samples"
         notes.append(Note(NoteKind.PREDICTIONS, text))
-    head = _head(items, own, samples, dataset.heads[""], is_probability=True, depths=depths)
+    heads = {"": _head(items, own, samples, dataset.heads[""], is_probability=True, depths=depths)}
     metrics = _accuracies(items, depths, is_probability=True)
-    return _report(dataset, split, len(samples), metrics, {"": head}, unscored, tuple(notes))
+    return _report(dataset, split, [sample.id for sample in samples], failed, metrics, heads, notes)
 
 
 def _rows_of_samples(dataset: Dataset, top: TopScores) -> tuple[dict[str, int], dict[str, str]]:
@@ -220,27 +219,29 @@ def _rows_of_samples(dataset: Dataset, top: TopScores) -> tuple[dict[str, int], 
 def _report(
     dataset: Dataset,
     split: str,
-    num_scored: int,
-    metrics: Accuracies | None,
-    heads: Mapping[str, HeadResult],
-    unscored: tuple[UnscoredItem, ...],
-    notes: tuple[Note, ...],
+    scored: Sequence[str],
+    failed: Mapping[str, str],
+    metrics: Accuracies | None = None,
+    heads: Mapping[str, HeadResult] | None = None,
+    notes: Sequence[Note] = (),
 ) -> EvalReport:
+    """The report on the items `scored`; notes of the data set come first, but those on samples, which it lists."""
+    of_dataset = [note for note in dataset.notes if note.kind not in (NoteKind.NO_VIDEO, NoteKind.NO_LABEL)]
     return EvalReport(
         dataset=dataset.name,
         split=split,
         unit=unit_of(dataset),
-        num_scored=num_scored,
+        num_scored=len(scored),
         num_items=len(dataset.samples),
         metrics=metrics,
-        heads=heads,
-        unscored=unscored,
-        notes=notes,
+        heads=heads or {},
+        unscored=_unscored(dataset, set(scored), failed),
+        notes=(*of_dataset, *notes) if metrics is not None else (),
     )
 
 
-def _nothing(dataset: Dataset, unscored: Sequence[UnscoredItem]) -> TadaError:
-    reasons = sorted({item.reason for item in unscored})
+def _nothing(dataset: Dataset, failed: Mapping[str, str]) -> TadaError:
+    reasons = sorted({item.reason for item in _unscored(dataset, set(), failed)})
     return TadaError(
         f"not one of {len(dataset.samples)} {unit_of(dataset)} has both scores and a class: " + "; ".join(reasons[:3]),
         hint="check --data-root and --annotations; tada eval --check lists every file",
@@ -252,19 +253,13 @@ def unit_of(dataset: Dataset) -> str:
     return "actions" if set(dataset.heads) == {"verb", "noun"} else "videos"
 
 
-def _dataset_notes(dataset: Dataset) -> tuple[Note, ...]:
-    """The data set's notes but those on samples, which the report lists one by one."""
-    return tuple(note for note in dataset.notes if note.kind not in (NoteKind.NO_VIDEO, NoteKind.NO_LABEL))
-
-
 def _unscored(dataset: Dataset, scored: set[str], failed: Mapping[str, str]) -> tuple[UnscoredItem, ...]:
-    def reason(sample: Sample) -> str:
-        if not sample.labels:
-            return NO_LABEL
-        return failed.get(sample.id, NOT_REACHED)
-
     return tuple(
-        UnscoredItem(sample.id, os.fspath(sample.path or ""), reason(sample))
+        UnscoredItem(
+            sample.id,
+            os.fspath(sample.path or ""),
+            failed.get(sample.id, NOT_REACHED) if sample.labels else NO_LABEL,
+        )
         for sample in dataset.samples
         if sample.id not in scored
     )
@@ -276,9 +271,8 @@ def _depths(num_classes: int) -> list[int]:
 
 
 def _accuracies(items: Outcomes, depths: Sequence[int], is_probability: bool) -> Accuracies:
-    measured = recognition_metrics(items, topk=depths)
-    metrics = {f"top{k}": measured.top[k].percent for k in depths}
-    metrics["mean_class_accuracy"] = 100 * measured.mean_class
+    metrics = {f"top{k}": top_k(items.ranks, k).percent for k in depths}
+    metrics["mean_class_accuracy"] = 100 * mean_class_accuracy(items)
     if is_probability:
         metrics["calibration_error"] = 100 * calibration(items).error
     return Accuracies(metrics)
@@ -315,7 +309,7 @@ def _ek100(
         for name, value in lists.items()
         if value is None
     )
-    return Accuracies(measured.percent), absent
+    return Accuracies({name: accuracy.percent for name, accuracy in measured.items()}), absent
 
 
 def _head(
@@ -324,10 +318,9 @@ def _head(
     samples: Sequence[Sample],
     labels: tuple[str, ...],
     is_probability: bool,
-    depths: Sequence[int] | None = None,
+    depths: Sequence[int],
 ) -> HeadResult:
     """The result of one head; `own` (N,) are the scores of the true classes."""
-    depths = _depths(len(labels)) if depths is None else depths
     intervals = {f"top{k}": bootstrap_interval(items.ranks < k) for k in depths}
     intervals["mean_class_accuracy"] = bootstrap_interval(items.ranks == 0, groups=items.labels)
     worst = sorted(range(len(samples)), key=lambda row: (float(own[row]), samples[row].id))[:NUM_WORST]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tadacli.errors import TadaError
 from tadacli.evaluation import metrics
 from tadacli.evaluation.metrics import (
+    TOPK,
     Accuracy,
     Outcomes,
     action_ranks,
@@ -21,8 +22,8 @@ from tadacli.evaluation.metrics import (
     class_accuracy,
     confusion_matrix,
     ek100_metrics,
+    mean_class_accuracy,
     outcomes,
-    recognition_metrics,
     top_k,
 )
 
@@ -58,10 +59,8 @@ def test_accuracies_are_those_of_sorting_each_item(rows) -> None:
     cells = [[sum(o[0] == p and t == c for o, t in orders) for p in range(CLASSES)] for c in range(CLASSES)]
     assert confusion_matrix(found, num_classes=CLASSES).tolist() == cells
     if rows:
-        summary = recognition_metrics(found, topk=(1, 3))
-        assert summary.mean_class == pytest.approx(np.mean([np.mean(hits) for hits in per_class.values()]))
-        assert summary.top == {k: top_k(found.ranks, k) for k in (1, 3)}
-        assert summary.num_scored == len(rows)
+        mean = np.mean([np.mean(hits) for hits in per_class.values()])
+        assert mean_class_accuracy(found) == pytest.approx(mean)
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,7 +71,9 @@ def test_order_and_shards_change_no_metric(rows, cut, order) -> None:
     order.shuffle(moved)
     shards = probabilities(moved[:cut]), probabilities(moved[cut:])
     joined = Outcomes(*(np.concatenate([getattr(shard, field.name) for shard in shards]) for field in fields(Outcomes)))
-    assert recognition_metrics(joined) == recognition_metrics(whole)
+    assert mean_class_accuracy(joined) == mean_class_accuracy(whole)
+    assert class_accuracy(joined) == class_accuracy(whole)
+    assert [top_k(joined.ranks, k) for k in TOPK] == [top_k(whole.ranks, k) for k in TOPK]
     assert calibration(joined) == calibration(whole)
     options = {"num_resamples": 20, "seed": 4}
     assert bootstrap_interval(joined.ranks == 0, groups=joined.labels, **options) == bootstrap_interval(
@@ -139,7 +140,7 @@ def test_epic_metrics_count_tail_and_unseen_items_by_the_official_names() -> Non
         tail_verbs=[2],
         tail_nouns=[5],
     )
-    assert found.percent == {
+    assert {name: accuracy.percent for name, accuracy in found.items()} == {
         "all_verb_accuracy_at_1": 50.0,
         "all_verb_accuracy_at_5": 75.0,
         "all_noun_accuracy_at_1": 75.0,
@@ -153,15 +154,15 @@ def test_epic_metrics_count_tail_and_unseen_items_by_the_official_names() -> Non
         "tail_noun_accuracy_at_1": 100.0,
         "tail_action_accuracy_at_1": 25.0,
     }
-    assert found.num_items["tail_verb_accuracy_at_1"] == 2
-    assert found.num_items["tail_action_accuracy_at_1"] == 4
-    assert found.num_items["unseen_noun_accuracy_at_1"] == 2
+    assert found["tail_verb_accuracy_at_1"].num_scored == 2
+    assert found["tail_action_accuracy_at_1"].num_scored == 4
+    assert found["unseen_noun_accuracy_at_1"].num_scored == 2
 
 
 def test_epic_metrics_leave_out_what_no_item_counts_for() -> None:
     one = Outcomes(np.array([0]), np.array([0]), np.array([0]), np.ones(1))
     found = ek100_metrics(one, one, np.array([0]), unseen=np.array([False]), tail_verbs=[3], tail_nouns=[3])
-    assert set(found.percent) == {f"all_{task}_accuracy_at_{k}" for task in ("verb", "noun", "action") for k in (1, 5)}
+    assert set(found) == {f"all_{task}_accuracy_at_{k}" for task in ("verb", "noun", "action") for k in (1, 5)}
 
 
 def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
@@ -198,7 +199,13 @@ def test_bootstrap_over_groups_is_about_the_mean_of_groups() -> None:
 
 def test_nothing_scored_is_an_error_and_not_a_number() -> None:
     nothing = outcomes(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64))
-    for measure in (recognition_metrics, calibration, lambda items: bootstrap_interval(items.ranks)):
+    measures = (
+        lambda items: top_k(items.ranks, 1).percent,
+        mean_class_accuracy,
+        calibration,
+        lambda items: bootstrap_interval(items.ranks),
+    )
+    for measure in measures:
         with pytest.raises(TadaError, match="no item was scored"):
             measure(nothing)
 

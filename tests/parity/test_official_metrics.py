@@ -175,7 +175,7 @@ def rec_metrics(name: str, *, dtype: type[np.floating]) -> dict[str, float]:
         tail_verbs=[int(row["verb"]) for row in ek100("tail_verbs")],
         tail_nouns=[int(row["noun"]) for row in ek100("tail_nouns")],
     )
-    return found.percent
+    return {metric: accuracy.percent for metric, accuracy in found.items()}
 
 
 @pytest.mark.parametrize("name", RECOGNITION)

@@ -37,11 +37,12 @@ def read_activitynet(path: AnyPath) -> TimedScores:
     labels = tuple(sorted({entry["label"] for _, entry in entries}))
     index_of = {label: index for index, label in enumerate(labels)}
     missing = [key for key in ("version", "external_data") if key not in content]
-    notes = tuple(
+    notes = [
         Note(NoteKind.PREDICTIONS, f"the official evaluation refuses this file: {key!r} is missing") for key in missing
-    )
+    ]
     classes = np.array([index_of[entry["label"]] for _, entry in entries], dtype=np.int64)
-    return replace(timed_scores(entries, {"": classes}, results), labels=labels, notes=notes)
+    segments = [(video, *entry["segment"], entry["score"]) for video, entry in entries]
+    return timed_scores(segments, {"": classes}, results, labels=labels, notes=notes)
 
 
 def relabelled(predictions: TimedScores, labels: Sequence[str]) -> TimedScores:

@@ -62,7 +62,8 @@ def read_epic_detections(path: AnyPath) -> TimedScores:
     actions = [[int(part) for part in entry["action"].split(",")] for _, entry in entries]
     heads = {head: np.array([int(entry[head]) for _, entry in entries], dtype=np.int64) for head in NUM_CLASSES}
     action = np.array([verb * NUM_CLASSES["noun"] + noun for verb, noun in actions], dtype=np.int64)
-    return timed_scores(entries, {**heads, "action": action}, results)
+    segments = [(video, *entry["segment"], float(entry["score"])) for video, entry in entries]
+    return timed_scores(segments, {**heads, "action": action}, results)
 
 
 def _arrays(content: bytes, shown: str) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tadacli.datasets.tables import AnyPath, bad_line, read_bytes
 from tadacli.errors import OutputError, UsageError
-from tadacli.evaluation.predictions import TimedScores, TopScores, check_once, is_number, json_value
+from tadacli.evaluation.predictions import TimedScores, TopScores, check_once, is_number, json_value, timed_scores
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
@@ -32,25 +32,14 @@ class _VideoSegment(SegmentRow):
 
 
 @dataclass(frozen=True)
-class FailedVideo:
-    """A video without a result: its id in the data set, the path it was given by, and the reason."""
-
-    id: str
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class DetectResults:
-    """The segments of all videos that could be read, and those that could not.
+    """The segments of all videos that could be read, and the reason, by id, for each of the others.
 
-    `model` is the name of the model; `run` has the tool_version, weights_sha256, spec and settings of the results,
-    those of the first where they differ.
+    `run` has the tool_version, weights_sha256, spec and settings of the results, those of the first where they differ.
     """
 
     predictions: TimedScores
-    failed: tuple[FailedVideo, ...]
-    model: str
+    failed: Mapping[str, str]
     run: Mapping[str, Any]
 
 
@@ -137,23 +126,16 @@ def _results(
     classes: Mapping[str, NDArray[np.int64]],
     labels: tuple[str, ...] = (),
 ) -> DetectResults:
-    predictions = TimedScores(
-        video_ids=np.array([segment["video"] for segment in segments], dtype=np.str_),
-        starts=np.array([segment["start_seconds"] for segment in segments], dtype=np.float64),
-        ends=np.array([segment["end_seconds"] for segment in segments], dtype=np.float64),
-        scores=np.array([segment["score"] for segment in segments], dtype=np.float64),
-        classes=classes,
-        result_videos=tuple(row["video"] for row in rows if row["status"] != "error"),
+    failed = {row["video"]: row["error"] or "no reason is given" for row in rows if row["status"] == "error"}
+    predictions = timed_scores(
+        [(each["video"], each["start_seconds"], each["end_seconds"], each["score"]) for each in segments],
+        classes,
+        [row["video"] for row in rows if row["video"] not in failed],
         labels=labels,
-        notes=tuple(_detect_notes(rows)),
-    )
-    failed = tuple(
-        FailedVideo(row["video"], row["path"], row["error"] or "no reason is given")
-        for row in rows
-        if row["status"] == "error"
+        notes=_detect_notes(rows),
     )
     first: Mapping[str, Any] = rows[0]
-    return DetectResults(predictions, failed, first["model"], {key: first[key] for key in _RUN_KEYS})
+    return DetectResults(predictions, failed, {key: first[key] for key in _RUN_KEYS})
 
 
 def _detect_notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:

@@ -143,7 +143,7 @@ def test_every_way_that_results_are_written(tmp_path: Path, name: str, form: For
     assert found.result_videos == tuple(IDS)
     assert found.video_ids.tolist() == IDS
     assert found.classes["action"].tolist() == [302 * number for number in range(4)]
-    assert (results.model, results.failed, found.notes) == ("m", (), ())
+    assert (results.failed, found.notes) == ({}, ())
     assert results.run == {
         "tool_version": ACTION_RUN.tool_version,
         "weights_sha256": ACTION_RUN.weights_sha256,
@@ -157,10 +157,7 @@ def test_every_way_that_results_are_written(tmp_path: Path, name: str, form: For
 def test_videos_that_failed_are_listed_with_their_reasons(tmp_path: Path) -> None:
     rows = [failed("b/P02_09.mp4"), action_row("P01_11.mp4"), {**failed("P01_12"), "error": None}]
     results = read_detected_actions(write(tmp_path / "out.json", rows))
-    assert [(each.id, each.path, each.reason) for each in results.failed] == [
-        ("P02_09", "b/P02_09.mp4", "no, such; file"),
-        ("P01_12", "P01_12", "no reason is given"),
-    ]
+    assert results.failed == {"P02_09": "no, such; file", "P01_12": "no reason is given"}
     assert results.predictions.result_videos == ("P01_11",)
     alone = read_detected_labels(write(tmp_path / "alone.json", rows[:1]))
     assert (alone.predictions.result_videos, len(alone.predictions.scores), len(alone.failed)) == ((), 0, 1)
