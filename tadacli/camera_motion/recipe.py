@@ -21,7 +21,7 @@ from torch import nn
 
 from tadacli.allocator import keep_freed_memory
 from tadacli.camera_motion.clips import MEAN, PARTS_WITH_EDGES, STD, ClipMaker, Recipe, make_pictures
-from tadacli.camera_motion.footage import STEADY_SPEED, FootageFile, flat_scenes, load_footage
+from tadacli.camera_motion.footage import STEADY_SPEED, FootageFile, Stretch, flat_scenes, load_footage
 from tadacli.camera_motion.pictures import FloatArray
 from tadacli.camera_motion.scenes import CAMERA_MOTIONS
 from tadacli.errors import SpecError
@@ -67,8 +67,7 @@ def held_out_maker(
         The maker.
     """
     flats = flat_scenes(footage)
-    held_out = [s for file in footage if file.split == "test" for s in file.stretches if s.is_steady]
-    stretches = [s for s in held_out if flat is None or (s.scene in flats) == flat]
+    stretches = [s for s in _held_out(footage) if flat is None or (s.scene in flats) == flat]
     recipe = replace(
         recipe,
         footage_share=1.0 if stretches else 0.0,
@@ -79,6 +78,10 @@ def held_out_maker(
     )
     pictures = make_pictures(recipe.test_pictures, seed=TEST_PICTURES_SEED)
     return ClipMaker(recipe, stretches=stretches, pictures=pictures, seed=seed)
+
+
+def _held_out(footage: Sequence[FootageFile]) -> list[Stretch]:
+    return [stretch for file in footage if file.split == "test" for stretch in file.stretches if stretch.is_steady]
 
 
 def fresh_network(seed: int) -> nn.Module:
@@ -141,14 +144,14 @@ def check_recipe(recipe: Recipe) -> ModelSpec:
     return spec
 
 
-def _matrix(confusion: NDArray[np.int64]) -> list[str]:
+def _matrix(confusion: NDArray[np.int64]) -> str:
     """A confusion matrix as Markdown, with the accuracy of each class."""
     short = ["static", "pan L", "pan R", "tilt U", "tilt D", "zoom in", "zoom out", "roll cw", "roll ccw"]
     rows = ["| truth \\ answer | " + " | ".join(short) + " | right |", "|---" * (len(short) + 2) + "|"]
     for label, counts, right in zip(CAMERA_MOTIONS, confusion, accuracies(confusion)[1], strict=True):
         cells = " | ".join(str(count) if count else "." for count in counts)
         rows.append(f"| {label} | {cells} | {right:.1f} % |")
-    return rows
+    return "\n".join(rows)
 
 
 def model_card(
@@ -160,102 +163,69 @@ def model_card(
     minutes: float,
     observed: Sequence[str] = (),
 ) -> str:
-    """The model card as Markdown.
+    """The model card as Markdown, from the templates in `card/`.
 
     `measured` maps what was tested to its confusion matrix; `observed` is the table of `real_footage`.
     """
     network = build(ARCHITECTURE, num_classes=len(CAMERA_MOTIONS))
-    size = sum(parameter.numel() for parameter in network.parameters())
-    lines = [
-        f"# {NAME}\n",
-        f"Names the motion of the camera in a video: {', '.join(CAMERA_MOTIONS)}. What each label means is said at the "
-        "top of `tadacli/camera_motion/scenes.py`. This page is written by the recipe, "
-        "`tadacli/camera_motion/recipe.py`, with the numbers it measured.\n",
-        f"- Network: R(2+1)D with TAdaConv, {size:,} parameters. Licence: Apache-2.0.",
-        f"- Input: {recipe.clip_frames} frames, every {recipe.frame_stride}th at {recipe.target_fps:g} frames a second "
-        f"({recipe.times[-1]:.2f} s from first to last), short side {recipe.view}, centre crop.\n",
-        "## Accuracy",
-    ]
-    for what, confusion in measured.items():
-        overall, by_class = accuracies(confusion)
-        count = confusion.sum()
-        is_reached = overall >= GOAL and by_class.min() >= CLASS_GOAL
-        lines += [
-            f"\n### {what}\n",
-            f"{overall:.1f} % of {count} clips; worst class {by_class.min():.1f} %. The goal of {GOAL:g} % and, for "
-            f"every class, {CLASS_GOAL:g} % is {'' if is_reached else 'not '}reached.\n",
-        ]
-        lines += _matrix(confusion)
-    if observed:
-        lines += [
-            "\n## Real moving-camera footage\n",
-            "One clip of about a second of each shot, no virtual camera. Of the files on the train side, single "
-            "frames and steady stretches were filmed in training; `-` is a copy, or a file that was not used.\n",
-            *observed,
-        ]
-    lines += _card_data(recipe, footage) + _card_limits(recipe)
-    settings = ", ".join(f"{key} {value}" for key, value in asdict(recipe).items())
-    lines += [
-        "\n## Training\n",
-        f"Seed {seed}; {recipe.steps} + {recipe.polish_steps} steps of {recipe.batch_size} clips, each made on the "
-        f"fly; {minutes:.1f} minutes with {torch.get_num_threads()} CPU threads ({platform.machine()}, PyTorch "
-        f"{torch.__version__.split('+')[0]}). Settings: {settings}.\n",
-        "To train again:\n",
-        f"```\npython -m tadacli.camera_motion --footage DIR --output weights --seed {seed}\n```\n",
-    ]
-    return "\n".join(lines)
+    return _filled(
+        "card.md",
+        name=NAME,
+        motions=", ".join(CAMERA_MOTIONS),
+        num_parameters=sum(parameter.numel() for parameter in network.parameters()),
+        recipe=recipe,
+        clip_seconds=recipe.times[-1],
+        tests="".join(_test_in_card(what, confusion) for what, confusion in measured.items()),
+        shots=_filled("shots.md", table="\n".join(observed)) if observed else "",
+        num_plain_parts=9 - PARTS_WITH_EDGES,
+        plain_percent=100 * (recipe.bare_share + recipe.sparse_share),
+        footage=_footage_in_card(footage),
+        seed=seed,
+        minutes=minutes,
+        num_threads=torch.get_num_threads(),
+        machine=platform.machine(),
+        torch_version=torch.__version__.split("+")[0],
+        settings=", ".join(f"{key} {value}" for key, value in asdict(recipe).items()),
+    )
 
 
-def _card_data(recipe: Recipe, footage: Sequence[FootageFile]) -> list[str]:
-    lines = [
-        "\n## Data\n",
-        "A virtual camera with a known motion looks at generated pictures and at footage; moving bodies, some of which "
-        "swing, grow, blink, slide their texture or show running footage (in training only), shake, repeated frames, "
-        "noise, blocks, blur, changes of light, black bars and captions are added. Speeds are at the edge of the view: "
-        "a motion has "
-        f"{recipe.slowest:g} to {recipe.fastest:g} short sides a second, a static clip drifts by at most "
-        f"{recipe.static_speed:g}. A moving clip whose background lacks edges in some direction in more than "
-        f"{9 - PARTS_WITH_EDGES} of its 9 parts is made anew, since its motion can hardly be seen: always in the "
-        "tests, and in training but for "
-        f"{100 * (recipe.bare_share + recipe.sparse_share):g} % of the clips. Edges of what moves by itself in the "
-        "footage say nothing of the camera: they do not count in training, nor in the test that says so; in the others "
-        "they do.\n",
-    ]
+def _filled(template: str, **values: object) -> str:
+    """A template of `card/` with the values in their places."""
+    return resources.files("tadacli").joinpath("camera_motion", "card", template).read_text("utf-8").format(**values)
+
+
+def _test_in_card(what: str, confusion: NDArray[np.int64]) -> str:
+    overall, by_class = accuracies(confusion)
+    worst = by_class.min()
+    return _filled(
+        "test.md",
+        what=what,
+        overall=overall,
+        worst=worst,
+        count=confusion.sum(),
+        goal=GOAL,
+        class_goal=CLASS_GOAL,
+        reached="reached" if overall >= GOAL and worst >= CLASS_GOAL else "not reached",
+        matrix=_matrix(confusion),
+    )
+
+
+def _footage_in_card(footage: Sequence[FootageFile]) -> str:
     if not footage:
-        return [*lines, "No footage was used: training and tests are on generated scenes alone."]
-    lines += [
-        "Footage is split by a hash of the file name; files that show the same set stay together. The motion of the "
-        f"file's own camera was measured: stretches that reach {STEADY_SPEED:g} short sides a second over any second "
-        "serve as single pictures and in bodies only, and the test films steady stretches only.\n",
-        f"{_count_scenes(footage, flat=True)} of the {_count_scenes(footage, flat=None)} held-out scenes are flat: "
-        "most of their pixels equal their neighbours. The test clips come from seeds that were not looked at while "
-        "the recipe was tuned, but it was tuned with an eye on errors on these very scenes: it is no blind test, "
-        "and the scenes are few.\n",
-        "| split | file | source | licence | steady stretches |",
-        "|---|---|---|---|---|",
+        return "No footage was used: training and tests are on generated scenes alone.\n"
+    scenes = {stretch.scene for stretch in _held_out(footage)}
+    rows = [
+        f"| {file.split} | {file.file} | {file.source} | {file.licence} | "
+        f"{sum(stretch.is_steady for stretch in file.stretches)} of {len(file.stretches)} |"
+        for file in sorted(footage, key=lambda file: (file.split, file.file))
     ]
-    for file in sorted(footage, key=lambda file: (file.split, file.file)):
-        steady = f"{sum(stretch.is_steady for stretch in file.stretches)} of {len(file.stretches)}"
-        lines.append(f"| {file.split} | {file.file} | {file.source} | {file.licence} | {steady} |")
-    return lines
-
-
-def _count_scenes(footage: Sequence[FootageFile], *, flat: bool | None) -> int:
-    flats = flat_scenes(footage)
-    held_out = {s.scene for file in footage if file.split == "test" for s in file.stretches if s.is_steady}
-    return sum(flat is None or (scene in flats) == flat for scene in held_out)
-
-
-def _card_limits(recipe: Recipe) -> list[str]:
-    return [
-        "\n## Limits\n",
-        "- A clip gets one label: of two motions at once the stronger, at best. Moving the camera itself (dolly, "
-        "truck, crane) is not a class and comes out as the pan, tilt or zoom that it looks like.",
-        f"- Between {recipe.static_speed:g} and {recipe.slowest:g} short sides a second the answer is undefined.",
-        "- A body that fills most of the picture is taken for the world; cuts within a clip were not trained.",
-        "- Test signals, title cards and empty skies are often misread.",
-        "- The tests film footage with a virtual camera: they are no benchmark of real camera work.",
-    ]
+    return _filled(
+        "footage.md",
+        steady_speed=STEADY_SPEED,
+        num_flat=len(scenes & flat_scenes(footage)),
+        num_held_out=len(scenes),
+        table="\n".join(rows),
+    )
 
 
 def _real_shots() -> list[tuple[str, float, str]]:
@@ -291,10 +261,8 @@ def real_footage(network: nn.Module, folder: Path, recipe: Recipe, *, footage: S
 
 def _progress(report: StepReport) -> None:
     if report.step % 50 == 0 or report.step == report.num_steps:
-        print(
-            f"step {report.step}/{report.num_steps}  loss {report.loss:.3f}  {report.elapsed_seconds:.0f} s",
-            flush=True,
-        )
+        text = f"step {report.step}/{report.num_steps}  loss {report.loss:.3f}  {report.elapsed_seconds:.0f} s"
+        print(text, flush=True)
 
 
 def make_weights(
