@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -89,8 +89,71 @@ def onednn_dtypes() -> tuple[torch.dtype, ...]:
     return (torch.float32, torch.bfloat16) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else (torch.float32,)
 
 
-class FrameConv2d(nn.Conv3d):
-    """A convolution of temporal extent 1, applied to every frame. Parameters are those of Conv3d."""
+class PlainConv(nn.Conv3d):
+    """A convolution of clips without a calibration, into which the norm after it can go."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, Cin, T, H, W) -> (B, Cout, T', H', W')."""
+        return self.convolve(x, self.weight, self.bias)
+
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        with_relu: bool = False,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """`forward` with other parameters of the same shapes; see `conv2d` for what may follow."""
+        out = F.conv3d(x, weight, bias, self.stride, self.padding)
+        return relu(out, residual=residual) if with_relu else out
+
+
+class _PictureConv(PlainConv):
+    """A convolution with an extent of one along time or along space, computed on pictures. Parameters are Conv3d's.
+
+    `flat_axis` is the axis of one in the kernel, `spanned` are the directions of a picture.
+    """
+
+    flat_axis: int
+    spanned: slice
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """The pictures (N, C, H', W') of a clip (B, C, T, H, W)."""
+        raise NotImplementedError
+
+    def clip(self, pictures: Tensor, x: Tensor) -> Tensor:
+        """The clip of what became of the pictures of a clip `x`."""
+        raise NotImplementedError
+
+    def convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        with_relu: bool = False,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """As `PlainConv`."""
+        out = conv2d(
+            self.pictures(x),
+            weight.squeeze(self.flat_axis),
+            bias,
+            stride=self.stride[self.spanned],
+            padding=cast(tuple[int, ...], self.padding)[self.spanned],
+            groups=self.groups,
+            with_relu=with_relu,
+            residual=None if residual is None else self.pictures(residual),
+        )
+        return self.clip(out, x)
+
+
+class FrameConv2d(_PictureConv):
+    """A convolution of temporal extent 1, applied to every frame."""
+
+    flat_axis, spanned = 2, slice(1, 3)
 
     def __init__(
         self,
@@ -106,63 +169,30 @@ class FrameConv2d(nn.Conv3d):
         size, strides, paddings = (1, kernel_size, kernel_size), (1, stride, stride), (0, padding, padding)
         super().__init__(in_channels, out_channels, size, strides, paddings, groups=groups, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, Cin, T, H, W) -> (B, Cout, T, H', W')."""
-        return self.convolve(x, self.weight, self.bias)
+    def pictures(self, x: Tensor) -> Tensor:
+        """The frames of a clip."""
+        return fold_time(x)
 
-    def convolve(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        with_relu: bool = False,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        """`forward` with other parameters of the same shapes; see `conv2d` for what may follow."""
-        frames = conv2d(
-            fold_time(x),
-            weight.squeeze(2),
-            bias,
-            stride=self.stride[1:],
-            padding=cast(tuple[int, ...], self.padding)[1:],
-            groups=self.groups,
-            with_relu=with_relu,
-            residual=None if residual is None else fold_time(residual),
-        )
-        return unfold_time(frames, x.shape[0])
+    def clip(self, pictures: Tensor, x: Tensor) -> Tensor:
+        """The clip of these frames."""
+        return unfold_time(pictures, x.shape[0])
 
 
-class TemporalConv1d(nn.Conv3d):
-    """A convolution over time alone (k x 1 x 1). Parameters are those of Conv3d."""
+class TemporalConv1d(_PictureConv):
+    """A convolution over time alone (k x 1 x 1)."""
+
+    flat_axis, spanned = 4, slice(0, 2)
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = False) -> None:
         super().__init__(in_channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0), bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, Cin, T, H, W) -> (B, Cout, T, H, W)."""
-        return self.convolve(x, self.weight, self.bias)
+    def pictures(self, x: Tensor) -> Tensor:
+        """See `time_as_height`."""
+        return time_as_height(x)
 
-    def convolve(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        with_relu: bool = False,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        """`forward` with other parameters of the same shapes; see `conv2d` for what may follow."""
-        out = conv2d(
-            time_as_height(x),
-            weight.squeeze(4),
-            bias,
-            stride=(self.stride[0], 1),
-            padding=(self.kernel_size[0] // 2, 0),
-            with_relu=with_relu,
-            residual=None if residual is None else time_as_height(residual),
-        )
-        return out.view(*out.shape[:3], *x.shape[3:])
+    def clip(self, pictures: Tensor, x: Tensor) -> Tensor:
+        """Pictures whose height is time as a clip."""
+        return pictures.view(*pictures.shape[:3], *x.shape[3:])
 
 
 class FrameBatchNorm(nn.BatchNorm3d):
@@ -189,25 +219,6 @@ class Folded(nn.Module):
 
 
 Norm = FrameBatchNorm | Folded
-
-
-class PlainConv(Protocol):
-    """A convolution as `normalised_conv` uses it."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor: ...
-
-    def convolve(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        with_relu: bool = False,
-        residual: Tensor | None = None,
-    ) -> Tensor: ...
 
 
 def normalised_conv(

@@ -20,11 +20,11 @@ from tadacli.models.layers import (
     FrameBatchNorm,
     FrameConv2d,
     Norm,
+    PlainConv,
     TemporalConv1d,
     fold_norm,
     fold_time,
     normalised_conv,
-    relu,
     unfold_time,
 )
 from tadacli.models.ops import RouteFuncMLP, TAdaConv2d, TAdaConv3d, calibrated_conv
@@ -36,7 +36,7 @@ Routing = Callable[[int], RouteFuncMLP] | None
 BranchMaker = Callable[..., nn.Module]
 
 
-class SpaceTimeConv3d(nn.Conv3d):
+class SpaceTimeConv3d(PlainConv):
     """A convolution over time and space of odd extents, padded by half of them; its stride is one of space."""
 
     def __init__(
@@ -45,19 +45,6 @@ class SpaceTimeConv3d(nn.Conv3d):
         frames, height, width = kernel_size
         padding = (frames // 2, height // 2, width // 2)
         super().__init__(in_channels, out_channels, kernel_size, (1, stride, stride), padding, bias=False)
-
-    def convolve(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        with_relu: bool = False,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        """`forward` with other parameters of the same shapes; see `layers.conv2d` for what may follow."""
-        out = F.conv3d(x, weight, bias, self.stride, self.padding)
-        return relu(out, residual=residual) if with_relu else out
 
 
 Conv = FrameConv2d | TemporalConv1d | SpaceTimeConv3d
