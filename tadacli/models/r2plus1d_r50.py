@@ -6,9 +6,9 @@ wide as the 3x3 before it and with a batch norm of its own. TAdaConv goes into t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal, Self, get_args
+from typing import Literal, Self, Unpack, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,12 @@ from tadacli.models.layers import FrameBatchNorm, FrameConv2d, TemporalConv1d, n
 from tadacli.models.ops import TAdaConv2d, TAdaConv3d
 from tadacli.models.video_resnet import (
     EXPANSION,
+    BranchMaker,
+    PathwaySettings,
     Routing,
     SinglePathway,
-    Stem,
     any_conv,
     fold_norm_of_any,
-    routing_maker,
 )
 
 TAdaConvs = Literal["2d", "2d+1d"]
@@ -79,30 +79,17 @@ class R2Plus1D(SinglePathway):
     """
 
     def __init__(
-        self,
-        num_classes: NumClasses,
-        *,
-        tada: bool = True,
-        tada_convs: TAdaConvs = "2d",
-        stage_depths: Sequence[int] = (3, 4, 6, 3),
-        stem_width: int = 64,
-        route_ratio: int = 4,
-        route_kernels: Sequence[int] = (3, 3),
-        dropout: float = 0.5,
+        self, num_classes: NumClasses, *, tada_convs: TAdaConvs = "2d", **settings: Unpack[PathwaySettings]
     ) -> None:
         if tada_convs not in get_args(TAdaConvs):
             raise SpecError(f"tada_convs is {tada_convs!r}", hint='R(2+1)D takes "2d" or "2d+1d"')
-        routing = routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels)
-        temporal_routing = routing if tada_convs == "2d+1d" else None
-        super().__init__(
-            num_classes,
-            Stem(stem_width, temporal_extent=1, pooled=False),
-            [partial(Branch, routing=routing, temporal_routing=temporal_routing)] * len(stage_depths),
-            stem_width=stem_width,
-            stage_depths=stage_depths,
-            first_stride=2,
-            dropout=dropout,
-        )
+        self.tada_convs = tada_convs
+        super().__init__(num_classes, **settings)
+
+    def branches(self, routing: Routing, num_stages: int) -> list[BranchMaker]:
+        """The same in every stage."""
+        temporal_routing = routing if self.tada_convs == "2d+1d" else None
+        return [partial(Branch, routing=routing, temporal_routing=temporal_routing)] * num_stages
 
     def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Trunk weights from torchvision's ResNet-50, see `VideoResNet`; each 3x1x1 starts as the identity.

@@ -23,6 +23,8 @@ from tadacli.models.heads import NumClasses
 from tadacli.models.layers import FrameBatchNorm, TemporalConv1d, fold_norm, normalised_conv
 from tadacli.models.video_resnet import (
     EXPANSION,
+    BranchMaker,
+    Routing,
     SinglePathway,
     Stem,
     VideoResNet,
@@ -41,27 +43,11 @@ Pathways = tuple[Tensor, Tensor]  # slow (B, C, T / alpha, H, W), fast (B, C / 8
 class SlowOnly(SinglePathway):
     """The slow pathway alone; see `SinglePathway`. With `tada` the 3x3 of every bottleneck is calibrated."""
 
-    def __init__(
-        self,
-        num_classes: NumClasses,
-        *,
-        tada: bool = True,
-        stage_depths: Sequence[int] = (3, 4, 6, 3),
-        stem_width: int = 64,
-        route_ratio: int = 4,
-        route_kernels: Sequence[int] = (3, 3),
-        dropout: float = 0.5,
-    ) -> None:
-        routing = routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels)
-        super().__init__(
-            num_classes,
-            Stem(stem_width, temporal_extent=1, pooled=True),
-            [partial(frame_branch, temporal_extent=each, routing=routing) for each in slow_extents(len(stage_depths))],
-            stem_width=stem_width,
-            stage_depths=stage_depths,
-            first_stride=1,
-            dropout=dropout,
-        )
+    HAS_MAX_POOL = True
+
+    def branches(self, routing: Routing, num_stages: int) -> list[BranchMaker]:
+        """Those of frames, the first convolution of which sees several in the last stages."""
+        return [partial(frame_branch, temporal_extent=each, routing=routing) for each in slow_extents(num_stages)]
 
 
 def slow_extents(num_stages: int) -> list[int]:

@@ -5,13 +5,12 @@ Also the TSN baseline: the same trunk with plain 3x3 convolutions and no aggrega
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
 from torch import Tensor, nn
 
-from tadacli.models.heads import NumClasses
 from tadacli.models.layers import (
     Folded,
     FrameBatchNorm,
@@ -23,18 +22,18 @@ from tadacli.models.layers import (
     normalised_conv,
 )
 from tadacli.models.ops import RouteFuncMLP, TAdaConv2d
-from tadacli.models.video_resnet import EXPANSION, SinglePathway, Stem, frame_branch, from_torchvision
+from tadacli.models.video_resnet import EXPANSION, BranchMaker, Routing, SinglePathway, frame_branch
 
 
 class TAdaBranch(nn.Module):
     """Residual branch of TAda2D: 1x1, calibrated 3x3 (strided), temporal aggregation, 1x1; added to the residual."""
 
-    def __init__(self, in_channels: int, width: int, *, stride: int, ratio: int, kernels: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, width: int, *, stride: int, routing: Callable[[int], RouteFuncMLP]) -> None:
         super().__init__()
         self.a = FrameConv2d(in_channels, width, 1)
         self.a_bn = FrameBatchNorm(width)
         self.b = TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
-        self.b_rf = RouteFuncMLP(width, ratio=ratio, kernels=kernels)
+        self.b_rf = routing(width)
         self.b_bn: FrameBatchNorm | TemporalFilter = FrameBatchNorm(width)
         self.b_avgpool_bn: Norm = FrameBatchNorm(width)
         nn.init.zeros_(self.b_avgpool_bn.weight)  # temporal aggregation starts as the identity
@@ -62,41 +61,18 @@ class FrameResNet(SinglePathway):
     """A bottleneck ResNet over video frames with a classification head; see `SinglePathway`.
 
     With `tada` the 3x3 of every bottleneck is calibrated and its output aggregated over time. The published trunk has
-    no max-pool; its first stage strides instead.
+    no max-pool.
     """
 
     NOT_OF_IMAGES = ("_rf.", "_avgpool_bn.")
     FRESH_CONVS = FrameConv2d  # as published, a TAdaConv has a start of its own
 
-    def __init__(
-        self,
-        num_classes: NumClasses,
-        *,
-        tada: bool,
-        stage_depths: Sequence[int] = (3, 4, 6, 3),
-        stem_width: int = 64,
-        route_ratio: int = 4,
-        route_kernels: Sequence[int] = (3, 3),
-        dropout: float = 0.5,
-    ) -> None:
-        branch = partial(TAdaBranch, ratio=route_ratio, kernels=route_kernels) if tada else frame_branch
-        super().__init__(
-            num_classes,
-            Stem(stem_width, temporal_extent=1, pooled=False),
-            [branch] * len(stage_depths),
-            stem_width=stem_width,
-            stage_depths=stage_depths,
-            first_stride=2,
-            dropout=dropout,
-        )
-        self._is_tada = tada
-
-    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Trunk weights of this network from torchvision's ResNet-50, see `from_torchvision`."""
-        return from_torchvision(state_dict, tada=self._is_tada)
+    def branches(self, routing: Routing, num_stages: int) -> list[BranchMaker]:
+        """The same in every stage."""
+        return [frame_branch if routing is None else partial(TAdaBranch, routing=routing)] * num_stages
 
 
 # TAda2D on ResNet-50, as published (27.485 M parameters with 400 classes).
-tada2d_r50 = partial(FrameResNet, tada=True)
+tada2d_r50 = FrameResNet
 # TSN on ResNet-50: TAda2D's trunk without calibration and without temporal aggregation.
 tsn_r50 = partial(FrameResNet, tada=False)

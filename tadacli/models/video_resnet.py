@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import UnionType
-from typing import Self
+from typing import Self, TypedDict
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,8 +47,7 @@ class SpaceTimeConv3d(PlainConv):
         super().__init__(in_channels, out_channels, kernel_size, (1, stride, stride), padding, bias=False)
 
 
-Conv = FrameConv2d | TemporalConv1d | SpaceTimeConv3d
-AnyConv = Conv | TAdaConv2d | TAdaConv3d
+AnyConv = PlainConv | TAdaConv2d | TAdaConv3d
 
 
 def any_conv(conv: AnyConv, norm: Norm, x: Tensor, routing: RouteFuncMLP | None) -> Tensor:
@@ -77,7 +76,7 @@ class Stem(nn.Module):
 
     def __init__(self, width: int, *, temporal_extent: int, pooled: bool) -> None:
         super().__init__()
-        self.a: Conv = (
+        self.a: PlainConv = (
             FrameConv2d(3, width, 7, stride=2, padding=3)
             if temporal_extent == 1
             else SpaceTimeConv3d(3, width, (temporal_extent, 7, 7), stride=2)
@@ -101,9 +100,9 @@ class Stem(nn.Module):
 class Branch(nn.Module):
     """Residual branch of three convolutions: `first`, `middle` (calibrated if there is routing), and a wide 1x1."""
 
-    def __init__(self, first: Conv, middle: AnyConv, width: int, *, routing: Routing) -> None:
+    def __init__(self, first: PlainConv, middle: AnyConv, width: int, *, routing: Routing) -> None:
         super().__init__()
-        self.a: Conv = first
+        self.a: PlainConv = first
         self.a_bn = FrameBatchNorm(width)
         self.b: AnyConv = middle
         self.b_rf = None if routing is None else routing(width)
@@ -213,7 +212,7 @@ class VideoResNet(ClipClassifier):
         """
         shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
         converted = {}
-        for image_name, kernel in from_torchvision(state_dict, tada=False).items():
+        for image_name, kernel in from_torchvision(state_dict).items():
             name = self._image_layer(image_name)
             if name not in shapes:
                 raise ValueError(f"this network has no {name}")
@@ -225,52 +224,67 @@ class VideoResNet(ClipClassifier):
         return name
 
 
+class PathwaySettings(TypedDict, total=False):
+    """Settings that every `SinglePathway` takes."""
+
+    tada: bool
+    stage_depths: Sequence[int]
+    stem_width: int
+    route_ratio: int
+    route_kernels: Sequence[int]
+    dropout: float
+
+
 class SinglePathway(VideoResNet):
-    """A stem and stages, one for each of `branches`: bottlenecks of `stem_width * 2**i` channels in stage i.
+    """A stem and stages of bottlenecks, those of stage i with `stem_width * 2**i` channels.
 
     Any batch, any T >= 1, any H and W (smaller pictures still give one cell). `stage_depths` are the blocks of the
-    stages, which put out four times the channels of their bottlenecks.
+    stages, which put out four times the channels of their bottlenecks. `route_ratio` and `route_kernels` are those of
+    the routing functions; without `tada` the network is the plain twin.
     """
+
+    STEM_FRAMES = 1  # that the stem's convolution sees
+    HAS_MAX_POOL = False  # after the stem; without one the first stage strides instead
 
     def __init__(
         self,
         num_classes: NumClasses,
-        stem: nn.Module,
-        branches: Sequence[BranchMaker],
         *,
-        stem_width: int,
-        stage_depths: Sequence[int],
-        first_stride: int,
-        dropout: float,
+        tada: bool = True,
+        stage_depths: Sequence[int] = (3, 4, 6, 3),
+        stem_width: int = 64,
+        route_ratio: int = 4,
+        route_kernels: Sequence[int] = (3, 3),
+        dropout: float = 0.5,
     ) -> None:
-        layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=stem)
+        routing = routing_maker(tada=tada, ratio=route_ratio, kernels=route_kernels)
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv1=Stem(stem_width, temporal_extent=self.STEM_FRAMES, pooled=self.HAS_MAX_POOL)
+        )
         in_channels = stem_width
+        branches = self.branches(routing, len(stage_depths))
         for stage, (branch, depth) in enumerate(zip(branches, stage_depths, strict=True)):
-            width, stride = stem_width * 2**stage, first_stride if stage == 0 else 2
+            width, stride = stem_width * 2**stage, 1 if stage == 0 and self.HAS_MAX_POOL else 2
             layers[f"conv{stage + 2}"] = numbered(bottlenecks(branch, in_channels, width, depth=depth, stride=stride))
             in_channels = width * EXPANSION
         super().__init__(nn.Sequential(layers), in_channels, num_classes, dropout=dropout)
+
+    def branches(self, routing: Routing, num_stages: int) -> list[BranchMaker]:
+        """What makes the residual branches, by stage."""
+        raise NotImplementedError
 
 
 _TORCHVISION_LAYERS = {"conv1": "a", "bn1": "a_bn", "conv2": "b", "bn2": "b_bn", "conv3": "c", "bn3": "c_bn"}
 
 
-def from_torchvision(state_dict: Mapping[str, Tensor], *, tada: bool) -> dict[str, Tensor]:
-    """Trunk weights of this family from torchvision's ResNet state dict; its classifier is left out.
-
-    For TSN the result is the whole trunk. For TAda2D (`tada=True`) the routing functions and the second
-    batch norm are missing from it: as published, they stay as initialised.
-    """
+def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """TSN's trunk weights from torchvision's ResNet state dict; its classifier is left out."""
     converted: dict[str, Tensor] = {}
     for name, tensor in state_dict.items():
         if name.startswith("fc."):
             continue
         layer, key = name.rsplit(".", 1)
-        target = _torchvision_layer(layer)
-        if tensor.dim() == 4:
-            calibrated = tada and target.endswith("conv_branch.b")
-            tensor = tensor[None, None] if calibrated else tensor.unsqueeze(2)
-        converted[f"backbone.{target}.{key}"] = tensor
+        converted[f"backbone.{_torchvision_layer(layer)}.{key}"] = tensor.unsqueeze(2) if tensor.dim() == 4 else tensor
     return converted
 
 

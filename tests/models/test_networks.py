@@ -163,7 +163,7 @@ def test_tsn_computes_torchvisions_resnet_without_its_max_pool() -> None:
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     network = build("tsn_r50", num_classes=1000).eval()
-    converted = from_torchvision(reference.state_dict(), tada=False)
+    converted = from_torchvision(reference.state_dict())
     missing, unexpected = network.load_state_dict(converted, strict=False)
     assert (sorted(missing), unexpected) == (["head.out.bias", "head.out.weight"], [])
 
@@ -182,8 +182,8 @@ def test_tada2d_starts_as_tsn_of_the_same_imagenet_weights() -> None:
     torch.manual_seed(0)
     weights = torchvision.models.resnet50(weights=None).state_dict()
     tsn, tada = build("tsn_r50", num_classes=4).eval(), build("tada2d_r50", num_classes=4).eval()
-    tsn.load_state_dict(from_torchvision(weights, tada=False), strict=False)
-    missing, unexpected = tada.load_state_dict(from_torchvision(weights, tada=True), strict=False)
+    tsn.load_state_dict(from_torchvision(weights), strict=False)
+    missing, unexpected = tada.load_state_dict(tada.from_image_weights(weights), strict=False)
     assert unexpected == []
     assert all("b_rf." in name or "b_avgpool_bn." in name or name.startswith("head.") for name in missing)
     clip = torch.randn(1, 3, 4, 64, 64)

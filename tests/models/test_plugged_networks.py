@@ -208,7 +208,7 @@ def test_slow_pathways_start_as_torchvisions_network_of_each_frame(tada) -> None
 )
 def test_networks_without_max_pool_start_as_tsn_of_the_same_weights(builder, arguments) -> None:
     clip, tsn = torch.randn(2, 3, 3, 64, 80), tsn_r50(3, stage_depths=(1, 1, 1, 1)).eval()
-    tsn.load_state_dict(from_torchvision(image_network().state_dict(), tada=False), strict=False)
+    tsn.load_state_dict(from_torchvision(image_network().state_dict()), strict=False)
     network = from_image(builder, **arguments)
     with torch.inference_mode():
         expected = tsn.forward_features(clip)

@@ -219,7 +219,7 @@ def test_image_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     heads = {"": ("x", "y")}
     wide = {**image_state(), "conv1.weight": torch.zeros(16, 3, 7, 7)}
     torch.save(wide, file)
-    with pytest.raises(CheckpointError, match="does not fit the network"):
+    with pytest.raises(CheckpointError, match="does not fit into"):
         start(path, heads, init="imagenet", weights=file)
     torch.save({"encoder.patch.weight": torch.zeros(3)}, file)
     with pytest.raises(CheckpointError, match="not the image network") as error:
