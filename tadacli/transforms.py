@@ -43,7 +43,6 @@ def resize_frames(
     *,
     short_side: int,
     box: Box | None = None,
-    exact: bool = True,
 ) -> Tensor:
     """Frames resized bilinearly without antialiasing, or a box of them.
 
@@ -51,8 +50,6 @@ def resize_frames(
         frames: uint8 (T, H, W, 3), RGB.
         short_side: Length that the shorter side is resized to, in pixels.
         box: The part of the resized frames to give; it has the same values, and costs less than all of them.
-        exact: Allow no difference to the published pixels. Without it, values on a CPU may be one grey level
-            (1 / 255) off the rounded exact ones, which may be faster where frames shrink little.
 
     Returns:
         float32 in 0..1, (T, 3, H', W') with `short_side` as the shorter of H', W', or the box of that.
@@ -68,14 +65,8 @@ def resize_frames(
         raise ValueError(f"{box} is no part of frames of {size[0]}x{size[1]}")
     if size == (height, width):
         return _fractions(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
-    on_cpu = pixels.device.type == "cpu"
-    if on_cpu and 2 * size[0] < height:
-        values = _few_fractions(pixels, size, box)
-    elif on_cpu and not exact:
-        levels = F.interpolate(pixels.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
-        return _fractions(levels[:, :, top:bottom, left:right])
-    else:
-        values = _fractions(pixels)
+    is_few = pixels.device.type == "cpu" and 2 * size[0] < height
+    values = _few_fractions(pixels, size, box) if is_few else _fractions(pixels)
     images = F.interpolate(values.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
     return images[:, :, top:bottom, left:right]
 
@@ -144,7 +135,6 @@ def preprocess(
     num_crops: int,
     mean: Sequence[float],
     std: Sequence[float],
-    exact: bool = True,
 ) -> Tensor:
     """Frames as the network sees them: resized, cropped and normalised, as the published test settings have it.
 
@@ -155,7 +145,6 @@ def preprocess(
         num_crops: 1 for the centre, 3 for crops along the longer side.
         mean: What is subtracted from each channel, of values in 0..1.
         std: What each channel is divided by.
-        exact: Allow no difference to the published pixels; see `resize_frames`.
 
     Returns:
         float32 (num_crops, 3, T, crop_size, crop_size), on the device of the frames.
@@ -176,7 +165,7 @@ def preprocess(
     if num_crops == 1:
         size = resized_size(pixels.shape[1], pixels.shape[2], short_side=short_side)
         box = centre_box(*size, crop_size=crop_size)
-    images = resize_frames(pixels, short_side=short_side, box=box, exact=exact)
+    images = resize_frames(pixels, short_side=short_side, box=box)
     return crop_frames(images, crop_size=crop_size, num_crops=num_crops, mean=mean, std=std)
 
 
