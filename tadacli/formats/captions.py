@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
 from tadacli.formats.rows import DetectionRow, SegmentRow, rounded_seconds
 
-_REPLACEMENT = "\ufffd"
+_LINE_BREAKERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NO_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")  # no encoding and no XML holds these
 
 
 def player_segments(row: DetectionRow) -> list[SegmentRow]:
@@ -82,13 +83,4 @@ def one_line(text: str) -> str:
     Returns:
         The text with a blank for each tab, line break or control character, and a mark for what is no text.
     """
-    return "".join(_shown(character) for character in text)
-
-
-def _shown(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in ("Cc", "Zl", "Zp"):
-        return " "
-    if category == "Cs" or character in "\ufffe\uffff":  # no encoding and no XML holds these
-        return _REPLACEMENT
-    return character
+    return _NO_TEXT.sub("\ufffd", _LINE_BREAKERS.sub(" ", text))

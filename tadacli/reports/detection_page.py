@@ -27,7 +27,7 @@ from tadacli.detection.segments import ClassCurve, class_curves
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import VideoError
 from tadacli.formats.rows import DetectionRow
-from tadacli.reports.pages import filled_page
+from tadacli.reports.pages import facts, filled_page
 from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Detection
 from tadacli.video.inputs import is_url, local_path
@@ -222,7 +222,7 @@ def _thinned(curve: ClassCurve) -> tuple[NDArray[np.float64], NDArray[np.float64
 def _facts(row: DetectionRow) -> list[tuple[str, str]]:
     """What the page lists as made with, in words; settings in their own order."""
     info = row["info"]
-    facts: dict[str, object] = {
+    values: dict[str, object] = {
         "Video": row["path"],
         "Picture": f"{info['width']} x {info['height']}, {info['codec']}" if info else None,
         "Frames per second": row["fps"],
@@ -232,10 +232,10 @@ def _facts(row: DetectionRow) -> list[tuple[str, str]]:
         "Windows scored": f"{row['windows']} of {row['windows_planned']}",
         "Version": row["tool_version"],
         "Run": row["run"],
-        **{f"Setting: {key}": value for key, value in row["settings"].items()},
+        **{f"Setting: {key}": _on_one_line(value) for key, value in row["settings"].items()},
     }
-    return [
-        (key, value if isinstance(value, str) else json.dumps(value))
-        for key, value in facts.items()
-        if value is not None and value != ""
-    ]
+    return facts(values)
+
+
+def _on_one_line(value: object) -> object:
+    return json.dumps(value) if isinstance(value, Mapping) else value

@@ -5,37 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, flat_metrics
+from tadacli.evaluation.report import EvalReport, HeadResult, flat_metrics
 from tadacli.reports.pages import facts
 
-EVAL_CSV_COLUMNS = (
-    "section",
-    "head",
-    "task",
-    "name",
-    "value",
-    "low",
-    "high",
-    "measure",
-    "tiou",
-    "num_items",
-    "num_right",
-    "label",
-    "label_index",
-    "label_score",
-    "predicted",
-    "predicted_index",
-    "predicted_score",
-    "rank",
-    "start_seconds",
-    "end_seconds",
-    "path",
-    "reason",
-    "text",
+EVAL_CSV_COLUMNS = tuple(
+    "section head task name value low high measure tiou num_items num_right label label_index label_score predicted "
+    "predicted_index predicted_score rank start_seconds end_seconds path reason text".split()
 )
 
 Row = dict[str, Any]
@@ -134,7 +114,8 @@ def _calibration(head: HeadResult) -> Iterator[Row]:
 
 def _worst(head: HeadResult) -> Iterator[Row]:
     for item in head.worst:
-        yield {"section": "worst", "name": item.id, **_pair(head, item.label, item.predicted), **_scores(item)}
+        row = asdict(item)
+        yield {"section": "worst", "name": row.pop("id"), **row, **_pair(head, item.label, item.predicted)}
 
 
 def _pair(head: HeadResult, true: int, predicted: int) -> Row:
@@ -143,17 +124,6 @@ def _pair(head: HeadResult, true: int, predicted: int) -> Row:
         "label_index": true,
         "predicted": head.labels[predicted],
         "predicted_index": predicted,
-    }
-
-
-def _scores(item: ItemResult) -> Row:
-    return {
-        "label_score": item.label_score,
-        "predicted_score": item.predicted_score,
-        "rank": item.rank,
-        "start_seconds": item.start_seconds,
-        "end_seconds": item.end_seconds,
-        "path": item.path,
     }
 
 

@@ -243,15 +243,12 @@ class _Pending:
 @contextlib.contextmanager
 def _sound_file(path: str) -> Iterator[av.container.InputContainer | None]:
     """The file opened a second time, for its sound; None if it has none (or holds JPEG frames)."""
-    container = None
-    if os.path.isfile(path):
-        with contextlib.suppress(av.FFmpegError):
-            container = av.open(path)
-    try:
+    with contextlib.ExitStack() as files:
+        container = None
+        if os.path.isfile(path):
+            with contextlib.suppress(av.FFmpegError):
+                container = files.enter_context(av.open(path))
         yield container if container is not None and container.streams.audio else None
-    finally:
-        if container is not None:
-            container.close()
 
 
 def _sound(

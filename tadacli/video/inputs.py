@@ -41,13 +41,10 @@ def expand_inputs(inputs: Iterable[str], *, recursive: bool = False, stdin: Text
     Raises:
         UsageError: A list file cannot be read, a folder or glob has no videos, or nothing was named.
     """
-    videos: dict[str, None] = {}
-    for item in inputs:
-        for video in _expand(item, recursive=recursive, stdin=stdin):
-            videos.setdefault(video)
+    videos = list(dict.fromkeys(video for item in inputs for video in _expand(item, recursive=recursive, stdin=stdin)))
     if not videos:
         raise UsageError("no video was named", hint="give files, folders, globs, URLs, @list.txt, or - for stdin")
-    return list(videos)
+    return videos
 
 
 def is_url(text: str) -> bool:
@@ -158,7 +155,4 @@ def _expand_glob(pattern: str, *, recursive: bool) -> Iterator[str]:
     if not matches:
         raise UsageError(f"nothing matches {pattern}")
     for match in matches:
-        if os.path.isdir(match):
-            yield from _expand_folder(match, recursive=recursive)
-        else:
-            yield match
+        yield from _expand_folder(match, recursive=recursive) if os.path.isdir(match) else [match]
