@@ -112,7 +112,7 @@ def test_all_that_is_not_scored_can_be_reached(opened: Opener) -> None:
 
 def test_detection_and_nothing_scored_have_pages(opened: Opener) -> None:
     page = opened(encode_eval_page(detections()))
-    assert page.texts("#tasks tbody tr")[0] == "verb 0.2916 0.5000 0.2500 0.1250 4 classes"
+    assert page.texts("#tasks tbody tr")[0] == "verb 0.2917 0.5000 0.2500 0.1250 4 classes, 9 detections, 7 scored"
     assert not page.one("#heads").is_displayed()
     page = opened(encode_eval_page(recognition(num_scored=0, metrics={}, heads={}, num_items=9)))
     assert "Nothing was scored" in page.one("#banner").text
