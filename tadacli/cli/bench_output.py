@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from tadacli.cli.console import aligned
 
 if TYPE_CHECKING:
     from tadacli.benchmarking.network_speed import PassSpeed
@@ -102,7 +104,9 @@ def _settings_values(each: Settings) -> dict[str, Any]:
 
 def speed_table(report: SpeedReport) -> str:
     """The same in tables of at most 80 columns, what was measured on above them."""
-    parts = [_head(report), _network(report), _frames(report), _limits(report), *_notes(report)]
+    limits = ["What limits, at the default settings"]
+    limits += [line for each in report.commands for line in _limit(each, report)]
+    parts = [_head(report), _network(report), _frames(report), limits, *_notes(report)]
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
@@ -151,7 +155,7 @@ def _network(report: SpeedReport) -> list[str]:
             )
         )
     size = network.matrix_size
-    lines = ["Network", *_columns(rows), *notes]
+    lines = ["Network", *aligned(rows), *notes]
     lines.append(f"speed-up: over {reference.dtype}, batch {reference.batch_size}")
     if network.multiply_adds:
         lines.append(f"of the matrix product: multiply-adds a second, of a {size} x {size} product's")
@@ -178,15 +182,8 @@ def _frames(report: SpeedReport) -> list[str]:
         )
     return [
         "Decoding, resizing and cropping",
-        *_columns(rows),
+        *aligned(rows),
         "frames a second: of all those of the video, also the ones that are passed over",
-    ]
-
-
-def _limits(report: SpeedReport) -> list[str]:
-    return [
-        "What limits, at the default settings",
-        *(line for each in report.commands for line in _limit(each, report)),
     ]
 
 
@@ -239,13 +236,3 @@ def _time(seconds: float) -> str:
     if seconds < 0.1:
         return f"{_number(seconds * 1000)} ms"
     return f"{_number(seconds)} s" if seconds < 600 else f"{seconds / 60:.0f} min"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows as lines, the first column to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    aligned: list[Callable[[str, int], str]] = [str.ljust, *[str.rjust] * (len(widths) - 1)]
-    return [
-        "  ".join(put(cell, width) for put, cell, width in zip(aligned, row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

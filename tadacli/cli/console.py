@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +199,16 @@ def classification_table(rows: Sequence[ClassificationRow], *, title: str, width
         below=_notes(rows),
         width=width,
     )
+
+
+def aligned(rows: Sequence[Sequence[str]], *, to_left: Collection[int] = (0,)) -> list[str]:
+    """Rows as plain lines: the columns of these numbers to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<" if number in to_left else ">" for number in range(len(widths))]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _table(

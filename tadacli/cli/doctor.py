@@ -28,9 +28,19 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Write J
     """
     from tadacli.doctor.diagnosis import diagnose
 
-    report = _Report()
+    groups: set[str] = set()
+
+    def show(finding: Finding) -> None:
+        """Lines below the name of the group, each as soon as it is known."""
+        if finding.group not in groups:
+            print(f"{chr(10) if groups else ''}{finding.group}")
+            groups.add(finding.group)
+        print(printable(f"  {finding.status:8} {finding.name}: {finding.found}"), flush=True)
+        if finding.fix:
+            print(printable(f"           fix: {finding.fix}"), flush=True)
+
     findings = diagnose(
-        on_finding=(lambda _finding: None) if as_json else report.show,
+        on_finding=(lambda _finding: None) if as_json else show,
         raise_errors=os.environ.get("TADA_DEBUG") == "1",
     )
     num_problems = sum(finding.status == "problem" for finding in findings)
@@ -41,21 +51,6 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Write J
         print(f"\n{_summary(findings)}")
     if num_problems:
         raise typer.Exit(1)
-
-
-class _Report:
-    """Findings as lines below the names of their groups, each as soon as it is known."""
-
-    def __init__(self) -> None:
-        self._group = ""
-
-    def show(self, finding: Finding) -> None:
-        if finding.group != self._group:
-            print(f"{chr(10) if self._group else ''}{finding.group}")
-            self._group = finding.group
-        print(printable(f"  {finding.status:8} {finding.name}: {finding.found}"), flush=True)
-        if finding.fix:
-            print(printable(f"           fix: {finding.fix}"), flush=True)
 
 
 def _summary(findings: Sequence[Finding]) -> str:

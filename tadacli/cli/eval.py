@@ -8,7 +8,7 @@ from typing import cast, get_args
 
 from tadacli.cli import eval_options as own
 from tadacli.cli import options
-from tadacli.cli.console import be_quiet, say, start_profile
+from tadacli.cli.console import be_quiet, start_profile
 from tadacli.cli.eval_output import Destination
 from tadacli.cli.sinks import choose_format
 from tadacli.datasets import DatasetName, DetectionDatasetName
@@ -99,12 +99,8 @@ def eval_command(
         return
     from tadacli.cli.eval_run import publish_run
     from tadacli.evaluation.evaluating import evaluate
-    from tadacli.zoo.loading import load_model
 
-    options.make_repeatable()
-    loaded = load_model(model, weights=weights, device=device, dtype=dtype)
-    for note in loaded.notes:
-        say(note)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
     run = partial(
         evaluate,
         dataset,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tadacli.cli.console import printable
+from tadacli.cli.console import aligned, printable
 from tadacli.errors import SpecError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 State = Literal["built in", "installed", "not installed", "incomplete", "not built yet"]
 
 _COLUMNS = ("model", "data set", "frames", "parameters", "GMACs", "top-1", "top-5", "size", "state")
-_NUMBERS = frozenset(_COLUMNS[2:8])
+_TEXTS = (0, 1, 8)  # columns
 _NOTHING = "-"
 _SHOWN_LABELS = 5
 
@@ -108,22 +108,12 @@ def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> st
     """The table, and below it the networks that nobody has published weights for."""
     used = {values["architecture"] for values in summaries}
     others = [name for name in architectures if name not in used]
-    return f"{_table(summaries)}\n\nnetworks without published weights: {', '.join(others)}\n{_how_to_train('NAME')}"
+    table = aligned([_COLUMNS, *(tuple(_row(values).values()) for values in summaries)], to_left=_TEXTS)
+    return "\n".join([*table, "", f"networks without published weights: {', '.join(others)}", _how_to_train("NAME")])
 
 
 def _how_to_train(architecture: str) -> str:
     return f"tada finetune --model {architecture} --init imagenet (or random) trains one"
-
-
-def _table(summaries: list[dict[str, Any]]) -> str:
-    """One line for each model, below the names of the columns."""
-    rows = [dict(zip(_COLUMNS, _COLUMNS, strict=True)), *(_row(values) for values in summaries)]
-    widths = {column: max(len(row[column]) for row in rows) for column in _COLUMNS}
-    lines = []
-    for row in rows:
-        cells = [f"{row[c]:>{widths[c]}}" if c in _NUMBERS else f"{row[c]:{widths[c]}}" for c in _COLUMNS]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def _row(values: Mapping[str, Any]) -> dict[str, str]:

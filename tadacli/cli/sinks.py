@@ -13,7 +13,8 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.console import detection_table, say
 from tadacli.cli.exits import write_stdout
-from tadacli.errors import OutputError, UsageError
+from tadacli.errors import UsageError
+from tadacli.files import write_new
 from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, SegmentFormat
 
 if TYPE_CHECKING:
@@ -160,9 +161,7 @@ class TableSink(Sink[AnyRow]):
         self._output, self._render = output, render
         self._rows: list[AnyRow] = []
         if output is not None:
-            if output.exists():
-                raise OutputError(f"{output} exists and is not overwritten", hint="give another --output")
-            self._write("")
+            write_new(output, b"")  # the name is taken before the work is done
 
     def add(self, row: AnyRow) -> None:
         """Keep a row."""
@@ -173,22 +172,13 @@ class TableSink(Sink[AnyRow]):
         if self._output is None:
             print(self._render(self._rows, None), end="", flush=True)
         else:
-            self._write(self._render(self._rows, TABLE_FILE_WIDTH))
+            write_new(self._output, self._render(self._rows, TABLE_FILE_WIDTH).encode(), replace=True)
         self._rows = []
 
     def close(self) -> None:
         """Show what there is if `finish` was not reached."""
         if self._rows:
             self.finish([])
-
-    def _write(self, text: str) -> None:
-        assert self._output is not None
-        try:
-            self._output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(
-                f"{self._output} cannot be written: {error.strerror}", hint="give another --output"
-            ) from error
 
 
 class SegmentSink(Sink["DetectionRow"]):

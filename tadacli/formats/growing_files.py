@@ -135,7 +135,7 @@ class ResultFile(Generic[AnyRow]):
             raise self._failed(error) from error
 
     def _open(self, content: bytes, items: Sequence[Item]) -> BinaryIO:
-        """The file positioned behind its last whole item, without what came after."""
+        """The file positioned after its last whole item, without what came next."""
         body = self._format.separator.join(item.content for item in items)
         start = self._format.head + body
         try:

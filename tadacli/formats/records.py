@@ -64,11 +64,12 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", errors="surrogateescape")
 
 
-def encode_json(row: Mapping[str, object]) -> bytes:
-    """One line of JSON in UTF-8.
+def encode_json(row: Mapping[str, object], *, indent: int | None = None) -> bytes:
+    """JSON in UTF-8, on one line unless it is indented.
 
     Args:
         row: JSON-ready values.
+        indent: By how many blanks each level is indented, on lines of its own.
 
     Returns:
         Its bytes, without a line's end; a file name that is not UTF-8 is escaped, as JSON has no bytes for it.
@@ -77,9 +78,9 @@ def encode_json(row: Mapping[str, object]) -> bytes:
         ValueError: A number is not finite.
     """
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, indent=indent).encode()
     except UnicodeEncodeError:
-        return json.dumps(row, allow_nan=False).encode()
+        return json.dumps(row, allow_nan=False, indent=indent).encode()
 
 
 class JsonLines:

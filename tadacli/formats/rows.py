@@ -6,6 +6,7 @@ The types here are the one declaration of what a row holds: for what writes it, 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, NotRequired, TypeAlias, TypeVar
 
 from typing_extensions import TypedDict
@@ -231,17 +232,13 @@ def csv_rows(row: ClassificationRow) -> list[dict[str, str]]:
 
 def flat_rows(row: Row, common: dict[str, str], items: list[dict[str, str]]) -> list[dict[str, str]]:
     """A flat row for each of the items, with what they have in common, or a single one if there are none."""
+    values: Mapping[str, object] = row
+    texts = ("path", "status", "model", "task", "weights_sha256", "tool_version", "run")
+    common |= {key: str(values[key]) for key in texts}
     common |= {
-        "path": row["path"],
-        "status": row["status"],
         "error": row["error"] or "",
-        "model": row["model"],
-        "task": row["task"],
         "notes": "; ".join(row["notes"]),
-        "weights_sha256": row["weights_sha256"],
-        "tool_version": row["tool_version"],
         "spec": json.dumps(row["spec"]),
-        "run": row["run"],
         "size_bytes": csv_text(row["size_bytes"]),
         "num_rows": str(len(items) or 1),
     }

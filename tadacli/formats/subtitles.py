@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 from tadacli.formats.captions import caption, cues
 from tadacli.formats.rows import DetectionRow
 
@@ -23,7 +25,7 @@ def srt(row: DetectionRow) -> bytes:
 
 
 def vtt(row: DetectionRow) -> bytes:
-    """A WebVTT file (https://www.w3.org/TR/webvtt1/).
+    """A WebVTT file (https://www.w3.org/TR/webvtt1/). Its text has no tags, and no `-->`.
 
     Args:
         row: One video.
@@ -32,7 +34,7 @@ def vtt(row: DetectionRow) -> bytes:
         The file, without segments only its header.
     """
     blocks = [
-        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{_escape(caption(segment))}\n"
+        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(caption(segment), quote=False)}\n"
         for start, end, segment in cues(row)
     ]
     return "\n".join(["WEBVTT\n", *blocks]).encode()
@@ -42,8 +44,3 @@ def _clock(milliseconds: int, point: str) -> str:
     """HH:MM:SS and the milliseconds; the hours take more digits where they need them."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}{rest:03d}"
-
-
-def _escape(text: str) -> str:
-    """Cue text without tags; `>` is escaped too, as `-->` may not stand in it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import get_args
 
 from tadacli.datasets.check import DatasetCheck, SplitCount
 from tadacli.errors import UsageError
-from tadacli.formats.records import encode_text
+from tadacli.formats.records import encode_json, encode_text
 from tadacli.formats.registry import ReportFormat
 
 CHECK_COLUMNS = ("kind", "split", "id", "path", "reason")
@@ -43,17 +42,14 @@ def encode_check(check: DatasetCheck, form: ReportFormat) -> bytes:
 
 
 def _json(check: DatasetCheck) -> bytes:
-    content: dict[str, object] = {
+    content = {
         "splits": [asdict(split) for split in check.splits],
         "num_files": check.num_files,
         "counts": dict(check.counts),
         "findings": check_rows(check),
         "notes": [note.text for note in check.notes],
     }
-    try:
-        return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8, for which JSON has no bytes
-        return (json.dumps(content, indent=1) + "\n").encode()
+    return encode_json(content, indent=1) + b"\n"
 
 
 def _lines(check: DatasetCheck) -> Iterator[str]:

@@ -42,20 +42,12 @@ def eval_csv(report: EvalReport) -> bytes:
 def _rows(report: EvalReport) -> Iterator[Row]:
     yield from _about(report)
     for metric in flat_metrics(report):
-        low, high = metric.interval or (None, None)
-        yield {
-            "section": "metric",
-            "task": metric.task,
-            "name": metric.name,
-            "value": metric.value,
-            "low": low,
-            "high": high,
-            "measure": metric.measure,
-            "tiou": metric.tiou,
-        }
+        row = asdict(metric)
+        low, high = row.pop("interval") or (None, None)
+        yield {"section": "metric", "low": low, "high": high, **row}
     for name, head in report.heads.items():
-        for row in (*_classes(head), *_confusions(head), *_calibration(head), *_worst(head)):
-            yield {**row, "head": name}
+        for each in (*_classes(head), *_confusions(head), *_calibration(head), *_worst(head)):
+            yield {**each, "head": name}
     for item in report.unscored:
         yield {"section": "unscored", "name": item.id, "path": item.path, "reason": item.reason}
 

@@ -117,10 +117,8 @@ def _write(
 def _tick_rate(times: npt.NDArray[np.float64], fps: Fraction) -> int:
     """Ticks for each second in which the times are whole numbers, or as nearly as can be."""
     rates = (90_000, fps.numerator * -(-10_000 // fps.numerator), 1_000_000)
-    errors = [float(np.abs(np.rint(times * rate) / rate - times).max()) for rate in rates]
-    return next(
-        (rate for rate, worst in zip(rates, errors, strict=True) if worst < 1e-9), rates[int(np.argmin(errors))]
-    )
+    errors = {rate: float(np.abs(np.rint(times * rate) / rate - times).max()) for rate in rates}
+    return next((rate for rate, worst in errors.items() if worst < 1e-9), min(rates, key=errors.__getitem__))
 
 
 def _video_stream(out: av.container.OutputContainer, info: VideoInfo, ticks: int) -> av.VideoStream:

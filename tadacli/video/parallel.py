@@ -70,7 +70,7 @@ def read_in_ranges(
         Exception: What `read` raises, where its item would have come.
     """
     source, *others = readers
-    groups, num_given = _groups(source, frames), 0
+    groups, num_given = np.searchsorted(source.restarts, frames, side="right"), 0  # one where restarts are not known
     if others and len(frames) and groups[0] != groups[-1]:
         with closing(_dealt_out(others, groups, frames, read, depth // len(others))) as items:
             for item in items:
@@ -106,8 +106,3 @@ def _dealt_out(
             if is_damaged or readers[turn].info is not info:
                 return
             yield item
-
-
-def _groups(source: VideoSource, frames: Indices) -> Indices:
-    """The group that holds each frame, by number; one for all where that is not known."""
-    return np.searchsorted(source.restarts, frames, side="right").astype(np.int64)
