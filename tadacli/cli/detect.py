@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import Progress, TimelineProgress, be_quiet, clock, say, showing, start_profile
 from tadacli.cli.sinks import (
     RESUMABLE,
+    Sink,
     TableSink,
     choose_format,
     open_detection_sink,
@@ -27,6 +28,8 @@ from tadacli.sampling import DEFAULT_WINDOW
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tadacli.detection.detecting import DetectionJob, Found
     from tadacli.formats.rows import DetectionRow
     from tadacli.reports.detection_files import DetectionFiles
@@ -81,7 +84,7 @@ def detect_command(
     be_quiet(quiet)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
-    from tadacli.detection.detecting import detection_job, iter_detections, job_of_kept_scores
+    from tadacli.detection.detecting import detection_job, job_of_kept_scores
     from tadacli.detection.score_file import plan_score_files
     from tadacli.detection.settings import SegmentSettings
     from tadacli.reports.detection_files import DetectionFiles
@@ -124,23 +127,41 @@ def detect_command(
     files = DetectionFiles(report, render, replace=resume)
     files.check(job.videos)
     sink = open_detection_sink(chosen, output, job, resume=resume)
-    is_resumable = output is not None and chosen in RESUMABLE and not from_scores
+    # Kept scores need no journal: they are all there.
+    journal = None
+    if output is not None and chosen in RESUMABLE and not from_scores:
+        journal = output.with_name(output.name + ".unfinished")
+    with showing(stopwatch, unit="clip"):
+        statuses = _search(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
+    summarise(statuses, "searched", part="with gaps", output=output)
+    if set(statuses.values()) & {"error", "partial"}:
+        raise typer.Exit(exits.SOME_FAILED)
+
+
+def _search(
+    job: DetectionJob,
+    sink: Sink[DetectionRow],
+    files: DetectionFiles,
+    *,
+    journal: Path | None,
+    save_scores: Mapping[str, Path],
+    replace: bool,
+) -> dict[str, str]:
+    """Write what the sink does not hold yet; the status of every video by path."""
+    from tadacli.detection.detecting import iter_detections
+
     progress = TimelineProgress(job.videos)
     results = iter_detections(
         job,
         done=sink.done,
-        journal=output.with_name(output.name + ".unfinished") if output is not None and is_resumable else None,
-        save_scores=score_files,
-        replace=resume,
+        journal=journal,
+        save_scores=save_scores,
+        replace=replace,
         on_video=progress.start,
         on_progress=progress.reach_time,
     )
-    with showing(stopwatch, unit="clip"):
-        rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
-        statuses = write_results(rows, sink, job.videos)
-    summarise(statuses, "searched", part="with gaps", output=output)
-    if set(statuses.values()) & {"error", "partial"}:
-        raise typer.Exit(exits.SOME_FAILED)
+    rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
+    return write_results(rows, sink, job.videos)
 
 
 def _rows(
