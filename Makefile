@@ -12,10 +12,10 @@ FOOTAGE ?=
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
 	@mkdir -p $(DEMO)
-	@$(PY) -m tadacli.camera_motion.scenes "$(DEMO)/pan left.mp4" --motion "pan left"
+	@$(PY) -m tadacli.camera_motion.virtual_camera "$(DEMO)/pan left.mp4" --motion "pan left"
 	$(VENV)/bin/tada classify "$(DEMO)/pan left.mp4" --format table
 	@rm -f $(DEMO)/moves.html
-	@$(PY) -m tadacli.camera_motion.scenes $(DEMO)/moves.mp4 --truth $(DEMO)/moves.json --height 270 --seconds 4 \
+	@$(PY) -m tadacli.camera_motion.virtual_camera $(DEMO)/moves.mp4 --truth $(DEMO)/moves.json --height 270 --seconds 4 \
 		--motion "pan left" --motion static --motion "zoom in" --motion "pan right" --motion "zoom out"
 	$(VENV)/bin/tada detect $(DEMO)/moves.mp4 --window 1s --stride 250ms --format table \
 		--report $(DEMO)/moves.html

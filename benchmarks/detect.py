@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.long_video import FPS, encode, repeat_packets
-from tadacli.detection.scores import score_windows
+from tadacli.detection.window_scores import score_windows
 from tadacli.models import build
 from tadacli.models.inference import fuse
 from tadacli.profiling import Profile, Stage, profiled

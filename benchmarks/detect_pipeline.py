@@ -27,7 +27,7 @@ import torch
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.detect import FILES, REPETITIONS, long_file
 from tadacli.allocator import keep_freed_memory
-from tadacli.detection.scores import score_windows
+from tadacli.detection.window_scores import score_windows
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.sampling.settings import WindowSettings, window_settings

@@ -23,7 +23,7 @@ from benchmarks.experiment_table import MERGED
 from tadacli.camera_motion.clips import MEAN, STD, ClipMaker, Recipe, make_pictures
 from tadacli.camera_motion.footage import load_footage
 from tadacli.camera_motion.recipe import held_out_maker
-from tadacli.camera_motion.scenes import CAMERA_MOTIONS
+from tadacli.camera_motion.virtual_camera import CAMERA_MOTIONS
 from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.splitting import place_of
 from tadacli.errors import UsageError

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadacli.models import layers, ops, tada2d, tadaconvnext, tadaconvnextv2, tadaformer, video_resnet
+from tadacli.models import layers, tada2d, tadaconv, tadaconvnext, tadaconvnextv2, tadaformer, video_resnet
 from tadacli.models import r2plus1d_tiny as r2plus1d
 from tadacli.models.heads import ClipClassifier
-from tadacli.models.ops import TAdaConv2d, TAdaConv3d
+from tadacli.models.tadaconv import TAdaConv2d, TAdaConv3d
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -88,7 +88,7 @@ class _TAdaConv3d(TAdaConv3d):
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1, 1)
 
 
-class _DepthwiseTAdaConv2d(ops.DepthwiseTAdaConv2d):
+class _DepthwiseTAdaConv2d(tadaconv.DepthwiseTAdaConv2d):
     def forward(self, x: Tensor, alpha: Tensor, bias_alpha: Tensor | None = None) -> Tensor:
         return grouped_tadaconv2d(self, x, alpha, bias_alpha)
 
@@ -127,7 +127,7 @@ class _ChannelNorm(layers.ChannelNorm):
         return self.weight.view(shape) * normalised + self.bias.view(shape)
 
 
-class _Routing(ops.RouteFuncMLP):
+class _Routing(tadaconv.RouteFuncMLP):
     def forward(self, x: Tensor) -> Tensor:
         local = _means(x)
         hidden = self.a(local + self.g(F.adaptive_avg_pool3d(x, 1)))
@@ -135,7 +135,7 @@ class _Routing(ops.RouteFuncMLP):
         return cast(Tensor, self.b(hidden) + 1)
 
 
-class _AttentionRouting(ops.RouteFuncwTransformer):
+class _AttentionRouting(tadaconv.RouteFuncwTransformer):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return super().forward(_means(x))
 

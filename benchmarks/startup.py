@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.conditions import conditions, median_and_range
-from tadacli.camera_motion.scenes import render_sample
+from tadacli.camera_motion.virtual_camera import render_sample
 
 Times = tuple[float, float]  # wall, and CPU of all threads
 

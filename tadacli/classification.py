@@ -71,7 +71,7 @@ def classify(
 
     Example:
         >>> import tempfile, tadacli
-        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = render_sample(f"{folder}/video.mp4")
         ...     (result,) = tadacli.classify(f"{folder}/video.mp4", device="cpu")

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Literal
 
 from tadacli.errors import SpecError, UsageError
-from tadacli.strict_decoding import decode_table, parse_json
+from tadacli.strict_tables import decode_table, parse_json
 
 Task = Literal["action", "camera motion", "action proposals"]
 # A score for all classes, or the thresholds that a model carries for each of them.

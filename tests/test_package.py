@@ -31,7 +31,7 @@ LAYERS = [
     "formats sampling",
     "video zoo",
     "models transforms specs concurrency distributed files",
-    "results profiling timing strict_decoding",
+    "results profiling timing strict_tables",
     "allocator errors version",
 ]
 ROWS = {package: row for row, packages in enumerate(LAYERS) for package in packages.split()}
@@ -158,7 +158,8 @@ def test_an_installed_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     # The extracted wheel stands first, and the checkout is not the working folder.
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
-        "import tadacli; from tadacli.camera_motion.scenes import render_sample; from tadacli.cli.app import run\n"
+        "import tadacli; from tadacli.cli.app import run\n"
+        "from tadacli.camera_motion.virtual_camera import render_sample\n"
         f"assert tadacli.__file__.startswith({str(tmp_path)!r})\n"
         "render_sample('sample.mp4', motion='pan left')\n"
         "sys.argv = ['tada', 'classify', 'sample.mp4', '--topk', '1', '--format', 'csv']\n"

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tadacli.detection.scores import centre_crop
+from tadacli.detection.window_scores import centre_crop
 from tadacli.sampling.plan import plan_clips
 from tadacli.sampling.settings import WindowSettings
 from tadacli.sampling.windows import WindowPlan

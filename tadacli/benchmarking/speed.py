@@ -29,8 +29,8 @@ from tadacli.benchmarking.network_speed import (
     in_dtypes,
     measure_network,
 )
-from tadacli.camera_motion.scenes import render_sample
-from tadacli.detection.scores import score_windows
+from tadacli.camera_motion.virtual_camera import render_sample
+from tadacli.detection.window_scores import score_windows
 from tadacli.doctor.diagnosis import num_cores
 from tadacli.errors import UsageError
 from tadacli.profiling import Profile, Stage, profiled

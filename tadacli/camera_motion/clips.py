@@ -13,7 +13,14 @@ from torch.nn import functional as F
 
 from tadacli.camera_motion.footage import Stretch
 from tadacli.camera_motion.pictures import FloatArray, degrade, generated_picture
-from tadacli.camera_motion.scenes import CAMERA_MOTIONS, CameraMove, MovingObject, camera_grid, hand_held, sample_source
+from tadacli.camera_motion.virtual_camera import (
+    CAMERA_MOTIONS,
+    CameraMove,
+    MovingObject,
+    camera_grid,
+    hand_held,
+    sample_source,
+)
 from tadacli.training.loop import TrainingBatch, TrainingSettings
 from tadacli.training.settings import Optimisation
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadacli.camera_motion.pictures import FloatArray
-from tadacli.camera_motion.scenes import camera_grid
+from tadacli.camera_motion.virtual_camera import camera_grid
 from tadacli.errors import UsageError
 
 PERMISSIVE = ("apache-2.0", "bsd", "mit", "cc-by-4.0", "cc-by-3.0", "cc0")

@@ -23,7 +23,7 @@ from tadacli.allocator import keep_freed_memory
 from tadacli.camera_motion.clips import MEAN, PARTS_WITH_EDGES, STD, ClipMaker, Recipe, make_pictures
 from tadacli.camera_motion.footage import STEADY_SPEED, FootageFile, Stretch, flat_scenes, load_footage
 from tadacli.camera_motion.pictures import FloatArray
-from tadacli.camera_motion.scenes import CAMERA_MOTIONS
+from tadacli.camera_motion.virtual_camera import CAMERA_MOTIONS
 from tadacli.errors import SpecError
 from tadacli.models import build
 from tadacli.specs import ModelSpec

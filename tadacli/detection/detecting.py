@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tadacli.detection.score_file import ScoreJournal, read_scores, write_scores
-from tadacli.detection.scores import OnProgress, WindowScores, score_windows
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.window_scores import OnProgress, WindowScores, score_windows
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Detection, Note, NoteKind, Run
@@ -57,7 +57,7 @@ def detect(
 
     Example:
         >>> import tempfile, tadacli
-        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = render_sample(f"{folder}/video.mp4")
         ...     (result,) = tadacli.detect(f"{folder}/video.mp4", device="cpu")

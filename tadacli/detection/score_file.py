@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tadacli.detection.scores import Group, WindowScores
+from tadacli.detection.window_scores import Group, WindowScores
 from tadacli.errors import OutputError, SpecError, UsageError
 from tadacli.files import check_new_files, write_new
 from tadacli.formats.video_names import output_names

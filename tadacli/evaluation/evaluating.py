@@ -124,7 +124,7 @@ def evaluate(
 
     Example:
         >>> import os, tempfile, tadacli
-        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     os.mkdir(f"{folder}/pan left")
         ...     _ = render_sample(f"{folder}/pan left/video.mp4")

@@ -13,7 +13,7 @@ from typing import Any, cast
 from tadacli.errors import UsageError
 from tadacli.formats.records import DETECTION_FORMATS
 from tadacli.formats.rows import DetectionRow
-from tadacli.strict_decoding import decode_table, parse_json
+from tadacli.strict_tables import decode_table, parse_json
 
 _NO_RESULTS = partial(UsageError, hint="give the .json or .jsonl that tada detect wrote")
 _UNFINISHED = partial(UsageError, hint="finish it first: tada detect with the same inputs, --output and --resume")

@@ -21,7 +21,7 @@ from tadacli.results import (
     Status,
     VideoInfo,
 )
-from tadacli.strict_decoding import Finite
+from tadacli.strict_tables import Finite
 
 Count: TypeAlias = Annotated[int, Finite]
 Number: TypeAlias = Annotated[float, Finite]

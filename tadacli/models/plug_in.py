@@ -24,7 +24,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from tadacli.errors import UsageError
 from tadacli.models.layers import fold_time, unfold_time
-from tadacli.models.ops import CalibrationDim, RouteFuncMLP, TAdaConv2d, TAdaConv3d
+from tadacli.models.tadaconv import CalibrationDim, RouteFuncMLP, TAdaConv2d, TAdaConv3d
 
 Choose = Callable[[str, nn.Module], bool]
 _TADACONV = TAdaConv2d | TAdaConv3d

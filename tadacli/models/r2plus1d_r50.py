@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tadacli.errors import SpecError
 from tadacli.models.heads import NumClasses
 from tadacli.models.layers import FrameBatchNorm, FrameConv2d, TemporalConv1d, normalised_conv
-from tadacli.models.ops import TAdaConv2d, TAdaConv3d
+from tadacli.models.tadaconv import TAdaConv2d, TAdaConv3d
 from tadacli.models.video_resnet import (
     EXPANSION,
     BranchMaker,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tadacli.models.heads import ClipClassifier, NumClasses
 from tadacli.models.layers import FrameBatchNorm, FrameConv2d, Norm, TemporalConv1d, fold_norm, normalised_conv
-from tadacli.models.ops import RouteFuncMLP, TAdaConv2d, calibrated_conv
+from tadacli.models.tadaconv import RouteFuncMLP, TAdaConv2d, calibrated_conv
 
 
 class Stem(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from tadacli.models.layers import FrameConv2d
-from tadacli.models.ops import TAdaConv3d
+from tadacli.models.tadaconv import TAdaConv3d
 from tadacli.models.video_resnet import (
     Branch,
     BranchMaker,

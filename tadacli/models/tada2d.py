@@ -21,7 +21,7 @@ from tadacli.models.layers import (
     fold_norm,
     normalised_conv,
 )
-from tadacli.models.ops import RouteFuncMLP, TAdaConv2d
+from tadacli.models.tadaconv import RouteFuncMLP, TAdaConv2d
 from tadacli.models.video_resnet import EXPANSION, BranchMaker, Routing, SinglePathway, frame_branch
 
 

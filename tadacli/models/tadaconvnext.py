@@ -28,8 +28,8 @@ from tadacli.models.layers import (
     frame_descriptors,
     unfold_time,
 )
-from tadacli.models.ops import DepthwiseTAdaConv2d
 from tadacli.models.packed import PackedLinear, PointwiseLayers, num_pieces
+from tadacli.models.tadaconv import DepthwiseTAdaConv2d
 
 Routing = Literal["normal_lngelu", "normal"]
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from tadacli.models.dropout import DropPath
 from tadacli.models.heads import NumClasses
 from tadacli.models.layers import quick_gelu_layers, sum_of_neighbours
-from tadacli.models.ops import DepthwiseTAdaConv2d, RouteFuncwTransformer
 from tadacli.models.packed import quick_gelu_pointwise
+from tadacli.models.tadaconv import DepthwiseTAdaConv2d, RouteFuncwTransformer
 from tadacli.models.tadaconvnext import (
     EXPANSION,
     LAYER_SCALE,

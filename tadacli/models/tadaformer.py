@@ -27,8 +27,8 @@ from tadacli.models.layers import (
     quick_gelu,
     quick_gelu_layers,
 )
-from tadacli.models.ops import DepthwiseTAdaConv2d, RouteFuncwTransformer
 from tadacli.models.packed import PackedLinear, quick_gelu_pointwise
+from tadacli.models.tadaconv import DepthwiseTAdaConv2d, RouteFuncwTransformer
 
 HEAD_WIDTH = 64  # of CLIP's attention, and of the routing functions'
 TUBELET_FRAMES, TUBELET_STRIDE = 3, 2

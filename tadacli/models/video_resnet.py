@@ -27,7 +27,7 @@ from tadacli.models.layers import (
     normalised_conv,
     unfold_time,
 )
-from tadacli.models.ops import RouteFuncMLP, TAdaConv2d, TAdaConv3d, calibrated_conv
+from tadacli.models.tadaconv import RouteFuncMLP, TAdaConv2d, TAdaConv3d, calibrated_conv
 
 EXPANSION = 4  # channels at the end of a bottleneck for one within
 # Makes the routing function of a convolution of so many input channels; None where nothing is calibrated.

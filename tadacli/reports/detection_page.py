@@ -22,9 +22,9 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.detection.scores import WindowScores
 from tadacli.detection.segments import ClassCurve, class_curves
 from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.window_scores import WindowScores
 from tadacli.errors import VideoError
 from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import facts, filled_page

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tadacli.errors import UsageError
-from tadacli.strict_decoding import decode_table
+from tadacli.strict_tables import decode_table
 from tadacli.training.settings import Augmentation, Optimisation, Recipe
 
 _PARTS = {"optimisation": Optimisation, "augmentation": Augmentation}

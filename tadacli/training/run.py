@@ -17,7 +17,7 @@ from tadacli.evaluation.recognition import evaluate_scores
 from tadacli.evaluation.report import EvalReport
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol, ModelSpec
-from tadacli.strict_decoding import decode_table
+from tadacli.strict_tables import decode_table
 from tadacli.training.clips import batches
 from tadacli.training.loop import StepReport, Trainer
 from tadacli.training.plan import FinetuneJob

@@ -79,7 +79,7 @@ def probe(path: VideoPath, *, fps: float | Fraction | None = None) -> VideoInfo:
 
     Example:
         >>> import tempfile, tadacli.video
-        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = render_sample(f"{folder}/video.mp4", seconds=1, height=96, width=160)
         ...     info = tadacli.video.probe(f"{folder}/video.mp4")
@@ -106,7 +106,7 @@ def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fractio
 
     Example:
         >>> import tempfile, tadacli.video
-        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = render_sample(f"{folder}/video.mp4", seconds=1, height=96, width=160)
         ...     frames = tadacli.video.read_frames(f"{folder}/video.mp4", [0, 10, 5])
@@ -142,7 +142,7 @@ def iter_frames(
 
     Example:
         >>> import tempfile, tadacli.video
-        >>> from tadacli.camera_motion.scenes import render_sample
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = render_sample(f"{folder}/video.mp4", seconds=1, height=96, width=160)
         ...     frames = list(tadacli.video.iter_frames(f"{folder}/video.mp4", [15, 0]))

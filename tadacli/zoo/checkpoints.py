@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.models import build
 from tadacli.specs import ModelSpec, spec_from_dict
-from tadacli.strict_decoding import parse_json
+from tadacli.strict_tables import parse_json
 from tadacli.zoo.store import hash_file
 
 SPEC_KEY = "tada_spec"

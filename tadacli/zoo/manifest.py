@@ -25,7 +25,7 @@ from tadacli.specs import (
     label_list,
     require_labels,
 )
-from tadacli.strict_decoding import decode_table
+from tadacli.strict_tables import decode_table
 
 PUBLISHED = ("top1", "top5", "verb_map", "noun_map", "action_map")
 _SOURCE_TEXTS = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tadacli.camera_motion.scenes import CameraMove, KnownMove, render_sequence
+from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.detection.segments import ClassCurve
 from tadacli.reports.detection_page import VideoLink, report_html, video_link
 from tests import media

@@ -26,7 +26,7 @@ from tadacli.camera_motion.recipe import (
     make_weights,
     real_footage,
 )
-from tadacli.camera_motion.scenes import (
+from tadacli.camera_motion.virtual_camera import (
     CAMERA_MOTIONS,
     CameraMove,
     MovingObject,
@@ -36,7 +36,7 @@ from tadacli.camera_motion.scenes import (
 )
 from tadacli.errors import SpecError, UsageError
 from tadacli.zoo.loading import load_model
-from tests.camera_motion.test_scenes import CONTENT, parts, shift_of
+from tests.camera_motion.test_virtual_camera import CONTENT, parts, shift_of
 from tests.media import shared_folder
 
 # The goal on clips never seen, in percent. On footage it is not reached yet; there a floor guards what is.

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 import tadacli
-from tadacli.camera_motion.scenes import CameraMove, KnownMove, render_sequence
+from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.classification import classify
 from tadacli.detection.detecting import detect, detection_of
 from tadacli.detection.score_file import ScoreJournal, encode_scores, read_scores
-from tadacli.detection.scores import Group, score_windows
 from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.window_scores import Group, score_windows
 from tadacli.errors import UsageError, VideoError
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage, profiled

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tadacli.models import tadaconvnextv2
 from tadacli.models.dropout import DropPath
-from tadacli.models.ops import DepthwiseTAdaConv2d
+from tadacli.models.tadaconv import DepthwiseTAdaConv2d
 from tadacli.models.tadaconvnextv2 import Block, TAdaConvNeXtV2, tadaconvnextv2_tiny
 from tadacli.zoo.manifest import cards
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadacli.errors import SpecError
-from tadacli.models.ops import RouteFuncwTransformer
+from tadacli.models.tadaconv import RouteFuncwTransformer
 from tadacli.models.tadaformer import (
     AggregatingTAdaConv,
     TAdaBottleneck,

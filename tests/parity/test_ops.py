@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tadacli.models import ops
+from tadacli.models import tadaconv
 from tests.parity import goldens
 
 CASES = [
@@ -30,7 +30,7 @@ def test_every_golden_operator_is_tested() -> None:
 def test_operator(name: str) -> None:
     cases, arrays = goldens.load("ops")
     case = cases[name]
-    module = getattr(ops, case["kind"])(**case["args"])
+    module = getattr(tadaconv, case["kind"])(**case["args"])
     module.load_state_dict(goldens.weights(case["state_dict"], case["seed"]))
     module.train(name == "route_train")
     x = goldens.inputs(case["input_shape"], case["seed"]).requires_grad_()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from tadacli.camera_motion.scenes import CAMERA_MOTIONS
+from tadacli.camera_motion.virtual_camera import CAMERA_MOTIONS
 from tadacli.errors import UsageError
 from tadacli.specs import label_list
 from tadacli.training.augmentation import augment_clip, mirrored_class, mirrored_pairs, mix

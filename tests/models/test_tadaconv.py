@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmarks.grouped import grouped_form, grouped_tadaconv2d, grouped_tadaconv3d
-from tadacli.models import ops
+from tadacli.models import tadaconv as ops
 
 TOLERANCE = 2e-5
 
@@ -106,7 +106,10 @@ def test_depthwise_equals_one_kernel_and_bias_per_frame(batch, frames, size, ker
 
 
 def test_depthwise_keeps_channels_last_order() -> None:
-    conv, x = ops.DepthwiseTAdaConv2d(6, 7), torch.randn(2, 6, 3, 5, 4).contiguous(memory_format=torch.channels_last_3d)
+    conv, x = (
+        ops.DepthwiseTAdaConv2d(6, 7),
+        torch.randn(2, 6, 3, 5, 4).contiguous(memory_format=torch.channels_last_3d),
+    )
     alpha, bias_alpha = torch.randn(2, 2, 6, 3, 1, 1)
     assert conv(x, alpha, bias_alpha).is_contiguous(memory_format=torch.channels_last_3d)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from tadacli.errors import SpecError, UsageError
-from tadacli.strict_decoding import decode_table, parse_json
+from tadacli.strict_tables import decode_table, parse_json
 
 
 @dataclass(frozen=True)

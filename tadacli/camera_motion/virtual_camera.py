@@ -330,7 +330,7 @@ def _write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, heig
 
 
 def main() -> None:
-    """Renders a sample video: `python -m tadacli.camera_motion.scenes OUT.mp4 --motion "pan left"`."""
+    """Renders a sample video: `python -m tadacli.camera_motion.virtual_camera OUT.mp4 --motion "pan left"`."""
     parser = argparse.ArgumentParser(description="Render a video of known camera motion.")
     parser.add_argument("output", type=Path)
     parser.add_argument(

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tadacli.camera_motion.pictures import FloatArray, degrade, generated_picture
-from tadacli.camera_motion.scenes import (
+from tadacli.camera_motion.virtual_camera import (
     CAMERA_MOTIONS,
     CameraMove,
     KnownMove,
