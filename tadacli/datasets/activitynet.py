@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tadacli.datasets.samples import GroundTruth, Sample
-from tadacli.datasets.tables import AnyPath, bad_line, parse_json, read_text
+from tadacli.datasets.tables import AnyPath, bad_line, is_number, parse_json, read_text
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 
@@ -21,13 +20,12 @@ def load_activitynet(
     *,
     data_root: AnyPath | None = None,
     subset: str = "validation",
-    labels: Sequence[str] | None = None,
 ) -> GroundTruth:
     """The segments of a subset, in the order of the file.
 
     As in the official evaluation, the classes are the labels that occur in the subset; here they are in alphabetical
-    order. With `labels` they are these, and all that occur must be among them. A segment that ends before it
-    starts is kept, as it is there. Raises `UsageError` for a file of another form or without the subset.
+    order. A segment that ends before it starts is kept, as it is there. Raises `UsageError` for a file of another form
+    or without the subset.
     """
     database = _database(file)
     chosen = {video: entry for video, entry in database.items() if entry.get("subset") == subset}
@@ -35,11 +33,8 @@ def load_activitynet(
         there = sorted({str(entry.get("subset")) for entry in database.values()})
         raise UsageError(f"{file} has no video in the subset {subset!r}", hint=f"it has {', '.join(there) or 'none'}")
     rows = [row for video, entry in chosen.items() for row in _segments(video, entry, file)]
-    names = tuple(labels) if labels is not None else tuple(sorted({label for _, label, _, _ in rows}))
+    names = tuple(sorted({label for _, label, _, _ in rows}))
     index_of = {name: index for index, name in enumerate(names)}
-    for video, label, _, _ in rows:
-        if label not in index_of:
-            raise bad_line(file, f"video {video}", f"label {label!r} is not one of the {len(names)} classes")
     videos = VideoFiles(data_root)
     return GroundTruth(
         name="activitynet",
@@ -69,23 +64,19 @@ def _segments(video: str, entry: Mapping[str, Any], file: AnyPath) -> list[tuple
         raise bad_line(file, f"video {video}", "annotations is missing or not a list")
     rows = []
     for number, annotation in enumerate(annotations):
-        place = f"video {video}, annotation {number}"
-        if not isinstance(annotation, dict) or not isinstance(annotation.get("label"), str):
-            raise bad_line(file, place, "no label")
-        segment: Any = annotation.get("segment")
-        if not is_span(segment):
-            raise bad_line(file, place, f"segment is {segment!r}, not two times in seconds")
-        rows.append((video, annotation["label"], float(segment[0]), float(segment[1])))
+        check_segment(annotation, file, f"video {video}, annotation {number}")
+        start, end = annotation["segment"]
+        rows.append((video, annotation["label"], float(start), float(end)))
     return rows
 
 
-def is_span(value: object) -> bool:
-    """Whether a JSON value is a list of two finite numbers."""
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time) for time in value)
-    )
+def check_segment(entry: Any, file: AnyPath, place: str) -> None:
+    """Raises `UsageError` if a JSON value is no object with a label and a segment of two finite numbers."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
+        raise bad_line(file, place, "no label")
+    segment = entry.get("segment")
+    if not isinstance(segment, list) or len(segment) != 2 or not all(is_number(time) for time in segment):
+        raise bad_line(file, place, f"segment is {segment!r}, not two times in seconds")
 
 
 def _video(video: str, videos: VideoFiles, subset: str) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,20 +173,17 @@ class _EpicVideos:
     def find(self, video: str, participant: str) -> Path | None:
         """The video file, else a folder or tar of its JPEG frames; None if there is neither."""
         if video not in self._found:
-            tops = ("", "EPIC-KITCHENS")
-            homes = [
-                f"{top}/{home}".strip("/")
-                for top in tops
-                for home in ("videos", f"{participant}/videos", participant, "")
-            ]
-            frames = [
-                f"{top}/{home}".strip("/")
-                for top in tops
-                for home in (f"{participant}/rgb_frames", "rgb_frames", f"rgb_frames/{participant}", participant, "")
-            ]
+            homes = _below_tops("videos", f"{participant}/videos", participant, "")
+            frames = _below_tops(
+                f"{participant}/rgb_frames", "rgb_frames", f"rgb_frames/{participant}", participant, ""
+            )
             self._found[video] = (
                 self._files.find_stem(homes, video, _VIDEO_SUFFIXES)
-                or self._files.find([f"{home}/{video}".lstrip("/") for home in frames], folders=True)
+                or self._files.find([os.path.join(home, video) for home in frames], folders=True)
                 or self._files.find_stem(frames, video, (".tar",))
             )
         return self._found[video]
+
+
+def _below_tops(*homes: str) -> list[str]:
+    return [os.path.join(top, home) for top in ("", "EPIC-KITCHENS") for home in homes]

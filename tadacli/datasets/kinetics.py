@@ -52,9 +52,8 @@ def load_kinetics(
     *,
     data_root: AnyPath | None = None,
     split: str = "val",
-    labels: Sequence[str] | None = None,
 ) -> Dataset:
-    """The samples of a split, by default with the 400 class names that ship with the package.
+    """The samples of a split, with the 400 class names that ship with the package.
 
     `annotations` is the official csv, a 'path label' list, or a folder that holds one of either by its usual
     name; None takes the folders of `data_root` as the classes. Only the official csv says which split a row
@@ -62,7 +61,7 @@ def load_kinetics(
     """
     if split not in _SPLITS:
         raise UsageError(f"there is no split {split!r}", hint=f"use {', '.join(_SPLITS)}")
-    classes = tuple(labels) if labels is not None else label_list(LABELS)
+    classes = label_list(LABELS)
     if annotations is None:
         if data_root is None:
             raise UsageError("neither annotations nor a folder of videos was given", hint="give at least one of them")
@@ -72,11 +71,11 @@ def load_kinetics(
         names = [name.format(word) for name in _NAMES for word in _SPLITS[split]]
         file = one_of(file, names, what=f"Kinetics annotations of the split {split}")
     if "youtube_id" in header_of(file):
-        return _official(file, VideoFiles(data_root), split, classes)
-    return load_path_list(file, data_root=data_root, labels=classes, name="kinetics")
+        return _official(file, VideoFiles(data_root), classes, split)
+    return _path_list(file, VideoFiles(data_root), classes)
 
 
-def _official(file: Path, videos: VideoFiles, split: str, labels: tuple[str, ...]) -> Dataset:
+def _official(file: Path, videos: VideoFiles, labels: tuple[str, ...], split: str) -> Dataset:
     index_of = {label: index for index, label in enumerate(labels)}
     taken = SampleRows()
     folders: dict[str, list[str]] = {}
@@ -128,17 +127,14 @@ def _folders(label: str, split: str) -> Iterator[str]:
 # --- 'path label' lists -----------------------------------------------------------------------------
 
 
-def load_path_list(
-    file: AnyPath, *, data_root: AnyPath | None = None, labels: Sequence[str], name: str = "list"
-) -> Dataset:
-    """The samples of a list, in its order; paths are relative to `data_root` unless they are absolute.
+def _path_list(file: Path, videos: VideoFiles, labels: tuple[str, ...]) -> Dataset:
+    """The samples of a list, in its order; paths are relative to the folder of the videos unless they are absolute.
 
     The label is the last column, so a path may hold blanks. Of three columns the middle one is a number of
     frames, which is not used. A file of paths alone has no labels (PySlowFast takes them all for class 0).
     Raises `UsageError` for a line that does not fit the others, for several labels, and for a class number that
     is not an index of `labels`.
     """
-    videos = VideoFiles(data_root)
     lines = read_lines(file)
     if not lines:
         raise UsageError(f"{os.fspath(file)} names no video", hint="give a list of paths and labels, one a line")
@@ -150,7 +146,7 @@ def load_path_list(
         index = {"": class_index(numbers[-1], len(labels), file, place)} if numbers else {}
         found = videos.find([path], folders=True)
         taken.add(place, Sample(id=path, path=found, labels=index, video_id=PurePath(path).stem))
-    return taken.dataset(name, {"": tuple(labels)}, remarks)
+    return taken.dataset("kinetics", {"": labels}, remarks)
 
 
 def _layout(lines: _Lines, file: AnyPath) -> tuple[Callable[[str], _Line], tuple[Note, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -79,14 +79,18 @@ class Dataset:
     @property
     def notes(self) -> tuple[Note, ...]:
         """What to know about the rows that cannot be evaluated, each as "N of M"; nothing if all can."""
-        num_samples = len(self.samples)
+        notes = list(self.remarks)
+        for reason, count in sorted(Counter(row.reason for row in self.unused).items()):
+            notes.append(Note(NoteKind.UNUSED_ROWS, f"{count} of {self.num_rows} rows are not used: {reason}"))
+        missing = sum(sample.path is None for sample in self.samples)
         unlabelled = sum(not sample.labels for sample in self.samples)
-        return (
-            *self.remarks,
-            *_unused_notes(self.unused, f"{self.num_rows} rows"),
-            *_missing_notes(self.samples, "samples"),
-            *([Note(NoteKind.NO_LABEL, f"{unlabelled} of {num_samples} samples have no label")] if unlabelled else []),
-        )
+        for kind, count, lack in (
+            (NoteKind.NO_VIDEO, missing, "video file"),
+            (NoteKind.NO_LABEL, unlabelled, "label"),
+        ):
+            if count:
+                notes.append(Note(kind, f"{count} of {len(self.samples)} samples have no {lack}"))
+        return tuple(notes)
 
     def names_of(self, sample: Sample) -> dict[str, str]:
         """The class name of a sample in each head."""
@@ -109,21 +113,3 @@ class GroundTruth:
     ends: NDArray[np.float64]
     classes: Mapping[str, NDArray[np.int64]]
     videos: tuple[Sample, ...]
-    unused: tuple[UnusedRow, ...] = ()
-
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """What to know about annotations that are not used and videos that are not there, each as "N of M"."""
-        num_rows = len(self.starts) + len(self.unused)
-        return *_unused_notes(self.unused, f"{num_rows} segments"), *_missing_notes(self.videos, "videos")
-
-
-def _unused_notes(unused: Sequence[UnusedRow], of_all: str) -> Iterator[Note]:
-    for reason, count in sorted(Counter(row.reason for row in unused).items()):
-        yield Note(NoteKind.UNUSED_ROWS, f"{count} of {of_all} are not used: {reason}")
-
-
-def _missing_notes(samples: Sequence[Sample], unit: str) -> Iterator[Note]:
-    missing = sum(sample.path is None for sample in samples)
-    if missing:
-        yield Note(NoteKind.NO_VIDEO, f"{missing} of {len(samples)} {unit} have no video file")

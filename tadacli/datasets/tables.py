@@ -145,6 +145,11 @@ def header_of(path: AnyPath) -> list[str]:
     return [name.strip().strip('"') for name in first.split(",")]
 
 
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def bad_line(file: AnyPath, line: int | str, what: str) -> UsageError:
     """The error about a line (by number) or another place of an annotation file."""
     place = f"line {line}" if isinstance(line, int) else line

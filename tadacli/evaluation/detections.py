@@ -174,11 +174,7 @@ def _report(
         metrics=Precisions(tasks),
         unscored=unscored,
         run=None if ours is None else ours.run,
-        notes=(
-            *_tiou_notes(dataset, next(iter(tasks.values())).tiou, usual_tiou),
-            *(note for note in truth.notes if note.kind is not NoteKind.NO_VIDEO),
-            *found.notes,
-        ),
+        notes=(*_tiou_notes(dataset, next(iter(tasks.values())).tiou, usual_tiou), *found.notes),
     )
 
 

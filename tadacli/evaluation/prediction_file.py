@@ -45,9 +45,6 @@ class ItemScores:
     size_bytes: int | None = None
 
 
-_FIELDS = tuple(each.name for each in fields(ItemScores))
-
-
 @dataclass(frozen=True)
 class Shard:
     """Part `number` (from 1) of `count`. Raises `UsageError` for one that there is not."""
@@ -150,7 +147,7 @@ class PredictionFile:
         """Append one item."""
         position = self._stream.tell()
         try:
-            self._stream.write(_line({name: getattr(item, name) for name in _FIELDS}))
+            self._stream.write(_line(vars(item)))
             self._stream.flush()
         except OSError as error:
             with contextlib.suppress(OSError):  # the buffered half cannot be written; what was is removed next

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from tadacli.datasets.tables import parse_json
 from tadacli.errors import UsageError
 from tadacli.results import Note
+
+SEVERAL_HEADS = "the best classes of verbs and nouns do not tell the best actions"
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,19 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class TopScores:
-    """The best classes of N videos: `paths` (N,) text; by head (N, k) class indices and scores, best first.
+    """The best classes of N videos: `paths` (N,) text; (N, k) class indices and scores, best first.
 
     A video with fewer than k has index -1 and score NaN after them. `depth` is how many classes every video has:
     top-1 to top-`depth` accuracy can be computed, and from top-1 the confusion matrix, the mean class accuracy and
-    the calibration of the best class; what takes all scores cannot. `num_classes` is the size of each head,
-    `failed` maps the videos without a result to the reason.
+    the calibration of the best class; what takes all scores cannot. `num_classes` is the number of the
+    model's classes, `failed` maps the videos without a result to the reason.
     """
 
     paths: NDArray[np.str_]
-    indices: Mapping[str, NDArray[np.int64]]
-    scores: Mapping[str, NDArray[np.float64]]
-    depth: Mapping[str, int]
-    num_classes: Mapping[str, int]
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    depth: int
+    num_classes: int
     model: str
     failed: Mapping[str, str]
     notes: tuple[Note, ...] = ()
@@ -101,8 +102,3 @@ def json_value(content: bytes, shown: str) -> Any:
         return parse_json(content.decode("utf-8-sig"), shown)
     except UnicodeDecodeError as error:
         raise UsageError(f"{shown} is not UTF-8 text (byte {error.start})", hint="give a JSON file") from error
-
-
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -29,7 +29,7 @@ from tadacli.evaluation.metrics import (
     top_k,
 )
 from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
-from tadacli.evaluation.predictions import ScoreTable, TopScores
+from tadacli.evaluation.predictions import SEVERAL_HEADS, ScoreTable, TopScores
 from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, UnscoredItem
 from tadacli.results import Note, NoteKind
 
@@ -156,14 +156,11 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
     A result belongs to the sample with the same file; where no file of a sample is known, to that of the same name
     without its suffix. Raises `UsageError` for models with several heads and spans of videos.
     """
-    if set(dataset.heads) != {""} or set(top.indices) != {""}:
+    if set(dataset.heads) != {""}:
+        raise UsageError(SEVERAL_HEADS, hint="score the data set with tada eval --model, which keeps all scores")
+    if top.num_classes != len(dataset.heads[""]):
         raise UsageError(
-            "the best classes of verbs and nouns do not tell the best actions",
-            hint="score the data set with tada eval --model, which keeps all scores",
-        )
-    if top.num_classes[""] != len(dataset.heads[""]):
-        raise UsageError(
-            f"{top.model} tells {top.num_classes['']} classes apart, {dataset.name} has {len(dataset.heads[''])}",
+            f"{top.model} tells {top.num_classes} classes apart, {dataset.name} has {len(dataset.heads[''])}",
             hint="give the results of a model that was trained on this data set",
         )
     row_of, failed = _rows_of_samples(dataset, top)
@@ -171,12 +168,12 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
     if not samples:
         raise _nothing(dataset, failed)
     rows = np.array([row_of[sample.id] for sample in samples])
-    indices, scores = top.indices[""][rows], top.scores[""][rows]
+    indices, scores = top.indices[rows], top.scores[rows]
     labels = np.array([sample.labels[""] for sample in samples], dtype=np.int64)
     hits = indices == labels[:, None]
     ranks = np.where(hits.any(axis=1), hits.argmax(axis=1), len(dataset.heads[""]))
     items = Outcomes(labels, indices[:, 0], ranks, scores[:, 0])
-    depths = [k for k in _depths(len(dataset.heads[""])) if k <= top.depth[""]]
+    depths = [k for k in _depths(len(dataset.heads[""])) if k <= top.depth]
     own = np.where(hits, scores, 0).max(axis=1)
     notes = list(top.notes)
     num_others = len(top.paths) + len(top.failed) - len(row_of) - len(failed)

@@ -13,7 +13,6 @@ from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.evaluation.prediction_file import ItemScores, Shard
 from tadacli.profiling import Stage, during
-from tadacli.results import Status
 from tadacli.sampling.plan import annotated_part, extent, is_short
 from tadacli.scoring.options import ScoringOptions
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
@@ -103,20 +102,27 @@ class _Decoder:
         self._thread = threading.local()
 
     def __call__(self, sample: Sample) -> tuple[ItemScores, DecodedViews | None]:
-        if sample.path is None:
-            return _failed(sample, NO_FILE), None
-        path = os.fspath(sample.path)
+        item = ItemScores(
+            id=sample.id,
+            path="" if sample.path is None else os.fspath(sample.path),
+            status="ok",
+            start_seconds=sample.start_seconds,
+            end_seconds=sample.end_seconds,
+        )
+        if not item.path:
+            return replace(item, status="error", error=NO_FILE), None
+        item = replace(item, size_bytes=file_size(item.path))
         try:
-            source = self._source(path)
+            source = self._source(item.path)
             part = annotated_part(source.info, sample.start_seconds, sample.end_seconds)
             views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
-            return _failed(sample, error.reason), None
+            return replace(item, status="error", error=error.reason), None
         _, num_frames = extent(source, part)
         short = is_short(num_frames, source.info, self._model.spec.input)
         cut = max(0.0, (sample.end_seconds or 0.0) - source.info.duration_seconds)
-        return _item(sample, status="short" if short else "ok", cut_seconds=round(cut, 6)), views
+        return replace(item, status="short" if short else "ok", cut_seconds=round(cut, 6)), views
 
     def _source(self, path: str) -> VideoSource:
         if getattr(self._thread, "path", None) != path:
@@ -128,21 +134,3 @@ class _Decoder:
             self._thread.path = path
         source: VideoSource = self._thread.source
         return source
-
-
-def _failed(sample: Sample, reason: str) -> ItemScores:
-    return _item(sample, status="error", error=reason)
-
-
-def _item(sample: Sample, *, status: Status, error: str = "", cut_seconds: float = 0.0) -> ItemScores:
-    path = "" if sample.path is None else os.fspath(sample.path)
-    return ItemScores(
-        id=sample.id,
-        path=path,
-        status=status,
-        error=error,
-        start_seconds=sample.start_seconds,
-        end_seconds=sample.end_seconds,
-        cut_seconds=cut_seconds,
-        size_bytes=file_size(path) if path else None,
-    )

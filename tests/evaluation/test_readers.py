@@ -250,18 +250,18 @@ def test_our_own_results(tmp_path: Path, form: str) -> None:
     file.write_bytes(gzip.compress(text.encode()) if form.endswith("gz") else text.encode())
     read = read_classifications(file)
     assert read.paths.tolist() == ["a.mp4", "b.mp4"]
-    assert read.indices[""].tolist() == [[3, 1], [4, -1]]
-    assert np.array_equal(read.scores[""], [[0.5, 0.25], [0.5, np.nan]], equal_nan=True)
-    assert (read.depth, read.num_classes, read.failed) == ({"": 1}, {"": 9}, {"c.mp4": "no video"})
+    assert read.indices.tolist() == [[3, 1], [4, -1]]
+    assert np.array_equal(read.scores, [[0.5, 0.25], [0.5, np.nan]], equal_nan=True)
+    assert (read.depth, read.num_classes, read.failed) == (1, 9, {"c.mp4": "no video"})
     assert "top-1" in str(read.notes[0])
 
 
-def test_our_own_results_with_two_heads(tmp_path: Path) -> None:
+def test_the_best_of_two_heads_are_refused(tmp_path: Path) -> None:
     heads = {name: [{"index": index, "score": 1.0, "label": "x"}] for name, index in (("verb", 5), ("noun", 250))}
     row = result("a.mp4", heads=heads, spec={"heads": {"verb": 97, "noun": 300}})
     del row["topk"]
-    read = read_classifications(save(tmp_path / "a.json", row))
-    assert (read.indices["verb"].tolist(), read.indices["noun"].tolist()) == ([[5]], [[250]])
+    with pytest.raises(UsageError, match="do not tell the best actions"):
+        read_classifications(save(tmp_path / "a.json", row))
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_short_and_cut_items_are_scored_and_said() -> None:
 def top_scores(table: ScoreTable, paths: Sequence[str], depth: int, failed: Mapping[str, str]) -> TopScores:
     order = np.argsort(-table.scores[""], axis=1, kind="stable")[:, :depth]
     best = np.take_along_axis(table.scores[""], order, axis=1)
-    return TopScores(np.array(paths, dtype=np.str_), {"": order}, {"": best}, {"": depth}, {"": 8}, "a model", failed)
+    return TopScores(np.array(paths, dtype=np.str_), order, best, depth, 8, "a model", failed)
 
 
 @pytest.mark.parametrize("depth", [1, 5, 8])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from tadacli.datasets.activitynet import is_span
-from tadacli.datasets.tables import AnyPath, bad_line, read_bytes
+from tadacli.datasets.activitynet import check_segment
+from tadacli.datasets.tables import AnyPath, bad_line, is_number, read_bytes
 from tadacli.errors import UsageError
-from tadacli.evaluation.predictions import TimedScores, is_number, json_value, timed_scores
+from tadacli.evaluation.predictions import TimedScores, json_value, timed_scores
 from tadacli.results import Note, NoteKind
 
 
@@ -32,7 +31,10 @@ def read_activitynet(path: AnyPath) -> TimedScores:
         if not isinstance(listed, list):
             raise bad_line(shown, f"video {video}", "not a list of predictions")
         for number, entry in enumerate(listed):
-            _check_prediction(entry, shown, f"video {video}, prediction {number}")
+            place = f"video {video}, prediction {number}"
+            check_segment(entry, shown, place)
+            if not is_number(entry.get("score")):
+                raise bad_line(shown, place, f"score is {entry.get('score')!r}, not a finite number")
             entries.append((video, entry))
     labels = tuple(sorted({entry["label"] for _, entry in entries}))
     index_of = {label: index for index, label in enumerate(labels)}
@@ -75,12 +77,3 @@ def relabelled(predictions: TimedScores, labels: Sequence[str]) -> TimedScores:
         labels=tuple(labels),
         notes=(*predictions.notes, *([Note(NoteKind.PREDICTIONS, note)] if unknown else [])),
     )
-
-
-def _check_prediction(entry: Any, shown: str, place: str) -> None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
-        raise bad_line(shown, place, "no label")
-    if not is_span(entry.get("segment")):
-        raise bad_line(shown, place, f"segment is {entry.get('segment')!r}, not two times in seconds")
-    if not is_number(entry.get("score")):
-        raise bad_line(shown, place, f"score is {entry.get('score')!r}, not a finite number")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.datasets.tables import AnyPath, bad_line, read_bytes
+from tadacli.datasets.tables import AnyPath, bad_line, is_number, read_bytes
 from tadacli.errors import UsageError
-from tadacli.evaluation.predictions import ScoreTable, TimedScores, check_once, is_number, json_value, timed_scores
+from tadacli.evaluation.predictions import ScoreTable, TimedScores, check_once, json_value, timed_scores
 from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays, load_torch
 from tadacli.formats.epic_detection import NUM_CLASSES, problems, unloadable
 from tadacli.formats.epic_recognition import CHALLENGE as RECOGNITION_CHALLENGE

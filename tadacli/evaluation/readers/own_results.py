@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.datasets.tables import AnyPath, bad_line, read_bytes
+from tadacli.datasets.tables import AnyPath, bad_line, is_number, read_bytes
 from tadacli.errors import OutputError, UsageError
-from tadacli.evaluation.predictions import TimedScores, TopScores, check_once, is_number, json_value, timed_scores
+from tadacli.evaluation.predictions import (
+    SEVERAL_HEADS,
+    TimedScores,
+    TopScores,
+    check_once,
+    json_value,
+    timed_scores,
+)
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
@@ -161,25 +168,41 @@ def _detect_notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
 def read_classifications(path: AnyPath) -> TopScores:
     """The results that `tada classify` wrote as JSON or JSON lines, in their order.
 
-    Raises `UsageError` for a file that holds none, or results of several models.
+    Raises `UsageError` for a file that holds none, or results of several models, or of one with several heads.
     """
     shown = os.fspath(path)
     rows = _result_rows(read_bytes(path), shown)
-    heads: dict[str, int] | None = None
-    failed: dict[str, str] = {}
-    kept: list[tuple[str, dict[str, list[Any]]]] = []
+    num_classes = 0
     for number, row in enumerate(rows, start=1):
         place = f"result {number}"
-        found, sizes = _result(row, shown, place)
-        if (heads is not None and sizes != heads) or row["model"] != rows[0]["model"]:
+        size = _num_classes(row, shown, place)
+        if (number > 1 and size != num_classes) or row["model"] != rows[0]["model"]:
             raise bad_line(shown, place, f"by the model {row['model']}, the first one by {rows[0]['model']}")
-        heads = sizes
-        if row["status"] == "error":
-            failed[row["path"]] = str(row.get("error") or "no reason is given")
-        else:
-            kept.append((row["path"], found))
+        num_classes = size
     check_once([row["path"] for row in rows], shown)
-    return _top_scores(kept, heads or {}, model=str(rows[0]["model"]), failed=failed)
+    failed = {row["path"]: str(row.get("error") or "no reason is given") for row in rows if row["status"] == "error"}
+    kept = [row for row in rows if row["status"] != "error"]
+    counts = [len(row["topk"]) for row in kept]
+    depth = min(counts, default=0)
+    indices = np.full((len(kept), max(counts, default=0)), -1, dtype=np.int64)
+    scores = np.full(indices.shape, np.nan)
+    for number, row in enumerate(kept):
+        indices[number, : counts[number]] = [each["index"] for each in row["topk"]]
+        scores[number, : counts[number]] = [each["score"] for each in row["topk"]]
+    note = (
+        f"the file keeps the best {depth} of the {num_classes} classes of the model for every video: "
+        f"accuracy can be computed up to top-{depth}, and nothing that takes all scores"
+    )
+    return TopScores(
+        paths=np.array([row["path"] for row in kept], dtype=np.str_),
+        indices=indices,
+        scores=scores,
+        depth=depth,
+        num_classes=num_classes,
+        model=str(rows[0]["model"]),
+        failed=failed,
+        notes=(Note(NoteKind.PREDICTIONS, note),) if depth < num_classes else (),
+    )
 
 
 def _result_rows(content: bytes, shown: str) -> list[Any]:
@@ -198,51 +221,24 @@ def _result_rows(content: bytes, shown: str) -> list[Any]:
     return rows
 
 
-def _result(row: Any, shown: str, place: str) -> tuple[dict[str, list[Any]], dict[str, int]]:
-    """The predictions and the number of classes of each head in one result."""
+def _num_classes(row: Any, shown: str, place: str) -> int:
+    """The number of classes of the model of one result, whose predictions are found to be of these."""
     if isinstance(row, dict) and "segments" in row:
         raise UsageError(f"{shown} comes from tada detect, which finds segments", hint=_CLASSIFY_HINT)
     known = isinstance(row, dict) and {"path", "status", "model", "spec"} <= set(row)
-    sizes = row["spec"].get("heads") if known and isinstance(row["spec"], dict) else None
-    sized = isinstance(sizes, dict) and all(type(size) is int for size in sizes.values())
-    if not isinstance(sizes, dict) or not sized or not ("topk" in row or "heads" in row):
+    heads = row["spec"].get("heads") if known and isinstance(row["spec"], dict) else None
+    if not isinstance(heads, dict) or not ("topk" in row or "heads" in row):
         raise UsageError(f"{shown}, {place}: not a result of tada classify", hint=_CLASSIFY_HINT)
-    found = {"": row["topk"]} if "topk" in row else row["heads"]
-    if not isinstance(found, dict) or set(found) != set(sizes):
+    if "topk" not in row:
+        raise UsageError(SEVERAL_HEADS, hint="score the data set with tada eval --model, which keeps all scores")
+    if set(heads) != {""} or type(heads[""]) is not int:
         raise bad_line(shown, place, "its heads are not those of its model")
-    for head, predictions in found.items():
-        if not isinstance(predictions, list) or not all(_is_prediction(each, sizes[head]) for each in predictions):
-            raise bad_line(shown, place, "its predictions do not each have an index and a score")
-    return found, dict(sizes)
+    predictions, size = row["topk"], int(heads[""])
+    if not isinstance(predictions, list) or not all(_is_prediction(each, size) for each in predictions):
+        raise bad_line(shown, place, "its predictions do not each have an index and a score")
+    return size
 
 
 def _is_prediction(value: Any, num_classes: int) -> bool:
     index = value.get("index") if isinstance(value, dict) else None
     return type(index) is int and 0 <= index < num_classes and is_number(value.get("score"))
-
-
-def _top_scores(
-    kept: Sequence[tuple[str, Mapping[str, list[Any]]]],
-    num_classes: Mapping[str, int],
-    *,
-    model: str,
-    failed: Mapping[str, str],
-) -> TopScores:
-    indices, scores, depth, notes = {}, {}, {}, []
-    for head, size in num_classes.items():
-        counts = [len(found[head]) for _, found in kept]
-        indices[head] = np.full((len(kept), max(counts, default=0)), -1, dtype=np.int64)
-        scores[head] = np.full(indices[head].shape, np.nan)
-        for number, (_, found) in enumerate(kept):
-            indices[head][number, : counts[number]] = [each["index"] for each in found[head]]
-            scores[head][number, : counts[number]] = [each["score"] for each in found[head]]
-        depth[head] = min(counts, default=0)
-        if depth[head] < size:
-            what = f"of the head {head}" if head else "of the model"
-            text = (
-                f"the file keeps the best {depth[head]} of the {size} classes {what} for every video: "
-                f"accuracy can be computed up to top-{depth[head]}, and nothing that takes all scores"
-            )
-            notes.append(Note(NoteKind.PREDICTIONS, text))
-    paths = np.array([path for path, _ in kept], dtype=np.str_)
-    return TopScores(paths, indices, scores, depth, dict(num_classes), model, dict(failed), tuple(notes))
