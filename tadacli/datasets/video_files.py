@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tadacli.errors import UsageError
-
-
-@dataclass(frozen=True)
-class _Listing:
-    files: frozenset[str] = frozenset()
-    folders: frozenset[str] = frozenset()
 
 
 class VideoFiles:
@@ -24,7 +17,7 @@ class VideoFiles:
         if root is not None and not os.path.isdir(root):
             raise UsageError(f"there is no folder {os.fspath(root)}", hint="give the folder that holds the videos")
         self._root = None if root is None else os.fspath(root)
-        self._listings: dict[str, _Listing] = {}
+        self._listings: dict[str, dict[str, bool]] = {}
 
     def find(self, names: Iterable[str], *, folders: bool = False) -> Path | None:
         """The first of these names, relative to the root or absolute, that is a file (or folder, if asked for)."""
@@ -33,8 +26,8 @@ class VideoFiles:
         for name in names:
             path = _joined(self._root, name)
             folder, last = os.path.split(path)
-            listing = self._list(folder)
-            if last in listing.files or (folders and last in listing.folders):
+            is_file = self._list(folder).get(last)
+            if is_file or (folders and is_file is not None):
                 return Path(path)
         return None
 
@@ -42,13 +35,13 @@ class VideoFiles:
         """Those of the folders that hold any file, each once."""
         if self._root is None:
             return []
-        return [name for name in dict.fromkeys(folders) if self._list(_joined(self._root, name)).files]
+        return [name for name in dict.fromkeys(folders) if any(self._list(_joined(self._root, name)).values())]
 
     def find_stem(self, folders: Iterable[str], stem: str, suffixes: Sequence[str]) -> Path | None:
         """The first file `folder/stem` with one of the suffixes, in the order of the folders, then the suffixes."""
         return self.find(os.path.join(folder, stem + suffix) for folder in folders for suffix in suffixes)
 
-    def _list(self, folder: str) -> _Listing:
+    def _list(self, folder: str) -> dict[str, bool]:
         listing = self._listings.get(folder)
         if listing is None:
             listing = self._listings[folder] = _list_folder(folder)
@@ -60,18 +53,13 @@ def _joined(root: str, name: str) -> str:
     return os.path.join(root, name).rstrip("/") or "/"
 
 
-def _list_folder(folder: str) -> _Listing:
-    files, folders = set(), set()
+def _list_folder(folder: str) -> dict[str, bool]:
+    """Whether each file or folder in a folder is a file, by name."""
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
-                # The folder's own entry tells what each one is; only links cost a look at what they point to.
-                if entry.is_file():
-                    files.add(entry.name)
-                elif entry.is_dir():
-                    folders.add(entry.name)
+            # The folder's own entry tells what each one is; only links cost a look at what they point to.
+            return {entry.name: entry.is_file() for entry in entries if entry.is_file() or entry.is_dir()}
     except (FileNotFoundError, NotADirectoryError):
-        return _Listing()
+        return {}
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be listed: {error.strerror or error}") from error
-    return _Listing(frozenset(files), frozenset(folders))

@@ -18,7 +18,7 @@ The rules, for each class of the ground truth and each threshold on the temporal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,27 +52,19 @@ class TimedLabels:
     ends_seconds: Numbers
 
     def __post_init__(self) -> None:
-        for name in ("videos", "classes"):
-            codes = np.asarray(getattr(self, name))
-            if codes.size and (codes.dtype.kind not in "iu" or int(codes.min()) < 0):
+        for name in (each.name for each in fields(self)):
+            is_code = name in ("videos", "classes")
+            values = np.asarray(getattr(self, name), dtype=None if is_code else np.float64)
+            if is_code and values.size and (values.dtype.kind not in "iu" or int(values.min()) < 0):
                 raise ValueError(f"{name} must be integers from 0")
-            self._set(name, codes.astype(np.int64))
-        for name in self._measures():
-            values = np.asarray(getattr(self, name), dtype=np.float64)
-            if np.isnan(values).any():
+            if not is_code and np.isnan(values).any():
                 raise ValueError(f"{name} must be numbers, not NaN")
-            self._set(name, values)
+            if values.shape != (len(self.videos),):
+                raise ValueError(f"{values.shape} {name} do not fit {len(self.videos)} segments")
+            object.__setattr__(self, name, values.astype(np.int64) if is_code else values)
 
     def __len__(self) -> int:
         return len(self.videos)
-
-    def _measures(self) -> tuple[str, ...]:
-        return ("starts_seconds", "ends_seconds")
-
-    def _set(self, name: str, values: NDArray[np.generic]) -> None:
-        if values.shape != (len(self.videos),):
-            raise ValueError(f"{values.shape} {name} do not fit {len(self.videos)} segments")
-        object.__setattr__(self, name, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +72,6 @@ class ScoredSegments(TimedLabels):
     """Detections as columns (N,): as `TimedLabels`, and any number, not NaN, as the score."""
 
     scores: Numbers
-
-    def _measures(self) -> tuple[str, ...]:
-        return (*super()._measures(), "scores")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem
 from tadacli.formats.results import is_detect_results
 from tadacli.results import Note, NoteKind
 
+USUAL_TIOU = {"activitynet": ACTIVITYNET_TIOU, "ek100-detection": EPIC_TIOU}
 NOT_PREDICTED = "the predictions have no entry for it"
 _TIOU_HINT = "give start:step:end or a list, for example --tiou 0.1:0.1:0.5 or --tiou 0.5,0.75,0.95"
 
@@ -99,14 +101,14 @@ def evaluate_epic_detections(
     The challenge measures at tIoU 0.1 to 0.5; the report notes it when `tiou` are other thresholds (`parse_tiou`).
     """
     truth = load_epic_detection(annotations, split=split)
-    ours = read_detected_actions(predictions) if _is_ours(predictions) else None
-    found = read_epic_detections(predictions) if ours is None else ours.predictions
+    results = _read(predictions, ours=read_detected_actions, official=read_epic_detections)
+    found = results.predictions
     pairs = truth.classes["verb"] * len(truth.heads["noun"]) + truth.classes["noun"]
     tasks = {
         task: _precision(truth, found, true_classes, found.classes[task], tiou=tiou)
         for task, true_classes in {**truth.classes, "action": pairs}.items()
     }
-    return _report("ek100-detection", split, truth, found, tasks, ours, usual_tiou=EPIC_TIOU)
+    return _report(truth, split, results, tasks)
 
 
 def evaluate_activitynet(
@@ -121,14 +123,21 @@ def evaluate_activitynet(
     The benchmark measures at tIoU 0.5 to 0.95; the report notes it when `tiou` are other thresholds (`parse_tiou`).
     """
     truth = load_activitynet(annotations, subset=split)
-    ours = read_detected_labels(predictions) if _is_ours(predictions) else None
-    found = relabelled(read_activitynet(predictions) if ours is None else ours.predictions, truth.heads[""])
+    results = _read(predictions, ours=read_detected_labels, official=read_activitynet)
+    found = relabelled(results.predictions, truth.heads[""])
     measured = _precision(truth, found, truth.classes[""], found.classes[""], tiou=tiou)
-    return _report("activitynet", split, truth, found, {"all": measured}, ours, usual_tiou=ACTIVITYNET_TIOU)
+    return _report(truth, split, replace(results, predictions=found), {"all": measured})
 
 
-def _is_ours(predictions: AnyPath) -> bool:
-    return is_detect_results(read_bytes(predictions))
+def _read(
+    predictions: AnyPath,
+    *,
+    ours: Callable[[AnyPath], DetectResults],
+    official: Callable[[AnyPath], TimedScores],
+) -> DetectResults:
+    if is_detect_results(read_bytes(predictions)):
+        return ours(predictions)
+    return DetectResults(official(predictions))
 
 
 def _precision(
@@ -148,39 +157,30 @@ def _precision(
 
 
 def _report(
-    dataset: str,
-    split: str,
-    truth: GroundTruth,
-    found: TimedScores,
-    tasks: Mapping[str, DetectionMetrics],
-    ours: DetectResults | None,
-    *,
-    usual_tiou: Sequence[float],
+    truth: GroundTruth, split: str, results: DetectResults, tasks: Mapping[str, DetectionMetrics]
 ) -> EvalReport:
-    videos = {video.id: video for video in truth.videos}
-    predicted = set(found.result_videos)
-    failed: Mapping[str, str] = {} if ours is None else ours.failed
+    predicted = set(results.predictions.result_videos)
     unscored = tuple(
-        UnscoredItem(name, os.fspath(video.path or ""), failed.get(name, NOT_PREDICTED))
-        for name, video in videos.items()
-        if name not in predicted
+        UnscoredItem(video.id, os.fspath(video.path or ""), results.failed.get(video.id, NOT_PREDICTED))
+        for video in truth.videos
+        if video.id not in predicted
     )
     return EvalReport(
-        dataset=dataset,
+        dataset=truth.name,
         split=split,
         unit="videos",
-        num_scored=len(videos) - len(unscored),
-        num_items=len(videos),
+        num_scored=len(truth.videos) - len(unscored),
+        num_items=len(truth.videos),
         metrics=Precisions(tasks),
         unscored=unscored,
-        run=None if ours is None else ours.run,
-        notes=(*_tiou_notes(dataset, next(iter(tasks.values())).tiou, usual_tiou), *found.notes),
+        run=results.run,
+        notes=(*_tiou_notes(truth.name, next(iter(tasks.values())).tiou), *results.predictions.notes),
     )
 
 
-def _tiou_notes(dataset: str, tiou: Sequence[float], usual: Sequence[float]) -> list[Note]:
+def _tiou_notes(dataset: str, tiou: Sequence[float]) -> list[Note]:
     """Says that numbers are not those of the benchmark, since "mAP" alone is read as if they were."""
-    asked, official = _spelled(tiou), _spelled(usual)
+    asked, official = _spelled(tiou), _spelled(USUAL_TIOU[dataset])
     if asked == official:
         return []
     text = f"mAP and avg_mAP are those at tIoU {asked}; results of {dataset} are published at {official}"

@@ -200,8 +200,8 @@ class PredictionFile:
 
     def _other(self, content: bytes, header: Header) -> OutputError:
         try:
-            there = _header(content.partition(b"\n")[0])
-        except (ValueError, KeyError, TypeError):
+            there = _read_header(content.partition(b"\n")[0], os.fspath(self._path))
+        except UsageError:
             return OutputError(
                 f"{self._path} holds no predictions of this tool", hint="give another --save-predictions"
             )
@@ -297,26 +297,21 @@ def _whole_lines(shown: str) -> Iterator[bytes]:
 
 def _read_header(line: bytes, shown: str) -> Header:
     try:
-        return _header(line)
+        about = json.loads(line)
+        if about["kind"] != KIND:
+            raise ValueError(f"it holds {about['kind']!r}")
+        return Header(
+            dataset=about["dataset"],
+            split=about["split"],
+            num_items=about["num_items"],
+            shard=None if about["shard"] is None else parse_shard(about["shard"]),
+            run=Run(**{each.name: about[each.name] for each in fields(Run)}),
+            heads={name: tuple(labels) for name, labels in about["heads"].items()},
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{shown} holds no predictions of this tool", hint="make them with tada eval --save-predictions"
         ) from error
-
-
-def _header(line: bytes) -> Header:
-    about = json.loads(line)
-    if about["kind"] != KIND:
-        raise ValueError(f"it holds {about['kind']!r}")
-    run = Run(**{each.name: about[each.name] for each in fields(Run)})
-    return Header(
-        dataset=about["dataset"],
-        split=about["split"],
-        num_items=about["num_items"],
-        shard=None if about["shard"] is None else parse_shard(about["shard"]),
-        run=run,
-        heads={name: tuple(labels) for name, labels in about["heads"].items()},
-    )
 
 
 def _read_item(line: bytes, header: Header, place: str) -> ItemScores:

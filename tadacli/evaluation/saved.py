@@ -14,8 +14,7 @@ from tadacli.datasets.loading import DatasetSource, load_for_heads, usual_spelli
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.tables import AnyPath
 from tadacli.errors import UsageError
-from tadacli.evaluation.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU
-from tadacli.evaluation.detections import evaluate_activitynet, evaluate_epic_detections, parse_tiou
+from tadacli.evaluation.detections import USUAL_TIOU, evaluate_activitynet, evaluate_epic_detections, parse_tiou
 from tadacli.evaluation.prediction_file import SavedPredictions, is_prediction_file, read_predictions
 from tadacli.evaluation.readers.epic import read_recognition
 from tadacli.evaluation.readers.own_results import read_classifications
@@ -131,7 +130,7 @@ def _detections(
     submission: AnyPath | None,
 ) -> EvalReport:
     """The report on detections; with `submission`, what `tada detect` wrote becomes the challenge's file, too."""
-    usual = ACTIVITYNET_TIOU if dataset == "activitynet" else EPIC_TIOU
+    usual = USUAL_TIOU[dataset]
     thresholds = parse_tiou(tiou, usual=usual) if isinstance(tiou, str) else tiou or usual
     if annotations is None:
         raise UsageError(f"{dataset} needs its annotations", hint="add --annotations FILE")

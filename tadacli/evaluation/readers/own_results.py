@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,13 @@ class _VideoSegment(SegmentRow):
 class DetectResults:
     """The segments of all videos that could be read, and the reason, by id, for each of the others.
 
-    `run` has the tool_version, weights_sha256, spec and settings of the results, those of the first where they differ.
+    `run` has the tool_version, weights_sha256, spec and settings of the results, those of the first where they differ;
+    it is None for predictions in the form of a challenge.
     """
 
     predictions: TimedScores
-    failed: Mapping[str, str]
-    run: Mapping[str, Any]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    run: Mapping[str, Any] | None = None
 
 
 def read_detected_actions(path: AnyPath) -> DetectResults:
