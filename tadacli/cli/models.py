@@ -149,19 +149,13 @@ def _size(values: Mapping[str, Any]) -> str:
 
 def _page(card: ModelCard, whole: Mapping[str, Any]) -> str:
     """All that is known about a model, for a person."""
-    lines = [card.name, ""]
-    for key, text in _facts(card, whole):
-        lines.append(f"{key:14}{text}")
-    lines += [f"{'not known':14}{key}: {reason}" for key, reason in card.unknown.items()]
-    if card.note:
-        lines.append(f"{'note':14}{card.note}")
-    lines += ["", _what_to_do(card, whole)]
-    return "\n".join(lines)
+    lines = [f"{key:14}{text}" for key, text in _facts(card, whole)]
+    return "\n".join([card.name, "", *lines, "", _what_to_do(card, whole)])
 
 
 def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names of facts and what is known, without those of which nothing is."""
-    row = _row(whole)
+    row, drive = _row(whole), card.source.google_drive
     cost = f", {row['GMACs']} GMACs for one view" if card.gmacs is not None else ""
     arguments = f" ({_pairs(card.arguments)})" if card.arguments else ""
     figures = ", ".join(f"{_FIGURES[key]} {figure:g} %" for key, figure in card.published.items())
@@ -176,7 +170,8 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),
         ("accuracy", f"{figures} (published by its authors, not measured here)" if figures else ""),
         ("licence", card.source.licence),
-        *(("from", place) for place in _places(card)),
+        ("from", card.source.url),
+        ("from", f"https://drive.google.com/file/d/{drive}/view" if drive else ""),
         ("SHA-256", card.source.sha256),
         ("size", "" if row["size"] == _NOTHING else row["size"]),
         ("state", whole["state"]),
@@ -190,7 +185,8 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"{kept['source']}, {kept['original_size_bytes']:,} bytes, SHA-256 {kept['original_sha256']}",
             ),
         ]
-    return [(key, text) for key, text in facts if text]
+    facts += [("not known", f"{key}: {reason}") for key, reason in card.unknown.items()]
+    return [(key, text) for key, text in [*facts, ("note", card.note)] if text]
 
 
 _FIGURES = {
@@ -211,15 +207,6 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _labels(labels: tuple[str, ...]) -> str:
     first = ", ".join(labels[:_SHOWN_LABELS])
     return f"{len(labels)}: {first}{', ...' if len(labels) > _SHOWN_LABELS else ''}"
-
-
-def _places(card: ModelCard) -> list[str]:
-    """Where the published file can be had."""
-    drive = card.source.google_drive
-    return [
-        *([card.source.url] if card.source.url else []),
-        *([f"https://drive.google.com/file/d/{drive}/view"] if drive else []),
-    ]
 
 
 def _what_to_do(card: ModelCard, whole: Mapping[str, Any]) -> str:

@@ -24,16 +24,12 @@ def activitynet(rows: Sequence[DetectionRow]) -> bytes:
     """
     ids = video_ids([row["path"] for row in rows])
     made_with = sorted({f"{row['model']}, tada {row['tool_version']}" for row in rows})
-    return (
-        encode_json(
-            {
-                "version": "VERSION 1.3",
-                "external_data": {"details": "; ".join(made_with)},
-                "results": {ids[row["path"]]: [_prediction(each) for each in player_segments(row)] for row in rows},
-            }
-        )
-        + b"\n"
-    )
+    predictions = {
+        "version": "VERSION 1.3",
+        "external_data": {"details": "; ".join(made_with)},
+        "results": {ids[row["path"]]: [_prediction(each) for each in player_segments(row)] for row in rows},
+    }
+    return encode_json(predictions) + b"\n"
 
 
 def _prediction(segment: SegmentRow) -> dict[str, object]:

@@ -9,10 +9,7 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 
 from tadacli.errors import OutputError
-from tadacli.video.inputs import VIDEO_SUFFIXES, is_url
-
-# Longest first: what is left of a name must not end in a part of its suffix.
-_ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
+from tadacli.video.inputs import ARCHIVE_SUFFIXES, VIDEO_SUFFIXES, is_url
 
 
 def file_name(path: str) -> str:
@@ -38,7 +35,7 @@ def video_id(path: str) -> str:
         frames may have a dot in it.
     """
     name = file_name(path)
-    archive = next((suffix for suffix in _ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), "")
+    archive = next((suffix for suffix in ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), "")
     stem, suffix = os.path.splitext(name)
     if archive:
         stem = name[: -len(archive)]

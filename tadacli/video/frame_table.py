@@ -122,7 +122,10 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, FirstFrame] |
     with open_stream(path) as (container, stream):
         assert stream is not None
         time_base, step = stream_time_base(stream), frame_step(stream)
-        lost = _Lost(is_frame=_packets_are_frames(container, stream))
+        # These have one packet for each frame.
+        is_frame = container.format.name in (MP4, MATROSKA)
+        is_frame = is_frame and stream.codec_context.codec.canonical_name in ("h264", "hevc")
+        lost = _Lost(is_frame=is_frame)
         for packet, decoded in _decode_all(container, stream):
             if packet is not None:
                 lost.add(packet, failed=decoded is None)
@@ -178,12 +181,6 @@ class _Lost:
         if self._failed:
             self._lost += self._group
         self._group, self._failed = array("q"), False
-
-
-def _packets_are_frames(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether a file has one packet for each frame, by its container and codec."""
-    known = container.format.name in (MP4, MATROSKA)
-    return known and stream.codec_context.codec.canonical_name in ("h264", "hevc")
 
 
 def _decode_all(

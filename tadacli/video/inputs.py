@@ -19,6 +19,8 @@ VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .divx .dv .flv .gif .h264 .h265 .hevc .ivf .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
     ".mp4 .mpeg .mpg .mts .mxf .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
 )
+# Longest first: what is left of a name must not end in a part of its suffix.
+ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
 # Other videos wait for one whose server does not answer.
 URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 

@@ -32,7 +32,6 @@ from tadacli.video.source import (
 )
 
 _FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PACKED = (b"\x1f\x8b", b"BZ", b"\xfd7")
 _ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
 _DEFAULT_FPS = Fraction(30)

@@ -26,7 +26,8 @@ from tadacli.video.container import VideoPacket, open_stream
 from tadacli.video.damage import Damage
 from tadacli.video.decoder import Decoder, ReadFile, TableError
 from tadacli.video.frame_table import FirstFrame, FrameTable, build_table, decode_table
-from tadacli.video.jpeg_frames import ARCHIVE_SUFFIXES, JpegSource, is_frames_folder
+from tadacli.video.inputs import ARCHIVE_SUFFIXES
+from tadacli.video.jpeg_frames import JpegSource, is_frames_folder
 from tadacli.video.seeking import read_packets_again
 from tadacli.video.source import (
     DAMAGED_HINT,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tadacli.errors import OutputError
 from tadacli.formats.video_names import output_names, video_id, video_ids
-from tadacli.video.jpeg_frames import ARCHIVE_SUFFIXES
+from tadacli.video.inputs import ARCHIVE_SUFFIXES
 
 FOLDERS = ("", "a/", "b/", "a/b/", "/x/a/", "a-b/")
 NAMES = (
