@@ -136,7 +136,7 @@ class _Routing(tadaconv.RouteFuncMLP):
 
 
 class _AttentionRouting(tadaconv.RouteFuncwTransformer):
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return super().forward(_means(x))
 
 

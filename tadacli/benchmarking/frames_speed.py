@@ -67,15 +67,9 @@ def measure_frames(
     first = [clip for _, window in zip(range(NUM_CLIPS_COMPARED), plan, strict=False) for clip in window.clips]
     del first[NUM_CLIPS_COMPARED:]
     kept = {index for clip in first for index in clip}
-
-    def read_views() -> int:
-        return _read_views(source, model, wanted, seconds=seconds / 2)
-
-    def read_windows() -> int:
-        return _read_windows(readers, model, frames, seconds=seconds / 2, kept=kept, pictures=pictures)
-
+    read_windows = partial(_read_windows, readers, model, frames, seconds=seconds / 2, kept=kept, pictures=pictures)
     kinds: list[tuple[Command, int, Callable[[], int]]] = [
-        ("classify", len(wanted), read_views),
+        ("classify", len(wanted), partial(_read_views, source, model, wanted, seconds=seconds / 2)),
         ("detect", len(frames), read_windows),
     ]
     # The first reading sets up what the later ones use, and tells whether the time is enough for all.

@@ -180,13 +180,13 @@ def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], 
     """
     model = models[REFERENCE]
     size = MATRIX_SIZE if model.device.type == "cpu" else ACCELERATOR_MATRIX_SIZE
-    passes: dict[PassSpeed, Callable[[], object]] = {}
+    passes: dict[PassSpeed, Callable[[], object] | None] = {}
     for dtype, form in models.items():
         known: tuple[int, float] | None = None
         for batch_size in batch_sizes:
             expected = 0.0 if known is None else known[1] * batch_size / known[0]
             if expected > 2 * seconds:
-                passes[PassSpeed(dtype, batch_size, left_out=_too_long(expected))] = _nothing
+                passes[PassSpeed(dtype, batch_size, left_out=_too_long(expected))] = None
                 continue
             run = partial(_pass, form, _random_clips(form, batch_size))
             try:
@@ -194,7 +194,7 @@ def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], 
             except RuntimeError as error:
                 if not (reason := _limit_of_machine(error)) or not passes:
                     raise
-                passes[PassSpeed(dtype, batch_size, left_out=reason)] = _nothing
+                passes[PassSpeed(dtype, batch_size, left_out=reason)] = None
             else:
                 passes[PassSpeed(dtype, batch_size)] = run
     products: dict[str, Callable[[], object]] = {}
@@ -202,7 +202,7 @@ def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], 
         product = partial(_product, torch.rand(size, size, device=model.device).to(DTYPES[dtype]))
         if warm_up(product, seconds=seconds / 2) <= 2 * seconds:
             products[dtype] = product
-    runs = [run for each, run in passes.items() if not each.left_out]
+    runs = [run for run in passes.values() if run is not None]
     timings = take_turns([in_turns(run, seconds=seconds) for run in (*runs, *products.values())], seconds=seconds)
     matrices = dict(zip(products, timings[len(runs) :], strict=True))
     count = multiply_adds(model.spec)
@@ -235,10 +235,6 @@ def _pass(model: Model, clips: Tensor) -> None:
 def _product(matrix: Tensor) -> None:
     torch.mm(matrix, matrix)
     wait_for(matrix.device)
-
-
-def _nothing() -> None:
-    """In the place of a pass that is left out."""
 
 
 def _too_long(expected: float) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tadacli.errors import SpecError
 from tadacli.models.heads import NumClasses
 from tadacli.models.layers import FrameBatchNorm, FrameConv2d, TemporalConv1d, normalised_conv
-from tadacli.models.tadaconv import TAdaConv2d, TAdaConv3d
+from tadacli.models.tadaconv import TAdaConv3d
 from tadacli.models.video_resnet import (
     EXPANSION,
     BranchMaker,
@@ -26,6 +26,7 @@ from tadacli.models.video_resnet import (
     SinglePathway,
     any_conv,
     fold_norm_of_any,
+    frame_conv,
 )
 
 TAdaConvs = Literal["2d", "2d+1d"]
@@ -40,11 +41,7 @@ class Branch(nn.Module):
         super().__init__()
         self.a = FrameConv2d(in_channels, width, 1)
         self.a_bn = FrameBatchNorm(width)
-        self.b: FrameConv2d | TAdaConv2d = (
-            FrameConv2d(width, width, 3, stride=stride, padding=1)
-            if routing is None
-            else TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
-        )
+        self.b = frame_conv(width, stride=stride, routing=routing)
         self.b_rf = None if routing is None else routing(width)
         self.b_bn = FrameBatchNorm(width)
         self.t: TemporalConv1d | TAdaConv3d = (

@@ -248,20 +248,12 @@ class RouteFuncMLP(nn.Module):
 
     is_routing = True  # what learning rates of their own go by
 
-    def __init__(
-        self,
-        c_in: int,
-        *,
-        ratio: int = 4,
-        kernels: Sequence[int] = (3, 3),
-        bn_eps: float = 1e-5,
-        bn_mmt: float = 0.1,
-    ) -> None:
+    def __init__(self, c_in: int, *, ratio: int = 4, kernels: Sequence[int] = (3, 3)) -> None:
         super().__init__()
         hidden = c_in // ratio
         self.g = nn.Conv3d(c_in, c_in, 1)
         self.a = _routing_conv(c_in, hidden, kernels[0], bias=True)
-        self.bn: nn.Module = nn.BatchNorm1d(hidden, eps=bn_eps, momentum=bn_mmt)
+        self.bn: nn.Module = nn.BatchNorm1d(hidden)
         self.b = _routing_conv(hidden, c_in, kernels[1], bias=False)
         nn.init.zeros_(self.b.weight)
 
@@ -287,41 +279,30 @@ class RouteFuncMLP(nn.Module):
 class RouteFuncwTransformer(nn.Module):
     """Routing function of TAdaConvNeXtV2 and TAdaFormer: temporal self-attention over the frame descriptors.
 
-    Returns the weight calibration, or with `with_bias_cal` a pair (weight, bias), each (B, C, T, 1, 1). A fresh one
-    calibrates by `start`: one, or zero in TAdaFormer, whose branches start at nothing.
+    Returns the calibrations of the weight and of the bias. A fresh one calibrates by `start`: one, or zero in
+    TAdaFormer, whose branches start at nothing.
     The published attention reads its channels width-major, writes them head-major, and scales by the
     whole hidden width instead of one head's; checkpoints depend on it, so it is kept.
     """
 
     is_routing = True  # what learning rates of their own go by
 
-    def __init__(
-        self,
-        c_in: int,
-        *,
-        ratio: int = 2,
-        kernels: Sequence[int] = (3, 3),
-        with_bias_cal: bool = False,
-        head_dim: int = 64,
-        start: float = 1.0,
-    ) -> None:
+    def __init__(self, c_in: int, *, head_dim: int, start: float = 1.0) -> None:
         super().__init__()
         self.start = start
-        hidden = c_in // ratio
+        hidden = c_in // 2
         if hidden % head_dim:
             raise ValueError(f"{hidden} hidden channels do not divide into heads of {head_dim}")
         self.head_dim, self.num_heads = head_dim, hidden // head_dim
-        self.a = _routing_conv(c_in, hidden, kernels[0], bias=True)
+        self.a = _routing_conv(c_in, hidden, 3, bias=True)
         self.norm = ChannelNorm(hidden)
         self.norm_transformer = ChannelNorm(hidden)
         self.qkv_proj = nn.Conv3d(hidden, 3 * hidden, 1)
         self.attn_out = nn.Conv3d(hidden, hidden, 1)
-        self.b = _routing_conv(hidden, c_in, kernels[1], bias=False)
+        self.b = _routing_conv(hidden, c_in, 3, bias=False)
+        self.b_bias = _routing_conv(hidden, c_in, 3, bias=False)
         nn.init.zeros_(self.b.weight)
-        self.b_bias: nn.Conv3d | None = None
-        if with_bias_cal:
-            self.b_bias = _routing_conv(hidden, c_in, kernels[1], bias=False)
-            nn.init.zeros_(self.b_bias.weight)
+        nn.init.zeros_(self.b_bias.weight)
 
     def _attend(self, hidden: Tensor) -> Tensor:
         batch, channels, frames = hidden.shape
@@ -331,12 +312,10 @@ class RouteFuncwTransformer(nn.Module):
         out = F.scaled_dot_product_attention(query, key, value, scale=channels**-0.5)
         return _conv_over_time(out.transpose(2, 3).reshape(batch, channels, frames), self.attn_out)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """(B, C, T, H, W) -> calibration of the weight, or of (weight, bias)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T, H, W) -> calibrations of the weight and of the bias, each (B, C, T, 1, 1)."""
         hidden = _conv_over_time(frame_descriptors(x), self.a)
         hidden = quick_gelu(self.norm(hidden))
         hidden = hidden + self._attend(self.norm_transformer(hidden))
-        weight = (_conv_over_time(hidden, self.b) + self.start)[..., None, None]
-        if self.b_bias is None:
-            return weight
-        return weight, (_conv_over_time(hidden, self.b_bias) + self.start)[..., None, None]
+        weight, bias = (_conv_over_time(hidden, conv) + self.start for conv in (self.b, self.b_bias))
+        return weight[..., None, None], bias[..., None, None]

@@ -261,19 +261,20 @@ class TAdaConvNeXt(ConvNeXtClassifier):
             stem_t_stride=stem_t_stride,
         )
         super().__init__(trunk, dims, depths, num_classes, dropout=dropout)
-        _initialise(trunk)
+        # The last convolutions of the routing functions stay at zero.
+        initialise(trunk, nn.init.normal_, kept=("dwconv_rf.b",))
 
 
-def _initialise(trunk: Trunk) -> None:
-    """ConvNeXt's start; the last convolutions of the routing functions stay at zero, the norms at one."""
+def initialise(trunk: Trunk, draw: Callable[..., object], *, kept: Sequence[str]) -> None:
+    """ConvNeXt's start: weights by `draw`, biases of zero; norms, and what has one of `kept` in its name, stay."""
     for name, parameter in trunk.named_parameters():
         # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
-        if parameter.is_meta:
+        if parameter.is_meta or any(part in name for part in kept):
             continue
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
-        elif parameter.dim() > 1 and "dwconv_rf.b" not in name:
-            nn.init.normal_(parameter, std=WEIGHT_STD)
+        elif parameter.dim() > 1:
+            draw(parameter, std=WEIGHT_STD)
 
 
 # TAdaConvNeXt-T, as published (38.66 M parameters with 400 classes).

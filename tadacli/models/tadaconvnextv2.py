@@ -25,9 +25,9 @@ from tadacli.models.tadaconvnext import (
     LAYER_SCALE,
     NORM_EPS,
     PATCH,
-    WEIGHT_STD,
     ConvNeXtClassifier,
     Trunk,
+    initialise,
 )
 
 
@@ -38,7 +38,7 @@ class Block(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), LAYER_SCALE))
         self.dwconv = DepthwiseTAdaConv2d(width, 7)
-        self.dwconv_rf = RouteFuncwTransformer(width, with_bias_cal=True, head_dim=route_head_dim)
+        self.dwconv_rf = RouteFuncwTransformer(width, head_dim=route_head_dim)
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.norm_avgpool = nn.LayerNorm(width, eps=NORM_EPS)
         nn.init.zeros_(self.norm_avgpool.weight)  # temporal aggregation starts as the identity
@@ -114,7 +114,8 @@ class TAdaConvNeXtV2(ConvNeXtClassifier):
             # Drop-path grows evenly with depth, from none in the first block.
             rates=(drop_path * number / max(num_blocks - 1, 1) for number in range(num_blocks)),
         )
-        _initialise(trunk)
+        # Calibration has its own start, and a bias of zero would leave its calibration nothing to learn from.
+        initialise(trunk, nn.init.trunc_normal_, kept=("dwconv_rf", "dwconv.bias"))
         super().__init__(trunk, widths, stage_depths, num_classes, dropout=dropout)
         self.smallest_side = PATCH * 2 ** (len(stage_depths) - 1)
 
@@ -124,21 +125,6 @@ class TAdaConvNeXtV2(ConvNeXtClassifier):
         if height < self.smallest_side or width < self.smallest_side:
             x = F.pad(x, (0, max(self.smallest_side - width, 0), 0, max(self.smallest_side - height, 0)))
         return super().forward_features(x)
-
-
-def _initialise(trunk: Trunk) -> None:
-    """Truncated normal of deviation 0.02 and zero biases, as ConvNeXt starts; calibration has its own start."""
-    for name, parameter in trunk.named_parameters():
-        # Weights on meta have no values, and pretending to set them loads torch's compiler (see `tada2d`).
-        if "dwconv_rf" in name or parameter.is_meta:
-            continue
-        # A bias of zero would leave its calibration nothing to learn from.
-        if name.endswith("dwconv.bias"):
-            continue
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)
-        elif parameter.dim() > 1:
-            nn.init.trunc_normal_(parameter, std=WEIGHT_STD)
 
 
 # With 400 classes T has 45.97 M parameters, S 82.25 M and B 145.69 M; on Kinetics-400 they were trained with a

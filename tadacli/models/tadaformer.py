@@ -7,6 +7,7 @@ class token first; T counts tubelets, one for every two frames of the clip.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -42,7 +43,7 @@ class AggregatingTAdaConv(DepthwiseTAdaConv2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 3)
         # A fresh one does not calibrate by one, as elsewhere; the branch around it starts at nothing instead.
-        self.rf_func = RouteFuncwTransformer(channels, with_bias_cal=True, head_dim=HEAD_WIDTH, start=0.0)
+        self.rf_func = RouteFuncwTransformer(channels, head_dim=HEAD_WIDTH, start=0.0)
         self.bn_a: FrameBatchNorm | TemporalFilter = FrameBatchNorm(channels)
         self.bn_b: Norm = FrameBatchNorm(channels)
         nn.init.zeros_(self.bn_b.weight)  # aggregation starts as the identity
@@ -137,7 +138,7 @@ class FeedForward(nn.Module):
 class TAdaFormerBlock(nn.Module):
     """CLIP's block with a TAda part before attention, and another before the MLP with `double_tada`."""
 
-    def __init__(self, width: int, *, double_tada: bool, temporal_enhance: bool, drop_path: float) -> None:
+    def __init__(self, width: int, drop_path: float, *, double_tada: bool, temporal_enhance: bool) -> None:
         super().__init__()
         self.tada = TAdaBottleneck(width, temporal_enhance=temporal_enhance)
         self.tada2 = TAdaBottleneck(width, temporal_enhance=temporal_enhance) if double_tada else None
@@ -216,8 +217,7 @@ class ClipTransformer(nn.Module):
         num_layers: int,
         patch_size: int,
         grid: int,
-        double_tada: bool,
-        temporal_enhance: bool,
+        make_block: Callable[[float], TAdaFormerBlock],
         drop_path: float,
     ) -> None:
         super().__init__()
@@ -234,13 +234,7 @@ class ClipTransformer(nn.Module):
         self.positional_embedding = nn.Parameter(torch.empty(1 + grid * grid, width))
         self.ln_pre = nn.LayerNorm(width, eps=CLIP_EPS)
         self.layers = nn.ModuleList(
-            TAdaFormerBlock(
-                width,
-                double_tada=double_tada,
-                temporal_enhance=temporal_enhance,
-                drop_path=drop_path * number / max(1, num_layers - 1),
-            )
-            for number in range(num_layers)
+            make_block(drop_path * number / max(1, num_layers - 1)) for number in range(num_layers)
         )
         self.ln_post = nn.LayerNorm(width, eps=CLIP_EPS)
         last = self.layers[-1].tada2
@@ -289,8 +283,7 @@ class TAdaFormer(ClipClassifier):
             num_layers=num_layers,
             patch_size=patch_size,
             grid=crop_size // patch_size,
-            double_tada=double_tada,
-            temporal_enhance=temporal_enhance,
+            make_block=partial(TAdaFormerBlock, width, double_tada=double_tada, temporal_enhance=temporal_enhance),
             drop_path=drop_path,
         )
         super().__init__(trunk, width, num_classes, dropout=dropout)

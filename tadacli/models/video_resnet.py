@@ -132,12 +132,14 @@ def frame_branch(
         if temporal_extent == 1
         else TemporalConv1d(in_channels, width, temporal_extent)
     )
-    middle: FrameConv2d | TAdaConv2d = (
-        FrameConv2d(width, width, 3, stride=stride, padding=1)
-        if routing is None
-        else TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
-    )
-    return Branch(first, middle, width, routing=routing)
+    return Branch(first, frame_conv(width, stride=stride, routing=routing), width, routing=routing)
+
+
+def frame_conv(width: int, *, stride: int, routing: Routing) -> FrameConv2d | TAdaConv2d:
+    """The 3x3 in the middle of a branch, which can be calibrated if there is routing."""
+    if routing is None:
+        return FrameConv2d(width, width, 3, stride=stride, padding=1)
+    return TAdaConv2d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1))
 
 
 class Bottleneck(nn.Module):

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from benchmarks.grouped import grouped_form, grouped_tadaconv2d, grouped_tadaconv3d
 from tadacli.models import tadaconv as ops
@@ -144,15 +143,14 @@ def test_gradients_equal_those_of_the_definition() -> None:
     assert all(close(ours, theirs) for ours, theirs in zip(*gradients, strict=True))
 
 
-@pytest.mark.parametrize("routing", [ops.RouteFuncMLP(8), ops.RouteFuncwTransformer(8, head_dim=4)])
-def test_fresh_routing_calibrates_by_exactly_one(routing: nn.Module) -> None:
-    assert torch.equal(routing(torch.randn(2, 8, 5, 4, 4)), torch.ones(2, 8, 5, 1, 1))
+def test_fresh_routing_calibrates_by_exactly_one() -> None:
+    assert torch.equal(ops.RouteFuncMLP(8)(torch.randn(2, 8, 5, 4, 4)), torch.ones(2, 8, 5, 1, 1))
 
 
-def test_attention_routing_calibrates_by_what_it_starts_with() -> None:
-    routing = ops.RouteFuncwTransformer(8, head_dim=4, with_bias_cal=True, start=0.0)
-    for alpha in routing(torch.randn(2, 8, 5, 4, 4)):
-        assert torch.equal(alpha, torch.zeros(2, 8, 5, 1, 1))
+@pytest.mark.parametrize(("options", "start"), [({}, 1.0), ({"start": 0.0}, 0.0)])
+def test_attention_routing_calibrates_by_what_it_starts_with(options: dict[str, float], start: float) -> None:
+    for alpha in ops.RouteFuncwTransformer(8, head_dim=4, **options)(torch.randn(2, 8, 5, 4, 4)):
+        assert torch.equal(alpha, torch.full((2, 8, 5, 1, 1), start))
 
 
 @pytest.mark.parametrize(
