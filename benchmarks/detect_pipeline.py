@@ -39,6 +39,7 @@ from tadacli.zoo.manifest import manifest
 
 SMALL, LARGE = "r2plus1d_tiny.camera_motion", "tada2d_r50.k400_8x8"
 LARGE_SECONDS = 20.0  # of each file, for TAda2D-R50
+BATCH_SIZE = 1  # clips at once, as on a CPU by default
 GOAL_SMALL, GOAL_LARGE = 0.8, 1.15
 
 Times = dict[str, float]
@@ -46,7 +47,8 @@ Times = dict[str, float]
 
 def settings_for(name: str) -> WindowSettings:
     """The windows of a model."""
-    return window_settings(window="2s", stride="1s", end_seconds=LARGE_SECONDS if name == LARGE else None)
+    end = LARGE_SECONDS if name == LARGE else None
+    return window_settings(window="2s", stride="1s", end_seconds=end, batch_size=BATCH_SIZE)
 
 
 def untrained(name: str) -> Model:
