@@ -54,26 +54,25 @@ def load_epic_detection(
 
     Raises `UsageError` as `load_epic` does, and if the csv has no classes.
     """
-    rows, labelled = _read(annotations, split)
-    if not labelled:
+    data = load_epic(annotations, data_root=data_root, split=split)
+    samples = data.samples
+    if not samples[0].labels:
         raise UsageError(
             f"{annotations} names no classes, so there is nothing to compare with",
             hint="give EPIC_100_train.csv or EPIC_100_validation.csv",
         )
-    finder = _EpicVideos(data_root)
-    samples = [_sample(row, finder, labelled=True) for row in rows]
-    participants = {sample.video_id: sample.participant for sample in samples}
+    videos = {
+        each.video_id: Sample(each.video_id, each.path, video_id=each.video_id, participant=each.participant)
+        for each in samples
+    }
     return GroundTruth(
         name="ek100-detection",
-        heads=epic_heads(),
+        heads=data.heads,
         video_ids=np.array([sample.video_id for sample in samples], dtype=np.str_),
         starts=np.array([sample.start_seconds for sample in samples], dtype=np.float64),
         ends=np.array([sample.end_seconds for sample in samples], dtype=np.float64),
         classes={head: np.array([sample.labels[head] for sample in samples], dtype=np.int64) for head in _CLASSES},
-        videos=tuple(
-            Sample(video, finder.find(video, participant), video_id=video, participant=participant)
-            for video, participant in participants.items()
-        ),
+        videos=tuple(videos.values()),
     )
 
 

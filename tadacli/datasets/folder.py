@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
-from tadacli.datasets.tables import AnyPath, bad_line
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind
+from tadacli.datasets.tables import AnyPath, SampleRows, bad_line
 from tadacli.errors import UsageError
 from tadacli.video.inputs import is_video_name
 
@@ -26,38 +26,33 @@ def load_folder(root: AnyPath, *, labels: Sequence[str] | None = None, name: str
             hint="put the videos of each class in a folder that has its name, or give a CSV of paths and labels",
         )
     classes = tuple(labels) if labels is not None else tuple(folders)
-    samples, unused = [], []
+    taken = SampleRows()
     for folder in folders:
         index = _class_of(folder, classes, root)
-        for path, is_video in _entries(Path(root, folder)):
-            place = f"{folder}/{path.name}"
-            if is_video:
-                samples.append(Sample(id=place, path=path, labels={"": index}, video_id=path.stem))
+        for entry in _entries(Path(root, folder)):
+            place, path = f"{folder}/{entry.name}", Path(entry.path)
+            if entry.is_file() and is_video_name(entry.name):
+                taken.add(place, Sample(id=place, path=path, labels={"": index}, video_id=path.stem))
             else:
-                unused.append(UnusedRow(place, place, UnusedKind.UNUSABLE, "not a video file"))
-    return Dataset(name, {"": classes}, tuple(samples), tuple(unused))
+                taken.refuse(place, place, UnusedKind.UNUSABLE, "not a video file")
+    return taken.dataset(name, {"": classes})
 
 
 def subfolders(root: AnyPath) -> list[str]:
     """The names of the folders in a folder, but hidden ones, sorted. Raises `UsageError` if it cannot be listed."""
+    entries = _entries(root, hint="give a folder with a folder for each class")
+    return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+
+
+def _entries(folder: AnyPath, *, hint: str = "") -> list[os.DirEntry[str]]:
+    """What is in a folder, by name."""
     try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        with os.scandir(os.fspath(folder)) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise UsageError(
-            f"the folder {os.fspath(root)} cannot be listed: {error.strerror or error}",
-            hint="give a folder with a folder for each class",
+            f"the folder {os.fspath(folder)} cannot be listed: {error.strerror or error}", hint=hint
         ) from error
-
-
-def _entries(folder: Path) -> list[tuple[Path, bool]]:
-    """(path, whether it is a video file) of what is in a folder, by name."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.is_file()) for entry in entries]
-    except OSError as error:
-        raise UsageError(f"the folder {folder} cannot be listed: {error.strerror or error}") from error
-    return [(folder / name, is_file and is_video_name(name)) for name, is_file in sorted(found)]
 
 
 def _class_of(folder: str, classes: Sequence[str], root: AnyPath) -> int:

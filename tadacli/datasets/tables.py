@@ -9,7 +9,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,8 @@ def read_table(path: AnyPath, required: Collection[str], *, what: str) -> list[T
     Raises `UsageError` if a required column is missing, calling the file no `what`, or if a row has more or fewer
     fields than the header.
     """
-    shown = os.fspath(path)
-    text = read_text(path)
-    return list(_rows(text, required, shown, what))
-
-
-def _rows(text: str, required: Collection[str], shown: str, what: str) -> Iterator[TableRow]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    shown, rows = os.fspath(path), []
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         missing = [name for name in required if name not in header]
@@ -134,9 +129,10 @@ def _rows(text: str, required: Collection[str], shown: str, what: str) -> Iterat
                 continue
             if len(fields) != len(header):
                 raise bad_line(shown, reader.line_num, f"{len(fields)} fields, where the header has {len(header)}")
-            yield TableRow(shown, reader.line_num, dict(zip(header, fields, strict=True)))
+            rows.append(TableRow(shown, reader.line_num, dict(zip(header, fields, strict=True))))
     except csv.Error as error:
         raise bad_line(shown, reader.line_num, f"not comma separated values ({error})") from error
+    return rows
 
 
 def header_of(path: AnyPath) -> list[str]:

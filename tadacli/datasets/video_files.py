@@ -42,10 +42,9 @@ class VideoFiles:
         return self.find(os.path.join(folder, stem + suffix) for folder in folders for suffix in suffixes)
 
     def _list(self, folder: str) -> dict[str, bool]:
-        listing = self._listings.get(folder)
-        if listing is None:
-            listing = self._listings[folder] = _list_folder(folder)
-        return listing
+        if folder not in self._listings:
+            self._listings[folder] = _list_folder(folder)
+        return self._listings[folder]
 
 
 def _joined(root: str, name: str) -> str:

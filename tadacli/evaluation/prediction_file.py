@@ -125,23 +125,19 @@ class PredictionFile:
     """Items are appended as they come; when `add` returns, the file holds the item.
 
     A file that is there already is continued with `resume`, or refused. `paths` are the videos of all items by id,
-    empty for those without; items whose video is another one now, by its path or size, are dropped. Raises
-    `OutputError` for a file that cannot be written or holds something else.
+    empty for those without; items whose video is another one now, by its path or size, are dropped. `done` is the
+    status of each item that the file holds, by id. Raises `OutputError` for a file that cannot be written or holds
+    something else.
     """
 
     def __init__(self, path: str | os.PathLike[str], header: Header, *, paths: Mapping[str, str], resume: bool) -> None:
         self._path, self._paths = Path(path), paths
-        self._done: dict[str, str] = {}
+        self.done: dict[str, str] = {}
         try:
             kept = self._existing(header, resume=resume)
             self._stream = self._open(header, kept)
         except OSError as error:
             raise self._failed(error) from error
-
-    @property
-    def done(self) -> Mapping[str, str]:
-        """The status of each item that the file holds, by id."""
-        return self._done
 
     def add(self, item: ItemScores) -> None:
         """Append one item."""
@@ -154,7 +150,7 @@ class PredictionFile:
                 self._stream.close()
             os.truncate(self._path, position)
             raise self._failed(error) from error
-        self._done[item.id] = item.status
+        self.done[item.id] = item.status
 
     def close(self) -> None:
         """Close the file as it is; it can be resumed."""
@@ -183,7 +179,7 @@ class PredictionFile:
             item = _read_item(line, header, f"{self._path}, line {number}")
             now = self._paths.get(item.id)
             if item.path == now and item.size_bytes == (file_size(now) if now else None):
-                self._done[item.id] = item.status
+                self.done[item.id] = item.status
                 kept.append(line)
         return kept
 

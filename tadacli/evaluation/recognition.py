@@ -296,14 +296,9 @@ def _ek100(
         tail_verbs=subsets.tail_verbs or (),
         tail_nouns=subsets.tail_nouns or (),
     )
-    lists = {
-        "unseen participants": subsets.unseen_participants,
-        "tail verbs": subsets.tail_verbs,
-        "tail nouns": subsets.tail_nouns,
-    }
     absent = tuple(
-        Note(NoteKind.MEASURE, f"the list of {name} is not beside the annotations")
-        for name, value in lists.items()
+        Note(NoteKind.MEASURE, f"the list of {name.replace('_', ' ')} is not beside the annotations")
+        for name, value in vars(subsets).items()
         if value is None
     )
     return Accuracies({name: accuracy.percent for name, accuracy in measured.items()}), absent
