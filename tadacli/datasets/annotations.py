@@ -149,8 +149,7 @@ def find_video(videos: VideoFiles, name: str, folders: Sequence[str]) -> Path | 
         found = videos.find([os.path.join(folder, name)], folders=True)
         if found is not None:
             return found
-        candidates = [videos.find([os.path.join(folder, name + suffix)]) for suffix in _SUFFIXES]
-        matches = [path for path in candidates if path is not None]
+        matches = [path for suffix in _SUFFIXES if (path := videos.find([os.path.join(folder, name + suffix)]))]
         if len(matches) > 1:
             raise UsageError(f"the video {name} could be {matches[0]} or {matches[1]}", hint="name it with its suffix")
         if matches:

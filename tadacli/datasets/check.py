@@ -55,13 +55,8 @@ class FindingDetail(StrEnum):
     SAME_VIDEO = "same video"  # two splits share a video, but for all that is known no frame
 
 
-_UNSOUND = (
-    FindingKind.MISSING,
-    FindingKind.UNREADABLE,
-    FindingKind.DAMAGED,
-    FindingKind.OUTSIDE,
-    FindingKind.TOO_SHORT,
-)
+# Of the video itself; the other kinds are about what it shares with others, or about rows without one.
+_UNSOUND = frozenset(FindingKind) - {FindingKind.DUPLICATE, FindingKind.IN_SEVERAL_SPLITS, FindingKind.UNUSED_ROW}
 
 NUM_PROBED_FRAMES = 9
 # Files that a slow one may let pass, for each worker: what is known of them is small.

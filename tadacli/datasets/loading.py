@@ -15,7 +15,7 @@ from tadacli.datasets.folder import load_folder, plain_name
 from tadacli.datasets.kinetics import load_kinetics
 from tadacli.datasets.samples import Dataset, Sample, span_id
 from tadacli.datasets.ssv2 import load_ssv2
-from tadacli.datasets.tables import AnyPath, SampleRows, read_table
+from tadacli.datasets.tables import AnyPath, SampleRows, named, read_table
 from tadacli.datasets.ucf_hmdb import NUM_FOLDS, load_hmdb51, load_ucf101
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
@@ -34,7 +34,6 @@ _ANNOTATIONS = {
     "hmdb51": "the folder with the files CLASS_test_split1.txt",
     "csv": "a CSV with the columns path and label",
 }
-_MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -279,10 +278,8 @@ def _in_order_of(dataset: Dataset, labels: Sequence[str] | None) -> Dataset:
 def _refuse_unknown(unknown: Sequence[str], num_classes: int, labels: Sequence[str], where: AnyPath) -> None:
     if not unknown:
         return
-    named = ", ".join(repr(name) for name in unknown[:_MAX_NAMED])
-    more = f" and {len(unknown) - _MAX_NAMED} more" if len(unknown) > _MAX_NAMED else ""
     raise UsageError(
         f"{len(unknown)} of {num_classes} classes of {os.fspath(where)} are none of the model's {len(labels)}: "
-        f"{named}{more}",
+        f"{named([repr(name) for name in unknown], most=10)}",
         hint="use a model that knows these classes, or name them as the model does",
     )

@@ -22,7 +22,7 @@ from tadacli.datasets.annotations import (
 from tadacli.datasets.folder import load_folder, plain_name, subfolders
 from tadacli.datasets.loading import DatasetSource, load_dataset, usual_spelling
 from tadacli.datasets.samples import Dataset
-from tadacli.datasets.tables import AnyPath, parse_json, read_bytes, read_lines, read_text
+from tadacli.datasets.tables import AnyPath, named, parse_json, read_bytes, read_lines, read_text
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.formats.captions import player_segments
@@ -33,7 +33,6 @@ from tadacli.video.inputs import is_video_name
 _TABLES = ("csv", "activitynet", "segments")
 # Their lists name no validation split; what is published for them is measured on the test split.
 _VALIDATED_ON_TEST = ("ucf101", "hmdb51")
-_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -245,9 +244,3 @@ def _refuse_twins(names: Iterable[str], where: AnyPath) -> None:
                 f"{os.fspath(where)} has the classes {other!r} and {name!r}, which differ in spelling alone",
                 hint="name them alike if they are one class, and quite differently if not",
             )
-
-
-def named(names: Sequence[str]) -> str:
-    """The first of the names, and how many more there are."""
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return f"{', '.join(names[:_MAX_NAMED])}{more}"

@@ -146,6 +146,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def named(names: Sequence[str], *, most: int = 5) -> str:
+    """The first of the names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
 def bad_line(file: AnyPath, line: int | str, what: str) -> UsageError:
     """The error about a line (by number) or another place of an annotation file."""
     place = f"line {line}" if isinstance(line, int) else line

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.datasets.check import Finding, FindingDetail, FindingKind, check_dataset
-from tadacli.datasets.own_data import Source, known_dataset, label_file, named, own_data
+from tadacli.datasets.own_data import Source, known_dataset, label_file, own_data
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.splitting import grouping, split_samples
-from tadacli.datasets.tables import AnyPath
+from tadacli.datasets.tables import AnyPath, named
 from tadacli.errors import UsageError
 from tadacli.specs import InputSpec
 
