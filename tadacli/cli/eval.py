@@ -21,7 +21,7 @@ from tadacli.zoo import DEFAULT_MODEL
 def eval_command(
     dataset: own.Dataset,
     files: own.Files = None,
-    annotations: own.Annotations = None,
+    annotations: options.Annotations = None,
     data_root: own.DataRoot = None,
     split: own.Split = None,
     predictions: own.Predictions = None,

@@ -14,7 +14,6 @@ Dataset = Annotated[EvalDatasetName, typer.Option(help="The data set, and its of
 Files = Annotated[
     list[Path] | None, typer.Argument(help="With --merge: the predictions of all shards.", metavar="FILE")
 ]
-Annotations = Annotated[Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")]
 DataRoot = Annotated[Path | None, typer.Option(help="The folder with its videos.", metavar="FOLDER")]
 Split = Annotated[str | None, typer.Option(help="Part that is scored. Default: the one results are published for.")]
 Predictions = Annotated[

@@ -116,10 +116,10 @@ def eval_table(report: EvalReport) -> str:
 def _made_with(run: Mapping[str, Any]) -> str:
     """The model, and the views or windows that it scored: `tada eval` keeps the one, `tada detect` the other."""
     settings, name = run["settings"], run["spec"].get("name", "without a name")
-    looked = [f"{settings['views']} views"] if settings.get("views") else []
-    looked += [f"windows of {settings['window']}"] if settings.get("window") else []
-    looked += [f"stride {settings['stride']}"] if settings.get("stride") else []
-    return ", ".join([f"model {name}", *looked])
+    seen = [f"{settings['views']} views"] if settings.get("views") else []
+    seen += [f"windows of {settings['window']}"] if settings.get("window") else []
+    seen += [f"stride {settings['stride']}"] if settings.get("stride") else []
+    return ", ".join([f"model {name}", *seen])
 
 
 def _accuracies(report: EvalReport) -> list[str]:

@@ -25,9 +25,7 @@ def finetune_command(
     dataset: Annotated[
         FinetuneDatasetName | None, typer.Option(help="Or a data set by name, with --annotations.")
     ] = None,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")
-    ] = None,
+    annotations: options.Annotations = None,
     data_root: Annotated[Path | None, typer.Option(help="The folder with the videos.", metavar="FOLDER")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="The classes and their order, one on each line.", metavar="FILE")

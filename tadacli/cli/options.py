@@ -26,6 +26,7 @@ ModelName = Annotated[
 Weights = Annotated[str | None, typer.Option(help="Weights for the model: .pyth, .pt, .safetensors.", metavar="FILE")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.")]
+Annotations = Annotated[Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")]
 Start = Annotated[str | None, typer.Option(help="Look only from this time on.", metavar="00:10:00")]
 End = Annotated[str | None, typer.Option(help="Look only up to this time.", metavar="00:20:00")]
 Sampling = Annotated[
@@ -81,19 +82,15 @@ def length_seconds(option: str, text: str | None) -> float:
 
 def repeatable_model(name: str, *, weights: str | None, device: str, dtype: str) -> Model:
     """The model, in a process that is repeatable from now on; says what is to be known about it."""
+    import torch
+
     from tadacli.zoo.loading import load_model
 
-    make_repeatable()
+    # No random numbers but seeded ones, and on a GPU one algorithm each time, none of them below float32.
+    torch.manual_seed(0)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
     model = load_model(name, weights=weights, device=device, dtype=dtype)
     for note in model.notes:
         say(note)
     return model
-
-
-def make_repeatable() -> None:
-    """No random numbers but seeded ones, and on a GPU one algorithm each time, none of them below float32."""
-    import torch
-
-    torch.manual_seed(0)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False

@@ -6,6 +6,7 @@ import itertools
 import os
 import unicodedata
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tadacli.errors import OutputError
@@ -81,21 +82,16 @@ def output_names(paths: Sequence[str], suffix: str) -> dict[str, str]:
         The names by path.
     """
     candidates = {path: list(_candidates(path)) for path in paths}
-    level = dict.fromkeys(paths, 0)
     while True:
-        groups: dict[str, list[str]] = {}
-        for path in candidates:
-            groups.setdefault(_folded(candidates[path][level[path]]), []).append(path)
-        shared = [path for group in groups.values() if len(group) > 1 for path in group]
-        unsettled = [path for path in shared if level[path] + 1 < len(candidates[path])]
-        if not unsettled:
+        counts = Counter(_folded(shortest) for shortest, *_ in candidates.values())
+        shared = [each for each in candidates.values() if len(each) > 1 and counts[_folded(each[0])] > 1]
+        if not shared:
             break
-        for path in unsettled:
-            level[path] += 1
+        for each in shared:
+            del each[0]
     taken: set[str] = set()
     names = {}
-    for path in candidates:
-        base = candidates[path][level[path]]
+    for path, (base, *_) in candidates.items():
         numbered = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
         name = next(each for each in numbered if _folded(each) not in taken)
         taken.add(_folded(name))

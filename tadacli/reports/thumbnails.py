@@ -35,10 +35,8 @@ def thumbnails(
     however many segments share it. A segment whose middle lies in one of `gaps`, or cannot be read for
     another reason, has no picture.
     """
-    by_score = sorted(range(len(segments)), key=lambda number: (-segments[number].score, number))
-    spans = {
-        number: (segments[number].start_seconds, segments[number].end_seconds) for number in by_score[:max_thumbnails]
-    }
+    best = sorted(enumerate(segments), key=lambda numbered: -numbered[1].score)[:max_thumbnails]
+    spans = {number: (segment.start_seconds, segment.end_seconds) for number, segment in best}
     return span_thumbnails(source, spans, gaps=gaps, width=width)
 
 

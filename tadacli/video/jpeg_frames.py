@@ -34,7 +34,6 @@ from tadacli.video.source import (
 _FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
 _PACKED = (b"\x1f\x8b", b"BZ", b"\xfd7")
 _ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
-_DEFAULT_FPS = Fraction(30)
 _DAMAGED_HINT = "extract the frames again"
 
 
@@ -170,16 +169,14 @@ def _check_numbers(path: str, numbers: Indices) -> int:
         ranges = [(int(numbers[g] - steps[g] + 1), int(numbers[g] - 1)) for g in gaps]
         names = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in ranges[:5])
         more = "" if len(ranges) <= 5 else f" and {len(ranges) - 5} more gaps"
-        raise VideoError(f"{shown(path)} lacks frames {names}{more}", hint="extract the frames again")
+        raise VideoError(f"{shown(path)} lacks frames {names}{more}", hint=_DAMAGED_HINT)
     return first
 
 
 def _rate_of(path: str) -> Fraction:
     """The rate of EPIC-KITCHENS frames by video id: 60 for P01_11, 50 for P01_101, else 30."""
     found = re.match(r"P\d{2}_(\d{2,3})(?!\d)", Path(path).resolve().name)
-    if found is None:
-        return _DEFAULT_FPS
-    return Fraction(60 if len(found[1]) == 2 else 50)
+    return Fraction({2: 60, 3: 50}[len(found[1])] if found else 30)
 
 
 class _Store(Protocol):

@@ -40,7 +40,8 @@ def read_needed(
     before decodes to must be out of the decoder: seeking empties it. Raises what PyAV raises where seeking fails.
     """
     assert table.packets is not None
-    runs = _runs(needed, table.packets, may_seek=_has_whole_index(stream, table.packets))
+    has_whole_index = stream.container.format.name == MP4 and len(stream.index_entries) == len(table.packets.frames)
+    runs = _runs(needed, table.packets, may_seek=has_whole_index)
     next_position = 0
     for first, last in runs:
         packets = enumerate(all_packets) if first == 0 else _seek(stream, table, first)
@@ -62,10 +63,6 @@ def _runs(needed: Flags, packets: PacketOrder, *, may_seek: bool) -> list[tuple[
     if len(starts) == 0 or starts[0] > 0:
         firsts, ends = np.append(0, firsts), [0, *ends]
     return list(zip(firsts.tolist(), positions[np.array(ends[1:]) - 1].tolist(), strict=True))
-
-
-def _has_whole_index(stream: VideoStream, packets: PacketOrder) -> bool:
-    return stream.container.format.name == MP4 and len(stream.index_entries) == len(packets.frames)
 
 
 def _seek(stream: VideoStream, table: FrameTable, position: int) -> Numbered | None:
