@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import tadacli
+from tadacli.classification import iter_classifications
 from tadacli.errors import TadaError, UsageError
 from tadacli.models import build
 from tadacli.sampling.clips import clip_indices
@@ -146,6 +147,14 @@ def test_a_bad_video_has_its_reason_and_stops_nothing(tmp_path: Path, video: Pat
     assert [result.status for result in results] == ["error"] * 5 + ["ok"]
     assert len({result.error for result in results[:5]}) == 5
     assert all(result.heads == {} and result.clips == () for result in results[:5])
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path, video: Path, interval_model: Model) -> None:
+    """Nor opened: it may be gone."""
+    videos, gone, asked = [tmp_path / "gone.mp4", video], {str(tmp_path / "gone.mp4")}, list[str]()
+    results = iter_classifications(videos, model=interval_model, done=gone, on_video=asked.append)
+    assert [(result.path, result.status) for result in results] == [(str(video), "ok")]
+    assert asked == [str(video)]
 
 
 def test_a_file_cut_short_is_never_taken_for_a_whole_one(tmp_path: Path, interval_model: Model) -> None:
