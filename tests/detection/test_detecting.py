@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import tadacli
 from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.classification import classify
-from tadacli.detection.detecting import detect, detection_of
+from tadacli.detection.detecting import detect, detection_job, detection_of, iter_detections
 from tadacli.detection.score_file import ScoreJournal, encode_scores, read_scores
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import Group, score_windows
@@ -118,6 +118,15 @@ def test_segment_times_are_presentation_times_within_a_frame(
     frame = max(np.diff(pts)) / 600
     assert segment.start_seconds == pytest.approx(pts[40] / 600 + offset, abs=frame)
     assert segment.end_seconds == pytest.approx(pts[70] / 600 + offset, abs=frame)
+
+
+def test_what_is_done_is_not_done_again(model: Model, video: Path, tmp_path: Path) -> None:
+    """Nor opened: it may be gone."""
+    gone, asked = str(tmp_path / "gone.mp4"), list[str]()
+    job = detection_job([gone, str(video)], model=model, windows=window_settings(), segments=SegmentSettings())
+    results = [found.result for found in iter_detections(job, done={gone}, on_video=asked.append)]
+    assert [(result.path, result.status) for result in results] == [(str(video), "ok")]
+    assert asked == [str(video)]
 
 
 def test_nothing_found_is_a_result(model: Model, video: Path) -> None:
