@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -57,6 +58,21 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], said: str) -> None:
         decode_table(Outer, {"name": "a", "inner": {"size": 1}, **change}, where="here")
     assert caught.value.message.startswith(said)
     assert len(caught.value.message) < 250
+
+
+@pytest.mark.parametrize("key", ["\x1b[31mred\n", "\u202ekey", "k" * 500])
+def test_a_key_from_outside_cannot_write_on_the_terminal(key: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        decode_table(Outer, {"name": "a", "inner": {"size": 1}, key: 1}, where="here")
+    with pytest.raises(ValueError, match="stands there twice") as twice:
+        parse_json(f'{{"{json_text(key)}": 1, "{json_text(key)}": 2}}')
+    for message in (caught.value.message, str(twice.value)):
+        assert message.isprintable()
+        assert len(message) < 120
+
+
+def json_text(text: str) -> str:
+    return json.dumps(text)[1:-1]
 
 
 def test_the_class_of_the_error_is_the_callers() -> None:
