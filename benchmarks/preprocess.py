@@ -4,8 +4,8 @@
 
 Preprocessing takes a frame to the normalised centre crop. The published way makes all pixels float32, resizes the
 whole frame with `F.interpolate`, cuts the crop out and normalises it. All run in this process, in turns, on one
-frame after the other; the CPU time is that of all threads. Before any timing both ways must agree in every bit, and
-both decoders in every pixel.
+frame after the other; the CPU time is that of all threads. Before any timing both ways must agree within 2e-7 in the
+resized frames (in one thread, in every bit), and both decoders in every pixel.
 """
 
 from __future__ import annotations
@@ -95,9 +95,12 @@ def compare_preprocessing(height: int, width: int, side: int, *, num_frames: int
     """One line: the crop, and the whole resized frame, all over the published way."""
     frames = [torch.from_numpy(content(height, width, number))[None] for number in range(num_frames)]
     for frame in frames:
-        assert torch.equal(ours(frame, short_side=side), published(frame, short_side=side))
         whole = published_resize(frame, short_side=side)
-        assert torch.equal(resize_frames(frame, short_side=side), whole)
+        tolerance = 0 if torch.get_num_threads() == 1 else 2e-7
+        torch.testing.assert_close(resize_frames(frame, short_side=side), whole, rtol=0, atol=tolerance)
+        torch.testing.assert_close(
+            ours(frame, short_side=side), published(frame, short_side=side), rtol=0, atol=tolerance / min(STD)
+        )
     reference = each(published, frames, short_side=side)
     measured = partial(ratios, rounds=rounds)
     cells = [

@@ -1,11 +1,12 @@
-"""Frames to normalised clips, exactly as the published test-time preprocessing does.
+"""Frames to normalised clips, as the published test-time preprocessing does.
 
 Pixels are divided by 255, resized bilinearly without antialiasing so that the short side has the asked
 length, cropped and normalised, all in float32 on the device the frames are on.
 
-A much smaller frame is made from few rows of a large one, so on a CPU only these become float32. All arithmetic but
-that of `F.interpolate` stays in the calling thread there: frames are prepared beside a network that keeps the cores
-busy, and threads that wait for each other burn more time than the work takes.
+A much smaller frame needs few pixels of a large one, four for each of its own. On a CPU these are gathered and weighted
+here, rounded where PyTorch's `F.interpolate` rounds them in one thread. With more threads it rounds elsewhere, by 2e-7
+at most; these frames do not depend on the number of threads. The work stays in the calling thread: frames are prepared
+beside a network that keeps the cores busy, and threads that wait for each other burn more time than the work takes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from torch import Tensor
 
 from tadacli.errors import UsageError
 
+# Making a pixel from its four neighbours takes about as long as this many pixels of a frame that is resized as a whole.
+_COST_OF_GATHERING = 16
+# PyTorch leaves an operation on less than this many values to the calling thread.
+_ONE_THREAD = 32768
 # (top, left, bottom, right) in pixels, the last two after the last ones.
 Box = tuple[int, int, int, int]
 
@@ -65,8 +70,9 @@ def resize_frames(
         raise ValueError(f"{box} is no part of frames of {size[0]}x{size[1]}")
     if size == (height, width):
         return _fractions(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
-    is_few = pixels.device.type == "cpu" and 2 * size[0] < height
-    values = _few_fractions(pixels, size, box) if is_few else _fractions(pixels)
+    if pixels.device.type == "cpu" and _COST_OF_GATHERING * size[0] * size[1] < height * width:
+        return _gathered(pixels, size, box)
+    values = _fractions(pixels)
     images = F.interpolate(values.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
     return images[:, :, top:bottom, left:right]
 
@@ -183,30 +189,49 @@ def _fractions(levels: Tensor) -> Tensor:
     return torch.from_numpy(np.divide(levels.numpy(), np.float32(255), dtype=np.float32))
 
 
-def _few_fractions(pixels: Tensor, size: tuple[int, int], box: Box) -> Tensor:
-    """As `_fractions`, though only where the box of frames resized to `size` comes from; the rest is undefined."""
-    num_frames, height, width = pixels.shape[:3]
-    rows = _source_lines(height, size[0], box[0], box[2])
-    columns = _source_lines(width, size[1], box[1], box[3])
+# --- few pixels of large frames -----------------------------------------------------------------------
+
+
+def _gathered(pixels: Tensor, size: tuple[int, int], box: Box) -> Tensor:
+    """The box of frames resized to `size`, from the four pixels that each of its own lies between."""
+    height, width = box[2] - box[0], box[3] - box[1]
+    rows, columns, weights = _taps((pixels.shape[1], pixels.shape[2]), size, box)
     first, end = columns[0], columns[-1] + 1
-    # One pixel after the other is slower than stretches of rows, but touches less memory; so it pays for the fewest.
-    if pixels.is_contiguous() and 4 * len(columns) < end - first:
-        places = torch.from_numpy((rows[:, None] * width + columns).ravel())
-        sources = pixels.view(num_frames, height * width, 3)
-        fractions = torch.empty(sources.shape, dtype=torch.float32)
-        return fractions.index_copy_(1, places, _fractions(sources.index_select(1, places))).view(pixels.shape)
-    needed = np.s_[:, rows, first:end]
-    values = np.empty(pixels.shape, dtype=np.float32)
-    values[needed] = np.divide(pixels.numpy()[needed], np.float32(255), dtype=np.float32)
-    return torch.from_numpy(values)
+    images = torch.empty((len(pixels), height, width * 3))
+    num_rows = max(1, (_ONE_THREAD - 1) // (width * 3))
+    for image, frame in zip(images, pixels.numpy(), strict=True):
+        # Whole stretches of rows come faster than the same pixels one by one.
+        taken = frame[rows, first:end].take(columns - first, axis=1)
+        corners = torch.from_numpy(np.divide(taken, np.float32(255), dtype=np.float32)).view(2, height, 2, width * 3)
+        for top in range(0, height, num_rows):
+            part = slice(top, top + num_rows)
+            torch.mul(corners[0, part, 1], weights[0, 1, part], out=image[part])
+            for row, column in ((0, 0), (1, 0), (1, 1)):
+                image[part].addcmul_(corners[row, part, column], weights[row, column, part])
+    return images.view(len(pixels), height, width, 3).permute(0, 3, 1, 2)
 
 
-@lru_cache(maxsize=64)
-def _source_lines(length: int, resized: int, first: int, end: int) -> NDArray[np.int64]:
-    """The rows or columns, of `length`, that the resized ones [first, end) are made from: those on both sides of each.
+@lru_cache(maxsize=16)
+def _taps(
+    frame: tuple[int, int], size: tuple[int, int], box: Box
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor]:
+    """Where a box of h x w pixels of frames resized to `size` comes from.
 
-    `F.interpolate` computes the places in float32, so a place that is nearly whole has neighbours on both sides.
+    Returns:
+        The rows (2h) and columns (2w) of the frame, those before the pixels of the box and those after them, and the
+        weights of each row and column: float32 (2, 2, h, 3w), the same for each of three channels.
     """
-    places = (np.arange(first, end) + 0.5) * (length / resized) - 0.5
-    near = np.floor([places - 0.01, places + 0.01]).astype(np.int64)
-    return np.unique(np.clip([near, near + 1], 0, length - 1))
+    rows, row_weights = _line_taps(frame[0], size[0], box[0], box[2])
+    columns, column_weights = _line_taps(frame[1], size[1], box[1], box[3])
+    weights = row_weights[:, None, :, None] * column_weights[None, :, None, :].repeat(3, axis=-1)
+    return rows, columns, torch.from_numpy(weights)
+
+
+def _line_taps(length: int, resized: int, first: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For the resized pixels [first, end) along one side: pixels before and after them (2n), their weights (2, n)."""
+    scale = np.float32(length) / np.float32(resized)
+    places = (np.float64(scale) * (np.arange(first, end) + 0.5) - 0.5).clip(min=0).astype(np.float32)
+    before = places.astype(np.int64)
+    share = places - before.astype(np.float32)
+    pixels = np.concatenate([before, before + 1]).clip(max=length - 1)
+    return pixels, np.stack([np.float32(1) - share, share])
