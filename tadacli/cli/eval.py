@@ -58,22 +58,22 @@ def eval_command(
     """
     be_quiet(quiet)
     stopwatch = start_profile(profile)
-    modes = [name for name, given in (("--predictions", predictions), ("--merge", merge), ("--check", check)) if given]
     of_runs = {"--shard": shard, "--save-predictions": save_predictions, "--views": views, "--weights": weights}
     given = [name for name, value in of_runs.items() if value is not None] + ["--profile"] * profile
-    _refuse_modes(modes, files or [], given, merge=merge)
+    modes = {"--predictions": predictions is not None, "--merge": merge, "--check": check}
+    _refuse_modes([name for name, is_on in modes.items() if is_on], files or [], given)
     if resume and save_predictions is None:
         raise UsageError("--resume continues a file of predictions", hint="add --save-predictions FILE")
-    if tiou is not None and dataset not in get_args(DetectionDatasetName):
+    if check and (report is not None or submission is not None):
+        raise UsageError("--check has no scores for a page or a submission", hint="leave out --report and --submission")
+    is_detection = dataset in get_args(DetectionDatasetName)
+    if tiou is not None and not is_detection:
         from tadacli.evaluation.saved import refuse_tiou
 
         refuse_tiou(dataset, tiou)
-    if check and (report is not None or submission is not None):
-        raise UsageError("--check has no scores for a page or a submission", hint="leave out --report and --submission")
     chosen = choose_format(output_format, output, resume=False, by_suffix=REPORT_SUFFIXES, plain=("table", "json"))
     destination = Destination(chosen, output, report)
     destination.refuse_existing(*([submission] if submission is not None else []))
-    is_detection = dataset in get_args(DetectionDatasetName)
     if not (is_detection or predictions or merge or data_root or dataset in ("folder", "csv")):
         raise UsageError(f"the videos of {dataset} are needed", hint="say where they are: --data-root FOLDER")
     if is_detection or predictions or merge:
@@ -81,13 +81,7 @@ def eval_command(
 
         saved = [predictions] if predictions else [] if is_detection else list(files or [])
         found = evaluate_predictions(
-            dataset,
-            saved,
-            annotations=annotations,
-            data_root=data_root,
-            split=split,
-            tiou=tiou,
-            submission=submission,
+            dataset, saved, annotations=annotations, data_root=data_root, split=split, tiou=tiou, submission=submission
         )
         destination.publish(found)
         return
@@ -120,8 +114,9 @@ def eval_command(
     publish_run(run, destination, name=dataset, keeps=save_predictions is not None, profile=stopwatch)
 
 
-def _refuse_modes(modes: list[str], files: list[Path], of_runs: list[str], *, merge: bool) -> None:
+def _refuse_modes(modes: list[str], files: list[Path], of_runs: list[str]) -> None:
     """Raises `UsageError` for modes that exclude each other, and for files or options that the mode does not take."""
+    merge = "--merge" in modes
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)} exclude each other")
     if files and not merge:

@@ -127,42 +127,28 @@ def finetune_command(
     clip = _given({"sampling": sampling, "clip_frames": clip_frames, "frame_stride": frame_stride, **sizes})
     be_quiet(quiet)
     view = RunView(output, is_dry=output is None or dry_run)
+    chosen: session.FinetuneOptions = {
+        "model": model,
+        "weights": weights,
+        "init": init,
+        "recipe": recipe,
+        "settings": settings,
+        "clip": clip,
+        "allow_bad": allow_bad,
+        "device": device,
+        "workers": workers,
+        "listener": view.listener,
+    }
     with view:
         if output is None or dry_run:
-            found = session.dry_run(
-                load,
-                name=output.resolve().name if output is not None else "mine",
-                model=model,
-                weights=weights,
-                init=init,
-                recipe=recipe,
-                settings=settings,
-                clip=clip,
-                allow_bad=allow_bad,
-                device=device,
-                workers=workers,
-                listener=view.listener,
-            )
+            name = output.resolve().name if output is not None else "mine"
+            found = session.dry_run(load, name=name, **chosen)
             if found is not None:  # in the first process
                 print_plan(found, output=output)
             return
+        command = ["tada", *sys.argv[1:]]
         result = session.finetune(
-            load,
-            output=output,
-            model=model,
-            weights=weights,
-            init=init,
-            recipe=recipe,
-            settings=settings,
-            clip=clip,
-            allow_bad=allow_bad,
-            views=views,
-            device=device,
-            workers=workers,
-            tensorboard=tensorboard,
-            resume=resume,
-            command=["tada", *sys.argv[1:]],
-            listener=view.listener,
+            load, output=output, views=views, tensorboard=tensorboard, resume=resume, command=command, **chosen
         )
     view.say_result(result)
     if result.report.unscored:

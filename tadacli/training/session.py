@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import torch
 
@@ -40,7 +40,23 @@ from tadacli.zoo.store import hash_file
 AnyPath = str | os.PathLike[str]
 # Data that are read when they are needed, by one process for all; called with the seed of the run.
 LoadData = Callable[[int], FinetuneData]
+_WORKERS = 2
 T = TypeVar("T")
+
+
+class FinetuneOptions(TypedDict, total=False):
+    """What a run and a dry run are both asked for, as `finetune` explains it."""
+
+    model: AnyPath
+    weights: AnyPath | None
+    init: Init
+    recipe: AnyPath | Recipe
+    settings: Mapping[str, object] | None
+    clip: Mapping[str, Any] | None
+    allow_bad: int
+    device: str
+    workers: int
+    listener: Listener
 
 
 def finetune(
@@ -56,7 +72,7 @@ def finetune(
     allow_bad: int = 0,
     views: str | EvalProtocol | None = None,
     device: str = "auto",
-    workers: int = 2,
+    workers: int = _WORKERS,
     tensorboard: bool = False,
     resume: bool = False,
     command: Sequence[str] | None = None,
@@ -115,12 +131,13 @@ def finetune(
     listener = listener or Listener()
     with _prepared(
         data,
-        model,
-        _chosen(recipe, settings, clip),
         name=folder.resolve().name,
         check=lambda: check_run_folder(folder, resume=resume),
+        model=model,
         weights=weights,
         init=init,
+        recipe=recipe,
+        settings=settings,
         clip=clip,
         allow_bad=allow_bad,
         device=device,
@@ -151,24 +168,14 @@ class DryRun:
 
 
 def dry_run(
-    data: AnyPath | FinetuneData | LoadData,
-    *,
-    name: str = "mine",
-    model: AnyPath = DEFAULT_MODEL,
-    weights: AnyPath | None = None,
-    init: Init = "weights",
-    recipe: AnyPath | Recipe = DEFAULT_RECIPE,
-    settings: Mapping[str, object] | None = None,
-    clip: Mapping[str, Any] | None = None,
-    allow_bad: int = 0,
-    device: str = "auto",
-    workers: int = 2,
-    listener: Listener | None = None,
+    data: AnyPath | FinetuneData | LoadData, *, name: str = "mine", **options: Unpack[FinetuneOptions]
 ) -> DryRun | None:
     """What `finetune` would do with the same arguments, measured on a few clips; nothing is trained or written.
 
     Args:
+        data: As `finetune` takes them.
         name: That of the new model.
+        options: Those of `finetune` that are not about the folder, with the same defaults.
 
     Returns:
         The plan and the estimate; None in all processes but the first.
@@ -176,19 +183,7 @@ def dry_run(
     Raises:
         TadaError: As `finetune` does before it trains.
     """
-    with _prepared(
-        data,
-        model,
-        _chosen(recipe, settings, clip),
-        name=name,
-        weights=weights,
-        init=init,
-        clip=clip,
-        allow_bad=allow_bad,
-        device=device,
-        workers=workers,
-        listener=listener or Listener(),
-    ) as (job, resources):
+    with _prepared(data, name=name, **options) as (job, resources):
         if not resources.processes.is_first:
             return None
         return DryRun(job, estimate(job, resources), resources.processes.count)
@@ -207,24 +202,18 @@ def _chosen(recipe: AnyPath | Recipe, settings: Mapping[str, object] | None, cli
 @contextmanager
 def _prepared(
     data: AnyPath | FinetuneData | LoadData,
-    model: AnyPath,
-    recipe: Recipe,
     *,
     name: str,
-    weights: AnyPath | None,
-    init: Init,
-    clip: Mapping[str, Any] | None,
-    allow_bad: int,
-    device: str,
-    workers: int,
-    listener: Listener,
     check: Callable[[], object] = lambda: None,
+    **options: Unpack[FinetuneOptions],
 ) -> Iterator[tuple[FinetuneJob, Resources]]:
     """The job, after every file was looked at, and what it may use, while the processes of the run work together.
 
     What cannot be is said before files are read, in all processes.
     """
-    target = own_device(resolve_device(device))
+    clip, listener = options.get("clip"), options.get("listener", Listener())
+    recipe = _chosen(options.get("recipe", DEFAULT_RECIPE), options.get("settings"), clip)
+    target = own_device(resolve_device(options.get("device", "auto")))
     with _repeatable(), joined(target) as processes:
 
         def load() -> FinetuneData:
@@ -235,12 +224,12 @@ def _prepared(
 
         found = by_first(processes, load)
         start = starting_point(
-            model,
+            options.get("model", DEFAULT_MODEL),
             heads=found.heads,
             name=name,
             dataset=found.name,
-            weights=weights,
-            init=init,
+            weights=options.get("weights"),
+            init=options.get("init", "weights"),
             clip=clip,
             arguments=builder_arguments(recipe),
             seed=recipe.seed,
@@ -252,13 +241,13 @@ def _prepared(
                 found,
                 input_spec=start.spec.input,
                 workers=default_workers(),
-                allow_bad=allow_bad,
+                allow_bad=options.get("allow_bad", 0),
                 on_progress=listener.on_files,
             )
 
         job = plan_finetuning(by_first(processes, look), start, recipe, num_processes=processes.count)
         listener.on_plan(job)
-        yield job, Resources(target, processes, workers)
+        yield job, Resources(target, processes, options.get("workers", _WORKERS))
 
 
 def _run_in(
