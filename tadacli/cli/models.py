@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tadacli.cli.console import aligned, printable
+from tadacli.cli.model_page import NOTHING, model_page, settings_of, size_text
 from tadacli.errors import SpecError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ State = Literal["built in", "installed", "not installed", "incomplete", "not bui
 
 _COLUMNS = ("model", "data set", "frames", "parameters", "GMACs", "top-1", "top-5", "size", "state")
 _TEXTS = (0, 1, 8)  # columns
-_NOTHING = "-"
-_SHOWN_LABELS = 5
 
 
 def models_command(
@@ -45,7 +44,7 @@ def models_command(
         text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _list(values, BUILDERS)
     elif name in cards():
         whole = _whole(cards()[name], BUILDERS, stored(name))
-        text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else _page(cards()[name], whole)
+        text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else model_page(cards()[name], whole)
     elif name in BUILDERS:
         raise SpecError(f"{name} is a network, no model of its own", hint=_how_to_train(name))
     else:
@@ -60,8 +59,8 @@ def _summary(card: ModelCard, architectures: Collection[str], kept: StoredWeight
         "dataset": card.dataset,
         "task": card.task,
         "architecture": card.architecture,
-        "clip_frames": _settings(card).get("clip_frames"),
-        "frame_stride": _settings(card).get("frame_stride"),
+        "clip_frames": settings_of(card).get("clip_frames"),
+        "frame_stride": settings_of(card).get("frame_stride"),
         "num_parameters": card.num_parameters,
         "gmacs": card.gmacs,
         "published": dict(card.published),
@@ -87,7 +86,7 @@ def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights 
     return {
         **_summary(card, architectures, kept),
         "arguments": dict(card.arguments),
-        "features" if card.task == "action proposals" else "input": dict(_settings(card)),
+        "features" if card.task == "action proposals" else "input": dict(settings_of(card)),
         "protocol": None if card.protocol is None else dataclasses.asdict(card.protocol),
         "num_classes": card.num_classes,
         "heads": {head: list(labels) for head, labels in card.heads.items()},
@@ -97,11 +96,6 @@ def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights 
         "note": card.note,
         "stored": None if kept is None else {**dataclasses.asdict(kept), "path": str(kept.path)},
     }
-
-
-def _settings(card: ModelCard) -> Mapping[str, Any]:
-    """What is known of its input, as JSON-ready values."""
-    return dataclasses.asdict(card.features) if card.features is not None else card.input
 
 
 def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> str:
@@ -123,10 +117,10 @@ def _row(values: Mapping[str, Any]) -> dict[str, str]:
         values["name"],
         data,
         _frames(values),
-        _NOTHING if values["num_parameters"] is None else f"{values['num_parameters'] / 1e6:.2f} M",
-        _NOTHING if values["gmacs"] is None else f"{values['gmacs']:.2f}",
-        *(_NOTHING if figure is None else f"{figure:.1f}" for figure in figures),
-        _size(values),
+        NOTHING if values["num_parameters"] is None else f"{values['num_parameters'] / 1e6:.2f} M",
+        NOTHING if values["gmacs"] is None else f"{values['gmacs']:.2f}",
+        *(NOTHING if figure is None else f"{figure:.1f}" for figure in figures),
+        size_text(values),
         values["state"],
     )
     return dict(zip(_COLUMNS, cells, strict=True))
@@ -135,83 +129,6 @@ def _row(values: Mapping[str, Any]) -> dict[str, str]:
 def _frames(values: Mapping[str, Any]) -> str:
     """Frames of a clip, and from one to the next where clips have a rate."""
     if values["clip_frames"] is None:
-        return _NOTHING
+        return NOTHING
     stride = values["frame_stride"]
     return str(values["clip_frames"]) if stride is None else f"{values['clip_frames']} x {stride}"
-
-
-def _size(values: Mapping[str, Any]) -> str:
-    if values["size_bytes"] is None:
-        return _NOTHING
-    megabytes = values["size_bytes"] / 1e6
-    return f"{'' if values['size_is_exact'] else '~'}{megabytes:.{0 if megabytes >= 10 else 1}f} MB"
-
-
-def _page(card: ModelCard, whole: Mapping[str, Any]) -> str:
-    """All that is known about a model, for a person."""
-    lines = [f"{key:14}{text}" for key, text in _facts(card, whole)]
-    return "\n".join([card.name, "", *lines, "", _what_to_do(card, whole)])
-
-
-def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names of facts and what is known, without those of which nothing is."""
-    row, drive = _row(whole), card.source.google_drive
-    cost = f", {row['GMACs']} GMACs for one view" if card.gmacs is not None else ""
-    arguments = f" ({_pairs(card.arguments)})" if card.arguments else ""
-    figures = ", ".join(f"{_FIGURES[key]} {figure:g} %" for key, figure in card.published.items())
-    facts = [
-        ("task", card.task),
-        ("data set", card.dataset),
-        ("network", f"{card.architecture}{arguments}"),
-        ("parameters", "" if card.num_parameters is None else f"{card.num_parameters:,}{cost}"),
-        ("features" if "features" in whole else "input", _pairs(_settings(card))),
-        ("views", "" if card.protocol is None else f"{card.protocol} (clips x crops)"),
-        *((f"labels{f' {head}' if head else ''}", _labels(labels)) for head, labels in card.heads.items()),
-        ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),
-        ("accuracy", f"{figures} (published by its authors, not measured here)" if figures else ""),
-        ("licence", card.source.licence),
-        ("from", card.source.url),
-        ("from", f"https://drive.google.com/file/d/{drive}/view" if drive else ""),
-        ("SHA-256", card.source.sha256),
-        ("size", "" if row["size"] == _NOTHING else row["size"]),
-        ("state", whole["state"]),
-    ]
-    if whole["stored"] is not None:
-        kept = whole["stored"]
-        facts += [
-            ("file", kept["path"]),
-            (
-                "made from",
-                f"{kept['source']}, {kept['original_size_bytes']:,} bytes, SHA-256 {kept['original_sha256']}",
-            ),
-        ]
-    facts += [("not known", f"{key}: {reason}") for key, reason in card.unknown.items()]
-    return [(key, text) for key, text in [*facts, ("note", card.note)] if text]
-
-
-_FIGURES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "verb_map": "verb mAP",
-    "noun_map": "noun mAP",
-    "action_map": "action mAP",
-}
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{key} {json.dumps(value) if isinstance(value, bool) else value}" for key, value in values.items()
-    )
-
-
-def _labels(labels: tuple[str, ...]) -> str:
-    first = ", ".join(labels[:_SHOWN_LABELS])
-    return f"{len(labels)}: {first}{', ...' if len(labels) > _SHOWN_LABELS else ''}"
-
-
-def _what_to_do(card: ModelCard, whole: Mapping[str, Any]) -> str:
-    if whole["obstacles"]:
-        return f"It cannot be used yet: {'; '.join(whole['obstacles'])}."
-    if whole["installed"]:
-        return f"Use it: tada classify VIDEO --model {card.name}"
-    return f"Fetch it: tada fetch {card.name}\nOr use a downloaded file: --model {card.name} --weights FILE"
