@@ -245,6 +245,7 @@ def _rank(scores: Tensor, labels: Sequence[str], *, topk: int, least: Sequence[f
 
 def _notes(info: VideoInfo, seconds: float, model: Model) -> tuple[Note, ...]:
     notes = [Note(NoteKind.MODEL, model.spec.note)] if model.spec.note else []
+    notes += info.notes
     if seconds > LONG_VIDEO_SECONDS:
         text = (
             f"the video lasts {seconds:.0f} s, the model expects about "

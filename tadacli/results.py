@@ -11,6 +11,33 @@ from typing import Any, Literal
 from typing_extensions import TypedDict  # Python 3.11's own cannot be read strictly
 
 
+class NoteKind(StrEnum):
+    """What a note is about; decisions hang on it, never on the words of the note."""
+
+    MODEL = "model"  # holds for every result of the model
+    LONG_VIDEO = "long video"
+    CUT_SHORT = "cut short"
+    READING = "reading"  # how a file was read that could have been read in another way
+    UNUSED_ROWS = "unused rows"
+    NO_VIDEO = "no video"  # of so many samples no file was found
+    NO_LABEL = "no label"
+    SHORT = "short"  # of so many items frames are repeated
+    PREDICTIONS = "predictions"  # what of a file of predictions is not used, or not sure
+    MEASURE = "measure"  # where metrics are not those that are published
+    TIMELINE = "timeline"  # when frames are shown, where the file does not say it plainly
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know about a result that is no error: the text is for people, and goes into files."""
+
+    kind: NoteKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What is known about one video.
@@ -21,7 +48,7 @@ class VideoInfo:
     read, after rotation. `rotation` is the display rotation in degrees, counter-clockwise, as FFmpeg reports
     it. `start_seconds` is the presentation time of the first frame, `duration_seconds` the span from there to
     the end of the last frame. `sample_aspect_ratio` is the shape of a pixel (width over height); frames are
-    not stretched by it.
+    not stretched by it. `notes` say what else to know of the file; its results have them, too.
     """
 
     path: str
@@ -37,6 +64,7 @@ class VideoInfo:
     start_seconds: float = 0.0
     truncated: bool = False
     num_frames_known: bool = True
+    notes: tuple[Note, ...] = ()
 
 
 Status = Literal["ok", "short", "error"]
@@ -58,32 +86,6 @@ class FrameTime:
 
     index: int
     time_seconds: float
-
-
-class NoteKind(StrEnum):
-    """What a note is about; decisions hang on it, never on the words of the note."""
-
-    MODEL = "model"  # holds for every result of the model
-    LONG_VIDEO = "long video"
-    CUT_SHORT = "cut short"
-    READING = "reading"  # how a file was read that could have been read in another way
-    UNUSED_ROWS = "unused rows"
-    NO_VIDEO = "no video"  # of so many samples no file was found
-    NO_LABEL = "no label"
-    SHORT = "short"  # of so many items frames are repeated
-    PREDICTIONS = "predictions"  # what of a file of predictions is not used, or not sure
-    MEASURE = "measure"  # where metrics are not those that are published
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something to know about a result that is no error: the text is for people, and goes into files."""
-
-    kind: NoteKind
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True)

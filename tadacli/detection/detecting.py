@@ -241,6 +241,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         thresholds=scores.spec.require_thresholds() if segments.threshold == "auto" else None,
     )
     notes = [Note(NoteKind.MODEL, scores.spec.note)] if scores.spec.note else []
+    notes += scores.info.notes
     if not scores.info.num_frames_known:
         text = "the file is cut short, and does not say how much is missing at its end"
         notes.append(Note(NoteKind.CUT_SHORT, text))

@@ -21,7 +21,7 @@ from tadacli.detection.window_scores import Group, WindowScores
 from tadacli.errors import OutputError, SpecError, UsageError
 from tadacli.files import check_new_files, write_new
 from tadacli.formats.video_names import output_names
-from tadacli.results import Gap, VideoInfo
+from tadacli.results import Gap, Note, NoteKind, VideoInfo
 from tadacli.specs import spec_from_dict
 
 SUFFIX = ".npz"
@@ -42,7 +42,7 @@ def encode_scores(scores: WindowScores) -> bytes:
         "weights_sha256": scores.weights_sha256,
         "tool_version": scores.tool_version,
         "settings": dict(scores.settings),
-        "video": {key: _plain(value) for key, value in asdict(scores.info).items()},
+        "video": _video_facts(scores.info),
         "range_seconds": list(scores.range_seconds),
         "gaps": [asdict(gap) for gap in scores.gaps],
         "num_windows_planned": scores.num_windows_planned,
@@ -149,9 +149,16 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Fraction) else value
 
 
+def _video_facts(info: VideoInfo) -> dict[str, object]:
+    """The facts as JSON has them; without notes, where there are none, as ever."""
+    facts = {key: _plain(value) for key, value in asdict(info).items()}
+    return facts if info.notes else {key: value for key, value in facts.items() if key != "notes"}
+
+
 def _video(values: Mapping[str, Any]) -> VideoInfo:
     fractions = {key: Fraction(values[key]) for key in ("fps", "sample_aspect_ratio")}
-    return VideoInfo(**{**values, **fractions})
+    notes = tuple(Note(NoteKind(note["kind"]), str(note["text"])) for note in values.get("notes", ()))
+    return VideoInfo(**{**values, **fractions, "notes": notes})
 
 
 # --- the journal ------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from functools import partial
 from struct import Struct
 from typing import Literal
 
-import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -27,8 +26,6 @@ def packet_rule(container: InputContainer, stream: VideoStream) -> Callable[[mem
     rule: Callable[[memoryview], Verdict] | None = None
     if container.format.name not in (MP4, MATROSKA):
         return "the container keeps no reliable times"
-    if stream.disposition & av.stream.Disposition.attached_pic:
-        return "the stream is a cover picture"
     if codec == "h264" and _h264_has_only_whole_frames(extradata):
         rule = partial(_h264_verdict, extradata=extradata)
     elif codec == "hevc" and len(extradata) > 22 and extradata[0] == 1 and extradata[21] & 3 != 2:

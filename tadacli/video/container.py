@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import av
+import numpy as np
+from av.buffer import Buffer
 from av.container import InputContainer
 from av.packet import Packet
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 _MAX_READ_ERRORS = 100
+
+
+def _unknown_side_data(cls: type[SideDataType], value: Any) -> SideDataType:
+    unknown = object.__new__(cls)
+    unknown._name_, unknown._value_ = f"UNKNOWN_{value}", value
+    return unknown
+
+
+# FFmpeg has more types of side data (EXIF, numbers of views) than PyAV has names for, and a frame that carries one of
+# those would lose all others with a ValueError.
+SideDataType._missing_ = classmethod(_unknown_side_data)  # type: ignore[assignment]
 
 
 @contextmanager
@@ -38,10 +53,22 @@ def _best_stream(container: InputContainer) -> VideoStream | None:
     best = container.streams.best("video")
     if best is None or not isinstance(best, VideoStream):
         return None
-    cover = av.stream.Disposition.attached_pic
-    if best.disposition & cover:
-        return next((s for s in container.streams.video if not s.disposition & cover), best)
-    return best
+    videos = [stream for stream in container.streams.video if not is_cover(stream)]
+    return best if best in videos else next(iter(videos), None)
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether a stream is the cover picture of a recording, which is no video."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """(a, b, c, d) of the transformation x' = a x + c y, y' = b x + d y that a frame is to be displayed with."""
+    data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data), dtype=np.int32)[:5])
+    return a, b, c, d
 
 
 def stream_time_base(stream: VideoStream) -> Fraction:

@@ -11,14 +11,12 @@ packets are believed.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from av.buffer import Buffer
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -27,6 +25,7 @@ from tadacli.video.bitstream import MATROSKA, MP4, Verdict, packet_rule
 from tadacli.video.container import (
     VideoPacket,
     decode_packet,
+    display_matrix,
     frame_step,
     open_stream,
     read_packets,
@@ -36,7 +35,6 @@ from tadacli.video.decode_plan import PacketOrder, reordering
 from tadacli.video.source import Timestamps
 from tadacli.video.truncation import Truncation, find_truncation
 
-_SETTINGS = ("new_extradata", "encryption_info")
 MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
 
 
@@ -57,12 +55,7 @@ class FirstFrame:
     @classmethod
     def of(cls, frame: VideoFrame) -> FirstFrame:
         """What a decoded frame says of itself."""
-        matrix = (1, 0, 0, 1)
-        data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
-        if data is not None:
-            a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data), dtype=np.int32)[:5])
-            matrix = (a, b, c, d)
-        return cls(frame.pts, frame.height, frame.width, frame.format.name, frame.rotation, matrix)
+        return cls(frame.pts, frame.height, frame.width, frame.format.name, frame.rotation, display_matrix(frame))
 
 
 @dataclass(frozen=True)
@@ -213,7 +206,7 @@ def scan_table(
         if packet is None:
             return "reading fails in the middle"
         verdict, pts = rule(memoryview(packet)), packet.pts
-        if pts is None or not verdict or packet.is_discard or packet.is_corrupt or [*packet.iter_sidedata()]:
+        if pts is None or not verdict or packet.is_discard or packet.is_corrupt or _has_settings(packet):
             reason = _why_not(packet, verdict)
             if reason or pts is None:
                 return reason
@@ -261,11 +254,16 @@ def _why_not(packet: VideoPacket, verdict: Verdict) -> str:
         return "an edit list trims packets away"
     if packet.is_corrupt:
         return "a packet is incomplete"
-    if any(data.data_type in _SETTINGS for data in packet.iter_sidedata()):
+    if _has_settings(packet):
         return "the stream changes its settings"
     if not verdict:
         return "a packet is not plainly one frame"
     return ""
+
+
+def _has_settings(packet: VideoPacket) -> bool:
+    # Asked by name: a packet may carry data of a type that PyAV has no name for.
+    return packet.has_sidedata("new_extradata") or packet.has_sidedata("encryption_info")
 
 
 def _why_not_together(decode_order: Timestamps, pts: Timestamps, first: FirstFrame | None, reorder_depth: int) -> str:

@@ -17,7 +17,6 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
@@ -28,6 +27,7 @@ from tadacli.video.decoder import Decoder, ReadFile, TableError
 from tadacli.video.frame_table import FirstFrame, FrameTable, build_table, decode_table
 from tadacli.video.inputs import ARCHIVE_SUFFIXES
 from tadacli.video.jpeg_frames import JpegSource, is_frames_folder
+from tadacli.video.refusals import codec_name, encrypted, is_encrypted, no_video, undecodable, unopenable
 from tadacli.video.seeking import read_packets_again
 from tadacli.video.source import (
     DAMAGED_HINT,
@@ -41,7 +41,6 @@ from tadacli.video.source import (
     as_indices,
     shown,
 )
-from tadacli.video.truncation import ends_beyond
 
 
 @contextmanager
@@ -280,10 +279,9 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
         with ExitStack() as files:
             container, stream = files.enter_context(open_stream(path))
             if stream is None:
-                kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
-                raise VideoError(f"{shown(path)} has no video stream, only {', '.join(kinds)}", hint=NOT_A_VIDEO_HINT)
-            codec = _codec_name(path, stream)
-            header_rate = stream.average_rate
+                raise no_video(path, container)
+            codec = codec_name(path, stream)
+            header_rate, is_mp4 = stream.average_rate, container.format.name == MP4
             aspect = stream.sample_aspect_ratio or Fraction(1)
             built = None if by_decoding else build_table(path, container, stream, kept=kept)
             if built is not None and built[0].packets is not None:
@@ -293,11 +291,12 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
         if by_decoding:
             built = decode_table(path, distrust="it was wrong")
     except av.error.FFmpegError as error:
-        raise _unopenable(path, error) from error
+        raise unopenable(path, error) from error
     if built is None:
-        why = "it is encrypted" if _is_encrypted(path) else "its data are damaged, encrypted or missing"
-        raise VideoError(f"no frame of {shown(path)} ({codec}) decodes: {why}", hint=DAMAGED_HINT)
+        raise undecodable(path, codec)
     table, first = built
+    if is_mp4 and table.packets is None and is_encrypted(path):
+        raise encrypted(path)  # what comes out is noise, or a start that is not encrypted
     is_turned = _is_turned(first.matrix)
     seconds = [table.seconds(int(pts)) for pts in (table.pts[0], table.end_pts)]
     return (
@@ -320,43 +319,6 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
         ),
         read_file,
     )
-
-
-def _codec_name(path: str, stream: VideoStream) -> str:
-    if stream.codec_context is None:
-        raise VideoError(
-            f"there is no decoder for the video in {shown(path)}",
-            hint="re-encode it to H.264, for example with ffmpeg -i IN -c:v libx264 OUT.mp4",
-        )
-    name = stream.codec_context.codec.canonical_name
-    if name == "ansi":  # FFmpeg draws text files as if on an old terminal
-        raise VideoError(f"{shown(path)} is a text file, not a video", hint=NOT_A_VIDEO_HINT)
-    return name
-
-
-def _unopenable(path: str, error: Exception) -> VideoError:
-    """What is wrong with a file that FFmpeg cannot open, as far as its bytes tell."""
-    if _is_encrypted(path):
-        return VideoError(f"{shown(path)} is encrypted", hint="decrypt it first: no key can be given here")
-    with Path(path).open("rb") as file:
-        head = file.read(4096)
-    if head[4:8] == b"ftyp":
-        if ends_beyond(path, MP4):
-            return VideoError(f"{shown(path)} was cut short: its index is missing", hint=DAMAGED_HINT)
-        return VideoError(f"{shown(path)} is an MP4 file without a usable index", hint=DAMAGED_HINT)
-    if b"\0" not in head:
-        return VideoError(f"{shown(path)} is a text file, not a video", hint=NOT_A_VIDEO_HINT)
-    reason = getattr(error, "strerror", None) or str(error)
-    return VideoError(f"{shown(path)} is not a video that FFmpeg can read: {reason}", hint=NOT_A_VIDEO_HINT)
-
-
-def _is_encrypted(path: str) -> bool:
-    """Whether the headers of an MP4 or Matroska file announce encryption."""
-    with Path(path).open("rb") as file:
-        head = file.read(1 << 20)
-    if head[:4] == b"\x1a\x45\xdf\xa3":
-        return b"\x47\xe1\x81\x05" in head  # ContentEncAlgo: AES
-    return head[4:8] == b"ftyp" and b"sinf" in head and b"encv" in head
 
 
 def average_fps(table: FrameTable, header: Fraction | None) -> Fraction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -53,7 +54,7 @@ def ends_beyond(path: str, format_name: str) -> bool:
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if format_name == MP4:
-            return _boxes_end(file, size) > size
+            return any(end > size for _, _, end in top_level_boxes(file))
         if format_name == MATROSKA:
             return _matroska_end(file.read(4096)) > size
         head = file.read(8)
@@ -67,21 +68,24 @@ def ends_beyond(path: str, format_name: str) -> bool:
 _BOXES = frozenset(b"ftyp moov mdat moof free skip wide uuid sidx styp meta mfra emsg udta prft".split())
 
 
-def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Where the last of the top-level boxes of an MP4 file ends; stops at what is no box."""
-    at = 0
+def top_level_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start, end) of the top-level boxes of an MP4 file, in bytes; stops at what is no box.
+
+    The last one may end beyond the file.
+    """
+    size, at = os.fstat(file.fileno()).st_size, 0
     while at < size:
         file.seek(at)
         head = file.read(16)
-        if head[4:8] not in _BOXES:
-            break
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: the box goes on to the end of the file
-            break
+        elif length == 0:
+            length = size - at
+        if head[4:8] not in _BOXES or length < 8:
+            return
+        yield head[4:8], at, at + length
         at += length
-    return at
 
 
 def _matroska_end(head: bytes) -> int:

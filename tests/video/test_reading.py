@@ -248,6 +248,17 @@ def test_phone_video_stands_upright():
     assert np.array_equal(read_frames(turned.path, [0])[0], np.rot90(stored, -1)), "a quarter turn clockwise"
 
 
+@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_side_data_that_pyav_has_no_name_for_hides_nothing(tmp_path, orientation, turn):
+    """EXIF data are such; FFmpeg turns the orientation in them into a display matrix beside them."""
+    path = tmp_path / "v.mjpeg"
+    path.write_bytes(b"".join(jpeg_bytes(number, orientation=orientation) for number in range(4)))
+    stored = plain_decode_rgb(path)[2]
+    assert number_in(stored) == 2
+    assert np.array_equal(read_frames(path, [2])[0], np.rot90(stored, turn))
+    assert probe(path).num_frames == 4
+
+
 def test_pixels_are_not_stretched(tmp_path):
     path = tmp_path / "v.mp4"
     render(path, 3, aspect=Fraction(4, 3))
