@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.conditions import conditions, median_and_range
 from tadacli.transforms import preprocess, resize_frames, resized_size
-from tadacli.video import jpeg_frames
+from tadacli.video.jpeg import decode_jpeg
 
 MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 # Height and width of the video, and the short side that is also the crop.
@@ -111,10 +111,7 @@ def compare_preprocessing(height: int, width: int, side: int, *, num_frames: int
 
 
 def compare_jpeg(*, num_frames: int, rounds: int) -> str:
-    """One line: frames with simplejpeg over frames with Pillow alone, or that it is not installed."""
-    decoder = jpeg_frames.faster_decoder()
-    if decoder is None:
-        return "| simplejpeg / Pillow | not installed |"
+    """One line: frames as they are read over frames with Pillow alone."""
     files = []
     for number in range(num_frames * 8):
         data = io.BytesIO()
@@ -125,8 +122,8 @@ def compare_jpeg(*, num_frames: int, rounds: int) -> str:
         return np.array(Image.open(io.BytesIO(data), formats=("JPEG",)).convert("RGB"))
 
     for data in files:
-        assert np.array_equal(jpeg_frames.decode_jpeg(data), with_pillow(data))
-    cell = ratios(each(jpeg_frames.decode_jpeg, files), each(with_pillow, files), rounds=rounds)
+        assert np.array_equal(decode_jpeg(data), with_pillow(data))
+    cell = ratios(each(decode_jpeg, files), each(with_pillow, files), rounds=rounds)
     size = statistics.mean(map(len, files)) / 1000
     return f"| {JPEG_SIZE[1]}x{JPEG_SIZE[0]}, {size:.0f} kB: simplejpeg / Pillow {PIL.__version__} | {cell} |"
 

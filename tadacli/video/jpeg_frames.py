@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import io
 import os
 import re
 import tarfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
+from tadacli.video.jpeg import decode_jpeg, open_jpeg
 from tadacli.video.source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
@@ -92,13 +89,13 @@ class JpegSource(VideoSource):
 
     def _first_size(self) -> tuple[int, int]:
         _, data = next(self._contents(np.array([0])))
-        image = data if isinstance(data, str) else _opened(data)
+        image = data if isinstance(data, str) else open_jpeg(data)
         if isinstance(image, str):
             raise VideoError(f"{self._name(0)} {image}", hint=_DAMAGED_HINT)
         return image.size
 
     def _decoded(self, data: bytes) -> Pixels | str:
-        """The frame, or what is wrong with it; EXIF orientation is not applied."""
+        """The frame, or what is wrong with it."""
         pixels = decode_jpeg(data)
         if isinstance(pixels, str):
             return pixels
@@ -110,50 +107,6 @@ class JpegSource(VideoSource):
 
     def _name(self, index: int) -> str:
         return f"frame_{index + self._first:010d}.jpg of {shown(self._path)}"
-
-
-def _opened(data: bytes) -> Image.Image | str:
-    """The picture in a file's content, its pixels not read yet, or what is wrong with it."""
-    try:
-        return Image.open(io.BytesIO(data), formats=("JPEG",))
-    except UnidentifiedImageError:  # its text is a place in memory
-        return "is not a whole JPEG picture"
-    except (OSError, ValueError, SyntaxError) as error:
-        return f"is not a whole JPEG picture: {error}"
-
-
-def decode_jpeg(data: bytes) -> Pixels | str:
-    """The pixels in a file's content, uint8 (H, W, 3), or what is wrong with it.
-
-    Pillow has the say: it reads the header, and decodes all but colour pictures that simplejpeg takes without
-    one complaint. Both build on libjpeg-turbo and give the same pixels.
-    """
-    image = _opened(data)
-    if isinstance(image, str):
-        return image
-    decode = faster_decoder()
-    if decode is not None and (image.format, image.mode) == ("JPEG", "RGB"):
-        try:
-            pixels = decode(data)
-        except Exception:
-            pass  # damaged, or of a kind it does not know: Pillow decides which, and says so
-        else:
-            if pixels.shape == (image.height, image.width, 3):
-                return pixels
-    try:
-        return np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        return f"is not a whole JPEG picture: {error}"
-
-
-@cache
-def faster_decoder() -> Callable[[bytes], Pixels] | None:
-    """The decoder of simplejpeg, the optional extra "jpeg", where it is installed; it refuses damage by default."""
-    try:
-        decoder: Callable[[bytes], Pixels] = importlib.import_module("simplejpeg").decode_jpeg
-    except ImportError:
-        return None
-    return decoder
 
 
 def _check_numbers(path: str, numbers: Indices) -> int:
