@@ -20,6 +20,7 @@ from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
 from tadacli.zoo import DEFAULT_MODEL
@@ -177,16 +178,15 @@ def least_scores(spec: ModelSpec, min_score: ScoreLimit) -> dict[str, Sequence[f
 
 @dataclass(frozen=True)
 class _Opened:
-    """A video and what its result says besides the scores; or why it has none."""
+    """A video and what its result says besides the scores; no `info` where it could not be opened."""
 
     path: str
-    error: str = ""
     info: VideoInfo | None = None
     clips: tuple[tuple[FrameTime, ...], ...] = ()
     extent: tuple[float, int] = (0.0, 0)
 
 
-_Decoded = tuple[_Opened, DecodedViews | None]
+_Decoded = tuple[_Opened, DecodedViews | VideoError]
 
 
 def _decode_video(
@@ -197,30 +197,29 @@ def _decode_video(
     part: Part | None,
     stop: threading.Event,
 ) -> _Decoded:
-    file = path
     try:
-        with ExitStack() as opened:
+        with VideoBoundary(path) as boundary, ExitStack() as opened:
             with during(Stage.OPEN):
-                file = opened.enter_context(local_path(path))
+                file = boundary.reads(opened.enter_context(local_path(path)))
                 source = opened.enter_context(open_video(file))
             decoded = decode_views(source, model=model, views=views, part=part, stop=stop)
-            return _Opened(path, "", source.info, decoded.clips, extent(source, part)), decoded
+            return _Opened(path, source.info, decoded.clips, extent(source, part)), decoded
     except VideoError as error:
-        # A download has a name of its own that says nothing.
-        return _Opened(path, error.reason.replace(file, path)), None
+        return _Opened(path), error
 
 
 def _result(
     opened: _Opened,
-    scores: Mapping[str, Tensor] | None,
+    scores: Mapping[str, Tensor] | VideoError,
     model: Model,
     *,
     topk: int,
     least: Mapping[str, Sequence[float]],
 ) -> Classification:
     info, (seconds, num_frames) = opened.info, opened.extent
-    if scores is None or info is None:
-        return Classification(path=opened.path, status="error", model=model.spec.name, error=opened.error)
+    if isinstance(scores, VideoError):
+        return Classification(path=opened.path, status="error", model=model.spec.name, error=scores.reason)
+    assert info is not None  # what was scored was opened
     heads = {
         name: _rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
     }

@@ -108,25 +108,27 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
-            raise ValueError(f"the key '{_shown(key)}' stands there twice")
+            raise ValueError(f"the key '{in_one_line(key)}' stands there twice")
         values[key] = value
     return values
 
 
 def _said(problem: ErrorDetails) -> str:
     """One problem in words, with the whole path of its key."""
-    key = ".".join(_shown(str(part)) or "(single)" for part in problem["loc"])  # the one head of a model has no name
+    key = ".".join(
+        in_one_line(str(part)) or "(single)" for part in problem["loc"]
+    )  # the one head of a model has no name
     if problem["type"] == "missing":
         return f"{key} is missing"
     if problem["type"] in _UNKNOWN_KEYS:
         return f"unknown key {key}"
     if problem["type"] == "value_error":  # raised by a dataclass itself, in our words
         return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
-    shown = _shown(json.dumps(problem["input"], ensure_ascii=True))
+    shown = in_one_line(json.dumps(problem["input"], ensure_ascii=True))
     return f"{key} has the wrong type or value, got {shown} ({problem['msg'][0].lower()}{problem['msg'][1:]})"
 
 
-def _shown(text: str) -> str:
-    """Text of a file in one line of bounded length, in which nothing moves the terminal."""
-    line = "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text[: _MOST_SHOWN + 1])
-    return line if len(text) <= _MOST_SHOWN else line[:_MOST_SHOWN] + "..."
+def in_one_line(text: str, *, most: int = _MOST_SHOWN) -> str:
+    """Text from outside in one line of about `most` characters at most, in which nothing moves the terminal."""
+    line = "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text[: most + 1])
+    return line if len(text) <= most else line[:most] + "..."

@@ -30,6 +30,7 @@ from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Note, NoteKind
 from tadacli.sampling.plan import annotated_part, frames_within
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.reading import open_video
 from tadacli.video.source import Unreadable, VideoSource
 
@@ -252,11 +253,11 @@ def _probe(path: str, spans: Sequence[Span], needed: _Needed, stop: threading.Ev
     try:
         status = Path(path).stat()
         identity = (status.st_dev, status.st_ino)
-        with open_video(path) as source:
+        with VideoBoundary(path), open_video(path) as source:
             problems = _problems(source, spans, needed, stop)
     except FileNotFoundError:
         return _File(dict.fromkeys(spans, (_Problem(FindingKind.MISSING, "the file is not there any more"),)))
-    except (VideoError, OSError) as error:
+    except (VideoError, OSError, ValueError) as error:
         return _File(dict.fromkeys(spans, (_Problem(FindingKind.UNREADABLE, str(error)),)), identity)
     return _File(problems, identity, status.st_size if S_ISREG(status.st_mode) else None)
 
@@ -384,9 +385,9 @@ def _digest(path: str, stop: threading.Event) -> str:
     """SHA-256 of a file; empty if it cannot be read."""
     content = hashlib.sha256()
     try:
-        with Path(path).open("rb") as file:
+        with VideoBoundary(path), Path(path).open("rb") as file:
             while not stop.is_set() and (block := file.read(1 << 20)):
                 content.update(block)
-    except OSError:
+    except VideoError:
         return ""
     return content.hexdigest()

@@ -18,6 +18,7 @@ from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import machine_settings, run_of
 from tadacli.specs import ModelSpec
 from tadacli.version import __version__
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import file_size
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
@@ -213,14 +214,14 @@ def iter_detections(
             on_video(video)
         try:
             scores = job.scores_of(video, journal, on_progress)
+            with VideoBoundary(video):
+                found = Found(detection_of(scores, job.segments), scores, scores.size_bytes)
         except VideoError as error:
             result = Detection(video, "error", job.spec.name, error=error.reason)
             found = Found(result, None, file_size(video))
-        else:
-            found = Found(detection_of(scores, job.segments), scores, scores.size_bytes)
-            if save_scores is not None and video in save_scores:
-                with during(Stage.OUTPUT):
-                    write_scores(save_scores[video], scores, replace=replace)
+        if found.scores is not None and save_scores is not None and video in save_scores:
+            with during(Stage.OUTPUT):
+                write_scores(save_scores[video], found.scores, replace=replace)
         yield found
         if journal is not None:
             journal.unlink(missing_ok=True)

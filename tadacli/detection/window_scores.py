@@ -29,6 +29,7 @@ from tadacli.scoring.views import check_finite, class_scores, padded_batch
 from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import file_size, local_path
 from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
@@ -118,31 +119,26 @@ def score_windows(
         VideoError: For a video that cannot be read, or of which not one window can be scored.
         TadaError: For scores that are not numbers.
     """
-    path = file = os.fspath(video)
-    try:
-        with ExitStack() as opened:
-            with during(Stage.OPEN):
-                file = opened.enter_context(local_path(path))
-                source = opened.enter_context(open_video(file))
-                plan = WindowPlan(source, model.spec.input, settings)
-            scored = _Scored(len(plan), model.spec.heads)
+    with VideoBoundary(video) as boundary, ExitStack() as opened:
+        with during(Stage.OPEN):
+            file = boundary.reads(opened.enter_context(local_path(os.fspath(video))))
+            source = opened.enter_context(open_video(file))
+            plan = WindowPlan(source, model.spec.input, settings)
+        scored = _Scored(len(plan), model.spec.heads)
+        with boundary.lifted():
             for group in journal.saved() if journal is not None else ():
                 scored.add(group)
-            readers = readers_of(source, num_readers or default_num_readers())
-            # Also of a video that is not read to its end.
-            opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
-            for reached, group in _score_groups(
-                readers, plan, scored, model, settings.batch_size_on(model.device.type)
-            ):
-                scored.add(group)
+        readers = readers_of(source, num_readers or default_num_readers())
+        # Also of a video that is not read to its end.
+        opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
+        for reached, group in _score_groups(readers, plan, scored, model, settings.batch_size_on(model.device.type)):
+            scored.add(group)
+            with boundary.lifted():
                 if journal is not None:
                     journal.add(group)
                 if on_progress is not None:
                     on_progress(plan.start, plan.end, reached)
-            return _collect(path, source.info, plan, scored, model, settings)
-    except VideoError as error:
-        # A download has a name of its own that says nothing.
-        raise VideoError(error.message.replace(file, path), hint=error.hint) from error
+        return _collect(os.fspath(video), source.info, plan, scored, model, settings)
 
 
 class _Scored:

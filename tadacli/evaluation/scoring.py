@@ -17,6 +17,7 @@ from tadacli.sampling.plan import annotated_part, extent, is_short
 from tadacli.scoring.options import ScoringOptions
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import file_size
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
@@ -90,8 +91,10 @@ def score_samples(
     with closing(coming):
         scored = score_in_order(coming, model=model, options=options)
         for item, scores in scored:
-            kept = {name: kept_digits(values) for name, values in (scores or {}).items()}
-            yield replace(item, scores=kept)
+            if isinstance(scores, VideoError):
+                yield replace(item, status="error", error=scores.reason)
+            else:
+                yield replace(item, scores={name: kept_digits(values) for name, values in scores.items()})
 
 
 class _Decoder:
@@ -101,7 +104,7 @@ class _Decoder:
         self._model, self._views, self._stop = model, views, stop
         self._thread = threading.local()
 
-    def __call__(self, sample: Sample) -> tuple[ItemScores, DecodedViews | None]:
+    def __call__(self, sample: Sample) -> tuple[ItemScores, DecodedViews | VideoError]:
         item = ItemScores(
             id=sample.id,
             path="" if sample.path is None else os.fspath(sample.path),
@@ -110,16 +113,17 @@ class _Decoder:
             end_seconds=sample.end_seconds,
         )
         if not item.path:
-            return replace(item, status="error", error=NO_FILE), None
+            return item, VideoError(NO_FILE)
         item = replace(item, size_bytes=file_size(item.path))
         try:
-            source = self._source(item.path)
-            part = annotated_part(source.info, sample.start_seconds, sample.end_seconds)
-            views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
+            with VideoBoundary(item.path):
+                source = self._source(item.path)
+                part = annotated_part(source.info, sample.start_seconds, sample.end_seconds)
+                views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
+                _, num_frames = extent(source, part)
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
-            return replace(item, status="error", error=error.reason), None
-        _, num_frames = extent(source, part)
+            return item, error
         short = is_short(num_frames, source.info, self._model.spec.input)
         cut = max(0.0, (sample.end_seconds or 0.0) - source.info.duration_seconds)
         return replace(item, status="short" if short else "ok", cut_seconds=round(cut, 6)), views

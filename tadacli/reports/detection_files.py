@@ -13,6 +13,7 @@ from tadacli.files import check_new_files, write_new
 from tadacli.formats.rows import DetectionRow
 from tadacli.reports.detection_page import detection_report
 from tadacli.reports.rendering import render_segments
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import local_path
 
 
@@ -58,7 +59,7 @@ class DetectionFiles:
             if self.replace:
                 self.render.unlink(missing_ok=True)
             try:
-                with local_path(found.result.path) as file:
+                with VideoBoundary(found.result.path), local_path(found.result.path) as file:
                     notes += render_segments(file, self.render, found.result.segments, on_progress=on_frames)
             except VideoError as error:
                 notes += (f"{self.render} was not made: {error.message}",)

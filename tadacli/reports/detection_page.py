@@ -30,6 +30,7 @@ from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import facts, filled_page
 from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Detection
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
 
@@ -145,10 +146,11 @@ def detection_report(
     link = None
     notes: tuple[str, ...] = ()
     try:
-        with local_path(result.path) as file, open_video(file) as source:
-            pictures = thumbnails(source, result.segments, gaps=result.gaps)
-        link = None if is_url(result.path) else video_link(result.path, page_path, codec=scores.info.codec)
-    except (VideoError, OSError) as error:
+        with VideoBoundary(result.path):
+            with local_path(result.path) as file, open_video(file) as source:
+                pictures = thumbnails(source, result.segments, gaps=result.gaps)
+            link = None if is_url(result.path) else video_link(result.path, page_path, codec=scores.info.codec)
+    except VideoError as error:
         notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
     return report_html(row, curves=curves, thumbnails=pictures, video=link), notes
 

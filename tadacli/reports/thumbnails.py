@@ -14,6 +14,7 @@ from tadacli.errors import VideoError
 from tadacli.evaluation.report import EvalReport, ItemResult
 from tadacli.results import Gap, Segment, VideoInfo
 from tadacli.sampling.plan import frames_on_screen
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.reading import open_video
 from tadacli.video.source import Frame, Pixels, VideoSource
 
@@ -74,7 +75,7 @@ def worst_thumbnails(report: EvalReport) -> dict[str, bytes]:
                 by_path.setdefault(item.path, {})[item.id] = item
     pictures: dict[str, bytes] = {}
     for path, items in by_path.items():
-        with contextlib.suppress(VideoError, OSError), open_video(path) as source:
+        with contextlib.suppress(VideoError), VideoBoundary(path), open_video(path) as source:
             first, duration = source.info.start_seconds, source.info.duration_seconds
             # Annotations count from the first frame.
             spans = {

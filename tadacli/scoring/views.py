@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from tadacli.errors import TadaError
+from tadacli.errors import TadaError, VideoError
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import FrameTime
 from tadacli.sampling.plan import Part, check_length_known, plan_clips
@@ -23,10 +23,17 @@ from tadacli.sampling.windows import window_clips
 from tadacli.scoring.options import ScoringOptions
 from tadacli.specs import EvalProtocol, InputSpec
 from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.source import Pixels, VideoSource
 from tadacli.zoo.loading import Model
 
-Item = TypeVar("Item")
+
+class _Named(Protocol):
+    @property
+    def path(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=_Named)
 
 
 @dataclass(frozen=True)
@@ -128,40 +135,61 @@ def view_image(frame: Pixels, model: Model, *, num_crops: int) -> Tensor:
 
 @dataclass
 class _Waiting(Generic[Item]):
-    """A video whose views are being scored: what was found of each head, view by view."""
+    """A video whose views are being scored: what was found of each head, view by view, or why it cannot be."""
 
     item: Item
     num_views: int
     is_window: bool
+    failure: VideoError | None
     found: dict[str, list[Tensor]] = field(default_factory=dict)
     num_scored: int = 0
 
-    def scores(self) -> dict[str, Tensor] | None:
-        """The mean over the views; None for a video that failed."""
-        if not self.num_views:
-            return None
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.failure is not None or self.num_scored == self.num_views
+
+    def scores(self) -> dict[str, Tensor] | VideoError:
+        """The mean over the views, or why there is none."""
+        if self.failure is not None:
+            return self.failure
         # Added up in the order of the views, wherever the batches ended.
         totals = {name: torch.stack(each).sum(dim=0) for name, each in self.found.items()}
         return mean_scores(totals, num_views=self.num_views, is_window=self.is_window)
 
+    def prepared(self, views: DecodedViews, spec: InputSpec) -> Iterator[Tensor]:
+        """The views as the network takes them; ends early if that fails."""
+        try:
+            with VideoBoundary(self.item.path):
+                yield from steps(Stage.PREPARE, normalised_views(views, spec))
+        except VideoError as error:
+            self.failure = error
+
+
+def _waiting(item: Item, views: DecodedViews | VideoError) -> _Waiting[Item]:
+    if isinstance(views, VideoError):
+        return _Waiting(item, 0, is_window=False, failure=views)
+    return _Waiting(item, views.num_views, views.is_window, failure=None)
+
 
 def score_in_order(
-    videos: Iterable[tuple[Item, DecodedViews | None]],
+    videos: Iterable[tuple[Item, DecodedViews | VideoError]],
     *,
     model: Model,
     options: ScoringOptions,
     on_views: Callable[[int], object] | None = None,
-) -> Generator[tuple[Item, dict[str, Tensor] | None], None, None]:
+) -> Generator[tuple[Item, dict[str, Tensor] | VideoError], None, None]:
     """The scores of each video, in order: by head name, float64 (num_classes,), the mean over its views of the softmax.
 
-    None for a video without views, which failed. The views of a video are scored in groups of `options.batch_size`,
-    the last one filled up. With `options.fill_batches` they share batches with those of the next videos, so that few
-    views, one perhaps, do not leave a fast device idle. All batches have that shape, the last one is filled up: as
-    in a layer each view is worked out by itself, its scores depend on the video and the settings, not on what it
-    shares a batch with. A result then comes when the batch with its last view is full.
+    Of a video that failed, while it was decoded or scored, the error. The views of a video are scored in groups of
+    `options.batch_size`, the last one filled up. With `options.fill_batches` they share batches with those of the next
+    videos, so that few views, one perhaps, do not leave a fast device idle. All batches have that shape, the last one
+    is filled up: as in a layer each view is worked out by itself, its scores depend on the video and the settings, not
+    on what it shares a batch with. A result then comes when the batch with its last view is full.
 
     Args:
-        videos: What the caller knows a video by, and its decoded views; decoded one at a time, when asked for.
+        videos: What the caller knows a video by, and its decoded views or why there are none; decoded one at a time,
+            when asked for.
         model: The model.
         options: How; its `views` are not used, as the views are decoded.
         on_views: Called with the number of views that were scored, after each batch, or after each video with
@@ -169,26 +197,32 @@ def score_in_order(
 
     Raises:
         TadaError: For scores that are not numbers.
+        torch.OutOfMemoryError: A batch does not fit on the device, which is the fault of no video.
     """
     waiting: deque[_Waiting[Item]] = deque()
     group: list[tuple[_Waiting[Item], Tensor]] = []
 
     def score(batch_size: int) -> None:
-        with during(Stage.PREPARE):
-            batch = padded_batch([view for _, view in group], batch_size)
-        with during(Stage.NETWORK):
-            found = class_scores(model, batch)
-        for row, (video, _) in enumerate(group):
+        rows = [(video, view) for video, view in group if video.failure is None]
+        group.clear()
+        if not rows:
+            return
+        try:
+            found = _batch_scores(rows, batch_size, model)
+        except VideoError as error:
+            for video, _ in rows:
+                video.failure = error
+            return
+        for row, (video, _) in enumerate(rows):
             video.num_scored += 1
             for name, probabilities in found.items():
                 video.found.setdefault(name, []).append(probabilities[row])
-        count(views=len(group))
+        count(views=len(rows))
         if on_views is not None and not options.fill_batches:
-            on_views(len(group))
-        group.clear()
+            on_views(len(rows))
 
-    def done() -> Iterator[tuple[Item, dict[str, Tensor] | None]]:
-        while waiting and waiting[0].num_scored == waiting[0].num_views:
+    def done() -> Iterator[tuple[Item, dict[str, Tensor] | VideoError]]:
+        while waiting and waiting[0].is_done:
             video = waiting.popleft()
             if on_views is not None and video.num_views and options.fill_batches:
                 on_views(video.num_views)
@@ -196,13 +230,13 @@ def score_in_order(
 
     size = options.views_at_once
     for item, views in videos:
-        video = _Waiting(item, 0 if views is None else views.num_views, views is not None and views.is_window)
+        video = _waiting(item, views)
         waiting.append(video)
-        if views is not None:
+        if not isinstance(views, VideoError):
             size = options.views_at_once
             if not options.fill_batches and not views.is_window:
                 size = min(size, views.num_views)
-            for view in steps(Stage.PREPARE, normalised_views(views, model.spec.input)):
+            for view in video.prepared(views, model.spec.input):
                 group.append((video, view))
                 if len(group) == size:
                     score(size)
@@ -213,6 +247,19 @@ def score_in_order(
     if group:
         score(size)
     yield from done()
+
+
+def _batch_scores(rows: Sequence[tuple[_Waiting[Item], Tensor]], batch_size: int, model: Model) -> dict[str, Tensor]:
+    """Scores of one batch by head, (batch_size, num_classes). Raises `VideoError` that names the videos in it."""
+    with VideoBoundary(", ".join(dict.fromkeys(video.item.path for video, _ in rows))) as boundary:
+        with during(Stage.PREPARE):
+            batch = padded_batch([view for _, view in rows], batch_size)
+        with during(Stage.NETWORK):
+            try:
+                return class_scores(model, batch)
+            except torch.OutOfMemoryError:
+                with boundary.lifted():
+                    raise
 
 
 def mean_scores(totals: Mapping[str, Tensor], *, num_views: int, is_window: bool) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from tadacli.specs import InputSpec
 from tadacli.training.augmentation import augment_clip, mirrored_class, mix
 from tadacli.training.loop import TrainingBatch
 from tadacli.training.settings import Augmentation
+from tadacli.video.boundary import VideoBoundary
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoSource
 
@@ -150,19 +151,20 @@ class TrainingClips:
         """uint8 (T, H, W, 3): random frames of a sample, in order."""
         path = os.fspath(sample.path or "")
         try:
-            source = self._videos.get(path)
-            first, end = frame_range(sample, source)
-            wanted = training_indices(
-                self._input.sampling,
-                end - first,
-                fps=float(source.info.fps),
-                clip_frames=self._input.clip_frames,
-                frame_stride=self._input.frame_stride,
-                target_fps=self._input.target_fps,
-                rng=rng,
-            )
-            needed = source.require_frames({first + index for index in wanted})
-            frames = {frame.index: frame.pixels for frame in needed}
+            with VideoBoundary(path):
+                source = self._videos.get(path)
+                first, end = frame_range(sample, source)
+                wanted = training_indices(
+                    self._input.sampling,
+                    end - first,
+                    fps=float(source.info.fps),
+                    clip_frames=self._input.clip_frames,
+                    frame_stride=self._input.frame_stride,
+                    target_fps=self._input.target_fps,
+                    rng=rng,
+                )
+                needed = source.require_frames({first + index for index in wanted})
+                frames = {frame.index: frame.pixels for frame in needed}
         except VideoError as error:
             self._videos.forget(path)  # what else can be read of it must not depend on what was read before
             raise VideoError(f"sample {sample.id}: {error.message}", hint=error.hint) from error
