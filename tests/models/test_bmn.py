@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,21 +15,22 @@ from tadacli.models.bmn import BMN
 
 def sampled(features: Tensor, *, num_bins: int, durations: int) -> Tensor:
     """(C, T) at the 32 points of every proposal: (C, 32, D, T), point by point as arXiv 2106.06942's code has it."""
-    out = features.new_zeros(len(features), 32, durations, num_bins)
-    for duration in range(durations):
-        for start in range(num_bins - duration):
-            length = duration + 1
-            first, last = start - 0.5 * length, start + duration + 0.5 * length
-            for number in range(96):
-                position = first + (last - first) * number / 95
-                near = math.trunc(position)
-                share = position - near
-                if position < 0:
-                    near, share = (0, 0.0) if position > -1 else (-1, 0.0)
-                for place, weight in ((near, 1 - share), (near + 1, share)):
-                    if 0 <= place < num_bins:
-                        out[:, number // 3, duration, start] += weight / 3 * features[:, place]
-    return out
+    values = features.detach().numpy()
+    out = np.zeros((len(values), 32, durations, num_bins))
+    for duration, start in itertools.product(range(durations), range(num_bins)):
+        if start + duration >= num_bins:
+            continue
+        length = duration + 1
+        first, last = start - 0.5 * length, start + duration + 0.5 * length
+        for number in range(96):
+            position = first + (last - first) * number / 95
+            near, share = math.trunc(position), position - math.trunc(position)
+            if position < 0:
+                near, share = (0, 0.0) if position > -1 else (-1, 0.0)
+            for place, weight in ((near, 1 - share), (near + 1, share)):
+                if 0 <= place < num_bins:
+                    out[:, number // 3, duration, start] += weight / 3 * values[:, place]
+    return torch.from_numpy(out)
 
 
 @pytest.mark.parametrize(("num_bins", "durations"), [(12, 12), (15, 6), (1, 1)])

@@ -1,0 +1,216 @@
+"""Actions of a long video from features of its snippets, by the boundary-matching network, as published.
+
+Inference of "A Stronger Baseline for Ego-Centric Action Detection" (arXiv 2106.06942) with the settings of its
+published configuration. Windows of features, one half over the other, go through the network; what it says of each
+proposal is averaged over the windows that hold it, on one axis over the whole video. Proposals from a likely start to
+a likely end stay, soft-NMS sorts out those of the same action, and the scores of a classifier of snippets, sampled
+over each proposal, say which action it is.
+
+The axis counts bins of `SNIPPETS_PER_BIN` snippets from the start of the video. Nothing is kept of the classes but for
+the proposals that stay, so that the memory beside the features is that of one map over the axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tadacli.detection.actions import fuse_actions
+from tadacli.detection.nms import soft_nms
+from tadacli.detection.settings import DETECTED_PAIRS, Heads
+from tadacli.models.bmn import BMN, sampling_table
+from tadacli.results import Prediction, Segment
+
+SNIPPETS_PER_BIN = 2
+# A window that would begin with less than this left of the video is left out.
+_LEAST_SECONDS = 0.2
+# The score of a proposal is its confidence as a class, to this power, times its confidence by regression.
+_CLASS_POWER = 1.2
+# A start or an end is likely at a peak, or above this share of the highest probability in the video.
+_SHARE_OF_HIGHEST = 0.5
+# Classes are sampled at so many points of a proposal, none of them outside of it.
+_CLASS_POINTS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Spans of a video that may hold an action, best first.
+
+    Attributes:
+        spans: Start and end (N, 2) in seconds.
+        scores: (N,), after soft-NMS.
+        cells: Duration less one and start (N, 2), in bins of the axis over the video.
+    """
+
+    spans: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    cells: NDArray[np.int64]
+
+
+def propose(
+    features: Tensor, network: BMN, *, duration_seconds: float, snippet_seconds: float, batch_size: int = 1
+) -> Proposals:
+    """The proposals of one video.
+
+    Args:
+        features: (N, C), of the snippets of the whole video in order.
+        network: In evaluation mode, on the device of the features.
+        duration_seconds: Length of the video.
+        snippet_seconds: From one snippet to the next; 8 frames of 60 per second as published.
+        batch_size: Windows that go through the network at once.
+
+    Returns:
+        At most one for each second of the video begun.
+
+    Raises:
+        ValueError: There are no features, or the video has no length.
+    """
+    if len(features) == 0 or duration_seconds <= 0:
+        raise ValueError(f"{len(features)} snippets of {duration_seconds} s hold no actions")
+    confidence, start, end = _fused_maps(features, network, duration_seconds, snippet_seconds, batch_size)
+    num_bins = len(start)
+    starts, ends = _likely(start), _likely(end)
+    starts[0], ends[-1] = True, True
+    durations, first = np.nonzero(_holds(starts, ends, len(confidence[0])))
+    scores = confidence[1, durations, first] ** _CLASS_POWER * confidence[0, durations, first]
+    bins = np.stack([first, first + durations + 1], axis=1)
+    spans = (bins / num_bins * duration_seconds).clip(0, duration_seconds)
+    kept, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, max_kept=int(duration_seconds) + 1)
+    return Proposals(spans[kept], lowered, np.stack([durations, first], axis=1)[kept])
+
+
+def class_probabilities(
+    logits: Tensor, proposals: Proposals, *, network: BMN, duration_seconds: float, snippet_seconds: float
+) -> NDArray[np.float64]:
+    """What a classifier of snippets says of each proposal.
+
+    Args:
+        logits: (N, V, K), of V views of each snippet.
+        proposals: Those of `propose` for the same snippets.
+        network: The one that made them, for the size of its windows.
+        duration_seconds: Length of the video.
+        snippet_seconds: From one snippet to the next.
+
+    Returns:
+        Probabilities (P, K): the mean over points of the proposal, views, and windows that hold it.
+    """
+    num_bins = network.num_bins
+    table = sampling_table(
+        num_bins, network.max_duration_bins, num_points=_CLASS_POINTS, extension=0.0, dtype=logits.dtype
+    )
+    durations, first = proposals.cells.T
+    summed, counts = np.zeros((len(durations), logits.shape[2])), np.zeros(len(durations))
+    windows = _windows(logits.flatten(1), network, duration_seconds, snippet_seconds)
+    for number, window in enumerate(windows):
+        places = first - number * network.max_duration_bins
+        held = np.flatnonzero((places >= 0) & (places + durations < num_bins))
+        by_bin = window.t().cpu()  # (T, V * K)
+        for row in held:
+            cell = durations[row] * num_bins + places[row]
+            entries = slice(int(table.offsets[cell]), int(table.offsets[cell + 1]))
+            point, place = table.columns[entries] // num_bins, table.columns[entries] % num_bins
+            points = by_bin.new_zeros(_CLASS_POINTS, by_bin.shape[1])
+            points.index_add_(0, point, table.weights[entries, None] * by_bin[place])
+            summed[row] += points.view(-1, *logits.shape[1:]).softmax(dim=-1).mean(dim=(0, 1)).double().numpy()
+            counts[row] += 1
+    probabilities: NDArray[np.float64] = summed / np.maximum(counts, 1)[:, None]
+    return probabilities
+
+
+def action_segments(
+    proposals: Proposals, verb: NDArray[np.float64], noun: NDArray[np.float64], *, heads: Heads
+) -> list[Segment]:
+    """The actions that the proposals are, `DETECTED_PAIRS` of a verb and a noun for each of them.
+
+    Args:
+        proposals: P spans with scores.
+        verb: Probabilities (P, V) of the verbs.
+        noun: Probabilities (P, N) of the nouns.
+        heads: The labels of "verb" and "noun".
+
+    Returns:
+        The segments of one proposal after the other, whose scores are that of the proposal times those of both classes.
+    """
+    verbs, nouns = heads["verb"], heads["noun"]
+    pairs, products = fuse_actions(verb, noun, num_pairs=DETECTED_PAIRS)
+    return [
+        Segment(
+            float(span[0]),
+            float(span[1]),
+            f"{verbs[v]} {nouns[n]}",
+            int(v * len(nouns) + n),
+            float(score * product),
+            Prediction(verbs[v], int(v), float(verb[row, v])),
+            Prediction(nouns[n], int(n), float(noun[row, n])),
+        )
+        for row, (span, score) in enumerate(zip(proposals.spans, proposals.scores, strict=True))
+        for (v, n), product in zip(pairs[row], products[row], strict=True)
+    ]
+
+
+def _fused_maps(
+    features: Tensor, network: BMN, duration_seconds: float, snippet_seconds: float, batch_size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """`confidence_map` (2, D, A), `start` and `end` (A,) over the axis of a video, means over its windows."""
+    num_bins, longest = network.num_bins, network.max_duration_bins
+    length = -(-len(features) // SNIPPETS_PER_BIN)
+    confidence, boundaries = np.zeros((2, longest, length)), np.zeros((2, length))
+    proposal_counts, window_counts = np.zeros((longest, length)), np.zeros(length)
+    fits = np.arange(longest)[:, None] + np.arange(num_bins) < num_bins
+    windows = _windows(features, network, duration_seconds, snippet_seconds)
+    for number, found in enumerate(_outputs(windows, network, batch_size)):
+        first = number * longest
+        here = slice(first, min(first + num_bins, length))
+        shown = slice(0, here.stop - here.start)
+        confidence[:, :, here] += (found["confidence_map"] * fits)[:, :, shown]
+        boundaries[:, here] += np.stack([found["start"], found["end"]])[:, shown]
+        proposal_counts[:, here] += fits[:, shown]
+        window_counts[here] += 1
+    start, end = boundaries / np.maximum(window_counts, 1)
+    return confidence / np.maximum(proposal_counts, 1), start, end
+
+
+def _outputs(windows: Iterator[Tensor], network: BMN, batch_size: int) -> Iterator[dict[str, NDArray[np.float64]]]:
+    """What the network says of each window, by name, without the axis of the batch."""
+    while batch := [window for _, window in zip(range(batch_size), windows, strict=False)]:
+        with torch.inference_mode():
+            found = {name: values.double().cpu().numpy() for name, values in network(torch.stack(batch)).items()}
+        for number in range(len(batch)):
+            yield {name: values[number] for name, values in found.items()}
+
+
+def _windows(values: Tensor, network: BMN, duration_seconds: float, snippet_seconds: float) -> Iterator[Tensor]:
+    """(C, T) for each window of values (N, C) of snippets: zeros after the last one, resampled to the bins.
+
+    One window begins as many bins after the other as the longest proposal has, so each proposal lies within one.
+    """
+    num_snippets, step = (SNIPPETS_PER_BIN * count for count in (network.num_bins, network.max_duration_bins))
+    for first in range(0, len(values), step):
+        if first and first * snippet_seconds > duration_seconds - _LEAST_SECONDS:
+            return
+        window = values[first : first + num_snippets].t()
+        window = F.pad(window, (0, num_snippets - window.shape[1]))
+        yield F.interpolate(window[None], size=network.num_bins, mode="linear", align_corners=True)[0]
+
+
+def _likely(probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which bins of the axis (A,) are a likely start or end; the first and the last one are not asked."""
+    likely = np.zeros(len(probabilities), dtype=bool)
+    inner = probabilities[1:-1]
+    is_peak = (inner > probabilities[:-2]) & (inner > probabilities[2:])
+    likely[1:-1] = is_peak | (inner > _SHARE_OF_HIGHEST * probabilities.max(initial=0.0))
+    return likely
+
+
+def _holds(starts: NDArray[np.bool_], ends: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
+    """Whether each proposal (D, A) begins at a likely start and ends at a likely end within the video."""
+    holds = np.zeros((longest, len(starts)), dtype=bool)
+    for duration in range(min(longest, len(starts) - 1)):
+        holds[duration, : len(starts) - duration - 1] = starts[: len(starts) - duration - 1] & ends[duration + 1 :]
+    return holds
