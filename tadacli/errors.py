@@ -26,6 +26,12 @@ class UsageError(TadaError):
     exit_code = 2
 
 
+class NothingScoredError(TadaError):
+    """An evaluation in which not one item has both a score and a class."""
+
+    exit_code = 3
+
+
 class VideoError(TadaError):
     """A video that cannot be opened or decoded, or that lacks a frame that was asked for."""
 

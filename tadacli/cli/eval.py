@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
+import typer
+
 from tadacli.cli import eval_options as own
-from tadacli.cli import options
+from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet, start_profile
 from tadacli.cli.eval_output import Destination
 from tadacli.cli.sinks import choose_format
@@ -54,7 +56,7 @@ def eval_command(
     activitynet: mean average precision of --predictions, in fractions.
 
     A video that cannot be scored is counted and listed, never replaced; the
-    exit code of the run is then 3.
+    exit code is then 3, as it is for predictions that lack items.
     """
     be_quiet(quiet)
     stopwatch = start_profile(profile)
@@ -84,6 +86,8 @@ def eval_command(
             dataset, saved, annotations=annotations, data_root=data_root, split=split, tiou=tiou, submission=submission
         )
         destination.publish(found)
+        if not found.is_complete:
+            raise typer.Exit(exits.SOME_FAILED)
         return
     if check:
         from tadacli.cli.eval_check import check_files

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_files(source: DatasetSource, workers: int | None, destination: Destination) -> None:
-    """Probe every video of one or more splits and write what is wrong; exit code 3 if anything is."""
+    """Probe every video of one or more splits and write what is wrong; exit code 3 if anything is, or there is none."""
     from tadacli.datasets.check import check_dataset
     from tadacli.datasets.loading import load_splits
     from tadacli.reports.check import encode_check
@@ -26,5 +26,8 @@ def check_files(source: DatasetSource, workers: int | None, destination: Destina
     where = destination.write(encode_check(found, destination.form))
     num_samples, num_sound = (sum(getattr(each, key) for each in found.splits) for key in ("num_samples", "num_sound"))
     say(f"{num_sound} of {num_samples} items are sound, {len(found.findings)} findings{where}")
-    if found.findings:
+    empty = [split.split for split in found.splits if not split.num_samples]
+    if empty:
+        say(f"nothing was checked of {', '.join(empty)}: no samples were found", always=True)
+    if found.findings or empty:
         raise typer.Exit(exits.SOME_FAILED)

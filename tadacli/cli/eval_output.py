@@ -40,9 +40,13 @@ class Destination:
                 raise OutputError(f"there is no folder {path.parent}", hint="make it, or give another name")
 
     def publish(self, found: EvalReport, *, partial: bool = False) -> None:
-        """Write a report, and say on how many items it is based."""
+        """Write a report, and say on how many items it is based; of one without metrics, say why it has none."""
         from tadacli.files import write_new
 
+        if found.metrics is None:
+            what = "name no classes, so there are no metrics" if found.num_items else "leave no items for this part"
+            say(f"the annotations of {found.dataset}, {found.split}, {what}", always=True)
+            return
         self.write(_encode(found, self.form), partial=partial)
         if self._page is not None:
             from tadacli.reports.eval_page import encode_eval_page

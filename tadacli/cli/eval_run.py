@@ -41,16 +41,11 @@ def publish_run(
             report: EvalReport | None = run(on_start=begin, on_progress=progress.reach)
         except EvalInterrupted as interrupted:
             stopped, report = interrupted, interrupted.report
-    if report is not None and report.metrics is None:
-        say(
-            f"the annotations of {report.dataset}, {report.split}, name no classes, so there are no metrics",
-            always=True,
-        )
-    elif report is not None:
+    if report is not None:
         destination.publish(report, partial=stopped is not None)
     if stopped is not None:
         how = "--resume continues" if keeps else "add --save-predictions FILE to go on later"
         say(f"interrupted: {stopped.num_done} of {stopped.num_items} items are done; {how}", always=True)
         raise typer.Exit(exits.INTERRUPTED)
-    if report is not None and report.num_failed:
+    if report is not None and report.num_items and not report.is_complete:
         raise typer.Exit(exits.SOME_FAILED)

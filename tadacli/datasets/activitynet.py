@@ -44,6 +44,12 @@ def load_activitynet(
         ends=np.array([end for _, _, _, end in rows], dtype=np.float64),
         classes={"": np.array([index_of[label] for _, label, _, _ in rows], dtype=np.int64)},
         videos=tuple(_video(video, videos, subset) for video in chosen),
+        durations_seconds={
+            video: float(entry["duration"])
+            for video, entry in chosen.items()
+            if is_number(entry.get("duration")) and entry["duration"] > 0
+        },
+        class_numbers=_class_numbers(database),
     )
 
 
@@ -68,6 +74,20 @@ def _segments(video: str, entry: Mapping[str, Any], file: AnyPath) -> list[tuple
         start, end = annotation["segment"]
         rows.append((video, annotation["label"], float(start), float(end)))
     return rows
+
+
+def _class_numbers(database: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
+    """The names of the classes of all subsets by their `label_id`; empty unless each has one of its own throughout."""
+    names: dict[int, str] = {}
+    for entry in database.values():
+        listed = entry.get("annotations")
+        for annotation in listed if isinstance(listed, list) else ():
+            if not isinstance(annotation, dict):
+                return {}
+            number, name = annotation.get("label_id"), annotation.get("label")
+            if type(number) is not int or not isinstance(name, str) or names.setdefault(number, name) != name:
+                return {}
+    return names if len(set(names.values())) == len(names) else {}
 
 
 def check_segment(entry: Any, file: AnyPath, place: str) -> None:

@@ -73,6 +73,7 @@ def load_epic_detection(
         ends=np.array([sample.end_seconds for sample in samples], dtype=np.float64),
         classes={head: np.array([sample.labels[head] for sample in samples], dtype=np.int64) for head in _CLASSES},
         videos=tuple(videos.values()),
+        durations_seconds=_durations(annotations),
     )
 
 
@@ -155,6 +156,17 @@ def _time(row: TableRow, column: str) -> float:
         return seconds_of(row.text(column))
     except ValueError as error:
         raise row.error(f"{column}: {error}") from error
+
+
+def _durations(annotations: AnyPath) -> dict[str, float]:
+    """The lengths of videos in seconds, by id; none without their list beside the annotations."""
+    rows = _column(_folder_of(annotations), "EPIC_100_video_info.csv", "duration") or ()
+    return {row.text("video_id"): row.number("duration") for row in rows if "video_id" in row.values}
+
+
+def _folder_of(annotations: AnyPath) -> Path:
+    path = Path(annotations)
+    return path if path.is_dir() else path.parent
 
 
 def _column(folder: AnyPath, name: str, column: str) -> Sequence[TableRow] | None:

@@ -103,7 +103,8 @@ class GroundTruth:
 
     `video_ids` are text, times float64 seconds, `classes` int64 arrays by head, all of them (N,) and in the order
     of the file. `heads` maps heads to class names in index order. `videos` are the annotated videos, also those
-    without a segment; their samples have no labels.
+    without a segment; their samples have no labels. `durations_seconds` are the lengths of videos by id, as far as
+    they are published. `class_numbers` are the names of classes by the numbers that the annotations give them.
     """
 
     name: str
@@ -113,3 +114,5 @@ class GroundTruth:
     ends: NDArray[np.float64]
     classes: Mapping[str, NDArray[np.int64]]
     videos: tuple[Sample, ...]
+    durations_seconds: Mapping[str, float] = field(default_factory=dict)
+    class_numbers: Mapping[int, str] = field(default_factory=dict)

@@ -24,16 +24,19 @@ from tadacli.evaluation.detection_metrics import (
     TimedLabels,
     average_precision,
 )
+from tadacli.evaluation.matching import Unmatched, unmatched
 from tadacli.evaluation.predictions import TimedScores
 from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
 from tadacli.evaluation.readers.epic import read_epic_detections
 from tadacli.evaluation.readers.own_results import DetectResults, read_detected_actions, read_detected_labels
-from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem
+from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem, UnscoredKind
 from tadacli.formats.results import is_detect_results
 from tadacli.results import Note, NoteKind
 
 USUAL_TIOU = {"activitynet": ACTIVITYNET_TIOU, "ek100-detection": EPIC_TIOU}
 NOT_PREDICTED = "the predictions have no entry for it"
+# Lengths in annotations are rounded, and were measured by other tools.
+_SLACK_SECONDS = 0.1
 _TIOU_HINT = "give start:step:end or a list, for example --tiou 0.1:0.1:0.5 or --tiou 0.5,0.75,0.95"
 
 
@@ -102,13 +105,14 @@ def evaluate_epic_detections(
     """
     truth = load_epic_detection(annotations, split=split)
     results = _read(predictions, ours=read_detected_actions, official=read_epic_detections)
+    strangers = _strangers(truth, results, f"{truth.name}, {split}")
     found = results.predictions
     pairs = truth.classes["verb"] * len(truth.heads["noun"]) + truth.classes["noun"]
     tasks = {
         task: _precision(truth, found, true_classes, found.classes[task], tiou=tiou)
         for task, true_classes in {**truth.classes, "action": pairs}.items()
     }
-    return _report(truth, split, results, tasks)
+    return _report(truth, split, results, tasks, strangers)
 
 
 def evaluate_activitynet(
@@ -124,9 +128,10 @@ def evaluate_activitynet(
     """
     truth = load_activitynet(annotations, subset=split)
     results = _read(predictions, ours=read_detected_labels, official=read_activitynet)
+    strangers = _strangers(truth, results, f"{truth.name}, {split}")
     found = relabelled(results.predictions, truth.heads[""])
     measured = _precision(truth, found, truth.classes[""], found.classes[""], tiou=tiou)
-    return _report(truth, split, replace(results, predictions=found), {"all": measured})
+    return _report(truth, split, replace(results, predictions=found), {"all": measured}, strangers)
 
 
 def _read(
@@ -138,6 +143,14 @@ def _read(
     if is_detect_results(read_bytes(predictions)):
         return ours(predictions)
     return DetectResults(official(predictions))
+
+
+def _strangers(truth: GroundTruth, results: DetectResults, where: str) -> Unmatched:
+    """The videos of the predictions that are not annotated. Raises `UsageError` if that is every one."""
+    predicted = (*results.predictions.result_videos, *results.failed)
+    found = unmatched(predicted, [video.id for video in truth.videos], unit="videos")
+    found.refuse_if_all(where)
+    return found
 
 
 def _precision(
@@ -157,11 +170,20 @@ def _precision(
 
 
 def _report(
-    truth: GroundTruth, split: str, results: DetectResults, tasks: Mapping[str, DetectionMetrics]
+    truth: GroundTruth,
+    split: str,
+    results: DetectResults,
+    tasks: Mapping[str, DetectionMetrics],
+    strangers: Unmatched,
 ) -> EvalReport:
-    predicted = set(results.predictions.result_videos)
+    predicted, failed = set(results.predictions.result_videos), results.failed
     unscored = tuple(
-        UnscoredItem(video.id, os.fspath(video.path or ""), results.failed.get(video.id, NOT_PREDICTED))
+        UnscoredItem(
+            video.id,
+            os.fspath(video.path or ""),
+            failed.get(video.id, NOT_PREDICTED),
+            UnscoredKind.FAILED if video.id in failed else UnscoredKind.NO_PREDICTION,
+        )
         for video in truth.videos
         if video.id not in predicted
     )
@@ -174,8 +196,39 @@ def _report(
         metrics=Precisions(tasks),
         unscored=unscored,
         run=results.run,
-        notes=(*_tiou_notes(truth.name, next(iter(tasks.values())).tiou), *results.predictions.notes),
+        notes=(
+            *_tiou_notes(truth.name, next(iter(tasks.values())).tiou),
+            *results.predictions.notes,
+            *strangers.notes,
+            *_span_notes(results.predictions, truth.durations_seconds),
+        ),
+        unmatched=strangers.names,
     )
+
+
+def _span_notes(found: TimedScores, durations_seconds: Mapping[str, float]) -> list[Note]:
+    """What is odd about the times of predictions, which are scored all the same, as the official evaluators do."""
+    notes, num = [], len(found.scores)
+    backwards = np.flatnonzero(found.ends < found.starts)
+    if len(backwards):
+        first = backwards[0]
+        text = (
+            f"{len(backwards)} of {num} segments end before they start, so that they overlap with nothing "
+            f"({found.video_ids[first]}, {found.starts[first]:g} to {found.ends[first]:g}, first)"
+        )
+        notes.append(Note(NoteKind.PREDICTIONS, text))
+    lengths = np.array([durations_seconds.get(video, np.inf) for video in found.video_ids.tolist()])
+    with np.errstate(invalid="ignore"):  # an infinite time in a video of unknown length
+        over = np.maximum(found.starts, found.ends) - lengths
+    beyond = np.flatnonzero(over > _SLACK_SECONDS)
+    if len(beyond):
+        worst = beyond[np.argmax(over[beyond])]
+        text = (
+            f"{len(beyond)} of {num} segments reach beyond the end of the video, by up to {over[worst]:.2f} s "
+            f"({found.video_ids[worst]} lasts {lengths[worst]:g} s); times need to be seconds from the first frame"
+        )
+        notes.append(Note(NoteKind.PREDICTIONS, text))
+    return notes
 
 
 def _tiou_notes(dataset: str, tiou: Sequence[float]) -> list[Note]:

@@ -157,7 +157,7 @@ def evaluate(
     check_heads(truth, model)
     if submission is not None:
         refuse_submission(truth)
-    elif save_predictions is None:
+    elif save_predictions is None or not truth.samples:
         _refuse_unlabelled(truth, split)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     header = _header(truth, split, model, scoring, None if shard is None else parse_shard(shard))
@@ -183,7 +183,9 @@ def evaluate(
 
 
 def _refuse_unlabelled(truth: Dataset, split: str) -> None:
-    """Raises `UsageError` for samples without a class: if no file takes their scores, nothing comes of scoring them."""
+    """Raises `UsageError` for no samples, or none with a class: if no file takes scores, nothing comes of scoring."""
+    if not truth.samples:
+        raise UsageError(f"{truth.name}, {split}, has no samples", hint="check --annotations, --data-root and --split")
     if not any(sample.labels for sample in truth.samples):
         raise UsageError(
             f"not one of {len(truth.samples)} samples of {truth.name}, {split}, has a class to compare with",

@@ -101,6 +101,7 @@ class SavedPredictions:
     """The predictions of one run: `table` has the items with scores, `failed` the reason of each of the others.
 
     `num_short` items are shorter than a clip; `cut_seconds`, by id, is how much of a span is after its video.
+    `missing` are the other shards of the run.
     """
 
     header: Header
@@ -108,6 +109,7 @@ class SavedPredictions:
     failed: Mapping[str, str]
     num_short: int
     cut_seconds: Mapping[str, float]
+    missing: tuple[Shard, ...] = ()
 
     @property
     def num_items(self) -> int:
@@ -233,12 +235,14 @@ def read_predictions(paths: Sequence[str | os.PathLike[str]]) -> SavedPrediction
     """
     header: Header | None = None
     items: list[ItemScores] = []
+    shards: list[Shard | None] = []
     place_of: dict[str, str] = {}
     for path in paths:
         shown = os.fspath(path)
         lines = _whole_lines(shown)
         own = _read_header(next(lines, b""), shown)
         header = header or own
+        shards.append(own.shard)
         if own.made_with != header.made_with:
             raise UsageError(
                 f"{shown} and {os.fspath(paths[0])} are not of one run: {own.made_with} and {header.made_with}",
@@ -254,7 +258,17 @@ def read_predictions(paths: Sequence[str | os.PathLike[str]]) -> SavedPrediction
             items.append(item)
     if header is None:
         raise UsageError("no file of predictions was given")
-    return of_items(header, items)
+    return replace(of_items(header, items), missing=_missing(shards))
+
+
+def _missing(shards: Sequence[Shard | None]) -> tuple[Shard, ...]:
+    """The shards that these lack to a whole run."""
+    counts = {shard.count for shard in shards if shard is not None}
+    if None in shards or len(counts) != 1:
+        return ()
+    (count,) = counts
+    whole = (Shard(number, count) for number in range(1, count + 1))
+    return tuple(shard for shard in whole if shard not in shards)
 
 
 def of_items(header: Header, items: Sequence[ItemScores]) -> SavedPredictions:

@@ -36,7 +36,8 @@ class TopScores:
     A video with fewer than k has index -1 and score NaN after them. `depth` is how many classes every video has:
     top-1 to top-`depth` accuracy can be computed, and from top-1 the confusion matrix, the mean class accuracy and
     the calibration of the best class; what takes all scores cannot. `num_classes` is the number of the
-    model's classes, `failed` maps the videos without a result to the reason.
+    model's classes, `failed` maps the videos without a result to the reason. Relative paths may count from the
+    `folder` of the file, too.
     """
 
     paths: NDArray[np.str_]
@@ -47,6 +48,7 @@ class TopScores:
     model: str
     failed: Mapping[str, str]
     notes: tuple[Note, ...] = ()
+    folder: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import AnyPath
-from tadacli.errors import TadaError, UsageError
+from tadacli.errors import NothingScoredError, UsageError
+from tadacli.evaluation.matching import match_results, unmatched
 from tadacli.evaluation.metrics import (
     TOPK,
     Outcomes,
@@ -30,7 +31,7 @@ from tadacli.evaluation.metrics import (
 )
 from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
 from tadacli.evaluation.predictions import SEVERAL_HEADS, ScoreTable, TopScores
-from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, UnscoredItem
+from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, UnscoredItem, UnscoredKind
 from tadacli.results import Note, NoteKind
 
 NUM_WORST = 20
@@ -115,13 +116,12 @@ def evaluate_scores(
     `TadaError` when not one item has scores.
     """
     labelled = {sample.id: sample for sample in dataset.samples if sample.labels}
-    known = {sample.id for sample in dataset.samples}
-    foreign = [name for name in table.ids.tolist() if name not in known]
-    if foreign:
+    foreign = unmatched(table.ids.tolist(), [sample.id for sample in dataset.samples], unit=unit_of(dataset))
+    if foreign.names:
         raise UsageError(
-            f"{len(foreign)} of {len(table.ids)} predictions are of {unit_of(dataset)} that the annotations do not "
-            f"have, {foreign[0]} first",
-            hint="give the annotations of the same split",
+            f"{len(foreign.names)} of {foreign.num_names} predictions are of {unit_of(dataset)} that the annotations "
+            f"do not have, {foreign.text}",
+            hint=foreign.hint,
         )
     rows = np.array([name in labelled for name in table.ids.tolist()], dtype=np.bool_)
     ids = table.ids[rows].tolist()
@@ -163,11 +163,12 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
             f"{top.model} tells {top.num_classes} classes apart, {dataset.name} has {len(dataset.heads[''])}",
             hint="give the results of a model that was trained on this data set",
         )
-    row_of, failed = _rows_of_samples(dataset, top)
-    samples = [sample for sample in dataset.samples if sample.labels and sample.id in row_of]
+    matched = match_results(dataset.samples, top)
+    matched.strangers.refuse_if_all(f"{dataset.name}, {split}")
+    samples = [sample for sample in dataset.samples if sample.labels and sample.id in matched.rows]
     if not samples:
-        raise _nothing(dataset, failed)
-    rows = np.array([row_of[sample.id] for sample in samples])
+        raise _nothing(dataset, matched.failed)
+    rows = np.array([matched.rows[sample.id] for sample in samples])
     indices, scores = top.indices[rows], top.scores[rows]
     labels = np.array([sample.labels[""] for sample in samples], dtype=np.int64)
     hits = indices == labels[:, None]
@@ -175,42 +176,11 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
     items = Outcomes(labels, indices[:, 0], ranks, scores[:, 0])
     depths = [k for k in _depths(len(dataset.heads[""])) if k <= top.depth]
     own = np.where(hits, scores, 0).max(axis=1)
-    notes = list(top.notes)
-    num_others = len(top.paths) + len(top.failed) - len(row_of) - len(failed)
-    if num_others:
-        text = f"{num_others} of {len(top.paths) + len(top.failed)} results are of videos that are no samples"
-        notes.append(Note(NoteKind.PREDICTIONS, text))
     heads = {"": _head(items, own, samples, dataset.heads[""], is_probability=True, depths=depths)}
     metrics = _accuracies(items, depths, is_probability=True)
-    return _report(dataset, split, [sample.id for sample in samples], failed, metrics, heads, notes)
-
-
-def _rows_of_samples(dataset: Dataset, top: TopScores) -> tuple[dict[str, int], dict[str, str]]:
-    """The row of each sample that has one, and the reasons of those that failed, by id."""
-    spans = [sample.id for sample in dataset.samples if (sample.start_seconds, sample.end_seconds) != (None, None)]
-    if spans:
-        raise UsageError(
-            f"{len(spans)} of {len(dataset.samples)} samples are spans of a video ({spans[0]} first), which the "
-            "results of whole videos do not tell",
-            hint="score the data set with tada eval --model",
-        )
-    rows: dict[str, int | str] = {os.path.abspath(path): row for row, path in enumerate(top.paths.tolist())}
-    rows |= {os.path.abspath(path): reason for path, reason in top.failed.items()}
-    by_name: dict[str, list[int | str]] = {}
-    for path, row in rows.items():
-        by_name.setdefault(Path(path).stem, []).append(row)
-    row_of: dict[str, int] = {}
-    failed: dict[str, str] = {}
-    for sample in dataset.samples:
-        if sample.path is not None:
-            found = [rows[key] for key in [os.path.abspath(sample.path)] if key in rows]
-        else:
-            found = by_name.get(sample.video_id or sample.id, [])
-        if len(found) == 1 and isinstance(found[0], str):
-            failed[sample.id] = found[0]
-        elif len(found) == 1:
-            row_of[sample.id] = int(found[0])
-    return row_of, failed
+    notes = (*top.notes, *matched.strangers.notes)
+    report = _report(dataset, split, [sample.id for sample in samples], matched.failed, metrics, heads, notes)
+    return replace(report, unmatched=matched.strangers.names)
 
 
 def _report(
@@ -237,9 +207,9 @@ def _report(
     )
 
 
-def _nothing(dataset: Dataset, failed: Mapping[str, str]) -> TadaError:
+def _nothing(dataset: Dataset, failed: Mapping[str, str]) -> NothingScoredError:
     reasons = sorted({item.reason for item in _unscored(dataset, set(), failed)})
-    return TadaError(
+    return NothingScoredError(
         f"not one of {len(dataset.samples)} {unit_of(dataset)} has both scores and a class: " + "; ".join(reasons[:3]),
         hint="check --data-root and --annotations; tada eval --check lists every file",
     )
@@ -252,14 +222,18 @@ def unit_of(dataset: Dataset) -> str:
 
 def _unscored(dataset: Dataset, scored: set[str], failed: Mapping[str, str]) -> tuple[UnscoredItem, ...]:
     return tuple(
-        UnscoredItem(
-            sample.id,
-            os.fspath(sample.path or ""),
-            failed.get(sample.id, NOT_REACHED) if sample.labels else NO_LABEL,
-        )
+        UnscoredItem(sample.id, os.fspath(sample.path or ""), *_why(sample, failed))
         for sample in dataset.samples
         if sample.id not in scored
     )
+
+
+def _why(sample: Sample, failed: Mapping[str, str]) -> tuple[str, UnscoredKind]:
+    if not sample.labels:
+        return NO_LABEL, UnscoredKind.NO_LABEL
+    if sample.id in failed:
+        return failed[sample.id], UnscoredKind.FAILED
+    return NOT_REACHED, UnscoredKind.NO_PREDICTION
 
 
 def _depths(num_classes: int) -> list[int]:

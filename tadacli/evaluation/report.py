@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -16,6 +17,14 @@ from tadacli.evaluation.metrics import Calibration
 from tadacli.results import Note
 
 
+class UnscoredKind(StrEnum):
+    """Why an item has no scores, for decisions; a person reads the reason."""
+
+    FAILED = "failed"  # it was to be scored, and could not be
+    NO_PREDICTION = "no prediction"
+    NO_LABEL = "no label"  # there is nothing to compare scores with
+
+
 @dataclass(frozen=True)
 class UnscoredItem:
     """An item of the data set that has no scores, and why; `path` is empty if no file was found."""
@@ -23,6 +32,7 @@ class UnscoredItem:
     id: str
     path: str
     reason: str
+    kind: UnscoredKind = UnscoredKind.FAILED
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,7 @@ class EvalReport:
     `num_items` items have scores, the others stand in `unscored`; of these `num_failed` could not be scored by the
     model. An item is a video, or in EPIC-KITCHENS-100 recognition an action; `unit` is its plural. `heads` are there
     for recognition. `run` says what made the scores, as far as the predictions tell. `notes` say what else to know.
+    `unmatched` are names in the predictions that the annotations do not have.
     """
 
     dataset: str
@@ -118,6 +129,20 @@ class EvalReport:
     run: Mapping[str, Any] | None = None
     notes: tuple[Note, ...] = ()
     num_failed: int = 0
+    unmatched: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the metrics are of the whole data set: every item with a class has scores.
+
+        In detection a video without an entry counts as one in which nothing was found, and files of some forms cannot
+        say so of a video; but where half of the videos or more have none, the predictions are not of this data set.
+        """
+        kinds = Counter(item.kind for item in self.unscored)
+        num_missing = kinds[UnscoredKind.NO_PREDICTION]
+        if self.num_failed or kinds[UnscoredKind.FAILED] or not self.num_scored:
+            return False
+        return 2 * num_missing < self.num_items if isinstance(self.metrics, Precisions) else not num_missing
 
     @property
     def percent(self) -> Mapping[str, float]:

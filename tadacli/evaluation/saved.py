@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -25,12 +26,14 @@ from tadacli.evaluation.recognition import (
     evaluate_scores,
     logits_of,
     subsets_of,
+    unlabelled_report,
 )
 from tadacli.evaluation.report import EvalReport
 from tadacli.files import write_new
 from tadacli.formats.epic_detection import epic_detection
 from tadacli.formats.epic_recognition import write_recognition_submission
 from tadacli.formats.results import read_detections
+from tadacli.results import Note, NoteKind
 
 
 def evaluate_predictions(
@@ -75,7 +78,7 @@ def evaluate_predictions(
         saved = read_predictions(paths)
         truth = load_for_heads(source, saved.header.heads)
         check_belongs(truth, saved.header, split=source.split_name)
-        found = evaluate_saved(truth, saved, split=source.split_name, annotations=annotations)
+        found = _on_saved(truth, saved, source.split_name, annotations)
         if submission is not None:
             write_submission(truth, saved, submission)
         return found
@@ -94,6 +97,18 @@ def evaluate_predictions(
     spec = manifest().get(top.model)
     truth = load_for_heads(source, None if spec is None else spec.heads)
     return evaluate_classified(truth, top, split=source.split_name)
+
+
+def _on_saved(truth: Dataset, saved: SavedPredictions, split: str, annotations: AnyPath | None) -> EvalReport:
+    """The report on our own files; without metrics if the annotations name no classes."""
+    if not any(sample.labels for sample in truth.samples):
+        return unlabelled_report(truth, saved, split=split)
+    found = evaluate_saved(truth, saved, split=split, annotations=annotations)
+    if not saved.missing:
+        return found
+    missing = ", ".join(map(str, saved.missing))
+    note = Note(NoteKind.PREDICTIONS, f"shards of the run are missing: {missing}; their items have no prediction")
+    return replace(found, notes=(*found.notes, note))
 
 
 def refuse_tiou(dataset: str, tiou: str | Sequence[float] | None) -> None:

@@ -57,7 +57,10 @@ def _lines(check: DatasetCheck) -> Iterator[str]:
         yield _summary(split)
     yield f"{check.num_files} files opened"
     yield from (f"note: {note}" for note in check.notes)
-    yield f"{len(check.findings)} problems" if check.findings else "no problems"
+    if check.findings:
+        yield f"{len(check.findings)} problems"
+    else:
+        yield "no problems" if any(split.num_samples for split in check.splits) else "nothing was checked"
     for kind, count in check.counts.items():
         yield ""
         yield f"{kind}: {count}"

@@ -28,8 +28,9 @@ def eval_csv(report: EvalReport) -> bytes:
     (`value` with `low` and `high`, its 95 % interval; `measure` says percent, fraction or count), and for each head
     "class" (accuracy in percent, empty without items), "confusion" (the cells that have items), "calibration" (the
     error as `value`, then a row for each bin from `low` to `high` with the accuracy as `value` and the mean
-    confidence as `predicted_score`) and "worst"; then "unscored", with the `reason`. `name` is that of a metric or
-    the id of an item. Numbers have all their digits. A byte of a path that is not UTF-8 is written as \\udcXX.
+    confidence as `predicted_score`) and "worst"; then "unscored", with the `reason`, and "unmatched", what the
+    annotations do not have. `name` is that of a metric or the id of an item. Numbers have all their digits. A byte of
+    a path that is not UTF-8 is written as \\udcXX.
     """
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, EVAL_CSV_COLUMNS, restval="")
@@ -50,6 +51,8 @@ def _rows(report: EvalReport) -> Iterator[Row]:
             yield {**each, "head": name}
     for item in report.unscored:
         yield {"section": "unscored", "name": item.id, "path": item.path, "reason": item.reason}
+    for name in report.unmatched:
+        yield {"section": "unmatched", "name": name}
 
 
 def _about(report: EvalReport) -> Iterator[Row]:

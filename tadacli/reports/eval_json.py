@@ -28,7 +28,8 @@ def eval_json(report: EvalReport) -> bytes:
         "notes": [note.text for note in report.notes],
         "run": None if report.run is None else dict(report.run),
         "heads": {name: _head(head) for name, head in report.heads.items()},
-        "unscored": [asdict(item) for item in report.unscored],
+        "unscored": [{"id": item.id, "path": item.path, "reason": item.reason} for item in report.unscored],
+        **({"unmatched": list(report.unmatched)} if report.unmatched else {}),
     }
     return json.dumps(content, indent=1).encode() + b"\n"
 

@@ -203,6 +203,7 @@ def read_classifications(path: AnyPath) -> TopScores:
         model=str(rows[0]["model"]),
         failed=failed,
         notes=(Note(NoteKind.PREDICTIONS, note),) if depth < num_classes else (),
+        folder=os.path.dirname(shown),
     )
 
 
