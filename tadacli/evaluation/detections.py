@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from tadacli.evaluation.matching import Unmatched, unmatched
 from tadacli.evaluation.predictions import TimedScores
 from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
 from tadacli.evaluation.readers.epic import read_epic_detections
+from tadacli.evaluation.readers.numbered import is_numbered, read_numbered, with_names
 from tadacli.evaluation.readers.own_results import DetectResults, read_detected_actions, read_detected_labels
 from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem, UnscoredKind
 from tadacli.formats.results import is_detect_results
@@ -122,12 +124,14 @@ def evaluate_activitynet(
     split: str = "validation",
     tiou: Sequence[float] = ACTIVITYNET_TIOU,
 ) -> EvalReport:
-    """mAP of predictions in ActivityNet's JSON or of what `tada detect` wrote.
+    """mAP of predictions in ActivityNet's JSON, ActionFormer's pickle or THUMOS's text, or of what `tada detect` wrote.
 
     The benchmark measures at tIoU 0.5 to 0.95; the report notes it when `tiou` are other thresholds (`parse_tiou`).
     """
     truth = load_activitynet(annotations, subset=split)
-    results = _read(predictions, ours=read_detected_labels, official=read_activitynet)
+    results = _read(
+        predictions, ours=read_detected_labels, official=partial(_read_official, class_numbers=truth.class_numbers)
+    )
     strangers = _strangers(truth, results, f"{truth.name}, {split}")
     found = relabelled(results.predictions, truth.heads[""])
     measured = _precision(truth, found, truth.classes[""], found.classes[""], tiou=tiou)
@@ -143,6 +147,12 @@ def _read(
     if is_detect_results(read_bytes(predictions)):
         return ours(predictions)
     return DetectResults(official(predictions))
+
+
+def _read_official(predictions: AnyPath, *, class_numbers: Mapping[int, str]) -> TimedScores:
+    if is_numbered(read_bytes(predictions)):
+        return with_names(read_numbered(predictions), class_numbers, os.fspath(predictions))
+    return read_activitynet(predictions)
 
 
 def _strangers(truth: GroundTruth, results: DetectResults, where: str) -> Unmatched:
@@ -213,8 +223,9 @@ def _span_notes(found: TimedScores, durations_seconds: Mapping[str, float]) -> l
     if len(backwards):
         first = backwards[0]
         text = (
-            f"{len(backwards)} of {num} segments end before they start, so that they overlap with nothing "
-            f"({found.video_ids[first]}, {found.starts[first]:g} to {found.ends[first]:g}, first)"
+            f"{len(backwards)} of {num} segments end before they start ({found.video_ids[first]}, "
+            f"{found.starts[first]:g} to {found.ends[first]:g} s, first); the official rules, which are kept, take "
+            "some such segments for right"
         )
         notes.append(Note(NoteKind.PREDICTIONS, text))
     lengths = np.array([durations_seconds.get(video, np.inf) for video in found.video_ids.tolist()])

@@ -59,8 +59,10 @@ def _lines(check: DatasetCheck) -> Iterator[str]:
     yield from (f"note: {note}" for note in check.notes)
     if check.findings:
         yield f"{len(check.findings)} problems"
+    elif check.splits and not any(split.num_samples for split in check.splits):
+        yield "nothing was checked: there are no samples"
     else:
-        yield "no problems" if any(split.num_samples for split in check.splits) else "nothing was checked"
+        yield "no problems"
     for kind, count in check.counts.items():
         yield ""
         yield f"{kind}: {count}"

@@ -27,8 +27,8 @@ def test_epic_detections_get_the_official_map(tada: Tada, name: str) -> None:
     truth = own if own.exists() else shared_folder() / "ek100" / "EPIC_100_validation.csv"
     files = ("--annotations", truth, "--predictions", case(name) / "submission.json.gz")
     code, out, err = tada("eval", "--dataset", "ek100-detection", *files, "--format", "json")
-    assert code == 0
     report = json.loads(out)
+    assert code == (0 if 2 * report["num_scored"] > report["num_items"] else 3)
     official = json.loads((case(name) / "official.json").read_text())
     for task in ("verb", "noun", "action"):
         np.testing.assert_allclose(report["metrics"][task]["mAP"], official[task]["mAP"], rtol=0, atol=TOLERANCE)
@@ -156,7 +156,7 @@ def test_epic_recognition_gets_the_official_accuracies(tada: Tada, tmp_path: Pat
     (tmp_path / "scores.json").write_text(json.dumps({**header, "results": results}))
     files = ("--annotations", shared_folder() / "ek100", "--predictions", tmp_path / "scores.json")
     code, out, err = tada("eval", "--dataset", "ek100", *files, "--format", "json")
-    assert (code, err.splitlines()[-1]) == (0, f"{len(results)} of 9668 actions scored")
+    assert (code, err.splitlines()[-1]) == (3, f"{len(results)} of 9668 actions scored")
     found = json.loads(out)["metrics"]
     official = json.loads((case("rec_small") / "official.json").read_text())["float64"]["metrics"]
     assert found == pytest.approx(official, rel=0, abs=TOLERANCE)
@@ -218,3 +218,36 @@ def test_two_outputs_of_one_name_are_refused(tada: Tada, tmp_path: Path, monkeyp
     code, _, err = tada("eval", "--dataset", "csv", "--annotations", "a.csv", *files)
     assert code == 2
     assert "same name" in err
+
+
+# --- scoring that scores nothing ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_there", [4, 3, 2, 0])
+def test_predictions_without_half_of_the_videos_are_no_success(tada: Tada, tmp_path: Path, num_there: int) -> None:
+    item = {"label": "a", "segment": [0.0, 10.0]}
+    entry = {"subset": "validation", "duration": 20.0, "annotations": [item]}
+    truth, found = tmp_path / "truth.json", tmp_path / "found.json"
+    truth.write_text(json.dumps({"version": "1", "database": dict.fromkeys("wxyz", entry)}))
+    results = {video: [{**item, "score": 1.0}] for video in "wxyz"[:num_there]}
+    found.write_text(json.dumps({"version": "1", "external_data": {}, "results": results}))
+    code, out, err = tada(
+        "eval", "--dataset", "activitynet", "--annotations", truth, "--predictions", found, "--format", "json"
+    )
+    assert code == (0 if num_there > 2 else 3)
+    assert json.loads(out)["num_scored"] == num_there
+    assert f"{num_there} of 4 videos scored" in err
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_check_of_no_samples_is_no_success(tada: Tada, tmp_path: Path, form: str) -> None:
+    (tmp_path / "validation.csv").write_text("label,youtube_id,time_start,time_end,split\nabseiling,a,1,11,train\n")
+    (tmp_path / "videos").mkdir()
+    data = ("--annotations", tmp_path / "validation.csv", "--data-root", tmp_path / "videos")
+    code, out, err = tada("eval", "--dataset", "k400", *data, "--check", "--format", form)
+    assert code == 3
+    assert b"no problems" not in out
+    assert "nothing was checked of validation: no samples were found" in err
+    code, out, err = tada("eval", "--dataset", "k400", *data, "--save-predictions", tmp_path / "scores.jsonl")
+    assert (code, out) == (2, b"")
+    assert not (tmp_path / "scores.jsonl").exists()

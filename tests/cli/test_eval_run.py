@@ -361,8 +361,11 @@ def test_shards_together_give_the_report_of_one_run(
     )
     _, merged, _ = tada("eval", *ek100.data, "--merge", shards[0], shards[2], shards[1], "--format", "json")
     assert merged == run.out
-    _, merged, _ = tada("eval", *ek100.data, "--merge", shards[0], shards[2], "--format", "json")
+    code, merged, err = tada("eval", *ek100.data, "--merge", shards[0], shards[2], "--format", "json")
     report = json.loads(merged)
+    assert code == 3
+    assert "shards of the run are missing: 2/3; their items have no prediction" in report["notes"]
+    assert "note: shards of the run are missing: 2/3" in err
     missing = [json.loads(line)["id"] for line in shards[1].read_bytes().splitlines()[1:]]
     unreached = [item["id"] for item in report["unscored"] if item["reason"] == "it has no prediction"]
     assert report["num_items"] == 43
