@@ -28,7 +28,7 @@ from tadacli.sampling.settings import window_settings
 from tadacli.sampling.windows import WindowPlan
 from tadacli.specs import InputSpec, ModelSpec
 from tadacli.transforms import preprocess
-from tadacli.video.reading import open_video, read_frames
+from tadacli.video.reading import open_video, probe, read_frames
 from tadacli.zoo.loading import Model
 from tadacli.zoo.manifest import manifest
 from tests import media
@@ -247,6 +247,13 @@ def test_a_range_is_laid_with_windows_from_its_start(model: Model, video: Path) 
     assert spans.tolist() == [[1.5, 3.5], [2.5, 4.5], [3.5, 5.0]]
 
 
+def test_a_range_that_reaches_beyond_the_video_ends_with_it(model: Model, video: Path) -> None:
+    settings = window_settings(window="2s", stride="1s", start_seconds=5.5, end_seconds=20.0)
+    scored = score_windows(video, model=model, settings=settings)
+    assert scored.spans.tolist() == [[5.5, 7.5], [6.5, 8.0]]
+    assert scored.range_seconds == (5.5, 8.0)
+
+
 def test_a_part_is_classified_as_a_video_of_its_own(model: Model, video: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.mp4"
     media.render(alone, 120)
@@ -421,6 +428,21 @@ def test_damage_in_the_middle_makes_a_gap_and_no_window_over_it_is_scored(
     for start, end in lost:
         assert any(gap.start_seconds < end and gap.end_seconds > start for gap in scored.gaps)
     assert detection_of(scored, SegmentSettings()).status == "partial"
+
+
+def test_a_gap_reaches_from_the_first_bad_frame_that_was_needed_to_the_next_good_one(tmp_path: Path) -> None:
+    for number in range(20):
+        bad = number in (7, 9, 13, 14)
+        content = b"no picture" if bad else media.jpeg_bytes(number)
+        (tmp_path / f"frame_{number + 1:010d}.jpg").write_bytes(content)
+    rate = float(probe(tmp_path).fps)
+    end = 14.4 / rate
+    # Of every two frames the second is looked at, and of the last window, which is shorter, the one that there is.
+    settings = window_settings(window="2f", stride="2f", sampling="stretch", end_seconds=end)
+    found = score_windows(tmp_path, model=looking_at_one_frame(), settings=settings)
+    spans = [(gap.start_seconds, gap.end_seconds) for gap in found.gaps]
+    assert spans == [pytest.approx((7 / rate, 11 / rate)), pytest.approx((13 / rate, end))]
+    assert found.num_frames_used == 4
 
 
 def test_a_journal_keeps_the_gaps(model: Model, video: Path, tmp_path: Path) -> None:

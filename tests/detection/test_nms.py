@@ -117,6 +117,15 @@ def test_the_published_threshold_grows_with_the_share_of_the_video(duration, fac
     assert lowered == pytest.approx([0.9, 0.8 * factor]), reason
 
 
+def test_an_overlap_that_equals_its_bound_is_let_be() -> None:
+    spans, scores = np.array([[0.0, 4.0], [0.0, 2.0]]), np.array([0.9, 0.8])
+    at_the_bound = {"duration_seconds": 8.0, "iou_thresholds": (0.25, 0.75)}  # 0.25 + 0.5 * 4 / 8: the IoU
+    assert soft_nms(spans, scores, **at_the_bound)[1].tolist() == [0.9, 0.8]
+    assert soft_nms(spans, scores, **at_the_bound | {"duration_seconds": 8.01})[1][1] < 0.8
+    assert nms(spans, scores, iou_threshold=0.5).tolist() == [0, 1]
+    assert nms(spans, scores, iou_threshold=0.49).tolist() == [0]
+
+
 def test_equal_scores_are_taken_in_the_order_given() -> None:
     spans, scores = np.array([[4.0, 6.0], [0.0, 2.0], [4.0, 6.0]]), np.array([0.5, 0.5, 0.5])
     assert nms(spans, scores, iou_threshold=0.5).tolist() == [0, 1]

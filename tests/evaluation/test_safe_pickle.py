@@ -108,6 +108,53 @@ def test_forged_objects_from_bytes_are_refused() -> None:
         load_arrays(forged)
 
 
+class _Forged:
+    """A plain type that says of itself that it has fields, as a pickle can be written to say."""
+
+    def __init__(self, *state: Any) -> None:
+        self._state = state
+
+    def __reduce__(self) -> Any:
+        return np.dtype, ("i8", False, True), self._state
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        (3, "<", None, ("a", "b"), {"a": (np.dtype("i4"), 0), "b": (np.dtype("i4"), 4)}, 8, 1, 0),
+        (3, "<", None, ("a",), None, 8, 1, 0),
+        (3, "<", (np.dtype("i4"), (2,)), None, None, 8, 1, 0),
+    ],
+    ids=["fields", "names alone", "an array in each item"],
+)
+def test_a_plain_type_that_turns_into_records_is_refused(state: tuple[object, ...]) -> None:
+    (function, empty, (version, shape, _, by_column, data)) = np.arange(3, dtype=np.int64).__reduce__()
+
+    class Array:
+        def __reduce__(self) -> Any:
+            return function, empty, (version, shape, _Forged(*state), by_column, data)
+
+    with pytest.raises(UnsafePickleError):
+        load_arrays(pickle.dumps(Array()))
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"a": value}, lambda value: (value, 1)])
+def test_what_nests_deeper_than_any_predictions_is_a_value_error(wrap: Any) -> None:
+    value: Any = np.arange(3)
+    for depth in range(1, 40):
+        value = wrap(value)
+        if depth <= 4:
+            load_arrays(pickle.dumps(value))
+    with pytest.raises(ValueError, match="nests too deeply"):
+        load_arrays(pickle.dumps(value))
+
+
+def test_lists_in_lists_without_end_are_a_value_error() -> None:
+    """A pickle of a few bytes for each level, deeper than Python's own recursion reaches."""
+    with pytest.raises(ValueError, match=r"nests too deeply|damaged"):
+        load_arrays(b"\x80\x04" + b"](" * 100_000 + b"e" * 100_000 + b".")
+
+
 @given(cut=st.integers(0, 400), junk=st.binary(max_size=8))
 def test_a_damaged_pickle_is_a_value_error(cut: int, junk: bytes) -> None:
     whole = pickle.dumps({"verb_output": np.zeros((2, 97), np.float32), "narration_id": ["a", "b"]})

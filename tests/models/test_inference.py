@@ -113,6 +113,21 @@ def test_bfloat16_is_nearer_than_norms_rounded_by_themselves() -> None:
     assert folded < 0.8 * distance(answers(network.to(torch.bfloat16), halved), expected)
 
 
+@pytest.mark.parametrize("name", ["TAda2D", "R(2+1)D tiny", "R3D"])
+def test_channels_that_hardly_vary_are_no_larger_for_it(name: str) -> None:
+    """Of a channel that was constant in training, what keeps the norm from dividing by zero decides."""
+    architecture, arguments, shape = NETWORKS[name]
+    network = trained(architecture, arguments)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm3d):
+            assert norm.running_var is not None
+            norm.running_var[::3] = 1e-6
+            nn.init.uniform_(norm.weight[::3], 0.001, 0.003)
+    clips = torch.randn(shape)
+    expected = answers(network, clips)
+    assert distance(answers(inference_form(network), clips), expected) < 1e-5
+
+
 def test_a_network_in_training_has_none() -> None:
     with pytest.raises(ValueError, match="evaluation"):
         fuse(build("tsn_r50", num_classes=2, **SMALL))

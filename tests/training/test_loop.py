@@ -172,6 +172,12 @@ def test_a_step_in_parts_is_the_step_of_the_whole_when_norms_are_frozen() -> Non
     assert largest_difference(whole, parted) < 1e-5
 
 
+def test_the_loss_of_a_step_is_the_mean_over_its_parts() -> None:
+    settings = changed(TADA_SETTINGS, freeze_norms=True)
+    whole, *parted = (Trainer(tiny_tada(), settings).run_step(in_parts(count)(0)).loss for count in (1, 2, 4, 8))
+    assert parted == pytest.approx([whole] * 3, rel=1e-5)
+
+
 def test_statistics_move_once_a_step_by_the_mean_of_its_parts() -> None:
     trained = tiny_tada()
     Trainer(trained, TADA_SETTINGS).run_step(in_parts(2)(0))
@@ -266,6 +272,30 @@ def test_lower_precision_goes_nearly_the_same_way(precision: str) -> None:
     assert second.loss == pytest.approx(first.loss, rel=0.05)
     assert 0 < largest_difference(exact, rough) < 0.1
     assert all(value.dtype == torch.float32 for value in rough.parameters())
+
+
+def test_resumed_training_in_float16_goes_on_with_the_scale_it_had(tmp_path: Path) -> None:
+    """Gradients are scaled, less where they leave the range of the type; a resumed run need not learn that again."""
+    settings = changed(precision="float16", ema_decay=0.0, warmup_epochs=0.0)
+
+    def steep() -> nn.Module:
+        model = network()
+        with torch.no_grad():
+            model.get_parameter("5.weight").mul_(20)
+        return model
+
+    whole, broken, resumed = steep(), steep(), steep()
+    norms: list[float] = []
+    again: list[float] = []
+    train(whole, batch, settings, progress=lambda report: norms.append(report.grad_norm))
+    assert not math.isfinite(norms[0])
+    assert all(map(math.isfinite, norms[6:]))
+    checkpoint = tmp_path / "run.pt"
+    with pytest.raises(InterruptedRunError):
+        train(broken, batch, settings, checkpoint=checkpoint, checkpoint_every=6, progress=stop_at(6))
+    train(resumed, batch, settings, checkpoint=checkpoint, progress=lambda report: again.append(report.grad_norm))
+    assert again == norms[6:]
+    assert_same(whole, resumed)
 
 
 def test_losses_of_several_heads_add_up_and_soft_targets_are_taken() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tadacli.errors import UsageError
-from tadacli.models import build
+from tadacli.models import BUILDERS, build
 from tadacli.models.tadaformer import TAdaFormer
 from tadacli.training.optimisation import (
     build_optimizer,
@@ -176,6 +176,22 @@ def test_every_parameter_is_in_its_one_group(architecture: str) -> None:
         assert [id(parameter) for parameter in group["params"]] == [id(parameters[name]) for name in group["names"]]
     again = parameter_groups(build(architecture, num_classes=3, **NETWORKS[architecture]), FACTORS)
     assert [group["names"] for group in again] == [group["names"] for group in groups]
+
+
+def test_no_bias_decays_whatever_its_shape() -> None:
+    """Those of a TAdaConv have three dimensions, as they were published."""
+    shapes = set()
+    for architecture in BUILDERS:
+        with torch.device("meta"):
+            network = build(architecture, num_classes=3)
+        parameters = dict(network.named_parameters())
+        groups = parameter_groups(network, PLAIN)
+        decaying = {name for group in groups if group["weight_decay"] > 0 for name in group["names"]}
+        biases = {name for name in parameters if name.endswith("bias")}
+        shapes |= {parameters[name].ndim for name in biases}
+        assert not decaying & biases, architecture
+        assert decaying == {name for name in set(parameters) - biases if parameters[name].ndim > 1}, architecture
+    assert shapes == {1, 3}
 
 
 def test_groups_that_do_not_differ_are_one() -> None:

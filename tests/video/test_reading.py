@@ -107,6 +107,19 @@ def test_times_are_the_presentation_times(tmp_path, start):
         assert [number_in(frame.pixels) for frame in source.iter_frames([9, 0, 4])] == [0, 4, 9]
 
 
+@pytest.mark.parametrize("name", ["B-frames.avi", "joined.ts"])
+def test_frames_are_on_screen_one_after_the_other_whatever_their_times_say(tmp_path, name):
+    """An AVI file keeps no order of presentation, and in files that were joined the times begin again."""
+    path = tmp_path / name
+    render(path, 40, options={"g": "20", "x264-params": "bframes=3:b-adapt=0:scenecut=0"})
+    if name == "joined.ts":
+        path.write_bytes(path.read_bytes() * 2)
+    with open_video(path) as source:
+        assert np.all(np.diff(source.times_shown) >= 0)
+        durations = [frame.duration_seconds for frame in source.iter_frames(range(source.info.num_frames))]
+        assert durations[:-1] == pytest.approx(np.diff(source.times_shown))
+
+
 def test_duration_reaches_to_the_end_of_the_last_frame(tmp_path):
     render(tmp_path / "v.mp4", 30)
     info = probe(tmp_path / "v.mp4")

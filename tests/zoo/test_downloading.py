@@ -160,6 +160,15 @@ def test_a_shorter_file_upstream_is_started_anew(server: FileServer, part: Path)
     assert part.read_bytes() == OTHER[:1000]
 
 
+def test_a_longer_file_upstream_is_started_anew_though_it_claims_to_be_the_same(server: FileServer, part: Path) -> None:
+    server.replies.append(cut(part, 500_000))
+    with pytest.raises(FetchError):
+        download(Source(server.url), part, patience=Patience(attempts=1))
+    server.content = OTHER + b"more"  # under the same ETag: the server sends the rest of it
+    download(Source(server.url), part, patience=Clock().patience)
+    assert part.read_bytes() == OTHER + b"more"
+
+
 def test_a_size_that_is_only_told_later_is_no_change(server: FileServer, part: Path) -> None:
     server.replies.append(Reply(headers={"Content-Length": None}))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
