@@ -14,7 +14,7 @@ from tadacli.concurrency import map_ahead
 from tadacli.errors import VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, Run, RunSettings, VideoInfo
-from tadacli.sampling.plan import Part, extent, is_short
+from tadacli.sampling.plan import Part, is_short, seconds_of, time_gaps
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
 from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
@@ -23,6 +23,7 @@ from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
+from tadacli.video.source import VideoSource
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
@@ -183,7 +184,8 @@ class _Opened:
     path: str
     info: VideoInfo | None = None
     clips: tuple[tuple[FrameTime, ...], ...] = ()
-    extent: tuple[float, int] = (0.0, 0)
+    is_short: bool = False
+    notes: tuple[Note, ...] = ()
 
 
 _Decoded = tuple[_Opened, DecodedViews | VideoError]
@@ -203,7 +205,9 @@ def _decode_video(
                 file = boundary.reads(opened.enter_context(local_path(path)))
                 source = opened.enter_context(open_video(file))
             decoded = decode_views(source, model=model, views=views, part=part, stop=stop)
-            return _Opened(path, source.info, decoded.clips, extent(source, part)), decoded
+            short = is_short(source, part, model.spec.input)
+            notes = _notes(source, part, decoded.plan, model, is_short=short)
+            return _Opened(path, source.info, decoded.clips, short, notes), decoded
     except VideoError as error:
         return _Opened(path), error
 
@@ -216,21 +220,19 @@ def _result(
     topk: int,
     least: Mapping[str, Sequence[float]],
 ) -> Classification:
-    info, (seconds, num_frames) = opened.info, opened.extent
     if isinstance(scores, VideoError):
         return Classification(path=opened.path, status="error", model=model.spec.name, error=scores.reason)
-    assert info is not None  # what was scored was opened
     heads = {
         name: _rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
     }
     return Classification(
         path=opened.path,
-        status="short" if is_short(num_frames, info, model.spec.input) else "ok",
+        status="short" if opened.is_short else "ok",
         model=model.spec.name,
         heads=heads,
         clips=opened.clips,
-        video=info,
-        notes=_notes(info, seconds, model),
+        video=opened.info,
+        notes=opened.notes,
     )
 
 
@@ -242,9 +244,13 @@ def _rank(scores: Tensor, labels: Sequence[str], *, topk: int, least: Sequence[f
     return tuple(Prediction(labels[index], index, values[index]) for index in best)
 
 
-def _notes(info: VideoInfo, seconds: float, model: Model) -> tuple[Note, ...]:
+def _notes(
+    source: VideoSource, part: Part | None, clips: Sequence[Sequence[int]], model: Model, *, is_short: bool
+) -> tuple[Note, ...]:
+    """What is to be known about the result of a video, or of a part of it, of which these clips were scored."""
     notes = [Note(NoteKind.MODEL, model.spec.note)] if model.spec.note else []
-    notes += info.notes
+    notes += source.info.notes
+    seconds = seconds_of(source, part)
     if seconds > LONG_VIDEO_SECONDS:
         text = (
             f"the video lasts {seconds:.0f} s, the model expects about "
@@ -252,6 +258,17 @@ def _notes(info: VideoInfo, seconds: float, model: Model) -> tuple[Note, ...]:
             "tada detect finds what happens when"
         )
         notes.append(Note(NoteKind.LONG_VIDEO, text))
-    if info.truncated:
+    if source.info.truncated:
         notes.append(Note(NoteKind.CUT_SHORT, "the file is cut short; every frame that was asked for is there"))
+    gaps = time_gaps(source, model.spec.input, part)
+    if gaps:
+        lost = sum(end - start for start, end in gaps)
+        text = (
+            f"{lost:.1f} of {seconds:.1f} s have no frame, in {len(gaps)} gaps; clips are made of the frames there are"
+        )
+        notes.append(Note(NoteKind.TIME_GAPS, text))
+    num_repeating = sum(len(set(clip)) < len(clip) for clip in clips)
+    if num_repeating and not is_short:
+        text = f"{num_repeating} of {len(clips)} clips show a frame more than once"
+        notes.append(Note(NoteKind.REPEATED, text))
     return tuple(notes)

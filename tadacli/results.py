@@ -22,6 +22,8 @@ class NoteKind(StrEnum):
     NO_VIDEO = "no video"  # of so many samples no file was found
     NO_LABEL = "no label"
     SHORT = "short"  # of so many items frames are repeated
+    REPEATED = "repeated"  # a clip of a video that is not short shows a frame more than once
+    TIME_GAPS = "time gaps"  # spans of a video's time have no frame
     PREDICTIONS = "predictions"  # what of a file of predictions is not used, or not sure
     MEASURE = "measure"  # where metrics are not those that are published
     TIMELINE = "timeline"  # when frames are shown, where the file does not say it plainly
@@ -147,7 +149,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Gap:
-    """A span of the timeline, [start_seconds, end_seconds), of which frames that were needed cannot be read."""
+    """A span of the timeline, [start_seconds, end_seconds), of which needed frames cannot be read, or are not there."""
 
     start_seconds: float
     end_seconds: float

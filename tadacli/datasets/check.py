@@ -29,6 +29,7 @@ from tadacli.datasets.overlaps import Item, Leak, Span, duplicate_reasons, find_
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Note, NoteKind
+from tadacli.sampling.pace import frame_rate
 from tadacli.sampling.plan import annotated_part, frames_within
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.reading import open_video
@@ -274,7 +275,7 @@ def _problems(
         damage = _damage(source, span, looked_at[span], bad)
         # That a span reaches beyond what is left of a file says nothing against the span.
         outside = None if damage and source.info.truncated else _outside(source, span)
-        short = None if first == end else _too_short(source, end - first, needed)
+        short = None if first == end else _too_short(source, first, end, needed)
         found[span] = tuple(problem for problem in (damage, outside, short) if problem)
         if first == end and not found[span]:
             found[span] = (_Problem(FindingKind.TOO_SHORT, "no frame appears within the span", FindingDetail.NO_FRAME),)
@@ -336,8 +337,8 @@ def _outside(source: VideoSource, span: Span) -> _Problem | None:
     return None
 
 
-def _too_short(source: VideoSource, num_frames: int, needed: _Needed) -> _Problem | None:
-    fps = float(source.info.fps)
+def _too_short(source: VideoSource, first: int, end: int, needed: _Needed) -> _Problem | None:
+    num_frames, fps = end - first, frame_rate(source, first, end)
     if num_frames < needed.clip_frames:
         return _Problem(FindingKind.TOO_SHORT, f"{num_frames} frames, a clip has {needed.clip_frames}")
     # A thousandth of a frame is what rounding may make of a length given in seconds.

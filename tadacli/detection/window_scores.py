@@ -40,6 +40,8 @@ from tadacli.zoo.loading import Model
 # two. A model that looks at less is faster, and has more of them: threads that read parts of the video need room.
 BYTES_AHEAD = 16 * 256 * 256 * 3 * 4
 
+NO_FRAME = "the video has no frame here"
+
 Frames = NDArray[np.int64]
 
 
@@ -267,8 +269,9 @@ def _collect(
 ) -> WindowScores:
     gaps = _gaps(plan, scored.unreadable)
     if not scored.is_scored.any():
+        reason = scored.unreadable[min(scored.unreadable)]
         raise VideoError(
-            f"none of the {len(plan)} windows of {path} could be scored: {gaps[0].reason}",
+            f"none of the {len(plan)} windows of {path} could be scored: {reason}",
             hint="the file is damaged: fetch it again, or re-encode it",
         )
     rows, (spans, used, scale) = scored.is_scored, plan.rows()
@@ -286,18 +289,21 @@ def _collect(
         scale=scale[rows],
         scores={name: scores[rows] for name, scores in scored.scores.items()},
         gaps=gaps,
-        num_windows_planned=len(plan),
+        num_windows_planned=plan.num_laid,
         num_frames_used=len(plan.frames) - len(scored.unreadable),
     )
 
 
 def _gaps(plan: WindowPlan, unreadable: Mapping[int, str]) -> tuple[Gap, ...]:
-    """Spans without a readable frame, of the frames that were needed: from the first bad one to the next good one."""
-    gaps: list[Gap] = []
+    """Spans without a readable frame, of the frames that were needed, and those that have no frame, in order.
+
+    One of the first kind goes from the first bad frame to the next good one, but not into one of the second kind.
+    """
+    gaps = [Gap(start, end, NO_FRAME) for start, end in plan.gaps]
     frames = plan.frames
     runs = np.flatnonzero(np.diff(np.isin(frames, list(unreadable)).astype(int), prepend=0, append=0)).reshape(-1, 2)
     for first, end in runs.tolist():
         bad = int(frames[first])
         until = plan.time_of(int(frames[end])) if end < len(frames) else plan.end
-        gaps.append(Gap(plan.time_of(bad), until, unreadable[bad]))
-    return tuple(gaps)
+        gaps.append(Gap(plan.time_of(bad), min(until, plan.end_of_piece(int(frames[end - 1]))), unreadable[bad]))
+    return tuple(sorted(gaps, key=lambda gap: gap.start_seconds))

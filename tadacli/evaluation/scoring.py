@@ -13,7 +13,7 @@ from tadacli.datasets.samples import Dataset, Sample
 from tadacli.errors import UsageError, VideoError
 from tadacli.evaluation.prediction_file import ItemScores, Shard
 from tadacli.profiling import Stage, during
-from tadacli.sampling.plan import annotated_part, extent, is_short
+from tadacli.sampling.plan import annotated_part, is_short
 from tadacli.scoring.options import ScoringOptions
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol
@@ -120,11 +120,10 @@ class _Decoder:
                 source = self._source(item.path)
                 part = annotated_part(source.info, sample.start_seconds, sample.end_seconds)
                 views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
-                _, num_frames = extent(source, part)
+                short = is_short(source, part, self._model.spec.input)
         except VideoError as error:
             self._thread.path = None  # what else can be read of it must not depend on what was read before
             return item, error
-        short = is_short(num_frames, source.info, self._model.spec.input)
         cut = max(0.0, (sample.end_seconds or 0.0) - source.info.duration_seconds)
         return replace(item, status="short" if short else "ok", cut_seconds=round(cut, 6)), views
 

@@ -10,11 +10,9 @@ from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
 from tadacli.sampling import WindowSampling
 from tadacli.sampling.clips import clip_indices, interval_length
+from tadacli.sampling.pace import SAME_TIME_SECONDS, frame_rate, pieces_of
 from tadacli.specs import InputSpec
 from tadacli.video.source import Indices, Seconds, VideoSource
-
-# Times closer than this are the same: times of frames are sums and products of rounded numbers.
-SAME_TIME_SECONDS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,12 @@ def plan_clips(source: VideoSource, spec: InputSpec, *, num_clips: int, part: Pa
         VideoError: Nothing of the video lies in the part.
     """
     first, end = frames_of(source, part)
+    rate = frame_rate(source, first, end)
     plan = [
         clip_indices(
             spec.sampling,
             end - first,
-            fps=float(source.info.fps),
+            fps=rate,
             clip_frames=spec.clip_frames,
             frame_stride=spec.frame_stride,
             target_fps=spec.target_fps,
@@ -119,21 +118,47 @@ def plan_clips(source: VideoSource, spec: InputSpec, *, num_clips: int, part: Pa
         )
         for clip_index in range(num_clips)
     ]
-    return [[first + index for index in clip] for clip in plan]
+    clips = [[first + index for index in clip] for clip in plan]
+    return _between_gaps(source, spec, clips) if spec.sampling == "interval" else clips
 
 
-def is_short(num_frames: int, info: VideoInfo, spec: InputSpec) -> bool:
-    """Whether this many frames of the video are fewer than one clip spans, so that the last ones are repeated."""
-    if spec.sampling == "segment":
-        return num_frames < spec.clip_frames
-    length = interval_length(spec.clip_frames, spec.frame_stride, target_fps=spec.target_fps, fps=float(info.fps))
-    return num_frames < length
+def _between_gaps(source: VideoSource, spec: InputSpec, clips: list[list[int]]) -> list[list[int]]:
+    """The clips, those that lie across a gap in time moved to one side of it, if there is room for them."""
+    pieces = pieces_of(source, gap_seconds=clip_seconds(spec))
+    if len(pieces) == 1:
+        return clips
+    moved = []
+    for clip in clips:
+        piece = pieces.around(float(source.times_shown[clip[len(clip) // 2]]))
+        shift = max(0, piece.first - clip[0]) or min(0, piece.end - 1 - clip[-1])
+        fits = clip[-1] - clip[0] < piece.end - piece.first
+        moved.append([index + shift for index in clip] if fits else clip)
+    return moved
 
 
-def extent(source: VideoSource, part: Part | None) -> tuple[float, int]:
-    """Length in seconds and number of frames of a video, or of a part of it."""
+def clip_seconds(spec: InputSpec) -> float:
+    """How long a clip at the model's own rate is, in seconds."""
+    return spec.clip_frames * spec.frame_stride / spec.target_fps
+
+
+def is_short(source: VideoSource, part: Part | None, spec: InputSpec) -> bool:
+    """Whether a video, or a part of it, has fewer frames than one clip spans, so that the last ones are repeated."""
     first, end = frames_of(source, part)
+    if spec.sampling == "segment":
+        return end - first < spec.clip_frames
+    fps = frame_rate(source, first, end)
+    return end - first < interval_length(spec.clip_frames, spec.frame_stride, target_fps=spec.target_fps, fps=fps)
+
+
+def seconds_of(source: VideoSource, part: Part | None) -> float:
+    """Length in seconds of a video, or of a part of it."""
     if part is None:
-        return source.info.duration_seconds, end - first
-    start_seconds, end_seconds = part.within(source.info)
-    return end_seconds - start_seconds, end - first
+        return source.info.duration_seconds
+    start, end = part.within(source.info)
+    return end - start
+
+
+def time_gaps(source: VideoSource, spec: InputSpec, part: Part | None = None) -> list[tuple[float, float]]:
+    """The spans of a video's time, or of a part of it, without a frame for as long as a clip lasts, in seconds."""
+    start, end = (part or Part()).within(source.info)
+    return pieces_of(source, gap_seconds=clip_seconds(spec)).gaps(start, end)

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tadacli.errors import UsageError
-from tadacli.results import VideoInfo, Window
+from tadacli.errors import UsageError, VideoError
+from tadacli.results import Window
 from tadacli.sampling import WindowSampling
-from tadacli.sampling.plan import SAME_TIME_SECONDS, Part, frames_on_screen
-from tadacli.sampling.settings import Length, WindowSettings
+from tadacli.sampling.pace import SAME_TIME_SECONDS, Piece, frame_rate, pieces_of
+from tadacli.sampling.plan import Part, clip_seconds, frames_on_screen, frames_within
+from tadacli.sampling.settings import WindowSettings
 from tadacli.specs import InputSpec
-from tadacli.video.source import Indices, Seconds, VideoSource
+from tadacli.video.source import Indices, Seconds, VideoSource, shown
 
 
 def window_spans(start_seconds: float, end_seconds: float, *, window_seconds: float, stride_seconds: float) -> Seconds:
@@ -51,7 +52,7 @@ def window_spans(start_seconds: float, end_seconds: float, *, window_seconds: fl
 
 
 def window_clip_times(
-    sampling: WindowSampling, window: tuple[float, float], *, info: VideoInfo, spec: InputSpec
+    sampling: WindowSampling, window: tuple[float, float], *, within: tuple[float, float], fps: float, spec: InputSpec
 ) -> Seconds:
     """Presentation times of the frames of a window's clips.
 
@@ -63,7 +64,8 @@ def window_clip_times(
     Args:
         sampling: "stretch" or "native".
         window: Start and end of the window, in seconds.
-        info: The video's times and frame rate.
+        within: Start and end of the video, or of a piece of it without a gap, in seconds.
+        fps: Frames a second around the window.
         spec: How the model takes clips.
 
     Returns:
@@ -77,20 +79,56 @@ def window_clip_times(
         return start + (end - start) * (np.arange(spec.clip_frames)[None] + 0.5) / spec.clip_frames
     if sampling != "native":
         raise UsageError(f"unknown sampling {sampling!r}", hint="use stretch or native")
-    span = spec.clip_frames * spec.frame_stride / spec.target_fps
+    span = clip_seconds(spec)
     count = max(1, round((end - start) / span))
     starts = np.linspace(start, end - span, count) if count > 1 else np.array([(start + end - span) / 2])
-    starts = np.maximum(np.minimum(starts, info.start_seconds + info.duration_seconds - span), info.start_seconds)
+    starts = np.maximum(np.minimum(starts, within[1] - span), within[0])
     # From the first frame of a clip to its last it is one frame less than the span.
-    steps = np.linspace(0, max(0.0, span - 1 / float(info.fps)), spec.clip_frames)
+    steps = np.linspace(0, max(0.0, span - 1 / fps), spec.clip_frames)
     return np.asarray(starts[:, None] + steps[None])
 
 
 def window_clips(
-    info: VideoInfo, times: Seconds, spec: InputSpec, *, sampling: WindowSampling, window: tuple[float, float]
+    source: VideoSource, spec: InputSpec, *, sampling: WindowSampling, window: tuple[float, float]
 ) -> Indices:
-    """(num_clips, clip_frames) numbers of the frames on screen at `window_clip_times`; `times`: when each appears."""
-    return frames_on_screen(times, window_clip_times(sampling, window, info=info, spec=spec))
+    """The frames of the clips of one window, (num_clips, clip_frames), by number.
+
+    Args:
+        source: The opened video.
+        spec: How the model takes clips.
+        sampling: "stretch" or "native".
+        window: Start and end, in seconds.
+
+    Raises:
+        VideoError: The window lies in a gap of the video's time.
+    """
+    pieces = pieces_of(source, gap_seconds=window[1] - window[0])
+    cut = pieces.cut(*window)
+    if cut is None:
+        raise _nothing_within(source, window)
+    return _clips(source, spec, sampling, cut, pieces.around(cut[0]))
+
+
+def _clips(
+    source: VideoSource, spec: InputSpec, sampling: WindowSampling, window: tuple[float, float], piece: Piece
+) -> Indices:
+    """The frames on screen at the times of a window's clips, of a window within a piece of the video's time.
+
+    Of a piece that is shorter than a clip, the last frame is shown to the end of the clip.
+    """
+    first, end = frames_within(source.times_shown, *window)
+    fps = frame_rate(source, max(0, first - 1), end + 1)
+    within = piece.start_seconds, piece.end_seconds
+    times = window_clip_times(sampling, window, within=within, fps=fps, spec=spec)
+    return np.minimum(frames_on_screen(source.times_shown, times), piece.end - 1)
+
+
+def _nothing_within(source: VideoSource, span: tuple[float, float]) -> VideoError:
+    start, end = span
+    return VideoError(
+        f"{shown(source.info.path)} has no frame from {start:.2f} s to {end:.2f} s: there is a gap in its time",
+        hint="look at another part of it",
+    )
 
 
 class _Planned(NamedTuple):
@@ -106,25 +144,38 @@ class WindowPlan:
     """The windows of one video, in the order in which their last frames come, and the frames they need.
 
     It is worked out once, when it is made. `start` and `end` are the range that the windows are laid over, in seconds,
-    `frames` the numbers of the frames that they need, ascending.
+    `frames` the numbers of the frames that they need, ascending. A window that lies in a gap of the video's time, so
+    that no frame is its own, has no place in the plan, and one that reaches into a gap ends there; `num_laid` counts
+    all that were laid over the range, and `gaps` are the spans of the gaps, in seconds.
+
+    Raises `VideoError` where all of the range is a gap.
     """
 
     def __init__(self, source: VideoSource, spec: InputSpec, settings: WindowSettings) -> None:
-        info, fps, sampling = source.info, float(source.info.fps), settings.sampling_for(spec)
-        self._times, self._video_end = source.times_shown, info.start_seconds + info.duration_seconds
+        info, fps, sampling = source.info, frame_rate(source), settings.sampling_for(spec)
+        self._times = source.times_shown
         self.start, self.end = Part(settings.start_seconds, settings.end_seconds).within(info)
+        lengths = [length.seconds(fps) for length in settings.lengths]
+        spans = [
+            window_spans(self.start, self.end, window_seconds=length, stride_seconds=stride.seconds(fps))
+            for length, stride in zip(lengths, settings.strides, strict=True)
+        ]
 
-        def laid(scale: int, length: Length, stride: Length) -> Iterator[_Planned]:
-            spans = window_spans(
-                self.start, self.end, window_seconds=length.seconds(fps), stride_seconds=stride.seconds(fps)
-            )
-            for start, end in spans.tolist():
-                frames = window_clips(info, self._times, spec, sampling=sampling, window=(start, end))
-                yield _Planned(start, end, scale, frames.astype(np.int32))
+        def planned(scale: int) -> Iterator[_Planned]:
+            pieces = pieces_of(source, gap_seconds=lengths[scale])
+            for span in spans[scale].tolist():
+                window = pieces.cut(*span)
+                if window is not None:
+                    frames = _clips(source, spec, sampling, window, pieces.around(window[0]))
+                    yield _Planned(*window, scale, frames.astype(np.int32))
 
-        scales = [laid(scale, *each) for scale, each in enumerate(zip(settings.lengths, settings.strides, strict=True))]
+        scales = map(planned, range(len(lengths)))
         self._windows = list(heapq.merge(*scales, key=lambda each: (each.frames[:, -1].max(), each.scale)))
+        if not self._windows:
+            raise _nothing_within(source, (self.start, self.end))
         self.frames = np.unique(np.concatenate([each.frames.ravel() for each in self._windows])).astype(np.int64)
+        self._pieces = pieces_of(source, gap_seconds=min(lengths))
+        self.num_laid, self.gaps = sum(map(len, spans)), self._pieces.gaps(self.start, self.end)
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -154,7 +205,12 @@ class WindowPlan:
 
     def end_of_frame(self, index: int) -> float:
         """When a frame stops being shown, in seconds."""
-        return float(self._times[index + 1]) if index + 1 < len(self._times) else self._video_end
+        end = self.end_of_piece(index)
+        return min(float(self._times[index + 1]), end) if index + 1 < len(self._times) else end
+
+    def end_of_piece(self, index: int) -> float:
+        """When the next gap after a frame begins, or the video ends, in seconds."""
+        return self._pieces.around(float(self._times[index])).end_seconds
 
     def places(self, frames: Iterable[int]) -> Indices:
         """Where frames stand among `frames`."""

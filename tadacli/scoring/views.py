@@ -88,7 +88,7 @@ def decode_views(
     plan: Sequence[Sequence[int]]
     if part is not None and part.sampling is not None:
         window = part.within(source.info)
-        plan = window_clips(source.info, source.times_shown, spec, sampling=part.sampling, window=window).tolist()
+        plan = window_clips(source, spec, sampling=part.sampling, window=window).tolist()
         num_crops, is_window = 1, True
     else:
         plan = plan_clips(source, spec, num_clips=views.num_clips, part=part)

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 from tadacli.datasets.samples import Sample
 from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.sampling.clips import training_indices
+from tadacli.sampling.pace import frame_rate
 from tadacli.sampling.plan import annotated_part, check_length_known, frames_of
 from tadacli.specs import InputSpec
 from tadacli.training.augmentation import augment_clip, mirrored_class, mix
@@ -157,7 +158,7 @@ class TrainingClips:
                 wanted = training_indices(
                     self._input.sampling,
                     end - first,
-                    fps=float(source.info.fps),
+                    fps=frame_rate(source, first, end),
                     clip_frames=self._input.clip_frames,
                     frame_stride=self._input.frame_stride,
                     target_fps=self._input.target_fps,

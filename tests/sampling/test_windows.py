@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
-from tadacli.results import VideoInfo
 from tadacli.sampling.clips import clip_indices
 from tadacli.sampling.plan import frames_on_screen, frames_within
 from tadacli.sampling.settings import parse_length, parse_time
@@ -80,10 +78,6 @@ def test_every_instant_is_in_a_window_and_no_window_is_needless(
     assert (spans[:, 1] > spans[:, 0]).all()
 
 
-def video_info(seconds: float, fps: float = 30) -> VideoInfo:
-    return VideoInfo("v.mp4", round(seconds * fps), Fraction(fps), seconds, 96, 160, rotation=0, codec="h264")
-
-
 def clips_of(clip_frames: int, frame_stride: int = 1) -> InputSpec:
     """How a model takes clips at 30 frames a second."""
     size = {"short_side": 64, "crop_size": 64, "mean": (0.45,) * 3, "std": (0.225,) * 3}
@@ -91,7 +85,7 @@ def clips_of(clip_frames: int, frame_stride: int = 1) -> InputSpec:
 
 
 def test_stretch_takes_the_middles_of_equal_parts() -> None:
-    times = window_clip_times("stretch", (10.0, 12.0), info=video_info(60.0), spec=clips_of(4))
+    times = window_clip_times("stretch", (10.0, 12.0), within=(0.0, 60.0), fps=30.0, spec=clips_of(4))
     assert times.tolist() == [[10.25, 10.75, 11.25, 11.75]]
 
 
@@ -109,7 +103,7 @@ def test_stretch_takes_the_middles_of_equal_parts() -> None:
 def test_native_clips_lie_evenly_and_inside_the_video(
     window: tuple[float, float], starts: list[float], why: str
 ) -> None:
-    times = window_clip_times("native", window, info=video_info(60.0), spec=clips_of(6, 5))
+    times = window_clip_times("native", window, within=(0.0, 60.0), fps=30.0, spec=clips_of(6, 5))
     np.testing.assert_allclose(times[:, 0], starts, atol=1e-9, err_msg=why)
     np.testing.assert_allclose(times[:, -1] - times[:, 0], 1 - 1 / 30)
 
@@ -126,8 +120,8 @@ def test_a_native_clip_of_a_whole_video_is_the_published_clip(
     published = clip_indices("interval", num_frames, fps=fps, **clip)
     middle = sum(whole) / 2
     window = (middle - span / fps / 2, middle + span / fps / 2)
-    info, spec = video_info(whole[1], fps), clips_of(clip_frames, frame_stride)
-    times = window_clip_times("native", window, info=info, spec=spec)
+    spec = clips_of(clip_frames, frame_stride)
+    times = window_clip_times("native", window, within=whole, fps=fps, spec=spec)
     frames = frames_on_screen(np.arange(num_frames) / fps, times)
     # float32 may put a position on the other side of a whole number
     assert np.abs(frames[0] - np.array(published)).max() <= 1
