@@ -101,3 +101,19 @@ def publish(partial: Path, path: Path, *, replace: bool = False) -> None:
 
 def _exists(path: Path) -> OutputError:
     return OutputError(f"{path} exists and is not overwritten", hint="give another name, or remove it")
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file, or leave the one that has these very bytes, as a run that goes on finds it.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+
+    Raises:
+        OutputError: There is another file of that name, or it cannot be written.
+    """
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+            return
+    write_new(path, content)

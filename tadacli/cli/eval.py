@@ -74,8 +74,8 @@ def eval_command(
 
         refuse_tiou(dataset, tiou)
     chosen = choose_format(output_format, output, resume=False, by_suffix=REPORT_SUFFIXES, plain=("table", "json"))
-    destination = Destination(chosen, output, report)
-    destination.refuse_existing(*([submission] if submission is not None else []))
+    destination = Destination(chosen, output, report, submission)
+    destination.check(may_be_there=resume)
     if not (is_detection or predictions or merge or data_root or dataset in ("folder", "csv")):
         raise UsageError(f"the videos of {dataset} are needed", hint="say where they are: --data-root FOLDER")
     if is_detection or predictions or merge:

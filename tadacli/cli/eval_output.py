@@ -18,31 +18,40 @@ _SHOWN = 10  # classes and reasons in a table
 
 
 class Destination:
-    """Takes a report, as text in one of the formats and as a page.
+    """Takes a report, as text in one of the formats and as a page; beside it, a `submission` may be written.
 
-    A partial one goes to files with `.unfinished` in their names, which the final one removes.
+    A partial one goes to files with `.unfinished` in their names, which the final one removes. Where a run was killed
+    after it had written some of its files, these are found as they are to be, and stay.
     """
 
-    def __init__(self, form: ReportFormat, output: Path | None, page: Path | None) -> None:
+    def __init__(
+        self, form: ReportFormat, output: Path | None, page: Path | None, submission: Path | None = None
+    ) -> None:
         self.form = form
-        self._output, self._page = output, page
+        self._output, self._page, self._submission = output, page, submission
 
-    def refuse_existing(self, *more: Path) -> None:
-        """Raises `OutputError`, before anything is computed, for files that exist or have no folder to be in."""
+    def check(self, *, may_be_there: bool = False) -> None:
+        """Check, before anything is computed, that the files can be written.
+
+        Args:
+            may_be_there: Whether they may exist, as those of a run that is complete do.
+
+        Raises:
+            UsageError: Two have the same name.
+            OutputError: One exists, or has no folder to be in.
+        """
         from tadacli.files import refuse_existing
 
-        files = [path for path in (self._output, self._page, *more) if path is not None]
+        files = [path for path in (self._output, self._page, self._submission) if path is not None]
         if len({path.absolute() for path in files}) < len(files):
             raise UsageError("two outputs have the same name", hint="give each a name of its own")
-        refuse_existing(files)
+        refuse_existing([path for path in files if not (may_be_there and path.is_file())])
         for path in files:
             if not path.parent.is_dir():
                 raise OutputError(f"there is no folder {path.parent}", hint="make it, or give another name")
 
     def publish(self, found: EvalReport, *, partial: bool = False) -> None:
         """Write a report, and say on how many items it is based; of one without metrics, say why it has none."""
-        from tadacli.files import write_new
-
         if found.metrics is None:
             what = "name no classes, so there are no metrics" if found.num_items else "leave no items for this part"
             say(f"the annotations of {found.dataset}, {found.split}, {what}", always=True)
@@ -52,7 +61,7 @@ class Destination:
             from tadacli.reports.eval_page import encode_eval_page
             from tadacli.reports.thumbnails import worst_thumbnails
 
-            write_new(_named(self._page, partial), encode_eval_page(found, worst_thumbnails(found)), replace=partial)
+            _write(_named(self._page, partial), encode_eval_page(found, worst_thumbnails(found)), partial)
         written = [path for path in (self._output, self._page) if path is not None]
         if not partial:
             for path in written:
@@ -65,9 +74,7 @@ class Destination:
             # Bytes of a file name that are not UTF-8 show as a replacement mark.
             exits.write_stdout(printable(content.decode("utf-8", "surrogateescape")).encode())
             return ""
-        from tadacli.files import write_new
-
-        write_new(_named(self._output, partial), content, replace=partial)
+        _write(_named(self._output, partial), content, partial)
         return f", {self._output}"
 
     def _say(self, found: EvalReport, written: list[Path]) -> None:
@@ -78,6 +85,15 @@ class Destination:
                 say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}")
         where = "".join(f", {path}" for path in written)
         say(f"{found.num_scored} of {found.num_items} {found.unit} scored{where}")
+
+
+def _write(path: Path, content: bytes, partial: bool) -> None:
+    from tadacli.files import write_new, write_once
+
+    if partial:
+        write_new(path, content, replace=True)
+    else:
+        write_once(path, content)
 
 
 def _named(path: Path, partial: bool) -> Path:

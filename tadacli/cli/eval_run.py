@@ -29,6 +29,8 @@ def publish_run(
     stopped = None
 
     def begin(start: EvalStart) -> None:
+        if start.num_done < start.num_items:  # reports that are there already are not of this run
+            destination.check()
         if start.shard is not None:
             say(f"shard {start.shard}: {start.num_items} of {start.num_in_split} items")
         if start.num_done:

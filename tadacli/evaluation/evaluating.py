@@ -166,12 +166,12 @@ def evaluate(
     paths = {sample.id: os.fspath(sample.path or "") for sample in truth.samples}
     file = None if save_predictions is None else PredictionFile(save_predictions, header, paths=paths, resume=resume)
     done = frozenset(() if file is None else file.done)
-    if on_start is not None:
-        on_start(EvalStart(header.shard, header.num_items, len(truth.samples), len(done)))
-    items = score_samples(truth.samples, model=model, options=scoring, workers=workers, done=done)
     in_memory: list[ItemScores] = []
     keep = in_memory.append if file is None else file.add
     with nullcontext() if file is None else closing(file):
+        if on_start is not None:
+            on_start(EvalStart(header.shard, header.num_items, len(truth.samples), len(done)))
+        items = score_samples(truth.samples, model=model, options=scoring, workers=workers, done=done)
         interrupted = _keep_all(items, keep, len(done), len(truth.samples), on_progress)
     saved = of_items(header, in_memory) if save_predictions is None else read_predictions([save_predictions])
     if submission is not None and not interrupted:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.errors import OutputError
-from tadacli.files import refuse_existing, write_new
+from tadacli.files import write_once
 from tadacli.formats.epic_detection import LEVELS, NUM_CLASSES, VERSION
 
 CHALLENGE = "action_recognition"
@@ -35,18 +35,17 @@ def write_recognition_submission(
     *,
     expected_ids: Collection[str],
 ) -> None:
-    """Write the submission to a new file: the zip that is uploaded if its name ends in `.zip`, else plain JSON.
+    """Write the submission to a file: the zip that is uploaded if its name ends in `.zip`, else plain JSON.
 
     Args:
         path: The file.
         ids, verb_scores, noun_scores, expected_ids: As for `recognition_submission`.
 
     Raises:
-        OutputError: As `recognition_submission`, and for a file that exists or cannot be written.
+        OutputError: As `recognition_submission`, and for a file that holds something else or cannot be written.
     """
-    refuse_existing([path])
     zipped = path.suffix.lower() == ".zip"
-    write_new(path, recognition_submission(ids, verb_scores, noun_scores, expected_ids=expected_ids, zipped=zipped))
+    write_once(path, recognition_submission(ids, verb_scores, noun_scores, expected_ids=expected_ids, zipped=zipped))
 
 
 def recognition_submission(

@@ -299,6 +299,64 @@ def test_ctrl_c_leaves_a_partial_report_that_resuming_completes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "scores.jsonl", "stderr.txt"]
 
 
+@dataclass(frozen=True)
+class Reported:
+    """A run on three videos of one class that wrote two reports, and all bytes that it left."""
+
+    options: tuple[object, ...]
+    files: dict[Path, bytes]
+
+    @property
+    def report(self) -> Path:
+        return next(path for path in self.files if path.suffix == ".json")
+
+
+@pytest.fixture
+def reported(tada: Tada, tmp_path: Path) -> Reported:
+    (tmp_path / "clips" / "static").mkdir(parents=True)
+    for number in range(3):
+        trees.render(tmp_path / "clips" / "static" / f"{number}.mp4", number, 20)
+    names = ("scores.jsonl", "report.json", "page.html")
+    saved, report, page = (tmp_path / name for name in names)
+    data = ("--dataset", "folder", "--data-root", tmp_path / "clips", "--views", "1x1")
+    options = (*data, "--save-predictions", saved, "-o", report, "--report", page)
+    assert tada("eval", *options)[0] == 0
+    return Reported(options, {path: path.read_bytes() for path in (saved, report, page)})
+
+
+@pytest.mark.parametrize("lost", [(), (".html",), (".json",), (".json", ".html")])
+def test_a_run_that_was_killed_between_its_reports_is_completed(
+    tada: Tada, reported: Reported, lost: tuple[str, ...]
+) -> None:
+    for path in reported.files:
+        if path.suffix in lost:
+            path.unlink()
+    code, _, err = tada("eval", *reported.options, "--resume")
+    assert code == 0, err
+    assert {path: path.read_bytes() for path in reported.files} == reported.files
+
+
+def test_a_report_of_something_else_is_not_overwritten_by_resuming(tada: Tada, reported: Reported) -> None:
+    reported.report.write_text("mine")
+    code, _, err = tada("eval", *reported.options, "--resume")
+    assert code == 1
+    assert "report.json exists and is not overwritten" in err
+    assert reported.report.read_text() == "mine"
+
+
+def test_a_report_that_is_there_before_its_items_is_refused_before_any_is_scored(
+    tada: Tada, reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = next(iter(reported.files))
+    begun = b"".join(reported.files[saved].splitlines(keepends=True)[:3])
+    saved.write_bytes(begun)
+    monkeypatch.setattr("tadacli.evaluation.scoring.open_video", lambda path: pytest.fail(f"{path} was opened"))
+    code, _, err = tada("eval", *reported.options, "--resume")
+    assert code == 1
+    assert "report.json exists and is not overwritten" in err
+    assert saved.read_bytes() == begun
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_the_number_of_workers_changes_no_byte(
     tada: Tada, k400: Tree, uninterrupted: tuple[bytes, bytes], tmp_path: Path, workers: int

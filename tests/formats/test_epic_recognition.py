@@ -127,3 +127,14 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists"):
         write_recognition_submission(file, IDS, VERB, NOUN, expected_ids=IDS)
     assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.zip"])
+def test_a_run_that_goes_on_finds_its_own_file(tmp_path: Path, name: str) -> None:
+    write_recognition_submission(tmp_path / name, IDS, VERB, NOUN, expected_ids=IDS)
+    before = (tmp_path / name).read_bytes()
+    write_recognition_submission(tmp_path / name, IDS, VERB, NOUN, expected_ids=IDS)
+    assert (tmp_path / name).read_bytes() == before
+    with pytest.raises(OutputError, match="exists"):
+        write_recognition_submission(tmp_path / name, IDS, VERB + 1, NOUN, expected_ids=IDS)
+    assert (tmp_path / name).read_bytes() == before
