@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from typing import Any, TypeAlias, cast
 
 import av
@@ -16,6 +17,8 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from tadacli.video.source import MAX_PIXELS
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 _MAX_READ_ERRORS = 100
@@ -32,17 +35,35 @@ def _unknown_side_data(cls: type[SideDataType], value: Any) -> SideDataType:
 SideDataType._missing_ = classmethod(_unknown_side_data)  # type: ignore[assignment]
 
 
+# What these read stands elsewhere: in files or on hosts that the file names, in the files of a pattern, in a device.
+_FORMATS_OF_OTHERS = frozenset(
+    "alsa concat dash fbdev ffmetadata hls image2 imf kmsgrab lavfi rtp rtsp sap sdp v4l2 video4linux2 vobsub "
+    "webm_dash_manifest x11grab".split()
+)
+
+
+@cache
+def _formats_of_one_file() -> str:
+    """All formats of FFmpeg that need no more than the file itself, as its option takes them."""
+    return ",".join(sorted(av.formats_available - _FORMATS_OF_OTHERS))
+
+
 @contextmanager
 def open_stream(path: str) -> Iterator[tuple[InputContainer, VideoStream | None]]:
     """A local file and the video stream that FFmpeg holds for the best; raises what PyAV raises.
 
-    The `file:` prefix keeps names such as `concat:a` or `http:b` from being taken for a protocol,
-    and the whitelist keeps a playlist in disguise from opening anything else.
+    The `file:` prefix keeps names such as `concat:a` or `http:b` from being taken for a protocol, and the whitelists
+    keep a playlist in disguise from opening another file or host.
     """
-    options = {"protocol_whitelist": "file"}
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": _formats_of_one_file(),
+        "max_pixels": str(MAX_PIXELS),
+    }
     with av.open("file:" + path, mode="r", options=options, metadata_errors="replace") as container:
         stream = _best_stream(container)
         if stream is not None and stream.codec_context is not None:
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             # One thread costs least for clips, and its output does not depend on timing.
             stream.codec_context.thread_type = "SLICE"
             stream.codec_context.thread_count = 1

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from tadacli.video.source import Pixels
+from tadacli.video.source import Pixels, too_large
 
 
 def open_jpeg(data: bytes) -> Image.Image | str:
     """The picture in a file's content, its pixels not read yet, or what is wrong with it."""
+    with contextlib.suppress(
+        ValueError, KeyError
+    ):  # Pillow says what is wrong with it; it only warns of a picture too large
+        height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
+        if problem := too_large(width, height):
+            return problem
     try:
-        return Image.open(io.BytesIO(data), formats=("JPEG",))
+        image = Image.open(io.BytesIO(data), formats=("JPEG",))
     except UnidentifiedImageError:  # its text is a place in memory
         return "is not a whole JPEG picture"
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"is not a whole JPEG picture: {error}"
+    return too_large(*image.size) or image
 
 
 def decode_jpeg(data: bytes) -> Pixels | str:
@@ -42,7 +50,7 @@ def decode_jpeg(data: bytes) -> Pixels | str:
         pixels: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if is_printed else "RGB")
         if is_printed:
             pixels = np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, KeyError) as error:
         return f"is not a whole JPEG picture: {error}"
     if pixels.shape != (image.height, image.width, 3):
         return f"is not a whole JPEG picture: its headers disagree about its size, {image.width}x{image.height} pixels"

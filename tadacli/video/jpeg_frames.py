@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
-import zlib
-from array import array
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +13,10 @@ import numpy as np
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
+from tadacli.video.frame_archives import ARCHIVE_ERRORS, open_archive
 from tadacli.video.jpeg import decode_jpeg, open_jpeg
 from tadacli.video.source import (
-    DAMAGED_HINT,
+    MAX_PICTURE_BYTES,
     NOT_A_VIDEO_HINT,
     Indices,
     Pixels,
@@ -29,8 +27,6 @@ from tadacli.video.source import (
 )
 
 _FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
-_PACKED = (b"\x1f\x8b", b"BZ", b"\xfd7")
-_ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
 _DAMAGED_HINT = "extract the frames again"
 
 
@@ -43,12 +39,18 @@ def is_frames_folder(path: VideoPath) -> bool:
         return False
 
 
+def _number_of(name: str) -> int | None:
+    """The number of the frame that a file is, by its name."""
+    found = _FRAME_NAME.fullmatch(name)
+    return int(found[1]) if found else None
+
+
 class JpegSource(VideoSource):
     """A folder or tar of frames numbered from 1 (or 0), shown at an even rate from time 0 on."""
 
     def __init__(self, path: str, fps: float | Fraction | None) -> None:
         self._path = path
-        self._store = _Folder(path) if os.path.isdir(path) else _open_archive(path)
+        self._store = _Folder(path) if os.path.isdir(path) else open_archive(path, _number_of)
         self._first = _check_numbers(path, self._store.numbers)
         rate = _rate_of(path) if fps is None else Fraction(fps).limit_denominator(1001)
         if rate <= 0:
@@ -82,7 +84,7 @@ class JpegSource(VideoSource):
                 yield index, data
                 done += 1
             reason = "cannot be read: the archive has changed"
-        except _ARCHIVE_ERRORS as error:
+        except ARCHIVE_ERRORS as error:
             reason = f"cannot be read: {error}"
         for index in map(int, wanted[done:]):
             yield index, reason
@@ -151,69 +153,10 @@ class _Folder:
     def read(self, wanted: Indices) -> Iterator[tuple[int, bytes | str]]:
         for position in wanted:
             try:
-                yield int(position), Path(self._path, f"frame_{self.numbers[position]:010d}.jpg").read_bytes()
+                with Path(self._path, f"frame_{self.numbers[position]:010d}.jpg").open("rb") as file:
+                    data = file.read(MAX_PICTURE_BYTES + 1)
             except OSError as error:
                 yield int(position), f"cannot be read: {error.strerror}"
-
-
-def _open_archive(path: str) -> _Store:
-    with Path(path).open("rb") as file:
-        is_packed = file.read(2) in _PACKED
-    try:
-        return _PackedTar(path) if is_packed else _PlainTar(path)
-    except _ARCHIVE_ERRORS as error:
-        raise VideoError(f"{shown(path)} is not a whole tar archive: {error}", hint=DAMAGED_HINT) from error
-
-
-def _members(tar: tarfile.TarFile) -> Iterator[tuple[int, tarfile.TarInfo]]:
-    """(number, member) of the frames in a tar, in its order, without keeping the members."""
-    while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]
-        found = _FRAME_NAME.fullmatch(member.name.rpartition("/")[2])
-        if found and member.isreg():
-            yield int(found[1]), member
-
-
-class _PlainTar:
-    """A tar whose frames are read from where they lie in it, in any order."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        rows = array("q")
-        with tarfile.open(path, "r:") as tar:
-            for number, member in _members(tar):
-                rows.extend((number, member.offset_data, member.size))
-        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        self._table = table[np.argsort(table[:, 0], kind="stable")]
-        self.numbers = self._table[:, 0]
-
-    def read(self, wanted: Indices) -> Iterator[tuple[int, bytes]]:
-        with Path(self._path).open("rb") as file:
-            for position in wanted:
-                _, offset, size = (int(v) for v in self._table[position])
-                file.seek(offset)
-                yield int(position), file.read(size)
-
-
-class _PackedTar:
-    """A compressed tar, which can only be read from its start: for the numbers, and for each reading."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with tarfile.open(path, "r|*") as tar:
-            self.numbers = np.fromiter((number for number, _ in _members(tar)), dtype=np.int64)
-        if np.any(np.diff(self.numbers) < 0):
-            raise VideoError(
-                f"the frames in {shown(path)} do not lie in order of their numbers", hint="unpack it first"
-            )
-
-    def read(self, wanted: Indices) -> Iterator[tuple[int, bytes]]:
-        with tarfile.open(self._path, "r|*") as tar:
-            position = 0
-            for at, (_, member) in enumerate(_members(tar)):
-                if position == len(wanted):
-                    return
-                if at == wanted[position]:
-                    content = tar.extractfile(member)
-                    yield at, content.read() if content is not None else b""
-                    position += 1
+            else:
+                is_whole = len(data) <= MAX_PICTURE_BYTES
+                yield int(position), data if is_whole else f"has more than {MAX_PICTURE_BYTES >> 20} MiB"

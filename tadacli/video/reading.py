@@ -27,7 +27,7 @@ from tadacli.video.decoder import Decoder, ReadFile, TableError
 from tadacli.video.frame_table import FirstFrame, FrameTable, build_table, decode_table
 from tadacli.video.inputs import ARCHIVE_SUFFIXES
 from tadacli.video.jpeg_frames import JpegSource, is_frames_folder
-from tadacli.video.refusals import codec_name, encrypted, is_encrypted, no_video, undecodable, unopenable
+from tadacli.video.refusals import check_size, codec_name, encrypted, is_encrypted, no_video, undecodable, unopenable
 from tadacli.video.seeking import read_packets_again
 from tadacli.video.source import (
     DAMAGED_HINT,
@@ -281,6 +281,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
             if stream is None:
                 raise no_video(path, container)
             codec = codec_name(path, stream)
+            says_its_size = check_size(path, stream)
             header_rate, is_mp4 = stream.average_rate, container.format.name == MP4
             aspect = stream.sample_aspect_ratio or Fraction(1)
             built = None if by_decoding else build_table(path, container, stream, kept=kept)
@@ -293,7 +294,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
     except av.error.FFmpegError as error:
         raise unopenable(path, error) from error
     if built is None:
-        raise undecodable(path, codec)
+        raise undecodable(path, codec, says_its_size=says_its_size)
     table, first = built
     if is_mp4 and table.packets is None and is_encrypted(path):
         raise encrypted(path)  # what comes out is noise, or a start that is not encrypted

@@ -10,9 +10,10 @@ from av.video.stream import VideoStream
 from tadacli.errors import VideoError
 from tadacli.video.bitstream import MP4
 from tadacli.video.container import is_cover
-from tadacli.video.source import DAMAGED_HINT, NOT_A_VIDEO_HINT, shown
+from tadacli.video.source import DAMAGED_HINT, MAX_PIXELS, NOT_A_VIDEO_HINT, shown, too_large
 from tadacli.video.truncation import ends_beyond, top_level_boxes
 
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat version", b"v=0")
 _MAX_INDEX_BYTES = 1 << 26  # of an MP4 file's index, no more is searched for signs of encryption
 
 
@@ -36,6 +37,14 @@ def codec_name(path: str, stream: VideoStream) -> str:
     return name
 
 
+def check_size(path: str, stream: VideoStream) -> bool:
+    """Whether a stream says how large its frames are. Raises `VideoError` for frames too large to be read."""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if problem := too_large(width, height):
+        raise VideoError(f"a frame of {shown(path)} {problem}", hint="scale it down first, for example with ffmpeg")
+    return bool(width and height)
+
+
 def unopenable(path: str, error: Exception) -> VideoError:
     """The error for a file that FFmpeg cannot open."""
     if is_encrypted(path):
@@ -45,13 +54,18 @@ def unopenable(path: str, error: Exception) -> VideoError:
         if ends_beyond(path, MP4):
             return VideoError(f"{shown(path)} was cut short: its index is missing", hint=DAMAGED_HINT)
         return VideoError(f"{shown(path)} is an MP4 file without a usable index", hint=DAMAGED_HINT)
+    if head.lstrip().startswith(_PLAYLISTS):
+        return VideoError(
+            f"{shown(path)} is a text file, a playlist, and what it names is not opened",
+            hint="name the video files themselves",
+        )
     if b"\0" not in head:
         return VideoError(f"{shown(path)} is a text file, not a video", hint=NOT_A_VIDEO_HINT)
     reason = getattr(error, "strerror", None) or str(error)
     return VideoError(f"{shown(path)} is not a video that FFmpeg can read: {reason}", hint=NOT_A_VIDEO_HINT)
 
 
-def undecodable(path: str, codec: str) -> VideoError:
+def undecodable(path: str, codec: str, *, says_its_size: bool) -> VideoError:
     """The error for a file of which not one frame decodes."""
     if is_encrypted(path):
         return encrypted(path)
@@ -60,8 +74,10 @@ def undecodable(path: str, codec: str) -> VideoError:
             f"{shown(path)} is an animated WebP picture, and FFmpeg has no decoder for the animation",
             hint="convert it to a GIF or a video with another program",
         )
+    # FFmpeg forgets a size that it was told to refuse.
+    or_large = "" if says_its_size else f", or its frames have more than {MAX_PIXELS / 1e6:.0f} million pixels"
     return VideoError(
-        f"no frame of {shown(path)} ({codec}) decodes: its data are damaged or missing", hint=DAMAGED_HINT
+        f"no frame of {shown(path)} ({codec}) decodes: its data are damaged or missing{or_large}", hint=DAMAGED_HINT
     )
 
 

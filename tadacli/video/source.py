@@ -22,6 +22,11 @@ Timestamps = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 VideoPath = str | os.PathLike[str]
 
+# Larger frames are refused: decoded, one of these takes 200 MB. Those of 8K videos have half as many pixels.
+MAX_PIXELS = 1 << 26
+# A larger file of one picture is refused.
+MAX_PICTURE_BYTES = 1 << 27
+
 DAMAGED_HINT = "the file is damaged or was cut short: fetch it again, or re-encode what is left of it"
 NOT_A_VIDEO_HINT = "name a video file, or a folder or tar of frame_0000000001.jpg files"
 
@@ -142,6 +147,13 @@ class VideoSource(ABC):
     @abstractmethod
     def _error(self, frame: Unreadable) -> VideoError:
         """The error for a frame that cannot be had."""
+
+
+def too_large(width: int, height: int) -> str:
+    """What is wrong with a frame of this size in pixels; empty if nothing is."""
+    if width * height <= MAX_PIXELS:
+        return ""
+    return f"is {width}x{height} pixels: no more than {MAX_PIXELS / 1e6:.0f} million are read"
 
 
 def as_indices(indices: Iterable[int]) -> Indices:
