@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tadacli.errors import SpecError, TadaError
 
@@ -43,6 +43,7 @@ def decode_table(
     *,
     where: str,
     error: Callable[[str], TadaError] = SpecError,
+    others: Literal["forbid", "ignore"] = "forbid",
 ) -> T:
     """A table as a value of a dataclass, a `typing_extensions.TypedDict` or another type that pydantic knows.
 
@@ -53,6 +54,7 @@ def decode_table(
         table: The values, as `json.loads` or `tomllib.loads` gives them.
         where: What the table is, for errors: "tada2d_r50.ssv2_8f", "recipes.toml: default".
         error: The class of the error, or what makes one of its message.
+        others: What becomes of keys that the type does not declare: tables of other programs have many.
 
     Returns:
         The value.
@@ -67,9 +69,9 @@ def decode_table(
     try:
         value: T
         if is_typeddict(kind):  # as it is: JSON for pydantic has no place for the bytes of a name that is not UTF-8
-            value = _adapter(kind).validate_python(table, strict=True, extra="forbid")
+            value = _adapter(kind).validate_python(table, strict=True, extra=others)
         else:  # as JSON, where a table may become a dataclass and a list a tuple though all else is strict
-            value = _adapter(kind).validate_json(json.dumps(table, default=str), strict=True, extra="forbid")
+            value = _adapter(kind).validate_json(json.dumps(table, default=str), strict=True, extra=others)
         return value
     except ValidationError as found:
         problems = [_said(each) for each in found.errors(include_url=False)]

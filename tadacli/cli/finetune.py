@@ -30,7 +30,9 @@ def finetune_command(
     labels: Annotated[
         Path | None, typer.Option(help="The classes and their order, one on each line.", metavar="FILE")
     ] = None,
-    tier: Annotated[str | None, typer.Option(help="Of ELAN files: the tier with the labels.", metavar="NAME")] = None,
+    tier: Annotated[
+        list[str] | None, typer.Option(help="Of ELAN files: the tier with the labels; may be repeated.", metavar="NAME")
+    ] = None,
     validation_share: Annotated[
         float, typer.Option(help="The share held out, where the data names no validation split.")
     ] = 0.2,
@@ -115,7 +117,7 @@ def finetune_command(
             annotations=annotations,
             data_root=data_root,
             labels=labels,
-            tier=tier,
+            tier=tier or None,
             validation_share=validation_share,
             group_by=group_by,
             seed=seed,

@@ -188,7 +188,7 @@ def _findings(
     findings = []
     for sample, repeats, leaks in zip(dataset.samples, repeated, leaked, strict=True):
         path = "" if sample.path is None else os.fspath(sample.path)
-        problems = [_Problem(FindingKind.MISSING, "no file was found under any of its usual names")]
+        problems = [_Problem(FindingKind.MISSING, sample.missing or "no file was found under any of its usual names")]
         if path:
             problems = list(probed[path].problems[_span(sample)])
         problems += [_Problem(FindingKind.DUPLICATE, repeats)] if repeats else []

@@ -13,11 +13,12 @@ from tadacli.datasets.epic import Split as EpicSplit
 from tadacli.datasets.epic import load_epic
 from tadacli.datasets.folder import load_folder, plain_name
 from tadacli.datasets.kinetics import load_kinetics
-from tadacli.datasets.samples import Dataset, Sample, span_id
+from tadacli.datasets.samples import Dataset, Sample, UnusedKind
+from tadacli.datasets.segment_table import read_segment_table
+from tadacli.datasets.spans import refuse_contradictions
 from tadacli.datasets.ssv2 import load_ssv2
-from tadacli.datasets.tables import AnyPath, SampleRows, named, read_table
+from tadacli.datasets.tables import AnyPath, SampleRows, named
 from tadacli.datasets.ucf_hmdb import NUM_FOLDS, load_hmdb51, load_ucf101
-from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.results import Note, NoteKind
 
@@ -213,24 +214,34 @@ def load_csv(
     Raises:
         UsageError: for a row that is not so, for classes that `labels` lack, and a split that the rows do not name.
     """
-    rows = read_table(file, ("path", "label"), what=_ANNOTATIONS["csv"])
-    if not rows:
-        raise UsageError(f"{os.fspath(file)} has no rows", hint="give a CSV with a row for each sample")
-    classes = sorted({row.text("label") for row in rows})
+    table = read_segment_table(
+        file, data_root=data_root, folders=("",), required=("path", "label"), what=_ANNOTATIONS["csv"]
+    )
+    refuse_contradictions(table.spans, table.shown)
+    classes = table.labels
     names = tuple(classes if labels is None else labels)
     index_of = {label: index for index, label in enumerate(names)}
     _refuse_unknown([name for name in classes if name not in index_of], len(classes), names, file)
-    there = sorted({row.values["split"].strip() for row in rows if "split" in row.values})
+    has_splits = any("split" in span.columns for span in table.spans)
+    there = sorted({span.split for span in table.spans}) if has_splits else []
     wanted = "" if split is None else _split_word(there, usual_spelling(split), file)
-    videos = VideoFiles(Path(file).parent if data_root is None else data_root)
     taken = SampleRows()
-    for row in rows:
-        path, (start, end) = row.text("path"), row.span()
-        labelled, found = {"": index_of[row.text("label")]}, videos.find([path], folders=True)
-        sample = Sample(span_id(path, start, end), found, labelled, start, end, video_id=PurePath(path).stem)
-        own = "" if split is None else row.values["split"].strip()
-        taken.add(f"line {row.line}", sample, split=own, wanted=wanted)
-    dataset = taken.dataset("csv", {"": names})
+    for span in table.spans:
+        if span.reason:
+            taken.refuse(span.place, span.id, UnusedKind.UNUSABLE, span.reason)
+            continue
+        sample = Sample(
+            id=span.id,
+            path=span.path,
+            labels={"": index_of[span.label]},
+            start_seconds=span.start_seconds,
+            end_seconds=span.end_seconds,
+            video_id=PurePath(span.video).stem,
+            place=span.place,
+            missing=span.missing,
+        )
+        taken.add(span.place, sample, split="" if split is None else span.split, wanted=wanted)
+    dataset = taken.dataset("csv", {"": names}, table.remarks)
     if split is None and len(there) > 1:
         return _remarked(dataset, f"all splits are taken together: {', '.join(there)}")
     return dataset

@@ -11,19 +11,14 @@ from pathlib import Path, PurePath
 from typing import cast, get_args
 
 from tadacli.datasets import DatasetName, FinetuneDatasetName
-from tadacli.datasets.annotations import (
-    Annotations,
-    LabelledSpan,
-    eaf_files,
-    find_video,
-    read_annotations,
-    segment_datasets,
-)
+from tadacli.datasets.annotations import read_annotations, segment_datasets
+from tadacli.datasets.elan import eaf_files
 from tadacli.datasets.folder import load_folder, plain_name, subfolders
 from tadacli.datasets.loading import DatasetSource, load_dataset, usual_spelling
 from tadacli.datasets.samples import Dataset
+from tadacli.datasets.spans import Annotations, LabelledSpan
 from tadacli.datasets.tables import AnyPath, named, parse_json, read_bytes, read_lines, read_text
-from tadacli.datasets.video_files import VideoFiles
+from tadacli.datasets.video_search import VideoSearch
 from tadacli.errors import UsageError
 from tadacli.formats.captions import player_segments
 from tadacli.formats.results import is_detect_results, parse_detections
@@ -47,14 +42,16 @@ class Source:
     in_class_folders: bool = False
 
 
-def own_data(data: Path, data_root: AnyPath | None, labels: tuple[str, ...] | None, tier: str | None) -> Source:
+def own_data(
+    data: Path, data_root: AnyPath | None, labels: tuple[str, ...] | None, tiers: Sequence[str] | None
+) -> Source:
     """The data of a path, which says by itself what it is: class folders, annotations, or what `tada detect` wrote.
 
     Args:
         data: A folder or a file.
         data_root: Where videos of annotations are looked for; None: beside them.
         labels: The classes and their order; None: those that occur, in alphabetical order.
-        tier: Of ELAN files, the tier with the labels.
+        tiers: Of ELAN files, the tiers with the labels.
 
     Returns:
         Samples by split.
@@ -66,16 +63,16 @@ def own_data(data: Path, data_root: AnyPath | None, labels: tuple[str, ...] | No
         raise UsageError(f"there is no {data}", hint="give a folder with a folder for each class, or annotations")
     name = Path(os.path.abspath(data)).name
     if data.is_dir() and not eaf_files(data):
-        if data_root is not None or tier is not None:
+        if data_root is not None or tiers is not None:
             unused = "the folder of the videos" if data_root is not None else "a tier"
             raise UsageError(f"{data} is a folder of classes, and {unused} was given, too", hint="leave it out")
         return _class_folders(data, name, labels)
     suffix = data.name.lower().removesuffix(".gz").rpartition(".")[2]
     if suffix == "jsonl" or (suffix == "json" and is_detect_results(read_bytes(data))):
-        if tier is not None:
+        if tiers is not None:
             raise UsageError(f"{data} has no tiers", hint="name a tier only for .eaf files")
         return _annotated(_detected(data, data_root), name.partition(".")[0], labels)
-    return _annotated(read_annotations(data, data_root=data_root, tier=tier), name.partition(".")[0], labels)
+    return _annotated(read_annotations(data, data_root=data_root, tiers=tiers), name.partition(".")[0], labels)
 
 
 def known_dataset(
@@ -83,7 +80,7 @@ def known_dataset(
     annotations: AnyPath | None,
     data_root: AnyPath | None,
     labels: tuple[str, ...] | None,
-    tier: str | None,
+    tiers: Sequence[str] | None,
 ) -> Source:
     """The data of a data set by name.
 
@@ -92,7 +89,7 @@ def known_dataset(
         annotations: Its annotations, as published.
         data_root: The folder with its videos.
         labels: The classes and their order; None: the official ones.
-        tier: Of ELAN files, the tier with the labels.
+        tiers: Of ELAN files, the tiers with the labels.
 
     Returns:
         Samples by split.
@@ -108,8 +105,8 @@ def known_dataset(
         if given is None:
             raise UsageError(f"the dataset {dataset} needs its annotations", hint="give --annotations")
         root = None if dataset == "folder" and _same(given, data_root) else data_root
-        return replace(own_data(Path(given), root, labels, tier), name=dataset)
-    if tier is not None:
+        return replace(own_data(Path(given), root, labels, tiers), name=dataset)
+    if tiers is not None:
         raise UsageError(f"the dataset {dataset} has no tiers", hint="name a tier only for .eaf files")
     return _published(cast("DatasetName", dataset), annotations, data_root, labels)
 
@@ -198,17 +195,21 @@ def _detected(file: Path, data_root: AnyPath | None) -> Annotations:
     """What `tada detect` found, each segment as if a person had labelled it."""
     spans = []
     rows = parse_detections(read_bytes(file), os.fspath(file))
-    videos = VideoFiles("." if data_root is None else data_root)
+    videos = VideoSearch("." if data_root is None else data_root, [row["path"] for row in rows])
     for row in rows:
-        tried = (row["path"], PurePath(row["path"]).name)
-        path = next((found for each in tried if (found := find_video(videos, each, ("",)))), None)
+        also = [PurePath(row["path"]).name]
+        path = videos.find(row["path"], ("",), also=also)
+        missing = "" if path is not None else videos.missing(row["path"], ("",), also=also)
         for number, segment in enumerate(player_segments(row), start=1):
             start, end = segment["start_seconds"], segment["end_seconds"]
             reason = "" if start < end else "its span is empty"
             place = f"{row['path']}, segment {number}"
-            spans.append(LabelledSpan(place, row["path"], segment["label"], start, end, path, reason=reason))
+            spans.append(
+                LabelledSpan(place, row["path"], segment["label"], start, end, path, reason=reason, missing=missing)
+            )
     remark = f"{len(spans)} labels are what a model found in {len(rows)} videos, unless a person mended them"
-    return Annotations(os.fspath(file), tuple(spans), (Note(NoteKind.READING, remark),))
+    notes = tuple(Note(NoteKind.READING, text) for text in (remark, *videos.remarks))
+    return Annotations(os.fspath(file), tuple(spans), notes)
 
 
 # --- classes ----------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ class Sample:
 
     `path` is None if no file was found under any of the names that the data set is known to use. `labels` maps
     heads to class indices and is empty where the annotations name no class. Times are seconds from the start of
-    the video; None is the video's own start or end. `video_id` is the video a span is of.
+    the video; None is the video's own start or end. `video_id` is the video a span is of. `place` is where it stands in
+    the annotations, for example "line 12"; `missing` says where and under which names a file was looked for in vain.
     """
 
     id: str
@@ -30,6 +31,8 @@ class Sample:
     end_seconds: float | None = None
     video_id: str = ""
     participant: str = ""
+    place: str = field(default="", compare=False)
+    missing: str = field(default="", compare=False)
 
 
 def span_id(video: str, start_seconds: float | None, end_seconds: float | None) -> str:

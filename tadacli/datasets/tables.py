@@ -5,21 +5,30 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import math
 import os
+import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tadacli import strict_tables
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind, UnusedRow
 from tadacli.errors import UsageError
 from tadacli.results import Note
+from tadacli.sampling.settings import parse_time
 
 AnyPath = str | os.PathLike[str]
 _GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+# In the order in which they are tried; the first that gives the needed columns is the one.
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?[^\S\n]*\r?\n', re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+# 12,500 may be twelve and a half or twelve thousand and five hundred, unless commas cannot be separators.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
 def read_bytes(path: AnyPath) -> bytes:
@@ -37,20 +46,38 @@ def read_bytes(path: AnyPath) -> bytes:
 
 
 def read_text(path: AnyPath) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark. Raises `UsageError` if it is none."""
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+    """The text of a file in UTF-8, or in UTF-16 as Excel writes it.
+
+    Args:
+        path: The file, plain or gzipped, with or without a byte order mark (UTF-16 needs one).
+
+    Returns:
+        The text, without the mark.
+
+    Raises:
+        UsageError: The file cannot be read, or is text of another encoding, or no text.
+    """
+    content = read_bytes(path)
+    encoding, name = ("utf-16", "UTF-16") if content.startswith(_UTF16) else ("utf-8-sig", "UTF-8")
+    if encoding != "utf-16" and b"\0" in content[:1000]:
         raise UsageError(
-            f"{os.fspath(path)} is not UTF-8 text (byte {error.start})", hint="give a text file of annotations"
+            f"{os.fspath(path)} is not UTF-8 text: it holds zero bytes", hint="if it is UTF-16, save it as UTF-8"
+        )
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"{os.fspath(path)} is not {name} text (byte {error.start}, line {line})",
+            hint="save it as UTF-8: in Excel as 'CSV UTF-8', elsewhere iconv -f latin1 -t utf-8 FILE > NEW",
         ) from error
 
 
-def parse_json(text: str, path: AnyPath) -> Any:
-    """The value of a JSON text; `path` is named if it is none. Raises `UsageError`."""
+def parse_json(text: str | bytes, path: AnyPath) -> Any:
+    """The value of a JSON text. Raises `UsageError`, which names `path`, if it is none or has a key twice."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return strict_tables.parse_json(text)
+    except ValueError as error:
         raise UsageError(f"{os.fspath(path)} is not JSON: {error}", hint="it may be unfinished") from error
 
 
@@ -62,11 +89,15 @@ def read_lines(path: AnyPath) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table by column name; its readers raise `UsageError` naming file, line and column."""
+    """A row of a table by column name; its readers raise `UsageError` naming file, line and column.
+
+    `separator` stands between the cells of the file.
+    """
 
     file: str
     line: int
     values: Mapping[str, str]
+    separator: str = ","
 
     def text(self, column: str) -> str:
         """The cell without the blanks around it; it must not be empty."""
@@ -76,28 +107,31 @@ class TableRow:
         return value
 
     def number(self, column: str) -> float:
-        """The cell as a finite number."""
+        """The cell as a finite number, with a decimal point or comma."""
+        return self._finite(column, self.text(column), "a number")
+
+    def seconds(self, column: str) -> float:
+        """The cell as a time: seconds, mm:ss or h:mm:ss.s."""
         text = self.text(column)
+        if ":" not in text:
+            return self._finite(column, text, "a time")
+        try:
+            return parse_time(text.replace(",", "."))
+        except UsageError as error:
+            raise self.error(f"{column} is {text!r}, not a time: write 90.5, 1:30 or 00:01:30.5") from error
+
+    def _finite(self, column: str, text: str, what: str) -> float:
+        if _DECIMAL_COMMA.fullmatch(text):
+            if self.separator != ";" and _THOUSANDS.fullmatch(text):
+                raise self.error(f"{column} is {text!r}, of which the comma may mean decimals or thousands")
+            text = text.replace(",", ".")
         try:
             value = float(text)
         except ValueError as error:
-            raise self.error(f"{column} is {text!r}, not a number") from error
+            raise self.error(f"{column} is {text!r}, not {what}") from error
         if not math.isfinite(value):
             raise self.error(f"{column} is {text!r}, not a finite number")
         return value
-
-    def span(self, *, offset: float = 0.0) -> tuple[float | None, float | None]:
-        """Seconds of the columns start and end (or start_seconds, end_seconds), less `offset`; None where empty."""
-        start, end = (self._seconds((name, f"{name}_seconds"), offset) for name in ("start", "end"))
-        if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
-            raise self.error("the span is empty, reversed, or begins before the video")
-        return start, end
-
-    def _seconds(self, columns: Sequence[str], offset: float) -> float | None:
-        column = next((name for name in columns if self.values.get(name, "").strip()), None)
-        if column is None:
-            return None
-        return max(0.0, round(self.number(column) - offset, 6)) if offset else self.number(column)
 
     def index(self, column: str, num_classes: int) -> int:
         """The cell as a class index from 0 on."""
@@ -108,31 +142,82 @@ class TableRow:
         return bad_line(self.file, self.line, what)
 
 
-def read_table(path: AnyPath, required: Collection[str], *, what: str) -> list[TableRow]:
-    """The rows of a comma separated file with a header line, by column name.
+def read_table(
+    path: AnyPath, required: Collection[str], *, what: str, any_case: Collection[str] = ()
+) -> list[TableRow]:
+    """The rows of a table with a header line, by column name.
 
-    Raises `UsageError` if a required column is missing, calling the file no `what`, or if a row has more or fewer
-    fields than the header.
+    Cells are separated by commas, semicolons or tabs, or by what a first line `sep=;` says. Rows and columns that are
+    empty throughout, as spreadsheets leave them at the end, are none.
+
+    Args:
+        path: The file, in UTF-8 or UTF-16, plain or gzipped.
+        required: Columns that must be there.
+        what: What the file should be, for errors.
+        any_case: Names of columns that are known by these names in whatever case the header has them.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UsageError: The file is no such table, lacks a required column, or a row has more or fewer fields than the
+            header.
     """
     shown, rows = os.fspath(path), []
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text, separator, skipped = _dialect(read_text(path), required, any_case)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
-        missing = [name for name in required if name not in header]
-        if missing or len(set(header)) != len(header):
-            reason = f"lacks the column {', '.join(missing)}" if missing else "names a column twice"
-            raise UsageError(
-                f"{shown}, line 1: the header {reason}", hint=f"give {what}: comma separated, with a header line"
-            )
+        header = _header(next(reader, []), any_case)
+        while header and not header[-1]:
+            header.pop()
+        _check_header(shown, header, required, separator, what)
         for fields in reader:
-            if not fields:
+            if not any(field.strip() for field in fields):
                 continue
-            if len(fields) != len(header):
-                raise bad_line(shown, reader.line_num, f"{len(fields)} fields, where the header has {len(header)}")
-            rows.append(TableRow(shown, reader.line_num, dict(zip(header, fields, strict=True))))
+            line = reader.line_num + skipped
+            if any(field.strip() for field in fields[len(header) :]) or len(fields) < len(header):
+                raise bad_line(shown, line, f"{len(fields)} fields, where the header has {len(header)}")
+            rows.append(TableRow(shown, line, dict(zip(header, fields, strict=False)), separator))
     except csv.Error as error:
-        raise bad_line(shown, reader.line_num, f"not comma separated values ({error})") from error
+        raise bad_line(
+            shown, reader.line_num + skipped, f"not {_SEPARATORS.get(separator, 'so')} separated values ({error})"
+        ) from error
     return rows
+
+
+def _dialect(text: str, required: Collection[str], any_case: Collection[str]) -> tuple[str, str, int]:
+    """(the text from its header on, what separates its cells, number of lines before the header)."""
+    told = _SEPARATOR_LINE.match(text)
+    if told:
+        return text[told.end() :], told[1], 1
+    for separator in _SEPARATORS:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+        try:
+            header = _header(next(reader, []), any_case)
+        except csv.Error:
+            continue
+        if set(required) <= set(header):
+            return text, separator, 0
+    return text, ",", 0
+
+
+def _header(names: Sequence[str], any_case: Collection[str]) -> list[str]:
+    known = {name.casefold(): name for name in any_case}
+    return [known.get(name.casefold(), name) for name in (name.strip() for name in names)]
+
+
+def _check_header(shown: str, header: Sequence[str], required: Collection[str], separator: str, what: str) -> None:
+    missing = [name for name in required if name not in header]
+    if not missing and len(set(header)) == len(header):
+        return
+    reason = f"lacks the column {', '.join(missing)}" if missing else "names a column twice"
+    names = (
+        f"; read as {_SEPARATORS.get(separator, repr(separator))} separated it has {named([repr(n) for n in header])}"
+    )
+    raise UsageError(
+        f"{shown}, line 1: the header {reason}{names if missing else ''}",
+        hint=f"give {what}: separated by commas, semicolons or tabs, with a header line",
+    )
 
 
 def header_of(path: AnyPath) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tadacli.errors import UsageError
+from tadacli.video.inputs import is_video_name
 
 
 class VideoFiles:
@@ -38,13 +40,68 @@ class VideoFiles:
         return [name for name in dict.fromkeys(folders) if any(self._list(_joined(self._root, name)).values())]
 
     def find_stem(self, folders: Iterable[str], stem: str, suffixes: Sequence[str]) -> Path | None:
-        """The first file `folder/stem` with one of the suffixes, in the order of the folders, then the suffixes."""
-        return self.find(os.path.join(folder, stem + suffix) for folder in folders for suffix in suffixes)
+        """The first file `folder/stem` with one of the suffixes, in the order of the folders, then the suffixes.
+
+        Suffixes may be in upper case, too; ids are not folded, as some differ in case alone.
+        """
+        spelled = dict.fromkeys([*suffixes, *(suffix.upper() for suffix in suffixes)])
+        return self.find(os.path.join(folder, stem + suffix) for folder in folders for suffix in spelled)
+
+    def find_alike(self, name: str) -> list[Path]:
+        """The files and folders of this name but for case, the way accents are composed, and the suffix of a video.
+
+        Args:
+            name: Relative to the root, or absolute.
+
+        Returns:
+            All that match, sorted.
+
+        Raises:
+            UsageError: A folder on the way cannot be listed.
+        """
+        if self._root is None:
+            return []
+        parts = PurePosixPath(name).parts
+        places = ["/" if name.startswith("/") else self._root]
+        *folders, last = [part for part in parts if part != "/"] or [""]
+        for part in folders:
+            places = [os.path.join(place, entry) for place in places for entry in self._folders_alike(place, part)]
+        return sorted(Path(place, entry) for place in places for entry in self._alike(place, last))
+
+    def _folders_alike(self, place: str, name: str) -> list[str]:
+        """The folders of this name in a folder: that of this very name, if it holds anything."""
+        if name == ".." or self._list(os.path.join(place, name)):
+            return [name]
+        found = [
+            entry for entry, is_file in self._list(place).items() if not is_file and _folded(entry) == _folded(name)
+        ]
+        return _composed_as(name, found)
+
+    def _alike(self, place: str, name: str) -> list[str]:
+        """The entries of a folder that have this name, maybe without the suffix of a video."""
+        wanted = _folded(name)
+        found = [
+            entry
+            for entry, is_file in self._list(place).items()
+            if _folded(entry) == wanted
+            or (is_file and is_video_name(entry) and _folded(os.path.splitext(entry)[0]) == wanted)
+        ]
+        return _composed_as(name, found)
 
     def _list(self, folder: str) -> dict[str, bool]:
         if folder not in self._listings:
             self._listings[folder] = _list_folder(folder)
         return self._listings[folder]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _composed_as(name: str, found: list[str]) -> list[str]:
+    """Those that differ from the name in nothing but how accents are composed, or else all."""
+    composed = unicodedata.normalize("NFC", name)
+    return [entry for entry in found if unicodedata.normalize("NFC", entry) == composed] or found
 
 
 def _joined(root: str, name: str) -> str:

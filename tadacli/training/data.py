@@ -80,7 +80,7 @@ def load_finetune_data(
     validation_share: float = 0.2,
     group_by: str = "video",
     seed: int = 0,
-    tier: str | None = None,
+    tier: str | Sequence[str] | None = None,
 ) -> FinetuneData:
     """Training and validation samples of `data`, which says by itself what it is, or of a `dataset` by name.
 
@@ -98,7 +98,7 @@ def load_finetune_data(
         validation_share: About the share that is held out, between 0 and 1, where the data name no validation split.
         group_by: What stays on one side (see `splitting.grouping`).
         seed: Which groups are held out.
-        tier: Of ELAN files, the tier with the labels.
+        tier: Of ELAN files, the tier with the labels, or several.
 
     Returns:
         The samples, and how they were split.
@@ -110,13 +110,14 @@ def load_finetune_data(
     if (data is None) == (dataset is None):
         raise UsageError("give either a path with the data, or the name of a data set", hint="--data or --dataset")
     names = None if labels is None else label_file(labels)
+    tiers = [tier] if isinstance(tier, str) else tier
     if dataset is None:
         assert data is not None
         if annotations is not None:
             raise UsageError("--data holds the annotations, and others were given", hint="give one of the two")
-        source = own_data(Path(data), data_root, names, tier)
+        source = own_data(Path(data), data_root, names, tiers)
     else:
-        source = known_dataset(dataset, annotations, data_root, names, tier)
+        source = known_dataset(dataset, annotations, data_root, names, tiers)
     return _split_in_two(source, validation_share=validation_share, group_by=group_by, seed=seed)
 
 
@@ -323,15 +324,22 @@ def _total(datasets: Mapping[str, Dataset]) -> int:
 
 
 def _refuse_bad(bad: Sequence[Finding], datasets: Mapping[str, Dataset], allow_bad: int) -> None:
-    videos = {sample.id: sample.video_id or sample.id for each in datasets.values() for sample in each.samples}
-    files = {each.path or videos[each.id] for each in bad}
+    samples = {sample.id: sample for each in datasets.values() for sample in each.samples}
+    files = {each.path or samples[each.id].video_id or each.id for each in bad}
     if len(files) > allow_bad:
         num_videos = "1 video" if len(files) == 1 else f"{len(files)} videos"
-        first = [f"{each.id} ({each.reason})" for each in _once(bad)]
+        first = [f"{each.id} ({each.reason}){_at(samples[each.id])}" for each in _once(bad)]
+        beyond = any(each.kind is FindingKind.OUTSIDE for each in bad)
+        units = "times count in seconds, unless columns are called start_ms or start_frame; " if beyond else ""
         raise UsageError(
             f"{num_videos}, {len(first)} of {_total(datasets)} samples, cannot be used: {named(first)}",
-            hint=f"mend or remove them, or leave them out: --allow-bad {len(files)}",
+            hint=f"{units}mend or remove them, or leave them out: --allow-bad {len(files)}",
         )
+
+
+def _at(sample: Sample) -> str:
+    """Where a sample stands in the annotations, if that is known."""
+    return f" at {sample.place}" if sample.place else ""
 
 
 def _leaks(found: Sequence[Finding], datasets: Mapping[str, Dataset], published: bool) -> list[str]:

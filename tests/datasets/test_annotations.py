@@ -22,7 +22,9 @@ Fact = tuple[str, str, float | None, float | None]
 def load_segments(
     file: Path, *, data_root: Path | None = None, labels: Sequence[str] | None = None, tier: str | None = None
 ) -> dict[str, Dataset]:
-    return segment_datasets(read_annotations(file, data_root=data_root, tier=tier), labels=labels)
+    return segment_datasets(
+        read_annotations(file, data_root=data_root, tiers=None if tier is None else [tier]), labels=labels
+    )
 
 
 def write(path: Path, text: str = "") -> Path:
@@ -226,13 +228,13 @@ def test_annotations_of_elan(tmp_path: Path) -> None:
     (data,) = load_segments(file).values()
     assert facts(data) == [
         ("my film.mp4@0.25-1.5", "run fast", 0.25, 1.5),
+        ("my film.mp4@1.5-1.75", "run", 1.5, 1.75),
         ("my film.mp4@3.0-4.0", "fall", 3.0, 4.0),
     ]
     assert {(each.path, each.video_id, each.participant) for each in data.samples} == {
         (tmp_path / "my film.mp4", "my film", "Ann")
     }
     assert [row.reason for row in data.unused] == [
-        "it has no time of its own",
         "its span is empty, reversed, or begins before the video",
         "its text is empty",
     ]

@@ -121,7 +121,7 @@ def test_csv_of_paths_and_labels(tmp_path: Path) -> None:
         ("path,label\na,b.mp4,run\n", "line 2: 3 fields"),
         ("path,label,start,end\na.mp4,run,2,1\n", "line 2: the span"),
         ("path,label,start,end\na.mp4,run,-1,1\n", "line 2: the span"),
-        ("path,label,start\na.mp4,run,0:10\n", "line 2: start is '0:10'"),
+        ("path,label,start\na.mp4,run,0:75\n", "line 2: start is '0:75'"),
         ("path,label\na.mp4,walk\n", "1 of 1 classes of .* are none of the model's 1: 'walk'"),
         ("path,label\n", "no rows"),
     ],

@@ -421,7 +421,7 @@ def test_what_is_left_must_be_enough(videos: Path) -> None:
 
 
 def test_what_can_be_used_with_care_is_a_note(videos: Path) -> None:
-    rows = ["short,train,a,,", "4,train,a,0.9,1.5", "5,train,a,0.5,0.517", "1,train,b,,", "1.mp4,train,a,,"]
+    rows = ["short,train,a,,", "4,train,a,0.9,1.5", "5,train,a,0.5,0.517", "1,train,b,,", "1.mp4,train,b,,"]
     checked = check(table(videos, *SOUND[2:], "0,train,a,,", *rows))
     notes = [note.partition(":")[0] for note in checked.notes]
     assert notes == [
@@ -429,6 +429,8 @@ def test_what_can_be_used_with_care_is_a_note(videos: Path) -> None:
         "1 of 9 samples reach beyond their video, and are cut there",
         "1 of 9 samples have the same content as another of their split",
     ]
+    with pytest.raises(UsageError, match=r"line 3 \('b'\) and line 7 \('a'\)"):
+        table(videos, *SOUND, "1.mp4,train,a,,")
     with pytest.raises(UsageError, match=r"5@0\.51-0\.52 \(no frame appears within the span\)"):
         check(table(videos, *SOUND, "5,train,a,0.51,0.52"))
 

@@ -1,0 +1,66 @@
+"""Numbers of frames as times: annotation programs count frames, samples count seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tadacli.errors import UsageError, VideoError
+from tadacli.video.reading import open_video
+
+
+@dataclass
+class FrameClock:
+    """Tells when frames are shown; each video is opened once.
+
+    With `fps` all videos have so many frames a second, whatever they say themselves.
+    """
+
+    fps: float | None = None
+    _videos: dict[Path, tuple[tuple[float, ...], float] | str] = field(default_factory=dict)
+
+    def seconds(self, number: float, video: Path | None, *, fps: float | None = None) -> float:
+        """When the frame of a number is shown.
+
+        Args:
+            number: The number, from 0; that of the frame after the last is where the video ends.
+            video: The video, if there is one.
+            fps: Its frames per second, if the annotations say so.
+
+        Returns:
+            Seconds from the first frame.
+
+        Raises:
+            VideoError: The rate is not given, and the video cannot be opened.
+            UsageError: The rate is not given, and there is no video.
+        """
+        rate = fps if fps is not None else self.fps
+        if rate is not None:
+            return number / rate
+        if video is None:
+            raise UsageError(
+                "its times are numbers of frames, and there is no video that tells their rate",
+                hint="say where the videos are, or how many frames they have in a second",
+            )
+        times, rate = self._timeline(video)
+        index = int(number)
+        return times[index] if index == number and 0 <= index < len(times) else number / rate
+
+    def _timeline(self, video: Path) -> tuple[tuple[float, ...], float]:
+        """(seconds from the first frame for each frame and the end, frames per second)."""
+        if video not in self._videos:
+            self._videos[video] = _timeline_of(video)
+        found = self._videos[video]
+        if isinstance(found, str):
+            raise VideoError(found)
+        return found
+
+
+def _timeline_of(video: Path) -> tuple[tuple[float, ...], float] | str:
+    try:
+        with open_video(video) as source:
+            info = source.info
+            times = [float(time) - info.start_seconds for time in source.times_shown.tolist()]
+            return (*times, info.duration_seconds), float(info.fps)
+    except VideoError as error:
+        return error.reason
