@@ -33,6 +33,12 @@ def finetune_command(
     tier: Annotated[
         list[str] | None, typer.Option(help="Of ELAN files: the tier with the labels; may be repeated.", metavar="NAME")
     ] = None,
+    train_split: Annotated[
+        str | None, typer.Option(help="The split of the data to train with. Default: train.", metavar="NAME")
+    ] = None,
+    validation_split: Annotated[
+        str | None, typer.Option(help="The split to validate with. Default: validation.", metavar="NAME")
+    ] = None,
     validation_share: Annotated[
         float, typer.Option(help="The share held out, where the data names no validation split.")
     ] = 0.2,
@@ -118,6 +124,8 @@ def finetune_command(
             data_root=data_root,
             labels=labels,
             tier=tier or None,
+            train_split=train_split,
+            validation_split=validation_split,
             validation_share=validation_share,
             group_by=group_by,
             seed=seed,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tadacli.datasets.loading import is_same_split
 from tadacli.datasets.samples import GroundTruth, Sample
 from tadacli.datasets.tables import AnyPath, bad_line, is_number, parse_json, read_text
 from tadacli.datasets.video_files import VideoFiles
@@ -24,14 +26,26 @@ def load_activitynet(
     """The segments of a subset, in the order of the file.
 
     As in the official evaluation, the classes are the labels that occur in the subset; here they are in alphabetical
-    order. A segment that ends before it starts is kept, as it is there. Raises `UsageError` for a file of another form
-    or without the subset.
+    order. A segment that ends before it starts is kept, as it is there.
+
+    Args:
+        file: The annotations, plain or gzipped.
+        data_root: The folder with the videos; None: none is looked for.
+        subset: The subset, as the file spells it; else in whatever case, and "val" for "validation" and the like.
+
+    Returns:
+        The segments, times in seconds.
+
+    Raises:
+        UsageError: The file has another form, or no video in the subset.
     """
     database = _database(file)
-    chosen = {video: entry for video, entry in database.items() if entry.get("subset") == subset}
+    counts = Counter(str(entry.get("subset")) for entry in database.values())
+    spelled = {subset} if subset in counts else {each for each in counts if is_same_split(each, subset)}
+    chosen = {video: entry for video, entry in database.items() if str(entry.get("subset")) in spelled}
     if not chosen:
-        there = sorted({str(entry.get("subset")) for entry in database.values()})
-        raise UsageError(f"{file} has no video in the subset {subset!r}", hint=f"it has {', '.join(there) or 'none'}")
+        there = ", ".join(sorted(counts)) or "none"
+        raise UsageError(f"{file} has no video in the subset {subset!r}", hint=f"it has {there}")
     rows = [row for video, entry in chosen.items() for row in _segments(video, entry, file)]
     names = tuple(sorted({label for _, label, _, _ in rows}))
     index_of = {name: index for index, name in enumerate(names)}

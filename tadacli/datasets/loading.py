@@ -123,6 +123,11 @@ def usual_spelling(split: str) -> str:
     return next((usual for usual, words in _SPELLINGS.items() if word.lower() in words), word)
 
 
+def is_same_split(one: str, other: str) -> bool:
+    """Whether two names of splits mean the same: in whatever case, and by any of the usual spellings."""
+    return usual_spelling(one).casefold() == usual_spelling(other).casefold()
+
+
 def _published(name: str, annotations: AnyPath, data_root: AnyPath | None, split: str) -> Dataset:
     if name == "k400":
         return load_kinetics(annotations, data_root=data_root, split="val" if split == "validation" else split)

@@ -14,7 +14,7 @@ from tadacli.datasets import DatasetName, FinetuneDatasetName
 from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.elan import eaf_files
 from tadacli.datasets.folder import load_folder, plain_name, subfolders
-from tadacli.datasets.loading import DatasetSource, load_dataset, usual_spelling
+from tadacli.datasets.loading import DatasetSource, is_same_split, load_dataset, usual_spelling
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.spans import Annotations, LabelledSpan
 from tadacli.datasets.tables import AnyPath, named, parse_json, read_bytes, read_lines, read_text
@@ -42,8 +42,76 @@ class Source:
     in_class_folders: bool = False
 
 
+@dataclass(frozen=True)
+class WantedSplits:
+    """Which splits of the data a person wants to train and to validate with; None where nothing was said."""
+
+    train: str | None = None
+    validation: str | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was said."""
+        return self.train is not None or self.validation is not None
+
+    def of(self, there: Sequence[str], where: AnyPath) -> tuple[str, str | None]:
+        """The splits to train and to validate with.
+
+        Args:
+            there: The splits that the data name, in their usual spelling.
+            where: The data, for errors.
+
+        Returns:
+            Their names; None where a part is to be held out for validation.
+
+        Raises:
+            UsageError: A split is not there, or it is not clear which one is meant.
+        """
+        listed = named(there, most=20) or "none"
+        if self.train is None and "train" in there:
+            train = "train"
+        elif self.train is not None:
+            train = _one_split(self.train, there, where)
+        else:
+            raise UsageError(
+                f"{os.fspath(where)} names the splits {listed}, and none for training",
+                hint="say which one: --train-split NAME; or call it train, or name no split",
+            )
+        if self.validation is not None:
+            validation = _one_split(self.validation, there, where)
+            if validation == train:
+                raise UsageError(f"the split {train!r} is to train and to validate with", hint="name two splits")
+            return train, validation
+        others = [split for split in there if split != train]
+        if "validation" in others or self.train is None:
+            return train, "validation" if "validation" in others else None
+        if len(others) > 1:
+            raise UsageError(
+                f"{os.fspath(where)} has the splits {listed}: which is to validate with?",
+                hint="say which one: --validation-split NAME",
+            )
+        return train, others[0] if others else None
+
+    def remarks(self, train: str, validation: str | None) -> list[str]:
+        """What to say of the splits that are taken; nothing where nothing was asked for."""
+        held = "a part of it is held out" if validation is None else f"{validation!r} is the one to validate with"
+        return [f"the split {train!r} is the one to train with, {held}"] if self.any else []
+
+
+def _one_split(split: str, there: Sequence[str], where: AnyPath) -> str:
+    found = [each for each in there if is_same_split(each, split)]
+    if len(found) != 1:
+        listed = named([repr(each) for each in there], most=20) or "none"
+        raise UsageError(f"{os.fspath(where)} has no split {split!r} with samples", hint=f"its splits are {listed}")
+    return found[0]
+
+
 def own_data(
-    data: Path, data_root: AnyPath | None, labels: tuple[str, ...] | None, tiers: Sequence[str] | None
+    data: Path,
+    data_root: AnyPath | None,
+    labels: tuple[str, ...] | None,
+    tiers: Sequence[str] | None,
+    splits: WantedSplits,
 ) -> Source:
     """The data of a path, which says by itself what it is: class folders, annotations, or what `tada detect` wrote.
 
@@ -52,6 +120,7 @@ def own_data(
         data_root: Where videos of annotations are looked for; None: beside them.
         labels: The classes and their order; None: those that occur, in alphabetical order.
         tiers: Of ELAN files, the tiers with the labels.
+        splits: The splits to train and to validate with.
 
     Returns:
         Samples by split.
@@ -66,13 +135,13 @@ def own_data(
         if data_root is not None or tiers is not None:
             unused = "the folder of the videos" if data_root is not None else "a tier"
             raise UsageError(f"{data} is a folder of classes, and {unused} was given, too", hint="leave it out")
-        return _class_folders(data, name, labels)
+        return _class_folders(data, name, labels, splits)
     suffix = data.name.lower().removesuffix(".gz").rpartition(".")[2]
     if suffix == "jsonl" or (suffix == "json" and is_detect_results(read_bytes(data))):
         if tiers is not None:
             raise UsageError(f"{data} has no tiers", hint="name a tier only for .eaf files")
-        return _annotated(_detected(data, data_root), name.partition(".")[0], labels)
-    return _annotated(read_annotations(data, data_root=data_root, tiers=tiers), name.partition(".")[0], labels)
+        return _annotated(_detected(data, data_root), name.partition(".")[0], labels, splits)
+    return _annotated(read_annotations(data, data_root=data_root, tiers=tiers), name.partition(".")[0], labels, splits)
 
 
 def known_dataset(
@@ -81,6 +150,7 @@ def known_dataset(
     data_root: AnyPath | None,
     labels: tuple[str, ...] | None,
     tiers: Sequence[str] | None,
+    splits: WantedSplits,
 ) -> Source:
     """The data of a data set by name.
 
@@ -90,6 +160,7 @@ def known_dataset(
         data_root: The folder with its videos.
         labels: The classes and their order; None: the official ones.
         tiers: Of ELAN files, the tiers with the labels.
+        splits: The splits to train and to validate with.
 
     Returns:
         Samples by split.
@@ -105,10 +176,10 @@ def known_dataset(
         if given is None:
             raise UsageError(f"the dataset {dataset} needs its annotations", hint="give --annotations")
         root = None if dataset == "folder" and _same(given, data_root) else data_root
-        return replace(own_data(Path(given), root, labels, tiers), name=dataset)
+        return replace(own_data(Path(given), root, labels, tiers, splits), name=dataset)
     if tiers is not None:
         raise UsageError(f"the dataset {dataset} has no tiers", hint="name a tier only for .eaf files")
-    return _published(cast("DatasetName", dataset), annotations, data_root, labels)
+    return _published(cast("DatasetName", dataset), annotations, data_root, labels, splits)
 
 
 def _same(first: AnyPath, second: AnyPath | None) -> bool:
@@ -116,33 +187,54 @@ def _same(first: AnyPath, second: AnyPath | None) -> bool:
 
 
 def _published(
-    name: DatasetName, annotations: AnyPath | None, data_root: AnyPath | None, labels: tuple[str, ...] | None
+    name: DatasetName,
+    annotations: AnyPath | None,
+    data_root: AnyPath | None,
+    labels: tuple[str, ...] | None,
+    splits: WantedSplits,
 ) -> Source:
     """A published data set; a single file of annotations may be that of the training split."""
-    other = "test" if name in _VALIDATED_ON_TEST else "validation"
+    other = splits.validation or ("test" if name in _VALIDATED_ON_TEST else "validation")
 
     def load(split: str) -> Dataset:
         return load_dataset(DatasetSource(name, annotations, data_root, split), labels=labels)
 
-    train = load("train")
-    if annotations is None and data_root is not None and "validation" not in _splits_in(Path(data_root)):
+    train = load(splits.train or "train")
+    folders = _splits_in(Path(data_root)) if annotations is None and data_root is not None else {other: ""}
+    if splits.validation is None and usual_spelling(other) not in folders:
         return Source(name, {"": train}, published=True)
     validation = load(other)
     if not validation.samples or validation.samples == train.samples:
         return Source(name, {"": train}, published=True)
-    remarks = ("the published test split is used for validation",) if other == "test" else ()
-    return Source(name, {"train": train, "validation": validation}, remarks=remarks, published=True)
+    remarks = ["the published test split is used for validation"] if other == "test" and not splits.any else []
+    return Source(
+        name,
+        {"train": train, "validation": validation},
+        remarks=(*remarks, *splits.remarks(splits.train or "train", other)),
+        published=True,
+    )
 
 
-def _class_folders(root: Path, name: str, labels: tuple[str, ...] | None) -> Source:
-    splits, remarks = _splits_in(root), []
-    if "train" not in splits and splits and all(usual_spelling(each) in splits for each in subfolders(root)):
-        raise UsageError(f"{root} has no folder for training", hint="name it train")
-    wanted = {"train", "validation"} & set(splits)
-    roots = {split: root / splits[split] for split in sorted(wanted)} if "train" in splits else {"": root}
-    if "train" in splits:
-        rest = [each for each in subfolders(root) if each not in {splits[split] for split in wanted}]
+def _class_folders(root: Path, name: str, labels: tuple[str, ...] | None, splits: WantedSplits) -> Source:
+    there, remarks = _splits_in(root), []
+    if (
+        "train" not in there
+        and not splits.any
+        and there
+        and all(usual_spelling(each) in there for each in subfolders(root))
+    ):
+        raise UsageError(
+            f"{root} has no folder for training", hint="name it train, or say which it is: --train-split NAME"
+        )
+    roots = {"": root}
+    if "train" in there or splits.any:
+        train, validation = splits.of(list(there), root)
+        roots = {"train": root / there[train]} | (
+            {} if validation is None else {"validation": root / there[validation]}
+        )
+        rest = [each for each in subfolders(root) if root / each not in roots.values()]
         remarks += [f"folders that are not used: {named(rest)}"] if rest else []
+        remarks += splits.remarks(train, validation)
     own = sorted({each for part in roots.values() for each in load_folder(part).heads[""]})
     _refuse_twins(own, root)
     if labels is not None:
@@ -170,25 +262,40 @@ def _splits_in(root: Path) -> dict[str, str]:
     return found
 
 
-def _annotated(annotations: Annotations, name: str, labels: tuple[str, ...] | None) -> Source:
+def _annotated(annotations: Annotations, name: str, labels: tuple[str, ...] | None, splits: WantedSplits) -> Source:
     """Labelled spans, by split if they name any."""
     remarks = []
-    if annotations.splits:
-        others = [split for split in annotations.splits if split not in ("train", "validation")]
-        if "train" not in annotations.splits:
-            raise UsageError(
-                f"{annotations.shown} names the splits {', '.join(annotations.splits)}, and none for training",
-                hint="call it train, or name no split",
-            )
-        unused = Counter(span.split for span in annotations.spans)
-        remarks += [f"{unused[each]} of {len(annotations.spans)} rows are not used: split {each!r}" for each in others]
-        kept = tuple(span for span in annotations.spans if span.split not in others)
-        annotations = replace(annotations, spans=kept)
+    if not annotations.labels:
+        _refuse_unusable(annotations)
+    if annotations.splits or splits.any:
+        there = sorted({span.split for span in annotations.spans if not span.reason} - {""})
+        train, validation = splits.of(there, annotations.shown)
+        counts = Counter(span.split for span in annotations.spans)
+        unused = [split for split in annotations.splits if split not in (train, validation)]
+        remarks += [f"{counts[each]} of {len(annotations.spans)} rows are not used: split {each!r}" for each in unused]
+        remarks += splits.remarks(train, validation)
+        parts_of = {train: "train", validation: "validation"}
+        kept = [span for span in annotations.spans if span.split not in unused]
+        spans = tuple(replace(span, split=parts_of.get(span.split, "")) for span in kept)
+        annotations = replace(annotations, spans=spans)
     _refuse_twins(annotations.labels, annotations.shown)
     if labels is not None:
         _refuse_unknown([each for each in annotations.labels if each not in labels], labels, annotations.shown)
     parts = segment_datasets(annotations, labels=labels)
     return Source(name, parts, {span.id: span for span in annotations.spans}, tuple(remarks))
+
+
+def _refuse_unusable(annotations: Annotations) -> None:
+    """Raise `UsageError` for annotations without a label."""
+    if not annotations.spans:
+        raise UsageError(f"{annotations.shown} has no annotations", hint="give a file with labelled segments")
+    reasons = Counter(span.reason for span in annotations.spans)
+    first = {span.reason: span.place for span in reversed(annotations.spans)}
+    listed = [f"{number}: {reason} ({first[reason]})" for reason, number in sorted(reasons.items())]
+    raise UsageError(
+        f"none of the {len(annotations.spans)} annotations of {annotations.shown} can be used: {named(listed)}",
+        hint="give a file with labelled segments",
+    )
 
 
 def _detected(file: Path, data_root: AnyPath | None) -> Annotations:

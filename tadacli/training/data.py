@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.datasets.check import Finding, FindingDetail, FindingKind, check_dataset
-from tadacli.datasets.own_data import Source, known_dataset, label_file, own_data
+from tadacli.datasets.own_data import Source, WantedSplits, known_dataset, label_file, own_data
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.splitting import grouping, split_samples
 from tadacli.datasets.tables import AnyPath, named
@@ -81,6 +81,8 @@ def load_finetune_data(
     group_by: str = "video",
     seed: int = 0,
     tier: str | Sequence[str] | None = None,
+    train_split: str | None = None,
+    validation_split: str | None = None,
 ) -> FinetuneData:
     """Training and validation samples of `data`, which says by itself what it is, or of a `dataset` by name.
 
@@ -99,6 +101,9 @@ def load_finetune_data(
         group_by: What stays on one side (see `splitting.grouping`).
         seed: Which groups are held out.
         tier: Of ELAN files, the tier with the labels, or several.
+        train_split: The split of the data to train with, in whatever case; by default train.
+        validation_split: The split to validate with; by default validation, or, if `train_split` is given, the only
+            other one.
 
     Returns:
         The samples, and how they were split.
@@ -111,13 +116,14 @@ def load_finetune_data(
         raise UsageError("give either a path with the data, or the name of a data set", hint="--data or --dataset")
     names = None if labels is None else label_file(labels)
     tiers = [tier] if isinstance(tier, str) else tier
+    splits = WantedSplits(train_split, validation_split)
     if dataset is None:
         assert data is not None
         if annotations is not None:
             raise UsageError("--data holds the annotations, and others were given", hint="give one of the two")
-        source = own_data(Path(data), data_root, names, tiers)
+        source = own_data(Path(data), data_root, names, tiers, splits)
     else:
-        source = known_dataset(dataset, annotations, data_root, names, tiers)
+        source = known_dataset(dataset, annotations, data_root, names, tiers, splits)
     return _split_in_two(source, validation_share=validation_share, group_by=group_by, seed=seed)
 
 

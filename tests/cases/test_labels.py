@@ -13,11 +13,11 @@ from tadacli.zoo.manifest import manifest
 from tests.media import shared_folder
 
 
-def load(name: str, *, tier: Sequence[str] | None = None) -> FinetuneData:
+def load(name: str, *, tier: Sequence[str] | None = None, train_split: str | None = None) -> FinetuneData:
     folder = shared_folder() / "cases"
     if not folder.is_dir():
         pytest.skip(f"the cases are not at {folder}")
-    return load_finetune_data(folder / name, data_root=folder / "eaf/videos", tier=tier)
+    return load_finetune_data(folder / name, data_root=folder / "eaf/videos", tier=tier, train_split=train_split)
 
 
 def spans(data: FinetuneData) -> set[tuple[str, float | None, float | None]]:
@@ -58,6 +58,7 @@ def test_tables_of_one_second_each(name: str) -> None:
         ("csv/multilabel.csv", r"line 2 \('walk'\) and line 3 \('fall'\), line 6"),
         ("eaf/parent2", r"several tiers .*'action' \(24\), 'event' \(24\)"),
         ("eaf/own2", r"several tiers .*'fall' \(2\), 'reviewer notes' \(2\), 'walk' \(2\)"),
+        ("annotations/anet_empty.json", r"anet_empty\.json has no annotations"),
         ("annotations/onlyref.eaf", r"onlyref\.eaf has several tiers .*'action' \(6\), 'event' \(6\)"),
     ],
 )
@@ -91,3 +92,13 @@ def test_child_tiers_and_slots_without_times() -> None:
         (10.8, 12.0),
     }
     assert num_samples(load("eaf/own2", tier=["fall", "walk"])) == 4
+
+
+def test_splits_by_name() -> None:
+    data = load("annotations/thumos_af.json", train_split="Validation")
+    assert [len(split.samples) for split in (data.train, data.validation)] == [8, 8]
+    assert {sample.video_id for sample in data.train.samples} == {"v0", "v1"}
+    assert spans(data) == SIXTEEN
+    with pytest.raises(UsageError, match="names the splits test, validation, and none for training") as failed:
+        load("annotations/thumos_af.json")
+    assert "--train-split" in failed.value.hint
