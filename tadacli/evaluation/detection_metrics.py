@@ -18,7 +18,7 @@ The rules, for each class of the ground truth and each threshold on the temporal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,51 @@ def average_precision(truth: TimedLabels, detections: ScoredSegments, *, tiou: S
         num_scored=len(hits),
         num_videos=len(videos),
         num_videos_detected=int(detected[videos].sum()),
+    )
+
+
+@dataclass(frozen=True)
+class VideoPrecision:
+    """How well the segments of one video are found: `video` is its code, `num_truth` counts its true segments.
+
+    `mean_average_precision` has a fraction for each threshold.
+    """
+
+    video: int
+    num_truth: int
+    mean_average_precision: tuple[float, ...]
+
+
+def precision_by_video(
+    truth: TimedLabels, detections: ScoredSegments, *, tiou: Sequence[float]
+) -> tuple[VideoPrecision, ...]:
+    """How well the segments of each video are found, by the rules at the top of this module applied to it alone.
+
+    Args:
+        truth: The true segments.
+        detections: The detections; in each video those of a class that it does not have are left out.
+        tiou: The thresholds, above 0.
+
+    Returns:
+        A value for each video that has true segments, by rising code: the mean over its classes.
+
+    Raises:
+        TadaError: The ground truth is empty.
+        ValueError: As for `average_precision`.
+    """
+    num_videos = 1 + max(int(truth.videos.max(initial=0)), int(detections.videos.max(initial=0)))
+    # What a class is to all videos, a class in one video is to that video.
+    own = replace(truth, classes=truth.classes * num_videos + truth.videos)
+    found = replace(detections, classes=detections.classes * num_videos + detections.videos)
+    measured = average_precision(own, found, tiou=tiou)
+    videos, place = np.unique(np.array(measured.classes) % num_videos, return_inverse=True)
+    num_classes = np.bincount(place)
+    num_truth = np.bincount(place, np.array(measured.num_truth)).astype(np.int64)
+    sums = [np.bincount(place, column) for column in np.array(measured.average_precision).T]
+    means = (np.array(sums) / num_classes).T
+    return tuple(
+        VideoPrecision(video, count, tuple(row))
+        for video, count, row in zip(videos.tolist(), num_truth.tolist(), means.tolist(), strict=True)
     )
 
 

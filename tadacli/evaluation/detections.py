@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.epic import load_epic_detection
@@ -24,6 +25,7 @@ from tadacli.evaluation.detection_metrics import (
     ScoredSegments,
     TimedLabels,
     average_precision,
+    precision_by_video,
 )
 from tadacli.evaluation.matching import Unmatched, unmatched
 from tadacli.evaluation.predictions import TimedScores
@@ -31,7 +33,14 @@ from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
 from tadacli.evaluation.readers.epic import read_epic_detections
 from tadacli.evaluation.readers.numbered import is_numbered, read_numbered, with_names
 from tadacli.evaluation.readers.own_results import DetectResults, read_detected_actions, read_detected_labels
-from tadacli.evaluation.report import EvalReport, Precisions, UnscoredItem, UnscoredKind
+from tadacli.evaluation.report import (
+    EvalReport,
+    NamedPrecision,
+    Precisions,
+    TaskParts,
+    UnscoredItem,
+    UnscoredKind,
+)
 from tadacli.formats.results import is_detect_results
 from tadacli.results import Note, NoteKind
 
@@ -109,12 +118,19 @@ def evaluate_epic_detections(
     results = _read(predictions, ours=read_detected_actions, official=read_epic_detections)
     strangers = _strangers(truth, results, f"{truth.name}, {split}")
     found = results.predictions
-    pairs = truth.classes["verb"] * len(truth.heads["noun"]) + truth.classes["noun"]
-    tasks = {
-        task: _precision(truth, found, true_classes, found.classes[task], tiou=tiou)
-        for task, true_classes in {**truth.classes, "action": pairs}.items()
+    verbs, nouns = truth.heads["verb"], truth.heads["noun"]
+    pairs = truth.classes["verb"] * len(nouns) + truth.classes["noun"]
+    true_classes = {**truth.classes, "action": pairs}
+    names: dict[str, Callable[[int], str]] = {
+        "verb": verbs.__getitem__,
+        "noun": nouns.__getitem__,
+        "action": lambda pair: f"{verbs[pair // len(nouns)]} {nouns[pair % len(nouns)]}",
     }
-    return _report(truth, split, results, tasks, strangers)
+    measured = {
+        task: _measured(truth, found, classes, found.classes[task], names[task], tiou)
+        for task, classes in true_classes.items()
+    }
+    return _report(truth, split, results, measured, strangers)
 
 
 def evaluate_activitynet(
@@ -134,7 +150,8 @@ def evaluate_activitynet(
     )
     strangers = _strangers(truth, results, f"{truth.name}, {split}")
     found = relabelled(results.predictions, truth.heads[""])
-    measured = _precision(truth, found, truth.classes[""], found.classes[""], tiou=tiou)
+    names = truth.heads[""].__getitem__
+    measured = _measured(truth, found, truth.classes[""], found.classes[""], names, tiou)
     return _report(truth, split, replace(results, predictions=found), {"all": measured}, strangers)
 
 
@@ -163,27 +180,37 @@ def _strangers(truth: GroundTruth, results: DetectResults, where: str) -> Unmatc
     return found
 
 
-def _precision(
+def _measured(
     truth: GroundTruth,
     found: TimedScores,
-    true_classes: np.ndarray[Any, Any],
-    found_classes: np.ndarray[Any, Any],
-    *,
+    true_classes: NDArray[np.int64],
+    found_classes: NDArray[np.int64],
+    name_of: Callable[[int], str],
     tiou: Sequence[float],
-) -> DetectionMetrics:
-    names = np.unique(np.concatenate([truth.video_ids, found.video_ids]))
-    return average_precision(
-        TimedLabels(np.searchsorted(names, truth.video_ids), true_classes, truth.starts, truth.ends),
-        ScoredSegments(np.searchsorted(names, found.video_ids), found_classes, found.starts, found.ends, found.scores),
-        tiou=tiou,
+) -> tuple[DetectionMetrics, TaskParts]:
+    """One task as a whole, and by class and video; `name_of` names a class by its code."""
+    videos = np.unique(np.concatenate([truth.video_ids, found.video_ids]))
+    labels = TimedLabels(np.searchsorted(videos, truth.video_ids), true_classes, truth.starts, truth.ends)
+    segments = ScoredSegments(
+        np.searchsorted(videos, found.video_ids), found_classes, found.starts, found.ends, found.scores
     )
+    whole = average_precision(labels, segments, tiou=tiou)
+    by_class = zip(whole.classes, whole.num_truth, whole.average_precision, strict=True)
+    parts = TaskParts(
+        tuple(NamedPrecision(name_of(index), count, values, index) for index, count, values in by_class),
+        tuple(
+            NamedPrecision(str(videos[each.video]), each.num_truth, each.mean_average_precision)
+            for each in precision_by_video(labels, segments, tiou=tiou)
+        ),
+    )
+    return whole, parts
 
 
 def _report(
     truth: GroundTruth,
     split: str,
     results: DetectResults,
-    tasks: Mapping[str, DetectionMetrics],
+    measured: Mapping[str, tuple[DetectionMetrics, TaskParts]],
     strangers: Unmatched,
 ) -> EvalReport:
     predicted, failed = set(results.predictions.result_videos), results.failed
@@ -197,13 +224,14 @@ def _report(
         for video in truth.videos
         if video.id not in predicted
     )
+    tasks = {task: whole for task, (whole, _) in measured.items()}
     return EvalReport(
         dataset=truth.name,
         split=split,
         unit="videos",
         num_scored=len(truth.videos) - len(unscored),
         num_items=len(truth.videos),
-        metrics=Precisions(tasks),
+        metrics=Precisions(tasks, {task: parts for task, (_, parts) in measured.items()}),
         unscored=unscored,
         run=results.run,
         notes=(

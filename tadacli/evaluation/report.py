@@ -90,10 +90,38 @@ class Accuracies:
 
 
 @dataclass(frozen=True)
+class NamedPrecision:
+    """Average precision of one class, or mean average precision within one video, as fractions by threshold.
+
+    `name` is the class or the id of the video, `num_truth` counts its true segments, `index` is the class's number,
+    None for a video.
+    """
+
+    name: str
+    num_truth: int
+    fractions: tuple[float, ...]
+    index: int | None = None
+
+    @property
+    def average(self) -> float:
+        """Mean over the thresholds."""
+        return float(np.mean(self.fractions))
+
+
+@dataclass(frozen=True)
+class TaskParts:
+    """One task of detection part by part: the classes of the ground truth by index, the videos by id."""
+
+    classes: tuple[NamedPrecision, ...]
+    videos: tuple[NamedPrecision, ...]
+
+
+@dataclass(frozen=True)
 class Precisions:
-    """The metrics of detection: mean average precision as fractions, 0..1, of each task by its name."""
+    """The metrics of detection: mean average precision as fractions, 0..1, of each task by its name, and its parts."""
 
     tasks: Mapping[str, DetectionMetrics]
+    parts: Mapping[str, TaskParts] = field(default_factory=dict)
 
 
 class PrecisionRow(TypedDict):
@@ -153,6 +181,11 @@ class EvalReport:
     def tasks(self) -> Mapping[str, DetectionMetrics]:
         """The mean average precision of each task, as fractions; empty for recognition."""
         return self.metrics.tasks if isinstance(self.metrics, Precisions) else {}
+
+    @property
+    def parts(self) -> Mapping[str, TaskParts]:
+        """Each task by class and by video; empty for recognition."""
+        return self.metrics.parts if isinstance(self.metrics, Precisions) else {}
 
     @property
     def rows(self) -> Mapping[str, float | PrecisionRow]:

@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypedDict
 
 import numpy as np
 
-from tadacli.evaluation.report import EvalReport, HeadResult, flat_metrics
+from tadacli.evaluation.report import EvalReport, HeadResult, TaskParts, flat_metrics
 from tadacli.reports.pages import facts
 
-EVAL_CSV_COLUMNS = tuple(
-    "section head task name value low high measure tiou num_items num_right label label_index label_score predicted "
-    "predicted_index predicted_score rank start_seconds end_seconds path reason text".split()
-)
 
-Row = dict[str, Any]
+class EvalCsvRow(TypedDict, total=False):
+    """What a row may say; the columns are in this order, and empty where a row lacks them."""
+
+    section: Literal["about", "metric", "class", "confusion", "calibration", "worst", "video", "unscored", "unmatched"]
+    head: str
+    task: str
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    measure: Literal["percent", "fraction", "count"]
+    tiou: float | None
+    num_items: int
+    num_right: int
+    label: str
+    label_index: int | None
+    label_score: float
+    predicted: str
+    predicted_index: int
+    predicted_score: float | None
+    rank: int
+    start_seconds: float | None
+    end_seconds: float | None
+    path: str
+    reason: str
+    text: str
+
+
+EVAL_CSV_COLUMNS = tuple(EvalCsvRow.__annotations__)
 
 
 def eval_csv(report: EvalReport) -> bytes:
@@ -28,9 +51,16 @@ def eval_csv(report: EvalReport) -> bytes:
     (`value` with `low` and `high`, its 95 % interval; `measure` says percent, fraction or count), and for each head
     "class" (accuracy in percent, empty without items), "confusion" (the cells that have items), "calibration" (the
     error as `value`, then a row for each bin from `low` to `high` with the accuracy as `value` and the mean
-    confidence as `predicted_score`) and "worst"; then "unscored", with the `reason`, and "unmatched", what the
-    annotations do not have. `name` is that of a metric or the id of an item. Numbers have all their digits. A byte of
-    a path that is not UTF-8 is written as \\udcXX.
+    confidence as `predicted_score`) and "worst"; for each task of detection "class" and "video" (average precision as
+    a fraction: the mean over the thresholds, then the value at each `tiou`; `num_items` true segments); then
+    "unscored", with the `reason`, and "unmatched", what the annotations do not have. `name` is that of a metric or the
+    id of an item. Numbers have all their digits.
+
+    Args:
+        report: The report.
+
+    Returns:
+        The file; a byte of a path that is not UTF-8 is written as \\udcXX.
     """
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, EVAL_CSV_COLUMNS, restval="")
@@ -40,22 +70,32 @@ def eval_csv(report: EvalReport) -> bytes:
     return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _rows(report: EvalReport) -> Iterator[Row]:
+def _rows(report: EvalReport) -> Iterator[EvalCsvRow]:
     yield from _about(report)
     for metric in flat_metrics(report):
-        row = asdict(metric)
-        low, high = row.pop("interval") or (None, None)
-        yield {"section": "metric", "low": low, "high": high, **row}
+        low, high = metric.interval or (None, None)
+        yield {
+            "section": "metric",
+            "task": metric.task,
+            "name": metric.name,
+            "value": metric.value,
+            "low": low,
+            "high": high,
+            "measure": metric.measure,
+            "tiou": metric.tiou,
+        }
     for name, head in report.heads.items():
         for each in (*_classes(head), *_confusions(head), *_calibration(head), *_worst(head)):
             yield {**each, "head": name}
+    for task, parts in report.parts.items():
+        yield from _parts(task, report.tasks[task].tiou, parts)
     for item in report.unscored:
         yield {"section": "unscored", "name": item.id, "path": item.path, "reason": item.reason}
     for name in report.unmatched:
         yield {"section": "unmatched", "name": name}
 
 
-def _about(report: EvalReport) -> Iterator[Row]:
+def _about(report: EvalReport) -> Iterator[EvalCsvRow]:
     about = {"dataset": report.dataset, "split": report.split, "unit": report.unit}
     for name, text in [
         *about.items(),
@@ -67,7 +107,7 @@ def _about(report: EvalReport) -> Iterator[Row]:
         yield {"section": "about", "name": name, "value": count, "measure": "count"}
 
 
-def _classes(head: HeadResult) -> Iterator[Row]:
+def _classes(head: HeadResult) -> Iterator[EvalCsvRow]:
     for index, (label, items, right) in enumerate(zip(head.labels, head.num_items, head.num_right, strict=True)):
         yield {
             "section": "class",
@@ -80,7 +120,7 @@ def _classes(head: HeadResult) -> Iterator[Row]:
         }
 
 
-def _confusions(head: HeadResult) -> Iterator[Row]:
+def _confusions(head: HeadResult) -> Iterator[EvalCsvRow]:
     for true, predicted in np.argwhere(head.confusion).tolist():
         yield {
             "section": "confusion",
@@ -89,7 +129,7 @@ def _confusions(head: HeadResult) -> Iterator[Row]:
         }
 
 
-def _calibration(head: HeadResult) -> Iterator[Row]:
+def _calibration(head: HeadResult) -> Iterator[EvalCsvRow]:
     if head.calibration is None:
         return
     yield {"section": "calibration", "name": "error", "value": head.calibration.error, "measure": "fraction"}
@@ -107,13 +147,34 @@ def _calibration(head: HeadResult) -> Iterator[Row]:
         }
 
 
-def _worst(head: HeadResult) -> Iterator[Row]:
+def _worst(head: HeadResult) -> Iterator[EvalCsvRow]:
     for item in head.worst:
-        row = asdict(item)
-        yield {"section": "worst", "name": row.pop("id"), **row, **_pair(head, item.label, item.predicted)}
+        yield {
+            "section": "worst",
+            "name": item.id,
+            "path": item.path,
+            "label_score": item.label_score,
+            "predicted_score": item.predicted_score,
+            "rank": item.rank,
+            "start_seconds": item.start_seconds,
+            "end_seconds": item.end_seconds,
+            **_pair(head, item.label, item.predicted),
+        }
 
 
-def _pair(head: HeadResult, true: int, predicted: int) -> Row:
+def _parts(task: str, tiou: Sequence[float], parts: TaskParts) -> Iterator[EvalCsvRow]:
+    """Each class and each video: its mean over the thresholds, then its value at each."""
+    for each in (*parts.classes, *parts.videos):
+        about: EvalCsvRow = {"section": "video", "name": each.name}
+        if each.index is not None:
+            about = {"section": "class", "label": each.name, "label_index": each.index}
+        about = {**about, "task": task, "num_items": each.num_truth, "measure": "fraction"}
+        yield {**about, "value": each.average}
+        for threshold, value in zip(tiou, each.fractions, strict=True):
+            yield {**about, "value": value, "tiou": threshold}
+
+
+def _pair(head: HeadResult, true: int, predicted: int) -> EvalCsvRow:
     return {
         "label": head.labels[true],
         "label_index": true,

@@ -4,18 +4,79 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
-from tadacli.evaluation.report import EvalReport, HeadResult
+from tadacli.evaluation.metrics import Calibration
+from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, TaskParts
+
+
+class ClassRow(TypedDict):
+    """A class of a head, and how many of its items are right."""
+
+    index: int
+    label: str
+    num_right: int
+    num_items: int
+
+
+class ConfusionRow(TypedDict):
+    """How many items of one class were taken for another, both by index."""
+
+    label: int
+    predicted: int
+    num_items: int
+
+
+class HeadRow(TypedDict):
+    """One head of a recognition model; the last two as their dataclasses."""
+
+    intervals: dict[str, list[float]]
+    per_class: list[ClassRow]
+    confusions: list[ConfusionRow]
+    calibration: Calibration | None
+    worst: tuple[ItemResult, ...]
+
+
+class ClassPrecisionRow(TypedDict):
+    """Average precision of a class at each threshold, as fractions, and their mean."""
+
+    index: int | None
+    label: str
+    num_truth: int
+    AP: list[float]
+    avg_AP: float
+
+
+class VideoPrecisionRow(TypedDict):
+    """Mean average precision within a video at each threshold, as fractions, and their mean."""
+
+    id: str
+    num_truth: int
+    mAP: list[float]
+    avg_mAP: float
+
+
+class TaskRow(TypedDict):
+    """One task of detection, part by part."""
+
+    per_class: list[ClassPrecisionRow]
+    per_video: list[VideoPrecisionRow]
 
 
 def eval_json(report: EvalReport) -> bytes:
     """The whole report: metrics first, then what they are based on, every item that is not scored, and each head.
 
-    Per-class rows have `num_right` of `num_items`; `confusions` list the wrong cells of the confusion matrix that are
-    not empty, the most frequent first. Text that is not UTF-8, as file names may be, is escaped.
+    Per-class rows of recognition have `num_right` of `num_items`; `confusions` list the wrong cells of the confusion
+    matrix that are not empty, the most frequent first. Of detection, `tasks` have the precision of each class and each
+    video. `unmatched` is there if the predictions name what the annotations do not have.
+
+    Args:
+        report: The report.
+
+    Returns:
+        JSON; text that is not UTF-8, as file names may be, is escaped. The same report gives the same bytes.
     """
     content = {
         "dataset": report.dataset,
@@ -28,13 +89,14 @@ def eval_json(report: EvalReport) -> bytes:
         "notes": [note.text for note in report.notes],
         "run": None if report.run is None else dict(report.run),
         "heads": {name: _head(head) for name, head in report.heads.items()},
+        **({"tasks": {name: _task(parts) for name, parts in report.parts.items()}} if report.parts else {}),
         "unscored": [{"id": item.id, "path": item.path, "reason": item.reason} for item in report.unscored],
         **({"unmatched": list(report.unmatched)} if report.unmatched else {}),
     }
-    return json.dumps(content, indent=1).encode() + b"\n"
+    return json.dumps(content, indent=1, default=asdict).encode() + b"\n"
 
 
-def _head(head: HeadResult) -> dict[str, Any]:
+def _head(head: HeadResult) -> HeadRow:
     wrong = head.confusion.copy()
     np.fill_diagonal(wrong, 0)
     cells = sorted((-int(wrong[row, column]), int(row), int(column)) for row, column in np.argwhere(wrong))
@@ -45,6 +107,25 @@ def _head(head: HeadResult) -> dict[str, Any]:
             for index, (label, right, items) in enumerate(zip(head.labels, head.num_right, head.num_items, strict=True))
         ],
         "confusions": [{"label": row, "predicted": column, "num_items": -count} for count, row, column in cells],
-        "calibration": None if head.calibration is None else asdict(head.calibration),
-        "worst": [asdict(item) for item in head.worst],
+        "calibration": head.calibration,
+        "worst": head.worst,
+    }
+
+
+def _task(parts: TaskParts) -> TaskRow:
+    return {
+        "per_class": [
+            {
+                "index": each.index,
+                "label": each.name,
+                "num_truth": each.num_truth,
+                "AP": list(each.fractions),
+                "avg_AP": each.average,
+            }
+            for each in parts.classes
+        ],
+        "per_video": [
+            {"id": each.name, "num_truth": each.num_truth, "mAP": list(each.fractions), "avg_mAP": each.average}
+            for each in parts.videos
+        ],
     }

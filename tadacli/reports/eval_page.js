@@ -218,6 +218,49 @@ function buildHead(head) {
   return root;
 }
 
+// --- tasks of detection, by class and by video ---------------------------------------------------
+
+const partOrders = {
+  "lowest first": (value) => (a, b) => value(a) - value(b),
+  "highest first": (value) => (a, b) => value(b) - value(a),
+  "by number of segments": () => (a, b) => b[1] - a[1],
+  "by name": () => (a, b) => a[0].localeCompare(b[0], "en", { numeric: true }),
+};
+
+function buildParts(root, { items, tiou, unit }) {
+  root.hidden = !items.length;
+  const [tiouSelect, orderSelect] = [".tiou", ".order"].map((each) => root.querySelector(each));
+  tiouSelect.append(...["mean of tIoU", ...tiou.map((value) => `tIoU ${value.toFixed(2)}`)].map((textContent) => element("option", { textContent })));
+  orderSelect.append(...Object.keys(partOrders).map((textContent) => element("option", { textContent })));
+  const value = ([, , average, values]) => (tiouSelect.selectedIndex ? values[tiouSelect.selectedIndex - 1] : average) ?? 0;
+  const draw = (item) => element(
+    "li",
+    { className: "line part" },
+    span("label", item[0]),
+    scale(value(item)),
+    span("number share", value(item).toFixed(4)),
+    span("number quiet count", counted(item[1], "segment", "segments")),
+  );
+  const list = listing(root, { items, textOf: ([name]) => name, draw, size: 200, unit });
+  const arrange = () => {
+    const compare = partOrders[orderSelect.value](value);
+    list.arrange([...items.keys()].sort((a, b) => compare(items[a], items[b]) || a - b));
+  };
+  tiouSelect.onchange = orderSelect.onchange = arrange;
+  arrange();
+}
+
+function buildTask(task) {
+  const root = byId("task").content.cloneNode(true).firstElementChild;
+  const title = root.querySelector(".title");
+  title.textContent = task.name;
+  title.hidden = data.tasks.length < 2;
+  byId("parts").append(root);
+  buildParts(root.querySelector(".by-class"), { items: task.classes, tiou: task.tiou, unit: ["class", "classes"] });
+  buildParts(root.querySelector(".by-video"), { items: task.videos, tiou: task.tiou, unit: ["video", "videos"] });
+  return root;
+}
+
 // --- what is not scored, and words -------------------------------------------------------------
 
 function filterLost(reason) {
@@ -235,8 +278,9 @@ function buildLost() {
   listing(root, { items: data.unscored, textOf: ([id, path, reason]) => `${id} ${path} ${data.reasons[reason][0]}`, draw, size: 50, unit: ["item", "items"] });
 }
 
-function buildContents(heads) {
+function buildContents(heads, tasks) {
   const places = [["Result", byId("result")], ...heads.map((root, i) => [data.heads[i].name || "Classes", root])];
+  places.push(...tasks.map((root, i) => [tasks.length < 2 ? "By class and video" : detailed[i].name, root]));
   if (data.unscored.length) places.push(["Not scored", byId("unscored")]);
   places.push(["How this was made", byId("made")]);
   byId("contents").hidden = places.length < 4;
@@ -248,7 +292,9 @@ function buildContents(heads) {
 
 buildResult();
 byId("heads").hidden = !data.heads.length;
-buildContents(data.heads.map(buildHead));
+const detailed = data.tasks.filter((task) => task.classes.length);
+byId("parts").hidden = !detailed.length;
+buildContents(data.heads.map(buildHead), detailed.map(buildTask));
 buildLost();
 byId("note-list").append(...data.notes.map((text) => element("li", { textContent: text })));
 byId("notes").hidden = !data.notes.length;

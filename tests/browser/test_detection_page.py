@@ -60,6 +60,11 @@ class Page:
     def texts(self, selector: str) -> list[str]:
         return [element.text for element in self.all(selector)]
 
+    def choose(self, selector: str, text: str) -> None:
+        """Choose the option of a select that has this text."""
+        (option,) = [each for each in self.one(selector).find_elements("css selector", "option") if each.text == text]
+        option.click()
+
     def press(self, key: str) -> None:
         self.browser.switch_to.active_element.send_keys(key)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from tadacli.evaluation.report import UnscoredItem
+from tadacli.evaluation.report import NamedPrecision, Precisions, TaskParts, UnscoredItem
 from tadacli.reports.eval_page import encode_eval_page
 from tadacli.results import Note, NoteKind
 from tests import media
@@ -83,9 +84,7 @@ def test_classes_are_sorted_and_filtered(opened: Opener) -> None:
     page = opened(encode_eval_page(recognition(heads={"": head(names, pairs)})))
 
     def listed(order: str) -> list[str]:
-        for option in page.all(".classes option"):
-            if option.text == order:
-                option.click()
+        page.choose(".classes .order", order)
         return page.texts(".classes .label")
 
     assert page.texts(".classes .label") == ["alpha", "nod", "ten 2", "beta", "ten 10", "omega", "wave", "none"]
@@ -114,6 +113,15 @@ def test_detection_and_nothing_scored_have_pages(opened: Opener) -> None:
     page = opened(encode_eval_page(detections()))
     assert page.texts("#tasks tbody tr")[0] == "verb 0.2917 0.5000 0.2500 0.1250 4 classes, 9 detections, 7 scored"
     assert not page.one("#heads").is_displayed()
+    lines = [text.replace("\n", " ") for text in page.texts(".by-class .line")]
+    assert lines[0] == "class 0 0.0000 1 segment"
+    page.choose(".by-class .order", "highest first")
+    assert page.texts(".by-class .label") == ["class 3", "class 2", "class 1", "class 0"]
+    page.choose(".by-class .tiou", "tIoU 0.30")
+    assert page.texts(".by-class .share") == ["0.0000"] * 4
+    page.choose(".by-video .tiou", "tIoU 0.30")
+    assert page.texts(".by-video .label") == ["P01_00", "P01_01", "P01_02"]
+    assert page.texts(".by-video .share") == ["0.0000", "0.1250", "0.2500"]
     page = opened(encode_eval_page(recognition(num_scored=0, metrics={}, heads={}, num_items=9)))
     assert "Nothing was scored" in page.one("#banner").text
     assert page.texts("#reasons li")[-1] == "7\nnot scored, and it is not known which or why"
@@ -143,3 +151,19 @@ def test_a_phone_needs_no_sideways_scrolling(opened: Opener, num_classes: int) -
     for _ in range(3):
         page.browser.execute_script("document.querySelector('.zoom-in').click()")
         assert page.browser.execute_script("return document.documentElement.scrollWidth") == PHONE
+
+
+def test_a_phone_shows_detections_without_sideways_scrolling(opened: Opener) -> None:
+    long = "an_unbreakable_label_" * 9
+    report = detections()
+    assert isinstance(report.metrics, Precisions)
+    parts = TaskParts(
+        tuple(NamedPrecision(f"{long} {n}", 1, (0.5, 0.25, 0.125), n) for n in range(300)),
+        tuple(NamedPrecision(f"{long}{n}.mp4", 1, (0.5, 0.25, 0.125)) for n in range(3)),
+    )
+    wide = replace(report, metrics=replace(report.metrics, parts={"verb": parts}))
+    page = opened(encode_eval_page(wide), width=PHONE)
+    assert page.browser.execute_script("return document.documentElement.scrollWidth") == PHONE
+    assert page.one(".by-class .foot").text.startswith("200 shown of 300 classes")
+    page.one(".by-class .foot button").click()
+    assert len(page.all(".by-class .line")) == 300

@@ -33,6 +33,10 @@ def test_epic_detections_get_the_official_map(tada: Tada, name: str) -> None:
     for task in ("verb", "noun", "action"):
         np.testing.assert_allclose(report["metrics"][task]["mAP"], official[task]["mAP"], rtol=0, atol=TOLERANCE)
         assert report["metrics"][task]["avg_mAP"] == pytest.approx(official[task]["avg_mAP"], abs=TOLERANCE)
+        by_class = {str(each["index"]): each["AP"] for each in report["tasks"][task]["per_class"]}
+        assert by_class.keys() == official[task]["ap_per_class"].keys()
+        for index, values in official[task]["ap_per_class"].items():
+            np.testing.assert_allclose(by_class[index], values, rtol=0, atol=TOLERANCE)
     assert f"{report['num_scored']} of {report['num_items']} videos scored" in err
 
 
@@ -44,6 +48,10 @@ def test_activitynet_detections_get_the_official_map(tada: Tada, name: str) -> N
     found = json.loads(out)["metrics"]["all"]
     official = json.loads((case(name) / "official.json").read_text())
     np.testing.assert_allclose(found["mAP"], official["mAP"], rtol=0, atol=TOLERANCE)
+    by_class = {each["label"]: each["AP"] for each in json.loads(out)["tasks"]["all"]["per_class"]}
+    assert by_class.keys() == official["ap_per_class"].keys()
+    for label, values in official["ap_per_class"].items():
+        np.testing.assert_allclose(by_class[label], values, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "table"])

@@ -20,6 +20,7 @@ from tadacli.evaluation.detection_metrics import (
     ScoredSegments,
     TimedLabels,
     average_precision,
+    precision_by_video,
 )
 
 TIOU = (0.25, 0.5, 0.75)  # exact in binary, so that an oracle in fractions sees the same ties
@@ -75,6 +76,23 @@ def test_average_precision_is_that_of_one_detection_after_the_other(true, found)
     expected = [[float(slow_average_precision(true, found, label, t)) for t in TIOU] for label in metrics.classes]
     np.testing.assert_allclose(metrics.average_precision, expected, rtol=0, atol=1e-12)
     assert metrics.num_scored == sum(row[1] in metrics.classes for row, _ in found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(true=true_rows, found=given_rows)
+def test_the_precision_of_a_video_is_that_of_its_classes_within_it(true, found) -> None:
+    by_video = precision_by_video(truth_of(true), detections_of(found), tiou=TIOU)
+    assert [each.video for each in by_video] == sorted({video for video, _, _ in true})
+    for each in by_video:
+        own = [row for row in true if row[0] == each.video]
+        given = [row for row in found if row[0][0] == each.video]
+        classes = {label for _, label, _ in own}
+        expected = [
+            float(sum(slow_average_precision(own, given, label, threshold) for label in classes) / len(classes))
+            for threshold in TIOU
+        ]
+        np.testing.assert_allclose(each.mean_average_precision, expected, rtol=0, atol=1e-12)
+        assert each.num_truth == len(own)
 
 
 @pytest.mark.parametrize("pairs", [1, 7])

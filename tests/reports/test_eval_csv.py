@@ -65,6 +65,21 @@ def test_detection_has_a_row_for_each_task_and_threshold() -> None:
     assert rows[rows["name"] == "num_classes"]["measure"].tolist() == ["count", "count"]
 
 
+def test_detection_has_its_classes_and_videos() -> None:
+    table = read(detections())
+    classes, videos = section(table, "class"), section(table, "video")
+    assert len(classes) == 4 * (1 + len(TIOU))
+    assert len(videos) == 3 * (1 + len(TIOU))
+    assert {*classes["task"], *videos["task"]} == {"verb"}
+    third = classes[classes["label"] == "class 3"]
+    assert third["value"].tolist() == [0.1875, 0.375, 0.1875, 0.0]
+    assert third["tiou"].tolist()[1:] == TIOU
+    assert math.isnan(third["tiou"].tolist()[0]), "the mean"
+    assert (third["num_items"].tolist(), third["label_index"].tolist()) == ([4] * 4, [3] * 4)
+    assert videos[videos["name"] == "P01_02"]["value"].tolist()[1:] == [0.5, 0.25, 0.25]
+    assert set(table[table["section"].isin(["class", "video"])]["measure"]) == {"fraction"}
+
+
 def test_numbers_keep_all_their_digits() -> None:
     value = 100 / 3 + 1e-13
     text = eval_csv(recognition(metrics=Accuracies({"top1": np.float64(value)}))).decode()

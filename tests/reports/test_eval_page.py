@@ -14,7 +14,16 @@ import pytest
 
 from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
-from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, Precisions, UnscoredItem
+from tadacli.evaluation.report import (
+    Accuracies,
+    EvalReport,
+    HeadResult,
+    ItemResult,
+    NamedPrecision,
+    Precisions,
+    TaskParts,
+    UnscoredItem,
+)
 from tadacli.reports.eval_page import encode_eval_page
 from tadacli.results import Note, NoteKind
 from tests.reports.test_detection_page import NASTY, Elements
@@ -56,7 +65,10 @@ def recognition(**changes: Any) -> EvalReport:
 
 def detections() -> EvalReport:
     task = DetectionMetrics(tuple(TIOU), (0, 1, 2, 3), (1,) * 4, ((0.5, 0.25, 0.125),) * 4, 9, 7, 3, 3)
-    return EvalReport("ek100-detection", "validation", "videos", 3, 3, Precisions({"verb": task, "noun": task}))
+    classes = tuple(NamedPrecision(f"class {n}", n + 1, (n / 8, n / 16, 0.0), n) for n in range(4))
+    videos = tuple(NamedPrecision(f"P01_0{n}", 2, (0.5, 0.25, n / 8)) for n in range(3))
+    precisions = Precisions({"verb": task, "noun": task}, {"verb": TaskParts(classes, videos)})
+    return EvalReport("ek100-detection", "validation", "videos", 3, 3, precisions)
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -119,6 +131,9 @@ def test_detection_is_told_by_task_and_threshold() -> None:
     assert (data["tasks"][0]["tiou"], data["tasks"][0]["mAP"]) == (TIOU, [0.5, 0.25, 0.125])
     assert data["tasks"][0]["facts"] == [["classes", "4"], ["detections", "9"], ["scored", "7"]]
     assert (data["metrics"], data["heads"]) == ([], [])
+    assert data["tasks"][0]["classes"][3] == ["class 3", 4, 0.1875, [0.375, 0.1875, 0.0]]
+    assert data["tasks"][0]["videos"][1] == ["P01_01", 2, 0.2917, [0.5, 0.25, 0.125]]
+    assert (data["tasks"][1]["classes"], data["tasks"][1]["videos"]) == ([], [])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
