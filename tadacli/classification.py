@@ -258,7 +258,7 @@ def _notes(
             "tada detect finds what happens when"
         )
         notes.append(Note(NoteKind.LONG_VIDEO, text))
-    if source.info.truncated:
+    if source.info.truncated and not any(note.kind == NoteKind.CUT_SHORT for note in source.info.notes):
         notes.append(Note(NoteKind.CUT_SHORT, "the file is cut short; every frame that was asked for is there"))
     gaps = time_gaps(source, model.spec.input, part)
     if gaps:

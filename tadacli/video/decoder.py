@@ -87,7 +87,7 @@ class Decoder:
         """What the needed packets decode to; None: all packets."""
         with self._reading() as (stream, packets):
             if needed is None:
-                yield from self.decode(stream, packets, wanted)
+                yield from self.decode(stream, _with_losses(packets, self.table), wanted)
                 return
             is_needed = needed.data  # whose items are read faster
             for run in _needed_runs(stream, packets, self.table, needed):
@@ -157,6 +157,17 @@ def checked(packets: Iterable[tuple[int, VideoPacket | None]], table: FrameTable
         if index < table.num_readable and pts[index] != packet.pts:
             raise TableError
         yield position, packet
+
+
+def _with_losses(packets: Iterable[VideoPacket | None], table: FrameTable) -> Iterator[VideoPacket | None]:
+    """All packets, with None where some are missing, from which later ones may be made."""
+    losses = [] if table.losses is None else table.losses[::-1].tolist()
+    for packet in packets:
+        if packet is not None and packet.pts is not None:
+            while losses and packet.pts >= losses[-1]:
+                losses.pop()
+                yield None
+        yield packet
 
 
 def _between(packets: Iterable[tuple[int, VideoPacket]], start: int, end: int) -> Iterator[VideoPacket]:
@@ -234,13 +245,14 @@ class _Order:
 
     def __init__(self, table: FrameTable) -> None:
         self._table, self._pts = table, table.pts.data
-        self._last = -1
+        self._last = self._count = -1
 
     def index_of(self, frame: VideoFrame, *, is_damaged: bool) -> int:
         """The index, or -1 after the cut of a file, and for a frame that comes late because of damage."""
         table, sure = self._table, self._table.num_readable
         if not table.by_pts:
-            index = self._last + 1
+            self._count += 1
+            index = self._count if table.rows is None else self._row_of(self._count)
         elif frame.pts is None:
             raise TableError
         else:
@@ -256,3 +268,8 @@ class _Order:
         if not (table.by_pts and is_damaged):  # a damaged frame may have come too early
             self._last = index
         return index
+
+    def _row_of(self, count: int) -> int:
+        rows = self._table.rows
+        assert rows is not None
+        return int(rows[count]) if count < len(rows) else self._table.num_readable

@@ -11,51 +11,33 @@ packets are believed.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from tadacli.results import Note, NoteKind
 from tadacli.video.bitstream import MATROSKA, MP4, Verdict, packet_rule
 from tadacli.video.container import (
     VideoPacket,
     decode_packet,
-    display_matrix,
     frame_step,
     open_stream,
     read_packets,
     stream_time_base,
 )
+from tadacli.video.container_bytes import has_destroyed_parts
 from tadacli.video.decode_plan import PacketOrder, reordering
-from tadacli.video.source import Timestamps
+from tadacli.video.full_decode import FirstFrame, FullDecode, decode_all
+from tadacli.video.source import Indices, Timestamps
+from tadacli.video.timeline import JUMP_SECONDS, NO_TIME, common_step, jump_note, missing_times, timeline_of
 from tadacli.video.truncation import Truncation, find_truncation
 
 MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
-
-
-@dataclass(frozen=True)
-class FirstFrame:
-    """What is known of the first frame: stored size in pixels, its time, and how it is to be turned for display.
-
-    `matrix` is (a, b, c, d) of the display transformation x' = a x + c y, y' = b x + d y.
-    """
-
-    pts: int | None
-    height: int
-    width: int
-    pixel_format: str
-    rotation: int
-    matrix: tuple[int, int, int, int]
-
-    @classmethod
-    def of(cls, frame: VideoFrame) -> FirstFrame:
-        """What a decoded frame says of itself."""
-        return cls(frame.pts, frame.height, frame.width, frame.format.name, frame.rotation, display_matrix(frame))
 
 
 @dataclass(frozen=True)
@@ -66,7 +48,9 @@ class FrameTable:
     otherwise by counting. Frames from `num_readable` on were promised by the index of a file that was
     cut short, and their times are estimates; `length_known` is false for a cut file whose index does not
     say how many frames it had. `packets` says which packet holds which frame, and what can be left out
-    when it is decoded; it is None where packets alone were not believed, and `distrust` says why.
+    when it is decoded; it is None where packets alone were not believed, and `distrust` says why. Where frames are
+    counted and some are missing, `rows` has the index of each one that decodes, in order. `losses` are the
+    times of the frames before which some are missing. `notes` say what else to know of the times, and of the end.
     """
 
     pts: Timestamps
@@ -78,6 +62,9 @@ class FrameTable:
     length_known: bool = True
     packets: PacketOrder | None = None
     distrust: str = ""
+    rows: Indices | None = None
+    losses: Timestamps | None = None
+    notes: tuple[Note, ...] = ()
 
     def seconds(self, pts: int) -> float:
         """A time of this table in seconds."""
@@ -100,91 +87,66 @@ def build_table(
     if isinstance(found, str):
         kept.clear()
         return decode_table(path, distrust=found)
+    if _has_holes(found[0].pts, stream) and has_destroyed_parts(path, container.format.name):
+        kept.clear()
+        return decode_table(path, distrust="parts of the file are destroyed")
     return _with_lost_frames(found[0], find_truncation(path, container, stream, num_whole=len(found[0].pts))), found[1]
 
 
 def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, FirstFrame] | None:
     """The frame table by decoding the whole file once, and its first frame; None without any frame.
 
-    A packet that does not decode keeps its row where times tell frames apart: what comes after it must not move
-    up, and a damaged video must not pass for a shorter one. Where each packet is a frame, so do those that
-    nothing came out of, back to the key frame before it and on to the next one.
+    A packet that does not decode keeps its row where times tell frames apart, and so do frames that are missing in a
+    constant step where the file is damaged: what comes after them must not move up, and a damaged video must not pass
+    for a shorter one. Where each packet is a frame, so do those that nothing came out of, back to the key frame before
+    it and on to the next one.
     """
-    times, has_gaps, first, end = array("q"), False, None, 0
-    packet: VideoPacket | None = None
     with open_stream(path) as (container, stream):
         assert stream is not None
-        time_base, step = stream_time_base(stream), frame_step(stream)
         # These have one packet for each frame.
         is_frame = container.format.name in (MP4, MATROSKA)
         is_frame = is_frame and stream.codec_context.codec.canonical_name in ("h264", "hevc")
-        lost = _Lost(is_frame=is_frame)
-        for packet, decoded in _decode_all(container, stream):
-            if packet is not None:
-                lost.add(packet, failed=decoded is None)
-            for frame in decoded or ():
-                first = first or FirstFrame.of(frame)
-                has_gaps = has_gaps or frame.pts is None
-                pts = frame.pts if frame.pts is not None else (times[-1] + step if times else 0)
-                times.append(pts)
-                end = pts + (frame.duration or step)
-        cut = find_truncation(path, container, stream)
-        spoiled = packet is not None and packet.is_corrupt
-    if first is None:
-        return None
-    pts_of = np.array(times, dtype=np.int64)
-    by_pts = not has_gaps and bool(np.all(np.diff(pts_of) > 0))
-    if by_pts:
-        pts_of = np.union1d(pts_of, lost.pts(times[0], times[-1]))
-        end = max(end, int(pts_of[-1]) + step) if pts_of[-1] > times[-1] else end
-    table = FrameTable(pts_of, end, time_base, by_pts, len(pts_of), spoiled, distrust=distrust)
-    return _with_lost_frames(table, cut), first
+        decoding = FullDecode(is_frame=is_frame)
+        for packet, decoded in decode_all(container, stream):
+            decoding.add(packet, decoded)
+        if decoding.first is None:
+            return None
+        has_holes = _has_holes(np.sort(decoding.pts()), stream)
+        is_destroyed = has_holes and has_destroyed_parts(path, container.format.name)
+        may_break = bool(av.format.Flags(container.format.flags) & av.format.Flags.ts_discont)
+        table = _table_of(decoding, stream, is_destroyed=is_destroyed, may_break=may_break)
+        cut = find_truncation(path, container, stream, packets_end=decoding.packets_end)
+    return _with_lost_frames(replace(table, distrust=distrust), cut), decoding.first
 
 
-class _Lost:
-    """The times of packets that should have been frames, and may not have become any.
-
-    `is_frame`: each packet is a frame. Otherwise only packets that failed count, and only between frames: before
-    and after these, a stream may well begin or end in the middle.
-    """
-
-    def __init__(self, *, is_frame: bool) -> None:
-        self._is_frame = is_frame
-        self._lost, self._group, self._failed = array("q"), array("q"), False
-
-    def add(self, packet: VideoPacket, *, failed: bool) -> None:
-        """Take note of the next packet."""
-        if self._is_frame and packet.is_keyframe:
-            self._close_group()
-        if packet.pts is None or packet.is_discard or packet.is_corrupt:
-            return
-        self._failed = self._failed or failed
-        if self._is_frame:
-            self._group.append(packet.pts)
-        elif failed:
-            self._lost.append(packet.pts)
-
-    def pts(self, first: int, last: int) -> Timestamps:
-        """The times, where frames came out from `first` to `last`."""
-        self._close_group()
-        found = np.array(self._lost, dtype=np.int64)
-        return found if self._is_frame else found[(found > first) & (found < last)]
-
-    def _close_group(self) -> None:
-        if self._failed:
-            self._lost += self._group
-        self._group, self._failed = array("q"), False
-
-
-def _decode_all(
-    container: InputContainer, stream: VideoStream
-) -> Iterator[tuple[VideoPacket | None, list[VideoFrame] | None]]:
-    """Each packet with the frames that come out after it (None: it is damaged), then what was left inside."""
-    packet = None
-    for packet in read_packets(container, stream):
-        if packet is not None:
-            yield packet, decode_packet(stream, packet)
-    yield packet, decode_packet(stream, None) or []
+def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, may_break: bool) -> FrameTable:
+    """The frame table of a decoded file. `may_break`: files of this kind are joined with no care for their times."""
+    time_base, step = stream_time_base(stream), frame_step(stream)
+    jump = round(JUMP_SECONDS / time_base)
+    timeline = timeline_of(decoding.pts(), decoding.dts(), step=step, jump=jump)
+    times, is_plain = timeline.times, timeline.is_plain
+    if not is_plain:
+        step = common_step(times, default=step)
+    missing = missing_times(times, decoding.may_lack(times) | is_destroyed, step=step, jump=jump)
+    losses = np.unique(times[np.searchsorted(times, missing)]) if timeline.is_own else missing[:0]
+    if is_plain:
+        missing = np.union1d(missing, decoding.lost.pts(int(times[0]), int(times[-1])))
+    pts = np.union1d(times, missing) if len(missing) else times
+    end = int(times[-1]) + (decoding.last_duration if timeline.is_own and decoding.last_duration else step)
+    if pts[-1] > times[-1]:
+        end = max(end, int(pts[-1]) + step)
+    text = timeline.note or (jump_note(times, time_base, jump=jump) if may_break else "")
+    return FrameTable(
+        pts,
+        end,
+        time_base,
+        is_plain,
+        len(pts),
+        truncated=decoding.ends_damaged(stream.codec_context.reorder_depth),
+        rows=None if is_plain or not len(missing) else np.searchsorted(pts, times),
+        losses=losses,
+        notes=(Note(NoteKind.TIMELINE, text),) if text else (),
+    )
 
 
 # --- the scan: packets that prove to be frames ------------------------------------------------------
@@ -274,10 +236,18 @@ def _why_not_together(decode_order: Timestamps, pts: Timestamps, first: FirstFra
         return "packets share a time"
     if decode_order[0] != pts[0] or first.pts != decode_order[0]:
         return "the first packet is not the first frame"
+    if reorder_depth and np.all(decode_order == pts):
+        return "the times may be those of decoding"
     if reordering(decode_order) > reorder_depth:
         # A decoder that expects less reordering than there is throws the late frames away.
         return "frames are reordered further than the decoder expects"
     return ""
+
+
+def _has_holes(times: Timestamps, stream: VideoStream) -> bool:
+    """Whether a step that is constant otherwise has longer ones in it, by ascending times."""
+    jump = round(JUMP_SECONDS / stream_time_base(stream))
+    return bool(len(missing_times(times[times != NO_TIME], None, step=1, jump=jump)))
 
 
 # --- files that were cut short ----------------------------------------------------------------------
@@ -291,7 +261,12 @@ def _with_lost_frames(table: FrameTable, cut: Truncation) -> FrameTable:
     """
     if len(cut.index_times) == 0:
         truncated = table.truncated or cut.is_truncated
-        return replace(table, truncated=truncated, length_known=not truncated or cut.index_is_whole)
+        is_known = not truncated or cut.index_is_whole or not cut.has_index
+        notes = table.notes
+        if truncated and not cut.has_index:
+            text = "the file is cut short, and is of a kind that does not say how many frames it had"
+            notes += (Note(NoteKind.CUT_SHORT, text),)
+        return replace(table, truncated=truncated, length_known=is_known, notes=notes)
     too_late = np.flatnonzero(table.pts >= cut.lost_from)
     sure = int(too_late[0]) if len(too_late) else len(table.pts)
     shift = int(table.pts[0] - cut.index_times[0])

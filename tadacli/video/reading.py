@@ -24,10 +24,20 @@ from tadacli.video.bitstream import MP4
 from tadacli.video.container import VideoPacket, open_stream
 from tadacli.video.damage import Damage
 from tadacli.video.decoder import Decoder, ReadFile, TableError
-from tadacli.video.frame_table import FirstFrame, FrameTable, build_table, decode_table
+from tadacli.video.frame_table import FrameTable, build_table, decode_table
+from tadacli.video.full_decode import FirstFrame
 from tadacli.video.inputs import ARCHIVE_SUFFIXES
 from tadacli.video.jpeg_frames import JpegSource, is_frames_folder
-from tadacli.video.refusals import check_size, codec_name, encrypted, is_encrypted, no_video, undecodable, unopenable
+from tadacli.video.refusals import (
+    check_not_joined,
+    check_size,
+    codec_name,
+    encrypted,
+    is_encrypted,
+    no_video,
+    undecodable,
+    unopenable,
+)
 from tadacli.video.seeking import read_packets_again
 from tadacli.video.source import (
     DAMAGED_HINT,
@@ -282,7 +292,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
                 raise no_video(path, container)
             codec = codec_name(path, stream)
             says_its_size = check_size(path, stream)
-            header_rate, is_mp4 = stream.average_rate, container.format.name == MP4
+            header_rate, format_name = stream.average_rate, container.format.name
             aspect = stream.sample_aspect_ratio or Fraction(1)
             built = None if by_decoding else build_table(path, container, stream, kept=kept)
             if built is not None and built[0].packets is not None:
@@ -296,7 +306,8 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
     if built is None:
         raise undecodable(path, codec, says_its_size=says_its_size)
     table, first = built
-    if is_mp4 and table.packets is None and is_encrypted(path):
+    check_not_joined(path, format_name)
+    if format_name == MP4 and table.packets is None and is_encrypted(path):
         raise encrypted(path)  # what comes out is noise, or a start that is not encrypted
     is_turned = _is_turned(first.matrix)
     seconds = [table.seconds(int(pts)) for pts in (table.pts[0], table.end_pts)]
@@ -317,6 +328,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
             start_seconds=seconds[0],
             truncated=table.truncated,
             num_frames_known=table.length_known,
+            notes=table.notes,
         ),
         read_file,
     )

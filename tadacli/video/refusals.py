@@ -10,8 +10,8 @@ from av.video.stream import VideoStream
 from tadacli.errors import VideoError
 from tadacli.video.bitstream import MP4
 from tadacli.video.container import is_cover
+from tadacli.video.container_bytes import count_recordings, ends_beyond, top_level_boxes
 from tadacli.video.source import DAMAGED_HINT, MAX_PIXELS, NOT_A_VIDEO_HINT, shown, too_large
-from tadacli.video.truncation import ends_beyond, top_level_boxes
 
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat version", b"v=0")
 _MAX_INDEX_BYTES = 1 << 26  # of an MP4 file's index, no more is searched for signs of encryption
@@ -84,6 +84,16 @@ def undecodable(path: str, codec: str, *, says_its_size: bool) -> VideoError:
 def encrypted(path: str) -> VideoError:
     """The error for a file that is encrypted."""
     return VideoError(f"{shown(path)} is encrypted", hint="decrypt it first: no key can be given here")
+
+
+def check_not_joined(path: str, format_name: str) -> None:
+    """Raises `VideoError` for a file that others were appended to, as bytes, of which nothing would be seen."""
+    num_recordings = count_recordings(path, format_name)
+    if num_recordings > 1:
+        raise VideoError(
+            f"{shown(path)} holds {num_recordings} recordings one after the other, and only the first can be read",
+            hint="join files with a program that knows them, for example ffmpeg -f concat -i LIST -c copy OUT.mp4",
+        )
 
 
 def is_encrypted(path: str) -> bool:
