@@ -71,7 +71,7 @@ def test_joined_recordings():
     assert [number_of(frame) for frame in frames] == [*range(150), *range(150)]
     result = detected("q_concat_pan_still.ts", stride="500ms")
     assert [(segment.label, round(segment.end_seconds)) for segment in result.segments] == [
-        ("camera pans right", 7),
+        ("pan right", 7),
         ("static", 13),
     ]
     assert any(note.kind == NoteKind.TIMELINE for note in result.notes)
@@ -79,7 +79,7 @@ def test_joined_recordings():
 
 def test_times_that_jump():
     result = detected("q_jump_pan.ts", stride="500ms")
-    assert [segment.label for segment in result.segments] == ["camera pans right"] * 2
+    assert [segment.label for segment in result.segments] == ["pan right"] * 2
     assert any(note.kind == NoteKind.TIMELINE and "jump by 3593.96 s" in note.text for note in result.notes)
 
 
