@@ -51,7 +51,7 @@ def classify(
     A video that fails has status "error" and stops nothing.
 
     Args:
-        videos: A path or URL, or several: video files, folders or tars of numbered JPEG frames.
+        videos: A path or URL, or several: video files, folders or tars of numbered frames, JPEG or PNG.
         model: A known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
             `device` and `dtype` are not used.
         weights: A file of weights for a known name; by default those that were fetched.

@@ -23,6 +23,7 @@ class NoteKind(StrEnum):
     NO_LABEL = "no label"
     SHORT = "short"  # of so many items frames are repeated
     REPEATED = "repeated"  # a clip of a video that is not short shows a frame more than once
+    ASSUMED_RATE = "assumed rate"  # of a folder of frames that nothing says the frame rate of
     TIME_GAPS = "time gaps"  # spans of a video's time have no frame
     PREDICTIONS = "predictions"  # what of a file of predictions is not used, or not sure
     MEASURE = "measure"  # where metrics are not those that are published

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
@@ -72,9 +71,8 @@ def classify_command(
     from tadacli.formats.records import FORMATS
     from tadacli.sampling.plan import Part
     from tadacli.scoring.options import ClassificationOptions, scoring_options
-    from tadacli.video.inputs import expand_inputs
 
-    videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin)
+    videos = options.named_videos(inputs, recursive=recursive)
     part = None
     if (start, end, sampling) != (None, None, None):
         part = Part(options.seconds(start), options.seconds(end), sampling)

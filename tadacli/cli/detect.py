@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -89,7 +88,6 @@ def detect_command(
     from tadacli.detection.settings import SegmentSettings
     from tadacli.reports.detection_files import DetectionFiles
     from tadacli.sampling.settings import window_settings
-    from tadacli.video.inputs import expand_inputs
 
     segments = SegmentSettings(
         threshold=options.score_limit("--threshold", threshold),
@@ -120,7 +118,7 @@ def detect_command(
             allow_gaps=allow_gaps,
             batch_size=batch_size,
         )
-        videos = expand_inputs(inputs or [], recursive=recursive, stdin=sys.stdin)
+        videos = options.named_videos(inputs or [], recursive=recursive)
         loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tadacli.specs import ScoreLimit
     from tadacli.zoo.loading import Model
 
-INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of JPEG frames, @LIST, or - (list on stdin)."
+INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of frames (JPEG, PNG), @LIST, or - (list on stdin)."
 
 Inputs = Annotated[list[str], typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
 ModelName = Annotated[
@@ -47,6 +48,17 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished -
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look below folders too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")]
 Profile = Annotated[bool, typer.Option("--profile", help="Say at the end where the wall time went.")]
+
+
+def named_videos(inputs: list[str], *, recursive: bool) -> list[str]:
+    """The videos that the inputs name; says in one line what of their folders is none."""
+    from tadacli.video.inputs import PassedOver, expand_inputs
+
+    passed_over = PassedOver()
+    videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin, passed_over=passed_over)
+    if text := str(passed_over):
+        say(f"note: {text}")
+    return videos
 
 
 def score_limit(option: str, text: str) -> ScoreLimit:

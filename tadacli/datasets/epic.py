@@ -182,7 +182,7 @@ class _EpicVideos:
         self._found: dict[str, Path | None] = {}
 
     def find(self, video: str, participant: str) -> Path | None:
-        """The video file, else a folder or tar of its JPEG frames; None if there is neither."""
+        """The video file, else a folder or tar of its frames; None if there is neither."""
         if video not in self._found:
             homes = _below_tops("videos", f"{participant}/videos", participant, "")
             frames = _below_tops(

@@ -9,15 +9,23 @@ from pathlib import Path
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.tables import AnyPath, SampleRows, bad_line
 from tadacli.errors import UsageError
-from tadacli.video.inputs import is_video_name
+from tadacli.video.inputs import is_frames_folder, is_video_name
 
 
 def load_folder(root: AnyPath, *, labels: Sequence[str] | None = None, name: str = "folder") -> Dataset:
-    """The videos in the folders of `root`, each folder being a class, by name.
+    """The videos in the folders of `root`, each folder being a class, by name; a video may be a folder of frames.
 
-    Without `labels` the classes are the folders in alphabetical order. With them each folder must be one, with
-    underscores for blanks if need be. What is in a folder and no video file is no sample and is in `unused`.
-    Raises `UsageError` for a folder without classes, or one that is no class.
+    Args:
+        root: A folder with a folder for each class.
+        labels: The classes and their order, of which each folder must be one, with underscores for blanks if need be;
+            None for the folders in alphabetical order.
+        name: The name of the data set.
+
+    Returns:
+        A sample for each video; what is in a folder of a class and no video is in `unused`.
+
+    Raises:
+        UsageError: There is no folder, or one that is no class.
     """
     folders = subfolders(root)
     if not folders:
@@ -33,6 +41,8 @@ def load_folder(root: AnyPath, *, labels: Sequence[str] | None = None, name: str
             place, path = f"{folder}/{entry.name}", Path(entry.path)
             if entry.is_file() and is_video_name(entry.name):
                 taken.add(place, Sample(id=place, path=path, labels={"": index}, video_id=path.stem))
+            elif entry.is_dir() and not entry.name.startswith(".") and is_frames_folder(entry.path):
+                taken.add(place, Sample(id=place, path=path, labels={"": index}, video_id=entry.name))
             else:
                 taken.refuse(place, place, UnusedKind.UNUSABLE, "not a video file")
     return taken.dataset(name, {"": classes})

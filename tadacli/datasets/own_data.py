@@ -23,7 +23,7 @@ from tadacli.errors import UsageError
 from tadacli.formats.captions import player_segments
 from tadacli.formats.results import is_detect_results, parse_detections
 from tadacli.results import Note, NoteKind
-from tadacli.video.inputs import is_video_name
+from tadacli.video.inputs import is_frames_folder, is_video_name
 
 _TABLES = ("csv", "activitynet", "segments")
 # Their lists name no validation split; what is published for them is measured on the test split.
@@ -252,9 +252,9 @@ def _splits_in(root: Path) -> dict[str, str]:
         if split not in ("train", "validation", "test"):
             continue
         with os.scandir(root / name) as entries:
-            inside = [(entry.name, entry.is_dir()) for entry in entries]
-        videos = [each for each, is_dir in inside if not is_dir and is_video_name(each)]
-        if videos or not any(is_dir for _, is_dir in inside):
+            inside = [(entry.name, entry.is_dir(), entry.path) for entry in entries]
+        videos = [path for each, is_dir, path in inside if (is_frames_folder(path) if is_dir else is_video_name(each))]
+        if videos or not any(is_dir for _, is_dir, _ in inside):
             continue
         if split in found:
             raise UsageError(f"{root} has several folders for {split}: {found[split]} and {name}", hint="keep one")

@@ -50,7 +50,7 @@ def render_segments(
         video_path: The video.
         output_path: The file to write, whose name ends in .mp4.
         segments: The segments, in presentation time.
-        fps: The rate of JPEG frames.
+        fps: The rate of frames that are pictures.
         on_progress: Called with the frames written and the frames in all.
 
     Returns:
@@ -240,7 +240,7 @@ class _Pending:
 
 @contextlib.contextmanager
 def _sound_file(path: str) -> Iterator[av.container.InputContainer | None]:
-    """The file opened a second time, for its sound; None if it has none (or holds JPEG frames)."""
+    """The file opened a second time, for its sound; None if it has none (or holds pictures)."""
     with contextlib.ExitStack() as files:
         container = None
         if os.path.isfile(path):

@@ -5,45 +5,89 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 import tempfile
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
+from tadacli.video.frame_names import is_first_name, is_published_name
 from tadacli.zoo.downloading import Patience, Room, download
 from tadacli.zoo.sources import Source
 
+# What FFmpeg reads as video and what is seldom anything else: not .dat, .ogg or .webp, which mostly are.
 VIDEO_SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .divx .dv .flv .gif .h264 .h265 .hevc .ivf .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
-    ".mp4 .mpeg .mpg .mts .mxf .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .y4m".split()
+    ".264 .265 .266 .360 .3g2 .3gp .3gpp .amv .apng .asf .av1 .avc .avi .avs2 .avs3 .bik .cavs .cine .dav .dif "
+    ".divx .dv .dvr-ms .evo .f4v .flc .fli .flv .gif .gxf .h261 .h263 .h264 .h265 .h266 .h26l .hevc .insv .ism "
+    ".ismv .ivf .ivr .lxf .m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mod .mov .mp4 .mpe .mpeg "
+    ".mpg .mpv .mts .mxf .nsv .nut .nuv .obu .ogm .ogv .ogx .ps .psp .qt .rcv .rm .rmvb .roq .smk .tod .trp .ts "
+    ".ty .vc1 .viv .vob .vro .vvc .webm .wm .wmv .wtv .xmv .y4m".split()
 )
 # Longest first: what is left of a name must not end in a part of its suffix.
 ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
+_MOST_KINDS = 5
 # Other videos wait for one whose server does not answer.
 URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 
 
-def expand_inputs(inputs: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None) -> list[str]:
+class PassedOver:
+    """Counts what a walk through folders does not take for a video."""
+
+    def __init__(self) -> None:
+        self._kinds: Counter[str] = Counter()
+
+    def add(self, name: str, *, is_folder: bool) -> None:
+        """Counts a file or a folder by its name."""
+        suffix = os.path.splitext(name)[1].lower()
+        if name.startswith("."):
+            kind = "hidden"
+        elif is_folder:
+            kind = "folder below (see --recursive)"
+        elif re.fullmatch(r"\.[a-z0-9_-]{1,8}", suffix):  # others may be anything, and need not be shown
+            kind = suffix
+        else:
+            kind = "other"
+        self._kinds[kind] += 1
+
+    def __str__(self) -> str:
+        """What there was, in one line; empty if there was nothing."""
+        kinds = [f"{count} {kind}" for kind, count in self._kinds.most_common(_MOST_KINDS)]
+        rest = self._kinds.total() - sum(count for _, count in self._kinds.most_common(_MOST_KINDS))
+        kinds += [f"{rest} of {len(self._kinds) - _MOST_KINDS} more kinds"] if rest else []
+        return f"passed over in folders: {', '.join(kinds)}" if kinds else ""
+
+
+def expand_inputs(
+    inputs: Iterable[str],
+    *,
+    recursive: bool = False,
+    stdin: TextIO | None = None,
+    passed_over: PassedOver | None = None,
+) -> list[str]:
     """The videos that `inputs` name, in order, each once.
 
-    A name that exists is taken as it is, whatever characters it has. What does not exist is kept, so that it gets a
-    result of its own saying so.
+    A name that exists is taken as it is, whatever characters it has. What does not exist is kept, and so is a folder
+    without a video, so that it gets a result of its own saying so.
 
     Args:
-        inputs: Files, folders (their videos by name), folders or tars of JPEG frames, globs, http(s) URLs, `@FILE`
-            for a list of inputs (one a line, # starts a comment line), `-` for such a list on `stdin`.
+        inputs: Files, folders (their videos by name), folders or tars of pictures that are frames, globs, http(s) URLs,
+            `@FILE` for a list of inputs (one a line, # starts a comment line), `-` for such a list on `stdin`.
         recursive: Take what is below the folders, too.
         stdin: Where `-` is read from.
+        passed_over: Counts what is in folders and no video.
 
     Returns:
         Paths and URLs.
 
     Raises:
-        UsageError: A list file cannot be read, a folder or glob has no videos, or nothing was named.
+        UsageError: A list file cannot be read, a glob matches nothing, or nothing was named.
     """
-    videos = list(dict.fromkeys(video for item in inputs for video in _expand(item, recursive=recursive, stdin=stdin)))
+    walk = _Walk(recursive, stdin, passed_over or PassedOver())
+    videos = list(dict.fromkeys(video for item in inputs for video in walk.expand(item)))
     if not videos:
         raise UsageError("no video was named", hint="give files, folders, globs, URLs, @list.txt, or - for stdin")
     return videos
@@ -55,8 +99,27 @@ def is_url(text: str) -> bool:
 
 
 def is_video_name(name: str) -> bool:
-    """Whether a file name ends as those of videos do."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+    """Whether a file name ends as those of videos do; that of a hidden file, such as ._clip.mp4 of a Mac, is none."""
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not os.path.basename(name).startswith(".")
+
+
+def is_frames_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds the numbered frames of a video; looks no further than a name as EPIC-KITCHENS has it.
+
+    Other names count from 0 or 1, and no video lies beside them: the pictures of a camera are no frames, nor is the
+    picture of a video.
+    """
+    has_first = has_videos = False
+    try:
+        with os.scandir(os.fsdecode(path)) as entries:
+            for entry in entries:
+                if is_published_name(entry.name):
+                    return True
+                has_first = has_first or is_first_name(entry.name)
+                has_videos = has_videos or is_video_name(entry.name)
+    except (OSError, ValueError):
+        return False
+    return has_first and not has_videos
 
 
 def file_size(path: str) -> int | None:
@@ -94,19 +157,69 @@ def local_path(video: str, *, patience: Patience = URL_PATIENCE) -> Iterator[str
         yield str(target)
 
 
-def _expand(item: str, *, recursive: bool, stdin: TextIO | None) -> Iterator[str]:
-    if item == "-":
-        yield from _expand_list(stdin.read() if stdin else "", recursive=recursive)
-    elif is_url(item) or os.path.isfile(item):
-        yield item
-    elif os.path.isdir(item):
-        yield from _expand_folder(item, recursive=recursive)
-    elif item.startswith("@"):
-        yield from _expand_list(_read_list(item[1:]), recursive=recursive)
-    elif glob.has_magic(item):
-        yield from _expand_glob(item, recursive=recursive)
-    else:
-        yield item
+@dataclass(frozen=True)
+class _Walk:
+    """How inputs are expanded."""
+
+    recursive: bool
+    stdin: TextIO | None
+    passed_over: PassedOver
+
+    def expand(self, item: str, *, in_list: bool = False) -> Iterator[str]:
+        """The videos that one input means."""
+        if item == "-":
+            yield from self._list(self.stdin.read() if self.stdin and not in_list else "")
+        elif is_url(item) or os.path.isfile(item):
+            yield item
+        elif os.path.isdir(item):
+            yield from self._folder(item)
+        elif item.startswith("@"):
+            yield from self._list(_read_list(item[1:]))
+        elif glob.has_magic(item):
+            yield from self._glob(item)
+        else:
+            yield item
+
+    def _list(self, text: str) -> Iterator[str]:
+        for line in text.split("\n"):  # not splitlines(): a file name may hold what that takes for a line's end
+            entry = line.removesuffix("\r")
+            if entry.strip() and not entry.startswith("#"):
+                yield from self.expand(entry, in_list=True)
+
+    def _folder(self, folder: str) -> Iterator[str]:
+        """The videos of a folder; those folders that hold none, or cannot be listed, as they are."""
+        if is_frames_folder(folder):
+            yield folder
+            return
+        found, unlisted = False, list[OSError]()
+        for parent, folders, files in os.walk(folder, onerror=unlisted.append):
+            below = sorted(folders)
+            folders.clear()
+            for name in below:
+                path = os.path.join(parent, name)
+                if not name.startswith(".") and is_frames_folder(path):
+                    found = True
+                    yield path
+                elif self.recursive and not name.startswith("."):
+                    folders.append(name)
+                else:
+                    self.passed_over.add(name, is_folder=True)
+            for name in sorted(files):
+                if is_video_name(name):
+                    found = True
+                    yield os.path.join(parent, name)
+                else:
+                    self.passed_over.add(name, is_folder=False)
+        yield from (str(error.filename) for error in unlisted)
+        if not found and not unlisted:
+            yield folder
+
+    def _glob(self, pattern: str) -> Iterator[str]:
+        matches = sorted(glob.glob(pattern, recursive=True))
+        if not matches:
+            raise UsageError(f"nothing matches {pattern}")
+        for match in matches:
+            yield from self._folder(match) if os.path.isdir(match) else [match]
 
 
 def _read_list(path: str) -> str:
@@ -114,47 +227,3 @@ def _read_list(path: str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"the list {path} cannot be read: {error.strerror}") from error
-
-
-def _expand_list(text: str, *, recursive: bool) -> Iterator[str]:
-    for line in text.split("\n"):  # not splitlines(): a file name may hold what that takes for a line's end
-        entry = line.removesuffix("\r")
-        if entry.strip() and not entry.startswith("#"):
-            yield from _expand(entry, recursive=recursive, stdin=None)
-
-
-def _expand_folder(folder: str, *, recursive: bool) -> Iterator[str]:
-    from tadacli.video.jpeg_frames import is_frames_folder
-
-    if is_frames_folder(folder):
-        yield folder
-        return
-    found = False
-    for parent, folders, files in os.walk(folder, onerror=_cannot_list):
-        folders[:] = sorted(folders) if recursive else []
-        for name in list(folders):
-            if is_frames_folder(os.path.join(parent, name)):
-                found = True
-                folders.remove(name)
-                yield os.path.join(parent, name)
-        for name in sorted(files):
-            if is_video_name(name):
-                found = True
-                yield os.path.join(parent, name)
-    if not found:
-        raise UsageError(
-            f"the folder {folder} holds no video",
-            hint="" if recursive else "use --recursive to look below it",
-        )
-
-
-def _cannot_list(error: OSError) -> None:
-    raise UsageError(f"the folder {error.filename} cannot be listed: {error.strerror}") from error
-
-
-def _expand_glob(pattern: str, *, recursive: bool) -> Iterator[str]:
-    matches = sorted(glob.glob(pattern, recursive=True))
-    if not matches:
-        raise UsageError(f"nothing matches {pattern}")
-    for match in matches:
-        yield from _expand_folder(match, recursive=recursive) if os.path.isdir(match) else [match]

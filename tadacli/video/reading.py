@@ -1,4 +1,4 @@
-"""Frames of a video by number: video files through FFmpeg (PyAV), and folders or tars of JPEG frames.
+"""Frames of a video by number: video files through FFmpeg (PyAV), and folders or tars of pictures.
 
 Frame i is the i-th frame that a full decode shows, and a frame that was asked for is either that very
 frame or a `VideoError`: nothing is put in its place. Times are presentation times, never i / fps.
@@ -24,10 +24,11 @@ from tadacli.video.bitstream import MP4
 from tadacli.video.container import VideoPacket, open_stream
 from tadacli.video.damage import Damage
 from tadacli.video.decoder import Decoder, ReadFile, TableError
+from tadacli.video.frame_names import NAMES
 from tadacli.video.frame_table import FrameTable, build_table, decode_table
 from tadacli.video.full_decode import FirstFrame
-from tadacli.video.inputs import ARCHIVE_SUFFIXES
-from tadacli.video.jpeg_frames import JpegSource, is_frames_folder
+from tadacli.video.inputs import ARCHIVE_SUFFIXES, is_frames_folder
+from tadacli.video.picture_frames import PictureSource
 from tadacli.video.refusals import (
     check_not_joined,
     check_size,
@@ -55,11 +56,11 @@ from tadacli.video.source import (
 
 @contextmanager
 def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Iterator[VideoSource]:
-    """A video file, or a folder or tar of JPEG frames, ready to be read; closed on leaving.
+    """A video file, or a folder or tar of numbered pictures, ready to be read; closed on leaving.
 
     Args:
         path: Path of the file or folder.
-        fps: Frames a second of JPEG frames, which cannot say it themselves; by default what their name says, or 30.
+        fps: Frames a second of pictures, which cannot say it themselves; by default what their name says, or 30.
             Video files ignore it.
 
     Raises:
@@ -68,7 +69,7 @@ def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Itera
     name = os.fsdecode(path)
     _check_is_there(name)
     if os.path.isdir(name) or name.lower().endswith(ARCHIVE_SUFFIXES):
-        yield JpegSource(name, fps)
+        yield PictureSource(name, fps)
     else:
         with closing(_FileSource(name)) as source:
             yield source
@@ -78,8 +79,8 @@ def probe(path: VideoPath, *, fps: float | Fraction | None = None) -> VideoInfo:
     """What is known about a video: its frames, duration, size, rotation and codec, and whether it is cut short.
 
     Args:
-        path: Path of a video file, or of a folder or tar of JPEG frames.
-        fps: Frames a second of JPEG frames; by default what their name says, or 30. Video files ignore it.
+        path: Path of a video file, or of a folder or tar of numbered pictures.
+        fps: Frames a second of pictures; by default what their name says, or 30. Video files ignore it.
 
     Returns:
         The facts, with times in seconds and the size in pixels as the frames are shown, (height, width).
@@ -104,9 +105,9 @@ def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fractio
     """The frames with these numbers, in their order, in one array.
 
     Args:
-        path: Path of a video file, or of a folder or tar of JPEG frames.
+        path: Path of a video file, or of a folder or tar of numbered pictures.
         indices: Frame numbers from 0 on, in any order, duplicates allowed.
-        fps: Frames a second of JPEG frames; by default what their name says, or 30. Video files ignore it.
+        fps: Frames a second of pictures; by default what their name says, or 30. Video files ignore it.
 
     Returns:
         uint8 (N, H, W, 3), RGB: row i is frame indices[i].
@@ -137,9 +138,9 @@ def iter_frames(
     """The frame of each distinct index, ascending, one at a time.
 
     Args:
-        path: Path of a video file, or of a folder or tar of JPEG frames.
+        path: Path of a video file, or of a folder or tar of numbered pictures.
         indices: Frame numbers from 0 on, in any order.
-        fps: Frames a second of JPEG frames; by default what their name says, or 30. Video files ignore it.
+        fps: Frames a second of pictures; by default what their name says, or 30. Video files ignore it.
         skip_unreadable: Give an `Unreadable` for a frame that cannot be had, and go on.
 
     Yields:
@@ -179,7 +180,10 @@ def _check_is_there(path: str) -> None:
         raise VideoError(f"cannot open {shown(path)}: {error}") from error
     if stat.S_ISDIR(status.st_mode):
         if not is_frames_folder(path):
-            raise VideoError(f"{shown(path)} is a folder without frame_0000000001.jpg files", hint=NOT_A_VIDEO_HINT)
+            raise VideoError(
+                f"{shown(path)} is a folder that holds no numbered frames",
+                hint=f"frames are named {NAMES}; --recursive looks for videos below a folder",
+            )
     elif not stat.S_ISREG(status.st_mode):
         raise VideoError(f"{shown(path)} is not a regular file", hint=NOT_A_VIDEO_HINT)
     elif status.st_size == 0:

@@ -236,3 +236,20 @@ def test_notes_are_said_beside_rows_the_models_own_only_once(tada, tmp_path: Pat
     _, out, err = tada("classify", *inputs, "--model", untrained, "--views", "1x1", "--format", "table")
     assert "note: " not in err
     assert b"tada detect" in out
+
+
+def test_odd_folders_are_rows_and_what_is_passed_over_is_counted(tada, tmp_path: Path, untrained: Path) -> None:
+    for name in ("empty", "some", "gap"):
+        (tmp_path / name).mkdir()
+    media.render(tmp_path / "some" / "clip.mp4", 40)
+    for name in ("._clip.mp4", "notes.txt", "more.txt"):
+        (tmp_path / "some" / name).write_bytes(b"no video")
+    for number in (1, 2, 4):
+        (tmp_path / "gap" / f"{number}.jpg").write_bytes(media.jpeg_bytes(number))
+    folders = [tmp_path / name for name in ("empty", "gap", "some")]
+    code, out, err = tada("classify", *folders, "--model", untrained, "--views", "1x1")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert (code, [row["status"] for row in rows]) == (3, ["error", "error", "ok"])
+    assert "empty is a folder that holds no numbered frames" in rows[0]["error"]
+    assert "lacks frames 3" in rows[1]["error"]
+    assert "note: passed over in folders: 2 .txt, 1 hidden\n" in err

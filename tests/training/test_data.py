@@ -16,7 +16,7 @@ from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
 from tadacli.specs import InputSpec
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
-from tests.media import shared_folder
+from tests.media import jpeg_bytes, shared_folder
 from tests.trees import EPIC_COLUMNS, render
 
 GREY = (0.45, 0.45, 0.45)
@@ -448,3 +448,27 @@ def test_other_times_of_a_video_in_a_published_data_set_are_a_note(tmp_path: Pat
         "(the same file as P01_01_0 in train, at other times)"
     ]
     assert Counter(each.id for each in check(data).train.samples) == {"P01_01_0": 1, "P01_01_1": 1}
+
+
+def frames(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for number in range(1, 5):
+        (folder / f"img_{number:05d}.jpg").write_bytes(jpeg_bytes(number))
+
+
+def test_class_folders_of_frame_folders(tmp_path: Path) -> None:
+    for label in ("walk", "fall"):
+        for clip in ("c0", "c1.5", "c2"):
+            frames(tmp_path / label / clip)
+    frames(tmp_path / "walk" / ".c3")
+    data = load_finetune_data(tmp_path, validation_share=0.34)
+    found = [f"{label}/{clip}" for label in ("fall", "walk") for clip in ("c0", "c1.5", "c2")]
+    assert sorted(ids(data.train) + ids(data.validation)) == found
+    assert {sample.video_id for sample in data.train.samples} <= {"c0", "c1.5", "c2"}
+
+
+def test_a_class_called_train_may_hold_frame_folders(tmp_path: Path) -> None:
+    for label in ("train", "bus"):
+        for clip in ("c0", "c1", "c2"):
+            frames(tmp_path / label / clip)
+    assert load_finetune_data(tmp_path).heads == {"": ("bus", "train")}

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from tadacli.errors import UsageError, VideoError
-from tadacli.video.inputs import expand_inputs, local_path
+from tadacli.video.inputs import PassedOver, expand_inputs, local_path
 from tadacli.zoo.downloading import Patience
 from tests import media
 from tests.file_server import FileServer, Reply, serving
+
+FRAMES = (
+    *("frame_0000000001.jpg", "frame_00001.jpg", "img_00001.jpg", "image_00001.jpg", "img_00000.PNG", "000001.jpg"),
+    *("1.jpg", "0.png", "image-1.jpeg", "frame0001.png"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +37,15 @@ def _tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"x")
     Path("empty").mkdir()
+    for name in ("._clip.mp4", ".DS_Store", ".trash/old.mp4", "clip.PS"):
+        Path("hidden", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("hidden", name).write_bytes(b"x")
+    for number, name in enumerate(FRAMES):
+        Path(f"series/v{number}").mkdir(parents=True)
+        Path(f"series/v{number}", name).write_bytes(b"x")
+    for name in ("a.mov", "1.jpg", "camera/IMG_0012.JPG", "camera/img_0013.jpg"):
+        Path("photos", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("photos", name).write_bytes(b"x")
     frames = Path("frames/P01_11")
     frames.mkdir(parents=True)
     for number in (1, 2):
@@ -53,6 +67,12 @@ def _tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["@at.mp4"], False, ["@at.mp4"], "a name that exists is no list"),
         (["-dash.mp4"], False, ["-dash.mp4"], "a name that begins with a dash"),
         (["a.mp4", "sub", "a.mp4"], False, ["a.mp4", "sub/a.mp4"], "each once, equal base names kept apart"),
+        (["empty"], False, ["empty"], "a folder without a video gets a result of its own saying so"),
+        (["empty", "a.mp4"], False, ["empty", "a.mp4"], "and stops nothing"),
+        (["hidden"], True, ["hidden/clip.PS"], "hidden files and folders are passed over"),
+        (["hidden/._clip.mp4"], False, ["hidden/._clip.mp4"], "but not one that is named"),
+        (["series"], False, [f"series/v{number}" for number in range(len(FRAMES))], "frames by all their names"),
+        (["photos"], True, ["photos/a.mov"], "pictures of a camera and of a video are no frames"),
         (["http://host/v.mp4?x=1"], False, ["http://host/v.mp4?x=1"], "a URL is taken as it is"),
     ],
 )
@@ -77,12 +97,37 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert os.fsencode(expand_inputs(["@list.txt"])[0]) == b"sub/caf\xe9.mp4"
 
 
+def passed_over(*inputs: str, recursive: bool = False) -> str:
+    counts = PassedOver()
+    expand_inputs(inputs, recursive=recursive, passed_over=counts)
+    return str(counts)
+
+
+def test_what_a_walk_passes_over_is_counted() -> None:
+    assert passed_over("a.mp4", "notes.txt", "http://host/v.txt", "frames/P01_11") == ""
+    assert passed_over("hidden", recursive=True) == "passed over in folders: 3 hidden"
+    assert passed_over("sub") == "passed over in folders: 1 folder below (see --recursive)"
+    Path("sub/x.\x1b[2J").write_bytes(b"x")
+    Path("sub/y." + "z" * 50).write_bytes(b"x")
+    Path("sub/z.TXT").write_bytes(b"x")
+    assert passed_over("sub", recursive=True) == "passed over in folders: 2 other, 1 .txt"
+    for suffix in "abcdefgh":
+        Path(f"sub/v.{suffix}").write_bytes(b"x")
+    assert passed_over("sub", recursive=True).endswith(" 1 .d, 5 of 5 more kinds")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_gets_a_result_of_its_own() -> None:
+    Path("sub/deep").chmod(0)
+    assert expand_inputs(["sub", "a.mp4"], recursive=True) == ["sub/a.mp4", "sub/deep", "a.mp4"]
+    Path("sub/deep").chmod(0o755)
+
+
 @pytest.mark.parametrize(
     ("inputs", "reason"),
     [
         ([], "no video was named"),
         (["-"], "no video was named"),
-        (["empty"], "the folder empty holds no video"),
         (["*.avi"], "nothing matches"),
         (["@gone.txt"], r"the list gone\.txt cannot be read"),
     ],

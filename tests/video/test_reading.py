@@ -471,7 +471,7 @@ def test_what_is_not_a_video_is_named(tmp_path, capfd, name, content, reason):
 
 
 def test_other_things_that_are_not_videos(tmp_path, monkeypatch, whole_mp4):
-    with pytest.raises(VideoError, match=r"folder without frame_0000000001\.jpg"):
+    with pytest.raises(VideoError, match=r"folder that holds no numbered frames"):
         probe(tmp_path)
     render_audio(tmp_path / "a.m4a")
     with pytest.raises(VideoError, match="no video stream, only audio"):

@@ -1,64 +1,75 @@
-"""Frames of a folder or tar of JPEG files, named as EPIC-KITCHENS names its `rgb_frames`."""
+"""Frames of a folder or tar of JPEG or PNG files, whose names number them."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from tadacli.errors import VideoError
-from tadacli.results import VideoInfo
+from tadacli.results import Note, NoteKind, VideoInfo
 from tadacli.video.frame_archives import ARCHIVE_ERRORS, open_archive
+from tadacli.video.frame_names import FrameNames, is_published_name, named_rate
 from tadacli.video.jpeg import decode_jpeg, open_jpeg
+from tadacli.video.png import SIGNATURE, decode_png, open_png
 from tadacli.video.source import (
     MAX_PICTURE_BYTES,
-    NOT_A_VIDEO_HINT,
     Indices,
     Pixels,
     Unreadable,
-    VideoPath,
     VideoSource,
     shown,
 )
 
-_FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
 _DAMAGED_HINT = "extract the frames again"
+_ASSUMED_FPS = 30
+_ASSUMED = Note(
+    NoteKind.ASSUMED_RATE,
+    f"how many frames there are a second is not known, and {_ASSUMED_FPS} are assumed: times, and the frames that are "
+    "looked at, depend on it; --fps says it",
+)
 
 
-def is_frames_folder(path: VideoPath) -> bool:
-    """Whether a folder holds frames named frame_0000000001.jpg; looks no further than the first of them."""
-    try:
-        with os.scandir(os.fsdecode(path)) as entries:
-            return any(_FRAME_NAME.fullmatch(entry.name) for entry in entries)
-    except (OSError, ValueError):
-        return False
-
-
-def _number_of(name: str) -> int | None:
-    """The number of the frame that a file is, by its name."""
-    found = _FRAME_NAME.fullmatch(name)
-    return int(found[1]) if found else None
-
-
-class JpegSource(VideoSource):
-    """A folder or tar of frames numbered from 1 (or 0), shown at an even rate from time 0 on."""
+class PictureSource(VideoSource):
+    """A folder or tar of pictures numbered from 1 (or 0), shown at an even rate from time 0 on."""
 
     def __init__(self, path: str, fps: float | Fraction | None) -> None:
         self._path = path
-        self._store = _Folder(path) if os.path.isdir(path) else open_archive(path, _number_of)
+        names: FrameNames
+        self._store: _Store
+        if os.path.isdir(path):
+            self._store = folder = _Folder(path)
+            names = folder.names
+        else:
+            names = FrameNames()
+            self._store = open_archive(path, names.number)
+        self._series = names.series(shown(path))
         self._first = _check_numbers(path, self._store.numbers)
-        rate = _rate_of(path) if fps is None else Fraction(fps).limit_denominator(1001)
+        known = fps if fps is not None else named_rate(path)
+        rate = Fraction(_ASSUMED_FPS if known is None else known).limit_denominator(1001)
         if rate <= 0:
             raise VideoError(f"the frame rate of {shown(path)} must be positive, not {fps}")
         num_frames = len(self._store.numbers)
-        width, height = self._first_size()
-        info = VideoInfo(path, num_frames, rate, float(num_frames / rate), height, width, rotation=0, codec="mjpeg")
-        self._set_timeline(info, np.arange(num_frames) * rate.denominator / rate.numerator)
+        image = self._first_picture()
+        self._set_timeline(
+            VideoInfo(
+                path=path,
+                num_frames=num_frames,
+                fps=rate,
+                duration_seconds=float(num_frames / rate),
+                height=image.height,
+                width=image.width,
+                rotation=0,
+                codec="png" if image.format == "PNG" else "mjpeg",
+                notes=() if known is not None else (_ASSUMED,),
+            ),
+            np.arange(num_frames) * rate.denominator / rate.numerator,
+        )
         self._num_decoded = 0
 
     @property
@@ -89,16 +100,16 @@ class JpegSource(VideoSource):
         for index in map(int, wanted[done:]):
             yield index, reason
 
-    def _first_size(self) -> tuple[int, int]:
+    def _first_picture(self) -> Image.Image:
         _, data = next(self._contents(np.array([0])))
-        image = data if isinstance(data, str) else open_jpeg(data)
+        image = data if isinstance(data, str) else open_png(data) if data.startswith(SIGNATURE) else open_jpeg(data)
         if isinstance(image, str):
             raise VideoError(f"{self._name(0)} {image}", hint=_DAMAGED_HINT)
-        return image.size
+        return image
 
     def _decoded(self, data: bytes) -> Pixels | str:
         """The frame, or what is wrong with it."""
-        pixels = decode_jpeg(data)
+        pixels = decode_png(data) if data.startswith(SIGNATURE) else decode_jpeg(data)
         if isinstance(pixels, str):
             return pixels
         self._num_decoded += 1
@@ -108,13 +119,11 @@ class JpegSource(VideoSource):
         return pixels
 
     def _name(self, index: int) -> str:
-        return f"frame_{index + self._first:010d}.jpg of {shown(self._path)}"
+        return f"{self._series.name(index + self._first)} of {shown(self._path)}"
 
 
 def _check_numbers(path: str, numbers: Indices) -> int:
     """The first number, 1 or 0; `VideoError` for a gap, which would shift all frames after it."""
-    if len(numbers) == 0:
-        raise VideoError(f"{shown(path)} holds no frame_0000000001.jpg files", hint=NOT_A_VIDEO_HINT)
     first = min(int(numbers[0]), 1)
     steps = np.diff(numbers, prepend=first - 1)
     if np.any(steps == 0):
@@ -128,12 +137,6 @@ def _check_numbers(path: str, numbers: Indices) -> int:
     return first
 
 
-def _rate_of(path: str) -> Fraction:
-    """The rate of EPIC-KITCHENS frames by video id: 60 for P01_11, 50 for P01_101, else 30."""
-    found = re.match(r"P\d{2}_(\d{2,3})(?!\d)", Path(path).resolve().name)
-    return Fraction({2: 60, 3: 50}[len(found[1])] if found else 30)
-
-
 class _Store(Protocol):
     """Where numbered frames lie; `numbers` ascend."""
 
@@ -144,16 +147,22 @@ class _Store(Protocol):
 
 
 class _Folder:
+    """A folder of frames; where some are named as EPIC-KITCHENS has it, other pictures are none."""
+
     def __init__(self, path: str) -> None:
         self._path = path
         with os.scandir(path) as entries:
-            found = (_FRAME_NAME.fullmatch(entry.name) for entry in entries)
-            self.numbers = np.sort(np.fromiter((int(m[1]) for m in found if m), dtype=np.int64))
+            published_only = any(is_published_name(entry.name) for entry in entries)
+        self.names = FrameNames(published_only=published_only)
+        with os.scandir(path) as entries:
+            numbers = (self.names.number(entry.name) for entry in entries)
+            self.numbers = np.sort(np.fromiter((each for each in numbers if each is not None), dtype=np.int64))
+        self._series = self.names.series(shown(path))
 
     def read(self, wanted: Indices) -> Iterator[tuple[int, bytes | str]]:
         for position in wanted:
             try:
-                with Path(self._path, f"frame_{self.numbers[position]:010d}.jpg").open("rb") as file:
+                with Path(self._path, self._series.name(int(self.numbers[position]))).open("rb") as file:
                     data = file.read(MAX_PICTURE_BYTES + 1)
             except OSError as error:
                 yield int(position), f"cannot be read: {error.strerror}"
