@@ -10,20 +10,28 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NotRequired, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from tadacli.datasets.samples import Sample
-from tadacli.errors import OutputError, UsageError
+from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.evaluation.predictions import ScoreTable
-from tadacli.results import Run, Status
+from tadacli.formats.rows import Count, Number
+from tadacli.results import Run, RunSettings, SpecSummary, Status
+from tadacli.strict_tables import decode_table, parse_json
 from tadacli.video.inputs import file_size
 
 KIND = "tada predictions 1"
+_NO_PREDICTIONS = partial(UsageError, hint="make them with tada eval --save-predictions")
+_DAMAGED_LINE = partial(UsageError, hint="remove the line, then use --resume")
+Line = TypeVar("Line")
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class ItemScores:
     path: str
     status: Status
     error: str = ""
-    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[float] | NDArray[np.float64]] = field(default_factory=dict)
     start_seconds: float | None = None
     end_seconds: float | None = None
     cut_seconds: float = 0.0
@@ -305,32 +313,76 @@ def _whole_lines(shown: str) -> Iterator[bytes]:
         raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
 
 
+class _HeaderLine(TypedDict):
+    """The first line: what the predictions are of, and what made them, as `Run` has it."""
+
+    kind: str
+    dataset: str
+    split: str
+    num_items: Count
+    shard: str | None
+    tool_version: str
+    weights_sha256: str
+    spec: SpecSummary
+    settings: RunSettings
+    id: str
+    heads: dict[str, list[str]]
+
+
+class _ItemLine(TypedDict):
+    """Each further line: an `ItemScores`, whose defaults earlier versions may leave out."""
+
+    id: str
+    path: str
+    status: Status
+    error: NotRequired[str]
+    scores: NotRequired[dict[str, list[Number]]]
+    start_seconds: NotRequired[Number | None]
+    end_seconds: NotRequired[Number | None]
+    cut_seconds: NotRequired[Number]
+    size_bytes: NotRequired[Count | None]
+
+
 def _read_header(line: bytes, shown: str) -> Header:
-    try:
-        about = json.loads(line)
-        if about["kind"] != KIND:
-            raise ValueError(f"it holds {about['kind']!r}")
-        return Header(
-            dataset=about["dataset"],
-            split=about["split"],
-            num_items=about["num_items"],
-            shard=None if about["shard"] is None else parse_shard(about["shard"]),
-            run=Run(**{each.name: about[each.name] for each in fields(Run)}),
-            heads={name: tuple(labels) for name, labels in about["heads"].items()},
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{shown} holds no predictions of this tool", hint="make them with tada eval --save-predictions"
-        ) from error
+    about = _decoded(_HeaderLine, line, f"{shown} holds no predictions of this tool", _NO_PREDICTIONS)
+    if about["kind"] != KIND:
+        raise _NO_PREDICTIONS(f"{shown} holds no predictions of this tool: its kind is {about['kind']!r}")
+    return Header(
+        dataset=about["dataset"],
+        split=about["split"],
+        num_items=about["num_items"],
+        shard=None if about["shard"] is None else parse_shard(about["shard"]),
+        run=Run(about["tool_version"], about["weights_sha256"], about["spec"], about["settings"], about["id"]),
+        heads={name: tuple(labels) for name, labels in about["heads"].items()},
+    )
 
 
 def _read_item(line: bytes, header: Header, place: str) -> ItemScores:
+    item = _decoded(_ItemLine, line, f"{place} is damaged", _DAMAGED_LINE)
+    scores = item.get("scores", {})
+    sizes = {head: len(values) for head, values in scores.items()}
+    if sizes != ({} if item["status"] == "error" else {head: len(names) for head, names in header.heads.items()}):
+        raise _DAMAGED_LINE(f"{place} does not have the scores of all classes")
+    return ItemScores(
+        id=item["id"],
+        path=item["path"],
+        status=item["status"],
+        error=item.get("error", ""),
+        # Arrays take a quarter of the memory of lists.
+        scores={head: np.array(values, dtype=np.float64) for head, values in scores.items()},
+        start_seconds=item.get("start_seconds"),
+        end_seconds=item.get("end_seconds"),
+        cut_seconds=item.get("cut_seconds", 0.0),
+        size_bytes=item.get("size_bytes"),
+    )
+
+
+def _decoded(kind: type[Line], line: bytes, where: str, error: Callable[[str], TadaError]) -> Line:
+    """A line as what it may hold, or an error that begins with `where`."""
     try:
-        item = ItemScores(**json.loads(line))
-        sizes = {head: len(values) for head, values in item.scores.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"{place} is damaged", hint="remove the line, then use --resume") from error
-    if sizes != ({} if item.status == "error" else {head: len(names) for head, names in header.heads.items()}):
-        raise UsageError(f"{place} does not have the scores of all classes", hint="remove the line, then use --resume")
-    # Arrays take a quarter of the memory of lists.
-    return replace(item, scores={head: np.array(values) for head, values in item.scores.items()})  # type: ignore[misc]
+        value = parse_json(line)
+    except ValueError as problem:
+        raise error(f"{where}: {problem}") from problem
+    if not isinstance(value, dict):
+        raise error(f"{where}: it is no object")
+    return decode_table(kind, value, where=where, error=error)

@@ -228,7 +228,7 @@ def test_predictions_are_scored_as_they_were(tada: Tada) -> None:
 
 def test_predictions_that_were_begun_are_scored_as_far_as_they_go(tada: Tada) -> None:
     code, out, err = tada("eval", *DATASET, "--predictions", "predictions_begun.jsonl", "--format", "json")
-    assert code == 0, err
+    assert code == 3, err
     found = json.loads(out)
     assert (found["num_scored"], found["num_items"]) == (3, 8)
     assert found["reasons"] == {"it has no prediction": 5}

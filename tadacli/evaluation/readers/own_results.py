@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from json import JSONDecodeError
+from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
-from tadacli.datasets.tables import AnyPath, bad_line, is_number, read_bytes
+from tadacli.datasets.tables import AnyPath, bad_line, read_bytes
 from tadacli.errors import OutputError, UsageError
 from tadacli.evaluation.predictions import (
     SEVERAL_HEADS,
@@ -25,11 +27,12 @@ from tadacli.evaluation.predictions import (
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
-from tadacli.formats.rows import DetectionRow, SegmentRow
+from tadacli.formats.rows import DetectionRow, PredictionRow, SegmentRow
 from tadacli.formats.video_names import video_ids
-from tadacli.results import Note, NoteKind
+from tadacli.results import Note, NoteKind, SpecSummary, Status
+from tadacli.strict_tables import decode_table, parse_json
 
-_CLASSIFY_HINT = "give the .json or .jsonl that tada classify wrote"
+_NO_RESULTS = partial(UsageError, hint="give the .json or .jsonl that tada classify wrote")
 _RUN_KEYS = ("tool_version", "weights_sha256", "spec", "settings")
 _DETECT_HINT = "give the .json or .jsonl that tada detect wrote"
 
@@ -166,25 +169,45 @@ def _detect_notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
 # --- tada classify ------------------------------------------------------------------------------------
 
 
+class _Result(TypedDict):
+    """What the metrics need of a result of `tada classify`; it says more, which is passed over."""
+
+    path: str
+    status: Status
+    model: str
+    spec: SpecSummary
+    error: NotRequired[str | None]
+    topk: NotRequired[list[PredictionRow]]
+    heads: NotRequired[dict[str, list[PredictionRow]]]
+
+
 def read_classifications(path: AnyPath) -> TopScores:
     """The results that `tada classify` wrote as JSON or JSON lines, in their order.
 
-    Raises `UsageError` for a file that holds none, or results of several models, or of one with several heads.
+    Args:
+        path: The file, which may be gzipped.
+
+    Returns:
+        The best classes of each video.
+
+    Raises:
+        UsageError: The file holds no results, results of several models, or of one with several heads.
     """
     shown = os.fspath(path)
-    rows = _result_rows(read_bytes(path), shown)
-    num_classes = 0
-    for number, row in enumerate(rows, start=1):
-        place = f"result {number}"
-        size = _num_classes(row, shown, place)
-        if (number > 1 and size != num_classes) or row["model"] != rows[0]["model"]:
-            raise bad_line(shown, place, f"by the model {row['model']}, the first one by {rows[0]['model']}")
-        num_classes = size
+    rows = [
+        _result(value, shown, f"result {number}")
+        for number, value in enumerate(_result_values(read_bytes(path), shown), start=1)
+    ]
+    sizes = [_num_classes(row, shown, f"result {number}") for number, row in enumerate(rows, start=1)]
+    for number, (row, size) in enumerate(zip(rows, sizes, strict=True), start=1):
+        if (row["model"], size) != (rows[0]["model"], sizes[0]):
+            by = f"by the model {row['model']}, the first one by {rows[0]['model']}"
+            raise bad_line(shown, f"result {number}", by)
     check_once([row["path"] for row in rows], shown)
-    failed = {row["path"]: str(row.get("error") or "no reason is given") for row in rows if row["status"] == "error"}
+    failed = {row["path"]: row.get("error") or "no reason is given" for row in rows if row["status"] == "error"}
     kept = [row for row in rows if row["status"] != "error"]
     counts = [len(row["topk"]) for row in kept]
-    depth = min(counts, default=0)
+    depth, num_classes = min(counts, default=0), sizes[0]
     indices = np.full((len(kept), max(counts, default=0)), -1, dtype=np.int64)
     scores = np.full(indices.shape, np.nan)
     for number, row in enumerate(kept):
@@ -200,47 +223,47 @@ def read_classifications(path: AnyPath) -> TopScores:
         scores=scores,
         depth=depth,
         num_classes=num_classes,
-        model=str(rows[0]["model"]),
+        model=rows[0]["model"],
         failed=failed,
         notes=(Note(NoteKind.PREDICTIONS, note),) if depth < num_classes else (),
         folder=os.path.dirname(shown),
     )
 
 
-def _result_rows(content: bytes, shown: str) -> list[Any]:
+def _result_values(content: bytes, shown: str) -> list[object]:
     """The values of a JSON document with `results`, of JSON lines, or of a single result."""
     if content.startswith(b"path,status,"):
-        raise UsageError(f"{shown} is a CSV table, which cannot be evaluated", hint=_CLASSIFY_HINT)
-    lines = [line for line in content.split(b"\n") if line.strip()]
+        raise _NO_RESULTS(f"{shown} is a CSV table, which cannot be evaluated")
     try:
-        values = [json.loads(line) for line in lines]
-    except ValueError:
+        values = [parse_json(line) for line in content.split(b"\n") if line.strip()]
+    except JSONDecodeError:
         values = [json_value(content, shown)]
+    except ValueError as error:  # a key that is there twice, or text that is not UTF-8
+        raise _NO_RESULTS(f"{shown} does not hold results: {error}") from error
     is_document = len(values) == 1 and isinstance(values[0], dict) and "results" in values[0]
     rows = values[0]["results"] if is_document else values
     if not isinstance(rows, list) or not rows:
-        raise UsageError(f"{shown} holds no results", hint=_CLASSIFY_HINT)
+        raise _NO_RESULTS(f"{shown} holds no results")
     return rows
 
 
-def _num_classes(row: Any, shown: str, place: str) -> int:
+def _result(value: object, shown: str, place: str) -> _Result:
+    if not isinstance(value, dict) or not ("topk" in value or "heads" in value or "segments" in value):
+        raise _NO_RESULTS(f"{shown}, {place}: not a result of tada classify")
+    if "segments" in value:
+        raise _NO_RESULTS(f"{shown} comes from tada detect, which finds segments")
+    needed = {key: value[key] for key in _Result.__annotations__ if key in value}
+    return decode_table(_Result, needed, where=f"{shown}, {place}", error=_NO_RESULTS)
+
+
+def _num_classes(row: _Result, shown: str, place: str) -> int:
     """The number of classes of the model of one result, whose predictions are found to be of these."""
-    if isinstance(row, dict) and "segments" in row:
-        raise UsageError(f"{shown} comes from tada detect, which finds segments", hint=_CLASSIFY_HINT)
-    known = isinstance(row, dict) and {"path", "status", "model", "spec"} <= set(row)
-    heads = row["spec"].get("heads") if known and isinstance(row["spec"], dict) else None
-    if not isinstance(heads, dict) or not ("topk" in row or "heads" in row):
-        raise UsageError(f"{shown}, {place}: not a result of tada classify", hint=_CLASSIFY_HINT)
     if "topk" not in row:
         raise UsageError(SEVERAL_HEADS, hint="score the data set with tada eval --model, which keeps all scores")
-    if set(heads) != {""} or type(heads[""]) is not int:
+    heads = row["spec"].get("heads", {})
+    if set(heads) != {""}:
         raise bad_line(shown, place, "its heads are not those of its model")
-    predictions, size = row["topk"], int(heads[""])
-    if not isinstance(predictions, list) or not all(_is_prediction(each, size) for each in predictions):
-        raise bad_line(shown, place, "its predictions do not each have an index and a score")
-    return size
-
-
-def _is_prediction(value: Any, num_classes: int) -> bool:
-    index = value.get("index") if isinstance(value, dict) else None
-    return type(index) is int and 0 <= index < num_classes and is_number(value.get("score"))
+    for each in row["topk"]:
+        if not 0 <= each["index"] < heads[""]:
+            raise bad_line(shown, place, f"it names the class {each['index']} of {heads['']}")
+    return heads[""]
