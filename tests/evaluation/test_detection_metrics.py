@@ -191,6 +191,15 @@ def test_what_the_numbers_are_based_on_is_counted() -> None:
     assert metrics.mean_average_precision == (0.25,)
 
 
+def test_every_class_of_the_ground_truth_counts_alike_and_no_other_does() -> None:
+    true = truth_of([(0, 2, (0, 4)), (0, 2, (5, 6)), (1, 2, (0, 4)), (0, 7, (0, 4)), (1, 9, (0, 4))])
+    found = detections_of([((0, 2, (0, 4)), 3), ((0, 2, (5, 6)), 2), ((1, 2, (0, 4)), 1), ((0, 4, (0, 4)), 9)])
+    metrics = average_precision(true, found, tiou=[0.5])
+    assert (metrics.classes, metrics.num_truth) == ((2, 7, 9), (3, 1, 1))
+    assert metrics.average_precision == ((1.0,), (0.0,), (0.0,))
+    assert metrics.mean_average_precision == (pytest.approx(1 / 3),)
+
+
 def test_a_detection_counts_for_its_verb_when_its_noun_is_unknown() -> None:
     true = truth_of([(0, 1, (0, 4))])
     found = detections_of([((0, 1, (0, 4)), 1)])

@@ -197,6 +197,12 @@ def test_bootstrap_over_groups_is_about_the_mean_of_groups() -> None:
     assert bootstrap_interval(right, groups=labels) == (0.5, 0.5)
 
 
+def test_groups_that_a_draw_does_not_have_do_not_count_in_it() -> None:
+    assert bootstrap_interval(np.ones(3), groups=np.array([0, 4, 9])) == (1.0, 1.0)
+    low, high = bootstrap_interval(np.array([1.0, 0.0, 0.0]), groups=np.array([0, 4, 4]), num_resamples=4000)
+    assert (low, high) == (0.0, 1.0)  # draws of one group alone
+
+
 def test_nothing_scored_is_an_error_and_not_a_number() -> None:
     nothing = outcomes(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64))
     measures = (
