@@ -22,6 +22,7 @@ from tadacli.evaluation.metrics import (
     class_accuracy,
     confusion_matrix,
     ek100_metrics,
+    log_probabilities,
     mean_class_accuracy,
     outcomes,
     top_k,
@@ -127,6 +128,23 @@ def test_logarithms_of_probabilities_rank_actions_by_the_product() -> None:
     assert ranks == [0, 1, 2, 3, 4]
 
 
+def test_the_least_probabilities_keep_their_order_and_zero_is_a_number() -> None:
+    logarithms = log_probabilities(np.array([1.0, 1e-3, 1e-20, 1e-40, 0.0], dtype=np.float32))
+    assert np.isfinite(logarithms).all()
+    assert (np.diff(logarithms) < 0).all()
+
+
+def test_sums_of_a_large_and_a_small_score_do_not_lose_the_small_one() -> None:
+    verb = np.array([[2.0**24, 2.0**24 - 1]], dtype=np.float32)
+    noun = np.array([[1.25, 0.0]], dtype=np.float32)
+    # In float32 the sums of the second and the third pair are equal.
+    ranks = [
+        int(action_ranks(verb, noun, verb_labels=np.array([v]), noun_labels=np.array([n]))[0])
+        for v, n in [(0, 0), (1, 0), (0, 1), (1, 1)]
+    ]
+    assert ranks == [0, 1, 2, 3]
+
+
 def test_epic_metrics_count_tail_and_unseen_items_by_the_official_names() -> None:
     def items_of(labels, ranks) -> Outcomes:
         columns = np.array(labels), np.array(labels), np.array(ranks)
@@ -176,6 +194,14 @@ def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
     assert found.error == pytest.approx((3 * abs(1.7 / 3 - 2 / 3) + 2 * 0.05) / 5)
 
 
+def test_a_confidence_on_an_edge_belongs_below_it_and_rounding_does_not_leave_the_bins() -> None:
+    confidences = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.000001])  # sums of softmax in float32 may end like the last
+    right = np.zeros(6, dtype=np.int64)
+    found = calibration(Outcomes(right, right, right, confidences), num_bins=4)
+    assert [one.num_items for one in found.bins] == [2, 1, 1, 2]
+    assert [(one.low, one.high) for one in found.bins] == [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]
+
+
 def test_calibration_of_logits_is_refused() -> None:
     with pytest.raises(ValueError, match="probabilities"):
         calibration(outcomes(np.array([[3.0, 1.0]]), np.array([0])))
@@ -189,6 +215,8 @@ def test_bootstrap_intervals_are_as_wide_as_theory_says() -> None:
     assert high == pytest.approx(0.3 + spread, abs=0.006)
     assert bootstrap_interval(right, level=0.5)[0] > low
     assert bootstrap_interval(np.ones(9)) == (1.0, 1.0)
+    several = {bootstrap_interval(right, num_resamples=50, seed=seed) for seed in (1, 2, 3, 1)}
+    assert len(several) == 3
 
 
 def test_bootstrap_over_groups_is_about_the_mean_of_groups() -> None:

@@ -98,6 +98,7 @@ def test_stretch_takes_the_middles_of_equal_parts() -> None:
         ((0.0, 0.5), [0.0], "moved after the start of the video"),
         ((59.5, 60.0), [59.0], "moved before its end"),
         ((10.0, 13.2), [10.0, 11.1, 12.2], "three clips from start to end"),
+        ((10.0, 12.6), [10.0, 10.8, 11.6], "three fit better than two"),
     ],
 )
 def test_native_clips_lie_evenly_and_inside_the_video(
@@ -106,6 +107,16 @@ def test_native_clips_lie_evenly_and_inside_the_video(
     times = window_clip_times("native", window, within=(0.0, 60.0), fps=30.0, spec=clips_of(6, 5))
     np.testing.assert_allclose(times[:, 0], starts, atol=1e-9, err_msg=why)
     np.testing.assert_allclose(times[:, -1] - times[:, 0], 1 - 1 / 30)
+
+
+def test_a_native_clip_of_a_video_that_is_too_short_starts_with_it() -> None:
+    times = window_clip_times("native", (5.0, 5.4), within=(5.0, 5.4), fps=30.0, spec=clips_of(6, 5))
+    assert times[:, 0].tolist() == [5.0]
+
+
+def test_a_native_clip_of_a_very_slow_video_does_not_run_backwards() -> None:
+    times = window_clip_times("native", (4.0, 6.0), within=(0.0, 60.0), fps=0.5, spec=clips_of(6, 5))
+    assert (np.diff(times) >= 0).all()
 
 
 @settings(deadline=None)  # the first call imports torch
