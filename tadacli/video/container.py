@@ -116,6 +116,8 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Vid
         except av.error.FFmpegError:
             errors += 1
             yield None
+        except IndexError:  # PyAV stumbles, after the last packet, over streams that began later than the file
+            return
 
 
 def decode_packet(stream: VideoStream, packet: VideoPacket | None) -> list[VideoFrame] | None:

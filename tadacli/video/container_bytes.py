@@ -58,12 +58,19 @@ def has_destroyed_parts(path: str, format_name: str) -> bool:
 
 
 def count_recordings(path: str, format_name: str) -> int:
-    """How many recordings an MP4 or Matroska file holds, of which FFmpeg reads the headers of the first only."""
+    """How many recordings a file holds of which FFmpeg reads only one.
+
+    Of MP4 and Matroska files, it takes the headers of the first for all; of a transport stream, those with video in
+    another stream are passed over.
+    """
     with Path(path).open("rb") as file:
         if format_name == MP4:
             return max(1, sum(kind == b"moov" for kind, _, _ in top_level_boxes(file)))
         if format_name == MATROSKA:
             return max(1, sum(1 for _ in _matroska_segments(file)))
+        if format_name == "mpegts":
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                return _count_in_a_row(_video_streams(data))
     return 1
 
 
@@ -235,8 +242,34 @@ def _packets_follow(data: mmap) -> bool:
     if found is None:
         return True
     sync, packet_size, _ = found
-    starts = np.frombuffer(data[sync:], dtype=np.uint8)[::packet_size]
-    return bool(np.all(starts == _SYNC))
+    return bool(np.all(np.frombuffer(data, dtype=np.uint8, offset=sync)[::packet_size] == _SYNC))
+
+
+def _video_streams(data: mmap) -> list[tuple[int, int]]:
+    """The first and the last packet with the start of a picture, of each video of an MPEG transport stream."""
+    found = _first_sync(data[:_HEAD_BYTES])
+    if found is None:
+        return []
+    sync, size, _ = found
+    whole = np.frombuffer(data, dtype=np.uint8, offset=sync)
+    packets = whole[: len(whole) // size * size].reshape(-1, size)
+    # A unit starts in it, it is not marked as damaged, and it has a payload.
+    rows = np.flatnonzero((packets[:, 0] == _SYNC) & (packets[:, 1] & 0xC0 == 0x40) & (packets[:, 3] & 0x10 != 0))
+    at = 4 + np.where(packets[rows, 3] & 0x20, 1 + packets[rows, 4].astype(np.int64), 0)
+    rows, at = rows[at + 4 <= 188], at[at + 4 <= 188]
+    code = np.stack([packets[rows, at + place] for place in range(4)])
+    rows = rows[(code[0] == 0) & (code[1] == 0) & (code[2] == 1) & (code[3] >> 4 == 0xE)]
+    streams = (packets[rows, 1].astype(np.int64) & 31) << 8 | packets[rows, 2]
+    return [(int(rows[streams == stream][0]), int(rows[streams == stream][-1])) for stream in np.unique(streams)]
+
+
+def _count_in_a_row(ranges: list[tuple[int, int]]) -> int:
+    """How many groups of ranges lie one after the other; those in a group overlap."""
+    count, end = 1, None
+    for first, last in sorted(ranges):
+        count += end is not None and first > end
+        end = last if end is None else max(end, last)
+    return count
 
 
 def _program_stream_is_cut(tail: bytes) -> bool:

@@ -91,7 +91,7 @@ def check_not_joined(path: str, format_name: str) -> None:
     num_recordings = count_recordings(path, format_name)
     if num_recordings > 1:
         raise VideoError(
-            f"{shown(path)} holds {num_recordings} recordings one after the other, and only the first can be read",
+            f"{shown(path)} holds {num_recordings} recordings one after the other, and only one of them can be read",
             hint="join files with a program that knows them, for example ffmpeg -f concat -i LIST -c copy OUT.mp4",
         )
 

@@ -19,7 +19,7 @@ from tadacli.results import NoteKind
 from tadacli.video.reading import iter_frames, probe
 from tadacli.video.source import Frame
 from tadacli.video.timeline import NO_TIME, missing_times, timeline_of
-from tests.media import number_in, render
+from tests.media import number_in, picture, render
 
 B_FRAMES = {"bf": "3", "g": "12", "x264-params": "b-pyramid=normal:scenecut=0:b-adapt=0"}
 STEP, JUMP = 10, 3000
@@ -161,8 +161,36 @@ def test_files_with_an_index_that_were_joined_as_bytes_are_refused(tmp_path, suf
     one, path = tmp_path / f"one.{suffix}", tmp_path / f"v.{suffix}"
     render(one, 10, container_options=options)
     path.write_bytes(one.read_bytes() * 3)
-    with pytest.raises(VideoError, match="holds 3 recordings one after the other, and only the first"):
+    with pytest.raises(VideoError, match="holds 3 recordings one after the other, and only one of them"):
         probe(path)
+
+
+@pytest.mark.parametrize("num_first", [10, 200])
+@pytest.mark.parametrize(
+    "other", [{"mpegts_start_pid": "500"}, {"mpegts_start_pid": "500", "mpegts_pmt_start_pid": "1000"}]
+)
+def test_joined_transport_streams_with_another_video_stream_are_refused(tmp_path, num_first, other):
+    """The stream of the second recording may not even be known when the first one is read."""
+    render(tmp_path / "one.ts", num_first, noise=60)
+    render(tmp_path / "two.ts", 20, container_options=other)
+    path = tmp_path / "v.ts"
+    path.write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "two.ts").read_bytes())
+    with pytest.raises(VideoError, match="holds 2 recordings one after the other, and only one of them"):
+        probe(path)
+
+
+def test_a_transport_stream_may_hold_several_videos(tmp_path):
+    path = tmp_path / "v.ts"
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("libx264", rate=30) for _ in range(2)]
+        for stream in streams:
+            stream.height, stream.width, stream.pix_fmt = 96, 160, "yuv420p"
+        for number in range(20):
+            for stream in streams:
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        for stream in streams:
+            out.mux(stream.encode(None))
+    assert list(shown(path).values()) == list(range(20))
 
 
 def test_a_jump_of_a_transport_stream_is_told(tmp_path):
