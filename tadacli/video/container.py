@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
@@ -21,6 +23,8 @@ from av.video.stream import VideoStream
 from tadacli.video.source import MAX_PIXELS
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
+AVI = "avi"
+_CHUNK_HEADER = 8  # bytes
 _MAX_READ_ERRORS = 100
 
 
@@ -105,6 +109,32 @@ def frame_step(stream: VideoStream) -> int:
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket | None]:
     """The packets of a stream in decode order; None where reading failed and went on after it."""
+    packets = _read(container, stream)
+    return _timed_by_index(packets, stream) if container.format.name == AVI else packets
+
+
+def _timed_by_index(packets: Iterator[VideoPacket | None], stream: VideoStream) -> Iterator[VideoPacket | None]:
+    """The packets of an AVI file, which FFmpeg counts, with the times that they have in its index.
+
+    Where chunks are destroyed, those after them would move up otherwise.
+    """
+    positions, times = array("q"), array("q")
+    for entry in stream.index_entries:
+        positions.append(entry.pos + _CHUNK_HEADER)
+        times.append(entry.timestamp)
+    shift = 0
+    for packet in packets:
+        if packet is not None and packet.pos is not None and packet.dts is not None:
+            at = bisect_left(positions, packet.pos)
+            if at < len(positions) and positions[at] == packet.pos:
+                shift = max(0, times[at] - packet.dts)
+            if shift:
+                packet.dts += shift
+                packet.pts = None if packet.pts is None else packet.pts + shift
+        yield packet
+
+
+def _read(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket | None]:
     errors = 0
     while errors < _MAX_READ_ERRORS:
         try:

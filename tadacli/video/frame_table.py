@@ -112,7 +112,9 @@ def decode_table(path: str, *, distrust: str) -> tuple[FrameTable, FirstFrame] |
         if decoding.first is None:
             return None
         has_holes = _has_holes(np.sort(decoding.pts()), stream)
-        is_destroyed = has_holes and has_destroyed_parts(path, container.format.name)
+        is_destroyed = has_holes and (
+            decoding.lacks_indexed(stream) or has_destroyed_parts(path, container.format.name)
+        )
         may_break = bool(av.format.Flags(container.format.flags) & av.format.Flags.ts_discont)
         table = _table_of(decoding, stream, is_destroyed=is_destroyed, may_break=may_break)
         cut = find_truncation(path, container, stream, packets_end=decoding.packets_end)

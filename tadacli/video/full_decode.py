@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.video.container import VideoPacket, decode_packet, display_matrix, read_packets
+from tadacli.video.container import AVI, VideoPacket, decode_packet, display_matrix, read_packets
 from tadacli.video.source import Timestamps
 from tadacli.video.timeline import NO_TIME
 
@@ -100,6 +100,11 @@ class FullDecode:
         is_near: npt.NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
         is_near[1:] |= between > 0
         return is_near
+
+    def lacks_indexed(self, stream: VideoStream) -> bool:
+        """Whether there are fewer packets than an AVI file has in its index."""
+        is_avi = stream.container.format.name == AVI
+        return is_avi and sum(entry.size > 0 for entry in stream.index_entries) > len(self._sent)
 
     def ends_damaged(self, reorder_depth: int) -> bool:
         """Whether the last packet is incomplete, or a frame that may be made from it damaged."""

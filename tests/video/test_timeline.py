@@ -226,6 +226,7 @@ DESTROYED = [
     ("ts", "libx264", BIG, {}),
     ("mpg", "mpeg2video", {"g": "12", "b": "2M"}, {}),
     ("mp4", "libx264", BIG, {"movflags": "faststart"}),
+    ("avi", "mjpeg", {}, {}),
 ]
 
 
@@ -233,10 +234,12 @@ DESTROYED = [
 @pytest.mark.parametrize("way", ["zeros", "noise", "cut out"])
 def test_frames_of_a_destroyed_part_are_missed(tmp_path, suffix, codec, options, container_options, way):
     """Each frame keeps its number and its time, and those in the part are told to be missing."""
-    if (suffix, way) == ("mp4", "cut out"):
+    if suffix in ("mp4", "avi") and way == "cut out":
         pytest.skip("what its index says is elsewhere then, which is damage")
     path = tmp_path / f"v.{suffix}"
-    render(path, 60, codec=codec, options=options, container_options=container_options, noise=90)
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    settings = {"options": options, "container_options": container_options, "pixel_format": pixel_format}
+    render(path, 60, codec=codec, noise=90, **settings)
     data = path.read_bytes()
     start, length = len(data) * 45 // 100, len(data) // 10
     middle = {"zeros": bytes(length), "noise": random.Random(0).randbytes(length), "cut out": b""}[way]
