@@ -13,10 +13,12 @@ from typing import Any, TypeAlias, cast
 import av
 import numpy as np
 from av.buffer import Buffer
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -26,6 +28,8 @@ VideoPacket: TypeAlias = "Packet[VideoStream]"
 AVI = "avi"
 _CHUNK_HEADER = 8  # bytes
 _MAX_READ_ERRORS = 100
+# A decoder that is told to explode refuses packets; only here does it refuse none but those that are damaged.
+_CHECKS = {"mjpeg": "+explode", "hevc": "+explode"}
 
 
 def _unknown_side_data(cls: type[SideDataType], value: Any) -> SideDataType:
@@ -67,11 +71,28 @@ def open_stream(path: str) -> Iterator[tuple[InputContainer, VideoStream | None]
     with av.open("file:" + path, mode="r", options=options, metadata_errors="replace") as container:
         stream = _best_stream(container)
         if stream is not None and stream.codec_context is not None:
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            # One thread costs least for clips, and its output does not depend on timing.
-            stream.codec_context.thread_type = "SLICE"
-            stream.codec_context.thread_count = 1
+            _set_up(stream.codec_context)
         yield container, stream
+
+
+def new_decoder(stream: VideoStream) -> VideoCodecContext:
+    """A second decoder of a stream, for codecs that need to know no more than the packets and the extradata say."""
+    old = stream.codec_context
+    new = cast("VideoCodecContext", CodecContext.create(old.codec, "r"))
+    new.extradata = old.extradata
+    new.color_primaries, new.color_trc = old.color_primaries, old.color_trc
+    new.colorspace, new.color_range = old.colorspace, old.color_range
+    _set_up(new)
+    return new
+
+
+def _set_up(decoder: VideoCodecContext) -> None:
+    # One thread costs least for clips, and its output does not depend on timing.
+    decoder.thread_type = "SLICE"
+    decoder.thread_count = 1
+    decoder.copy_opaque = True  # a frame tells which packet it was made from
+    checks = _CHECKS.get(decoder.codec.canonical_name, "")
+    decoder.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck" + checks}
 
 
 def _best_stream(container: InputContainer) -> VideoStream | None:

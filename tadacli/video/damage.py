@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain, repeat
 from typing import TypeAlias
 
 from av.video.frame import VideoFrame
 
-from tadacli.video.source import Indices
+from tadacli.video.container import VideoPacket
+from tadacli.video.source import Indices, Pixels
+from tadacli.video.timeline import JUMP_SECONDS
+
+_JOINT_REACH = 2  # packets: how long before a joint the reader's doubts come
 
 
 class Damage(StrEnum):
@@ -22,62 +27,99 @@ class Damage(StrEnum):
     CUT_OFF = "lies behind the point where the file was cut off"
 
 
-# (index, frame if it is wanted, whether it is damaged); the index is -1 where no place in the table is sure.
-Decoded: TypeAlias = tuple[int, VideoFrame | None, bool]
+# The pixels of a frame, or why it has none.
+Picture: TypeAlias = Pixels | str
+# (index, picture if it is wanted, whether it is damaged); the index is -1 where no place in the table is sure.
+Decoded: TypeAlias = tuple[int, Picture | None, bool]
+
+
+class Wanted:
+    """The frames that are wanted, ascending, and what makes pictures of them."""
+
+    def __init__(self, indices: Indices, convert: Callable[[VideoFrame], Picture]) -> None:
+        self.indices, self._sorted, self._convert = indices, indices.data, convert
+
+    def picture(self, index: int, frame: VideoFrame) -> Picture | None:
+        """The picture of a frame if it is wanted."""
+        at = bisect_left(self._sorted, index)
+        is_wanted = at < len(self._sorted) and self._sorted[at] == index
+        return self._convert(frame) if is_wanted else None
 
 
 class DamageWatch:
-    """Tells the frames that are damaged: flagged by the decoder, or decoded after such a one.
+    """Tells the frames that are damaged: flagged by the decoder, in doubt, or decoded after such a one.
 
-    A decoder flags a frame that it could not read, and goes on predicting from it until the next key
-    frame. Frames decoded later may be shown earlier, so each is held until all that were decoded before
-    it have come out. `starts_whole`: the first packet can be decoded; without that, what fails before the
-    first frame has done no damage.
+    A decoder flags a frame that it could not read, or logs an error with its packet, and goes on predicting from it
+    until the next key frame. Frames decoded later may be shown earlier, so each is held until all that were decoded
+    before it have come out. `starts_whole`: the first packet can be decoded; without that, what fails before the first
+    frame has done no damage.
+
+    Pictures are made at once, and no frame outlives the call that brings it. So the memory that a decoder uses again
+    is the same whatever is wanted, and what it leaves unwritten in a damaged frame does not depend on that.
     """
 
     _MAX_INSIDE = 20  # a decoder holds back 16 frames at most
 
-    def __init__(self, wanted: Indices, *, reorders: bool, starts_whole: bool) -> None:
-        self._wanted, self._reorders = wanted.data, reorders
-        self._inside: dict[int, int] = {}  # pts of the packets in the decoder -> their order; ascending
+    def __init__(self, wanted: Wanted, *, reorders: bool, starts_whole: bool) -> None:
+        self._wanted, self._reorders = wanted, reorders
+        self._inside: dict[int, None] = {}  # the packets in the decoder, by their places in decode order; ascending
+        self._doubtful: set[int] = set()  # those of them that the decoder had an error with
         self._held: deque[_Held] = deque()
         self._num_sent = 0
         self._bad_from: int | None = None  # frames are damaged from this place in decode order on
         self._can_spoil = starts_whole
 
-    @property
-    def is_spoiled(self) -> bool:
-        """Whether frames that come now may be damaged."""
-        return self._bad_from is not None
-
-    def sent(self, pts: int | None) -> None:
-        """A packet goes to the decoder."""
+    def send(self, packet: VideoPacket, *, is_whole: bool) -> None:
+        """Takes note of a packet that goes to the decoder next, which marks its frame with the packet's place."""
         self._num_sent += 1
-        if pts is not None:
-            self._inside.pop(pts, None)
-            self._inside[pts] = self._num_sent
-        oldest = next(iter(self._inside), None)
-        if oldest is not None and self._inside[oldest] <= self._num_sent - self._MAX_INSIDE:
+        packet.opaque = self._num_sent
+        self._inside[self._num_sent] = None
+        oldest = next(iter(self._inside))
+        if oldest <= self._num_sent - self._MAX_INSIDE:
             del self._inside[oldest]  # nothing came of it
+            self._doubtful.discard(oldest)
+        if not is_whole:
+            self.doubt()
 
-    def failed(self, pts: int | None) -> None:
-        """A packet (None: some packets) could not be read or decoded."""
-        order = self._num_sent + 1 if pts is None else self._inside.pop(pts, self._num_sent)
+    def doubt(self) -> None:
+        """The decoder had an error with the packet that was sent last, or that packet is not whole."""
+        self._doubtful.add(self._num_sent)
         if self._can_spoil:
-            self._spoil(order)
+            self._spoil(self._num_sent)
 
-    def received(self, index: int, frame: VideoFrame) -> None:
-        """A frame comes out of the decoder."""
+    def doubt_all(self) -> None:
+        """The decoder had an error with one of the packets inside, when it was emptied."""
+        self._doubtful.update(self._inside)
+        if self._inside:
+            self._spoil(next(iter(self._inside)))
+
+    def refuse(self) -> None:
+        """Nothing came of the packet that was sent last."""
+        self._inside.pop(self._num_sent, None)
+        if self._can_spoil:
+            self._spoil(self._num_sent)
+
+    def miss(self) -> None:
+        """Packets could not be read."""
+        if self._can_spoil:
+            self._spoil(self._num_sent + 1)
+
+    def is_suspect(self, frame: VideoFrame) -> bool:
+        """Whether a frame that comes out now is damaged, or may be."""
+        return frame.is_corrupt or self._bad_from is not None or _order_of(frame) in self._doubtful
+
+    def receive(self, index: int, frame: VideoFrame) -> None:
+        """Takes note of a frame that comes out of the decoder."""
         self._can_spoil = True
-        order = -1 if frame.pts is None else self._inside.pop(frame.pts, -1)
-        if frame.is_corrupt:
+        order = _order_of(frame)
+        self._inside.pop(order, None)
+        if frame.is_corrupt or order in self._doubtful:
+            self._doubtful.discard(order)
             self._spoil(order)
         elif frame.key_frame and self._bad_from is not None and not 0 <= order < self._bad_from:
             self._bad_from = None
         is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
-        at = bisect_left(self._wanted, index)
-        is_wanted = at < len(self._wanted) and self._wanted[at] == index
-        self._held.append(_Held(index, frame if is_wanted else None, order, is_bad))
+        self._held.append(_Held(index, self._wanted.picture(index, frame), order, is_bad))
 
     def _spoil(self, order: int) -> None:
         self._bad_from = order if self._bad_from is None else min(order, self._bad_from)
@@ -86,10 +128,37 @@ class DamageWatch:
 
     def released(self, *, everything: bool = False) -> Iterator[Decoded]:
         """The frames of which it is now sure whether they are damaged."""
-        oldest = min(self._inside.values(), default=self._num_sent) if self._reorders else self._num_sent
+        oldest = next(iter(self._inside), self._num_sent) if self._reorders else self._num_sent
         while self._held and (everything or self._held[0].order <= oldest):
             held = self._held.popleft()
-            yield held.index, held.frame, held.is_damaged
+            yield held.index, held.picture, held.is_damaged
+
+
+def with_wholeness(packets: Iterable[VideoPacket | None]) -> Iterator[tuple[VideoPacket | None, bool]]:
+    """Each packet in order, and whether it is whole as far as the reader of the container knows.
+
+    Where two recordings were joined, the reader doubts the last packets of the first one because the next one does not
+    go on from there. They may well be whole, and the decoder has the say.
+    """
+    ahead: deque[VideoPacket | None] = deque()
+    for packet in chain(packets, repeat(None, _JOINT_REACH)):
+        ahead.append(packet)
+        if len(ahead) > _JOINT_REACH:
+            first = ahead.popleft()
+            yield first, first is None or not first.is_corrupt or any(_begins_anew(later, first) for later in ahead)
+
+
+def _begins_anew(packet: VideoPacket | None, after: VideoPacket) -> bool:
+    """Whether another recording begins with a packet."""
+    if packet is None or not packet.is_keyframe or packet.dts is None or after.dts is None:
+        return False
+    step = (packet.dts - after.dts) * (packet.time_base or 0)
+    return not 0 < step <= JUMP_SECONDS
+
+
+def _order_of(frame: VideoFrame) -> int:
+    """The place in decode order of the packet that a frame was made from; -1 if the decoder does not say."""
+    return frame.opaque if isinstance(frame.opaque, int) else -1
 
 
 @dataclass
@@ -97,6 +166,6 @@ class _Held:
     """A frame that waits; `order` is its place in decode order, -1 if not known."""
 
     index: int
-    frame: VideoFrame | None
+    picture: Picture | None
     order: int
     is_damaged: bool

@@ -1,26 +1,34 @@
 """Decoding the wanted frames of a video file, and telling which of them are damaged.
 
 A decoder conceals what it cannot read, and goes on predicting from it. So a frame is given only if nothing
-was damaged among what it may be made from.
+was damaged among what it may be made from. What a codec leaves unwritten without a word is at least the same
+whatever else is asked for: each group is decoded from the same state of the decoder, as far as it is decoded.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.video.container import VideoPacket, decode_packet, open_stream, read_packets
-from tadacli.video.damage import Damage, DamageWatch, Decoded
+from tadacli.video.container import VideoPacket, new_decoder, open_stream, read_packets
+from tadacli.video.damage import Damage, DamageWatch, Decoded, Picture, Wanted, with_wholeness
 from tadacli.video.decode_plan import Flags, needed_packets
 from tadacli.video.frame_table import FrameTable
 from tadacli.video.seeking import Numbered, read_needed
 from tadacli.video.source import Indices
+from tadacli.video.watched_decoding import decode_watched
+
+# These leave blocks of a damaged frame as the memory was before, and say nothing. A new decoder for each group gives
+# them the same memory whatever was decoded before it. All that they need to know is in the packets and the extradata.
+_RENEWED = ("hevc", "vp8")
 
 
 class TableError(Exception):
@@ -59,8 +67,10 @@ class Decoder:
         while self._read_files:
             self._read_files.pop().files.close()
 
-    def frames(self, wanted: Indices) -> Iterator[tuple[int, VideoFrame | Damage]]:
-        """(index, frame, or what is wrong with it) of the wanted frames, which ascend.
+    def frames(
+        self, wanted: Indices, convert: Callable[[VideoFrame], Picture]
+    ) -> Iterator[tuple[int, Picture | Damage]]:
+        """(index, what `convert` makes of it, or what is wrong with it) of the wanted frames, which ascend.
 
         A frame that the planned packets do not bring is sought once more among all packets of its
         group, so at most every packet is decoded twice, however many frames are damaged. Raises `TableError`,
@@ -68,8 +78,9 @@ class Decoder:
         """
         sure, packets = wanted[wanted < self.table.num_readable], self.table.packets
         needed = None if packets is None else needed_packets(packets, sure)
-        with closing(self._decoded(sure, needed)) as decoded, ExitStack() as files:
-            planned, groups = _Ascending(decoded), _WholeGroups(self, sure, files)
+        pictures = Wanted(sure, convert)
+        with closing(self._decoded(pictures, needed)) as decoded, ExitStack() as files:
+            planned, groups = _Ascending(decoded), _WholeGroups(self, pictures, files)
             for index in map(int, sure):
                 found = planned.take(index)
                 if isinstance(found, Damage) and needed is not None and groups.hold_more(index, needed):
@@ -80,19 +91,21 @@ class Decoder:
 
     def count_clean(self) -> int:
         """How many frames of the whole file can be had; decodes all of it."""
-        nothing = np.empty(0, dtype=np.int64)
-        return sum(index >= 0 and not is_damaged for index, _, is_damaged in self._decoded(nothing, None))
+        nothing, packets = Wanted(np.empty(0, dtype=np.int64), _no_picture), self.table.packets
+        needed = None if packets is None else np.ones(len(packets.frames), dtype=np.bool_)
+        return sum(index >= 0 and not is_damaged for index, _, is_damaged in self._decoded(nothing, needed))
 
-    def _decoded(self, wanted: Indices, needed: Flags | None) -> Generator[Decoded, None, None]:
+    def _decoded(self, wanted: Wanted, needed: Flags | None) -> Generator[Decoded, None, None]:
         """What the needed packets decode to; None: all packets."""
         with self._reading() as (stream, packets):
             if needed is None:
-                yield from self.decode(stream, _with_losses(packets, self.table), wanted)
+                yield from self.decode(stream.codec_context, _with_losses(packets, self.table), wanted)
                 return
             is_needed = needed.data  # whose items are read faster
             for run in _needed_runs(stream, packets, self.table, needed):
-                chosen = (packet for position, packet in checked(run, self.table) if is_needed[position])
-                yield from self.decode(stream, chosen, wanted)
+                chosen = (item for item in checked(run, self.table) if is_needed[item[0]])
+                for decoder, group in _by_decoder(stream, chosen, self.table):
+                    yield from self.decode(decoder, group, wanted)
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[VideoStream, Iterable[VideoPacket | None]]]:
@@ -109,30 +122,61 @@ class Decoder:
             assert stream is not None
             yield stream, read_packets(container, stream)
 
-    def decode(self, stream: VideoStream, packets: Iterable[VideoPacket | None], wanted: Indices) -> Iterator[Decoded]:
+    def decode(
+        self, decoder: VideoCodecContext, packets: Iterable[VideoPacket | None], wanted: Wanted
+    ) -> Iterator[Decoded]:
         """What packets decode to, in order, until the decoder is empty; None stands for packets that were lost."""
         order = _Order(self.table)
-        reorders, starts_whole = stream.codec_context.reorder_depth > 0, self.table.packets is not None
+        reorders, starts_whole = decoder.reorder_depth > 0, self.table.packets is not None
         watch = DamageWatch(wanted, reorders=reorders, starts_whole=starts_whole)
 
         def receive(frames: list[VideoFrame] | None) -> None:
             for frame in frames or ():
                 self.num_decoded += 1
-                watch.received(order.index_of(frame, is_damaged=frame.is_corrupt or watch.is_spoiled), frame)
+                watch.receive(order.index_of(frame, is_damaged=watch.is_suspect(frame)), frame)
 
-        for packet in packets:
+        for packet, is_whole in with_wholeness(packets):
             # Only now, so that the decoder is emptied before the last frame is given: `num_decoded` is whole then.
             yield from watch.released()
             if packet is None:
-                watch.failed(None)
+                watch.miss()
                 continue
-            watch.sent(packet.pts)
-            frames = decode_packet(stream, packet)
+            watch.send(packet, is_whole=is_whole)
+            frames, had_error = decode_watched(decoder, packet)
             if frames is None:
-                watch.failed(packet.pts)
+                watch.refuse()
+            elif had_error:
+                watch.doubt()
             receive(frames)
-        receive(decode_packet(stream, None))
+            del frames
+        frames, had_error = decode_watched(decoder, None)
+        if had_error:
+            watch.doubt_all()
+        receive(frames)
+        del frames
         yield from watch.released(everything=True)
+
+
+def _no_picture(frame: VideoFrame) -> Picture:
+    """For readers that only count."""
+    return f"of {frame.width}x{frame.height} pixels is not wanted"
+
+
+def _by_decoder(
+    stream: VideoStream, packets: Iterator[tuple[int, VideoPacket]], table: FrameTable
+) -> Iterator[tuple[VideoCodecContext, Iterator[VideoPacket]]]:
+    """The packets as they go to one decoder each: all to that of the stream, or each group to a new one."""
+    assert table.packets is not None
+    restarts = table.packets.restarts.data
+    if not _is_renewed(stream):
+        yield stream.codec_context, (packet for _, packet in packets)
+        return
+    for _, group in groupby(packets, lambda item: bisect_right(restarts, item[0])):
+        yield new_decoder(stream), (packet for _, packet in group)
+
+
+def _is_renewed(stream: VideoStream) -> bool:
+    return stream.codec_context.codec.canonical_name in _RENEWED
 
 
 def _needed_runs(
@@ -184,20 +228,20 @@ class _Ascending:
 
     def __init__(self, decoded: Iterator[Decoded]) -> None:
         self._decoded = decoded
-        self._ahead: tuple[float, VideoFrame | None] = (-1, None)
+        self._ahead: tuple[float, Picture | None] = (-1, None)
         self._damaged: set[int] = set()
 
-    def take(self, index: int) -> VideoFrame | Damage:
-        """The frame, or what is wrong with it."""
+    def take(self, index: int) -> Picture | Damage:
+        """The picture of a frame, or what is wrong with the frame."""
         while self._ahead[0] < index:
-            found, frame, is_damaged = next(self._decoded, (float("inf"), None, False))
+            found, picture, is_damaged = next(self._decoded, (float("inf"), None, False))
             if not is_damaged:
-                self._ahead = found, frame
-            elif frame is not None:  # one that will be asked for; it may come out of order
+                self._ahead = found, picture
+            elif picture is not None:  # one that will be asked for; it may come out of order
                 self._damaged.add(int(found))
-        found, frame = self._ahead
-        if found == index and frame is not None:
-            return frame
+        found, picture = self._ahead
+        if found == index and picture is not None:
+            return picture
         return Damage.DAMAGED if index in self._damaged else Damage.LOST
 
 
@@ -207,7 +251,7 @@ class _WholeGroups:
     It is opened into `files`, and closed with them.
     """
 
-    def __init__(self, decoder: Decoder, wanted: Indices, files: ExitStack) -> None:
+    def __init__(self, decoder: Decoder, wanted: Wanted, files: ExitStack) -> None:
         self._decoder, self._wanted, self._files = decoder, wanted, files
         self._stream: VideoStream | None = None
         self._packets: Iterator[tuple[int, VideoPacket]] = iter(())
@@ -222,8 +266,8 @@ class _WholeGroups:
         place = int(np.argmax(packets.frames[start:end] == index))
         return not needed[start : start + place].all()
 
-    def take(self, index: int) -> VideoFrame | Damage:
-        """The frame, or what is wrong with it; indices must ascend."""
+    def take(self, index: int) -> Picture | Damage:
+        """The picture of a frame, or what is wrong with the frame; indices must ascend."""
         if index >= self._end:
             self._group = _Ascending(self._decode_group(index))
         return self._group.take(index)
@@ -236,8 +280,10 @@ class _WholeGroups:
             container, self._stream = self._files.enter_context(open_stream(self._decoder.path))
             assert self._stream is not None
             self._packets = checked(enumerate(read_packets(container, self._stream)), table)
-        self._stream.codec_context.flush_buffers()
-        return self._decoder.decode(self._stream, _between(self._packets, start, self._end), self._wanted)
+        decoder = new_decoder(self._stream) if _is_renewed(self._stream) else self._stream.codec_context
+        if decoder is self._stream.codec_context:
+            decoder.flush_buffers()
+        return self._decoder.decode(decoder, _between(self._packets, start, self._end), self._wanted)
 
 
 class _Order:

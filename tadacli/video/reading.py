@@ -229,8 +229,8 @@ class _FileSource(VideoSource):
         done, why = 0, ""
         for is_second in (False, True):
             try:
-                for index, frame in self._decoder.frames(wanted):
-                    yield index, frame if isinstance(frame, str) else self._to_rgb(frame)
+                for found in self._decoder.frames(wanted, self._to_rgb):
+                    yield found
                     done += 1
                 return
             except TableError as error:

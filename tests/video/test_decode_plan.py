@@ -19,10 +19,11 @@ from tadacli.video import decoder as decoding
 from tadacli.video import frame_table, seeking
 from tadacli.video import reading as video
 from tadacli.video.bitstream import packet_rule
-from tadacli.video.container import decode_packet, open_stream, read_packets
+from tadacli.video.container import open_stream, read_packets
 from tadacli.video.decode_plan import PacketOrder, needed_packets, reordering
 from tadacli.video.reading import iter_frames, open_video, read_frames
 from tadacli.video.source import Frame, Unreadable
+from tadacli.video.watched_decoding import decode_watched
 from tests.media import jpeg_bytes, number_in, render
 
 NUM_FRAMES = 70
@@ -423,15 +424,16 @@ def test_many_bad_frames_cost_two_passes_at_most(tmp_path):
 
 def test_a_frame_that_never_comes_out_holds_up_no_others(tmp_path, monkeypatch):
     """Should a decoder lose a frame without a word, the frames after it do not wait for it until the video ends."""
-    path, honest = tmp_path / "v.mp4", decode_packet
+    path, honest = tmp_path / "v.mp4", decode_watched
     render(path, 200, options=FILES["one group"])
     with av.open(str(path)) as container:
         lost = [frame.pts for frame in container.decode(video=0)][5]
 
-    def losing(stream, packet):
-        return [frame for frame in honest(stream, packet) or () if frame.pts != lost]
+    def losing(decoder, packet):
+        frames, had_error = honest(decoder, packet)
+        return [frame for frame in frames or () if frame.pts != lost], had_error
 
-    monkeypatch.setattr(decoding, "decode_packet", losing)
+    monkeypatch.setattr(decoding, "decode_watched", losing)
     with open_video(path) as source:
         for frame in source.iter_frames(range(200), skip_unreadable=True):
             assert isinstance(frame, Unreadable) is (frame.index == 5)

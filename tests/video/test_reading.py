@@ -21,9 +21,10 @@ from tadacli.errors import VideoError
 from tadacli.video import decoder as decoding
 from tadacli.video import frame_table
 from tadacli.video import reading as video
-from tadacli.video.container import decode_packet, open_stream
+from tadacli.video.container import open_stream
 from tadacli.video.reading import is_frames_folder, iter_frames, open_video, probe, read_frames
 from tadacli.video.seeking import read_packets_again
+from tadacli.video.watched_decoding import decode_watched
 from tests.media import jpeg_bytes, number_in, picture, render, render_audio, shared_folder, shared_media
 
 FASTSTART = {"movflags": "faststart"}
@@ -151,12 +152,12 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
     render(path, 60, options={"bf": "0", "g": "10"})
     sent = []
 
-    def count(stream, packet):
+    def count(decoder, packet):
         sent.append(packet)
-        return decode_packet(stream, packet)
+        return decode_watched(decoder, packet)
 
     with open_video(path) as source:
-        monkeypatch.setattr(decoding, "decode_packet", count)
+        monkeypatch.setattr(decoding, "decode_watched", count)
         for wanted, most in (([0], 2), ([55], 10), ([3, 33], 16)):
             sent.clear()
             assert [number_in(frame.pixels) for frame in source.iter_frames(wanted)] == wanted

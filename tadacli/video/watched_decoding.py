@@ -1,0 +1,78 @@
+"""Decoding one packet, and hearing what the decoder has against it.
+
+A decoder that meets damage often fills it in and gives a frame without any flag; only FFmpeg's log tells. PyAV drops
+that log, so it is listened to while a packet is decoded.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from tadacli.video.container import VideoPacket
+
+# What other threads do meanwhile is logged, too; whoever wants to see it sets up Python's logging.
+logging.getLogger("libav").addHandler(logging.NullHandler())
+
+
+class _Listeners:
+    """Counts the threads that listen to FFmpeg's log; its settings are of the whole process, and theirs so long."""
+
+    def __init__(self) -> None:
+        self._lock, self._num_listeners = threading.Lock(), 0
+        self._before: tuple[int | None, bool] = (None, True)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._num_listeners += 1
+            if self._num_listeners == 1:
+                level = av.logging.get_level()
+                self._before = level, av.logging.get_skip_repeated()
+                if level is None or level < av.logging.ERROR:
+                    av.logging.set_level(av.logging.ERROR)
+                av.logging.set_skip_repeated(False)  # one packet may be as bad as the one before it
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._num_listeners -= 1
+            if self._num_listeners == 0:
+                level, skips_repeated = self._before
+                av.logging.set_level(level)
+                av.logging.set_skip_repeated(skips_repeated)
+
+
+_LISTENERS = _Listeners()
+
+
+@contextmanager
+def _errors_logged() -> Iterator[list[tuple[int, str, str]]]:
+    """(level, who, message) of all that is logged in this thread meanwhile, warnings of the caller's level included.
+
+    The decoders here have no threads of their own, so that each logs in the thread that calls it.
+    """
+    with _LISTENERS, av.logging.Capture() as logs:
+        yield logs
+
+
+def decode_watched(decoder: VideoCodecContext, packet: VideoPacket | None) -> tuple[list[VideoFrame] | None, bool]:
+    """What one packet decodes to, and whether the decoder had an error with it.
+
+    Args:
+        decoder: A decoder without threads of its own.
+        packet: The next packet; None after the last one.
+
+    Returns:
+        The frames that come out, None if the packet was refused; and whether an error was logged.
+    """
+    with _errors_logged() as logs:
+        try:
+            frames: list[VideoFrame] | None = decoder.decode(packet)
+        except av.error.FFmpegError:
+            frames = None
+    return frames, frames is None or any(level <= av.logging.ERROR for level, _, _ in logs)

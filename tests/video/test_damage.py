@@ -1,0 +1,162 @@
+"""No damaged frame passes for a whole one, and what a frame looks like does not depend on what else is read."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tadacli.errors import VideoError
+from tadacli.video.reading import iter_frames, open_video, probe, read_frames
+from tadacli.video.source import Frame, Unreadable
+from tests.media import render
+
+NUM_FRAMES = 16
+X265 = "keyint=8:min-keyint=8:scenecut=0:log-level=none"
+# Name -> suffix, encoder, format of pixels, options.
+CODECS = {
+    "mjpeg": ("avi", "mjpeg", "yuvj420p", {}),
+    "gif": ("gif", "gif", "rgb8", {}),
+    "wmv2": ("wmv", "wmv2", "yuv420p", {"g": "8"}),
+    "ffv1": ("mkv", "ffv1", "yuv420p", {"level": "3", "slicecrc": "1", "slices": "4"}),
+    "apng": ("apng", "apng", "rgb24", {}),
+    "mpeg4": ("avi", "mpeg4", "yuv420p", {"g": "8", "bf": "2"}),
+    "hevc": ("mp4", "libx265", "yuv420p", {"x265-params": X265}),
+    "vp8": ("webm", "libvpx", "yuv420p", {"g": "8", "b": "1M"}),
+    "vp9": ("webm", "libvpx-vp9", "yuv420p", {"g": "8", "b": "1M", "cpu-used": "8", "deadline": "realtime"}),
+    "mpeg1video": ("mpg", "mpeg1video", "yuv420p", {"g": "8", "bf": "2"}),
+}
+# Where the decoder notices most of what is wrong.
+NOTICED = ("mjpeg", "gif", "wmv2", "ffv1", "apng", "mpeg4")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("whole")
+
+
+def rendered(folder: Path, name: str) -> Path:
+    suffix, codec, pixel_format, options = CODECS[name]
+    path = folder / f"{name}.{suffix}"
+    if not path.exists():
+        render(path, NUM_FRAMES, codec=codec, pixel_format=pixel_format, options=options, noise=40)
+    return path
+
+
+def packets_of(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def flipped(path: Path, packet: bytes, rng: random.Random) -> bytes:
+    """The file with a few bits flipped, or some bytes replaced, inside a packet."""
+    data = bytearray(path.read_bytes())
+    place = rng.randrange(len(packet) // 4, len(packet) // 2)
+    start = data.find(packet[place : place + 16])  # containers may cut a packet into pieces
+    assert start >= 0
+    if rng.random() < 0.5:
+        data[start : start + 16] = rng.randbytes(16)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        data[start + rng.randrange(16)] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def refused_frames(path: Path) -> set[int]:
+    """The numbers of the frames that cannot be had. Each frame comes out as when it is asked for alone."""
+    with open_video(path) as source:
+        everything = list(source.iter_frames(range(source.info.num_frames), skip_unreadable=True))
+    with open_video(path) as source:
+        for frame in everything[::-3]:  # each after another history
+            (alone,) = source.iter_frames([frame.index], skip_unreadable=True)
+            if isinstance(frame, Unreadable):
+                assert alone == frame
+            else:
+                assert isinstance(alone, Frame)
+                assert np.array_equal(alone.pixels, frame.pixels), f"frame {frame.index} depends on what else is read"
+    return {frame.index for frame in everything if isinstance(frame, Unreadable)}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_frame_is_the_same_or_refused_whatever_else_is_read(tmp_path, capfd, whole, name):
+    path = rendered(whole, name)
+    right, packets = read_frames(path, range(NUM_FRAMES)), packets_of(path)
+    rng, num_noticed, num_shown = random.Random(3), 0, 0
+    bad = tmp_path / path.name
+    for _ in range(6):
+        at = rng.randrange(1, len(packets))
+        bad.write_bytes(flipped(path, packets[at], rng))
+        refused = refused_frames(bad)
+        shown = [index for index in range(probe(bad).num_frames) if index not in refused]
+        differ = [frame.index for frame in iter_frames(bad, shown) if np.any(frame.pixels != right[frame.index])]
+        num_noticed += bool(refused)
+        num_shown += bool(differ)
+    assert capfd.readouterr() == ("", "")
+    if name in NOTICED:
+        assert num_noticed >= 2, "most damage of this codec is seen"
+    if name in ("ffv1", "apng"):
+        assert num_shown == 0, "checksums see all of it"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_what_vp8_leaves_unwritten_does_not_depend_on_what_was_read_before(tmp_path, whole, share):
+    """Its decoder stops where a packet ends too early, and the rest of the frame is what the memory was before."""
+    path, bad = rendered(whole, "vp8"), tmp_path / "bad.webm"
+    with av.open(str(path)) as source, av.open(str(bad), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            data = bytes(packet)
+            short = av.Packet(data[: int(len(data) * share)] if number == 10 else data)
+            short.pts, short.dts, short.time_base = packet.pts, packet.dts, packet.time_base
+            short.is_keyframe, short.stream = packet.is_keyframe, stream
+            out.mux(short)
+    alone = read_frames(bad, range(8, 16))
+    assert np.array_equal(read_frames(bad, range(16))[8:], alone)
+    with open_video(bad) as source:
+        list(source.iter_frames([0, 5]))
+        assert np.array_equal([frame.pixels for frame in source.iter_frames(range(8, 16))], alone)
+
+
+def test_what_the_decoder_says_of_one_packet_stands_for_its_frame_alone(tmp_path, whole):
+    path = rendered(whole, "mjpeg")
+    packet = packets_of(path)[7]
+    data = path.read_bytes()
+    middle = data.find(packet) + len(packet) // 2
+    bad = tmp_path / "bad.avi"
+    bad.write_bytes(data[:middle] + random.Random(0).randbytes(200) + data[middle + 200 :])
+    assert {
+        frame.index for frame in iter_frames(bad, range(16), skip_unreadable=True) if isinstance(frame, Unreadable)
+    } == {7}
+    with pytest.raises(VideoError, match=r"frame 7 at 0\.23 s of .*; 15 of 16 frames decode"):
+        read_frames(bad, [6, 7])
+
+
+def test_a_transport_stream_that_lost_packets_refuses_what_they_held(tmp_path):
+    path = tmp_path / "v.ts"
+    options = {"x264-params": "keyint=12:min-keyint=12:scenecut=0:bframes=0", "b": "1M"}
+    render(path, 48, options=options, noise=60)
+    right = read_frames(path, range(48))
+    data = path.read_bytes()
+    num_packets = len(data) // 188
+    rng = random.Random(0)
+    for _ in range(3):
+        lost = rng.randrange(num_packets // 5, num_packets * 4 // 5)
+        bad = tmp_path / "bad.ts"
+        bad.write_bytes(data[: lost * 188] + data[(lost + 2) * 188 :])
+        found = {frame.time_seconds: frame for frame in iter_frames(bad, range(48), skip_unreadable=True)}
+        assert any(isinstance(frame, Unreadable) for frame in found.values())
+        for frame, pixels in zip(iter_frames(path, range(48)), right, strict=True):
+            same_time = found.get(frame.time_seconds)
+            if isinstance(same_time, Frame):
+                assert np.array_equal(same_time.pixels, pixels), f"frame {frame.index} is damaged and was given"
+
+
+def test_logs_of_ffmpeg_are_as_they_were_afterwards(tmp_path, whole):
+    path = rendered(whole, "gif")
+    bad = tmp_path / "bad.gif"
+    bad.write_bytes(flipped(path, packets_of(path)[3], random.Random(1)))
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
+    list(iter_frames(bad, range(NUM_FRAMES), skip_unreadable=True))
+    assert (av.logging.get_level(), av.logging.get_skip_repeated()) == before
