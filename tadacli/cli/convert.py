@@ -1,4 +1,4 @@
-"""`tada convert`: the segments that were found, in the format of another program."""
+"""`tada convert`: the segments that were found in the format of another program, or its labels as a table of ours."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.console import say
 from tadacli.cli.sinks import write_contents
+from tadacli.errors import UsageError
+from tadacli.files import refuse_existing
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
+
+_BEGINNING = 4096
 
 
 def convert_command(
     results: Annotated[
         Path,
-        typer.Argument(help="What tada detect wrote: .json or .jsonl.", metavar="RESULTS", show_default=False),
+        typer.Argument(
+            help="What tada detect wrote: .json or .jsonl. Or labels of another program.",
+            metavar="RESULTS",
+            show_default=False,
+        ),
     ],
     to: Annotated[
         ConvertFormat,
@@ -36,6 +44,15 @@ def convert_command(
             metavar="FILE",
         ),
     ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Of labels: the folder with the videos. Default: theirs.", metavar="FOLDER")
+    ] = None,
+    tier: Annotated[
+        list[str] | None, typer.Option(help="Of labels: the tier that counts; may be repeated.", metavar="NAME")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Of labels: frames are counted at this rate. Default: each video's own.")
+    ] = None,
 ) -> None:
     """Convert detected segments, without the video or the model.
 
@@ -44,10 +61,20 @@ def convert_command(
 
     Videos that failed have no segments: they are left out, and the
     exit code is then 3. Only csv, json and jsonl keep them.
+
+    Labels of another program become a table with --to csv: ELAN, BORIS,
+    CVAT, VIA, Label Studio, ActivityNet and others (docs/finetune.md).
     """
     from tadacli.formats.results import read_detections
     from tadacli.formats.segment_files import convert
 
+    if _holds_labels(results):
+        _convert_labels(results, to, output, data_root, tier or None, fps)
+        return
+    if data_root is not None or tier or fps is not None:
+        raise UsageError(
+            f"{results} is what tada detect wrote", hint="leave out --data-root, --tier and --fps, which are for labels"
+        )
     rows = read_detections(results)
     contents = convert(rows, to, output)
     write_contents(contents, named=output)
@@ -61,6 +88,48 @@ def convert_command(
         elif row["gaps"]:
             say(f"note: {row['path']}: {_count(len(row['gaps']), 'span')} could not be read, which {to} does not say")
     if failed:
+        raise typer.Exit(exits.SOME_FAILED)
+
+
+def _holds_labels(path: Path) -> bool:
+    """Whether it is not what `tada detect` wrote but labels; for the former nothing heavy is loaded."""
+    from tadacli.formats.results import is_detect_results
+
+    try:
+        with path.open("rb") as file:
+            if is_detect_results(file.read(_BEGINNING)):
+                return False
+    except OSError:  # a folder, or a file of which the reader says what is wrong
+        pass
+    from tadacli.datasets.label_table import holds_labels
+
+    return holds_labels(path)
+
+
+def _convert_labels(
+    file: Path,
+    to: ConvertFormat,
+    output: Path | None,
+    data_root: Path | None,
+    tiers: list[str] | None,
+    fps: float | None,
+) -> None:
+    from tadacli.datasets.annotations import read_annotations
+    from tadacli.datasets.label_table import label_table
+
+    if to != "csv":
+        raise UsageError(f"{file} holds labels, which become a table and no {to}", hint="--to csv")
+    if output is not None:
+        refuse_existing([output])
+    found = read_annotations(file, data_root=data_root, tiers=tiers, fps=fps)
+    unused = [span for span in found.spans if span.reason]
+    write_contents({output: label_table(found)}, named=output)
+    for remark in found.remarks:
+        say(f"note: {remark}")
+    for span in unused:
+        say(f"left out: {span.place}: {span.reason}")
+    say(f"{len(found.spans) - len(unused)} of {len(found.spans)} labels written{f' to {output}' if output else ''}")
+    if unused:
         raise typer.Exit(exits.SOME_FAILED)
 
 

@@ -14,12 +14,15 @@ from typing import Any
 
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.elan import read_elan
+from tadacli.datasets.foreign import boris, cvat
+from tadacli.datasets.foreign.reading import placed, reader_of
 from tadacli.datasets.loading import usual_spelling
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.segment_table import read_segment_table
 from tadacli.datasets.spans import Annotations, LabelledSpan, refuse_contradictions
 from tadacli.datasets.tables import AnyPath, SampleRows, bad_line, parse_json, read_bytes, read_text
 from tadacli.datasets.video_search import without_suffix
+from tadacli.datasets.xml_files import parse_xml
 from tadacli.errors import UsageError
 from tadacli.video.inputs import is_video_name
 
@@ -28,15 +31,21 @@ _MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 
 
 def read_annotations(
-    file: AnyPath, *, data_root: AnyPath | None = None, tiers: Sequence[str] | None = None
+    file: AnyPath,
+    *,
+    data_root: AnyPath | None = None,
+    tiers: Sequence[str] | None = None,
+    fps: float | None = None,
 ) -> Annotations:
     """The annotations of a file, which says by itself what it is, or of the .eaf files of a folder.
 
     Args:
-        file: A table (see `read_segment_table`), annotations of ELAN, or those of ActivityNet.
+        file: A table (see `read_segment_table`), annotations of ELAN, or a file of ActivityNet or of one of the
+            programs and data sets of `datasets.foreign`.
         data_root: Where videos are looked for, also in its folder `videos` and in one named after the split; by
             default the folder of the annotations. Names may lack their suffix.
-        tiers: The tiers that hold the labels, where the annotations have several.
+        tiers: The tiers (attributes, controls) that hold the labels, where the annotations have several.
+        fps: The rate that frames are counted at where a program counts them; by default that of each video.
 
     Returns:
         The annotations, splits in their usual spelling.
@@ -46,20 +55,44 @@ def read_annotations(
     """
     path = Path(file)
     content = b"" if path.is_dir() or is_video_name(path.name) else read_bytes(path)
-    if not path.is_dir() and not content.strip():
+    begin = content[:1000].lstrip(_MARKS)[:1]
+    if not begin and not path.is_dir():
         raise UsageError(
             f"{path} is not known to hold labelled segments", hint="give a table, annotations of ELAN, or a .json"
         )
-    begin = content[:1000].lstrip(_MARKS)[:1]
-    if path.is_dir() or begin == b"<":
+    if path.is_dir():
         return read_elan(path, data_root=data_root, tiers=tiers)
+    if begin == b"<":
+        root = parse_xml(content, path)
+        if root.tag != cvat.ROOT_TAG:
+            return read_elan(path, data_root=data_root, tiers=tiers)
+        marks = cvat.read_cvat(root, path)
+    elif begin in (b"{", b"["):
+        value = parse_json(read_text(path), path)
+        read = reader_of(value)
+        if read is None:
+            _refuse_tiers(path, tiers)
+            return _activitynet(value, path, data_root)
+        marks = read(value, path)
+    elif boris.is_boris_table(path):
+        marks = boris.read_boris_table(path)
+    else:
+        _refuse_tiers(path, tiers)
+        table = read_segment_table(path, data_root=data_root)
+        spans = [replace(span, split=usual_spelling(span.split)) for span in table.spans]
+        return replace(table, spans=tuple(spans))
+    return placed(marks, path, data_root=data_root, layers=tiers, fps=fps)
+
+
+def is_known_json(content: bytes, file: AnyPath) -> bool:
+    """Whether a JSON text is of ActivityNet's form or of a known family. Raises `UsageError` if it is none."""
+    value = parse_json(content.decode("utf-8-sig", "replace"), file)
+    return reader_of(value) is not None or (isinstance(value, dict) and "database" in value)
+
+
+def _refuse_tiers(path: Path, tiers: Sequence[str] | None) -> None:
     if tiers is not None:
-        raise UsageError(f"{path} has no tiers", hint="name a tier only for .eaf files")
-    if begin in (b"{", b"["):
-        return _activitynet(parse_json(read_text(path), path), path, data_root)
-    table = read_segment_table(path, data_root=data_root)
-    spans = [replace(span, split=usual_spelling(span.split)) for span in table.spans]
-    return replace(table, spans=tuple(spans))
+        raise UsageError(f"{path} has no tiers", hint="name a tier only for annotations that have several")
 
 
 def segment_datasets(annotations: Annotations, *, labels: Sequence[str] | None = None) -> dict[str, Dataset]:

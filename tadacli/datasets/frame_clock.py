@@ -8,6 +8,8 @@ from pathlib import Path
 from tadacli.errors import UsageError, VideoError
 from tadacli.video.reading import open_video
 
+_MOST_FPS = 100_000.0
+
 
 @dataclass
 class FrameClock:
@@ -18,6 +20,13 @@ class FrameClock:
 
     fps: float | None = None
     _videos: dict[Path, tuple[tuple[float, ...], float] | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for a rate that is none."""
+        if self.fps is not None and not 0 < self.fps <= _MOST_FPS:
+            raise UsageError(
+                f"{self.fps:g} frames a second are no rate of a video", hint="give a rate like 25 or 29.97"
+            )
 
     def seconds(self, number: float, video: Path | None, *, fps: float | None = None) -> float:
         """When the frame of a number is shown.

@@ -220,6 +220,16 @@ def _check_header(shown: str, header: Sequence[str], required: Collection[str], 
     )
 
 
+def has_columns(path: AnyPath, names: Collection[str]) -> bool:
+    """Whether a file is a table whose header has these columns. Raises `UsageError` if it cannot be read as text."""
+    text, separator, _ = _dialect(read_text(path), names, ())
+    try:
+        first = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        return False
+    return set(names) <= {name.strip() for name in first}
+
+
 def header_of(path: AnyPath) -> list[str]:
     """The comma separated names in a file's first line, which may be no header at all."""
     first = read_text(path).split("\n", 1)[0]

@@ -94,9 +94,11 @@ class VideoSearch:
         parts = PurePosixPath(spellings[-1]).parts
         if len(parts) > 1 and parts[0] == os.path.basename(os.path.abspath(self._root)):
             spellings.append("/".join(parts[1:]))
-        # A path of another computer says no more than the name, and nothing where two of them share it.
-        if _is_elsewhere(name) and self._num_paths[_last(name)] < 2:
-            spellings.append(_last(name))
+        if _is_elsewhere(name):
+            # The folders next to the file may have been copied with it.
+            spellings += ["/".join(parts[-number:]) for number in (3, 2) if number < len(parts)]
+            # The name alone says nothing where two such paths share it.
+            spellings += [_last(name)] if self._num_paths[_last(name)] < 2 else []
         return list(dict.fromkeys(spellings))
 
 

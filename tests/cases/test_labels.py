@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from tadacli.datasets.annotations import read_annotations
+from tadacli.datasets.label_table import label_table
 from tadacli.errors import UsageError
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
 from tadacli.zoo import DEFAULT_MODEL
@@ -102,3 +104,37 @@ def test_splits_by_name() -> None:
     with pytest.raises(UsageError, match="names the splits test, validation, and none for training") as failed:
         load("annotations/thumos_af.json")
     assert "--train-split" in failed.value.hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "labelstudio.json",
+        "proj.boris",
+        "boris_tabular.csv",
+        "via.json",
+        "createml.json",
+        "ego4d_moments.json",
+        "hacs.json",
+    ],
+)
+def test_files_of_other_programs(name: str) -> None:
+    data = load(f"annotations/{name}")
+    assert num_samples(data) == 16
+    # Label Studio rounds to frames.
+    found = {(label, round((start or 0) * 2) / 2, round((end or 0) * 2) / 2) for label, start, end in spans(data)}
+    assert found == SIXTEEN
+
+
+def test_charades_by_numbers() -> None:
+    data = load("annotations/charades_i3d.json")
+    assert num_samples(data) == 16
+    assert spans(data) == {({"walk": "0", "fall": "1"}[label], start, end) for label, start, end in SIXTEEN}
+    assert {sample.video_id for sample in data.validation.samples} == {"v2", "v3"}
+
+
+def test_tracks_of_cvat_become_a_table() -> None:
+    folder = shared_folder() / "cases"
+    found = read_annotations(folder / "annotations/cvat.xml", data_root=folder / "eaf/videos")
+    rows = [line.partition(",")[2] for line in label_table(found).decode().splitlines()]
+    assert rows[1:] == ["walk,0.0,3.0", "fall,3.52,6.0", "walk,6.48,9.0", "fall,9.52,12.0"]

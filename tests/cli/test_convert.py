@@ -193,3 +193,53 @@ def test_a_reader_that_leaves_early_ends_it_quietly(results, unbuffered: str) ->
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+# --- labels of other programs -----------------------------------------------------------------------
+
+LABELS = [
+    {"video": "a.mp4", "label": "walk, fast", "start": "0:00.5", "end": 1.25, "split": "training"},
+    {"video": "gone.mp4", "label": "fall", "start": 2, "split": "val"},
+    {"video": "a.mp4", "label": "fall", "start": 3, "end": 3, "split": "val"},
+]
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    (tmp_path / "a.mp4").touch()
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps(LABELS))
+    return file
+
+
+def test_labels_become_a_table_that_is_read_again(tada, labels: Path, tmp_path: Path) -> None:
+    code, out, err = tada("convert", labels, "--to", "csv", "-o", tmp_path / "table.csv")
+    assert (code, out) == (3, b"")
+    assert err == (
+        "left out: entry 2: its span is empty, reversed, or begins before the video\n"
+        f"2 of 3 labels written to {tmp_path / 'table.csv'}\n"
+    )
+    table = (tmp_path / "table.csv").read_text()
+    assert table == (
+        "path,label,start_seconds,end_seconds,split\n"
+        f'{tmp_path / "a.mp4"},"walk, fast",0.5,1.25,train\n'
+        "gone.mp4,fall,2.0,,validation\n"
+    )
+    again = tada("convert", labels, "--to", "csv", "-o", tmp_path / "table.csv")
+    assert again[0] == 1
+    assert "table.csv" in again[2]
+    from tadacli.datasets.annotations import read_annotations
+
+    spans = read_annotations(tmp_path / "table.csv").spans
+    assert [(span.label, span.start_seconds, span.end_seconds, span.split) for span in spans] == [
+        ("walk, fast", 0.5, 1.25, "train"),
+        ("fall", 2.0, None, "validation"),
+    ]
+    assert spans[0].path == tmp_path / "a.mp4"
+
+
+def test_options_of_labels_are_not_those_of_results(tada, labels: Path, results) -> None:
+    code, _, err = tada("convert", labels, "--to", "srt")
+    assert (code, "holds labels" in err) == (2, True)
+    code, _, err = tada("convert", results(ONE), "--to", "csv", "--fps", "25")
+    assert (code, "--fps" in err) == (2, True)

@@ -1,0 +1,92 @@
+"""CVAT: the tracks of its XML for videos, each a span from where it appears to where it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from tadacli.datasets.foreign.marks import Mark, Marks
+from tadacli.datasets.tables import AnyPath
+from tadacli.errors import UsageError
+
+PROGRAM = "CVAT"
+ROOT_TAG = "annotations"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A task: its video, and the number of its last frame."""
+
+    video: str
+    last_frame: int | None
+
+
+def read_cvat(root: Element, file: AnyPath) -> Marks:
+    """The spans in which objects are seen, with their labels.
+
+    Args:
+        root: The document.
+        file: Its name, for errors.
+
+    Returns:
+        A mark for each stretch of each track; times are numbers of frames, the end is the first frame without it.
+
+    Raises:
+        UsageError: The document has no tracks, or a frame has no number.
+    """
+    tracks = root.findall("track")
+    if not tracks:
+        raise UsageError(
+            f"{file} has no tracks: labels of single images have no length in time",
+            hint="annotate the video with tracks, and export it as 'CVAT for video'",
+        )
+    source = root.findtext("meta/source", "")
+    tasks = {task.findtext("id", "").strip(): _task(task, source, file) for task in root.iterfind("meta//task")}
+    jobs = [_task(job, source, file) for job in root.iterfind("meta/job")]
+    only = [*tasks.values(), *jobs][0] if len(tasks) + len(jobs) == 1 else _Task(source.strip(), None)
+    marks = [mark for track in tracks for mark in _marks(track, tasks.get(track.get("task_id", ""), only), file)]
+    starts = {start for each in root.iter("start_frame") if (start := (each.text or "").strip()) not in ("", "0")}
+    remarks = ["frames are counted from the start of the video, not of the task"] if starts else []
+    return Marks(tuple(marks), tuple(remarks))
+
+
+def _task(element: Element, source: str, file: AnyPath) -> _Task:
+    """A task or a job; `source` is its video if it does not name one itself."""
+    last = element.findtext("stop_frame")
+    video = element.findtext("source") or source
+    return _Task(video.strip(), _number(last, file, "stop_frame") if last else None)
+
+
+def _marks(track: Element, task: _Task, file: AnyPath) -> Iterator[Mark]:
+    name = f"track {track.get('id', '?')}"
+    shapes = sorted(
+        (_number(shape.get("frame"), file, name), shape.get("outside") == "1")
+        for shape in track
+        if shape.get("frame") is not None
+    )
+    video = task.video
+    reason = "" if video else "the document does not name its video"
+    start: int | None = None
+    last = 0
+    for frame, is_outside in shapes:
+        if is_outside and start is not None:
+            yield _mark(name, video, track, start, frame, reason)
+            start = None
+        elif not is_outside and start is None:
+            start = frame
+        last = frame
+    if start is not None:
+        end = last if task.last_frame is None else max(last, task.last_frame)
+        yield _mark(name, video, track, start, end + 1, reason)
+
+
+def _mark(place: str, video: str, track: Element, start: int, end: int, reason: str) -> Mark:
+    label = track.get("label", "").strip()
+    return Mark(f"{place}, frame {start}", video, label, start, end, in_frames=True, reason=reason)
+
+
+def _number(text: str | None, file: AnyPath, place: str) -> int:
+    if text is None or not text.strip().isdigit() or len(text.strip()) > 12:
+        raise UsageError(f"{file}, {place}: {(text or '')[:40]!r} is not the number of a frame", hint="export it again")
+    return int(text)
