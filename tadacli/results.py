@@ -228,6 +228,7 @@ class SegmentSummary(TypedDict, total=False):
     labels: list[str]
     background: list[str]
     max_pairs: int
+    exclusive: bool
 
 
 class RunSettings(TypedDict, total=False):

@@ -55,6 +55,7 @@ def detect_command(
     topk_per_class: own.TopKPerClass = None,
     label: own.Labels = None,
     background: own.Background = None,
+    exclusive: own.Exclusive = False,
     save_scores: own.SaveScores = None,
     from_scores: own.FromScores = None,
     report: own.Report = None,
@@ -101,6 +102,7 @@ def detect_command(
         topk_per_class=topk_per_class,
         labels=tuple(label or ()),
         background=tuple(background or ()),
+        exclusive=exclusive,
     )
     if from_scores:
         if inputs or save_scores:

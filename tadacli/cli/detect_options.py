@@ -32,6 +32,9 @@ TopK = Annotated[int | None, typer.Option(help="Keep the best segments of each v
 TopKPerClass = Annotated[int | None, typer.Option(help="Keep the best segments of each label.")]
 Labels = Annotated[list[str] | None, typer.Option(help="Report only this label; can be repeated.")]
 Background = Annotated[list[str] | None, typer.Option(help="Never report this label; can be repeated.")]
+Exclusive = Annotated[
+    bool, typer.Option("--exclusive", help="One label at a time: the most likely sequence of labels.")
+]
 SaveScores = Annotated[
     Path | None,
     typer.Option(help="Keep the windows' scores: a .npz file, or a folder for several videos.", metavar="PATH"),

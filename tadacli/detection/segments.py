@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.detection.actions import ClassScores, ScoresByHead
+from tadacli.detection.exclusive import exclusive_runs
 from tadacli.detection.nms import nms, soft_nms
 from tadacli.detection.settings import Heads, SegmentSettings
 from tadacli.detection.timelines import SAME_INSTANT_SECONDS, ScoreRun, Timeline, find_runs, score_timeline, smooth
+from tadacli.errors import UsageError
 from tadacli.results import Segment
 from tadacli.specs import Thresholds
 
@@ -81,6 +83,10 @@ def find_segments(
     levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
     shown = np.flatnonzero(peaks >= levels.high).tolist()
     indices = [index for index in shown if settings.wants(classes.names(index))]
+    if settings.exclusive:
+        kept = list(_exclusive(_only_length(spans, scale, video_seconds, settings), indices, classes, settings, levels))
+        kept = [segment for index in indices for segment in _best_of(kept, index, settings.topk_per_class)]
+        return tuple(sorted(_best(kept, settings.topk), key=_place))
     found: dict[int, list[Segment]] = {index: [] for index in indices}
     for _, length in _lengths(spans, scale, video_seconds, settings):
         for block in _blocks(indices):
@@ -219,6 +225,40 @@ def _length_segments(
         verb_score, noun_score = (_seven_digits(parts.mean(run.cells, column)) for column in columns)
         verb, noun = classes.verb_and_noun(index, verb_score, noun_score)
         yield replace(segment, verb=verb, noun=noun)
+
+
+def _only_length(
+    spans: NDArray[np.float64],
+    scale: NDArray[np.integer],
+    video_seconds: tuple[float, float],
+    settings: SegmentSettings,
+) -> _Length | None:
+    """The windows, all of one length; None if none lies in the video. Raises `UsageError` for several lengths."""
+    lengths = [length for _, length in _lengths(spans, scale, video_seconds, settings)]
+    if len(lengths) > 1:
+        raise UsageError(
+            f"windows of {len(lengths)} lengths do not say which label holds", hint="give one --window with --exclusive"
+        )
+    return lengths[0] if lengths else None
+
+
+def _exclusive(
+    length: _Length | None, indices: list[int], classes: ClassScores, settings: SegmentSettings, levels: _Levels
+) -> Iterator[Segment]:
+    """The segments of some classes where one label holds at a time; all classes compete."""
+    if length is None:
+        return
+    (scores,) = classes.scores.values()
+    for run in exclusive_runs(length.spans, scores[length.rows]):
+        long_enough = run.end_seconds - run.start_seconds >= settings.min_duration_seconds - SAME_INSTANT_SECONDS
+        if run.index in indices and run.peak >= levels.high[run.index] and long_enough:
+            (label,) = classes.names(run.index)
+            yield Segment(run.start_seconds, run.end_seconds, label, run.index, _seven_digits(run.score))
+
+
+def _best_of(segments: list[Segment], index: int, count: int | None) -> list[Segment]:
+    """The `count` best segments of one class."""
+    return _best([segment for segment in segments if segment.index == index], count)
 
 
 def _runs(timeline: Timeline, column: int, settings: SegmentSettings, *, high: float, low: float) -> list[ScoreRun]:

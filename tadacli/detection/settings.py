@@ -34,6 +34,9 @@ class SegmentSettings:
     the only ones reported, `background` ones never are; an action goes by its own name and by those of its
     verb and its noun. `max_pairs` is how many pairs of verb and noun each window may put forward.
 
+    With `exclusive` one label holds at a time: the most likely sequence of labels (see `exclusive`), of which those
+    segments stay whose best window reaches the threshold. Nothing is left then to be smoothed, merged or suppressed.
+
     Raises:
         UsageError: For values out of range, and for settings that contradict each other.
     """
@@ -50,6 +53,7 @@ class SegmentSettings:
     labels: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
     max_pairs: int = DETECTED_PAIRS
+    exclusive: bool = False
 
     def __post_init__(self) -> None:
         fractions = {"IoU of NMS": self.nms_iou}
@@ -82,10 +86,27 @@ class SegmentSettings:
                 raise UsageError(f"{name} {count} leaves nothing", hint="use 1 or more")
         if both := [label for label in self.labels if label in self.background]:
             raise UsageError(f"{both[0]!r} is both wanted and background", hint="name it as one of the two")
+        if self.exclusive and (given := self._between_labels()):
+            raise UsageError(
+                f"where one label holds at a time there is no use for {' and '.join(given)}", hint="leave it out"
+            )
 
     def to_dict(self) -> SegmentSummary:
-        """The settings as JSON-ready values."""
-        return cast("SegmentSummary", asdict(self))
+        """The settings as JSON-ready values; `exclusive` only where it is on, as files without it are older."""
+        values = asdict(self)
+        if not self.exclusive:
+            del values["exclusive"]
+        return cast("SegmentSummary", values)
+
+    def _between_labels(self) -> list[str]:
+        """The settings that are not the usual ones and say what becomes of labels that hold at the same time."""
+        usual = {
+            "a low threshold": self.low_threshold is None,
+            "smoothing": self.smooth_seconds == 0,
+            "a gap to merge across": self.merge_gap_seconds == 0,
+            f"{self.nms} suppression": self.nms == DEFAULT_NMS,
+        }
+        return [name for name, is_usual in usual.items() if not is_usual]
 
     @property
     def levels(self) -> tuple[float, float] | None:
@@ -106,6 +127,11 @@ class SegmentSettings:
         `find_segments` does this, too; on its own it is for asking before a video is scored.
         """
         check_segment_heads(heads)
+        if self.exclusive and len(heads) > 1:
+            raise UsageError(
+                "a verb and a noun hold at the same time, so they do not exclude each other",
+                hint="leave out --exclusive",
+            )
         names = list(dict.fromkeys(label for labels in heads.values() for label in labels))
         known = dict.fromkeys(names)
         if len(heads) == 2:

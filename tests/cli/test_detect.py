@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import random
 import resource
@@ -54,6 +55,23 @@ def test_json_of_one_video_is_its_result(detect, kitchen: Path, tmp_path: Path) 
         assert segment.keys() == {"start_seconds", "end_seconds", "label", "index", "score"}
         assert 0 <= segment["start_seconds"] < segment["end_seconds"] <= 6
         assert segment["score"] >= 0.06
+
+
+def test_exclusive_labels_follow_each_other(detect, kitchen: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "scores.npz"
+    _, out, _ = detect(kitchen, "--window", "1s", "--stride", "250ms", "--exclusive", "--save-scores", kept)
+    result = json.loads(out)
+    segments = result["segments"]
+    assert segments
+    assert result["settings"]["segments"]["exclusive"] is True
+    for one, following in itertools.pairwise(segments):
+        assert one["end_seconds"] <= following["start_seconds"]
+        assert one["end_seconds"] != following["start_seconds"] or one["label"] != following["label"]
+    _, again, _ = detect("--from-scores", kept, "--exclusive")
+    assert json.loads(again)["segments"] == segments
+    code, _, err = detect("--from-scores", kept, "--exclusive", "--smooth", "1s")
+    assert code == 2
+    assert "no use for smoothing" in err
 
 
 def test_json_of_several_videos_lists_them(detect, kitchen: Path, videos: Path, tmp_path: Path) -> None:
