@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tadacli.cli import exits
 from tadacli.cli.console import printable, say
@@ -12,7 +11,7 @@ from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import ReportFormat
 
 if TYPE_CHECKING:
-    from tadacli.evaluation.report import EvalReport, HeadResult
+    from tadacli.evaluation.report import EvalReport, HeadResult, RunFacts
 
 _SHOWN = 10  # classes and reasons in a table
 
@@ -133,7 +132,7 @@ def eval_table(report: EvalReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _made_with(run: Mapping[str, Any]) -> str:
+def _made_with(run: RunFacts) -> str:
     """The model, and the views or windows that it scored: `tada eval` keeps the one, `tada detect` the other."""
     settings, name = run["settings"], run["spec"].get("name", "without a name")
     seen = [f"{settings['views']} views"] if settings.get("views") else []

@@ -31,7 +31,15 @@ from tadacli.evaluation.metrics import (
 )
 from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
 from tadacli.evaluation.predictions import SEVERAL_HEADS, ScoreTable, TopScores
-from tadacli.evaluation.report import Accuracies, EvalReport, HeadResult, ItemResult, UnscoredItem, UnscoredKind
+from tadacli.evaluation.report import (
+    Accuracies,
+    EvalReport,
+    HeadResult,
+    ItemResult,
+    UnscoredItem,
+    UnscoredKind,
+    run_facts,
+)
 from tadacli.results import Note, NoteKind
 
 NUM_WORST = 20
@@ -77,13 +85,13 @@ def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, ann
             f"{saved.cut_seconds[worst]:.2f} s ({worst}); they are scored as far as it goes"
         )
         notes.append(Note(NoteKind.SHORT, text))
-    return replace(report, run=dict(vars(saved.header.run)), notes=tuple(notes), num_failed=len(saved.failed))
+    return replace(report, run=run_facts(saved.header.run), notes=tuple(notes), num_failed=len(saved.failed))
 
 
 def unlabelled_report(dataset: Dataset, saved: SavedPredictions, *, split: str) -> EvalReport:
     """The report, without metrics, on predictions for a data set whose annotations name no classes."""
     report = _report(dataset, split, saved.table.ids.tolist(), saved.failed)
-    return replace(report, run=dict(vars(saved.header.run)), num_failed=len(saved.failed))
+    return replace(report, run=run_facts(saved.header.run), num_failed=len(saved.failed))
 
 
 def logits_of(probabilities: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

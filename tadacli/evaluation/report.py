@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.metrics import Calibration
-from tadacli.results import Note
+from tadacli.results import Note, Run, RunSettings, SpecSummary
 
 
 class UnscoredKind(StrEnum):
@@ -135,6 +135,34 @@ class PrecisionRow(TypedDict):
     num_scored: int
 
 
+class RunFacts(TypedDict):
+    """What made the scores, as files have it; detections come without the `id`, since they may be of several runs."""
+
+    tool_version: str
+    weights_sha256: str
+    spec: SpecSummary
+    settings: RunSettings
+    id: NotRequired[str]
+
+
+def run_facts(run: Run) -> RunFacts:
+    """The facts of a run.
+
+    Args:
+        run: The run.
+
+    Returns:
+        All that it holds.
+    """
+    return {
+        "tool_version": run.tool_version,
+        "weights_sha256": run.weights_sha256,
+        "spec": run.spec,
+        "settings": run.settings,
+        "id": run.id,
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class EvalReport:
     """What predictions reach on a data set.
@@ -154,18 +182,20 @@ class EvalReport:
     metrics: Accuracies | Precisions | None
     heads: Mapping[str, HeadResult] = field(default_factory=dict)
     unscored: tuple[UnscoredItem, ...] = ()
-    run: Mapping[str, Any] | None = None
+    run: RunFacts | None = None
     notes: tuple[Note, ...] = ()
     num_failed: int = 0
     unmatched: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        """Whether the metrics are of the whole data set: every item with a class has scores.
+        """Whether this is about the whole data set: every item has scores; for metrics, every item with a class.
 
         In detection a video without an entry counts as one in which nothing was found, and files of some forms cannot
         say so of a video; but where half of the videos or more have none, the predictions are not of this data set.
         """
+        if self.metrics is None:
+            return self.num_scored == self.num_items
         kinds = Counter(item.kind for item in self.unscored)
         num_missing = kinds[UnscoredKind.NO_PREDICTION]
         if self.num_failed or kinds[UnscoredKind.FAILED] or not self.num_scored:
@@ -200,7 +230,14 @@ class EvalReport:
 
 
 def precision_row(measured: DetectionMetrics) -> PrecisionRow:
-    """The metrics of one task, as files have them."""
+    """The metrics of one task, as files have them.
+
+    Args:
+        measured: The metrics.
+
+    Returns:
+        Mean average precision as fractions, and what it is based on.
+    """
     return {
         "tiou": list(measured.tiou),
         "mAP": list(measured.mean_average_precision),
@@ -230,7 +267,14 @@ class Metric:
 
 
 def flat_metrics(report: EvalReport) -> list[Metric]:
-    """Every number in the report's metrics, in their order."""
+    """Every number in the report's metrics.
+
+    Args:
+        report: The report.
+
+    Returns:
+        The numbers, in their order; those of detection by task and threshold.
+    """
     found = [
         Metric("", name, value, "percent", interval=_interval(report, name)) for name, value in report.percent.items()
     ]

@@ -141,7 +141,7 @@ def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) 
         "reasons": reasons,
         "unscored": [(item.id, item.path, place[item.reason]) for item in report.unscored],
         "notes": [note.text for note in report.notes],
-        "facts": facts({"Data set": report.dataset, "Split": report.split, **(report.run or {})}),
+        "facts": [*facts({"Data set": report.dataset, "Split": report.split}), *facts(report.run or {})],
     }
 
 

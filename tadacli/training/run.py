@@ -14,7 +14,7 @@ from tadacli.distributed import Resources
 from tadacli.errors import CheckpointError, OutputError, TadaError
 from tadacli.evaluation.calibration import FittedScores, fit_scores
 from tadacli.evaluation.recognition import evaluate_scores
-from tadacli.evaluation.report import EvalReport
+from tadacli.evaluation.report import EvalReport, run_facts
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.strict_tables import decode_table
@@ -284,7 +284,7 @@ class _Run:
         )
         assert self.state.best is not None  # the last step is evaluated
         return FinetuneResult(
-            replace(report, dataset=job.data.name, run=dict(vars(run))),
+            replace(report, dataset=job.data.name, run=run_facts(run)),
             fitted,
             best_step=self.state.best.step,
             num_steps=self.trainer.step,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from json import JSONDecodeError
-from typing import Any, NotRequired
+from typing import Literal, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from tadacli.evaluation.predictions import (
     json_value,
     timed_scores,
 )
+from tadacli.evaluation.report import RunFacts
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
@@ -33,7 +34,6 @@ from tadacli.results import Note, NoteKind, SpecSummary, Status
 from tadacli.strict_tables import decode_table, parse_json
 
 _NO_RESULTS = partial(UsageError, hint="give the .json or .jsonl that tada classify wrote")
-_RUN_KEYS = ("tool_version", "weights_sha256", "spec", "settings")
 _DETECT_HINT = "give the .json or .jsonl that tada detect wrote"
 
 
@@ -51,7 +51,7 @@ class DetectResults:
 
     predictions: TimedScores
     failed: Mapping[str, str] = field(default_factory=dict)
-    run: Mapping[str, Any] | None = None
+    run: RunFacts | None = None
 
 
 def read_detected_actions(path: AnyPath) -> DetectResults:
@@ -72,9 +72,8 @@ def read_detected_actions(path: AnyPath) -> DetectResults:
                 hint="EPIC-KITCHENS-100 needs both; results of other models can be scored on --dataset activitynet",
             )
     segments = _segments(rows)
-    classes = {head: _classes(segments, head, shown) for head in NUM_CLASSES}
-    action = classes["verb"] * NUM_CLASSES["noun"] + classes["noun"]
-    return _results(rows, segments, {**classes, "action": action})
+    verbs, nouns = _classes(segments, "verb", shown), _classes(segments, "noun", shown)
+    return _results(rows, segments, {"verb": verbs, "noun": nouns, "action": verbs * NUM_CLASSES["noun"] + nouns})
 
 
 def read_detected_labels(path: AnyPath) -> DetectResults:
@@ -120,7 +119,7 @@ def _segments(rows: Sequence[DetectionRow]) -> list[_VideoSegment]:
     ]
 
 
-def _classes(segments: Sequence[Mapping[str, Any]], head: str, shown: str) -> NDArray[np.int64]:
+def _classes(segments: Sequence[_VideoSegment], head: Literal["verb", "noun"], shown: str) -> NDArray[np.int64]:
     for segment in segments:
         if not 0 <= segment.get(head, -1) < NUM_CLASSES[head]:
             raise UsageError(
@@ -145,8 +144,14 @@ def _results(
         labels=labels,
         notes=_detect_notes(rows),
     )
-    first: Mapping[str, Any] = rows[0]
-    return DetectResults(predictions, failed, {key: first[key] for key in _RUN_KEYS})
+    first = rows[0]
+    run: RunFacts = {
+        "tool_version": first["tool_version"],
+        "weights_sha256": first["weights_sha256"],
+        "spec": first["spec"],
+        "settings": first["settings"],
+    }
+    return DetectResults(predictions, failed, run)
 
 
 def _detect_notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
