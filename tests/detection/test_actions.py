@@ -48,6 +48,14 @@ def test_pairs_are_the_best_products_of_the_best_verbs_and_nouns(seed, shape, to
         assert products[row].tolist() == [float(verb[row, v]) * float(noun[row, n]) for v, n in expected[row]]
 
 
+def test_products_have_all_the_digits_of_their_factors() -> None:
+    verb, noun = (np.random.default_rng(seed).random((3, 4)).astype(np.float32) for seed in (1, 2))
+    pairs, products = fuse_actions(verb, noun)
+    for row in range(3):
+        expected = [float(verb[row, v]) * float(noun[row, n]) for v, n in pairs[row].tolist()]
+        assert products[row].tolist() == expected
+
+
 def test_the_published_numbers_are_the_defaults() -> None:
     verb, noun = random_scores(3, 2, 97), random_scores(4, 2, 300)
     pairs, _ = fuse_actions(verb, noun)

@@ -196,6 +196,43 @@ def test_a_score_meets_the_threshold_that_it_equals_as_float32() -> None:
     assert found([(0, 1)], [(0, 0.6999999, 0.3)], threshold=0.7) == ()
 
 
+def test_a_score_that_is_computed_in_double_precision_meets_the_threshold_that_it_equals() -> None:
+    assert float(np.float32(0.1)) > 0.1
+    scores = {"": np.array([[0.9, 0.1, 0.0]])}
+    assert brief(found([(0, 1)], scores, threshold=0.1, labels=("walk",))) == [(0, 1, "walk", 0.1)]
+
+
+def test_a_score_holds_the_low_threshold_that_it_equals_as_float32() -> None:
+    assert float(np.float32(0.35)) < 0.35
+    spans, scores = in_a_row((0.9, 0), (0.35, 0), (0.34, 0))
+    assert [place[:2] for place in brief(found(spans, scores, low_threshold=0.35, labels=("walk",)))] == [(0, 2)]
+
+
+def test_a_segment_that_none_competes_with_stays_whatever_its_digits() -> None:
+    """Seven digits of its score may be a little below the threshold that it meets."""
+    threshold = 0.12345674
+    for suppression in ("none", "hard", "soft"):
+        segments = found([(0, 1)], [(0, threshold, 0)], threshold=threshold, low_threshold=threshold, nms=suppression)
+        assert brief(segments) == [(0, 1, "walk", 0.1234567)]
+
+
+def test_a_window_that_reaches_into_the_video_by_rounding_alone_is_none() -> None:
+    spans, scores = [(0, 2), (2, 4), (4 - 5e-7, 6)], [(0, 0.75, 0), (0, 0.75, 0), (0, 1, 0)]
+    assert brief(found(spans, scores, video_seconds=(0.0, 4.0))) == [(0, 4, "walk", 0.75)]
+    spans, scores = [(-2, 5e-7), (0, 2)], [(0, 1, 0), (0, 0.75, 0)]
+    assert brief(found(spans, scores, video_seconds=(0.0, 4.0))) == [(0, 2, "walk", 0.75)]
+
+
+def test_of_many_classes_none_is_left_out() -> None:
+    labels = tuple(f"label{number}" for number in range(300))
+    segments = found([(number, number + 1) for number in range(300)], np.eye(300), heads={"": labels})
+    assert [(segment.start_seconds, segment.index) for segment in segments if segment.end_seconds <= END] == [
+        (number, number) for number in range(100)
+    ]
+    segments = found([(0, 1)], np.ones((1, 300)), heads={"": labels})
+    assert [segment.index for segment in segments] == list(range(300))
+
+
 def test_scales_are_thresholded_apart_and_suppressed_together() -> None:
     # The short windows see the class for 2 s; a long one sees it for 4 s and shares half of that.
     spans, scale = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4), (4, 8)], [0, 0, 0, 0, 1, 1]
@@ -210,6 +247,16 @@ def test_scales_are_thresholded_apart_and_suppressed_together() -> None:
     # Of a video of 4 s, the short segment is half: published soft-NMS allows an IoU up to 0.575 there.
     half = {"scale": scale, "video_seconds": (0.0, 4.0)}
     assert brief(found(spans, scores, nms="soft", **half)) == [short, long]
+    # What counts is the length of the video, wherever its times begin.
+    later = {"scale": scale, "video_seconds": (100.0, 104.0)}
+    segments = brief(found([(start + 100, end + 100) for start, end in spans], scores, nms="soft", **later))
+    assert [score for *_, score in segments] == [short[3], long[3]]
+
+
+def test_of_equal_segments_that_claim_the_same_time_the_earlier_stays_whatever_its_scale() -> None:
+    settings = {"scale": [0, 1], "nms_iou": 0.3}
+    assert brief(found([(1, 3), (0, 2)], [(0, 0.5, 0)] * 2, **settings)) == [(0, 2, "walk", 0.5)]
+    assert brief(found([(0, 2), (1, 3)], [(0, 0.5, 0)] * 2, **settings)) == [(0, 2, "walk", 0.5)]
 
 
 def test_classes_do_not_suppress_each_other() -> None:
@@ -224,6 +271,10 @@ def test_the_best_are_kept_and_of_equal_ones_the_earlier() -> None:
     assert brief(found(spans, scores, topk_per_class=1, **settings)) == [(0, 1, "walk", 0.5), (1, 2, "run", 0.75)]
     assert len(found(spans, scores, topk_per_class=2, **settings)) == 4
     assert brief(found(spans, scores, topk_per_class=2, topk=1, **settings)) == [(1, 2, "run", 0.75)]
+    best = found(*in_a_row((0.5, 0), (0, 0), (0.75, 0)), nms="none", topk_per_class=1, **settings)
+    assert brief(best) == [(2, 3, "walk", 0.75)]
+    best = found(*in_a_row((0, 0.5), (0, 0), (0.5, 0)), topk=1, **settings)
+    assert brief(best) == [(0, 1, "run", 0.5)]
 
 
 VERB = [(0.25, 0.75), (0.0, 1.0), (1.0, 0.0)]
@@ -315,6 +366,14 @@ def test_curves_of_the_best_classes_fill_up_the_report() -> None:
     assert (walk.label, walk.index, walk.scale) == ("walk", 1, 0)
     assert (run.edges.tolist(), run.values.tolist()) == ([0, 1, 2, 3], [0.125, 0.125, 0.5])
     assert run.levels == walk.levels == pytest.approx(settings.levels)
+
+
+def test_curves_show_no_action_that_was_not_put_forward() -> None:
+    scores = {"verb": np.array(VERB, dtype=np.float32), "noun": np.array(NOUN, dtype=np.float32)}
+    arguments = np.array([(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]), np.zeros(3, dtype=int), scores, ACTIONS
+    asked = {"settings": SegmentSettings(max_pairs=1), "video_seconds": (0.0, 3.0), "segments": ()}
+    curves = class_curves(*arguments, num_classes=6, **asked)
+    assert [curve.label for curve in curves] == ["take cup", "put lid"]
 
 
 def test_curves_carry_the_thresholds_of_their_class() -> None:

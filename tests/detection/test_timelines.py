@@ -203,6 +203,17 @@ def test_known_runs(values, merge, expected, reason) -> None:
     assert spans_of(runs) == expected, reason
 
 
+def test_gaps_and_lengths_count_as_they_were_meant_whatever_their_rounding() -> None:
+    timeline = made([0.9, 0.1, 0.1, 0.9, 0.1, 0.9], durations=[0.1] * 6)
+    edges = timeline.edges
+    assert edges[3] - edges[1] > 0.2
+    assert edges[4] - edges[3] < 0.1
+    merged = find_runs(timeline, 0, high=0.5, low=0.3, merge_gap_seconds=0.2)
+    assert len(merged) == 1
+    apart = find_runs(timeline, 0, high=0.5, low=0.3, min_duration_seconds=0.1)
+    assert len(apart) == 3
+
+
 def test_the_score_counts_time_and_leaves_out_bridged_dips() -> None:
     timeline = made([0.9, 0.6, 0.1, 0.8], durations=[1.0, 3.0, 1.0, 2.0])
     (run,) = find_runs(timeline, 0, high=0.5, low=0.3, merge_gap_seconds=1.0)

@@ -173,6 +173,23 @@ def test_a_long_segment_is_found_behind_short_ones_that_start_later() -> None:
     assert found.average == pytest.approx(1 / 11)
 
 
+@pytest.mark.parametrize(("end", "threshold"), [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)])
+def test_an_overlap_that_equals_the_threshold_is_right(end: int, threshold: float) -> None:
+    true, found = truth_of([(0, 0, (0, 4))]), detections_of([((0, 0, (0, end)), 1)])
+    assert average_precision(true, found, tiou=[threshold]).average == 1.0
+    assert average_precision(true, found, tiou=[threshold + 1e-9]).average == 0.0
+
+
+def test_classes_and_videos_of_any_number_stay_apart() -> None:
+    """Half of 600 classes in 300 videos are found; of each, a second detection in another video is wrong."""
+    true = truth_of([(label % 300, label, (0, 4)) for label in range(600)])
+    right = [((label % 300, label, (0, 4)), 2) for label in range(0, 600, 2)]
+    wrong = [(((label + 1) % 300, label, (0, 4)), 3) for label in range(0, 600, 2)]
+    metrics = average_precision(true, detections_of(right + wrong), tiou=[0.5])
+    assert metrics.average_precision == ((0.5,), (0.0,)) * 300
+    assert (metrics.num_scored, metrics.num_videos, metrics.num_videos_detected) == (600, 300, 300)
+
+
 def test_an_undefined_overlap_is_right_wherever_it_lies_and_a_backwards_span_is_not() -> None:
     true = truth_of([(0, 0, (0, 4))])
     same_length_backwards = detections_of([((0, 0, (7, 3)), 1)])
