@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from math import inf
+from math import inf, isfinite
 from typing import Any, Literal
 
 from tadacli.errors import SpecError, UsageError
@@ -19,7 +19,11 @@ Task = Literal["action", "camera motion", "action proposals"]
 # A score for all classes, or the thresholds that a model carries for each of them.
 ScoreLimit = float | Literal["auto"]
 Thresholds = Mapping[str, tuple[float, ...]]
-_MOST_FRAMES, _MOST_PIXELS = 1 << 16, 1 << 16  # of a clip, and along a side; beyond them is no video
+# Far beyond what any network looks at: of a clip, along a side, of all frames of a clip together, between two frames.
+_MOST_FRAMES, _MOST_PIXELS, _MOST_VALUES, _MOST_STRIDE = 1 << 12, 1 << 13, 1 << 28, 1 << 16
+_MOST_FPS, _MOST_CLIPS, _MOST_CROPS = 1e5, 10_000, 3
+# Of a network's arguments: their number, a number, a list of numbers, and the blocks that a list of depths asks for.
+_MOST_ARGUMENTS, _MOST_WIDTH, _MOST_STAGES, _MOST_BLOCKS = 64, 1 << 16, 64, 512
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,14 @@ class InputSpec:
         numbers = (self.clip_frames, self.frame_stride, self.target_fps, self.crop_size, *self.std)
         if not all(0 < number < inf for number in numbers) or self.crop_size > self.short_side:
             raise ValueError("it has a number that is not positive, or a crop above the short side")
+        if not all(map(isfinite, self.mean)):
+            raise ValueError("its mean is not finite")
         if self.clip_frames > _MOST_FRAMES or self.short_side > _MOST_PIXELS:
             raise ValueError(f"it has more than {_MOST_FRAMES} frames, or more than {_MOST_PIXELS} pixels to a side")
+        if self.clip_frames * self.crop_size**2 > _MOST_VALUES:
+            raise ValueError(f"its clips have more than {_MOST_VALUES} pixels")
+        if self.frame_stride > _MOST_STRIDE or self.target_fps > _MOST_FPS:
+            raise ValueError(f"its frame_stride is above {_MOST_STRIDE}, or its target_fps above {_MOST_FPS:.0f}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class EvalProtocol:
         """Raises `ValueError` for no view at all."""
         if min(self.num_clips, self.num_crops) < 1:
             raise ValueError("it needs at least one clip and one crop")
+        if self.num_clips > _MOST_CLIPS or self.num_crops > _MOST_CROPS:
+            raise ValueError(f"it has more than {_MOST_CLIPS} clips, or more than {_MOST_CROPS} crops")
 
     def __str__(self) -> str:
         return f"{self.num_clips}x{self.num_crops}"
@@ -104,6 +116,24 @@ class ModelFacts:
         """Raises `ValueError` for heads that contradict each other."""
         if "" in self.heads and len(self.heads) > 1:
             raise ValueError("heads needs one unnamed head or only named ones")
+        _check_arguments(self.arguments)
+
+
+def _check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for arguments of a network that would take forever to build."""
+    if len(arguments) > _MOST_ARGUMENTS:
+        raise ValueError(f"arguments has more than {_MOST_ARGUMENTS} entries")
+    for name, value in arguments.items():
+        values = value if isinstance(value, list | tuple) else (value,)
+        if len(values) > _MOST_STAGES:
+            raise ValueError(f"arguments.{name} has more than {_MOST_STAGES} numbers")
+        if not all(each is None or isinstance(each, str | int | float) for each in values):
+            raise ValueError(f"arguments.{name} is neither text nor a number, nor a list of these")
+        numbers = [each for each in values if isinstance(each, int | float)]
+        if not all(abs(each) <= _MOST_WIDTH for each in numbers):
+            raise ValueError(f"arguments.{name} holds a number beyond {_MOST_WIDTH}")
+        if "depth" in name and sum(numbers) > _MOST_BLOCKS:
+            raise ValueError(f"arguments.{name} asks for more than {_MOST_BLOCKS} blocks")
 
 
 @dataclass(frozen=True)
@@ -196,6 +226,8 @@ def label_list(name: str) -> tuple[str, ...]:
     """
     from importlib import resources  # slow to load, and most commands need no list
 
+    if not name.replace("_", "").isalnum():  # as a path it could lead elsewhere
+        raise SpecError(f"there is no label list {name!r}")
     file = resources.files("tadacli").joinpath("zoo", "labels", f"{name}.json")
     if not file.is_file():
         raise SpecError(f"there is no label list {name!r}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tadacli.errors import SpecError, TadaError
@@ -19,8 +20,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
-_MOST_SHOWN, _MOST_PROBLEMS = 60, 8
+_MOST_SHOWN, _MOST_PROBLEMS, _LONGEST_REASON = 60, 8, 200
 _UNKNOWN_KEYS = ("unexpected_keyword_argument", "extra_forbidden")
+
+
+@contextmanager
+def refusing(file: object, error: Callable[[str], TadaError]) -> Iterator[None]:
+    """Whatever goes wrong inside, where a file from outside is read, leaves as one known error.
+
+    Args:
+        file: What the error calls the file.
+        error: Its class, or what makes one of its message. Other errors of ours go through as they are.
+    """
+    try:
+        yield
+    except TadaError:
+        raise
+    except Exception as found:  # bytes from anywhere make a reader fail in any way
+        says_why = isinstance(found, (ValueError, OSError)) and str(found)
+        what = in_one_line(str(found) if says_why else f"{type(found).__name__} {found}", most=_LONGEST_REASON)
+        raise error(f"{file} is damaged, or not what it claims to be: {what}") from found
 
 
 class Finite:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import io
 import pickle
-import zipfile
+import pickletools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tadacli.strict_tables import in_one_line
+
 _PLAIN_KINDS = "biufUSO"
+_MOST_SPARE_PLACES = 1 << 16
+# Written out, with what it holds more than once counted each time: scores of all actions of EPIC-KITCHENS-100 as plain
+# numbers are eight million values.
+_MOST_VALUES, _MOST_LEVELS = 50_000_000, 7
 
 
 class UnsafePickleError(ValueError):
@@ -27,7 +33,8 @@ def load_arrays(content: bytes) -> Any:
     Raises `UnsafePickleError` for a pickle that names anything else, and `ValueError` for one that is damaged.
     """
     try:
-        return _finished(_Unpickler(io.BytesIO(content)).load(), depth=0)
+        _check_places(content)
+        return _finished(_Unpickler(io.BytesIO(content)).load())
     except ValueError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
@@ -39,26 +46,27 @@ def load_torch(content: bytes) -> Any:
 
     Raises `UnsafePickleError` and `ValueError` as `load_arrays` does.
     """
-    import torch
+    from tadacli.zoo.torch_files import load_torch_file, member_of_torch_file
 
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        return load_arrays(_pickle_in(content))  # numpy arrays, which torch does not take for weights
+        return _finished(load_torch_file(content))
+    except pickle.UnpicklingError:  # numpy arrays, which torch does not take for weights
+        return load_arrays(member_of_torch_file(content, "/data.pkl") if content.startswith(b"PK") else content)
     except Exception as error:  # a damaged file can fail in any way
         raise ValueError(f"it is damaged ({str(error)[:120]})") from error
 
 
-def _pickle_in(content: bytes) -> bytes:
-    """The pickle in a file of torch.save; older files are one themselves."""
-    if not content.startswith(b"PK"):
-        return content
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-            return archive.read(name)
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError("it is no file of torch.save") from error
+def _check_places(content: bytes) -> None:
+    """Raises `UnsafePickleError` for a place to remember a value at that is far beyond those in use.
+
+    The unpickler would make room for all places up to it.
+    """
+    num_puts = 0
+    for code, argument, _ in pickletools.genops(content):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            num_puts += 1
+            if int(argument) > 2 * num_puts + _MOST_SPARE_PLACES:
+                raise UnsafePickleError(f"it remembers a value at place {argument}")
 
 
 class _Dtype:
@@ -94,7 +102,7 @@ class _ArrayType:
 def _array(data: Any, dtype: _Dtype, shape: Sequence[int], order: str) -> Any:
     if dtype.dtype.kind == "O":
         values = np.empty(len(data), dtype=object)
-        values[:] = [_finished(value, depth=1) for value in data]
+        values[:] = [_finished(value) for value in data]
     else:
         values = np.frombuffer(_bytes(data), dtype=dtype.dtype)
     return values.reshape(tuple(shape), order="F" if order == "F" else "C")
@@ -128,36 +136,82 @@ def _no_bytes() -> bytes:
     return b""
 
 
-_NAMES: dict[tuple[str, str], Callable[..., Any] | type] = {
-    ("numpy", "ndarray"): _ArrayType,
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _encode,
-    ("builtins", "bytes"): _no_bytes,
-    ("__builtin__", "bytes"): _no_bytes,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+class _Name:
+    """What a name of a pickle becomes: it can be called as the pickle asks, and nothing else can be done to it."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._make(*arguments)
+
+    def __setattr__(self, name: str, _: object) -> None:
+        raise UnsafePickleError(f"it changes {name} of what it names")
+
+    def __setstate__(self, _: object) -> None:
+        raise UnsafePickleError("it changes what it names")
+
+
+_NAMES: dict[tuple[str, str], _Name] = {
+    ("numpy", "ndarray"): _Name(_ArrayType),
+    ("numpy", "dtype"): _Name(_Dtype),
+    ("_codecs", "encode"): _Name(_encode),
+    ("builtins", "bytes"): _Name(_no_bytes),
+    ("__builtin__", "bytes"): _Name(_no_bytes),
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Name(_Array) for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _Name(_scalar) for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _Name(_from_buffer) for core in ("core", "_core")},
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:
-            raise UnsafePickleError(f"it names {module}.{name}")
+            raise UnsafePickleError(f"it names {in_one_line(f'{module}.{name}')}")
         return _NAMES[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         raise UnsafePickleError(f"it refers to {str(pid)[:40]!r} outside of the file")
 
 
-def _finished(value: Any, *, depth: int) -> Any:
-    """The value with arrays in place of their stand-ins."""
-    if depth > 6:
-        raise ValueError("the pickle nests too deeply")
-    if isinstance(value, _Array):
-        return value.values
-    if isinstance(value, dict):
-        return {key: _finished(each, depth=depth + 1) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_finished(each, depth=depth + 1) for each in value)
-    return value
+def _finished(value: Any) -> Any:
+    """The value with arrays in place of their stand-ins. Raises `ValueError` for more than a file of scores needs."""
+    return _Finishing().finish(value, level=1)[0]
+
+
+class _Finishing:
+    """Goes once through each container, also through one that is held in many places."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, tuple[Any, int]] = {}
+        self._kept: list[Any] = []  # else another one could get the place in memory that one is known by
+
+    def finish(self, value: Any, *, level: int) -> tuple[Any, int]:
+        """The value, and how many values it is when written out."""
+        if isinstance(value, _Array):
+            return value.values, 1
+        if isinstance(value, (_Name, _Dtype, _ArrayType)):
+            raise UnsafePickleError("it hands out what it names")
+        if not isinstance(value, dict | list | tuple):
+            _check_tensor(value)
+            return value, 1
+        if level > _MOST_LEVELS:
+            raise ValueError("the pickle nests too deeply")
+        if id(value) not in self._done:
+            self._kept.append(value)
+            parts = [self.finish(each, level=level + 1) for each in (value.values() if isinstance(value, dict) else value)]
+            size = 1 + sum(each for _, each in parts)
+            if size > _MOST_VALUES:
+                raise ValueError(f"it unfolds to more than {_MOST_VALUES:,} values")
+            values = [each for each, _ in parts]
+            whole = dict(zip(value, values, strict=True)) if isinstance(value, dict) else type(value)(values)
+            self._done[id(value)] = whole, size
+        return self._done[id(value)]
+
+
+def _check_tensor(value: Any) -> None:
+    """Raises `ValueError` for a tensor that shows few numbers as many."""
+    if hasattr(value, "untyped_storage") and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ValueError("a tensor shows the same numbers more than once")

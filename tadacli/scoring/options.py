@@ -91,9 +91,12 @@ def scoring_options(
 def parse_views(text: str) -> EvalProtocol:
     """The views of "CLIPSxCROPS", for example "10x3". Raises `UsageError` for anything else."""
     clips, separator, crops = text.partition("x")
-    if not (separator and clips.isascii() and clips.isdigit() and int(clips) and crops in ("1", "3")):
-        raise UsageError(
-            f"views {text!r} cannot be read",
-            hint="give clips x crops, crops being 1 or 3, for example --views 10x3",
-        )
-    return EvalProtocol(int(clips), int(crops))
+    try:
+        if separator and clips.isascii() and clips.isdigit() and crops in ("1", "3"):
+            return EvalProtocol(int(clips), int(crops))
+    except ValueError:  # none, or too many
+        pass
+    raise UsageError(
+        f"views {text!r} cannot be read",
+        hint="give clips x crops, crops being 1 or 3, for example --views 10x3",
+    )

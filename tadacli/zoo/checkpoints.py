@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,9 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.models import build
 from tadacli.specs import ModelSpec, spec_from_dict
-from tadacli.strict_tables import parse_json
+from tadacli.strict_tables import in_one_line, parse_json, refusing
 from tadacli.zoo.store import hash_file
+from tadacli.zoo.torch_files import load_torch_file
 
 SPEC_KEY = "tada_spec"
 MOST_SPEC_CHARACTERS = 1 << 24  # that of a hundred thousand classes is smaller
@@ -54,13 +54,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"there is no weights file {file}", hint="check the path given to --weights")
     if file.stat().st_size == 0:
         raise CheckpointError(f"the weights file {file} is empty", hint="fetch the file again")
-    if file.suffix == ".safetensors":
-        state_dict, spec = _read_safetensors(file)
-    elif file.suffix in PICKLE_SUFFIXES:
-        state_dict, spec = _read_pickle(file), None
-    else:
-        known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
-        raise CheckpointError(f"{file} is not a weights file by its name", hint=f"known endings: {known}")
+    with refusing(file, CheckpointError):
+        if file.suffix == ".safetensors":
+            state_dict, spec = _read_safetensors(file)
+        elif file.suffix in PICKLE_SUFFIXES:
+            state_dict, spec = _read_pickle(file), None
+        else:
+            known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
+            raise CheckpointError(f"{file} is not a weights file by its name", hint=f"known endings: {known}")
     return Checkpoint(path=file, state_dict=state_dict, spec=spec, sha256=hash_file(file).sha256)
 
 
@@ -97,7 +98,7 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     found = {name: tuple(tensor.shape) for name, tensor in checkpoint.state_dict.items()}
     problems = [f"missing {name} {list(expected[name])}" for name in expected if name not in found]
-    problems += [f"unexpected {name} {list(found[name])}" for name in found if name not in expected]
+    problems += [f"unexpected {in_one_line(name)} {list(found[name])}" for name in found if name not in expected]
     problems += [
         f"wrong shape {name}: {list(found[name])} in the file, {list(expected[name])} in the network"
         for name in expected
@@ -155,9 +156,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], ModelSpec | None]:
 
 def _read_pickle(file: Path) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice to the writer of the file is of no use here
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_torch_file(file)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file} is not a plain weights file, or is damaged: {_first_line(error)}",
@@ -182,7 +181,7 @@ def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
                 break
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{file} holds no weights by name")
-    others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    others = [in_one_line(str(name)) for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise CheckpointError(f"{file} holds values that are no weights: {', '.join(others[:5])}")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

@@ -16,6 +16,7 @@ from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
+from tadacli.strict_tables import refusing
 from tadacli.zoo import DEFAULT_MODEL, DtypeName
 from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint
 from tadacli.zoo.dtype import choose_dtype
@@ -81,8 +82,9 @@ def load_model(
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of auto, {', '.join(DTYPES)}")
     spec, checkpoint = _find(name_or_path, weights)
-    network = empty_network(spec)
-    load_weights(network, checkpoint)
+    with refusing(checkpoint.path, CheckpointError):
+        network = empty_network(spec)
+        load_weights(network, checkpoint)
     network = fuse(network.eval()).to(target)
     notes: tuple[str, ...] = ()
     if dtype == "auto":
