@@ -20,7 +20,7 @@ Task = Literal["action", "camera motion", "action proposals"]
 ScoreLimit = float | Literal["auto"]
 Thresholds = Mapping[str, tuple[float, ...]]
 # Far beyond what any network looks at: of a clip, along a side, of all frames of a clip together, between two frames.
-_MOST_FRAMES, _MOST_PIXELS, _MOST_VALUES, _MOST_STRIDE = 1 << 12, 1 << 13, 1 << 28, 1 << 16
+_MOST_FRAMES, _MOST_PIXELS, _MOST_VALUES, _MOST_STRIDE = 1 << 16, 1 << 16, 1 << 28, 1 << 16
 _MOST_FPS, _MOST_CLIPS, _MOST_CROPS = 1e5, 10_000, 3
 # Of a network's arguments: their number, a number, a list of numbers, and the blocks that a list of depths asks for.
 _MOST_ARGUMENTS, _MOST_WIDTH, _MOST_STAGES, _MOST_BLOCKS = 64, 1 << 16, 64, 512

@@ -21,6 +21,7 @@ from tadacli.datasets.tables import AnyPath, SampleRows, named
 from tadacli.datasets.ucf_hmdb import NUM_FOLDS, load_hmdb51, load_ucf101
 from tadacli.errors import UsageError
 from tadacli.results import Note, NoteKind
+from tadacli.strict_tables import refusing
 
 _SPELLINGS = {
     "train": ("train", "training"),
@@ -75,6 +76,12 @@ def load_dataset(source: DatasetSource, *, labels: Sequence[str] | None = None) 
     name, annotations, data_root = source.name, source.annotations, source.data_root
     if name not in get_args(DatasetName):
         raise UsageError(f"unknown dataset {name!r}", hint="one of: " + ", ".join(get_args(DatasetName)))
+    with refusing(os.fspath(annotations or data_root or name), UsageError):
+        return _loaded(source, labels)
+
+
+def _loaded(source: DatasetSource, labels: Sequence[str] | None) -> Dataset:
+    name, annotations, data_root = source.name, source.annotations, source.data_root
     wanted = None if source.split is None else usual_spelling(source.split)
     if name == "folder":
         return _folder(_root(annotations, data_root), wanted, labels)

@@ -8,6 +8,7 @@ import io
 import math
 import os
 import re
+import sys
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tadacli.sampling.settings import parse_time
 
 AnyPath = str | os.PathLike[str]
 _GZIP = b"\x1f\x8b"
+_MOST_BYTES = 1 << 32
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # In the order in which they are tried; the first that gives the needed columns is the one.
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -35,14 +37,37 @@ def read_bytes(path: AnyPath) -> bytes:
     """The content of a file, unpacked if it is gzipped. Raises `UsageError` if it cannot be read."""
     shown = os.fspath(path)
     try:
-        content = Path(path).read_bytes()
-        return gzip.decompress(content) if content.startswith(_GZIP) else content
+        with Path(path).open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UsageError(f"{shown} is larger than {_MOST_BYTES >> 30} GiB", hint="split it")
+        return _unpacked(content, shown) if content.startswith(_GZIP) else content
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {shown}", hint="check the name") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UsageError(f"{shown} is a damaged gzip file: {error}", hint="fetch or write it again") from error
     except OSError as error:
         raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
+
+
+def _unpacked(content: bytes, shown: str) -> bytes:
+    """The content of a gzip file, in bounded memory whatever it unpacks to."""
+    most, parts, size = most_unpacked(len(content)), [], 0
+    with gzip.open(io.BytesIO(content)) as stream:
+        while part := stream.read(1 << 20):
+            size += len(part)
+            if size > most:
+                raise UsageError(
+                    f"{shown} unpacks to more than {most >> 20} MiB, {most / len(content):.0f} times its size",
+                    hint="unpack it first, if it is what it should be",
+                )
+            parts.append(part)
+    return b"".join(parts)
+
+
+def most_unpacked(num_bytes: int) -> int:
+    """How many bytes a packed file of this size may unpack to: text seldom shrinks more, a bomb does."""
+    return max(1 << 25, 40 * num_bytes)
 
 
 def read_text(path: AnyPath) -> str:
@@ -238,7 +263,9 @@ def header_of(path: AnyPath) -> list[str]:
 
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # math.isfinite fails for whole numbers beyond it
 
 
 def named(names: Sequence[str], *, most: int = 5) -> str:

@@ -10,22 +10,28 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tadacli.detection.window_scores import Group, WindowScores
-from tadacli.errors import OutputError, SpecError, UsageError
+from tadacli.errors import OutputError, UsageError
 from tadacli.files import check_new_files, write_new
 from tadacli.formats.video_names import output_names
 from tadacli.results import Gap, Note, NoteKind, VideoInfo
 from tadacli.specs import spec_from_dict
+from tadacli.strict_tables import decode_table, in_one_line, parse_json
 
 SUFFIX = ".npz"
 _KIND = "tada window scores 1"
+# What is read of a file may unpack to so much, and so many times its size.
+_MOST_BYTES, _MOST_RATIO = 1 << 28, 50
+_MOST = 1e12  # of a count or a time
+_LONGEST_REASON = 200
 
 
 def encode_scores(scores: WindowScores) -> bytes:
@@ -96,22 +102,41 @@ def write_scores(path: Path, scores: WindowScores, *, replace: bool = False) -> 
 
 def read_scores(path: str | os.PathLike[str]) -> WindowScores:
     """The window scores of a score file. Raises `UsageError` for a file that is missing or is none."""
+    shown = os.fspath(path)
     try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return _decode(dict(file))
+        with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            return _decode(_Arrays(archive, num_bytes=os.fstat(stream.fileno()).st_size))
     except FileNotFoundError as error:
-        raise UsageError(f"there is no score file {os.fspath(path)}", hint="make one with --save-scores") from error
+        raise UsageError(f"there is no score file {shown}", hint="make one with --save-scores") from error
     except OSError as error:
-        raise UsageError(f"the score file {os.fspath(path)} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SpecError) as error:
+        raise UsageError(f"the score file {shown} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # bytes from anywhere fail in any way
+        what = in_one_line(f"{error}" or type(error).__name__, most=_LONGEST_REASON)
         raise UsageError(
-            f"{os.fspath(path)} is not a score file of this tool, or is damaged: {error}",
+            f"{shown} is not a score file of this tool, or is damaged: {what}",
             hint="make one with tada detect --save-scores",
         ) from error
 
 
-def _decode(arrays: Mapping[str, Any]) -> WindowScores:
-    about = json.loads(str(arrays["about"]))
+class _Arrays:
+    """The arrays of a score file by name: none is read but those that are asked for, and none that claims too much."""
+
+    def __init__(self, archive: zipfile.ZipFile, *, num_bytes: int) -> None:
+        self._archive = archive
+        self._num_left = _MOST_BYTES + _MOST_RATIO * num_bytes
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        member = self._archive.getinfo(f"{name}.npy")
+        self._num_left -= member.file_size
+        if self._num_left < 0:
+            raise ValueError("it unpacks to more than scores need")
+        with self._archive.open(member) as stream:
+            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
+
+
+def _decode(arrays: _Arrays) -> WindowScores:
+    about = parse_json(str(arrays["about"]))
     if about["kind"] != _KIND:
         raise ValueError(f"it holds {about['kind']!r}")
     spec = spec_from_dict(about["spec"])
@@ -132,17 +157,44 @@ def _decode(arrays: Mapping[str, Any]) -> WindowScores:
         num_windows_planned=about["num_windows_planned"],
         num_frames_used=about["num_frames_used"],
     )
-    _check_shapes(scores)
+    _check(scores)
     return scores
 
 
-def _check_shapes(scores: WindowScores) -> None:
-    count = len(scores.scale)
-    fits = scores.spans.shape == scores.used.shape == (count, 2)
-    for name, labels in scores.spec.heads.items():
-        fits = fits and scores.scores[name].shape == (count, len(labels))
-    if not fits:
-        raise ValueError("its arrays do not fit together")
+def _check(scores: WindowScores) -> None:
+    """Raises `ValueError` for values of another type or shape than those that are written, and for absurd ones."""
+    decode_table(_Facts, {name: getattr(scores, name) for name in _Facts.__annotations__}, where="about")
+    info, count = scores.info, len(scores.scale)
+    whole = [info.num_frames, info.height, info.width, scores.num_windows_planned, scores.num_frames_used]
+    whole += [] if scores.size_bytes is None else [scores.size_bytes]
+    seconds = [info.duration_seconds, info.start_seconds, *scores.range_seconds]
+    seconds += [each for gap in scores.gaps for each in (gap.start_seconds, gap.end_seconds)]
+    if not all(type(each) is int and 0 <= each <= _MOST for each in whole):
+        raise ValueError("it has a number that is not whole, or absurd")
+    if not all(type(each) in (int, float) and abs(each) <= _MOST for each in seconds) or not 0 < info.fps <= _MOST:
+        raise ValueError("it has a time or a rate that is none")
+    expected = {"spans": (count, 2), "used": (count, 2), "scale": (count,)}
+    arrays = {name: (getattr(scores, name), shape) for name, shape in expected.items()}
+    arrays |= {f"scores {name}": (scores.scores[name], (count, len(each))) for name, each in scores.spec.heads.items()}
+    for name, (values, shape) in arrays.items():
+        if values.shape != shape or values.dtype.kind != ("i" if name == "scale" else "f"):
+            raise ValueError(f"its arrays do not fit together: {name} is {values.dtype} {values.shape}, not {shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds values that are not numbers")
+    if count > scores.num_windows_planned:
+        raise ValueError("it has more windows than were planned")
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The values of a score file of which the type says all."""
+
+    path: str
+    weights_sha256: str
+    tool_version: str
+    settings: dict[str, Any]
+    num_windows_planned: int
+    num_frames_used: int
 
 
 def _plain(value: object) -> object:

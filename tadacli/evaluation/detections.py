@@ -43,6 +43,7 @@ from tadacli.evaluation.report import (
 )
 from tadacli.formats.results import is_detect_results
 from tadacli.results import Note, NoteKind
+from tadacli.strict_tables import refusing
 
 USUAL_TIOU = {"activitynet": ACTIVITYNET_TIOU, "ek100-detection": EPIC_TIOU}
 NOT_PREDICTED = "the predictions have no entry for it"
@@ -161,9 +162,10 @@ def _read(
     ours: Callable[[AnyPath], DetectResults],
     official: Callable[[AnyPath], TimedScores],
 ) -> DetectResults:
-    if is_detect_results(read_bytes(predictions)):
-        return ours(predictions)
-    return DetectResults(official(predictions))
+    with refusing(os.fspath(predictions), UsageError):
+        if is_detect_results(read_bytes(predictions)):
+            return ours(predictions)
+        return DetectResults(official(predictions))
 
 
 def _read_official(predictions: AnyPath, *, class_numbers: Mapping[int, str]) -> TimedScores:

@@ -62,11 +62,16 @@ def _check_places(content: bytes) -> None:
     The unpickler would make room for all places up to it.
     """
     num_puts = 0
-    for code, argument, _ in pickletools.genops(content):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            num_puts += 1
-            if int(argument) > 2 * num_puts + _MOST_SPARE_PLACES:
-                raise UnsafePickleError(f"it remembers a value at place {argument}")
+    try:
+        for code, argument, _ in pickletools.genops(content):
+            if code.name in ("PUT", "BINPUT", "LONG_BINPUT"):
+                num_puts += 1
+                if int(str(argument)) > 2 * num_puts + _MOST_SPARE_PLACES:
+                    raise UnsafePickleError(f"it remembers a value at place {argument}")
+    except UnsafePickleError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"the pickle is damaged: {error}") from error
 
 
 class _Dtype:
@@ -140,6 +145,7 @@ class _Name:
     """What a name of a pickle becomes: it can be called as the pickle asks, and nothing else can be done to it."""
 
     __slots__ = ("_make",)
+    _make: Callable[..., Any]
 
     def __init__(self, make: Callable[..., Any]) -> None:
         object.__setattr__(self, "_make", make)
@@ -201,7 +207,8 @@ class _Finishing:
             raise ValueError("the pickle nests too deeply")
         if id(value) not in self._done:
             self._kept.append(value)
-            parts = [self.finish(each, level=level + 1) for each in (value.values() if isinstance(value, dict) else value)]
+            held = value.values() if isinstance(value, dict) else value
+            parts = [self.finish(each, level=level + 1) for each in held]
             size = 1 + sum(each for _, each in parts)
             if size > _MOST_VALUES:
                 raise ValueError(f"it unfolds to more than {_MOST_VALUES:,} values")

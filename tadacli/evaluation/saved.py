@@ -34,6 +34,7 @@ from tadacli.formats.epic_detection import epic_detection
 from tadacli.formats.epic_recognition import write_recognition_submission
 from tadacli.formats.results import read_detections
 from tadacli.results import Note, NoteKind
+from tadacli.strict_tables import refusing
 
 
 def evaluate_predictions(
@@ -75,7 +76,8 @@ def evaluate_predictions(
     refuse_tiou(dataset, tiou)
     source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
     if len(paths) > 1 or is_prediction_file(paths[0]):
-        saved = read_predictions(paths)
+        with refusing(", ".join(os.fspath(path) for path in paths), UsageError):
+            saved = read_predictions(paths)
         truth = load_for_heads(source, saved.header.heads)
         check_belongs(truth, saved.header, split=source.split_name)
         found = _on_saved(truth, saved, source.split_name, annotations)
@@ -89,11 +91,13 @@ def evaluate_predictions(
     if dataset == "ek100":
         truth = load_for_heads(source, None)
         subsets = subsets_of(truth, annotations, source.split_name)
-        table = read_recognition(paths[0])
+        with refusing(os.fspath(paths[0]), UsageError):
+            table = read_recognition(paths[0])
         return evaluate_scores(truth, table, split=source.split_name, scores_are="logits", subsets=subsets)
     from tadacli.zoo.manifest import manifest
 
-    top = read_classifications(paths[0])
+    with refusing(os.fspath(paths[0]), UsageError):
+        top = read_classifications(paths[0])
     spec = manifest().get(top.model)
     truth = load_for_heads(source, None if spec is None else spec.heads)
     return evaluate_classified(truth, top, split=source.split_name)

@@ -1,4 +1,4 @@
-"""Files of torch.save, opened as tensors and plain containers, so that a file can neither run code nor fill the memory."""
+"""Files of torch.save, opened as tensors and plain containers: a file can neither run code nor fill the memory."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ def member_of_torch_file(content: bytes, suffix: str) -> bytes:
 
 
 def _check_members(source: io.BytesIO | Path) -> None:
-    if not zipfile.is_zipfile(source):
-        return
-    with zipfile.ZipFile(source) as archive:
-        members = archive.infolist()
+    """Raises `PackedFileError` for a zip that unpacks to more than it is; leaves `source` at its beginning."""
+    members = []
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            members = archive.infolist()
     size = source.stat().st_size if isinstance(source, Path) else len(source.getbuffer())
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise PackedFileError("its members are compressed")
     if sum(member.file_size for member in members) > size:
         raise PackedFileError("its members are larger than the file")
-    if isinstance(source, io.BytesIO):
-        source.seek(0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.datasets.tables import AnyPath, bad_line, is_number, read_bytes
+from tadacli.datasets.tables import AnyPath, bad_line, is_number, most_unpacked, read_bytes
 from tadacli.errors import UsageError
 from tadacli.evaluation.predictions import ScoreTable, TimedScores, check_once, json_value, timed_scores
 from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays, load_torch
@@ -144,7 +144,11 @@ def _zipped_json(content: bytes) -> bytes | None:
         return None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(MEMBER) if archive.namelist() == [MEMBER] else None
+            if archive.namelist() != [MEMBER]:
+                return None
+            if archive.getinfo(MEMBER).file_size > most_unpacked(len(content)):
+                raise UsageError(f"{MEMBER} claims to unpack to {archive.getinfo(MEMBER).file_size} bytes")
+            return archive.read(MEMBER)
     except zipfile.BadZipFile:
         return None
 
