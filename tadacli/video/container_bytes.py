@@ -13,6 +13,8 @@ import numpy as np
 from tadacli.video.bitstream import MATROSKA, MP4
 
 _HEAD_BYTES = 1 << 16
+# No more parts are looked at: a day of video has fewer, and files that are made of nothing else end nowhere.
+_MAX_PARTS = 1 << 22
 # Of these, no header says how much there is to come: a recording may end anywhere.
 STREAMS = frozenset("mpegts mpeg mpegvideo m4v h264 hevc vvc mjpeg gif yuv4mpegpipe apng".split())
 
@@ -93,7 +95,7 @@ def top_level_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     The last one may end beyond the file.
     """
     size, at = os.fstat(file.fileno()).st_size, 0
-    while at < size:
+    for _ in range(_MAX_PARTS):
         file.seek(at)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")
@@ -101,7 +103,7 @@ def top_level_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
             length = int.from_bytes(head[8:16], "big")
         elif length == 0:
             length = size - at
-        if head[4:8] not in _BOXES or length < 8:
+        if at >= size or head[4:8] not in _BOXES or length < 8:
             return
         yield head[4:8], at, at + length
         at += length
@@ -164,7 +166,9 @@ def _element(file: BinaryIO, at: int) -> tuple[int, int, int | None] | None:
 def _elements_follow(file: BinaryIO, at: int, end: int, size: int) -> bool:
     """Whether a segment, and each cluster in it, consists of nothing but elements, as far as the file goes."""
     cluster_end = 0
-    while at < min(end, size):
+    for _ in range(_MAX_PARTS):
+        if at >= min(end, size):
+            break
         found = _element(file, at)
         if found is None:
             return False
@@ -260,7 +264,8 @@ def _video_streams(data: mmap) -> list[tuple[int, int]]:
     code = np.stack([packets[rows, at + place] for place in range(4)])
     rows = rows[(code[0] == 0) & (code[1] == 0) & (code[2] == 1) & (code[3] >> 4 == 0xE)]
     streams = (packets[rows, 1].astype(np.int64) & 31) << 8 | packets[rows, 2]
-    return [(int(rows[streams == stream][0]), int(rows[streams == stream][-1])) for stream in np.unique(streams)]
+    ranges = (rows[streams == stream] for stream in np.unique(streams))
+    return [(int(pictures[0]), int(pictures[-1])) for pictures in ranges if len(pictures) > 1]
 
 
 def _count_in_a_row(ranges: list[tuple[int, int]]) -> int:
@@ -286,7 +291,9 @@ def _program_stream_is_cut(tail: bytes) -> bool:
 def _tags_follow(data: mmap) -> bool:
     """Whether an FLV file consists of nothing but tags, as far as it goes."""
     at = int.from_bytes(data[5:9], "big") + 4
-    while at + 15 <= len(data):
+    for _ in range(_MAX_PARTS):
+        if at + 15 > len(data):
+            break
         end = at + 11 + int.from_bytes(data[at + 1 : at + 4], "big")
         if data[at] & 31 not in (8, 9, 18):
             return False
@@ -298,7 +305,9 @@ def _tags_follow(data: mmap) -> bool:
 
 def _last_packet_end(data: bytes | mmap, at: int) -> int | None:
     """Where the last of the packets that follow each other from a pack on ends; None if they do not follow."""
-    while at < len(data):
+    for _ in range(_MAX_PARTS):
+        if at >= len(data):
+            break
         code = data[at : at + 4]
         if code == b"\0\0\1\xb9":  # the end of the stream
             return at + 4
@@ -318,7 +327,7 @@ def _gif_is_cut(file: BinaryIO) -> bool:
     if len(head) < 13:
         return True
     file.seek(_colours(head[10]), os.SEEK_CUR)
-    while True:
+    for _ in range(_MAX_PARTS):
         kind = file.read(1)
         if kind == b";":
             return False
@@ -335,6 +344,7 @@ def _gif_is_cut(file: BinaryIO) -> bool:
             file.seek(length[0], os.SEEK_CUR)
         if not length:
             return True
+    return False
 
 
 def _colours(flags: int) -> int:

@@ -34,7 +34,15 @@ from tadacli.video.container_bytes import has_destroyed_parts
 from tadacli.video.decode_plan import PacketOrder, reordering
 from tadacli.video.full_decode import FirstFrame, FullDecode, decode_all
 from tadacli.video.source import Indices, Timestamps
-from tadacli.video.timeline import JUMP_SECONDS, NO_TIME, common_step, jump_note, missing_times, timeline_of
+from tadacli.video.timeline import (
+    JUMP_SECONDS,
+    LOSS_SECONDS,
+    NO_TIME,
+    common_step,
+    jump_note,
+    missing_times,
+    timeline_of,
+)
 from tadacli.video.truncation import Truncation, find_truncation
 
 MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
@@ -129,7 +137,8 @@ def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, 
     times, is_plain = timeline.times, timeline.is_plain
     if not is_plain:
         step = common_step(times, default=step)
-    missing = missing_times(times, decoding.may_lack(times) | is_destroyed, step=step, jump=jump)
+    may_lack = decoding.may_lack(times, longest=round(LOSS_SECONDS / time_base)) | is_destroyed
+    missing = missing_times(times, may_lack, step=step, jump=jump)
     losses = np.unique(times[np.searchsorted(times, missing)]) if timeline.is_own else missing[:0]
     if is_plain:
         missing = np.union1d(missing, decoding.lost.pts(int(times[0]), int(times[-1])))

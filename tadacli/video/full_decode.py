@@ -86,10 +86,11 @@ class FullDecode:
     def dts(self) -> Timestamps:
         return np.array(self._dts, dtype=np.int64)
 
-    def may_lack(self, times: Timestamps) -> npt.NDArray[np.bool_]:
+    def may_lack(self, times: Timestamps, *, longest: int) -> npt.NDArray[np.bool_]:
         """Whether frames may be lost before each one, shown at `times`, bool (num_frames,).
 
-        The file is damaged there, or packets are to be shown between it and the one before.
+        Packets are damaged there, or some are to be shown between it and the one before. A step of more than the
+        `longest` is no loss of packets: there, a recording was interrupted.
         """
         steps = np.zeros(len(self._pts) + 1, dtype=np.int64)
         breaks = np.array(self._breaks, dtype=np.int64)
@@ -98,6 +99,7 @@ class FullDecode:
         sent = np.unique(np.array(self._sent, dtype=np.int64))
         between = np.searchsorted(sent, times[1:]) - np.searchsorted(sent, times[:-1], side="right")
         is_near: npt.NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
+        is_near[1:] &= np.diff(times) <= longest
         is_near[1:] |= between > 0
         return is_near
 

@@ -16,6 +16,7 @@ from tadacli.video.source import Timestamps
 NO_TIME = -(1 << 63)  # as FFmpeg marks it
 # FFmpeg itself takes a longer step for a break where a format may have such breaks.
 JUMP_SECONDS = 10
+LOSS_SECONDS = 1  # of packets on their way; where more is missing, a recording was interrupted
 _MAX_OUT_OF_LINE = 16  # frames in a row; no decoder reorders further
 _IN_LINE = 0.75  # of the time that frames in between take; more of them are a piece of its own
 

@@ -1,0 +1,69 @@
+"""What the bytes of a container declare: right for whole files, and no surprise whatever is in them."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tadacli.video.bitstream import MATROSKA, MP4
+from tadacli.video.container_bytes import avi_frames_are_whole, count_recordings, ends_beyond, has_destroyed_parts
+from tests.media import render
+
+KINDS = [
+    (MP4, "mp4", "libx264", {}),
+    (MP4, "mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+    (MATROSKA, "mkv", "libx264", {}),
+    (MATROSKA, "mkv", "libx264", {"live": "1"}),
+    ("avi", "avi", "mpeg4", {}),
+    ("flv", "flv", "libx264", {}),
+    ("mpegts", "ts", "libx264", {}),
+    ("mpegts", "m2ts", "libx264", {}),
+    ("mpeg", "mpg", "mpeg2video", {}),
+    ("gif", "gif", "gif", {}),
+]
+MAGIC = [b"\0\0\0\x10ftyp", b"\0\0\0\0moov", b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67", b"RIFF\xff\0\0\0AVI ", b"FLV\1\1"]
+MAGIC += [b"\x47" + bytes(187), b"\0\0\1\xba", b"GIF89a", b"\xff\xd8\xff", b""]
+
+
+def verdicts(path: Path, format_name: str) -> tuple[bool, bool, int]:
+    """Whether a file is cut, has destroyed parts, and how many recordings it holds."""
+    return (
+        ends_beyond(str(path), format_name),
+        has_destroyed_parts(str(path), format_name),
+        count_recordings(str(path), format_name),
+    )
+
+
+@pytest.mark.parametrize(("format_name", "suffix", "codec", "options"), KINDS)
+def test_whole_files(tmp_path, format_name, suffix, codec, options):
+    path = tmp_path / f"v.{suffix}"
+    pixel_format = "rgb8" if suffix == "gif" else "yuv420p"
+    render(path, 30, codec=codec, container_options=options, noise=60, pixel_format=pixel_format)
+    assert verdicts(path, format_name) == (False, False, 1)
+
+
+@given(
+    magic=st.sampled_from(MAGIC),
+    repeats=st.integers(1, 20),
+    rest=st.binary(min_size=1, max_size=600),
+    seed=st.integers(0, 99),
+)
+def test_any_bytes_have_an_answer(magic, repeats, rest, seed):
+    data = bytearray(magic * repeats + rest)
+    generator = random.Random(seed)
+    for _ in range(seed % 8):
+        data[generator.randrange(len(data))] = generator.randrange(256)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "v")
+        path.write_bytes(data)
+        for format_name in (MP4, MATROSKA, "avi", "flv", "mpegts", "mpeg", "gif", "mjpeg"):
+            is_cut, is_destroyed, count = verdicts(path, format_name)
+            assert isinstance(is_cut, bool)
+            assert isinstance(is_destroyed, bool)
+            assert count >= 1
+        assert isinstance(avi_frames_are_whole(str(path)), bool)
