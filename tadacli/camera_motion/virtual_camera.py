@@ -256,6 +256,21 @@ def render_sequence(
     """
     if not moves or min(seconds for _, seconds in moves) * fps < 1 or fps < 1 or min(height, width) < 16:
         raise UsageError("a sample needs moves of at least one frame and frames of at least 16 x 16")
+    camera, truth = camera_of(moves, fps=fps)
+    write_video(path, _sample_frames(camera, fps, height, width, seed), fps=fps, height=height, width=width)
+    return truth
+
+
+def camera_of(moves: Sequence[tuple[CameraMove, float]], *, fps: int) -> tuple[FloatArray, list[KnownMove]]:
+    """One camera path through several moves, one after the other.
+
+    Args:
+        moves: Each move and how many seconds it lasts, one frame or more.
+        fps: Frames a second.
+
+    Returns:
+        The path (T, 4), see the top of this module, and when each move holds.
+    """
     counts = [round(seconds * fps) for _, seconds in moves]
     bounds = [0, *np.cumsum(counts).tolist()]
     truth = [KnownMove(bounds[i] / fps, bounds[i + 1] / fps, move.label) for i, (move, _) in enumerate(moves)]
@@ -265,8 +280,7 @@ def render_sequence(
         piece[:, :2] = _in_view_of(start, piece[:, :2])
         camera.append(start + piece[:-1])
         start = start + piece[-1]
-    _write_video(Path(path), _sample_frames(np.concatenate(camera), fps, height, width, seed), fps, height, width)
-    return truth
+    return np.concatenate(camera), truth
 
 
 def _in_view_of(camera: FloatArray, steps: FloatArray) -> FloatArray:
@@ -313,7 +327,12 @@ def _balloon(rng: np.random.Generator) -> FloatArray:
     return body * (1.05 - 0.35 * np.abs(x[..., None] + 0.3))
 
 
-def _write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, height: int, width: int) -> None:
+def write_video(path: str | Path, frames: Iterable[NDArray[np.uint8]], *, fps: int, height: int, width: int) -> None:
+    """Writes frames (height, width, 3), RGB, as H.264 where FFmpeg has x264; the same frames give the same bytes.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     try:
         with av.open(str(path), "w") as container:
