@@ -43,6 +43,7 @@ def classify(
     topk: int = DEFAULT_TOPK,
     min_score: ScoreLimit = DEFAULT_MIN_SCORE,
     batch_size: int | None = None,
+    fps: float | None = None,
     device: str = "auto",
     dtype: str = "float32",
 ) -> list[Classification]:
@@ -61,6 +62,7 @@ def classify(
         min_score: Classes below this score, 0 to 1, are left out; "auto" leaves out those below the thresholds that
             the model carries for each class. None may be left: nothing here that the model knows.
         batch_size: Views scored at once; by default 8, and for a window as many as `detect` takes on the device.
+        fps: Frames a second of folders and tars of frames; by default what their name says, or else 30, with a note.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
 
@@ -83,7 +85,7 @@ def classify(
     if isinstance(videos, (str, os.PathLike)):
         videos = [videos]
     scoring = scoring_options(views=views, batch_size=batch_size)
-    options = ClassificationOptions(scoring, part, topk, min_score)
+    options = ClassificationOptions(scoring, part, topk, min_score, fps)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     return list(iter_classifications(videos, model=model, options=options))
@@ -108,6 +110,8 @@ def classification_run(model: Model, options: ClassificationOptions) -> Run:
     }
     if scoring.fill_batches:
         settings["fill_batches"] = True
+    if options.fps is not None:
+        settings["fps"] = options.fps
     settings["seed"] = 0  # nothing is random; earlier versions had an option for it
     return describe_run(model, settings)
 
@@ -146,10 +150,10 @@ def iter_classifications(
     options = (options or ClassificationOptions()).on(model.device.type)
     least = least_scores(model.spec, options.min_score)
     stop = threading.Event()
-    views, part = options.scoring.views_of(model.spec), options.part
+    views, part, fps = options.scoring.views_of(model.spec), options.part, options.fps
 
     def decode(path: str) -> _Decoded:
-        return _decode_video(path, model=model, views=views, part=part, stop=stop)
+        return _decode_video(path, model=model, views=views, part=part, fps=fps, stop=stop)
 
     def decode_file(path: str) -> tuple[str, _Decoded | None]:
         return path, None if is_url(path) else decode(path)
@@ -197,13 +201,14 @@ def _decode_video(
     model: Model,
     views: EvalProtocol,
     part: Part | None,
+    fps: float | None,
     stop: threading.Event,
 ) -> _Decoded:
     try:
         with VideoBoundary(path) as boundary, ExitStack() as opened:
             with during(Stage.OPEN):
                 file = boundary.reads(opened.enter_context(local_path(path)))
-                source = opened.enter_context(open_video(file))
+                source = opened.enter_context(open_video(file, fps=fps))
             decoded = decode_views(source, model=model, views=views, part=part, stop=stop)
             short = is_short(source, part, model.spec.input)
             notes = _notes(source, part, decoded.plan, model, is_short=short)

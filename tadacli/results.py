@@ -238,6 +238,7 @@ class RunSettings(TypedDict, total=False):
     topk: int
     min_score: float | Literal["auto"]
     fill_batches: bool
+    fps: float
     seed: int
     samples_sha256: str
     window: str

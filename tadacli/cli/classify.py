@@ -42,6 +42,7 @@ def classify_command(
         int | None, typer.Option(help="Views scored at once. Default: 8; with --sampling as tada detect.")
     ] = None,
     fill_batches: options.FillBatches = False,
+    fps: options.Fps = None,
     output_format: options.Format = None,
     output: options.Output = None,
     resume: options.Resume = False,
@@ -77,7 +78,7 @@ def classify_command(
     if (start, end, sampling) != (None, None, None):
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
-    asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score))
+    asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score), fps)
     loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
     run = classification_run(loaded, asked)
     protocol = scoring.views_of(loaded.spec)

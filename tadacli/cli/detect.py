@@ -63,6 +63,7 @@ def detect_command(
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: own.BatchSize = None,
+    fps: options.Fps = None,
     output_format: own.Format = None,
     output: options.Output = None,
     resume: options.Resume = False,
@@ -107,6 +108,8 @@ def detect_command(
     if from_scores:
         if inputs or save_scores:
             raise UsageError("--from-scores takes the place of videos", hint="leave INPUT and --save-scores out")
+        if fps is not None:
+            raise UsageError("--from-scores opens no video", hint="leave --fps out")
         if profile:
             raise UsageError("--from-scores runs no model", hint="leave --profile out")
         job = job_of_kept_scores(from_scores, segments=segments)
@@ -119,6 +122,7 @@ def detect_command(
             end_seconds=options.seconds(end),
             allow_gaps=allow_gaps,
             batch_size=batch_size,
+            fps=fps,
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)

@@ -36,6 +36,7 @@ def eval_command(
     batch_size: own.BatchSize = DEFAULT_BATCH_SIZE,
     fill_batches: options.FillBatches = False,
     workers: own.Workers = None,
+    fps: options.Fps = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     shard: own.Shard = None,
@@ -60,7 +61,13 @@ def eval_command(
     """
     be_quiet(quiet)
     stopwatch = start_profile(profile)
-    of_runs = {"--shard": shard, "--save-predictions": save_predictions, "--views": views, "--weights": weights}
+    of_runs: dict[str, object] = {
+        "--shard": shard,
+        "--save-predictions": save_predictions,
+        "--views": views,
+        "--weights": weights,
+    }
+    of_runs["--fps"] = None if check else fps
     given = [name for name, value in of_runs.items() if value is not None] + ["--profile"] * profile
     modes = {"--predictions": predictions is not None, "--merge": merge, "--check": check}
     _refuse_modes([name for name, is_on in modes.items() if is_on], files or [], given)
@@ -93,7 +100,8 @@ def eval_command(
         from tadacli.cli.eval_check import check_files
         from tadacli.datasets.loading import DatasetSource
 
-        check_files(DatasetSource(cast("DatasetName", dataset), annotations, data_root, split), workers, destination)
+        source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
+        check_files(source, destination, workers=workers, fps=fps)
         return
     from tadacli.cli.eval_run import publish_run
     from tadacli.evaluation.evaluating import evaluate
@@ -110,6 +118,7 @@ def eval_command(
         batch_size=batch_size,
         fill_batches=fill_batches,
         workers=workers,
+        fps=fps,
         shard=shard,
         save_predictions=save_predictions,
         resume=resume,

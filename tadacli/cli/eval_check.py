@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from tadacli.datasets.loading import DatasetSource
 
 
-def check_files(source: DatasetSource, workers: int | None, destination: Destination) -> None:
+def check_files(
+    source: DatasetSource, destination: Destination, *, workers: int | None = None, fps: float | None = None
+) -> None:
     """Probe every video of one or more splits and write what is wrong; exit code 3 if anything is, or there is none."""
     from tadacli.datasets.check import check_dataset
     from tadacli.datasets.loading import load_splits
+    from tadacli.datasets.rates import with_rates
     from tadacli.reports.check import encode_check
 
-    datasets = load_splits(source)
+    datasets = {split: with_rates(dataset, fps) for split, dataset in load_splits(source).items()}
     with Progress(f"checking {source.name}", unit="file") as progress:
         found = check_dataset(datasets, workers=workers, on_progress=progress.reach)
     where = destination.write(encode_check(found, destination.form))

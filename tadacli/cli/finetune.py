@@ -45,6 +45,7 @@ def finetune_command(
     group_by: Annotated[
         str, typer.Option(help="What stays on one side: video, folder, participant, a CSV column, re:PATTERN.")
     ] = "video",
+    fps: options.Fps = None,
     allow_bad: Annotated[int, typer.Option(min=0, help="Leave out up to so many videos that cannot be read.")] = 0,
     model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
@@ -129,6 +130,7 @@ def finetune_command(
             validation_share=validation_share,
             group_by=group_by,
             seed=seed,
+            fps=fps,
         )
 
     common = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}

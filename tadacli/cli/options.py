@@ -38,6 +38,7 @@ Format = Annotated[
     ClassifyFormat | None,
     typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
 ]
+Fps = Annotated[float | None, typer.Option(help="Frames a second of folders and tars of frames.", metavar="RATE")]
 FillBatches = Annotated[
     bool, typer.Option("--fill-batches", help="Share batches among videos: for a GPU, where each has few views.")
 ]

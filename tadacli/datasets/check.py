@@ -26,6 +26,7 @@ import numpy as np
 
 from tadacli.concurrency import default_workers, map_ahead
 from tadacli.datasets.overlaps import Item, Leak, Span, duplicate_reasons, find_leaks
+from tadacli.datasets.rates import rates_by_path
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Note, NoteKind
@@ -154,12 +155,13 @@ def check_dataset(
     for sample in (sample for dataset in datasets.values() for sample in dataset.samples):
         if sample.path is not None:
             files[os.fspath(sample.path)][_span(sample)] = None
+    rates = rates_by_path([sample for dataset in datasets.values() for sample in dataset.samples])
     probed: dict[str, _File] = {}
 
     stop = threading.Event()
 
     def probe(path: str) -> _File:
-        return _probe(path, tuple(files[path]), needed, stop)
+        return _probe(path, rates[path], tuple(files[path]), needed, stop)
 
     with closing(map_ahead(probe, files, workers=workers, stop=stop, num_ahead=workers * _NUM_AHEAD)) as results:
         for path, result in zip(files, results, strict=True):
@@ -213,7 +215,7 @@ def _notes(datasets: Mapping[str, Dataset], num_unread: int) -> tuple[Note, ...]
         replace(note, text=f"{split}: {note}")
         for split, dataset in datasets.items()
         for note in dataset.notes
-        if note.kind in (NoteKind.READING, NoteKind.NO_LABEL)
+        if note.kind in (NoteKind.READING, NoteKind.ASSUMED_RATE, NoteKind.NO_LABEL)
     ]
     if num_unread:
         text = f"{num_unread} files could not be read a second time, and were not compared with others"
@@ -249,12 +251,12 @@ class _File:
     num_bytes: int | None = None
 
 
-def _probe(path: str, spans: Sequence[Span], needed: _Needed, stop: threading.Event) -> _File:
+def _probe(path: str, fps: float | None, spans: Sequence[Span], needed: _Needed, stop: threading.Event) -> _File:
     identity = None
     try:
         status = Path(path).stat()
         identity = (status.st_dev, status.st_ino)
-        with VideoBoundary(path), open_video(path) as source:
+        with VideoBoundary(path), open_video(path, fps=fps) as source:
             problems = _problems(source, spans, needed, stop)
     except FileNotFoundError:
         return _File(dict.fromkeys(spans, (_Problem(FindingKind.MISSING, "the file is not there any more"),)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,8 @@ from tadacli.datasets.tables import AnyPath, TableRow, bad_line, one_of, read_ta
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import UsageError
 from tadacli.specs import label_list
+from tadacli.video.frame_names import named_rate
+from tadacli.video.inputs import is_pictures
 
 Split = Literal["train", "validation", "test"]
 
@@ -24,6 +26,7 @@ _FILES = {
     "validation": "EPIC_100_validation.csv",
     "test": "EPIC_100_test_timestamps.csv",
 }
+_VIDEOS = "EPIC_100_video_info.csv"
 _COLUMNS = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp")
 _CLASSES = {"verb": "verb_class", "noun": "noun_class"}
 _TIMESTAMP = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d(?:\.\d+)?)", re.ASCII)
@@ -39,12 +42,22 @@ def epic_heads() -> dict[str, tuple[str, ...]]:
 def load_epic(annotations: AnyPath, *, data_root: AnyPath | None = None, split: Split = "validation") -> Dataset:
     """The actions of a split as samples, in the order of the csv; their ids are the narration ids.
 
-    `annotations` is the csv or the folder with it. Samples of the test split, whose csv has no classes, have no
-    labels. Raises `UsageError` for a row that is not as published, and for an action that has no length.
+    Args:
+        annotations: The csv, or the folder with it. The rate of frames is taken from the list of videos beside it.
+        data_root: The folder with the videos, or with their frames.
+        split: "train", "validation" or "test". Samples of the last, whose csv has no classes, have no labels.
+
+    Returns:
+        The samples, with times in seconds.
+
+    Raises:
+        UsageError: A row is not as published, or an action has no length.
     """
     rows, labelled = _read(annotations, split)
     finder = _EpicVideos(data_root)
-    return Dataset("ek100", epic_heads(), tuple(_sample(row, finder, labelled=labelled) for row in rows))
+    rates = _frame_rates(Path(annotations) if Path(annotations).is_dir() else Path(annotations).parent)
+    samples = (_sample(row, finder, labelled=labelled) for row in rows)
+    return Dataset("ek100", epic_heads(), tuple(_with_rate(sample, rates) for sample in samples))
 
 
 def load_epic_detection(
@@ -149,6 +162,23 @@ def _sample(row: TableRow, finder: _EpicVideos, *, labelled: bool) -> Sample:
     labels = {head: row.index(column, sizes[head]) for head, column in _CLASSES.items()} if labelled else {}
     name = row.text("narration_id")
     return Sample(name, finder.find(video, participant), labels, start, stop, video, participant)
+
+
+def _frame_rates(folder: Path) -> dict[str, float]:
+    """Frames a second of the published frames, by video: 50 for videos of 50, else 60, whatever the video has."""
+    file = folder / _VIDEOS
+    if not file.is_file():
+        return {}
+    rows = read_table(file, ("video_id", "fps"), what="the list of the videos of EPIC-KITCHENS-100")
+    return {row.text("video_id"): 50.0 if abs(row.number("fps") - 50) < 1 else 60.0 for row in rows}
+
+
+def _with_rate(sample: Sample, rates: Mapping[str, float]) -> Sample:
+    """The sample with the rate of its frames, where its video's name does not say it already."""
+    rate = rates.get(sample.video_id)
+    if rate is None or sample.path is None or not is_pictures(os.fspath(sample.path)):
+        return sample
+    return sample if named_rate(os.fspath(sample.path)) == rate else replace(sample, fps=rate)
 
 
 def _time(row: TableRow, column: str) -> float:

@@ -251,6 +251,7 @@ def load_csv(
             video_id=PurePath(span.video).stem,
             place=span.place,
             missing=span.missing,
+            fps=span.fps,
         )
         taken.add(span.place, sample, split="" if split is None else span.split, wanted=wanted)
     dataset = taken.dataset("csv", {"": names}, table.remarks)

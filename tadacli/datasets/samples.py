@@ -22,6 +22,7 @@ class Sample:
     heads to class indices and is empty where the annotations name no class. Times are seconds from the start of
     the video; None is the video's own start or end. `video_id` is the video a span is of. `place` is where it stands in
     the annotations, for example "line 12"; `missing` says where and under which names a file was looked for in vain.
+    `fps` is how many frames a second a folder or tar of frames has; None is what its name says, or else 30.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Sample:
     participant: str = ""
     place: str = field(default="", compare=False)
     missing: str = field(default="", compare=False)
+    fps: float | None = None
 
 
 def span_id(video: str, start_seconds: float | None, end_seconds: float | None) -> str:

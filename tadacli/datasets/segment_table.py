@@ -14,6 +14,7 @@ from tadacli.datasets.time_columns import FRAME_RATE, TimeColumns, time_columns
 from tadacli.datasets.video_search import FOLDERS, VideoSearch
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Note, NoteKind
+from tadacli.video.inputs import is_pictures
 
 COLUMNS = "a CSV with the columns path (or video) and label, and if wanted start, end and split"
 _PARTICIPANT = ("participant", "participant_id")
@@ -98,5 +99,6 @@ def _span(
         participant=next((row.values[key].strip() for key in _PARTICIPANT if key in row.values), ""),
         reason=reason,
         missing=missing,
+        fps=fps if path is not None and is_pictures(os.fspath(path)) else None,
         columns=row.values,
     )

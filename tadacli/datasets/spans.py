@@ -18,7 +18,7 @@ class LabelledSpan:
 
     `video` is the video as the annotations name it, `video_id` the video that `video` is cut from, if another one
     is named. `place` is where the annotation stands, `reason` why it cannot be used, `missing` why there is no `path`;
-    `columns` are all its cells, if it comes from a table.
+    `columns` are all its cells, if it comes from a table, and `fps` is the rate it gives for a folder or tar of frames.
     """
 
     place: str
@@ -32,6 +32,7 @@ class LabelledSpan:
     participant: str = ""
     reason: str = ""
     missing: str = ""
+    fps: float | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @property

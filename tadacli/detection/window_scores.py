@@ -124,7 +124,7 @@ def score_windows(
     with VideoBoundary(video) as boundary, ExitStack() as opened:
         with during(Stage.OPEN):
             file = boundary.reads(opened.enter_context(local_path(os.fspath(video))))
-            source = opened.enter_context(open_video(file))
+            source = opened.enter_context(open_video(file, fps=settings.fps))
             plan = WindowPlan(source, model.spec.input, settings)
         scored = _Scored(len(plan), model.spec.heads)
         with boundary.lifted():

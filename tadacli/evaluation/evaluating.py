@@ -10,6 +10,7 @@ from typing import cast
 
 from tadacli.datasets import DatasetName, EvalDatasetName
 from tadacli.datasets.loading import DatasetSource, load_for_heads
+from tadacli.datasets.rates import with_rates
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.tables import AnyPath
 from tadacli.errors import TadaError, UsageError
@@ -71,6 +72,7 @@ def evaluate(
     batch_size: int = DEFAULT_BATCH_SIZE,
     fill_batches: bool = False,
     workers: int | None = None,
+    fps: float | None = None,
     device: str = "auto",
     dtype: str = "float32",
     shard: str | None = None,
@@ -100,6 +102,8 @@ def evaluate(
         batch_size: views scored at once.
         fill_batches: whether the views of several items share a batch.
         workers: videos decoded at once; by default by the number of cores.
+        fps: frames a second of folders and tars of frames whose rate the annotations do not say; by default what their
+            name says, or else 30, with a note.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
         shard: "3/8" for the third of eight parts of the items; the report is on that part.
@@ -155,12 +159,20 @@ def evaluate(
         source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
         truth, split = load_for_heads(source, model.spec.heads), source.split_name
     check_heads(truth, model)
+    truth = with_rates(truth, fps)
     if submission is not None:
         refuse_submission(truth)
     elif save_predictions is None or not truth.samples:
         _refuse_unlabelled(truth, split)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
-    header = _header(truth, split, model, scoring, None if shard is None else parse_shard(shard))
+    header = Header(
+        dataset=truth.name,
+        split=split,
+        num_items=len(truth.samples),
+        shard=None if shard is None else parse_shard(shard),
+        run=describe_run(model, _settings(truth, model, scoring, fps)),
+        heads=model.spec.heads,
+    )
     if header.shard is not None:
         truth = replace(truth, samples=tuple(shard_of(truth.samples, header.shard)))
     paths = {sample.id: os.fspath(sample.path or "") for sample in truth.samples}
@@ -193,7 +205,8 @@ def _refuse_unlabelled(truth: Dataset, split: str) -> None:
         )
 
 
-def _header(truth: Dataset, split: str, model: Model, scoring: ScoringOptions, shard: Shard | None) -> Header:
+def _settings(truth: Dataset, model: Model, scoring: ScoringOptions, fps: float | None) -> RunSettings:
+    """What the scores depend on besides the model."""
     settings: RunSettings = {
         "views": str(scoring.views_of(model.spec)),
         "batch_size": scoring.views_at_once,
@@ -201,7 +214,9 @@ def _header(truth: Dataset, split: str, model: Model, scoring: ScoringOptions, s
     }
     if scoring.fill_batches:
         settings["fill_batches"] = True
-    return Header(truth.name, split, len(truth.samples), shard, describe_run(model, settings), model.spec.heads)
+    if fps is not None:
+        settings["fps"] = fps
+    return settings
 
 
 def _keep_all(

@@ -126,8 +126,11 @@ class SavedPredictions:
 
 
 def samples_digest(samples: Sequence[Sample]) -> str:
-    """A hash of the ids and spans of all samples, which tells predictions from those of other annotations."""
-    spans = [[sample.id, sample.start_seconds, sample.end_seconds] for sample in samples]
+    """A hash of the ids, spans and rates of all samples, which tells predictions from those of other annotations."""
+    spans = [
+        [sample.id, sample.start_seconds, sample.end_seconds, *([] if sample.fps is None else [sample.fps])]
+        for sample in samples
+    ]
     return hashlib.sha256(json.dumps(spans).encode()).hexdigest()[:16]
 
 

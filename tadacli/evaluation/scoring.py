@@ -117,7 +117,7 @@ class _Decoder:
         item = replace(item, size_bytes=file_size(item.path))
         try:
             with VideoBoundary(item.path):
-                source = self._source(item.path)
+                source = self._source(item.path, sample.fps)
                 part = annotated_part(source.info, sample.start_seconds, sample.end_seconds)
                 views = decode_views(source, model=self._model, views=self._views, part=part, stop=self._stop)
                 short = is_short(source, part, self._model.spec.input)
@@ -127,13 +127,13 @@ class _Decoder:
         cut = max(0.0, (sample.end_seconds or 0.0) - source.info.duration_seconds)
         return replace(item, status="short" if short else "ok", cut_seconds=round(cut, 6)), views
 
-    def _source(self, path: str) -> VideoSource:
-        if getattr(self._thread, "path", None) != path:
+    def _source(self, path: str, fps: float | None) -> VideoSource:
+        if getattr(self._thread, "path", None) != (path, fps):
             self._thread.path = None
             opened = ExitStack()
             with during(Stage.OPEN):
-                self._thread.source = opened.enter_context(open_video(path))
+                self._thread.source = opened.enter_context(open_video(path, fps=fps))
             self._thread.opened = opened  # the one before is let go
-            self._thread.path = path
+            self._thread.path = path, fps
         source: VideoSource = self._thread.source
         return source

@@ -60,7 +60,8 @@ class DetectionFiles:
                 self.render.unlink(missing_ok=True)
             try:
                 with VideoBoundary(found.result.path), local_path(found.result.path) as file:
-                    notes += render_segments(file, self.render, found.result.segments, on_progress=on_frames)
+                    segments, fps = found.result.segments, found.scores.info.fps
+                    notes += render_segments(file, self.render, segments, fps=fps, on_progress=on_frames)
             except VideoError as error:
                 notes += (f"{self.render} was not made: {error.message}",)
         return notes

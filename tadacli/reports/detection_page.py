@@ -147,7 +147,7 @@ def detection_report(
     notes: tuple[str, ...] = ()
     try:
         with VideoBoundary(result.path):
-            with local_path(result.path) as file, open_video(file) as source:
+            with local_path(result.path) as file, open_video(file, fps=scores.info.fps) as source:
                 pictures = thumbnails(source, result.segments, gaps=result.gaps)
             link = None if is_url(result.path) else video_link(result.path, page_path, codec=scores.info.codec)
     except VideoError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tadacli.errors import UsageError
 from tadacli.sampling import DEFAULT_WINDOW, WindowSampling
+from tadacli.video.frame_names import checked_rate
 
 if TYPE_CHECKING:
     from tadacli.results import RunSettings
@@ -56,7 +57,7 @@ class WindowSettings:
     """Which windows are scored, and how: a length and a stride for each scale, and the part of the video.
 
     `sampling` None is the model's own way; `batch_size` None are as many clips as suit the device. Times are
-    presentation times in seconds.
+    presentation times in seconds. `fps` is the rate of folders and tars of frames; None is what their name says, or 30.
     """
 
     lengths: tuple[Length, ...]
@@ -65,6 +66,7 @@ class WindowSettings:
     start_seconds: float | None = None
     end_seconds: float | None = None
     batch_size: int | None = None
+    fps: float | None = None
 
     def sampling_for(self, spec: InputSpec) -> WindowSampling:
         """The sampling asked for, or the one that suits the model's own."""
@@ -76,7 +78,7 @@ class WindowSettings:
 
     def to_dict(self, spec: InputSpec, device_type: str) -> RunSettings:
         """The settings as JSON-ready values, with nothing left open."""
-        return {
+        settings: RunSettings = {
             "window": ",".join(map(str, self.lengths)),
             "stride": ",".join(map(str, self.strides)),
             "sampling": self.sampling_for(spec),
@@ -84,6 +86,9 @@ class WindowSettings:
             "end_seconds": self.end_seconds,
             "batch_size": self.batch_size_on(device_type),
         }
+        if self.fps is not None:
+            settings["fps"] = self.fps
+        return settings
 
 
 def default_batch_size(device_type: str) -> int:
@@ -100,6 +105,7 @@ def window_settings(
     end_seconds: float | None = None,
     allow_gaps: bool = False,
     batch_size: int | None = None,
+    fps: float | None = None,
 ) -> WindowSettings:
     """The settings that a person's words mean.
 
@@ -111,6 +117,7 @@ def window_settings(
         end_seconds: End of that part; by default the video's own.
         allow_gaps: Allow strides longer than their window.
         batch_size: How many clips are scored at once.
+        fps: Frames a second of folders and tars of frames; by default what their name says, or else 30.
 
     Returns:
         The settings, a length and a stride for each window.
@@ -133,10 +140,12 @@ def window_settings(
         raise UsageError(f"the range from {start_seconds:g} s to {end_seconds:g} s is empty or reversed")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"a batch of {batch_size} views is not possible", hint="use --batch-size 1 or more")
+    if fps is not None:
+        checked_rate(fps)
     for length, step in zip(lengths, strides, strict=True):
         if length.unit == step.unit and step.value > length.value and not allow_gaps:
             raise UsageError(
                 f"a stride of {step} leaves out what lies between windows of {length}",
                 hint="use a stride up to the window, or --allow-gaps",
             )
-    return WindowSettings(lengths, strides, sampling, start_seconds, end_seconds, batch_size)
+    return WindowSettings(lengths, strides, sampling, start_seconds, end_seconds, batch_size, fps)

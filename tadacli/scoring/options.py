@@ -9,6 +9,7 @@ from tadacli.errors import UsageError
 from tadacli.sampling.settings import default_batch_size
 from tadacli.scoring import DEFAULT_BATCH_SIZE, DEFAULT_MIN_SCORE, DEFAULT_TOPK
 from tadacli.specs import EvalProtocol
+from tadacli.video.frame_names import checked_rate
 
 if TYPE_CHECKING:
     from tadacli.sampling.plan import Part
@@ -49,7 +50,7 @@ class ClassificationOptions:
     """How videos are classified: of which `part` of each, None for all of it, and which labels are reported.
 
     Those are the best `topk` of the classes that reach `min_score`, 0 to 1, or with "auto" the threshold of their own
-    that the model carries.
+    that the model carries. `fps` is the rate of folders and tars of frames, None for what their name says, or else 30.
 
     Raises:
         UsageError: For values out of range, and for views together with the sampling of a window.
@@ -59,6 +60,7 @@ class ClassificationOptions:
     part: Part | None = None
     topk: int = DEFAULT_TOPK
     min_score: ScoreLimit = DEFAULT_MIN_SCORE
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         part = self.part
@@ -71,6 +73,8 @@ class ClassificationOptions:
             raise UsageError(f"the range from {start:g} s to {end:g} s is empty or reversed")
         if self.topk < 1:
             raise UsageError(f"top {self.topk} names no class", hint="use --topk 1 or more")
+        if self.fps is not None:
+            checked_rate(self.fps)
         if self.min_score != "auto" and not 0 <= self.min_score <= 1:
             raise UsageError(f"minimum score {self.min_score} is not between 0 and 1")
 

@@ -153,7 +153,7 @@ class TrainingClips:
         path = os.fspath(sample.path or "")
         try:
             with VideoBoundary(path):
-                source = self._videos.get(path)
+                source = self._videos.get(path, sample.fps)
                 first, end = frame_range(sample, source)
                 wanted = training_indices(
                     self._input.sampling,
@@ -213,10 +213,10 @@ class _Videos:
     def __init__(self) -> None:
         self._opened: OrderedDict[str, tuple[VideoSource, ExitStack]] = OrderedDict()
 
-    def get(self, path: str) -> VideoSource:
+    def get(self, path: str, fps: float | None) -> VideoSource:
         if path not in self._opened:
             files = ExitStack()
-            self._opened[path] = files.enter_context(open_video(path)), files
+            self._opened[path] = files.enter_context(open_video(path, fps=fps)), files
         self._opened.move_to_end(path)
         if len(self._opened) > MAX_OPENED:
             self.forget(next(iter(self._opened)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.datasets.check import Finding, FindingDetail, FindingKind, check_dataset
 from tadacli.datasets.own_data import Source, WantedSplits, known_dataset, label_file, own_data
+from tadacli.datasets.rates import with_rates
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.splitting import grouping, split_samples
 from tadacli.datasets.tables import AnyPath, named
@@ -83,6 +84,7 @@ def load_finetune_data(
     tier: str | Sequence[str] | None = None,
     train_split: str | None = None,
     validation_split: str | None = None,
+    fps: float | None = None,
 ) -> FinetuneData:
     """Training and validation samples of `data`, which says by itself what it is, or of a `dataset` by name.
 
@@ -104,6 +106,8 @@ def load_finetune_data(
         train_split: The split of the data to train with, in whatever case; by default train.
         validation_split: The split to validate with; by default validation, or, if `train_split` is given, the only
             other one.
+        fps: Frames a second of folders and tars of frames whose rate the data do not say; by default what their name
+            says, or else 30, with a remark.
 
     Returns:
         The samples, and how they were split.
@@ -124,6 +128,8 @@ def load_finetune_data(
         source = own_data(Path(data), data_root, names, tiers, splits)
     else:
         source = known_dataset(dataset, annotations, data_root, names, tiers, splits)
+    parts = {split: with_rates(dataset, fps) for split, dataset in source.parts.items()}
+    source = replace(source, parts=parts)
     return _split_in_two(source, validation_share=validation_share, group_by=group_by, seed=seed)
 
 

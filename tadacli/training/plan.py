@@ -121,7 +121,7 @@ def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *,
 
 
 def _contents(dataset: Dataset) -> str:
-    """A hash of what is in a split: ids, spans and classes of the samples, and the sizes of their files."""
+    """A hash of what is in a split: ids, spans, classes and rates of the samples, and the sizes of their files."""
     samples = [
         [
             sample.id,
@@ -129,6 +129,7 @@ def _contents(dataset: Dataset) -> str:
             sample.end_seconds,
             sorted(dataset.names_of(sample).items()),
             file_size(str(sample.path)) if sample.path else None,
+            *([] if sample.fps is None else [sample.fps]),
         ]
         for sample in dataset.samples
     ]

@@ -75,14 +75,17 @@ def read_command(folder: RunFolder) -> list[str]:
 
 
 def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:
-    """Writes which item is in which split, one line for each, with its classes."""
+    """Writes which item is in which split, one line for each, with its classes, and its rate if any has one."""
     heads = list(next(iter(splits.values())).heads)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["split", "id", "path", "start_seconds", "end_seconds", *(head or "label" for head in heads)])
+    has_rates = any(sample.fps is not None for dataset in splits.values() for sample in dataset.samples)
+    columns = ["split", "id", "path", "start_seconds", "end_seconds", *(["fps"] if has_rates else [])]
+    table.writerow([*columns, *(head or "label" for head in heads)])
     for split, dataset in splits.items():
         for sample in dataset.samples:
             names = dataset.names_of(sample)
-            span = ["" if time is None else repr(time) for time in (sample.start_seconds, sample.end_seconds)]
+            numbers = (sample.start_seconds, sample.end_seconds, *([sample.fps] if has_rates else []))
+            span = ["" if each is None else repr(each) for each in numbers]
             table.writerow([split, sample.id, sample.path or "", *span, *(names.get(head, "") for head in heads)])
     write_new(folder.splits, text.getvalue().encode("utf-8", errors="surrogateescape"), replace=True)

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from tadacli.errors import VideoError
+from tadacli.errors import UsageError, VideoError
 
 # What is asked for first, since a folder may hold other pictures besides.
 _PUBLISHED = re.compile(r"(frame_)([0-9]{10})(\.jpg)")
 _NUMBERED = re.compile(r"((?:(?:frame|img|image)[_-]?)?)([0-9]{1,10})(\.(?i:jpe?g|png))")
 
+# Where nothing says how many frames there are a second.
+ASSUMED_FPS = 30
+_SLOWEST, _FASTEST = 0.001, 10_000
 # For people.
 NAMES = "frame_0000000001.jpg, img_00001.jpg, image_00001.jpg, 000001.jpg or 1.jpg, or .png, from 0 or 1"
 
@@ -79,6 +82,15 @@ def is_first_name(name: str) -> bool:
     """Whether a file is named as a frame with the number 0 or 1."""
     found = _NUMBERED.fullmatch(name)
     return found is not None and int(found[2]) <= 1
+
+
+def checked_rate(fps: float) -> float:
+    """Frames a second as a person says it. Raises `UsageError` for what can be no rate."""
+    if not _SLOWEST <= fps <= _FASTEST:  # not a number neither
+        raise UsageError(
+            f"{fps:g} frames a second are no rate of a video", hint=f"give a number from {_SLOWEST:g} to {_FASTEST:g}"
+        )
+    return fps
 
 
 def named_rate(path: str) -> Fraction | None:

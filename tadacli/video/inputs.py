@@ -122,6 +122,11 @@ def is_frames_folder(path: str | os.PathLike[str]) -> bool:
     return has_first and not has_videos
 
 
+def is_pictures(path: str) -> bool:
+    """Whether a video that is there is a folder or tar of pictures; asks the disk only where the name may be that."""
+    return path.lower().endswith(ARCHIVE_SUFFIXES) or (not is_video_name(path) and os.path.isdir(path))
+
+
 def file_size(path: str) -> int | None:
     """Size of a file in bytes, None for what is no file; tells whether an input is still the same."""
     try:

@@ -14,7 +14,7 @@ from PIL import Image
 from tadacli.errors import VideoError
 from tadacli.results import Note, NoteKind, VideoInfo
 from tadacli.video.frame_archives import ARCHIVE_ERRORS, open_archive
-from tadacli.video.frame_names import FrameNames, is_published_name, named_rate
+from tadacli.video.frame_names import ASSUMED_FPS, FrameNames, is_published_name, named_rate
 from tadacli.video.jpeg import decode_jpeg, open_jpeg
 from tadacli.video.png import SIGNATURE, decode_png, open_png
 from tadacli.video.source import (
@@ -27,10 +27,9 @@ from tadacli.video.source import (
 )
 
 _DAMAGED_HINT = "extract the frames again"
-_ASSUMED_FPS = 30
 _ASSUMED = Note(
     NoteKind.ASSUMED_RATE,
-    f"how many frames there are a second is not known, and {_ASSUMED_FPS} are assumed: times, and the frames that are "
+    f"how many frames there are a second is not known, and {ASSUMED_FPS} are assumed: times, and the frames that are "
     "looked at, depend on it; --fps says it",
 )
 
@@ -51,7 +50,7 @@ class PictureSource(VideoSource):
         self._series = names.series(shown(path))
         self._first = _check_numbers(path, self._store.numbers)
         known = fps if fps is not None else named_rate(path)
-        rate = Fraction(_ASSUMED_FPS if known is None else known).limit_denominator(1001)
+        rate = Fraction(ASSUMED_FPS if known is None else known).limit_denominator(1001)
         if rate <= 0:
             raise VideoError(f"the frame rate of {shown(path)} must be positive, not {fps}")
         num_frames = len(self._store.numbers)

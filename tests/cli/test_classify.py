@@ -253,3 +253,24 @@ def test_odd_folders_are_rows_and_what_is_passed_over_is_counted(tada, tmp_path:
     assert "empty is a folder that holds no numbered frames" in rows[0]["error"]
     assert "lacks frames 3" in rows[1]["error"]
     assert "note: passed over in folders: 2 .txt, 1 hidden\n" in err
+
+
+def test_the_rate_of_frames_is_an_option_of_every_command(tada, tmp_path: Path, untrained: Path) -> None:
+    for label in ("fall", "walk"):
+        for number in range(3):
+            (tmp_path / label / f"c{number}").mkdir(parents=True)
+            for frame in range(1, 9):
+                (tmp_path / label / f"c{number}" / f"{frame}.jpg").write_bytes(media.jpeg_bytes(frame))
+    folder, assumed = tmp_path / "walk" / "c0", "30 are assumed"
+    for arguments in (
+        ["classify", folder, "--model", untrained, "--views", "1x1", "--format", "jsonl"],
+        ["detect", folder, "--model", untrained, "--format", "jsonl"],
+        ["eval", "--dataset", "folder", "--data-root", tmp_path, "--check", "--format", "json"],
+        ["finetune", "--data", tmp_path, "--model", untrained, "--dry-run", "--output", tmp_path / "run"],
+    ):
+        code, out, err = tada(*arguments)
+        assert assumed in out.decode() + err, arguments
+        code, out, err = tada(*arguments, "--fps", "4")
+        assert assumed not in out.decode() + err, arguments
+        assert code == 0, err
+        assert tada(*arguments, "--fps", "0")[0] == 2

@@ -350,7 +350,7 @@ def test_a_report_that_is_there_before_its_items_is_refused_before_any_is_scored
     saved = next(iter(reported.files))
     begun = b"".join(reported.files[saved].splitlines(keepends=True)[:3])
     saved.write_bytes(begun)
-    monkeypatch.setattr("tadacli.evaluation.scoring.open_video", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr("tadacli.evaluation.scoring.open_video", lambda path, **_: pytest.fail(f"{path} was opened"))
     code, _, err = tada("eval", *reported.options, "--resume")
     assert code == 1
     assert "report.json exists and is not overwritten" in err

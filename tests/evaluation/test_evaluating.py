@@ -67,7 +67,7 @@ def test_samples_in_memory_are_scored_alike(tree: Path) -> None:
 
 
 def test_what_cannot_be_measured_is_said_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tadacli.evaluation.scoring.open_video", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr("tadacli.evaluation.scoring.open_video", lambda path, **_: pytest.fail(f"{path} was opened"))
     sample = Sample("a", Path("a.mp4"), {"": 0})
     known = Dataset("mine", {"": LABELS}, (sample,))
     for data, options, message in (
