@@ -17,6 +17,7 @@ from tadacli.errors import UsageError
 from tadacli.results import NoteKind
 from tadacli.sampling.settings import window_settings
 from tadacli.training.data import load_finetune_data
+from tadacli.training.run_folder import RunFolder, write_splits
 from tests.media import jpeg_bytes
 from tests.trees import EPIC_COLUMNS
 
@@ -131,3 +132,36 @@ def test_frames_of_epic_kitchens_have_60_or_50_a_second(
     table(tmp_path / "EPIC_100_video_info.csv", "video_id,duration,fps,resolution", f"{video},9.0,{rate},1920x1080")
     (sample,) = load_epic(tmp_path, data_root=tmp_path).samples
     assert sample.fps == expected
+
+
+def test_finetune_reads_the_rates_of_a_table_and_writes_them_with_the_splits(tmp_path: Path) -> None:
+    rows = []
+    for number, label in enumerate(["walk", "fall"] * 3):
+        frames(tmp_path / f"v{number}", 30)
+        rows.append(f"v{number},{label},{10 + number}")
+    file = table(tmp_path / "data.csv", "path,label,fps", *rows)
+    data = load_finetune_data(file, fps=25)
+    splits = {"train": data.train, "validation": data.validation}
+    rates = {sample.id: sample.fps for dataset in splits.values() for sample in dataset.samples}
+    assert rates == {f"v{number}": 10 + number for number in range(6)}
+    folder = RunFolder(tmp_path)
+    write_splits(folder, splits)
+    again = load_finetune_data(folder.splits, data_root=".")
+    assert {str(sample.path): sample.fps for sample in again.train.samples} == {
+        str(sample.path): sample.fps for sample in data.train.samples
+    }
+
+
+def test_numbers_of_frames_are_read_at_the_rate_they_were_counted_at(tmp_path: Path) -> None:
+    for name in ("a", "b", "P01_11"):
+        frames(tmp_path / name)
+    rows = ["a,x,10,20,25", "b,y,10,20,", "P01_11,x,12,24,"]
+    file = table(tmp_path / "data.csv", "path,label,start_frame,end_frame,fps", *rows)
+    data = with_rates(load_dataset(DatasetSource("csv", file)), 10)
+    assert [(sample.start_seconds, sample.end_seconds, sample.fps) for sample in data.samples] == [
+        (0.4, 0.8, 25),
+        (0.2, 0.4, 60),
+    ]
+    (row,) = data.unused
+    assert "nothing says how many frames" in row.reason
+    assert "column fps" in row.reason

@@ -138,6 +138,7 @@ def _sample(span: LabelledSpan, index: int) -> Sample:
         participant=span.participant,
         place=span.place,
         missing=span.missing,
+        fps=span.fps,
     )
 
 

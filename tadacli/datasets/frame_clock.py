@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tadacli.errors import UsageError, VideoError
+from tadacli.results import NoteKind
+from tadacli.video.inputs import is_pictures
 from tadacli.video.reading import open_video
+from tadacli.video.source import shown
 
 _MOST_FPS = 100_000.0
 
@@ -40,7 +44,8 @@ class FrameClock:
             Seconds from the first frame.
 
         Raises:
-            VideoError: The rate is not given, and the video cannot be opened.
+            VideoError: The rate is not given, and the video cannot be opened, or is a folder or tar of frames of which
+                nothing says it.
             UsageError: The rate is not given, and there is no video.
         """
         rate = fps if fps is not None else self.fps
@@ -54,6 +59,18 @@ class FrameClock:
         times, rate = self._timeline(video)
         index = int(number)
         return times[index] if index == number and 0 <= index < len(times) else number / rate
+
+    def rate_of_frames(self, video: Path | None, *, fps: float | None = None) -> float | None:
+        """The rate that frames of a folder or tar were counted at, None for other videos: they are to be read at it.
+
+        Args:
+            video: The video, if there is one, as `seconds` was asked about it.
+            fps: Its frames per second, if the annotations say so.
+        """
+        if video is None or not is_pictures(os.fspath(video)):
+            return None
+        rate = fps if fps is not None else self.fps
+        return rate if rate is not None else self._timeline(video)[1]
 
     def _timeline(self, video: Path) -> tuple[tuple[float, ...], float]:
         """(seconds from the first frame for each frame and the end, frames per second)."""
@@ -69,6 +86,8 @@ def _timeline_of(video: Path) -> tuple[tuple[float, ...], float] | str:
     try:
         with open_video(video) as source:
             info = source.info
+            if any(note.kind is NoteKind.ASSUMED_RATE for note in info.notes):
+                return f"nothing says how many frames {shown(os.fspath(video))} has a second; say it in a column fps"
             times = [float(time) - info.start_seconds for time in source.times_shown.tolist()]
             return (*times, info.duration_seconds), float(info.fps)
     except VideoError as error:

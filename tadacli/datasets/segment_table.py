@@ -83,8 +83,10 @@ def _span(
     if times.counts_frames(row) and fps is None and path is None:
         raise row.error(f"its times are numbers of frames, and no video tells their rate: {missing}")
     reason, start, end = "" if label else "no segment was found", None, None
+    rate = fps if path is not None and is_pictures(os.fspath(path)) else None
     try:
         start, end = times.span(row, offset=offset, seconds_of=partial(clock.seconds, video=path, fps=fps))
+        rate = clock.rate_of_frames(path, fps=fps) if times.counts_frames(row) else rate
     except VideoError as error:
         reason = f"its times are numbers of frames, and its video cannot be read: {error.message}"
     return LabelledSpan(
@@ -99,6 +101,6 @@ def _span(
         participant=next((row.values[key].strip() for key in _PARTICIPANT if key in row.values), ""),
         reason=reason,
         missing=missing,
-        fps=fps if path is not None and is_pictures(os.fspath(path)) else None,
+        fps=rate,
         columns=row.values,
     )

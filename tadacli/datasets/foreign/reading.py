@@ -109,7 +109,7 @@ def _refuse_lost(lost: Sequence[str], file: Path, root: AnyPath) -> None:
 
 
 def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> LabelledSpan:
-    start, end, reason = mark.start, mark.end, mark.reason
+    start, end, reason, rate = mark.start, mark.end, mark.reason, None
     if not reason and not mark.label:
         reason = "it has no label"
     if not reason and not mark.video:
@@ -117,6 +117,7 @@ def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> Lab
     if mark.in_frames and not reason:
         try:
             start, end = (None if each is None else clock.seconds(each, path) for each in (start, end))
+            rate = clock.rate_of_frames(path)
         except VideoError as error:
             reason = f"its times are numbers of frames, and its video cannot be read: {error.message}"
     if not reason and ((start or 0.0) < 0 or (end is not None and end <= (start or 0.0))):
@@ -132,4 +133,5 @@ def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> Lab
         participant=mark.participant,
         reason=reason,
         missing=missing,
+        fps=rate,
     )
