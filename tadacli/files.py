@@ -1,17 +1,28 @@
-"""Files that are written whole or not at all, and never over one that a person has."""
+"""Files that are written whole or not at all, by one run at a time, and never over one that a person has."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
-from collections.abc import Sequence
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from tadacli.errors import OutputError
 
+if sys.platform != "win32":
+    import fcntl
+
 # A file system without hard links says one of these.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+_MOST_NAME_BYTES = 255
+# What a file is called until it is whole. Its writer holds a lock on it, so that one without is what a kill left.
+_PREFIX, _SUFFIX = ".tada-", ".part"
 
 
 def refuse_existing(files: Sequence[Path]) -> None:
@@ -30,17 +41,35 @@ def refuse_existing(files: Sequence[Path]) -> None:
             raise _exists(file)
 
 
-def check_new_files(files: Sequence[Path], *, may_be_made: Path | None = None, replace: bool = False) -> None:
-    """Raise `OutputError` for files that are not to be written, before the work that goes into them is done.
+def require_folder(file: Path) -> None:
+    """Check that there is a folder for a file to be in.
 
-    That is one that is there already, unless it is to be replaced, and one in a folder that is not there, unless it is
-    the one that may be made.
+    Args:
+        file: Its name.
+
+    Raises:
+        OutputError: There is none.
+    """
+    if not file.parent.is_dir():
+        raise OutputError(f"{file} cannot be written: there is no folder {file.parent}", hint="make it first")
+
+
+def check_new_files(files: Sequence[Path], *, may_be_made: Path | None = None, replace: bool = False) -> None:
+    """Check that files can be written, before the work that goes into them is done.
+
+    Args:
+        files: Their names.
+        may_be_made: A folder that need not be there.
+        replace: Whether they may be there already.
+
+    Raises:
+        OutputError: One is there and may not be, or its folder is missing.
     """
     if not replace:
         refuse_existing(files)
     for file in files:
-        if not file.parent.is_dir() and file.parent != may_be_made:
-            raise OutputError(f"{file} cannot be written: there is no folder {file.parent}")
+        if file.parent != may_be_made:
+            require_folder(file)
 
 
 def write_new(path: Path, content: bytes, *, replace: bool = False) -> None:
@@ -54,53 +83,8 @@ def write_new(path: Path, content: bytes, *, replace: bool = False) -> None:
     Raises:
         OutputError: It is there and may not be, or cannot be written; then nothing is left of it.
     """
-    if not replace:
-        refuse_existing([path])
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        publish(partial, path, replace=replace)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}", hint="give another name, or free some space"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-def publish(partial: Path, path: Path, *, replace: bool = False) -> None:
-    """Rename a finished file to its name; where links allow it, not over one that came up in the meantime.
-
-    Args:
-        partial: The finished file.
-        path: The name it gets.
-        replace: Whether a file of that name may be there.
-
-    Raises:
-        OutputError: A file of that name is there and may not be.
-        OSError: It cannot be renamed.
-    """
-    if replace:
-        partial.replace(path)
-        return
-    try:
-        os.link(partial, path)
-    except FileExistsError as error:
-        raise _exists(path) from error
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        partial.rename(path)
-    else:
-        partial.unlink()
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path} exists and is not overwritten", hint="give another name, or remove it")
+    with new_file(path, replace=replace) as stream:
+        stream.write(content)
 
 
 def write_once(path: Path, content: bytes) -> None:
@@ -117,3 +101,189 @@ def write_once(path: Path, content: bytes) -> None:
         if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
             return
     write_new(path, content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
+    """A stream whose bytes become a file as a whole, when the context is left without an error.
+
+    What a killed process left of other such files in the folder is removed.
+
+    Args:
+        path: The file.
+        replace: Whether it may be there already.
+
+    Returns:
+        The stream, of a file with a random name in the same folder (`stream.name`).
+
+    Raises:
+        OutputError: The file is there and may not be, or cannot be written; then nothing is left of it. An `OSError`
+            inside the context counts as that.
+    """
+    if not replace:
+        refuse_existing([path])
+    try:
+        remove_leftovers(path.parent.absolute())
+        with _temporary(path.parent) as stream:
+            try:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+                _publish(Path(stream.name), path, replace=replace)
+            finally:
+                with contextlib.suppress(OSError):
+                    Path(stream.name).unlink(missing_ok=True)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: OSError, *, hint: str = "give another name, or free some space") -> OutputError:
+    """The error that says which file cannot be written, and why."""
+    return OutputError(f"{path} cannot be written: {error.strerror or error}", hint=hint)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file has the name of one that `new_file` has not finished."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+def name_with(name: str, ending: str) -> str:
+    """A file name that tells what it belongs to.
+
+    Args:
+        name: The name of another file.
+        ending: What is put after it.
+
+    Returns:
+        Both, or where that is longer than file systems take, a digest of the name in its place.
+    """
+    if len(os.fsencode(name + ending)) <= _MOST_NAME_BYTES:
+        return name + ending
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16] + ending
+
+
+# --- one run at a time ---------------------------------------------------------------------------------
+
+
+def held_file(path: Path, *, create: bool, resume: bool) -> BinaryIO:
+    """A file opened for reading and writing, which no other run opens so until it is closed.
+
+    Args:
+        path: The file.
+        create: Whether it is made if it is not there.
+        resume: Whether it may be there.
+
+    Returns:
+        The stream, at the beginning of the file.
+
+    Raises:
+        OutputError: Another run has it open, or it is there and may not be.
+        OSError: It cannot be opened.
+    """
+    flags = os.O_RDWR | (os.O_CREAT if create else 0) | (0 if resume else os.O_EXCL)
+    while True:
+        try:
+            stream = os.fdopen(os.open(path, flags, 0o666), "r+b")
+        except FileExistsError as error:
+            raise _exists(path) from error
+        if not _locked(stream.fileno()):
+            stream.close()
+            raise _in_use(path)
+        if _is_still(path, stream):
+            return stream
+        stream.close()  # another run has put a whole file in its place meanwhile
+
+
+@contextlib.contextmanager
+def held_folder(path: Path) -> Iterator[None]:
+    """Keeps other runs from a folder while the context lasts.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        OutputError: Another run has it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not _locked(descriptor):
+            raise _in_use(path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, *, wait: bool = False) -> bool:
+    """Whether the file is now locked for this process; also where the file system knows no locks."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def _is_still(path: Path, stream: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+# --- temporary names -----------------------------------------------------------------------------------
+
+
+def _temporary(folder: Path) -> BinaryIO:
+    """A new file with a random name, locked; what stands there under that name, a link above all, is not touched."""
+    while True:
+        name = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        with contextlib.suppress(FileExistsError):
+            stream = open(name, "x+b", opener=_not_through_links)  # noqa: SIM115 - the caller closes it
+            _locked(stream.fileno(), wait=True)
+            if _is_still(name, stream):
+                return stream
+            stream.close()  # another run took it for what a kill left before it was locked
+
+
+def _not_through_links(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+@lru_cache(maxsize=16)  # once for each folder: there may be thousands of files in it, and as many to be written
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left of files that `new_file` did not finish."""
+    if sys.platform == "win32":
+        return
+    for entry in os.scandir(folder):
+        if is_unfinished(entry.name) and entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(OSError), open(entry.path, "rb", opener=_not_through_links) as stream:
+                fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives
+                os.unlink(entry.path)
+
+
+def _publish(partial: Path, path: Path, *, replace: bool) -> None:
+    """Rename a finished file to its name; where links allow it, not over one that came up in the meantime."""
+    if replace:
+        partial.replace(path)
+        return
+    try:
+        os.link(partial, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        partial.rename(path)
+
+
+def _exists(path: Path) -> OutputError:
+    return OutputError(f"{path} exists and is not overwritten", hint="give another name, or remove it")
+
+
+def _in_use(path: Path) -> OutputError:
+    return OutputError(f"another run is writing to {path}", hint="wait until it ends, or give another --output")

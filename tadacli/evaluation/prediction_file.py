@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 from tadacli.datasets.samples import Sample
 from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.evaluation.predictions import ScoreTable
+from tadacli.files import held_file, not_written, require_folder, write_new
 from tadacli.formats.rows import Count, Number
 from tadacli.results import Run, RunSettings, SpecSummary, Status
 from tadacli.strict_tables import decode_table, parse_json
@@ -137,20 +138,32 @@ def samples_digest(samples: Sequence[Sample]) -> str:
 class PredictionFile:
     """Items are appended as they come; when `add` returns, the file holds the item.
 
-    A file that is there already is continued with `resume`, or refused. `paths` are the videos of all items by id,
-    empty for those without; items whose video is another one now, by its path or size, are dropped. `done` is the
-    status of each item that the file holds, by id. Raises `OutputError` for a file that cannot be written or holds
-    something else.
+    A file that is there already is continued with `resume`, or refused; one run at a time has it. `done` is the
+    status of each item that the file holds, by id.
+
+    Args:
+        path: The file.
+        header: What its predictions are of.
+        paths: The videos of all items by id, empty for those without; items whose video is another one now, by its
+            path or size, are dropped.
+        resume: Whether the file may be there.
+
+    Raises:
+        OutputError: It cannot be written, is another run's at the moment, or holds something else.
     """
 
     def __init__(self, path: str | os.PathLike[str], header: Header, *, paths: Mapping[str, str], resume: bool) -> None:
         self._path, self._paths = Path(path), paths
         self.done: dict[str, str] = {}
+        self._stream = self._opened(resume=resume)
         try:
-            kept = self._existing(header, resume=resume)
-            self._stream = self._open(header, kept)
+            self._begin(header)
         except OSError as error:
+            self.close()
             raise self._failed(error) from error
+        except TadaError:
+            self.close()
+            raise
 
     def add(self, item: ItemScores) -> None:
         """Append one item."""
@@ -167,23 +180,44 @@ class PredictionFile:
 
     def close(self) -> None:
         """Close the file as it is; it can be resumed."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # of a full disk: what could not be written has raised its error
+            self._stream.close()
 
-    def _existing(self, header: Header, *, resume: bool) -> list[bytes] | None:
-        """The lines to keep, None if the file is to be begun."""
-        if not self._path.exists() or (self._path.is_file() and self._path.stat().st_size == 0):
-            return None
-        if not self._path.is_file():
+    def _opened(self, *, resume: bool) -> BinaryIO:
+        """The file, which is this run's alone until it is closed."""
+        if self._path.exists() and not self._path.is_file():
             raise OutputError(f"{self._path} is not a regular file", hint="give another --save-predictions")
-        if not resume:
+        if not resume and os.path.lexists(self._path):
             raise OutputError(
                 f"{self._path} exists and is not overwritten",
                 hint="continue it with --resume, give another --save-predictions, or remove it",
             )
-        content = self._path.read_bytes()
+        require_folder(self._path)
+        try:
+            return held_file(self._path, create=True, resume=resume)
+        except OSError as error:
+            raise not_written(self._path, error) from error
+
+    def _begin(self, header: Header) -> None:
+        """Keep the items that still hold, and put the file's position after them."""
+        there = self._stream.read()
+        content = header.encode() + b"".join(self._kept(there, header))
+        if there.startswith(content):
+            self._stream.truncate(len(content))
+        elif content.startswith(there):
+            self._stream.write(content[len(there) :])
+            self._stream.flush()
+        else:
+            write_new(self._path, content, replace=True)
+            self._stream.close()
+            self._stream = held_file(self._path, create=False, resume=True)
+        self._stream.seek(0, os.SEEK_END)
+
+    def _kept(self, content: bytes, header: Header) -> list[bytes]:
+        """The lines after the first that still hold."""
         first = header.encode()
-        if first.startswith(content):  # killed within the first line
-            return None
+        if first.startswith(content):  # new, or killed within the first line
+            return []
         if not content.startswith(first):
             raise self._other(content, header)
         kept = []
@@ -195,17 +229,6 @@ class PredictionFile:
                 self.done[item.id] = item.status
                 kept.append(line)
         return kept
-
-    def _open(self, header: Header, kept: Sequence[bytes] | None) -> BinaryIO:
-        content = header.encode() + b"".join(kept or ())
-        if kept is None or not self._path.read_bytes().startswith(content):
-            partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_bytes(content)
-            partial.replace(self._path)
-        stream = self._path.open("r+b")
-        stream.truncate(len(content))
-        stream.seek(0, os.SEEK_END)
-        return stream
 
     def _other(self, content: bytes, header: Header) -> OutputError:
         try:
@@ -220,14 +243,13 @@ class PredictionFile:
             differing.append(f"shard {there.shard}, now {header.shard}")
         return OutputError(
             f"{self._path} was made with other settings ({'; '.join(differing)})",
-            hint="resume with the same data set, model, weights, options and version, or give another file",
+            hint="resume with the same data set, model, weights, options, version and number of threads "
+            "(OMP_NUM_THREADS), or give another file",
         )
 
     def _failed(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self._path} cannot be written: {error.strerror or error}",
-            hint="what it holds is whole; free some space or give another file, then use --resume",
-        )
+        hint = "what it holds is whole; free some space or give another file, then use --resume"
+        return not_written(self._path, error, hint=hint)
 
 
 def is_prediction_file(path: str | os.PathLike[str]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic
 
 from tadacli.errors import OutputError
-from tadacli.files import write_new
+from tadacli.files import held_file, not_written, require_folder, write_new
 from tadacli.formats.records import Format, Item
 from tadacli.formats.rows import AnyRow
 
@@ -49,8 +49,8 @@ class ResultFile(Generic[AnyRow]):
     """Results on disk in one format.
 
     Items are appended as they come, so what is in the file is always worth having. A file that is there
-    already is never overwritten: it is either resumed or refused. `finish` puts the items into the order
-    of the inputs if they came in another, adds the format's tail, and makes the file final.
+    already is never overwritten: it is either resumed or refused; and one run at a time has it. `finish` puts the
+    items into the order of the inputs if they came in another, adds the format's tail, and makes the file final.
     """
 
     def __init__(
@@ -62,23 +62,20 @@ class ResultFile(Generic[AnyRow]):
         resume: bool,
         size_of: Callable[[str], int | None],
     ) -> None:
-        self._path, self._format = Path(path), form
-        content = self._existing(resume=resume)
-        items = form.decode(content)
-        if not items and not form.is_begun(content):
-            raise OutputError(
-                f"{self._path} does not hold results in this format",
-                hint="give another --output, or its --format",
-            )
-        other = sorted({item.run for item in items} - {run_id})
-        if other:
-            raise OutputError(
-                f"{self._path} was made with other settings (run {', '.join(other)}, now {run_id})",
-                hint="resume with the same model, weights, options and version, or give another --output",
-            )
-        held = [item for item in items if item.size_bytes == size_of(item.path)]
-        self._items = {item.path: replace(item, content=b"") for item in held}
-        self._stream = self._open(content, items)
+        self._path, self._format, self._is_new = Path(path), form, not os.path.lexists(path)
+        self._stream, self._items = self._opened(resume=resume), dict[str, Item]()
+        try:
+            content = self._stream.read()
+            items = self._items_in(content, run_id)
+            held = [item for item in items if item.size_bytes == size_of(item.path)]
+            self._items = {item.path: replace(item, content=b"") for item in held}
+            self._begin(content, items)
+        except OSError as error:
+            self.close()
+            raise self._failed(error) from error
+        except OutputError:
+            self.close()
+            raise
 
     @property
     def done(self) -> dict[str, str]:
@@ -114,42 +111,60 @@ class ResultFile(Generic[AnyRow]):
             self._replace(final)
 
     def close(self) -> None:
-        """Close the file as it is; it can be resumed."""
-        self._stream.close()
+        """Close the file as it is; it can be resumed. A new one in which there is nothing yet goes."""
+        with contextlib.suppress(OSError):  # of a full disk: what could not be written has raised its error
+            self._stream.close()
+        if self._is_new and not self._items:
+            self._path.unlink(missing_ok=True)
 
-    def _existing(self, *, resume: bool) -> bytes:
+    def _opened(self, *, resume: bool) -> BinaryIO:
+        """The file, which is this run's alone until it is closed."""
         if self._path.is_dir():
             raise OutputError(f"{self._path} is a folder", hint="name a file: --output results.jsonl")
-        if not self._path.exists():
-            return b""
-        if not self._path.is_file():
+        if self._path.exists() and not self._path.is_file():
             raise OutputError(f"{self._path} is not a regular file", hint="leave --output out to write to stdout")
-        if not resume and self._path.stat().st_size > 0:
+        if not resume and os.path.lexists(self._path):
             raise OutputError(
                 f"{self._path} exists and is not overwritten",
                 hint="continue it with --resume, give another --output, or remove it",
             )
+        require_folder(self._path)
         try:
-            return self._path.read_bytes()
+            return held_file(self._path, create=True, resume=resume)
         except OSError as error:
-            raise self._failed(error) from error
+            raise not_written(self._path, error) from error
 
-    def _open(self, content: bytes, items: Sequence[Item]) -> BinaryIO:
-        """The file positioned after its last whole item, without what came next."""
+    def _items_in(self, content: bytes, run_id: str) -> list[Item]:
+        """The whole items of a file that was begun. Raises `OutputError` for one of another kind or run."""
+        items = self._format.decode(content)
+        if not items and not self._format.is_begun(content):
+            raise OutputError(
+                f"{self._path} does not hold results in this format",
+                hint="give another --output, or its --format",
+            )
+        other = sorted({item.run for item in items} - {run_id})
+        if other:
+            raise OutputError(
+                f"{self._path} was made with other settings (run {', '.join(other)}, now {run_id})",
+                hint="resume with the same model, weights, options, version and number of threads (OMP_NUM_THREADS), "
+                "or give another --output",
+            )
+        return items
+
+    def _begin(self, content: bytes, items: Sequence[Item]) -> None:
+        """Put the file's position after its last whole item, and remove what comes next."""
         body = self._format.separator.join(item.content for item in items)
         start = self._format.head + body
-        try:
-            if not content.startswith(start):
-                self._replace(start)
-            stream = self._path.open("r+b" if self._path.exists() else "w+b")
-            stream.truncate(len(start) if content else 0)
-            if not content:
-                stream.write(start)
-                stream.flush()
-            stream.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise self._failed(error) from error
-        return stream
+        if content.startswith(start):
+            self._stream.truncate(len(start))
+        elif start.startswith(content):
+            self._stream.write(start[len(content) :])
+            self._stream.flush()
+        else:
+            self._replace(start)
+            self._stream.close()
+            self._stream = held_file(self._path, create=False, resume=True)
+        self._stream.seek(0, os.SEEK_END)
 
     def _replace(self, content: bytes) -> None:
         try:
@@ -164,7 +179,4 @@ class ResultFile(Generic[AnyRow]):
         os.truncate(self._path, position)
 
     def _failed(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self._path} cannot be written: {error.strerror or error}",
-            hint=_WHAT_TO_DO,
-        )
+        return not_written(self._path, error, hint=_WHAT_TO_DO)

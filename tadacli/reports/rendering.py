@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
 from tadacli.errors import OutputError
-from tadacli.files import publish, refuse_existing
+from tadacli.files import new_file, not_written, refuse_existing
 from tadacli.results import Segment, VideoInfo
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoPath, VideoSource
@@ -64,19 +64,11 @@ def render_segments(
     if output.suffix.lower() != ".mp4":
         raise OutputError(f"cannot write {output}: a rendered video is MP4", hint="the name must end in .mp4")
     refuse_existing([output])
-    partial = output.with_name(output.name + ".partial")
-    with open_video(video_path, fps=fps) as source:
+    with open_video(video_path, fps=fps) as source, new_file(output) as stream:
         try:
-            notes = _write(source, partial, segments, on_progress)
-            publish(partial, output)
-        except (OSError, av.FFmpegError) as error:
-            raise OutputError(
-                f"cannot write {output}: {error.strerror or error}", hint="give another name, or free some space"
-            ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-    return notes
+            return _write(source, Path(stream.name), segments, on_progress)
+        except av.FFmpegError as error:
+            raise not_written(output, OSError(error.errno, error.strerror)) from error
 
 
 def _write(

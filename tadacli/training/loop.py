@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, TadaError, UsageError
+from tadacli.files import new_file
 from tadacli.models.dropout import set_noise_seeds
 from tadacli.training.optimisation import build_optimizer, learning_rate_at, parameter_groups, set_rates
 from tadacli.training.settings import Freeze, Optimisation
@@ -271,7 +271,15 @@ class Trainer:
     # --- checkpoints ---------------------------------------------------------------------------------------
 
     def save(self, path: Path, *, notes: Mapping[str, object] | None = None) -> None:
-        """Writes everything that is needed to go on, and the caller's notes, all or nothing."""
+        """Writes everything that is needed to go on, all or nothing.
+
+        Args:
+            path: The file, which is replaced if it is there.
+            notes: What the caller wants back from `load`.
+
+        Raises:
+            OutputError: It cannot be written; what was there before stays.
+        """
         state = {
             "identity": self._identity,
             "step": self.step,
@@ -283,12 +291,12 @@ class Trainer:
             "average": self._average,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".tmp")
-        with unfinished.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
+        with new_file(path, replace=True) as stream:
+            try:
+                torch.save(state, stream)
+            except RuntimeError as error:  # what torch makes of a disk that refuses a part of its archive
+                cause = error.__context__
+                raise cause if isinstance(cause, OSError) else OSError(str(error)) from error
 
     def load(self, path: Path) -> Mapping[str, object]:
         """Goes on from a checkpoint; returns the notes that were saved with it."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -221,10 +221,8 @@ class _Run:
         for log in logs:
             log.sync()
         self.state.elapsed_seconds = self.elapsed_before + self.saved - self.started
-        try:
+        with _resumable():
             self.trainer.save(self.folder.checkpoint, notes=self.state.notes())
-        except OSError as error:
-            raise _not_written(self.folder.checkpoint, error) from error
 
     # --- the log -------------------------------------------------------------------------------------------
 
@@ -302,13 +300,14 @@ class _Run:
 
 
 def _write_model(path: Path, network: torch.nn.Module, spec: ModelSpec) -> None:
-    try:
+    with _resumable():
         write_checkpoint(path, network.state_dict(), spec)
-    except OSError as error:
-        raise _not_written(path, error) from error
 
 
-def _not_written(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written: {error.strerror or error}", hint="free some space, then go on with --resume"
-    )
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Of what cannot be written within, the hint says how the run goes on."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(error.message, hint="free some space, then go on with --resume") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import OutputError
-from tadacli.files import write_new
+from tadacli.files import is_unfinished, write_new
 from tadacli.specs import ModelSpec
 from tadacli.training.run_log import LOG_NAME
 from tadacli.version import __version__
@@ -42,7 +42,7 @@ def check_run_folder(path: Path, *, resume: bool) -> None:
         raise OutputError(f"{path} is a file", hint="give the name of a new folder with --output")
     there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
     # Nothing but this is left of a run that was killed while it wrote its first file.
-    there = [name for name in there if name != f"{folder.facts.name}.partial"]
+    there = [name for name in there if not is_unfinished(name)]
     if there and not resume:
         is_run = folder.facts.name in there
         how = "--resume continues this run" if is_run else "give the name of a new folder"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from tadacli.concurrency import default_workers
 from tadacli.distributed import Processes, Resources, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
-from tadacli.files import write_new
+from tadacli.files import held_folder, write_new
 from tadacli.reports.eval_json import eval_json
 from tadacli.reports.eval_page import encode_eval_page
 from tadacli.reports.thumbnails import worst_thumbnails
@@ -146,11 +146,12 @@ def finetune(
     ) as (job, resources):
         processes = resources.processes
         try:
-            opened = by_first(processes, lambda: _opened(job, folder, words, resume=resume))
-            result = _run_in(opened, job, resources, views=protocol, tensorboard=tensorboard, listener=listener)
-            if processes.is_first:
-                _publish(job, opened, result)
-            processes.wait()
+            with ExitStack() as held:
+                opened = by_first(processes, lambda: _opened(job, folder, words, held, resume=resume))
+                result = _run_in(opened, job, resources, views=protocol, tensorboard=tensorboard, listener=listener)
+                if processes.is_first:
+                    _publish(job, opened, result)
+                processes.wait()
         except TadaError as error:
             if processes.is_first:
                 raise
@@ -300,8 +301,10 @@ def _repeatable() -> Any:
     return cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
 
 
-def _opened(job: FinetuneJob, output: Path, command: Sequence[str], *, resume: bool) -> RunFolder:
+def _opened(job: FinetuneJob, output: Path, command: Sequence[str], held: ExitStack, *, resume: bool) -> RunFolder:
+    """The folder, from which other runs are kept until `held` is closed."""
     folder = open_run(output, resume=resume)
+    held.enter_context(held_folder(output))
     if not folder.checkpoint.is_file():  # a run that has begun is what it was begun as
         write_facts(folder, command=command, spec=job.start.spec)
         write_new(folder.recipe, recipe_toml(job.recipe).encode(), replace=True)

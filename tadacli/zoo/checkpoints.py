@@ -20,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
+from tadacli.files import write_new
 from tadacli.models import build
 from tadacli.specs import ModelSpec, spec_from_dict
 from tadacli.strict_tables import in_one_line, parse_json, refusing
@@ -66,16 +67,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], spec: ModelSpec) -> None:
-    """Write safetensors with the spec inside, all or nothing: a reader never sees half a file."""
+    """Writes safetensors with the spec inside, all or nothing: a reader never sees half a file.
+
+    Args:
+        path: The file, which is replaced if it is there.
+        state_dict: The weights by name.
+        spec: The model's settings.
+
+    Raises:
+        OutputError: It cannot be written; what was there before stays.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    content = save(tensors, metadata={SPEC_KEY: json.dumps(spec.to_dict())})
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    with partial.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(target)
+    write_new(Path(path), save(tensors, metadata={SPEC_KEY: json.dumps(spec.to_dict())}), replace=True)
 
 
 def empty_network(spec: ModelSpec) -> nn.Module:

@@ -14,6 +14,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
+from tadacli.files import new_file
 from tadacli.specs import ModelSpec
 from tadacli.zoo import manifest, store
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
@@ -276,7 +277,6 @@ def _keep(
             weights = store.put(partial, name=spec.name, original=original, source=source)
         finally:
             partial.unlink(missing_ok=True)
-            partial.with_name(partial.name + ".partial").unlink(missing_ok=True)
         for left in _downloads().glob(f"{spec.name}.*.part*"):
             left.unlink()
     return Fetched(spec.name, how, weights, is_first_use)
@@ -324,12 +324,8 @@ def _undamaged(name: str, on_message: OnMessage) -> StoredWeights | None:
 
 def _copy_original(file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        shutil.copyfile(file, partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with file.open("rb") as original, new_file(target, replace=True) as copy:
+        shutil.copyfileobj(original, copy)
 
 
 @contextlib.contextmanager

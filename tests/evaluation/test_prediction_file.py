@@ -234,3 +234,20 @@ def test_shards_that_do_not_exist(text: str) -> None:
 def test_shards_are_written_as_they_are_read() -> None:
     assert parse_shard("3/8") == Shard(3, 8)
     assert str(Shard(3, 8)) == "3/8"
+
+
+def test_two_runs_do_not_write_to_one_file_and_an_empty_one_of_a_person_stays(tmp_path: Path) -> None:
+    items, path = make_items(tmp_path), tmp_path / "p.jsonl"
+    path.touch()
+    with pytest.raises(OutputError, match="exists and is not overwritten"):
+        write(path, items)
+    first = PredictionFile(path, HEADER, paths=paths_of(items), resume=True)
+    with pytest.raises(OutputError, match="another run is writing to"):
+        write(path, items, resume=True)
+    first.close()
+    assert write(path, items, resume=True) == [item.id for item in items]
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"p\.jsonl cannot be written: there is no folder .*none$"):
+        write(tmp_path / "none" / "p.jsonl", make_items(tmp_path))

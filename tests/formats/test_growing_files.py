@@ -138,8 +138,60 @@ def test_the_formats_say_the_same(tmp_path: Path) -> None:
     assert flat[-1]["error"] == "no, such; file"
 
 
-@pytest.mark.parametrize(("target", "reason"), [("folder", "is a folder"), ("none/out.csv", "cannot be written")])
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("folder", "is a folder"), ("none/out.csv", r"none/out.csv cannot be written: there is no folder .*none$")],
+)
 def test_an_output_that_cannot_be_is_named_at_once(tmp_path: Path, target: str, reason: str) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match=reason):
         open_file(tmp_path / target, "csv")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_file_of_a_person_is_not_touched_but_one_that_was_begun_goes_on(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.touch()
+    with pytest.raises(OutputError, match="exists and is not overwritten"):
+        open_file(out, name)
+    assert write(out, name, PATHS, resume=True) == PATHS
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_new_file_in_which_there_is_nothing_does_not_stay(tmp_path: Path, name: str) -> None:
+    open_file(tmp_path / "out", name).close()
+    assert not (tmp_path / "out").exists()
+    write(tmp_path / "out", name, PATHS[:1])
+    open_file(tmp_path / "out", name, resume=True, sizes=lambda _: 8).close()
+    assert (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_two_runs_do_not_write_to_one_file(tmp_path: Path, name: str) -> None:
+    out = tmp_path / ("n" * 255)
+    first = open_file(out, name)
+    for resume, reason in ((False, "exists and is not overwritten"), (True, "another run is writing to")):
+        with pytest.raises(OutputError, match=reason):
+            open_file(out, name, resume=resume)
+    for each in reversed(PATHS):
+        first.add(row(each))
+    first.finish(PATHS)
+    first.close()
+    whole = out.read_bytes()
+    assert write(out, name, PATHS, resume=True) == []
+    assert out.read_bytes() == whole
+
+
+def test_a_disk_that_is_full_at_the_end_is_said(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    file = open_file(out, "json")
+    file.add(row(PATHS[0]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (out.stat().st_size, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="out cannot be written: File too large"):
+            file.finish(PATHS[:1])
+        file.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert write(out, "json", PATHS[:1], resume=True) == []

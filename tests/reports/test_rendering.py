@@ -202,7 +202,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["out.avi", "nowhere/out.mp4"])
 def test_a_place_that_cannot_be_written_is_said_so(tmp_path: Path, name: str) -> None:
     media.render(tmp_path / "in.mp4", 3)
-    with pytest.raises(OutputError, match=r"cannot write .*out\."):
+    with pytest.raises(OutputError, match=r"cannot write .*out\.|out\.mp4 cannot be written"):
         render_segments(tmp_path / "in.mp4", tmp_path / name, [])
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -372,17 +374,34 @@ def test_bad_numbers_stop_it_and_leave_the_last_good_checkpoint(
 def test_a_full_disk_is_said_and_the_run_goes_on_later(
     clips: list[Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    data = data_of(clips)
+    data, folder = data_of(clips), tmp_path / "run"
     expected = outcome(tmp_path / "whole", run(job_of(data, base), tmp_path / "whole"))
-    for owner, name in ((finetuning, "write_checkpoint"), (Trainer, "save")):
+    for owner, name, call in ((finetuning, "write_checkpoint", 1), (Trainer, "save", 1), (Trainer, "save", 2)):
         with monkeypatch.context() as patch:
-            patch.setattr(owner, name, full)
-            with pytest.raises(OutputError, match="No space left on device"):
-                run(job_of(data, base), tmp_path / "run")
-    assert outcome(tmp_path / "run", run(job_of(data, base), tmp_path / "run")) == expected
+            patch.setattr(owner, name, on_a_full_disk(getattr(owner, name), at_call=call))
+            with pytest.raises(OutputError, match=r"cannot be written: (File too large|No space)") as raised:
+                run(job_of(data, base), folder, save_every=-1.0)
+        assert raised.value.hint == "free some space, then go on with --resume"
+        assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    # The last good one stays.
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert outcome(folder, run(job_of(data, base), folder)) == expected
+
+
+def on_a_full_disk(function: Callable[..., Any], *, at_call: int) -> Callable[..., Any]:
+    """The function, of which the call of this number finds no room for more than a few bytes."""
+    calls = itertools.count(1)
+
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if next(calls) == at_call:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
+        try:
+            return function(*arguments, **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return wrapper
 
 
 @pytest.mark.parametrize(
