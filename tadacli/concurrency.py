@@ -1,10 +1,12 @@
-"""Work in threads ahead of its reader, with the results in order: an iterator, or a function of many items."""
+"""Work ahead of its reader, in threads with the results in order, or in processes that end with this one."""
 
 from __future__ import annotations
 
 import os
 import queue
+import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
 from tadacli.profiling import Stage, during
@@ -19,6 +22,7 @@ from tadacli.profiling import Stage, during
 T = TypeVar("T")
 R = TypeVar("R")
 _POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 5.0
 
 
 def default_workers() -> int:
@@ -137,3 +141,31 @@ def map_ahead(
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+class WatchedProcess(SpawnProcess):
+    """A spawned process that ends when the one that started it has ended, in whatever way, from its beginning on."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is called to make the copy over there comes before the rest is read, and with it torch imported.
+        return _copy_over_there, (os.getpid(),), self.__dict__
+
+
+class WatchedContext(SpawnContext):
+    """The way to start a `WatchedProcess`, as `multiprocessing` and torch's `DataLoader` take it."""
+
+    Process = WatchedProcess
+
+
+def _copy_over_there(parent: int) -> WatchedProcess:
+    threading.Thread(target=_end_with, args=(parent,), name="tada-watch", daemon=True).start()
+    return WatchedProcess.__new__(WatchedProcess)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent is another one: in an orderly way, or if that takes too long, at once."""
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_PATIENCE_SECONDS)
+    os._exit(1)

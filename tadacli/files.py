@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -51,7 +52,8 @@ def require_folder(file: Path) -> None:
         OutputError: There is none.
     """
     if not file.parent.is_dir():
-        raise OutputError(f"{file} cannot be written: there is no folder {file.parent}", hint="make it first")
+        how = f"mkdir -p {shlex.quote(str(file.parent))}"
+        raise OutputError(f"{file} cannot be written: there is no folder {file.parent}", hint=how)
 
 
 def check_new_files(files: Sequence[Path], *, may_be_made: Path | None = None, replace: bool = False) -> None:

@@ -250,6 +250,7 @@ class RunSettings(TypedDict, total=False):
     device: str
     dtype: str
     versions: dict[str, str]
+    threads: int
     segments: SegmentSummary
 
 

@@ -8,6 +8,7 @@ import http.server
 import math
 import tarfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -16,11 +17,11 @@ import pytest
 import torch
 
 import tadacli
-from tadacli.classification import iter_classifications
+from tadacli.classification import classification_run, iter_classifications
 from tadacli.errors import TadaError, UsageError
 from tadacli.models import build
 from tadacli.sampling.clips import clip_indices
-from tadacli.scoring.options import parse_views
+from tadacli.scoring.options import ClassificationOptions, parse_views
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.zoo.loading import Model
@@ -37,6 +38,13 @@ def model_of(spec: ModelSpec, *, seed: int = 0) -> Model:
         if "_rf.b" in name or "head" in name:
             torch.nn.init.normal_(parameter, std=0.5)
     return Model(spec, network, torch.device("cpu"), torch.float32, Path("none"), "0" * 64)
+
+
+@pytest.fixture
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -340,3 +348,14 @@ def test_jpeg_frames_are_classified_like_a_file(tmp_path: Path, interval_model: 
     (result,) = tadacli.classify(path, model=interval_model, views="1x1")
     assert result.status == "ok"
     assert [frame.time_seconds for frame in result.clips[0]] == [frame.index / 50 for frame in result.clips[0]]
+
+
+@pytest.mark.usefixtures("_threads")
+def test_the_number_of_threads_of_a_cpu_belongs_to_a_run(interval_model: Model) -> None:
+    """Each adds up a part of a sum, so that last digits depend on how many there are."""
+    runs = {}
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        runs[number] = classification_run(interval_model, ClassificationOptions())
+    assert len({run.id for run in runs.values()}) == 3
+    assert [run.settings.get("threads") for run in runs.values()] == [None, 2, 3]

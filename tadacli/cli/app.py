@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +12,7 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.bench import bench_command
 from tadacli.cli.classify import classify_command
-from tadacli.cli.console import be_quiet, print_error
+from tadacli.cli.console import be_quiet, print_error, say
 from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
 from tadacli.cli.doctor import doctor_command
@@ -69,5 +71,18 @@ def run() -> int:
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except SystemExit as exit_request:
-        return exit_request.code if isinstance(exit_request.code, int) else 1
+        code = exit_request.code if isinstance(exit_request.code, int) else 1
+        if code == exits.USAGE:
+            _hint_at_files(sys.argv[1:])
+        return code
     return 0
+
+
+def _hint_at_files(arguments: Sequence[str]) -> None:
+    """Says how to write the name of a file that begins like an option."""
+    from tadacli.video.inputs import is_video_name
+
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for argument in arguments[:end]:
+        if len(argument) > 1 and argument.startswith("-") and (os.path.lexists(argument) or is_video_name(argument)):
+            say(f"hint: for the file {argument} write ./{argument}", always=True)

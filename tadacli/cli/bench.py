@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from tadacli.cli import options
-from tadacli.cli.console import be_quiet, printable, say
+from tadacli.cli.console import be_quiet, say
 from tadacli.cli.exits import write_stdout
+from tadacli.cli.printable import printable_lines
 from tadacli.cli.sinks import choose_format
 from tadacli.formats.registry import BENCH_SUFFIXES, BenchFormat
 from tadacli.zoo import DEFAULT_MODEL
@@ -57,10 +58,10 @@ def bench_command(
     """
     be_quiet(quiet)
     chosen = choose_format(output_format, output, resume=False, by_suffix=BENCH_SUFFIXES, plain=("table", "json"))
-    from tadacli.files import refuse_existing, write_new
+    from tadacli.files import check_new_files, write_new
 
     if output is not None:
-        refuse_existing([output])
+        check_new_files([output])
     from tadacli.benchmarking.network_speed import check_batch_sizes, dtypes_to_time, model_to_time
     from tadacli.benchmarking.speed import check_seconds, measure_speed
     from tadacli.cli.bench_output import speed_table, speed_values
@@ -76,7 +77,7 @@ def bench_command(
     )
     as_json = chosen == "json"
     text = json.dumps(speed_values(report), indent=2, ensure_ascii=False) if as_json else speed_table(report)
-    content = printable(f"{text}\n").encode()
+    content = printable_lines(f"{text}\n").encode()
     if output is None:
         write_stdout(content)
     else:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tadacli.cli.exits import write_stdout
+from tadacli.cli.printable import printable, printable_lines
 from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
@@ -29,15 +31,16 @@ def be_quiet(quiet: bool) -> None:
     _is_quiet = quiet
 
 
-def printable(text: str) -> str:
-    """Text that any terminal takes; bytes of a file name that are not UTF-8 show as a replacement mark."""
-    return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
-
-
 def say(text: str, *, always: bool = False) -> None:
-    """A message on stderr, below any progress bar; --quiet leaves what is said `always`."""
+    """A message of one line on stderr, below any progress bar; --quiet leaves what is said `always`."""
     if always or not _is_quiet:
-        print(printable(text), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads it; what the command is for goes on
+            print(printable(text), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Lines for a person on stdout; ends the command if its reader has gone away."""
+    write_stdout(printable_lines(text + "\n").encode())
 
 
 def print_error(error: TadaError) -> None:
@@ -184,7 +187,7 @@ def detection_table(rows: Sequence[DetectionRow], *, title: str, width: int | No
     return _table(
         {**({} if one else {"video": False}), "start": True, "end": True, "score": True, "label": False},
         [[line if one else (_name(row, number), *line) for number, line in enumerate(_segments(row))] for row in rows],
-        above=[*([printable(rows[0]["path"])] if one else []), title],
+        above=[*([printable(rows[0]["path"])] if one else []), printable(title)],
         below=[*gaps, *_notes(rows)],
         width=width,
     )
@@ -195,7 +198,7 @@ def classification_table(rows: Sequence[ClassificationRow], *, title: str, width
     return _table(
         {"video": False, "label": False, "score": True},
         [[(_name(row, number), *line) for number, line in enumerate(_labels(row))] for row in rows],
-        above=[title],
+        above=[printable(title)],
         below=_notes(rows),
         width=width,
     )
@@ -257,7 +260,7 @@ def _segments(row: DetectionRow) -> list[tuple[Cell, ...]]:
             (clock(each["start_seconds"]), ""),
             (clock(each["end_seconds"]), ""),
             (f"{each['score']:.3f}", ""),
-            (each["label"], "bold"),
+            (printable(each["label"]), "bold"),
         )
         for each in row["segments"]
     ]
@@ -273,7 +276,7 @@ def _labels(row: ClassificationRow) -> list[tuple[Cell, ...]]:
         for rank, prediction in enumerate(predictions):
             label = f"{head}: {prediction['label']}" if head else prediction["label"]
             short = " (video shorter than a clip)" if row["status"] == "short" and not lines else ""
-            lines.append(((label + short, "" if rank else "bold"), (f"{prediction['score']:.3f}", "")))
+            lines.append(((printable(label) + short, "" if rank else "bold"), (f"{prediction['score']:.3f}", "")))
     return lines or [(("no label reaches the minimum score", "dim"), _NOTHING)]
 
 
@@ -289,7 +292,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         for note in row["notes"]:
             videos.setdefault(note, []).append(printable(row["path"]))
     return [
-        f"note: {note}" if len(paths) == len(scored) else f"note on {', '.join(paths)}: {note}"
+        printable(f"note: {note}" if len(paths) == len(scored) else f"note on {', '.join(paths)}: {note}")
         for note, paths in videos.items()
     ]
 
@@ -306,7 +309,7 @@ def start_profile(asked: bool) -> Profile | None:
     return Profile()
 
 
-@contextmanager
+@contextlib.contextmanager
 def showing(profile: Profile | None, *, unit: str = "view") -> Iterator[None]:
     """What happens inside is the work; after it, also if it was interrupted, it is shown. It counts `unit`s."""
     if profile is None:
@@ -319,9 +322,14 @@ def showing(profile: Profile | None, *, unit: str = "view") -> Iterator[None]:
         with profiled(profile):
             yield
     except typer.Exit:
-        say(profile_table(profile.report(), unit=unit), always=True)
+        _say_profile(profile, unit=unit)
         raise
-    say(profile_table(profile.report(), unit=unit), always=True)
+    _say_profile(profile, unit=unit)
+
+
+def _say_profile(profile: Profile, *, unit: str) -> None:
+    for line in profile_table(profile.report(), unit=unit).splitlines():
+        say(line, always=True)
 
 
 def profile_table(found: ProfileReport, *, unit: str) -> str:

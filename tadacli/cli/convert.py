@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tadacli.cli import exits
+from tadacli.cli import exits, options
 from tadacli.cli.console import say
 from tadacli.cli.sinks import write_contents
 from tadacli.errors import UsageError
@@ -42,6 +42,7 @@ def convert_command(
             help="Write here, not to stdout; never overwrites. A folder for the subtitles, labels or "
             "annotations of several videos.",
             metavar="FILE",
+            callback=options.file_or_stdout,
         ),
     ] = None,
     data_root: Annotated[

@@ -22,6 +22,7 @@ from tadacli.cli.sinks import (
 )
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
+from tadacli.files import name_with
 from tadacli.formats.registry import DETECT_SUFFIXES
 from tadacli.sampling import DEFAULT_WINDOW
 from tadacli.zoo import DEFAULT_MODEL
@@ -134,7 +135,7 @@ def detect_command(
     # Kept scores need no journal: they are all there.
     journal = None
     if output is not None and chosen in RESUMABLE and not from_scores:
-        journal = output.with_name(output.name + ".unfinished")
+        journal = output.with_name(name_with(output.name, ".unfinished"))
     with showing(stopwatch, unit="clip"):
         statuses = _search(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
     summarise(statuses, "searched", part="with gaps", output=output)

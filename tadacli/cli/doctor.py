@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tadacli.cli.console import printable
+from tadacli.cli.console import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,25 +30,25 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Write J
 
     groups: set[str] = set()
 
-    def show(finding: Finding) -> None:
+    def show_finding(finding: Finding) -> None:
         """Lines below the name of the group, each as soon as it is known."""
         if finding.group not in groups:
-            print(f"{chr(10) if groups else ''}{finding.group}")
+            show(f"{chr(10) if groups else ''}{finding.group}")
             groups.add(finding.group)
-        print(printable(f"  {finding.status:8} {finding.name}: {finding.found}"), flush=True)
+        show(f"  {finding.status:8} {finding.name}: {finding.found}")
         if finding.fix:
-            print(printable(f"           fix: {finding.fix}"), flush=True)
+            show(f"           fix: {finding.fix}")
 
     findings = diagnose(
-        on_finding=(lambda _finding: None) if as_json else show,
+        on_finding=(lambda _finding: None) if as_json else show_finding,
         raise_errors=os.environ.get("TADA_DEBUG") == "1",
     )
     num_problems = sum(finding.status == "problem" for finding in findings)
     if as_json:
         values = {"num_problems": num_problems, "findings": [dataclasses.asdict(finding) for finding in findings]}
-        print(printable(json.dumps(values, indent=2, ensure_ascii=False)))
+        show(json.dumps(values, indent=2, ensure_ascii=False))
     else:
-        print(f"\n{_summary(findings)}")
+        show(f"\n{_summary(findings)}")
     if num_problems:
         raise typer.Exit(1)
 

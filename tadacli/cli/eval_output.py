@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli import exits
-from tadacli.cli.console import printable, say
+from tadacli.cli.console import say
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import ReportFormat
 
@@ -70,8 +70,7 @@ class Destination:
     def write(self, content: bytes, *, partial: bool = False) -> str:
         """Write the text of a report, and say where it is, to be put after other words: nothing for stdout."""
         if self._output is None:
-            # Bytes of a file name that are not UTF-8 show as a replacement mark.
-            exits.write_stdout(printable(content.decode("utf-8", "surrogateescape")).encode())
+            exits.write_stdout(content)
             return ""
         _write(_named(self._output, partial), content, partial)
         return f", {self._output}"
@@ -108,7 +107,9 @@ def _encode(found: EvalReport, form: ReportFormat) -> bytes:
         from tadacli.reports.eval_csv import eval_csv
 
         return eval_csv(found)
-    return eval_table(found).encode("utf-8", "surrogateescape")
+    from tadacli.formats.records import encode_text
+
+    return encode_text(eval_table(found))
 
 
 # --- a table for people ---------------------------------------------------------------------------------

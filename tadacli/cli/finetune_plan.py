@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tadacli.cli.console import show
 from tadacli.files import write_new
 from tadacli.training.batch_sheet import batch_sheet
 from tadacli.training.estimate import smaller
@@ -18,13 +19,13 @@ _SHOWN_NAMES = 10
 def print_plan(found: DryRun, *, output: Path | None) -> None:
     """Prints what a run would do, and leaves a picture of its first clips beside `output`."""
     job = found.job
-    print("\n".join(plan_lines(job)))
-    print(describe_groups(parameter_groups(job.start.network, job.recipe.optimisation)))
-    print("\n".join(_estimate_lines(found)))
+    show("\n".join(plan_lines(job)))
+    show(describe_groups(parameter_groups(job.start.network, job.recipe.optimisation)))
+    show("\n".join(_estimate_lines(found)))
     sheet, model_input = _free_name(_sheet_path(output)), job.start.spec.input
     write_new(sheet, batch_sheet(found.estimate.batch, job.data.heads, mean=model_input.mean, std=model_input.std))
-    print(f"the first clips as the network sees them: {sheet}")
-    print("nothing was trained")
+    show(f"the first clips as the network sees them: {sheet}")
+    show("nothing was trained")
 
 
 def plan_lines(job: FinetuneJob) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tadacli.cli.console import aligned, printable
+from tadacli.cli.console import aligned, show
 from tadacli.cli.model_page import NOTHING, model_page, settings_of, size_text
 from tadacli.errors import SpecError
 
@@ -49,7 +49,7 @@ def models_command(
         raise SpecError(f"{name} is a network, no model of its own", hint=_how_to_train(name))
     else:
         raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
-    print(printable(text))
+    show(text)
 
 
 def _summary(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:

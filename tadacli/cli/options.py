@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from tadacli.specs import ScoreLimit
     from tadacli.zoo.loading import Model
 
+
+def file_or_stdout(output: Path | None) -> Path | None:
+    """The file that an option names, None for stdout, which `-` means as well."""
+    return None if output == Path("-") else output
+
+
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of frames (JPEG, PNG), @LIST, or - (list on stdin)."
 
 Inputs = Annotated[list[str], typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
@@ -43,7 +49,14 @@ FillBatches = Annotated[
     bool, typer.Option("--fill-batches", help="Share batches among videos: for a GPU, where each has few views.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write the results here; never overwrites.", metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write the results here, - is stdout; never overwrites.",
+        metavar="FILE",
+        callback=file_or_stdout,
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished --output.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look below folders too.")]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, get_args
 
 import typer
 
@@ -14,7 +14,7 @@ from tadacli.cli import exits
 from tadacli.cli.console import detection_table, say
 from tadacli.cli.exits import write_stdout
 from tadacli.errors import UsageError
-from tadacli.files import write_new
+from tadacli.files import check_new_files, held_file, write_new
 from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, SegmentFormat
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def open_sink(
     from tadacli.video.inputs import file_size
 
     if output is None:
-        return ResultStream(sys.stdout.buffer, formats[chosen])
+        return ResultStream(write_stdout, formats[chosen])
     return ResultFile(output, formats[chosen], run_id=run_id, resume=resume, size_of=file_size)
 
 
@@ -160,8 +160,10 @@ class TableSink(Sink[AnyRow]):
     def __init__(self, output: Path | None, render: Callable[[Sequence[AnyRow], int | None], str]) -> None:
         self._output, self._render = output, render
         self._rows: list[AnyRow] = []
+        self._held: BinaryIO | None = None
         if output is not None:
-            write_new(output, b"")  # the name is taken before the work is done
+            check_new_files([output])
+            self._held = held_file(output, create=True, resume=False)  # the name is taken before the work is done
 
     def add(self, row: AnyRow) -> None:
         """Keep a row."""
@@ -170,15 +172,24 @@ class TableSink(Sink[AnyRow]):
     def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
         """Show the table."""
         if self._output is None:
-            print(self._render(self._rows, None), end="", flush=True)
+            write_stdout(self._render(self._rows, None).encode(), is_styled=True)
         else:
             write_new(self._output, self._render(self._rows, TABLE_FILE_WIDTH).encode(), replace=True)
+            self._release()
         self._rows = []
 
     def close(self) -> None:
         """Show what there is if `finish` was not reached."""
         if self._rows:
             self.finish([])
+        if self._output is not None and self._held is not None:
+            self._output.unlink(missing_ok=True)
+            self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.close()
+        self._held = None
 
 
 class SegmentSink(Sink["DetectionRow"]):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tadacli.detection.window_scores import Group, WindowScores
 from tadacli.errors import OutputError, UsageError
-from tadacli.files import check_new_files, write_new
+from tadacli.files import check_new_files, held_file, not_written, require_folder, write_new
 from tadacli.formats.video_names import output_names
 from tadacli.results import Gap, Note, NoteKind, VideoInfo
 from tadacli.specs import spec_from_dict
@@ -28,6 +28,7 @@ from tadacli.strict_tables import decode_table, in_one_line, parse_json
 
 SUFFIX = ".npz"
 _KIND = "tada window scores 1"
+_JOURNAL = b'{"journal": '  # how a journal begins
 # What is read of a file may unpack to so much, and so many times its size.
 _MOST_BYTES, _MOST_RATIO = 1 << 28, 50
 _MOST = 1e12  # of a count or a time
@@ -89,6 +90,8 @@ def plan_score_files(videos: Sequence[str], target: Path | None, *, replace: boo
             )
         files = dict.fromkeys(videos, target)
     else:
+        if not target.exists():
+            require_folder(target)
         files = {video: target / name for video, name in output_names(videos, SUFFIX).items()}
     check_new_files([*files.values()], may_be_made=target, replace=replace)
     return files
@@ -96,7 +99,10 @@ def plan_score_files(videos: Sequence[str], target: Path | None, *, replace: boo
 
 def write_scores(path: Path, scores: WindowScores, *, replace: bool = False) -> None:
     """Write a score file whole, in a folder that is made if need be. Raises `OutputError` as `write_new` does."""
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise not_written(path, error) from error
     write_new(path, encode_scores(scores), replace=replace)
 
 
@@ -220,7 +226,7 @@ class ScoreJournal:
     """The groups of windows of one video that are scored, kept on disk until the video's result is.
 
     One line of JSON for each group, after a first one that says what for. A line that was not written to
-    its end is dropped. A journal of another video or other settings is begun anew.
+    its end is dropped. A journal of another video or other settings is begun anew; a file that is none is refused.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, run_id: str, video: str, size_bytes: int | None) -> None:
@@ -232,9 +238,14 @@ class ScoreJournal:
     def saved(self) -> list[Group]:
         """The groups on disk, in order; opens the journal for more."""
         try:
-            content = self._path.read_bytes() if self._path.exists() else b""
+            self._stream = held_file(self._path, create=True, resume=True)
+            content = self._stream.read()
+            if not content.startswith(_JOURNAL[: len(content)]):
+                raise OutputError(
+                    f"{self._path} is no journal of this tool, and is not overwritten",
+                    hint="give another --output, or move it away",
+                )
             whole = self._read(content)
-            self._stream = self._path.open("r+b" if content else "w+b")
             self._stream.truncate(len(whole))
             self._stream.seek(0, os.SEEK_END)
             if not whole:
@@ -279,10 +290,8 @@ class ScoreJournal:
         return whole
 
     def _failed(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self._path} cannot be written: {error.strerror or error}",
-            hint="what was saved is whole; free some space or give another --output, then use --resume",
-        )
+        hint = "what was saved is whole; free some space or give another --output, then use --resume"
+        return not_written(self._path, error, hint=hint)
 
 
 def _encode_group(group: Group) -> bytes:

@@ -30,6 +30,8 @@ from tadacli.strict_tables import decode_table, parse_json
 from tadacli.video.inputs import file_size
 
 KIND = "tada predictions 1"
+# What may differ in files that are joined: machines have different numbers of threads.
+_OF_A_SHARD = ("shard", "threads")
 _NO_PREDICTIONS = partial(UsageError, hint="make them with tada eval --save-predictions")
 _DAMAGED_LINE = partial(UsageError, hint="remove the line, then use --resume")
 Line = TypeVar("Line")
@@ -99,10 +101,24 @@ class Header:
         heads = {name: list(labels) for name, labels in self.heads.items()}
         return _line({"kind": KIND, **facts, **vars(self.run), "heads": heads})
 
-    @property
-    def made_with(self) -> dict[str, Any]:
-        """What must be equal in files that are joined."""
-        return {"dataset": self.dataset, "split": self.split, "run": self.run.id, "items": self.num_items}
+    def differences(self, other: Header, *, but: Sequence[str] = ()) -> list[str]:
+        """What another header says otherwise, in words, `but` for facts of these names."""
+        here, there = self._facts(), other._facts()
+        keys = [key for key in {**here, **there} if here.get(key) != there.get(key) and key not in but]
+        return [key if key == "classes" else f"{key} {here.get(key)}, now {there.get(key)}" for key in keys]
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "shard": self.shard,
+            "items": self.num_items,
+            "tada": self.run.tool_version,
+            "weights": self.run.weights_sha256,
+            "model": self.run.spec,
+            "classes": {head: tuple(labels) for head, labels in self.heads.items()},
+            **self.run.settings,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +253,7 @@ class PredictionFile:
             return OutputError(
                 f"{self._path} holds no predictions of this tool", hint="give another --save-predictions"
             )
-        before, now = there.made_with, header.made_with
-        differing = [f"{key} {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
-        if there.shard != header.shard:
-            differing.append(f"shard {there.shard}, now {header.shard}")
+        differing = there.differences(header) or [f"run {there.run.id}, now {header.run.id}"]
         return OutputError(
             f"{self._path} was made with other settings ({'; '.join(differing)})",
             hint="resume with the same data set, model, weights, options, version and number of threads "
@@ -276,9 +289,10 @@ def read_predictions(paths: Sequence[str | os.PathLike[str]]) -> SavedPrediction
         own = _read_header(next(lines, b""), shown)
         header = header or own
         shards.append(own.shard)
-        if own.made_with != header.made_with:
+        differing = header.differences(own, but=_OF_A_SHARD)
+        if differing:
             raise UsageError(
-                f"{shown} and {os.fspath(paths[0])} are not of one run: {own.made_with} and {header.made_with}",
+                f"{os.fspath(paths[0])} and {shown} are not of one run: {'; '.join(differing)}",
                 hint="join shards that were made with the same data set, model, weights, options and version",
             )
         for number, line in enumerate(lines, start=2):

@@ -18,11 +18,11 @@ _WHAT_TO_DO = "what it holds is whole; free some space or give another --output,
 
 
 class ResultStream(Generic[AnyRow]):
-    """Results written to a pipe or terminal in one format, each as it comes."""
+    """Results handed to a function in one format, each as it comes; it writes bytes to a pipe or terminal."""
 
-    def __init__(self, stream: BinaryIO, form: Format[AnyRow]) -> None:
-        self._stream, self._format, self._empty = stream, form, True
-        self._stream.write(form.head)
+    def __init__(self, write: Callable[[bytes], None], form: Format[AnyRow]) -> None:
+        self._write, self._format, self._empty = write, form, True
+        self._write(form.head)
 
     @property
     def done(self) -> dict[str, str]:
@@ -32,14 +32,12 @@ class ResultStream(Generic[AnyRow]):
     def add(self, row: AnyRow) -> None:
         """Write one video's result."""
         lead = b"" if self._empty else self._format.separator
-        self._stream.write(lead + self._format.encode(row).content)
-        self._stream.flush()
+        self._write(lead + self._format.encode(row).content)
         self._empty = False
 
     def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
         """Write what ends the format."""
-        self._stream.write(self._format.tail)
-        self._stream.flush()
+        self._write(self._format.tail)
 
     def close(self) -> None:
         """Leave the stream open; it is not ours."""

@@ -13,7 +13,16 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol
 
 from tadacli.formats.detection_rows import DETECTION_CSV_COLUMNS, detection_csv_rows
-from tadacli.formats.rows import CSV_COLUMNS, AnyRow, ClassificationRow, DetectionRow, Row, RowTaken, csv_rows
+from tadacli.formats.rows import (
+    CSV_COLUMNS,
+    AnyRow,
+    ClassificationRow,
+    DetectionRow,
+    Row,
+    RowTaken,
+    csv_rows,
+    path_in_csv,
+)
 
 
 @dataclass(frozen=True)
@@ -53,15 +62,15 @@ class Format(Protocol[RowTaken]):
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8, with the bytes of a file name that is not UTF-8 kept as they are.
+    """UTF-8, also of a file name that is not UTF-8.
 
     Args:
-        text: A text, in which such bytes are lone surrogates.
+        text: A text, in which the bytes of such a name are lone surrogates.
 
     Returns:
-        Its bytes.
+        Its bytes; such a byte, say FF, stands as `\\udcff`, as it does in JSON.
     """
-    return text.encode("utf-8", errors="surrogateescape")
+    return text.encode("utf-8", errors="backslashreplace")
 
 
 def encode_json(row: Mapping[str, object], *, indent: int | None = None) -> bytes:
@@ -162,7 +171,8 @@ class Csv(Generic[AnyRow]):
             pending.append(row)
             if len(pending) == int(row["num_rows"]):
                 size = int(row["size_bytes"]) if row["size_bytes"] else None
-                items.append(Item(row["path"], row["status"], row["run"], size, self._encode_rows(pending)))
+                path = path_in_csv(row["path"])
+                items.append(Item(path, row["status"], row["run"], size, self._encode_rows(pending)))
                 pending = []
         return items
 
@@ -170,7 +180,7 @@ class Csv(Generic[AnyRow]):
         return _fits(content, self.head)
 
     def _whole_rows(self, content: bytes) -> list[dict[str, str]]:
-        text = content.decode("utf-8", errors="surrogateescape")
+        text = content.decode("utf-8", errors="surrogateescape")  # bytes of names as version 0.1.0 wrote them
         whole = text[: text.rfind("\n") + 1]
         csv.field_size_limit(max(csv.field_size_limit(), len(whole)))  # a field may list thousands of gaps
         rows = []

@@ -6,6 +6,7 @@ The types here are the one declaration of what a row holds: for what writes it, 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, NotRequired, TypeAlias, TypeVar
 
@@ -147,6 +148,9 @@ Row: TypeAlias = ClassificationRow | DetectionRow
 AnyRow = TypeVar("AnyRow", bound=Row)
 RowTaken = TypeVar("RowTaken", bound=Row, contravariant=True)
 
+_ESCAPE = re.compile(r"\\u(005c|dc[89a-f][0-9a-f])")
+_LIKE_AN_ESCAPE = re.compile(r"\\(?=u(005c|dc[89a-f][0-9a-f]))")
+
 CSV_COLUMNS = (
     "path status error model task head rank label index score notes num_frames duration_seconds frames views "
     "weights_sha256 tool_version spec run size_bytes num_rows"
@@ -233,9 +237,10 @@ def csv_rows(row: ClassificationRow) -> list[dict[str, str]]:
 def flat_rows(row: Row, common: dict[str, str], items: list[dict[str, str]]) -> list[dict[str, str]]:
     """A flat row for each of the items, with what they have in common, or a single one if there are none."""
     values: Mapping[str, object] = row
-    texts = ("path", "status", "model", "task", "weights_sha256", "tool_version", "run")
+    texts = ("status", "model", "task", "weights_sha256", "tool_version", "run")
     common |= {key: str(values[key]) for key in texts}
     common |= {
+        "path": _LIKE_AN_ESCAPE.sub(r"\\u005c", row["path"]),
         "error": row["error"] or "",
         "notes": "; ".join(row["notes"]),
         "spec": json.dumps(row["spec"]),
@@ -243,6 +248,19 @@ def flat_rows(row: Row, common: dict[str, str], items: list[dict[str, str]]) -> 
         "num_rows": str(len(items) or 1),
     }
     return [{**common, **item} for item in items or [{}]]
+
+
+def path_in_csv(cell: str) -> str:
+    """The path that a cell of CSV stands for.
+
+    Args:
+        cell: The cell, in which `\\udcff` is the byte FF of a name that is not UTF-8, and `\\u005c` a backslash that
+            would otherwise look like the beginning of one of the two.
+
+    Returns:
+        The path; such bytes are lone surrogates, which `os.fsencode` turns back into them.
+    """
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), cell)
 
 
 def csv_text(value: float | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.files import refuse_existing, write_new
+from tadacli.files import check_new_files, refuse_existing, require_folder, write_new
 from tadacli.formats.records import detection_format, encode_all
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat, SegmentFormat
 from tadacli.formats.rows import DetectionRow
@@ -41,13 +41,15 @@ def plan_files(form: SegmentFormat, paths: Sequence[str], output: Path | None) -
             )
         return dict.fromkeys(paths)
     if not form.per_video or (len(paths) == 1 and not output.is_dir()):
-        refuse_existing([output])
+        check_new_files([output])
         return dict.fromkeys(paths, output)
     if output.exists() and not output.is_dir():
         raise OutputError(
             f"{output} is not a folder, and {form.name} holds one video in a file",
             hint="name a folder for the files: --output FOLDER",
         )
+    if not output.exists():
+        require_folder(output)
     files = {path: output / name for path, name in output_names(paths, form.suffix).items()}
     refuse_existing(list(files.values()))
     return dict(files)

@@ -26,12 +26,23 @@ def describe_run(model: Model, settings: RunSettings) -> Run:
 
 
 def machine_settings(model: Model) -> RunSettings:
-    """What the arithmetic is done with: device, dtype and the versions of the libraries."""
-    return {
+    """What the arithmetic is done with.
+
+    Args:
+        model: The model, on the device that computes.
+
+    Returns:
+        Device, dtype, the versions of the libraries, and on a CPU the number of threads if there are several: each
+        adds up a part, so that the last digits of a sum depend on how many there are.
+    """
+    settings: RunSettings = {
         "device": model.device.type,
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": {"torch": str(torch.__version__), "av": av.__version__},
     }
+    if model.device.type == "cpu" and torch.get_num_threads() > 1:
+        settings["threads"] = torch.get_num_threads()
+    return settings
 
 
 def run_of(spec: ModelSpec, *, settings: RunSettings, weights_sha256: str, tool_version: str) -> Run:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.util import Finalize
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from tadacli.concurrency import WatchedContext
 from tadacli.datasets.samples import Sample
 from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.sampling.clips import training_indices
@@ -282,7 +284,7 @@ def _made(
         sampler=wanted,
         num_workers=workers,
         # A fork copies locks that threads of FFmpeg and torch may hold at that moment, and would wait for them forever.
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context=WatchedContext() if workers else None,
         worker_init_fn=_begin,
         # Otherwise it draws from the generator of everyone, of which training must not see a trace.
         generator=torch.Generator(),
@@ -317,6 +319,12 @@ class _Maker:
 
 def _begin(_: int) -> None:
     """A worker computes in one thread by itself; Ctrl-C is for the process that it works for, which ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     # Last of all it leaves at once: Python would tear down the thread that still sends a batch, and abort over it.
     Finalize(None, os._exit, args=(0,), exitpriority=-1000)
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit()  # without an error, which would come up in the process that asks for this

@@ -11,6 +11,7 @@ from pathlib import Path
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import OutputError
 from tadacli.files import is_unfinished, write_new
+from tadacli.formats.records import encode_json, encode_text
 from tadacli.specs import ModelSpec
 from tadacli.training.run_log import LOG_NAME
 from tadacli.version import __version__
@@ -64,8 +65,7 @@ def open_run(path: Path, *, resume: bool) -> RunFolder:
 def write_facts(folder: RunFolder, *, command: Sequence[str], spec: ModelSpec) -> None:
     """Writes what the run is: the first file of the folder, by which it is known as a run's."""
     facts = {"tada": __version__, "command": list(command), "model": spec.to_dict()}
-    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    write_new(folder.facts, text.encode("utf-8", errors="surrogateescape"), replace=True)
+    write_new(folder.facts, encode_json(facts, indent=2) + b"\n", replace=True)
 
 
 def read_command(folder: RunFolder) -> list[str]:
@@ -88,4 +88,4 @@ def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:
             numbers = (sample.start_seconds, sample.end_seconds, *([sample.fps] if has_rates else []))
             span = ["" if each is None else repr(each) for each in numbers]
             table.writerow([split, sample.id, sample.path or "", *span, *(names.get(head, "") for head in heads)])
-    write_new(folder.splits, text.getvalue().encode("utf-8", errors="surrogateescape"), replace=True)
+    write_new(folder.splits, encode_text(text.getvalue()), replace=True)

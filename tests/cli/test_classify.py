@@ -141,7 +141,7 @@ def test_a_name_with_a_leading_dash_follows_two_dashes(tada, tmp_path: Path, unt
         (["--dtype", "int4"], 2, "unknown dtype", "float32"),
         (["--resume"], 2, "--resume continues a file", "--output FILE"),
         (["--output", "results.xlsx"], 2, "format of results.xlsx", "--format csv"),
-        (["--output", "none/results.csv"], 1, "none/results.csv cannot be written", "--output"),
+        (["--output", "none/results.csv"], 1, "none/results.csv cannot be written", "mkdir -p none"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_anything_is_decoded(

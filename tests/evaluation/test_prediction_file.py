@@ -207,12 +207,13 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     first, second, third = (tmp_path / f"{number}.jsonl" for number in range(3))
     write(first, items[:5], header=replace(HEADER, shard=Shard(1, 2)))
     write(second, items[4:], header=replace(HEADER, shard=Shard(2, 2)))
-    write(third, items[5:], header=replace(HEADER, run=replace(RUN, id="ffffffffffff")))
+    other = replace(RUN, settings={**RUN.settings, "views": "3x1"}, id="ffffffffffff")
+    write(third, items[5:], header=replace(HEADER, run=other))
     with pytest.raises(UsageError, match=r"item 0 stands in .*0\.jsonl and in .*0\.jsonl"):
         read_predictions([first, first])
     with pytest.raises(UsageError, match=r"item 4 stands in .*0\.jsonl and in .*1\.jsonl"):
         read_predictions([first, second])
-    with pytest.raises(UsageError, match="not of one run"):
+    with pytest.raises(UsageError, match=r"not of one run: views 2x1, now 3x1$"):
         read_predictions([first, third])
     with pytest.raises(UsageError, match="there is no file"):
         read_predictions([first, tmp_path / "none.jsonl"])
@@ -251,3 +252,13 @@ def test_two_runs_do_not_write_to_one_file_and_an_empty_one_of_a_person_stays(tm
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"p\.jsonl cannot be written: there is no folder .*none$"):
         write(tmp_path / "none" / "p.jsonl", make_items(tmp_path))
+
+
+def test_shards_of_machines_with_other_numbers_of_threads_are_joined_but_not_continued(tmp_path: Path) -> None:
+    items, paths = make_items(tmp_path), [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    runs = [replace(RUN, settings={**RUN.settings, "threads": number}, id=f"run of {number}") for number in (2, 4)]
+    for number, (path, run) in enumerate(zip(paths, runs, strict=True)):
+        write(path, items[number::2], header=replace(HEADER, run=run, shard=Shard(number + 1, 2)))
+    assert read_predictions(paths).num_items == len(items)
+    with pytest.raises(OutputError, match=r"made with other settings \(threads 2, now 4\)"):
+        write(paths[0], items[::2], header=replace(HEADER, run=runs[1], shard=Shard(1, 2)), resume=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import resource
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tadacli.errors import OutputError
 from tadacli.formats.growing_files import ResultFile
 from tadacli.formats.records import FORMATS
-from tadacli.formats.rows import classification_row
+from tadacli.formats.rows import classification_row, path_in_csv
 from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, Run
 
 SPEC = {"name": "m", "task": "action", "heads": {"": 3}}
@@ -129,9 +132,9 @@ def test_the_formats_say_the_same(tmp_path: Path) -> None:
         write(tmp_path / name, name, PATHS)
     rows = [json.loads(line) for line in (tmp_path / "jsonl").read_bytes().splitlines()]
     assert rows == json.loads((tmp_path / "json").read_bytes())["results"] == [row(path) for path in PATHS]
-    with (tmp_path / "csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (tmp_path / "csv").open(newline="", encoding="utf-8") as file:
         flat = list(csv.DictReader(file))
-    assert [(each["path"], each["rank"], each["label"]) for each in flat] == [
+    assert [(path_in_csv(each["path"]), each["rank"], each["label"]) for each in flat] == [
         pair for path in PATHS[:-1] for pair in ((path, "1", "x, y"), (path, "2", "z"))
     ] + [("e.mp4", "", "")]
     assert flat[0]["frames"] == "0@0.0 3@0.1"
@@ -195,3 +198,21 @@ def test_a_disk_that_is_full_at_the_end_is_said(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert write(out, "json", PATHS[:1], resume=True) == []
+
+
+@given(st.binary(min_size=1, max_size=12) | st.text("\\u05cdfe9x", min_size=1).map(os.fsencode))
+def test_every_file_name_stands_in_csv_as_utf8_and_comes_back(name: bytes) -> None:
+    path, form = os.fsdecode(name.replace(b"\0", b"x")), FORMATS["csv"]
+    content = form.head + form.encode(row(path)).content
+    content.decode("utf-8")
+    (item,) = form.decode(content)
+    assert (item.path, item.content) == (path, form.encode(row(path)).content)
+
+
+def test_the_bytes_of_names_as_the_first_version_wrote_them_are_read(tmp_path: Path) -> None:
+    path = "caf\udce9.mp4"
+    write(tmp_path / "out", "csv", [path])
+    content = (tmp_path / "out").read_bytes()
+    (tmp_path / "out").write_bytes(content.replace(rb"caf\udce9", b"caf\xe9"))
+    assert write(tmp_path / "out", "csv", [path], resume=True) == []
+    assert (tmp_path / "out").read_bytes() == content
