@@ -15,12 +15,19 @@ from tadacli.zoo import store
 from tadacli.zoo.loading import usable_models
 from tadacli.zoo.manifest import cards
 
-_OTHER_FOLDER = 'export TADA_HOME="$HOME/tada"'
+_OTHER_FOLDER = "export TADA_HOME=FOLDER  (one of yours that can be written)"
 
 
 def check_store() -> Iterator[Finding]:
     """The folder of fetched weights, the room in it, and every file against the hash that was written down."""
     folder = store.store_folder()
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # one that is not there yet, or cannot be made
+    except OSError as error:
+        yield Finding("store", "folder", "problem", _said(folder, f"cannot be read: {error.strerror}"), _OTHER_FOLDER)
+        return
     yield _folder(folder)
     yield _room(folder)
     try:
@@ -47,16 +54,20 @@ def check_store() -> Iterator[Finding]:
 
 def _folder(folder: Path) -> Finding:
     """Can weights be stored? Nothing is left behind, and nothing created that `tada fetch` would create."""
-    said = f"{folder}{' ($TADA_HOME)' if os.environ.get('TADA_HOME') else ''}"
     present = [each for each in (folder, folder / "models", folder / "downloads") if each.exists()]
     try:
         for each in present or [_nearest(folder)]:
             with tempfile.TemporaryFile(dir=each):
                 pass
     except OSError as error:
-        found = f"{said} cannot be written: {error.strerror or error}"
+        found = _said(folder, f"cannot be written: {error.strerror or error}")
         return Finding("store", "folder", "problem", found, _OTHER_FOLDER)
-    return Finding("store", "folder", "ok", said if present else f"{said}, which the first tada fetch makes")
+    return Finding("store", "folder", "ok", _said(folder, "" if present else "is made by the first tada fetch"))
+
+
+def _said(folder: Path, what: str) -> str:
+    """The folder, where it comes from, and what is the matter with it."""
+    return f"{folder}{' ($TADA_HOME)' if os.environ.get('TADA_HOME') else ''} {what}".rstrip()
 
 
 def _room(folder: Path) -> Finding:

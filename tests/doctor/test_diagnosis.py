@@ -338,7 +338,7 @@ def test_a_folder_that_cannot_be_there(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TADA_HOME", str(tmp_path / "file" / "home"))
     finding = named(store_check.check_store())["folder"]
-    assert (finding.status, finding.fix) == ("problem", 'export TADA_HOME="$HOME/tada"')
+    assert (finding.status, finding.fix) == ("problem", "export TADA_HOME=FOLDER  (one of yours that can be written)")
     assert f"{tmp_path / 'file' / 'home'} ($TADA_HOME) cannot be written" in finding.found
 
 
@@ -355,7 +355,11 @@ def test_a_folder_that_cannot_be_written(which: str, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(store_check.tempfile, "TemporaryFile", refused)
     (finding,) = unwell(store_check.check_store())
-    assert (finding.name, finding.status, finding.fix) == ("folder", "problem", 'export TADA_HOME="$HOME/tada"')
+    assert (finding.name, finding.status, finding.fix) == (
+        "folder",
+        "problem",
+        "export TADA_HOME=FOLDER  (one of yours that can be written)",
+    )
     assert finding.found.endswith("cannot be written: Permission denied")
 
 
@@ -448,3 +452,18 @@ def test_a_self_test_that_cannot_be_made_says_so(monkeypatch: pytest.MonkeyPatch
     without(monkeypatch, "ffv1", mode="w")
     finding = named(doctor.check_built_in())["self-test on cpu"]
     assert (finding.status, "cannot encode FFV1" in finding.found) == ("note", True)
+
+
+def test_a_home_that_cannot_be_looked_into_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, stat = tmp_path / "home" / "store", os.stat
+
+    def refuse(path: str | os.PathLike[str] | int, *arguments: Any, **options: Any) -> os.stat_result:
+        if not isinstance(path, int) and str(path).startswith(str(folder)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setenv("TADA_HOME", str(folder))
+    monkeypatch.setattr(os, "stat", refuse)
+    (finding,) = store_check.check_store()
+    assert (finding.status, finding.found) == ("problem", f"{folder} ($TADA_HOME) cannot be read: Permission denied")
+    assert finding.fix.startswith("export TADA_HOME=FOLDER")
