@@ -95,7 +95,9 @@ def _write(path: Path, content: bytes, partial: bool) -> None:
 
 
 def _named(path: Path, partial: bool) -> Path:
-    return path.with_name(f"{path.stem}.unfinished{path.suffix}") if partial else path
+    from tadacli.files import name_with
+
+    return path.with_name(name_with(path.stem, f".unfinished{path.suffix}")) if partial else path
 
 
 def _encode(found: EvalReport, form: ReportFormat) -> bytes:
