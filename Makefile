@@ -7,7 +7,7 @@ DEMO := demo
 VIDEO ?=
 FOOTAGE ?=
 
-.PHONY: demo test check fix bench weights clean
+.PHONY: demo test check fix bench weights kill clean
 
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
@@ -44,6 +44,10 @@ bench: $(VENV)/dev
 	$(PY) -m benchmarks.forward
 	$(PY) -m benchmarks.detect
 	$(PY) -m benchmarks.metrics
+
+## kill the long commands N times each at random moments, and compare what resuming makes of them
+kill: $(VENV)/dev
+	$(PY) -m benchmarks.kill $(if $(N),--kills $(N))
 
 ## train the built-in weights again; FOOTAGE=DIR adds running video to the generated scenes
 weights: $(VENV)/installed
