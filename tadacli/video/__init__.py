@@ -1,8 +1,8 @@
 """Frames out of files: which frames a video has, when each is shown, and exactly the ones asked for.
 
-Here: opening videos, folders and tars of pictures, frame tables, what a packet proves, which packets need decoding,
-seeking, damage, and what the inputs of a command mean. Not here: which frames a model looks at (`sampling`), and how
-pixels become a tensor (`transforms`).
+Here: opening videos, folders and tars of pictures, frame tables, timelines, what packets and the bytes of a container
+prove, which packets need decoding, seeking, damage, and what the inputs of a command mean. Not here: which frames a
+model looks at (`sampling`), and how pixels become a tensor (`transforms`).
 """
 
 from __future__ import annotations

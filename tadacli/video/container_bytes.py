@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -62,8 +63,8 @@ def has_destroyed_parts(path: str, format_name: str) -> bool:
 def count_recordings(path: str, format_name: str) -> int:
     """How many recordings a file holds of which FFmpeg reads only one.
 
-    Of MP4 and Matroska files, it takes the headers of the first for all; of a transport stream, those with video in
-    another stream are passed over.
+    Of MP4 and Matroska files, it takes the headers of the first for all; of FLV and ASF files, it ends with the first;
+    of a transport stream, those with video in another stream are passed over.
     """
     with Path(path).open("rb") as file:
         if format_name == MP4:
@@ -73,6 +74,9 @@ def count_recordings(path: str, format_name: str) -> int:
         if format_name == "mpegts":
             with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
                 return _count_in_a_row(_video_streams(data))
+        if format_name in _HEADERS:
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                return max(1, sum(1 for _ in re.finditer(_HEADERS[format_name], data)))
     return 1
 
 
@@ -82,6 +86,13 @@ def avi_frames_are_whole(path: str) -> bool:
         size = os.fstat(file.fileno()).st_size
         riffs = list(_riffs(file, size))
     return bool(riffs) and all(0 < frames_end <= size for _, _, frames_end in riffs)
+
+
+# As a file begins; long enough not to turn up by chance.
+_HEADERS = {
+    "flv": re.compile(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
+    "asf": re.compile(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))),
+}
 
 
 # --- MP4 --------------------------------------------------------------------------------------------

@@ -154,12 +154,16 @@ def test_joined_recordings_are_shown_one_after_the_other(tmp_path, suffix, codec
         ("mp4", {"movflags": "frag_keyframe+empty_moov"}),
         ("mkv", {}),
         ("mkv", {"live": "1"}),
+        ("flv", {}),
+        ("wmv", {}),
     ],
 )
 def test_files_with_an_index_that_were_joined_as_bytes_are_refused(tmp_path, suffix, options):
     """The headers of the others are not read: their frames would not be seen, or be decoded as if the first's."""
     one, path = tmp_path / f"one.{suffix}", tmp_path / f"v.{suffix}"
-    render(one, 10, container_options=options)
+    codec, format_name = ("wmv2", "asf") if suffix == "wmv" else ("libx264", None)
+    render(one, 10, codec=codec, format_name=format_name, container_options=options)
+    assert probe(one).num_frames == 10
     path.write_bytes(one.read_bytes() * 3)
     with pytest.raises(VideoError, match="holds 3 recordings one after the other, and only one of them"):
         probe(path)
@@ -215,6 +219,21 @@ def test_a_recording_on_motion_is_whole(tmp_path, suffix):
     render(path, 48, options=B_FRAMES, pts=pts, time_base=Fraction(1, 1000))
     assert (probe(path).num_frames, probe(path).notes) == (48, ())
     assert list(shown(path).values()) == list(range(48))
+
+
+@pytest.mark.parametrize(("gap", "num_missing"), [(6, 6), (90, 0)], ids=["packets lost", "interrupted"])
+def test_lost_packets_are_told_from_an_interruption(tmp_path, gap, num_missing):
+    """The counters of a transport stream do not go on in both; after a longer time, the recording began again."""
+    render(tmp_path / "one.ts", 40, options={"g": "12"})
+
+    def later(number: int, packet: av.Packet) -> None:
+        packet.pts, packet.dts = packet.pts + 3000 * (40 + gap), packet.dts + 3000 * (40 + gap)
+
+    remux(tmp_path / "one.ts", tmp_path / "two.ts", later)
+    path = tmp_path / "v.ts"
+    path.write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "two.ts").read_bytes())
+    assert probe(path).num_frames == 80 + num_missing
+    assert max(shown(path)) == pytest.approx((79 + gap) / 30, abs=1e-3)
 
 
 BIG = {"g": "12", "b": "900k"}
