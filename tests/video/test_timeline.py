@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -226,14 +227,34 @@ def test_lost_packets_are_told_from_an_interruption(tmp_path, gap, num_missing):
     """The counters of a transport stream do not go on in both; after a longer time, the recording began again."""
     render(tmp_path / "one.ts", 40, options={"g": "12"})
 
-    def later(number: int, packet: av.Packet) -> None:
+    def later(_number: int, packet: av.Packet) -> None:
         packet.pts, packet.dts = packet.pts + 3000 * (40 + gap), packet.dts + 3000 * (40 + gap)
 
     remux(tmp_path / "one.ts", tmp_path / "two.ts", later)
+    one, two = (tmp_path / f"{name}.ts" for name in ("one", "two"))
     path = tmp_path / "v.ts"
-    path.write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "two.ts").read_bytes())
+    path.write_bytes(one.read_bytes() + two.read_bytes())
     assert probe(path).num_frames == 80 + num_missing
     assert max(shown(path)) == pytest.approx((79 + gap) / 30, abs=1e-3)
+    path.write_bytes(one.read_bytes() + two.read_bytes() + one.read_bytes())
+    assert probe(path).num_frames == 120 + num_missing, "also where times begin anew, and frames are counted"
+    assert max(shown(path)) == pytest.approx((119 + gap) / 30, abs=1e-3)
+    assert list(shown(path).values())[-40:] == list(range(40))
+
+
+def test_what_is_made_from_missing_frames_is_damaged(tmp_path):
+    """A VP8 decoder does not notice that frames are missing, and goes on predicting from what it has."""
+    path = tmp_path / "v.webm"
+    options, clusters = {"g": "100", "auto-alt-ref": "0", "b": "900k"}, {"cluster_time_limit": "400"}
+    render(path, 60, codec="libvpx", options=options, container_options=clusters, noise=90)
+    data = path.read_bytes()
+    starts = [found.start() for found in re.finditer(rb"\x1f\x43\xb6\x75", data)]
+    assert len(starts) >= 4
+    path.write_bytes(data[: starts[1]] + bytes(starts[2] - starts[1]) + data[starts[2] :])
+    assert probe(path).num_frames == 60
+    found = shown(path)
+    assert list(found.values()) == list(range(len(found)))
+    assert 5 < len(found) < 30, "none of those after the hole"
 
 
 BIG = {"g": "12", "b": "900k"}
