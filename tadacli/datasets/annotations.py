@@ -21,9 +21,10 @@ from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.segment_table import read_segment_table
 from tadacli.datasets.spans import Annotations, LabelledSpan, refuse_contradictions
 from tadacli.datasets.tables import AnyPath, SampleRows, bad_line, parse_json, read_bytes, read_text
-from tadacli.datasets.video_search import without_suffix
+from tadacli.datasets.video_search import FOLDERS, VideoSearch, without_suffix
 from tadacli.datasets.xml_files import parse_xml
 from tadacli.errors import UsageError
+from tadacli.results import Note, NoteKind
 from tadacli.video.inputs import is_video_name
 
 NAME = "segments"
@@ -148,17 +149,23 @@ def _sample(span: LabelledSpan, index: int) -> Sample:
 def _activitynet(content: Any, file: Path, data_root: AnyPath | None) -> Annotations:
     database = content.get("database") if isinstance(content, dict) else None
     entries = [entry for entry in database.values() if isinstance(entry, dict)] if isinstance(database, dict) else []
-    given = dict.fromkeys(entry.get("subset") for entry in entries)
-    subsets = [subset for subset in given if isinstance(subset, str) and subset]
-    if len(subsets) < len(given):
+    given = [entry.get("subset") for entry in entries]
+    subsets = list(dict.fromkeys(subset for subset in given if isinstance(subset, str) and subset))
+    if not all(isinstance(subset, str) and subset for subset in given):
         raise UsageError(f"{file} has a video without a subset", hint="name one for each: training or validation")
+    root = file.parent if data_root is None else data_root
+    search = VideoSearch(root)
     spans = []
     # Without a video, or a database, the reader says what is wrong.
     for subset in subsets or ["training"]:
-        truth = load_activitynet(file, data_root=file.parent if data_root is None else data_root, subset=subset)
-        paths = {video.video_id: video.path for video in truth.videos}
+        truth = load_activitynet(file, data_root=root, subset=subset)
+        folders = tuple(dict.fromkeys((*FOLDERS, subset)))
+        paths = {
+            video.video_id: video.path or search.find(video.video_id, folders, also=[f"v_{video.video_id}"])
+            for video in truth.videos
+        }
         for row, video in enumerate(truth.video_ids.tolist()):
-            start, end = float(truth.starts[row]), float(truth.ends[row])
+            start, end, path = float(truth.starts[row]), float(truth.ends[row]), paths[video]
             spans.append(
                 LabelledSpan(
                     place=f"video {video}",
@@ -166,9 +173,12 @@ def _activitynet(content: Any, file: Path, data_root: AnyPath | None) -> Annotat
                     label=truth.heads[""][int(truth.classes[""][row])],
                     start_seconds=start,
                     end_seconds=end,
-                    path=paths[video],
+                    path=path,
+                    missing="" if path is not None else search.missing(video, folders, also=[f"v_{video}"]),
                     split=usual_spelling(subset),
                     reason="" if 0 <= start < end else "its span is empty, reversed, or begins before the video",
                 )
             )
-    return Annotations(os.fspath(file), tuple(spans))
+    return Annotations(
+        os.fspath(file), tuple(spans), tuple(Note(NoteKind.READING, remark) for remark in search.remarks)
+    )

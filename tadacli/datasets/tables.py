@@ -138,7 +138,7 @@ class TableRow:
     def seconds(self, column: str) -> float:
         """The cell as a time: seconds, mm:ss or h:mm:ss.s."""
         text = self.text(column)
-        if ":" not in text:
+        if ":" not in text and not text.endswith("s"):
             return self._finite(column, text, "a time")
         try:
             return parse_time(text.replace(",", "."))

@@ -71,7 +71,8 @@ class VideoSearch:
                 if len(matches) > 1:
                     raise _ambiguous(name, matches)
                 if matches:
-                    if unicodedata.normalize("NFC", matches[0].name) != unicodedata.normalize("NFC", _last(spelling)):
+                    wanted = _composed(_last(spelling))
+                    if wanted not in (_composed(matches[0].name), _composed(matches[0].stem)):
                         self._other_names[name] = os.path.relpath(matches[0], self._root)
                     return matches[0]
         return None
@@ -117,6 +118,10 @@ def find_video(videos: VideoFiles, name: str, folders: Sequence[str]) -> Path | 
         if matches:
             return matches[0]
     return None
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _last(name: str) -> str:

@@ -113,7 +113,7 @@ class _Decoder:
             end_seconds=sample.end_seconds,
         )
         if not item.path:
-            return item, VideoError(NO_FILE)
+            return item, VideoError(sample.missing or NO_FILE)
         item = replace(item, size_bytes=file_size(item.path))
         try:
             with VideoBoundary(item.path):

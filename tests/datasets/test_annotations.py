@@ -176,6 +176,20 @@ def test_activitynet_by_subset(tmp_path: Path) -> None:
         load_segments(write(tmp_path / "an.json", json.dumps({"database": database})))
 
 
+def test_videos_of_activitynet_are_found_in_other_spellings(tmp_path: Path) -> None:
+    write(tmp_path / "videos/A.MOV")
+    database = {
+        video: {"subset": "training", "annotations": [{"label": "Rowing", "segment": [0, 1]}]} for video in "ab"
+    }
+    (data,) = load_segments(write(tmp_path / "an.json", json.dumps({"database": database}))).values()
+    assert [sample.path for sample in data.samples] == [tmp_path / "videos/A.MOV", None]
+    assert f"no b, videos/b, training/b, v_b, videos/v_b and 1 more in {tmp_path}" in data.samples[1].missing
+    assert list(map(str, data.remarks)) == ["1 videos have other names than the annotations say: 'a' is videos/A.MOV"]
+    database["b"]["subset"] = []  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="a video without a subset"):
+        load_segments(write(tmp_path / "an.json", json.dumps({"database": database})))
+
+
 # --- ELAN -------------------------------------------------------------------------------------------
 
 

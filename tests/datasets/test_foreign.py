@@ -403,6 +403,12 @@ def test_what_is_not_as_a_program_writes_it_is_named(tmp_path: Path, videos: Pat
     assert failed.value.hint
 
 
+def test_times_that_are_no_numbers_are_told(tmp_path: Path, videos: Path) -> None:
+    entry = '{"video": "a.mp4", "label": "x", "start": NaN, "end": 1}, {"video": "a.mp4", "label": "x", "end": 1e999}'
+    spans = spans_of(tmp_path, f"[{entry}]", videos)
+    assert [span.reason for span in spans] == ["its times are no finite numbers"] * 2
+
+
 def test_times_that_are_no_span_are_told(tmp_path: Path, videos: Path) -> None:
     entries = [{"video": "a.mp4", "label": "x", "start": start, "end": end} for start, end in ((1, 1), (2, 1), (-1, 1))]
     spans = spans_of(tmp_path, [*entries, {"video": "a.mp4", "label": " "}, {"video": "", "label": "x"}], videos)

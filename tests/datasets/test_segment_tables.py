@@ -156,6 +156,7 @@ FACTS: list[Span] = [(0.5, 3.0), (3.5, 60.0)]
         pytest.param(ROWS + ",,,\n;;\n".replace(";;", ",,,"), id="empty rows at the end"),
         pytest.param(ROWS.replace("3.0", '"3,0"'), id="a decimal comma in quotes"),
         pytest.param(ROWS.replace("60.0", "1:00"), id="a clock"),
+        pytest.param(ROWS.replace("60.0", "60s"), id="seconds that say so"),
     ],
 )
 def test_what_spreadsheets_write_is_read(tmp_path: Path, content: str | bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -120,6 +121,8 @@ def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> Lab
             rate = clock.rate_of_frames(path)
         except VideoError as error:
             reason = f"its times are numbers of frames, and its video cannot be read: {error.message}"
+    if not reason and not all(each is None or math.isfinite(each) for each in (start, end)):
+        reason = "its times are no finite numbers"
     if not reason and ((start or 0.0) < 0 or (end is not None and end <= (start or 0.0))):
         reason = "its span is empty, reversed, or begins before the video"
     return LabelledSpan(
