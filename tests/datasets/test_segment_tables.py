@@ -230,6 +230,14 @@ def test_the_very_name_comes_first_and_others_are_said(tmp_path: Path) -> None:
         read_annotations(write(tmp_path / "own.csv", "path,label\nv0.MP4,run\n"))
 
 
+def test_a_name_composed_in_another_way_comes_before_one_in_another_case(tmp_path: Path) -> None:
+    for name in ("É.mp4", "é.mp4"):
+        write(tmp_path / unicodedata.normalize("NFC", name))
+    name = unicodedata.normalize("NFD", "é.mp4")
+    (sample,) = segments(write(tmp_path / "own.csv", f"path,label\n{name},run\n")).samples
+    assert sample.path == tmp_path / unicodedata.normalize("NFC", "é.mp4")
+
+
 def test_two_paths_of_another_computer_are_not_one_file(tmp_path: Path) -> None:
     """A file that only the last part of two paths names is not taken for either."""
     write(tmp_path / "1.mp4")
