@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
+from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
@@ -122,6 +124,7 @@ def iter_classifications(
     model: Model,
     options: ClassificationOptions | None = None,
     done: Container[str] = (),
+    max_download: int | None = None,
     on_video: Callable[[str], object] | None = None,
     on_views: Callable[[int], object] | None = None,
 ) -> Generator[Classification, None, None]:
@@ -137,6 +140,7 @@ def iter_classifications(
         model: The model.
         options: How they are classified.
         done: Paths of videos that are passed over, since their results are there already.
+        max_download: The largest file in bytes that is fetched for a URL; by default 4 GB.
         on_video: Called with the path of each video before its result is waited for.
         on_views: Called with the number of views that were scored, after each batch.
 
@@ -150,10 +154,11 @@ def iter_classifications(
     options = (options or ClassificationOptions()).on(model.device.type)
     least = least_scores(model.spec, options.min_score)
     stop = threading.Event()
+    fetch = local_path if max_download is None else partial(local_path, max_bytes=max_download)
     views, part, fps = options.scoring.views_of(model.spec), options.part, options.fps
 
     def decode(path: str) -> _Decoded:
-        return _decode_video(path, model=model, views=views, part=part, fps=fps, stop=stop)
+        return _decode_video(path, fetch, model=model, views=views, part=part, fps=fps, stop=stop)
 
     def decode_file(path: str) -> tuple[str, _Decoded | None]:
         return path, None if is_url(path) else decode(path)
@@ -164,7 +169,7 @@ def iter_classifications(
             yield decoded
             del ready, decoded  # before another one is decoded
 
-    paths = [path for path in (os.fspath(video) for video in videos) if path not in done]
+    paths = [path for path in map(address, videos) if path not in done]
     with closing(map_ahead(decode_file, paths, workers=1, stop=stop)) as coming:
         scored = score_in_order(in_turn(coming), model=model, options=options.scoring, on_views=on_views)
         for path in paths:
@@ -197,6 +202,7 @@ _Decoded = tuple[_Opened, DecodedViews | VideoError]
 
 def _decode_video(
     path: str,
+    fetch: Callable[[str], AbstractContextManager[str]],
     *,
     model: Model,
     views: EvalProtocol,
@@ -207,7 +213,7 @@ def _decode_video(
     try:
         with VideoBoundary(path) as boundary, ExitStack() as opened:
             with during(Stage.OPEN):
-                file = boundary.reads(opened.enter_context(local_path(path)))
+                file = boundary.reads(opened.enter_context(fetch(path)))
                 source = opened.enter_context(open_video(file, fps=fps))
             decoded = decode_views(source, model=model, views=views, part=part, stop=stop)
             short = is_short(source, part, model.spec.input)

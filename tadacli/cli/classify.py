@@ -47,6 +47,7 @@ def classify_command(
     output: options.Output = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
+    max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -73,6 +74,7 @@ def classify_command(
     from tadacli.sampling.plan import Part
     from tadacli.scoring.options import ClassificationOptions, scoring_options
 
+    limit = options.num_bytes("--max-download", max_download)
     videos = options.named_videos(inputs, recursive=recursive)
     part = None
     if (start, end, sampling) != (None, None, None):
@@ -95,7 +97,13 @@ def classify_command(
     num_left = sum(path not in done for path in videos)
     progress = ViewsProgress(num_left, protocol.num_clips * protocol.num_crops)
     results = iter_classifications(
-        videos, model=loaded, options=asked, done=done, on_video=progress.start, on_views=progress.advance
+        videos,
+        model=loaded,
+        options=asked,
+        done=done,
+        max_download=limit,
+        on_video=progress.start,
+        on_views=progress.advance,
     )
     with showing(stopwatch):
         rows = _rows(results, run, progress, with_notes=not isinstance(sink, TableSink))

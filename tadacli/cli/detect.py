@@ -69,6 +69,7 @@ def detect_command(
     output: options.Output = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
+    max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -127,7 +128,8 @@ def detect_command(
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
-        job = detection_job(videos, model=loaded, windows=windows, segments=segments)
+        limit = options.num_bytes("--max-download", max_download)
+        job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
     files = DetectionFiles(report, render, replace=resume)
     files.check(job.videos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -60,6 +61,9 @@ Output = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished --output.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look below folders too.")]
+MaxDownload = Annotated[
+    str, typer.Option(help="The largest file fetched for a URL; it may take what it takes at 1 MB/s.", metavar="4GB")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")]
 Profile = Annotated[bool, typer.Option("--profile", help="Say at the end where the wall time went.")]
 
@@ -73,6 +77,15 @@ def named_videos(inputs: list[str], *, recursive: bool) -> list[str]:
     if text := str(passed_over):
         say(f"note: {text}")
     return videos
+
+
+def num_bytes(option: str, text: str) -> int:
+    """The bytes of a size such as 500MB, 4GB or 2GiB. Raises `UsageError` for anything else."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?) ?([kMGT]?)(i?)B?", text.strip())
+    size = 0 if found is None else int(float(found[1]) * (1024 if found[3] else 1000) ** " kMGT".index(found[2] or " "))
+    if size < 1:
+        raise UsageError(f"{option} {text} is no size", hint=f"give bytes, or for example {option} 4GB")
+    return size
 
 
 def score_limit(option: str, text: str) -> ScoreLimit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tadacli.detection.score_file import ScoreJournal, read_scores, write_scores
@@ -18,8 +19,9 @@ from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import machine_settings, run_of
 from tadacli.specs import ModelSpec
 from tadacli.version import __version__
+from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.inputs import file_size
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
@@ -70,7 +72,7 @@ def detect(
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     job = detection_job(
-        [os.fspath(video) for video in videos],
+        [address(video) for video in videos],
         model=model,
         windows=windows or window_settings(),
         segments=segments or SegmentSettings(),
@@ -105,7 +107,12 @@ class Found:
 
 
 def detection_job(
-    videos: Sequence[str], *, model: Model, windows: WindowSettings, segments: SegmentSettings
+    videos: Sequence[str],
+    *,
+    model: Model,
+    windows: WindowSettings,
+    segments: SegmentSettings,
+    max_download: int = DEFAULT_MAX_DOWNLOAD,
 ) -> DetectionJob:
     """The job of scoring the windows of videos.
 
@@ -114,6 +121,7 @@ def detection_job(
         model: The model.
         windows: Which windows are scored.
         segments: What becomes a segment.
+        max_download: The largest file in bytes that is fetched for a URL.
 
     Raises:
         UsageError: For settings that do not go with the model.
@@ -130,12 +138,14 @@ def detection_job(
         tool_version=__version__,
     )
 
+    score = partial(score_windows, model=model, settings=windows, max_download=max_download)
+
     def scores_of(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> WindowScores:
         if journal_file is None:
-            return score_windows(video, model=model, settings=windows, on_progress=on_progress)
+            return score(video, on_progress=on_progress)
         journal = ScoreJournal(journal_file, run_id=run.id, video=video, size_bytes=file_size(video))
         try:
-            return score_windows(video, model=model, settings=windows, journal=journal, on_progress=on_progress)
+            return score(video, journal=journal, on_progress=on_progress)
         finally:
             journal.close()
 

@@ -29,8 +29,9 @@ from tadacli.scoring.views import check_finite, class_scores, padded_batch
 from tadacli.specs import ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.version import __version__
+from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.inputs import file_size, local_path
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size, local_path
 from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, Unreadable, VideoSource
@@ -105,6 +106,7 @@ def score_windows(
     journal: Journal | None = None,
     on_progress: OnProgress | None = None,
     num_readers: int | None = None,
+    max_download: int = DEFAULT_MAX_DOWNLOAD,
 ) -> WindowScores:
     """The scores of every window of one video whose frames can all be read.
 
@@ -116,14 +118,16 @@ def score_windows(
         on_progress: Called after each group of windows.
         num_readers: Threads that read the video, where its frames can be shared out; by default as suits the machine.
             The scores do not depend on it.
+        max_download: The largest file in bytes that is fetched for a URL.
 
     Raises:
         VideoError: For a video that cannot be read, or of which not one window can be scored.
         TadaError: For scores that are not numbers.
     """
-    with VideoBoundary(video) as boundary, ExitStack() as opened:
+    path = address(video)
+    with VideoBoundary(path) as boundary, ExitStack() as opened:
         with during(Stage.OPEN):
-            file = boundary.reads(opened.enter_context(local_path(os.fspath(video))))
+            file = boundary.reads(opened.enter_context(local_path(path, max_bytes=max_download)))
             source = opened.enter_context(open_video(file, fps=settings.fps))
             plan = WindowPlan(source, model.spec.input, settings)
         scored = _Scored(len(plan), model.spec.heads)
@@ -140,7 +144,7 @@ def score_windows(
                     journal.add(group)
                 if on_progress is not None:
                     on_progress(plan.start, plan.end, reached)
-        return _collect(os.fspath(video), source.info, plan, scored, model, settings)
+        return _collect(path, source.info, plan, scored, model, settings)
 
 
 class _Scored:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from tadacli.errors import TadaError, VideoError
 from tadacli.strict_tables import in_one_line
+from tadacli.video.addresses import address
 from tadacli.video.source import VideoPath, shown
 
 _LONGEST_TEXT = 200
@@ -26,7 +27,7 @@ class VideoBoundary:
     """
 
     def __init__(self, path: VideoPath) -> None:
-        self._path = self._file = os.fspath(path)
+        self._path = self._file = address(path)
         self._passed: BaseException | None = None
 
     def reads(self, file: str) -> str:

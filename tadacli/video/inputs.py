@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
+from tadacli.video.addresses import address, credentials_of
 from tadacli.video.frame_names import is_first_name, is_published_name
-from tadacli.zoo.downloading import Patience, Room, download
+from tadacli.zoo.downloading import Limit, Patience, Room, download
 from tadacli.zoo.sources import Source
 
 # What FFmpeg reads as video and what is seldom anything else: not .dat, .ogg or .webp, which mostly are.
@@ -32,6 +33,9 @@ ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
 _MOST_KINDS = 5
 # Other videos wait for one whose server does not answer.
 URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
+DEFAULT_MAX_DOWNLOAD = 4_000_000_000  # bytes
+# A download has as much time as one takes at this rate, and a minute at least.
+_SLOWEST_BYTES_PER_SECOND, _LEAST_SECONDS = 1_000_000, 60.0
 
 
 class PassedOver:
@@ -136,16 +140,20 @@ def file_size(path: str) -> int | None:
 
 
 @contextlib.contextmanager
-def local_path(video: str, *, patience: Patience = URL_PATIENCE) -> Iterator[str]:
+def local_path(
+    video: str, *, patience: Patience = URL_PATIENCE, max_bytes: int = DEFAULT_MAX_DOWNLOAD
+) -> Iterator[str]:
     """The path to open for a video: its own, or that of a temporary download of a URL.
 
     Args:
         video: A path or a URL.
         patience: How often and how long to wait for the server.
+        max_bytes: The largest file that is fetched. Its time is limited, too: to what it takes at 1 MB a second.
 
     Raises:
-        VideoError: The download fails for good, ends before its announced length, or has no room.
+        VideoError: The download fails for good, ends before its announced length, has no room, or is too large or slow.
     """
+    video = address(video)
     if not is_url(video):
         yield video
         return
@@ -153,10 +161,12 @@ def local_path(video: str, *, patience: Patience = URL_PATIENCE) -> Iterator[str
         suffix = Path(urllib.parse.urlsplit(video).path).suffix
     except ValueError as error:
         raise VideoError(f"{video} is not a URL that can be read: {error}") from error
+    limit = Limit(max_bytes, max(_LEAST_SECONDS, max_bytes / _SLOWEST_BYTES_PER_SECOND))
     with tempfile.TemporaryDirectory(prefix="tada-") as folder:
         target = Path(folder, f"download{suffix}")
+        source = Source(video, credentials=credentials_of(video))
         try:
-            download(Source(video), target, room=Room(variable="TMPDIR"), patience=patience)
+            download(source, target, room=Room(variable="TMPDIR"), patience=patience, limit=limit)
         except (FetchError, OutputError) as error:
             raise VideoError(error.message) from error
         yield str(target)
@@ -174,7 +184,9 @@ class _Walk:
         """The videos that one input means."""
         if item == "-":
             yield from self._list(self.stdin.read() if self.stdin and not in_list else "")
-        elif is_url(item) or os.path.isfile(item):
+        elif is_url(item):
+            yield address(item)
+        elif os.path.isfile(item):
             yield item
         elif os.path.isdir(item):
             yield from self._folder(item)

@@ -49,7 +49,43 @@ class Room:
     variable: str = "TADA_HOME"
 
 
-PATIENCE, ROOM = Patience(), Room()
+@dataclass(frozen=True)
+class Limit:
+    """The most that a download may be: in bytes, and in seconds from its begin to its end; None for no limit."""
+
+    num_bytes: int | None = None
+    seconds: float | None = None
+    clock: Callable[[], float] = time.monotonic
+
+
+class _Deadline:
+    """When a download must be done, counted from now on, and how large it may be."""
+
+    def __init__(self, source: Source, limit: Limit) -> None:
+        self._source, self._limit, self._began = source, limit, limit.clock()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What is left; None without a limit."""
+        if self._limit.seconds is None:
+            return None
+        return self._limit.seconds - (self._limit.clock() - self._began)
+
+    def check(self, num_bytes: int) -> None:
+        """Raises `FetchError` if so many bytes are too many, or it is too late."""
+        if self._limit.num_bytes is not None and num_bytes > self._limit.num_bytes:
+            raise FetchError(
+                f"{self._source.url} has more than the {self._limit.num_bytes:,} bytes that are fetched at most",
+                hint=_LIMIT_HINT,
+            )
+        if self.seconds_left is not None and self.seconds_left <= 0:
+            raise FetchError(
+                f"{self._source.url} takes longer than the {self._limit.seconds:.0f} s that it may", hint=_LIMIT_HINT
+            )
+
+
+PATIENCE, ROOM, NO_LIMIT = Patience(), Room(), Limit()
+_LIMIT_HINT = "allow more, for example --max-download 20GB"
 
 
 @dataclass(frozen=True)
@@ -68,6 +104,7 @@ def download(
     expected_bytes: int | None = None,
     room: Room = ROOM,
     patience: Patience = PATIENCE,
+    limit: Limit = NO_LIMIT,
     on_progress: OnProgress = lambda _done, _total: None,
     on_message: OnMessage = lambda _text: None,
 ) -> None:
@@ -79,21 +116,23 @@ def download(
         expected_bytes: The size that the file has to have, if it is known.
         room: What the file needs of the disk.
         patience: How often and how long to wait for the server.
+        limit: How large it may be, and how long it may take.
         on_progress: Gets the bytes that are here and how many there will be, if known.
         on_message: Gets what is waited for, in words.
 
     Raises:
-        FetchError: The source has no such file, another size than `expected_bytes`, a web page in place of the file, or
-            fails too often. What arrived stays in `part` where it is of use.
+        FetchError: The source has no such file, one beyond the limit, another size than `expected_bytes`, a web page in
+            place of the file, or fails too often. What arrived stays in `part` where it is of use.
         OutputError: The file cannot be kept here.
     """
-    furthest, failures = _size(part), 0
+    furthest, failures, deadline = _size(part), 0, _Deadline(source, limit)
     while True:
         try:
             with storing(part.parent, room):
-                _go_on(source, part, expected_bytes, room, patience.timeout_seconds, on_progress)
+                _go_on(source, part, expected_bytes, room, patience.timeout_seconds, deadline, on_progress)
             return
         except TransferError as failure:
+            deadline.check(_size(part))
             if failure.is_stale:
                 part.unlink(missing_ok=True)
             failures = 1 if _size(part) > furthest else failures + 1
@@ -138,6 +177,7 @@ def _go_on(
     expected_bytes: int | None,
     room: Room,
     timeout_seconds: float,
+    deadline: _Deadline,
     on_progress: OnProgress,
 ) -> None:
     """One connection: ask for what is missing and append it."""
@@ -147,7 +187,15 @@ def _go_on(
         on_progress(have, have)
         return
     validator = known.validator if known else ""
-    with closing(open_source(source, start=have, validator=validator, timeout_seconds=timeout_seconds)) as stream:
+    deadline.check(have)
+    opened = open_source(
+        source,
+        start=have,
+        validator=validator,
+        timeout_seconds=timeout_seconds,
+        seconds_left=deadline.seconds_left,
+    )
+    with closing(opened) as stream:
         if stream.is_page:
             raise FetchError(f"{source.url} gives a web page, not the file")
         found = _PartOf(source.url, stream.validator, stream.total_bytes)
@@ -158,22 +206,26 @@ def _go_on(
         if expected_bytes is not None and found.total_bytes not in (None, expected_bytes):
             raise FetchError(f"{source.url} has {found.total_bytes:,} bytes, not the {expected_bytes:,} it should have")
         if found.total_bytes is not None:
+            deadline.check(found.total_bytes)
             _check_space(part.parent, room.copies * found.total_bytes - have, room)
         if have == 0:
             part.write_bytes(b"")  # before the note, which would otherwise vouch for bytes of another file
             write_new(_note(part), json.dumps(asdict(found)).encode(), replace=True)
-        have = _append(stream, part, have, found.total_bytes, on_progress)
+        have = _append(stream, part, have, found.total_bytes, deadline, on_progress)
     if found.total_bytes is None:
         write_new(_note(part), json.dumps({**asdict(found), "total_bytes": have}).encode(), replace=True)
 
 
-def _append(stream: RemoteStream, part: Path, have: int, total: int | None, on_progress: OnProgress) -> int:
+def _append(
+    stream: RemoteStream, part: Path, have: int, total: int | None, deadline: _Deadline, on_progress: OnProgress
+) -> int:
     on_progress(have, total)
     # Unbuffered: whatever stops us, the file holds the first bytes of the whole and nothing else.
     with part.open("ab", buffering=0) as file:
         while chunk := stream.read():
             if total is not None and have + len(chunk) > total:
                 raise TransferError(f"more than the {total:,} bytes arrive that were announced", is_stale=True)
+            deadline.check(have + len(chunk))
             left = memoryview(chunk)
             while left:
                 left = left[file.write(left) or 0 :]

@@ -6,11 +6,13 @@ it asks whether the file changed since this run began, not since the kept part w
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from tadacli.errors import FetchError
 from tadacli.version import __version__
@@ -24,10 +26,23 @@ _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 
 @dataclass(frozen=True)
 class Source:
-    """A place that has a file: the address for people and records, and its id if that is Google Drive."""
+    """A place that has a file: the address for people and records, and its id if that is Google Drive.
+
+    `credentials` are the user name and password for its server, "NAME:PASSWORD" escaped as in a URL; nothing shows
+    them, and no other server gets them.
+    """
 
     url: str
     google_drive: str = ""
+    credentials: str = field(default="", repr=False)
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that says who asks; none without credentials."""
+        if not self.credentials:
+            return {}
+        pair = ":".join(unquote(part) for part in (self.credentials + ":").split(":", 2)[:2])
+        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
 def drive_source(file_id: str) -> Source:
@@ -83,16 +98,19 @@ class RemoteStream:
             raise TransferError(_reason(error)) from error
 
 
-def open_source(source: Source, *, start: int, validator: str, timeout_seconds: float) -> RemoteStream:
+def open_source(
+    source: Source, *, start: int, validator: str, timeout_seconds: float, seconds_left: float | None = None
+) -> RemoteStream:
     """The file at a source, from byte `start` on if it still has this validator, else from its beginning.
 
+    The server may be silent for `timeout_seconds`; over http(s) all of it may take `seconds_left`, if that is given.
     Raises `FetchError` for what will not pass (not there, not allowed, a page of Google Drive that says no), and
     `TransferError` for what may.
     """
     if source.google_drive:
         return _open_drive(source, start, validator, timeout_seconds)
     if source.url.lower().startswith(("http://", "https://")):
-        return _open_http(source.url, start, validator, timeout_seconds)
+        return _open_http(source.url, start, validator, timeout_seconds, seconds_left, source.authorization)
     return _open_other(source.url, start, validator)
 
 
@@ -115,14 +133,21 @@ def _open_drive(source: Source, start: int, validator: str, timeout_seconds: flo
     raise FetchError(f"Google Drive sends pages in place of {source.url}")
 
 
-def _open_http(url: str, start: int, validator: str, timeout_seconds: float) -> RemoteStream:
+def _open_http(
+    url: str,
+    start: int,
+    validator: str,
+    timeout_seconds: float,
+    seconds_left: float | None = None,
+    authorization: Mapping[str, str] | None = None,
+) -> RemoteStream:
     import aiohttp
     import fsspec
 
-    # The proxies of the environment; a limit on silence, none on the whole, which may take hours.
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_seconds, sock_read=timeout_seconds)
+    # The proxies of the environment; a limit on silence, and on the whole, which may take hours, where there is one.
+    timeout = aiohttp.ClientTimeout(total=seconds_left, sock_connect=timeout_seconds, sock_read=timeout_seconds)
     system = fsspec.filesystem("http", client_kwargs={"trust_env": True, "timeout": timeout})
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"tadacli/{__version__}"}
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"tadacli/{__version__}", **(authorization or {})}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
@@ -137,7 +162,9 @@ def _open_http(url: str, start: int, validator: str, timeout_seconds: float) -> 
             wait = _retry_after(error.headers or {})
             raise TransferError(f"the server answers {error.status} {error.message}", wait_seconds=wait) from error
         raise FetchError(f"{url} cannot be downloaded: the server answers {error.status} {error.message}") from error
-    except (aiohttp.InvalidURL, aiohttp.ClientSSLError) as error:
+    except aiohttp.ClientConnectorDNSError as error:
+        raise FetchError(f"{url} cannot be downloaded: there is no address for the host {error.host}") from error
+    except (aiohttp.ClientSSLError, ValueError) as error:  # InvalidURL is a ValueError, as is what a host cannot be
         raise FetchError(f"{url} cannot be downloaded: {_reason(error)}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise TransferError(_reason(error)) from error
