@@ -132,7 +132,10 @@ def check_devices() -> Iterator[Finding]:
     """The processor, and every accelerator that torch offers: does it compute what the processor computes?"""
     import torch
 
+    from tadacli.doctor.bfloat16 import check_bfloat16
+
     yield Finding("devices", "cpu", "ok", f"{num_cores()} cores can be used, {platform.machine()}")
+    yield from check_bfloat16()
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(num_gpus):
         yield check_accelerator(torch.device("cuda", index), _gpu_memory)

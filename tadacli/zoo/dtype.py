@@ -23,29 +23,38 @@ from tadacli.zoo.store import store_folder
 # A little more speed is not worth scores of eight bits.
 WORTH_IT = 1.2
 MEASURING_SECONDS = 2.0
+# Of the spread of the logits: networks of fifty layers differ by a few hundredths of it, wrong values by more than it.
+MOST_DIFFERENCE = 0.25
 
 
 @dataclass(frozen=True)
 class DtypeChoice:
-    """The type to compute in, "float32" or "bfloat16", and how many times as fast as float32 bfloat16 is."""
+    """The type to compute in, "float32" or "bfloat16", and how many times as fast as float32 bfloat16 is.
+
+    `is_right` tells whether the scores in bfloat16 are those of float32, as far as eight bits go.
+    """
 
     dtype: str
     speed: float
+    is_right: bool = True
 
     def __str__(self) -> str:
         """What was chosen and why, in a line."""
         if not self.speed:
             return f"dtype auto: {self.dtype}, since this device has no fast bfloat16"
+        if not self.is_right:
+            return f"dtype auto: {self.dtype}, since the scores in bfloat16 are wrong here; tada doctor looks closer"
         return f"dtype auto: {self.dtype}, since bfloat16 is {self.speed:.2f} times as fast as float32 here"
 
 
 def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> DtypeChoice:
-    """The type in which a network in float32 is best run: bfloat16 if that is at least 1.2 times as fast.
+    """The type in which a network in float32 is best run: bfloat16 if that is right and at least 1.2 times as fast.
 
-    It is measured on one clip, the two taking turns, and kept in the store's `dtypes.json` for the network's
-    architecture, the size of its clips, the device (of a CPU its instructions and threads) and the version of PyTorch:
-    what is chosen, and with it the scores, must not change from run to run. Remove that file to measure again. The
-    network stays as it is.
+    Before the speed counts, the scores are compared with those in float32: PyTorch computes wrong values for some
+    shapes on some processors. Both are found on one clip or two, and kept in the store's `dtypes.json` for the
+    network's architecture, the size of its clips, the device (of a CPU its name, instructions and threads) and the
+    version of PyTorch: what is chosen, and with it the scores, must not change from run to run. Remove that file to
+    measure again. The network stays as it is.
 
     Args:
         network: The network, in evaluation mode.
@@ -68,7 +77,9 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
             with FileLock(file.with_suffix(".lock")):
                 kept = _kept(file)  # another process may have measured meanwhile
                 if key not in kept:
-                    kept[key] = measured_speed(network, spec, device)
+                    speed = measured_speed(network, spec, device)
+                    is_right = speed < WORTH_IT or scores_agree(network, spec, device)
+                    kept[key] = speed if is_right else -speed  # which no version takes for fast
                     write_new(file, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode(), replace=True)
         except (OSError, OutputError) as error:
             reason = error.message if isinstance(error, OutputError) else f"{file}: {error.strerror or error}"
@@ -76,7 +87,7 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
                 f"what --dtype auto measures cannot be kept: {reason}",
                 hint="name the type, --dtype float32 or bfloat16, or set TADA_HOME to a folder that can be written",
             ) from error
-    return DtypeChoice("bfloat16" if kept[key] >= WORTH_IT else "float32", kept[key])
+    return DtypeChoice("bfloat16" if kept[key] >= WORTH_IT else "float32", abs(kept[key]), is_right=kept[key] >= 0)
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -96,7 +107,15 @@ def _key(spec: ModelSpec, device: torch.device) -> str:
 def _processor() -> str:
     """What tells the processors apart that may share a store: instructions, and how many threads there are for them."""
     instructions = torch.backends.cpu.get_cpu_capability()
-    return f"{platform.machine()} {instructions}, {torch.get_num_threads()} threads"
+    return f"{platform.machine()} {_processor_name()} {instructions}, {torch.get_num_threads()} threads"
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _kept(file: Path) -> dict[str, float]:
@@ -120,6 +139,24 @@ def measured_speed(network: nn.Module, spec: ModelSpec, device: torch.device) ->
         warm_up(run, seconds=MEASURING_SECONDS)
     single, half = take_turns([partial(seconds_of, run) for run in runs], seconds=MEASURING_SECONDS)
     return round(single.shortest_seconds / half.shortest_seconds, 3)
+
+
+@torch.inference_mode()
+def scores_agree(network: nn.Module, spec: ModelSpec, device: torch.device) -> bool:
+    """Whether the logits in bfloat16 are those in float32, within what eight bits make of them, on clips of noise."""
+    size, generator = spec.input.crop_size, torch.Generator().manual_seed(0)
+    clips = torch.randn(2, 3, spec.input.clip_frames, size, size, generator=generator).to(device)
+    expected = _logits(network, clips)
+    found = _logits(copy.deepcopy(network).to(torch.bfloat16), clips.to(torch.bfloat16))
+    spread = float((expected - expected.mean(dim=-1, keepdim=True)).norm())
+    return float((found - expected).norm()) <= MOST_DIFFERENCE * spread
+
+
+def _logits(network: nn.Module, clips: Tensor) -> Tensor:
+    """The logits of all heads beside each other, float32 on the CPU."""
+    logits = network(clips)
+    heads = list(logits.values()) if isinstance(logits, dict) else [logits]
+    return torch.cat([values.float().cpu().flatten(1) for values in heads], dim=1)
 
 
 def _pass(network: nn.Module, clip: Tensor) -> None:

@@ -104,3 +104,42 @@ def test_what_is_measured_is_a_ratio_and_leaves_the_network_alone() -> None:
     speed = dtype_choice.measured_speed(model.network, model.spec, CPU)
     assert 0 < speed < 100
     assert all(parameter.dtype == torch.float32 for parameter in model.network.parameters())
+
+
+class Wrong(nn.Module):
+    """A network that computes other values in bfloat16, as some versions of PyTorch do for some shapes."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        logits = clips.mean(dim=(2, 3, 4))
+        return logits.flip(1) if clips.dtype == torch.bfloat16 else logits
+
+
+def test_a_speed_is_not_believed_where_the_scores_are_wrong(speeds: list[float], tmp_path: Path) -> None:
+    speeds += [4.0, 1.1]
+    spec = zoo.find_spec(DEFAULT_MODEL)
+    choice = choose_dtype(Wrong(), spec, CPU)
+    assert (choice.dtype, choice.speed, choice.is_right) == ("float32", 4.0, False)
+    assert "the scores in bfloat16 are wrong here" in str(choice)
+    assert choose_dtype(Wrong(), spec, CPU) == choice  # as kept, which earlier versions take for slow
+    assert list(json.loads((tmp_path / "store/dtypes.json").read_text()).values()) == [-4.0]
+
+
+def test_what_is_kept_is_of_one_processor_and_one_torch(
+    speeds: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds += [2.0, 1.0]
+    spec = zoo.find_spec(DEFAULT_MODEL)
+    choose_dtype(nn.Identity(), spec, CPU)
+    (key,) = json.loads((tmp_path / "store/dtypes.json").read_text())
+    assert f"torch {torch.__version__}" in key
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and "model name" in cpuinfo.read_text():
+        assert cpuinfo.read_text().partition("model name")[2].splitlines()[0].strip("\t :") in key
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    assert choose_dtype(nn.Identity(), spec, CPU).dtype == "float32"
+
+
+def test_right_scores_in_bfloat16_agree() -> None:
+    model = zoo.load_model(device="cpu")
+    assert dtype_choice.scores_agree(model.network, model.spec, CPU)
+    assert not dtype_choice.scores_agree(Wrong(), model.spec, CPU)
