@@ -7,7 +7,7 @@ DEMO := demo
 VIDEO ?=
 FOOTAGE ?=
 
-.PHONY: demo test check fix bench weights kill clean
+.PHONY: demo test test-lowest check fix bench weights kill clean
 
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
@@ -27,6 +27,14 @@ endif
 ## run the tests; those that need ../shared skip without it
 test: $(VENV)/dev
 	$(PY) -m pytest
+
+## run the tests against the lowest versions that are declared, in an environment of its own
+test-lowest: $(PY)
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PY) -m tests.lowest > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]" \
+		--constraint $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pytest
 
 ## lint, format and type checks
 check: $(VENV)/dev
@@ -54,7 +62,7 @@ weights: $(VENV)/installed
 	OMP_WAIT_POLICY=PASSIVE $(PY) -m tadacli.camera_motion --output weights $(if $(FOOTAGE),--footage "$(FOOTAGE)")
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
