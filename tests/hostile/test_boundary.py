@@ -80,7 +80,7 @@ PLACES = [
     (classified, "av.open"),
     (classified, "tadacli.classification.local_path"),
     (classified, "tadacli.classification.open_video"),
-    (classified, "tadacli.classification.extent"),
+    (classified, "tadacli.classification.is_short"),
     (classified, "tadacli.scoring.views.plan_clips"),
     (classified, "tadacli.scoring.views.resize_frames"),
     (classified, "tadacli.scoring.views.crop_frames"),
