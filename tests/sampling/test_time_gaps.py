@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tadacli
 from tadacli.errors import VideoError
-from tadacli.results import VideoInfo
+from tadacli.results import NoteKind, VideoInfo
 from tadacli.sampling.pace import frame_rate, pieces_of
 from tadacli.sampling.plan import is_short, plan_clips, time_gaps
 from tadacli.sampling.settings import window_settings
@@ -162,3 +163,13 @@ def test_a_file_with_gaps_is_read_as_one(tmp_path: Path) -> None:
         for clip in plan_clips(source, looks(clip_frames=4), num_clips=2):
             assert len({number // 30 for number in clip}) == 1
         assert len(time_gaps(source, looks())) == 2
+
+
+def test_classify_says_that_a_clip_repeats_a_frame(tmp_path: Path) -> None:
+    media.render(tmp_path / "slow.mp4", 30, pts=[15 * number for number in range(30)])  # two frames a second
+    media.render(tmp_path / "usual.mp4", 90)
+    slow, usual = tadacli.classify([tmp_path / "slow.mp4", tmp_path / "usual.mp4"], device="cpu", views="2x1")
+    assert (slow.status, usual.status) == ("ok", "ok")
+    (note,) = [note for note in slow.notes if note.kind is NoteKind.REPEATED]
+    assert note.text == "2 of 2 clips show a frame more than once"
+    assert NoteKind.REPEATED not in [note.kind for note in usual.notes]

@@ -15,6 +15,7 @@ from PIL import Image
 from tadacli.errors import VideoError
 from tadacli.results import NoteKind
 from tadacli.video import iter_frames, probe, read_frames
+from tadacli.video.png import decode_png
 from tests.media import jpeg_bytes, number_in, picture
 
 
@@ -88,6 +89,15 @@ def test_png_pictures_of_all_kinds_are_shown_as_rgb(tmp_path: Path, mode: str) -
     assert pixels.shape == (96, 160, 3)
     assert pixels.dtype == np.uint8
     assert number_in(pixels) == 5
+
+
+def test_no_flipped_bit_of_a_png_picture_passes() -> None:
+    data, right = png_bytes(2), picture(2)
+    for position in range(8, len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << position % 8
+        pixels = decode_png(bytes(damaged))
+        assert isinstance(pixels, str) or np.array_equal(pixels, right), position
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
