@@ -6,8 +6,9 @@ PY := $(VENV)/bin/python
 DEMO := demo
 VIDEO ?=
 FOOTAGE ?=
+N ?=
 
-.PHONY: demo test test-lowest check fix bench weights kill clean
+.PHONY: demo test test-lowest check fix bench fuzz weights kill clean
 
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
@@ -52,6 +53,10 @@ bench: $(VENV)/dev
 	$(PY) -m benchmarks.forward
 	$(PY) -m benchmarks.detect
 	$(PY) -m benchmarks.metrics
+
+## damage small videos of every kind for two minutes, or N=20000 of them, and hold the reader to what it promises
+fuzz: $(VENV)/dev
+	$(PY) -m tests.fuzz $(if $(N),--num-files $(N))
 
 ## kill the long commands N times each at random moments, and compare what resuming makes of them
 kill: $(VENV)/dev

@@ -147,6 +147,11 @@ def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, 
     if pts[-1] > times[-1]:
         end = max(end, int(pts[-1]) + step)
     text = timeline.note or (jump_note(times, time_base, jump=jump) if may_break else "")
+    notes = [Note(NoteKind.TIMELINE, text)] if text else []
+    num_refused = decoding.num_refused(pts if is_plain else pts[:0])
+    if num_refused:
+        packets = "1 packet does" if num_refused == 1 else f"{num_refused} packets do"
+        notes.append(Note(NoteKind.DAMAGE, f"{packets} not decode, with no place among the frames that do"))
     return FrameTable(
         pts,
         end,
@@ -156,7 +161,7 @@ def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, 
         truncated=decoding.ends_damaged(stream.codec_context.reorder_depth),
         rows=None if is_plain or not len(missing) else np.searchsorted(pts, times),
         losses=losses,
-        notes=(Note(NoteKind.TIMELINE, text),) if text else (),
+        notes=tuple(notes),
     )
 
 
@@ -183,6 +188,8 @@ def scan_table(
             reason = _why_not(packet, verdict)
             if reason or pts is None:
                 return reason
+        if verdict == "restart" and pts <= latest:
+            return "a clean start is shown before what was decoded before it"
         if pts > latest:
             latest, end = pts, (pts, packet.duration or 0)
             if verdict == "restart":

@@ -60,6 +60,7 @@ class FullDecode:
         self.lost, self.last_duration, self.packets_end = _Lost(is_frame=is_frame), 0, -1
         self.first: FirstFrame | None = None
         self._pts, self._dts, self._breaks, self._sent = array("q"), array("q"), array("q"), array("q")
+        self._refused = array("q")
         self._is_corrupt: deque[bool] = deque(maxlen=_MAX_INSIDE)
         self._ends_corrupt = False
 
@@ -71,6 +72,8 @@ class FullDecode:
             if packet.pts is not None and not packet.is_discard:
                 self._sent.append(packet.pts)
             self.lost.add(packet, failed=decoded is None)
+            if decoded is None and not packet.is_discard:
+                self._refused.append(NO_TIME if packet.pts is None else packet.pts)
         for frame in decoded or ():
             self.first = self.first or FirstFrame.of(frame)
             self._pts.append(NO_TIME if frame.pts is None else frame.pts)
@@ -106,7 +109,11 @@ class FullDecode:
     def lacks_indexed(self, stream: VideoStream) -> bool:
         """Whether there are fewer packets than an AVI file has in its index."""
         is_avi = stream.container.format.name == AVI
-        return is_avi and sum(entry.size > 0 for entry in stream.index_entries) > len(self._sent)
+        return is_avi and sum(entry.size > 0 for entry in stream.index_entries) > len(set(self._sent))
+
+    def num_refused(self, times: Timestamps) -> int:
+        """How many packets did not decode, and are none of the frames with these `times`."""
+        return int(np.count_nonzero(~np.isin(np.array(self._refused, dtype=np.int64), times)))
 
     def ends_damaged(self, reorder_depth: int) -> bool:
         """Whether the last packet is incomplete, or a frame that may be made from it damaged."""

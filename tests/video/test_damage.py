@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tadacli.errors import VideoError
+from tadacli.results import NoteKind
 from tadacli.video.reading import iter_frames, open_video, probe, read_frames
 from tadacli.video.source import Frame, Unreadable
 from tests.media import render
@@ -160,3 +161,36 @@ def test_logs_of_ffmpeg_are_as_they_were_afterwards(tmp_path, whole):
     before = av.logging.get_level(), av.logging.get_skip_repeated()
     list(iter_frames(bad, range(NUM_FRAMES), skip_unreadable=True))
     assert (av.logging.get_level(), av.logging.get_skip_repeated()) == before
+
+
+@pytest.mark.parametrize(("name", "position"), [("mjpeg", 0), ("mjpeg", 15), ("apng", 15), ("hevc", 0)])
+def test_a_packet_that_does_not_decode_and_has_no_place_is_told(tmp_path, whole, name, position):
+    """No frame comes out before the first one or after the last one, so that nothing is there to be refused."""
+    path = rendered(whole, name)
+    if name == "hevc":  # in a container that does not promise a frame for each packet
+        path = tmp_path / "whole.ts"
+        render(path, NUM_FRAMES, codec="libx265", options=CODECS["hevc"][3], noise=40)
+    packet = packets_of(path)[position]
+    data = path.read_bytes()
+    bad = tmp_path / f"bad{path.suffix}"
+    with av.open(str(path)) as container:
+        place = [p.pos for p in container.demux(video=0) if p.size][position]
+    start = data.find(packet[len(packet) // 3 :][:16], place)
+    bad.write_bytes(data[:start] + bytes(150) + data[start + 150 :])
+    info = probe(bad)
+    found = iter_frames(bad, range(info.num_frames), skip_unreadable=True)
+    refused = [frame.index for frame in found if isinstance(frame, Unreadable)]
+    assert refused or [note.kind for note in info.notes] == [NoteKind.DAMAGE]
+
+
+def test_one_time_out_of_line_before_a_clean_start_changes_no_frame(tmp_path):
+    """Packets are not believed that would show a clean start before what was decoded before it."""
+    path, bad = tmp_path / "whole.mkv", tmp_path / "bad.mkv"
+    render(path, NUM_FRAMES, options={"g": "6", "bf": "2", "x264-params": "scenecut=0:b-adapt=0"})
+    with av.open(str(path)) as source, av.open(str(bad), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            packet.stream = stream
+            packet.pts += 8000 if number == 6 else 0
+            out.mux(packet)
+    refused_frames(bad)

@@ -1,0 +1,1 @@
+"""A fuzzer of the reader of videos: `make fuzz`, or `python -m tests.fuzz --help`."""
