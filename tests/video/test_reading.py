@@ -323,6 +323,20 @@ def readable_numbers(path: Path, indices) -> dict[int, int]:
     return found
 
 
+def test_times_of_lost_frames_come_after_those_of_the_frames_that_are_left(tmp_path):
+    """They are estimates, from an index that has decoding times alone, and with uneven steps these are far behind."""
+    whole, path = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    pts = [number * 33 + (number * number * 7) % 29 + (600 if number > 30 else 0) for number in range(60)]
+    groups = {"x264-params": "keyint=20:bframes=3:b-pyramid=normal:b-adapt=0:scenecut=0"}
+    render(whole, 60, pts=pts, time_base=Fraction(1, 1000), options=groups, container_options=FASTSTART, noise=60)
+    data = whole.read_bytes()
+    for percent in range(30, 100, 6):
+        path.write_bytes(data[: len(data) * percent // 100])
+        with open_video(path) as source:
+            assert (source.info.num_frames, source.info.truncated) == (60, True)
+            assert np.all(np.diff(source.times) > 0), percent
+
+
 def test_cut_at_a_packet_boundary_is_still_a_cut(tmp_path, whole_mp4):
     with av.open(str(whole_mp4)) as container:
         ends = [(p.pos + p.size, p.pts) for p in container.demux(video=0) if p.size]
