@@ -274,9 +274,8 @@ def _notes(
     gaps = time_gaps(source, model.spec.input, part)
     if gaps:
         lost = sum(end - start for start, end in gaps)
-        text = (
-            f"{lost:.1f} of {seconds:.1f} s have no frame, in {len(gaps)} gaps; clips are made of the frames there are"
-        )
+        where = f"{len(gaps)} gap{'s' * (len(gaps) > 1)} in time"
+        text = f"{lost:.1f} of {seconds:.1f} s have no frame ({where}); clips are made of the frames that are there"
         notes.append(Note(NoteKind.TIME_GAPS, text))
     num_repeating = sum(len(set(clip)) < len(clip) for clip in clips)
     if num_repeating and not is_short:
