@@ -105,7 +105,16 @@ def _class_numbers(database: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
 
 
 def check_segment(entry: Any, file: AnyPath, place: str) -> None:
-    """Raises `UsageError` if a JSON value is no object with a label and a segment of two finite numbers."""
+    """Check that a JSON value is an object with a label and a segment of two finite numbers.
+
+    Args:
+        entry: The value.
+        file: The file it is from.
+        place: Where it stands there.
+
+    Raises:
+        UsageError: It is something else.
+    """
     if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
         raise bad_line(file, place, "no label")
     segment = entry.get("segment")

@@ -44,13 +44,21 @@ class FittedScores:
 
 
 def fit_scores(logits: Mapping[str, Array], labels: Mapping[str, NDArray[np.integer]]) -> FittedScores:
-    """Temperature and thresholds of each head, from logits (N, C) or (N, V, C) and class numbers (N,) of validation.
+    """Temperature and thresholds of each head, fitted on validation.
 
     With V views of each item the temperature is fitted on all views, each with the item's class, since it is applied
     to each; thresholds are fitted on the mean over the views, which is what they are compared with. They are fitted
     on the scores that the temperature gives.
 
-    Raises `ValueError` for arrays that do not fit together, are empty or hold what is no number.
+    Args:
+        logits: (N, C) or (N, V, C) by head.
+        labels: Class numbers (N,) by head.
+
+    Returns:
+        What the heads are given, and notes for people.
+
+    Raises:
+        ValueError: Arrays do not fit together, are empty or hold what is no number.
     """
     temperatures: dict[str, float] = {}
     thresholds: dict[str, tuple[float, ...]] = {}
@@ -69,14 +77,22 @@ def fit_scores(logits: Mapping[str, Array], labels: Mapping[str, NDArray[np.inte
 
 
 def fit_thresholds(probabilities: Array, labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The score, for each class (C,), from which "it is this class" has the best F1, of scores (N, C), labels (N,).
+    """The score, for each class, from which "it is this class" has the best F1.
 
     A threshold stands in the middle between the lowest score that passes and the next lower one (0 below the lowest
     of all), so at least one item passes; scores are told apart by the seven digits that are reported. Of equal F1 the
     higher threshold is taken. A class with fewer than `MIN_POSITIVES` items takes the threshold with the best F1 of
     all decisions about all classes together, even if none of its own scores reaches it.
 
-    Raises `ValueError` as `fit_scores` does, and for scores outside of 0..1.
+    Args:
+        probabilities: Scores (N, C) in 0..1.
+        labels: Class numbers (N,).
+
+    Returns:
+        The thresholds (C,).
+
+    Raises:
+        ValueError: As for `fit_scores`, and for scores outside of 0..1.
     """
     values, truth = _checked(probabilities, labels)
     if values.ndim != 3 or values.shape[1] != 1 or values.min() < 0 or values.max() > 1:

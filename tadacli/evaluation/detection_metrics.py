@@ -107,8 +107,17 @@ class DetectionMetrics:
 def average_precision(truth: TimedLabels, detections: ScoredSegments, *, tiou: Sequence[float]) -> DetectionMetrics:
     """How well `detections` find the segments of `truth`, by the rules at the top of this module.
 
-    Raises `TadaError` when the ground truth is empty, `ValueError` for thresholds that are not above 0 and for true
-    segments without an end.
+    Args:
+        truth: The true segments.
+        detections: The detections; those of classes that the ground truth does not have are left out.
+        tiou: The thresholds on the temporal IoU, above 0.
+
+    Returns:
+        Average precision as fractions, and what it is based on.
+
+    Raises:
+        TadaError: The ground truth is empty.
+        ValueError: A threshold is not above 0, or a true segment has no end.
     """
     if not len(tiou) or not all(threshold > 0 for threshold in tiou):
         raise ValueError(f"thresholds {tiou} must be above 0")

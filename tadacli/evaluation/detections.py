@@ -59,8 +59,16 @@ def parse_tiou(text: str, *, usual: Sequence[float] = ()) -> tuple[float, ...]:
     from there. The others, if evenly spaced, are computed from both ends as the official evaluators do it, so that
     the thresholds of another benchmark (`EPIC_TIOU`, `ACTIVITYNET_TIOU`, `THUMOS_TIOU`) are its own.
 
-    Raises `UsageError` for thresholds that are not above 0 and at most 1, have more than two decimals, fall or
-    repeat, and for a range whose steps do not meet its end.
+    Args:
+        text: The range or list.
+        usual: The thresholds of the data set.
+
+    Returns:
+        The thresholds, rising.
+
+    Raises:
+        UsageError: A threshold is not above 0 and at most 1, has more than two decimals, falls or repeats, or the
+            steps of a range do not meet its end.
     """
     hundredths = _range(text) if ":" in text else [_hundredths(part, text) for part in text.split(",")]
     for before, after in pairwise(hundredths):
@@ -113,7 +121,18 @@ def evaluate_epic_detections(
 ) -> EvalReport:
     """mAP for verbs, nouns and actions, of the challenge's JSON or of what `tada detect` wrote.
 
-    The challenge measures at tIoU 0.1 to 0.5; the report notes it when `tiou` are other thresholds (`parse_tiou`).
+    Args:
+        annotations: The csv of EPIC-KITCHENS-100, or the folder with it.
+        predictions: The file, which may be gzipped.
+        split: The split that is scored.
+        tiou: Thresholds on the temporal IoU (see `parse_tiou`). The challenge measures at 0.1 to 0.5; the report notes
+            it when they are others.
+
+    Returns:
+        The report, with fractions in 0..1; odd times of predictions, and videos that are not annotated, are noted.
+
+    Raises:
+        UsageError: A file is not what it should be, or not one video of the predictions is annotated.
     """
     truth = load_epic_detection(annotations, split=split)
     results = _read(predictions, ours=read_detected_actions, official=read_epic_detections)
@@ -143,7 +162,18 @@ def evaluate_activitynet(
 ) -> EvalReport:
     """mAP of predictions in ActivityNet's JSON, ActionFormer's pickle or THUMOS's text, or of what `tada detect` wrote.
 
-    The benchmark measures at tIoU 0.5 to 0.95; the report notes it when `tiou` are other thresholds (`parse_tiou`).
+    Args:
+        annotations: The JSON, in the form of ActivityNet.
+        predictions: The file, which may be gzipped.
+        split: The subset that is scored.
+        tiou: Thresholds on the temporal IoU (see `parse_tiou`). The benchmark measures at 0.5 to 0.95; the report notes
+            it when they are others.
+
+    Returns:
+        The report, with fractions in 0..1; odd times of predictions, and videos that are not annotated, are noted.
+
+    Raises:
+        UsageError: A file is not what it should be, or not one video or label of the predictions is in the annotations.
     """
     truth = load_activitynet(annotations, subset=split)
     results = _read(

@@ -86,15 +86,30 @@ class Calibration:
 
 
 def log_probabilities(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Logarithms of probabilities, of any shape: logits, up to a number for each item. Zero stays a number."""
+    """Logarithms of probabilities: logits, up to a number for each item.
+
+    Args:
+        probabilities: Probabilities, of any shape.
+
+    Returns:
+        Their logarithms; that of zero is a number, too.
+    """
     logarithms: NDArray[np.floating] = np.log(np.maximum(probabilities, _LEAST_PROBABILITY))
     return logarithms
 
 
 def outcomes(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> Outcomes:
-    """The outcomes of items with scores (N, C), higher is better, and true classes (N,).
+    """What became of each item.
 
-    Raises `ValueError` for shapes that do not fit, labels that are not 0..C-1, and scores that are NaN.
+    Args:
+        scores: (N, C), higher is better.
+        labels: The true classes (N,).
+
+    Returns:
+        The outcomes, as columns (N,).
+
+    Raises:
+        ValueError: Shapes do not fit, labels are not 0..C-1, or scores are NaN.
     """
     labels = _checked(scores, labels)
     predicted = np.argmax(scores, axis=1).astype(np.int64) if len(labels) else labels
@@ -111,12 +126,27 @@ def outcomes(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> Outco
 
 
 def top_k(ranks: Indices, k: int) -> Accuracy:
-    """How many items have their true class among the best `k`."""
+    """How many items have their true class among the best.
+
+    Args:
+        ranks: How many classes stand before the true one, (N,).
+        k: How many classes count as the best.
+
+    Returns:
+        The accuracy.
+    """
     return Accuracy(int((ranks < k).sum()), len(ranks))
 
 
 def class_accuracy(items: Outcomes) -> dict[int, Accuracy]:
-    """Top-1 accuracy of the items of each class that has any, by class index."""
+    """Top-1 accuracy of the items of each class that has any.
+
+    Args:
+        items: The outcomes.
+
+    Returns:
+        The accuracies by class index.
+    """
     classes, place = np.unique(items.labels, return_inverse=True)
     counts = np.bincount(place, minlength=len(classes))
     right = np.bincount(place[items.ranks == 0], minlength=len(classes))
@@ -126,14 +156,35 @@ def class_accuracy(items: Outcomes) -> dict[int, Accuracy]:
 
 
 def mean_class_accuracy(items: Outcomes) -> float:
-    """Mean over the classes that have an item of their top-1 accuracy. Raises `TadaError` when no item was scored."""
+    """Mean over the classes that have an item of their top-1 accuracy.
+
+    Args:
+        items: The outcomes.
+
+    Returns:
+        A fraction, 0..1.
+
+    Raises:
+        TadaError: No item was scored.
+    """
     if not len(items):
         raise _nothing("accuracy")
     return float(np.mean([accuracy.fraction for accuracy in class_accuracy(items).values()]))
 
 
 def confusion_matrix(items: Outcomes, *, num_classes: int) -> Indices:
-    """Counts (num_classes, num_classes) of items by true class (row) and predicted class (column)."""
+    """How often each class is taken for which.
+
+    Args:
+        items: The outcomes.
+        num_classes: The number of classes, C.
+
+    Returns:
+        Counts (C, C) of items by true class (row) and predicted class (column).
+
+    Raises:
+        ValueError: There are labels beyond the classes.
+    """
     if len(items) and int(max(items.labels.max(), items.predicted.max())) >= num_classes:
         raise ValueError(f"there are labels beyond the {num_classes} classes")
     cells = np.bincount(items.labels * num_classes + items.predicted, minlength=num_classes**2)
@@ -143,7 +194,16 @@ def confusion_matrix(items: Outcomes, *, num_classes: int) -> Indices:
 def calibration(items: Outcomes, *, num_bins: int = NUM_CALIBRATION_BINS) -> Calibration:
     """Expected calibration error of the best class over bins of equal width.
 
-    Raises `ValueError` for confidences outside 0..1, which are no probabilities, and `TadaError` for no items.
+    Args:
+        items: The outcomes.
+        num_bins: How many bins 0..1 is divided into.
+
+    Returns:
+        The error, and the bins.
+
+    Raises:
+        ValueError: Confidences are outside of 0..1, so that they are no probabilities.
+        TadaError: There are no items.
     """
     if not len(items):
         raise _nothing("calibration error")
@@ -175,11 +235,21 @@ def bootstrap_interval(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `values` (N,), such as `ranks == 0`: low and high.
+    """Percentile bootstrap interval of a mean; it depends on the seed, and not on the order of the items.
 
-    With `groups` (N,), such as the labels, it is that of the mean over groups of the mean of each group, over the
-    groups that a draw has. Items are drawn one by one with replacement. The interval depends on the seed, and
-    not on the order of the items. Raises `TadaError` when there are none.
+    Args:
+        values: What is averaged, (N,), such as `ranks == 0`.
+        groups: (N,), such as the labels: then the interval is that of the mean over groups of the mean of each group,
+            over the groups that a draw has.
+        level: The share of the draws that the interval holds.
+        num_resamples: The number of draws; items are drawn one by one with replacement.
+        seed: The seed of the draws.
+
+    Returns:
+        Low and high.
+
+    Raises:
+        TadaError: There are no values.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers):
@@ -208,13 +278,24 @@ def action_ranks(
     noun_labels: NDArray[np.integer],
     num_actions: int = NUM_ACTIONS,
 ) -> Indices:
-    """How many pairs of a verb and a noun stand before the true one, (N,); `num_actions` stands for that or more.
+    """How many pairs of a verb and a noun stand before the true one.
 
-    As the official EPIC-KITCHENS-100 evaluator does, it takes scores (N, V) and (N, M) for logits: pairs rank by
-    the product of the two softmaxes, which is the order of the sums of the scores. Sums, here in float64, do not
-    underflow as the products can. Pass logarithms of probabilities to rank by their product. Of equal sums the
-    one with the better ranked verb comes first. Raises `ValueError` for scores that are NaN or +infinity, or
-    shapes and labels that do not fit.
+    As the official EPIC-KITCHENS-100 evaluator does, it takes scores for logits: pairs rank by the product of the two
+    softmaxes, which is the order of the sums of the scores. Sums, here in float64, do not underflow as the products
+    can. Of equal sums the one with the better ranked verb comes first.
+
+    Args:
+        verb_scores: (N, V); logarithms of probabilities rank by their product.
+        noun_scores: (N, M), alike.
+        verb_labels: The true verbs (N,).
+        noun_labels: The true nouns (N,).
+        num_actions: How far the ranks are counted.
+
+    Returns:
+        The ranks (N,); `num_actions` stands for that or more.
+
+    Raises:
+        ValueError: Scores are NaN or +infinity, or shapes and labels do not fit.
     """
     verb_labels, noun_labels = _checked(verb_scores, verb_labels), _checked(noun_scores, noun_labels)
     if len(verb_labels) != len(noun_labels):
@@ -245,13 +326,24 @@ def ek100_metrics(
     tail_verbs: Collection[int],
     tail_nouns: Collection[int],
 ) -> dict[str, Accuracy]:
-    """The metrics of the EPIC-KITCHENS-100 action recognition challenge, under their official names.
+    """The metrics of the EPIC-KITCHENS-100 action recognition challenge.
 
-    All arguments but the last two are columns of the same items: `actions` as `action_ranks` gives them, `unseen`
-    for items of participants that are not in the training set. An item counts for the tail verbs by its true
-    verb, for the tail nouns by its true noun, and for the tail actions when either of the two is one. These are
-    accuracies of items, not means over classes. A metric that no item counts for is left out. Raises `ValueError`
-    for columns of different lengths.
+    An item counts for the tail verbs by its true verb, for the tail nouns by its true noun, and for the tail actions
+    when either of the two is one. These are accuracies of items, not means over classes.
+
+    Args:
+        verbs: The outcomes of N items for their verbs.
+        nouns: Those of the same items for their nouns.
+        actions: Their ranks (N,) as `action_ranks` gives them.
+        unseen: (N,) whether the item is of a participant who is not in the training set.
+        tail_verbs: The verbs that are rare in training.
+        tail_nouns: The nouns, alike.
+
+    Returns:
+        The accuracies under their official names, without one that no item counts for.
+
+    Raises:
+        ValueError: The columns have different lengths.
     """
     tail_verb = np.isin(verbs.labels, sorted(tail_verbs))
     tail_noun = np.isin(nouns.labels, sorted(tail_nouns))

@@ -77,7 +77,18 @@ def timed_scores(
     labels: tuple[str, ...] = (),
     notes: Iterable[Note] = (),
 ) -> TimedScores:
-    """The columns of segments (video, start, end, score), in their order."""
+    """The columns of segments.
+
+    Args:
+        segments: (video, start, end, score) of each, times in seconds.
+        classes: Their classes (N,) by head.
+        results: The videos that the file has an entry for.
+        labels: The names of the classes of the head "", if there are any.
+        notes: What to know of the file.
+
+    Returns:
+        The segments, in their order.
+    """
     videos, starts, ends, scores = zip(*segments, strict=True) if segments else ((), (), (), ())
     return TimedScores(
         video_ids=np.array(videos, dtype=np.str_),
@@ -92,14 +103,33 @@ def timed_scores(
 
 
 def check_once(names: Sequence[str], shown: str) -> None:
-    """Raises `UsageError` for a name that the file `shown` has twice."""
+    """Check that a file has every result once.
+
+    Args:
+        names: The names of its results.
+        shown: What the file is called.
+
+    Raises:
+        UsageError: A name is there twice.
+    """
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UsageError(f"{shown} holds two results of {twice[0]}", hint="give the results of one run")
 
 
 def json_value(content: bytes, shown: str) -> Any:
-    """The value of JSON in UTF-8; the file `shown` is named if it is none. Raises `UsageError`."""
+    """The value of a file of JSON.
+
+    Args:
+        content: Its content.
+        shown: What the file is called.
+
+    Returns:
+        The value.
+
+    Raises:
+        UsageError: It is not JSON in UTF-8.
+    """
     try:
         return parse_json(content.decode("utf-8-sig"), shown)
     except UnicodeDecodeError as error:

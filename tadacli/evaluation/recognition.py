@@ -48,7 +48,16 @@ NOT_REACHED = "it has no prediction"
 
 
 def check_belongs(dataset: Dataset, header: Header, *, split: str) -> None:
-    """Raises `UsageError` if predictions are not of these annotations."""
+    """Check that predictions are of these annotations.
+
+    Args:
+        dataset: The annotations.
+        header: What the predictions are of.
+        split: The split that the annotations are.
+
+    Raises:
+        UsageError: They are of another data set, split, classes, items or spans.
+    """
     if (header.dataset, header.split) != (dataset.name, split):
         raise UsageError(
             f"the predictions are of {header.dataset}, {header.split}, not of {dataset.name}, {split}",
@@ -65,7 +74,20 @@ def check_belongs(dataset: Dataset, header: Header, *, split: str) -> None:
 
 
 def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, annotations: AnyPath | None) -> EvalReport:
-    """The report on predictions that `tada eval` made for the data set, or for a part of it."""
+    """The report on predictions that `tada eval` made.
+
+    Args:
+        dataset: The data set, or the part of it that they are of.
+        saved: The predictions.
+        split: What the report calls the split.
+        annotations: Where the lists of EPIC-KITCHENS-100 stand.
+
+    Returns:
+        The report, in percent.
+
+    Raises:
+        NothingScoredError: Not one item has both scores and a class.
+    """
     report = evaluate_scores(
         dataset,
         saved.table,
@@ -89,18 +111,43 @@ def evaluate_saved(dataset: Dataset, saved: SavedPredictions, *, split: str, ann
 
 
 def unlabelled_report(dataset: Dataset, saved: SavedPredictions, *, split: str) -> EvalReport:
-    """The report, without metrics, on predictions for a data set whose annotations name no classes."""
+    """The report, without metrics, on predictions for a data set whose annotations name no classes.
+
+    Args:
+        dataset: The data set.
+        saved: The predictions.
+        split: What the report calls the split.
+
+    Returns:
+        The report: how many items have scores.
+    """
     report = _report(dataset, split, saved.table.ids.tolist(), saved.failed)
     return replace(report, run=run_facts(saved.header.run), num_failed=len(saved.failed))
 
 
 def logits_of(probabilities: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Scores whose softmax is these probabilities, by head: the official evaluator takes scores for logits."""
+    """Scores whose softmax is these probabilities: the official evaluator takes scores for logits.
+
+    Args:
+        probabilities: (N, C) by head.
+
+    Returns:
+        The scores, alike.
+    """
     return {head: log_probabilities(values) for head, values in probabilities.items()}
 
 
 def subsets_of(dataset: Dataset, annotations: AnyPath | None, split: str) -> EpicSubsets | None:
-    """The lists of EPIC-KITCHENS-100 that stand beside its annotations; None for other data sets."""
+    """The lists of EPIC-KITCHENS-100 that stand beside its annotations.
+
+    Args:
+        dataset: The data set.
+        annotations: Its annotations, or the folder with them.
+        split: The split.
+
+    Returns:
+        The lists; None for other data sets.
+    """
     if set(dataset.heads) != {"verb", "noun"} or annotations is None:
         return None
     folder = Path(annotations)
@@ -119,9 +166,23 @@ def evaluate_scores(
 ) -> EvalReport:
     """The metrics of scores, matched to the samples by id; the other samples are listed with the reason.
 
-    Metrics are in percent: `top1`, `top5`, `mean_class_accuracy` and `calibration_error` of a single head, the
-    official names of EPIC-KITCHENS-100 for its verbs and nouns. Raises `UsageError` for scores of unknown items and
-    `TadaError` when not one item has scores.
+    Metrics are in percent: `top1`, `top5`, `mean_class_accuracy` and `calibration_error` of a single head, the official
+    names of EPIC-KITCHENS-100 for its verbs and nouns.
+
+    Args:
+        dataset: The samples.
+        table: The scores of all classes.
+        split: What the report calls the split.
+        scores_are: What the scores are; of logits there is no calibration.
+        failed: The reasons of the items that could not be scored, by id.
+        subsets: The lists of EPIC-KITCHENS-100.
+
+    Returns:
+        The report.
+
+    Raises:
+        UsageError: There are scores of unknown items; the first are listed.
+        NothingScoredError: Not one item has both scores and a class.
     """
     labelled = {sample.id: sample for sample in dataset.samples if sample.labels}
     foreign = unmatched(table.ids.tolist(), [sample.id for sample in dataset.samples], unit=unit_of(dataset))
@@ -161,8 +222,18 @@ def evaluate_scores(
 def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> EvalReport:
     """The metrics of what `tada classify` wrote, as far as its best classes tell them; see `evaluate_scores`.
 
-    A result belongs to the sample with the same file; where no file of a sample is known, to that of the same name
-    without its suffix. Raises `UsageError` for models with several heads and spans of videos.
+    Args:
+        dataset: The samples.
+        top: The results; which belongs to which sample, `matching.match_results` says.
+        split: What the report calls the split.
+
+    Returns:
+        The report; results that belong to no sample are noted.
+
+    Raises:
+        UsageError: The model has several heads or other classes, samples are spans of videos, or not one result
+            belongs to a sample.
+        NothingScoredError: Not one sample has both a result and a class.
     """
     if set(dataset.heads) != {""}:
         raise UsageError(SEVERAL_HEADS, hint="score the data set with tada eval --model, which keeps all scores")
@@ -224,7 +295,14 @@ def _nothing(dataset: Dataset, failed: Mapping[str, str]) -> NothingScoredError:
 
 
 def unit_of(dataset: Dataset) -> str:
-    """What the items of a data set are, in the plural."""
+    """What the items of a data set are.
+
+    Args:
+        dataset: The data set.
+
+    Returns:
+        Their name in the plural.
+    """
     return "actions" if set(dataset.heads) == {"verb", "noun"} else "videos"
 
 

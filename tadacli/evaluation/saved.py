@@ -116,7 +116,15 @@ def _on_saved(truth: Dataset, saved: SavedPredictions, split: str, annotations: 
 
 
 def refuse_tiou(dataset: str, tiou: str | Sequence[float] | None) -> None:
-    """Raises `UsageError` for thresholds on the IoU, if the data set is not one of detections."""
+    """Check that thresholds on the IoU are asked for detections only.
+
+    Args:
+        dataset: The data set by name.
+        tiou: The thresholds, None if none were given.
+
+    Raises:
+        UsageError: They were given for another data set.
+    """
     if tiou is not None and dataset not in get_args(DetectionDatasetName):
         raise UsageError(
             f"--tiou is for detections, and {dataset} is measured by accuracies",
@@ -125,13 +133,30 @@ def refuse_tiou(dataset: str, tiou: str | Sequence[float] | None) -> None:
 
 
 def refuse_submission(truth: Dataset) -> None:
-    """Raises `UsageError` for a data set whose challenge takes no recognition scores."""
+    """Check that there is a challenge that takes the recognition scores of a data set.
+
+    Args:
+        truth: The data set.
+
+    Raises:
+        UsageError: There is none.
+    """
     if set(truth.heads) != {"verb", "noun"}:
         raise UsageError("--submission is for EPIC-KITCHENS-100", hint="leave it out")
 
 
 def write_submission(truth: Dataset, saved: SavedPredictions, path: AnyPath) -> None:
-    """Write the recognition challenge's file: every action of the split, or an error that names what is missing."""
+    """Write the recognition challenge's file.
+
+    Args:
+        truth: The data set, of which every action must have scores.
+        saved: The scores.
+        path: The file.
+
+    Raises:
+        UsageError: There is no challenge of this data set.
+        OutputError: An action is missing, or the file holds something else or cannot be written.
+    """
     refuse_submission(truth)
     logits = logits_of(saved.table.scores)
     expected = [sample.id for sample in truth.samples]

@@ -27,12 +27,28 @@ NO_FILE = "no video file was found"
 
 
 def shard_of(samples: Sequence[Sample], shard: Shard) -> Sequence[Sample]:
-    """The samples of one of nearly equal parts, in order; all shards together are all samples, each once."""
+    """The samples of one of nearly equal parts; all shards together are all samples, each once.
+
+    Args:
+        samples: All samples.
+        shard: Which part.
+
+    Returns:
+        The samples of the part, in order.
+    """
     return samples[len(samples) * (shard.number - 1) // shard.count : len(samples) * shard.number // shard.count]
 
 
 def check_heads(dataset: Dataset, model: Model) -> None:
-    """Raises `UsageError` if the classes of the model are not those of the data set, in the same order."""
+    """Check that the classes of a model are those of a data set, in the same order.
+
+    Args:
+        dataset: The data set.
+        model: The model.
+
+    Raises:
+        UsageError: They are not; the first difference is named.
+    """
     ours, theirs = model.spec.heads, dataset.heads
     if {name: tuple(labels) for name, labels in ours.items()} == dict(theirs):
         return

@@ -17,16 +17,30 @@ CHECK_COLUMNS = ("kind", "split", "id", "path", "reason")
 
 
 def check_rows(check: DatasetCheck) -> list[dict[str, str]]:
-    """A flat row for each finding, with `CHECK_COLUMNS`."""
+    """The findings of a check as flat rows.
+
+    Args:
+        check: The check.
+
+    Returns:
+        A row for each finding, with `CHECK_COLUMNS`.
+    """
     return [{column: getattr(finding, column) for column in CHECK_COLUMNS} for finding in check.findings]
 
 
 def encode_check(check: DatasetCheck, form: ReportFormat) -> bytes:
-    """A check in one of the formats, in UTF-8; the same check gives the same bytes.
+    """A check in one of the formats; the same check gives the same bytes.
 
-    "table" is text for people: counts, then every finding under its kind. "json" is one object with `splits`,
-    `num_files`, `counts` by kind, `findings` and `notes`. "csv" has a line for each finding below a header.
-    Raises `UsageError` for another format.
+    Args:
+        check: The check.
+        form: "table" is text for people: counts, then every finding under its kind. "json" is one object with `splits`,
+            `num_files`, `counts` by kind, `findings` and `notes`. "csv" has a line for each finding below a header.
+
+    Returns:
+        The bytes, in UTF-8.
+
+    Raises:
+        UsageError: The format is another.
     """
     if form not in get_args(ReportFormat):
         raise UsageError(f"a check has no format {form!r}", hint="one of: " + ", ".join(get_args(ReportFormat)))

@@ -16,10 +16,17 @@ from tadacli.results import Note, NoteKind
 
 
 def read_activitynet(path: AnyPath) -> TimedScores:
-    """Predictions in the form of ActivityNet, their labels numbered in alphabetical order (see `relabelled`).
+    """Predictions in the form of ActivityNet.
 
-    Raises `UsageError` for a file of another form. Top keys that the official evaluation asks for, and nothing
-    depends on, are only noted if they are missing.
+    Args:
+        path: The JSON, which may be gzipped.
+
+    Returns:
+        The segments, their labels numbered in alphabetical order (see `relabelled`). Top keys that the official
+        evaluation asks for, and nothing depends on, are only noted if they are missing.
+
+    Raises:
+        UsageError: The file has another form.
     """
     shown = os.fspath(path)
     content = json_value(read_bytes(path), shown)
@@ -48,10 +55,20 @@ def read_activitynet(path: AnyPath) -> TimedScores:
 
 
 def relabelled(predictions: TimedScores, labels: Sequence[str]) -> TimedScores:
-    """ActivityNet predictions with the class numbers of these labels, those of the ground truth.
+    """Predictions with the class numbers of the ground truth.
 
     Predictions of other labels are left out and noted: the official evaluation stops there, and they belong to
-    classes that have no average precision. Raises `UsageError` if that leaves none.
+    classes that have no average precision.
+
+    Args:
+        predictions: The segments, with labels of their own.
+        labels: The labels of the ground truth.
+
+    Returns:
+        The segments of these labels.
+
+    Raises:
+        UsageError: That leaves none.
     """
     index_of = {label: index for index, label in enumerate(labels)}
     unknown = [label for label in predictions.labels if label not in index_of]

@@ -27,11 +27,17 @@ _RECOGNITION_HINT = "give verb_output (97 scores), noun_output (300) and narrati
 
 
 def read_recognition(path: AnyPath) -> ScoreTable:
-    """EPIC-KITCHENS-100 recognition results: `.pkl`, `.pt`, or the challenge's JSON 0.2 (also in its zip).
+    """EPIC-KITCHENS-100 recognition results. Nothing in them is run.
 
-    The former hold a list of entries or one dictionary of arrays, with verb_output, noun_output, narration_id.
-    Nothing in them is run: a pickle that needs more than numpy arrays, containers, text and numbers is refused.
-    Raises `UsageError`.
+    Args:
+        path: A `.pkl` or `.pt` with a list of entries or one dictionary of arrays, with verb_output, noun_output and
+            narration_id; or the challenge's JSON 0.2, also in its zip. It may be gzipped.
+
+    Returns:
+        The scores of each action.
+
+    Raises:
+        UsageError: The file has another form, or needs more than numpy arrays, containers, text and numbers.
     """
     content, shown = read_bytes(path), os.fspath(path)
     member = _zipped_json(content)
@@ -43,10 +49,17 @@ def read_recognition(path: AnyPath) -> ScoreTable:
 
 
 def read_epic_detections(path: AnyPath) -> TimedScores:
-    """An EPIC-KITCHENS-100 detection submission, with the heads "verb", "noun" and "action".
+    """An EPIC-KITCHENS-100 detection submission.
 
-    The action is that of the entry's text "verb,noun", as verb * 300 + noun; it need not agree with the entry's verb
-    and noun. Raises `UsageError` with everything the challenge would refuse.
+    Args:
+        path: The challenge's JSON 0.2, which may be gzipped.
+
+    Returns:
+        The segments with the heads "verb", "noun" and "action". The action is that of the entry's text "verb,noun", as
+        verb * 300 + noun; it need not agree with the entry's verb and noun.
+
+    Raises:
+        UsageError: The challenge would refuse the file; everything for which it would is named.
     """
     shown = os.fspath(path)
     submission = json_value(read_bytes(path), shown)

@@ -55,12 +55,19 @@ class DetectResults:
 
 
 def read_detected_actions(path: AnyPath) -> DetectResults:
-    """The results of a model with verb and noun heads; the classes are those of "verb", "noun" and "action".
+    """The results of a model with verb and noun heads.
 
-    The action is verb * 300 + noun. Videos go by the ids that EPIC-KITCHENS gives them, times count from the first
-    frame: the columns equal those of the submission that `tada detect` writes. The file may be gzipped. Raises
-    `UsageError` for a file of something else, of several models, with two videos of one id, or with classes that
-    EPIC-KITCHENS-100 does not have.
+    Args:
+        path: What `tada detect` wrote, JSON or JSON lines, which may be gzipped.
+
+    Returns:
+        The segments with the classes of "verb", "noun" and "action", which is verb * 300 + noun. Videos go by the
+        ids that EPIC-KITCHENS gives them, times count from the first frame: the columns equal those of the submission
+        that `tada detect` writes.
+
+    Raises:
+        UsageError: The file holds something else, results of several models, two videos of one id, or classes that
+            EPIC-KITCHENS-100 does not have.
     """
     shown = os.fspath(path)
     rows = _detect_rows(path, shown)
@@ -77,10 +84,17 @@ def read_detected_actions(path: AnyPath) -> DetectResults:
 
 
 def read_detected_labels(path: AnyPath) -> DetectResults:
-    """The results of any model by the names of their labels, which are numbered in alphabetical order.
+    """The results of any model by the names of their labels.
 
-    `relabelled` gives them the numbers of a ground truth. The columns equal those of the ActivityNet predictions
-    that `tada detect` writes. The file may be gzipped. Raises `UsageError` as `read_detected_actions` does.
+    Args:
+        path: What `tada detect` wrote, JSON or JSON lines, which may be gzipped.
+
+    Returns:
+        The segments, their labels numbered in alphabetical order; `relabelled` gives them the numbers of a ground
+        truth. The columns equal those of the ActivityNet predictions that `tada detect` writes.
+
+    Raises:
+        UsageError: The file holds something else, results of several models, or two videos of one id.
     """
     rows = _detect_rows(path, os.fspath(path))
     segments = _segments(rows)
