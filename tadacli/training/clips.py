@@ -11,6 +11,7 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -289,7 +290,11 @@ def _made(
         # Otherwise it draws from the generator of everyone, of which training must not see a trace.
         generator=torch.Generator(),
     )
+    alarm = signal.getsignal(signal.SIGCHLD)
     running = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        # That of torch raises wherever this process is at the moment; a dead worker is noticed as its batch is missing.
+        signal.signal(signal.SIGCHLD, alarm or signal.SIG_DFL)
     try:
         yield from running
     except RuntimeError as error:

@@ -78,19 +78,22 @@ def test_a_terminal_that_goes_away_does_not_end_a_command_under_nohup(
     assert out.read_bytes().count(b"\n") == 11
 
 
+def begin_training(folder: Path) -> tuple[subprocess.Popen[str], Callable[[], bool]]:
+    """A training with two processes that make clips, and whether it has begun."""
+    for number in range(8):
+        label = ("left", "up")[number % 2]
+        render(folder / "clips" / label / f"{number}.mp4", number, 8)
+    base = write_base(folder / "base.safetensors", ONE_HEAD)
+    settings = ("--epochs", 400, "--batch-size", 4, "--workers", 2, "--device", "cpu", "--learning-rate", 0.001)
+    words = ("finetune", "--data", folder / "clips", "--model", base, *settings, "-o", folder / "mine")
+    log = folder / "mine" / "log.csv"
+    return begin(folder / "tmp", *words), lambda: log.exists() and log.read_bytes().count(b"\n") > 3
+
+
 @NEEDS_PROC
 @pytest.mark.parametrize("everyone", [False, True], ids=["the command", "its whole group"])
 def test_the_processes_of_a_training_end_with_it(tmp_path: Path, everyone: bool) -> None:
-    for number in range(8):
-        label = ("left", "up")[number % 2]
-        render(tmp_path / "clips" / label / f"{number}.mp4", number, 8)
-    base = write_base(tmp_path / "base.safetensors", ONE_HEAD)
-    settings = ("--epochs", 400, "--batch-size", 4, "--workers", 2, "--device", "cpu", "--learning-rate", 0.001)
-    words = ("finetune", "--data", tmp_path / "clips", "--model", base, *settings, "-o", tmp_path / "mine")
-    process, log = begin(tmp_path / "tmp", *words), tmp_path / "mine" / "log.csv"
-
-    def has_begun() -> bool:
-        return log.exists() and log.read_bytes().count(b"\n") > 3
+    process, has_begun = begin_training(tmp_path)
 
     def send() -> None:
         assert len(processes_of(process.pid)) >= 3
@@ -105,3 +108,16 @@ def test_the_processes_of_a_training_end_with_it(tmp_path: Path, everyone: bool)
     assert "Traceback" not in said
     assert list((tmp_path / "tmp").iterdir()) == []
     assert [path.name for path in (tmp_path / "mine").iterdir() if path.name.startswith(".")] == []
+
+
+@NEEDS_PROC
+def test_a_worker_that_is_killed_is_said(tmp_path: Path) -> None:
+    process, has_begun = begin_training(tmp_path)
+
+    def send() -> None:
+        os.kill(max(processes_of(process.pid)), signal.SIGKILL)  # the process that was started last
+
+    said = end(process, has_begun, send)
+    assert process.returncode == 1
+    assert "error: a process that makes training clips died: DataLoader worker" in said
+    assert "Traceback" not in said
