@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import os
 import secrets
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -289,3 +291,10 @@ def _exists(path: Path) -> OutputError:
 
 def _in_use(path: Path) -> OutputError:
     return OutputError(f"another run is writing to {path}", hint="wait until it ends, or give another --output")
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One line of a CSV table, a line feed at its end; a carriage return in a value is quoted, as a line feed is."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return text.getvalue().removesuffix("\r\n") + "\n"

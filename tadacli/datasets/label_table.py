@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 from tadacli.datasets.annotations import is_known_json
@@ -12,6 +10,7 @@ from tadacli.datasets.foreign.boris import is_boris_table
 from tadacli.datasets.spans import Annotations
 from tadacli.datasets.tables import read_bytes
 from tadacli.errors import UsageError
+from tadacli.files import csv_line
 
 _COLUMNS = ("path", "label", "start_seconds", "end_seconds")
 
@@ -47,14 +46,12 @@ def label_table(annotations: Annotations) -> bytes:
         and times in seconds from its first frame. It has a column `split` if splits are named.
     """
     has_splits = bool(annotations.splits)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *(["split"] if has_splits else [])])
+    lines = [csv_line([*_COLUMNS, *(["split"] if has_splits else [])])]
     for span in annotations.spans:
         if not span.reason:
             times = [_shown(span.start_seconds), _shown(span.end_seconds)]
-            writer.writerow([span.path or span.video, span.label, *times, *([span.split] if has_splits else [])])
-    return text.getvalue().encode("utf-8", "surrogateescape")
+            lines.append(csv_line([span.path or span.video, span.label, *times, *([span.split] if has_splits else [])]))
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _shown(seconds: float | None) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol
 
+from tadacli.files import csv_line
 from tadacli.formats.detection_rows import DETECTION_CSV_COLUMNS, detection_csv_rows
 from tadacli.formats.rows import (
     CSV_COLUMNS,
@@ -191,9 +192,7 @@ class Csv(Generic[AnyRow]):
         return rows
 
     def _encode_rows(self, rows: list[dict[str, str]]) -> bytes:
-        buffer = io.StringIO(newline="")
-        csv.DictWriter(buffer, self._columns, restval="", lineterminator="\n").writerows(rows)
-        return encode_text(buffer.getvalue())
+        return encode_text("".join(csv_line(row.get(column, "") for column in self._columns) for row in rows))
 
 
 FORMATS: Mapping[str, Format[ClassificationRow]] = {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import get_args
 
 from tadacli.datasets.check import DatasetCheck, SplitCount
 from tadacli.errors import UsageError
+from tadacli.files import csv_line
 from tadacli.formats.records import encode_json, encode_text
 from tadacli.formats.registry import ReportFormat
 
@@ -47,11 +46,8 @@ def encode_check(check: DatasetCheck, form: ReportFormat) -> bytes:
     if form == "table":
         return "".join(f"{_printable(line)}\n" for line in _lines(check)).encode()
     if form == "csv":
-        buffer = io.StringIO(newline="")
-        writer = csv.DictWriter(buffer, CHECK_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(check_rows(check))
-        return encode_text(buffer.getvalue())
+        lines = [CHECK_COLUMNS, *([row[column] for column in CHECK_COLUMNS] for row in check_rows(check))]
+        return encode_text("".join(map(csv_line, lines)))
     return _json(check)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import OutputError
-from tadacli.files import is_unfinished, write_new
+from tadacli.files import csv_line, is_unfinished, write_new
 from tadacli.formats.records import encode_json, encode_text
 from tadacli.specs import ModelSpec
 from tadacli.training.run_log import LOG_NAME
@@ -77,15 +75,14 @@ def read_command(folder: RunFolder) -> list[str]:
 def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:
     """Writes which item is in which split, one line for each, with its classes, and its rate if any has one."""
     heads = list(next(iter(splits.values())).heads)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     has_rates = any(sample.fps is not None for dataset in splits.values() for sample in dataset.samples)
     columns = ["split", "id", "path", "start_seconds", "end_seconds", *(["fps"] if has_rates else [])]
-    table.writerow([*columns, *(head or "label" for head in heads)])
+    lines = [csv_line([*columns, *(head or "label" for head in heads)])]
     for split, dataset in splits.items():
         for sample in dataset.samples:
             names = dataset.names_of(sample)
             numbers = (sample.start_seconds, sample.end_seconds, *([sample.fps] if has_rates else []))
             span = ["" if each is None else repr(each) for each in numbers]
-            table.writerow([split, sample.id, sample.path or "", *span, *(names.get(head, "") for head in heads)])
-    write_new(folder.splits, encode_text(text.getvalue()), replace=True)
+            labels = [names.get(head, "") for head in heads]
+            lines.append(csv_line([split, sample.id, sample.path or "", *span, *labels]))
+    write_new(folder.splits, encode_text("".join(lines)), replace=True)
