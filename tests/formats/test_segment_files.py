@@ -146,8 +146,8 @@ def test_a_row_that_a_format_refuses_leaves_no_file(tmp_path: Path) -> None:
     [
         ("srt", ["a.mp4", "b.mp4"], None, UsageError, "srt holds one video in a file, and these are 2"),
         ("srt", ["a.mp4", "b.mp4"], "file", OutputError, "file is not a folder"),
-        ("srt", ["a.mp4", "b.mp4"], "none/out", OutputError, "cannot be written: No such file"),
-        ("srt", ["a.mp4"], "none/out", OutputError, "cannot be written: No such file"),
+        ("srt", ["a.mp4", "b.mp4"], "none/out", OutputError, "cannot be written: there is no folder"),
+        ("srt", ["a.mp4"], "none/out", OutputError, "cannot be written: there is no folder"),
         ("epic", ["a.mp4"], "folder", OutputError, "folder is a folder"),
         ("activitynet", ["a/x.mp4", "b/x.mp4"], None, OutputError, r"a/x\.mp4 and b/x\.mp4 would both be"),
         ("epic", ["a/x.mp4", "b/x.mp4"], "out", OutputError, r"a/x\.mp4 and b/x\.mp4 would both be"),
