@@ -9,7 +9,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tadacli.errors import OutputError
@@ -200,6 +200,8 @@ def test_a_disk_that_is_full_at_the_end_is_said(tmp_path: Path) -> None:
     assert write(out, "json", PATHS[:1], resume=True) == []
 
 
+@example(b"a\rb.mp4")
+@example(b"\r\n")
 @given(st.binary(min_size=1, max_size=12) | st.text("\\u05cdfe9x", min_size=1).map(os.fsencode))
 def test_every_file_name_stands_in_csv_as_utf8_and_comes_back(name: bytes) -> None:
     path, form = os.fsdecode(name.replace(b"\0", b"x")), FORMATS["csv"]
