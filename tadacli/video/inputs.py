@@ -10,7 +10,7 @@ import tempfile
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -179,6 +179,7 @@ class _Walk:
     recursive: bool
     stdin: TextIO | None
     passed_over: PassedOver
+    _open_lists: set[str] = field(default_factory=set, init=False)
 
     def expand(self, item: str, *, in_list: bool = False) -> Iterator[str]:
         """The videos that one input means."""
@@ -191,11 +192,19 @@ class _Walk:
         elif os.path.isdir(item):
             yield from self._folder(item)
         elif item.startswith("@"):
-            yield from self._list(_read_list(item[1:]))
+            yield from self._list_file(item[1:])
         elif glob.has_magic(item):
             yield from self._glob(item)
         else:
             yield item
+
+    def _list_file(self, path: str) -> Iterator[str]:
+        place = os.path.realpath(path)
+        if place in self._open_lists:
+            raise UsageError(f"the list {path} names itself, by way of its entries", hint="take that entry out")
+        self._open_lists.add(place)
+        yield from self._list(_read_list(path))
+        self._open_lists.remove(place)
 
     def _list(self, text: str) -> Iterator[str]:
         for line in text.split("\n"):  # not splitlines(): a file name may hold what that takes for a line's end

@@ -80,6 +80,15 @@ def test_expansion(inputs, recursive: bool, expected, reason: str) -> None:
     assert expand_inputs(inputs, recursive=recursive) == expected, reason
 
 
+def test_a_list_that_names_itself_is_refused_and_one_named_twice_is_not() -> None:
+    Path("inner.txt").write_text("sub/a.mp4\n@outer.txt\n")
+    Path("outer.txt").write_text("@inner.txt\n")
+    with pytest.raises(UsageError, match=r"the list outer\.txt names itself"):
+        expand_inputs(["@outer.txt"])
+    Path("inner.txt").write_text("sub/a.mp4\n")
+    assert expand_inputs(["@outer.txt", "@inner.txt"]) == ["sub/a.mp4"]
+
+
 def test_lists_from_a_file_and_from_stdin() -> None:
     text = "# comment\na.mp4\r\n\n-dash.mp4\nwith \u2028 odd end.mp4\nsub\n"
     Path("list.txt").write_text(text, encoding="utf-8", newline="")
