@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := demo
+# The tests of a file run one after the other in one process. Threads of PyTorch that wait (OMP) leave the
+# cores to others.
+IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 VIDEO ?=
 FOOTAGE ?=
 N ?=
@@ -27,7 +30,7 @@ endif
 
 ## run the tests; those that need ../shared skip without it
 test: $(VENV)/dev
-	$(PY) -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(PY) -m pytest $(IN_PARALLEL)
 
 ## run the tests against the lowest versions that are declared, in an environment of its own
 test-lowest: $(PY)
@@ -35,7 +38,7 @@ test-lowest: $(PY)
 	$(PY) -m tests.lowest > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]" \
 		--constraint $(VENV)-lowest/constraints.txt
-	$(VENV)-lowest/bin/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(VENV)-lowest/bin/python -m pytest $(IN_PARALLEL)
 
 ## lint, format and type checks
 check: $(VENV)/dev

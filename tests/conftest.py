@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,3 +29,15 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     for name in ("TADA_MODEL", "TADA_DEBUG", "TADA_MIRROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TADA_HOME", str(tmp_path_factory.getbasetemp() / "empty store"))
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_every_test() -> Iterator[None]:
+    """What a test leaves as the number of PyTorch's threads would change the last digits of those after it."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else None
+    yield
+    if torch is not None:
+        after = torch.get_num_threads()
+        torch.set_num_threads(before)
+        assert after == before, f"the test leaves {after} threads, {before} were set before it"

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,14 @@ def test_only_tsn_cannot_tell_a_clip_from_its_reverse() -> None:
 
 
 # --- data ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_process_of_its_own() -> Iterator[None]:
+    """Trainings and the making of clips set the number of PyTorch's threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
