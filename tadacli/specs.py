@@ -1,6 +1,7 @@
 """What a model needs to be used correctly, as typed data that travels with its weights.
 
-A `ModelSpec` comes from the manifest (known checkpoints, see `zoo.manifest`) or from inside a weights file (our own).
+A `ModelSpec`, or for what takes features a `ProposalSpec`, comes from the manifest (known checkpoints, see
+`zoo.manifest`) or from inside a weights file (our own).
 Reading is strict: an unknown, missing or contradictory setting fails with the entry and the key named.
 """
 
@@ -93,6 +94,25 @@ class WeightsSource:
 
 
 @dataclass(frozen=True)
+class FeatureInput:
+    """What a network over another one's features takes: those of one window, (num_channels, num_bins).
+
+    A bin of the window lasts `bin_frames` frames at `fps` frames per second.
+    """
+
+    network: str
+    num_channels: int
+    num_bins: int
+    bin_frames: int
+    fps: int
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a number that is not positive."""
+        if min(self.num_channels, self.num_bins, self.bin_frames, self.fps) <= 0:
+            raise ValueError("it has a number that is not positive")
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What is stated of a model, whether or not it is complete: network, input, labels, protocol, origin.
 
@@ -118,6 +138,13 @@ class ModelFacts:
             raise ValueError("heads needs one unnamed head or only named ones")
         _check_arguments(self.arguments)
 
+    def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
+        """The facts as JSON-ready values; `labels=False` gives the number of classes in their place."""
+        values = asdict(self)
+        values["source"] = self.source.to_dict()
+        values["heads"] = {name: list(names) if labels else len(names) for name, names in self.heads.items()}
+        return {key: value for key, value in values.items() if value not in ({}, "", None)}
+
 
 def _check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raises `ValueError` for arguments of a network that would take forever to build."""
@@ -138,7 +165,7 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class ModelSpec(ModelFacts):
-    """Everything but the weights that a model needs to be used.
+    """Everything but the weights that a model of clips needs to be used.
 
     `temperatures` are what logits are divided by, by head; a head that is not named has its logits as they are.
     `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none.
@@ -188,13 +215,38 @@ class ModelSpec(ModelFacts):
 
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
-        values = asdict(self)
-        values["source"] = self.source.to_dict()
-        values["heads"] = {name: list(names) if labels else len(names) for name, names in self.heads.items()}
+        values = super().to_dict(labels=labels)
         for key in ("mean", "std"):
             values["input"][key] = list(values["input"][key])
-        values["thresholds"] = {name: list(scores) for name, scores in self.thresholds.items()}
-        return {key: value for key, value in values.items() if value not in ({}, "")}
+        if self.thresholds:
+            values["thresholds"] = {name: list(scores) for name, scores in self.thresholds.items()}
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalSpec(ModelFacts):
+    """Everything but the weights that a network needs which proposes spans from another network's features.
+
+    It takes no video and has no labels of its own: `features` stand in the place of an input, and `heads` are those of
+    the classifier that names its proposals.
+    """
+
+    features: FeatureInput
+    input: Mapping[str, Any] = field(default_factory=dict)
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    protocol: None = None
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for features that the network does not take."""
+        super().__post_init__()
+        if self.input:
+            raise ValueError("it takes features, and has an input of frames")
+        for key, value in (("in_channels", self.features.num_channels), ("num_bins", self.features.num_bins)):
+            if self.arguments.get(key) != value:
+                raise ValueError(f"arguments.{key} is {self.arguments.get(key)!r}, and its features have {value}")
+
+
+AnySpec = ModelSpec | ProposalSpec
 
 
 def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
@@ -203,10 +255,21 @@ def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
     Raises:
         SpecError: A key is missing, unknown or has a wrong value; the message names the model and the key.
     """
-    name = str(values.get("name") or "a model specification")
+    name = _name_in(values)
     spec = decode_table(ModelSpec, values, where=name)
     require_labels(name, spec.heads)
     return spec
+
+
+def any_spec_from_dict(values: Mapping[str, Any]) -> AnySpec:
+    """The spec that the `to_dict()` of either kind wrote. Raises `SpecError` as `spec_from_dict` does."""
+    if "features" in values:
+        return decode_table(ProposalSpec, values, where=_name_in(values))
+    return spec_from_dict(values)
+
+
+def _name_in(values: Mapping[str, Any]) -> str:
+    return str(values.get("name") or "a model specification")
 
 
 def require_labels(name: str, heads: Mapping[str, tuple[str, ...]]) -> None:

@@ -57,9 +57,9 @@ def fetch_command(
         _verify(names or [])
         return
     from tadacli.zoo.fetching import NotFetched, fetch_each, plan_of
-    from tadacli.zoo.loading import find_spec
+    from tadacli.zoo.loading import find_any_spec
 
-    specs = [find_spec(name) for name in dict.fromkeys(names or [])]
+    specs = [find_any_spec(name) for name in dict.fromkeys(names or [])]
     if not specs:
         raise UsageError("no model is named", hint="tada models says which there are")
     if from_file is not None and len(specs) != 1:

@@ -92,5 +92,6 @@ def _what_to_do(card: ModelCard, whole: Mapping[str, Any]) -> str:
     if whole["obstacles"]:
         return f"It cannot be used yet: {'; '.join(whole['obstacles'])}."
     if whole["installed"]:
-        return f"Use it: tada classify VIDEO --model {card.name}"
+        use = "detect --features FOLDER" if card.takes_features else "classify VIDEO"
+        return f"Use it: tada {use} --model {card.name}"
     return f"Fetch it: tada fetch {card.name}\nOr use a downloaded file: --model {card.name} --weights FILE"

@@ -35,15 +35,16 @@ def models_command(
     Sizes with ~ are those of the weights alone, in float32: nobody has
     published how large the files are. Accuracies are the authors'.
     """
-    from tadacli.models import BUILDERS
+    from tadacli.models import BUILDERS, OVER_FEATURES
     from tadacli.zoo.manifest import cards
     from tadacli.zoo.store import stored
 
+    built = {*BUILDERS, *OVER_FEATURES}
     if name is None:
-        values = [_summary(card, BUILDERS, stored(card.name)) for card in cards().values()]
+        values = [_summary(card, built, stored(card.name)) for card in cards().values()]
         text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _list(values, BUILDERS)
     elif name in cards():
-        whole = _whole(cards()[name], BUILDERS, stored(name))
+        whole = _whole(cards()[name], built, stored(name))
         text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else model_page(cards()[name], whole)
     elif name in BUILDERS:
         raise SpecError(f"{name} is a network, no model of its own", hint=_how_to_train(name))
@@ -86,7 +87,7 @@ def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights 
     return {
         **_summary(card, architectures, kept),
         "arguments": dict(card.arguments),
-        "features" if card.task == "action proposals" else "input": dict(settings_of(card)),
+        "features" if card.takes_features else "input": dict(settings_of(card)),
         "protocol": None if card.protocol is None else dataclasses.asdict(card.protocol),
         "num_classes": card.num_classes,
         "heads": {head: list(labels) for head, labels in card.heads.items()},
@@ -127,7 +128,9 @@ def _row(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _frames(values: Mapping[str, Any]) -> str:
-    """Frames of a clip, and from one to the next where clips have a rate."""
+    """Frames of a clip, and from one to the next where clips have a rate; "features" for what takes no video."""
+    if values["task"] == "action proposals":
+        return "features"
     if values["clip_frames"] is None:
         return NOTHING
     stride = values["frame_stride"]

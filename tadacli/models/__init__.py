@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tadacli.models.heads import NumClasses
     from tadacli.models.plug_in import add_tadaconv
 
-__all__ = ["BUILDERS", "add_tadaconv", "build"]
+__all__ = ["BUILDERS", "OVER_FEATURES", "add_tadaconv", "build", "build_over_features"]
 
 # The file of this folder with the function that builds each network. Names, so that asking which networks there are
 # does not wait for torch.
@@ -32,6 +32,8 @@ BUILDERS = {
     "tadaformer_b16": "tadaformer",
     "tadaformer_l14": "tadaformer",
 }
+# The same for networks that take features of another network in place of clips: the file and the class.
+OVER_FEATURES = {"bmn": ("bmn", "BMN")}
 
 
 if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
@@ -74,5 +76,29 @@ def build(architecture: str, *, num_classes: NumClasses, **arguments: object) ->
     try:
         network: nn.Module = builder(num_classes, **arguments)
     except TypeError as error:
+        raise SpecError(f"{architecture} does not take these arguments: {error}") from error
+    return network
+
+
+def build_over_features(architecture: str, **arguments: object) -> nn.Module:
+    """A freshly initialised network over features, with the published state-dict names.
+
+    Args:
+        architecture: Its name, one of `OVER_FEATURES`.
+        **arguments: Settings of the network's class.
+
+    Returns:
+        The network; its class says what it takes and returns.
+
+    Raises:
+        SpecError: The architecture or an argument is unknown, or the sizes do not go together.
+    """
+    if architecture not in OVER_FEATURES:
+        known = ", ".join(sorted(OVER_FEATURES))
+        raise SpecError(f"unknown network over features {architecture!r}", hint=f"known ones: {known}")
+    module, name = OVER_FEATURES[architecture]
+    try:
+        network: nn.Module = getattr(import_module(f"tadacli.models.{module}"), name)(**arguments)
+    except (TypeError, ValueError) as error:
         raise SpecError(f"{architecture} does not take these arguments: {error}") from error
     return network

@@ -53,6 +53,11 @@ class BMN(nn.Module):
         self.backbone = _Backbone(in_channels)
         self.head = _Head()
 
+    @property
+    def computed_tables(self) -> dict[str, tuple[int, ...]]:
+        """The shapes, by name, of what published files hold among their weights and what is computed here."""
+        return {"head.sample_mask": (self.num_bins, NUM_POINTS * self.max_duration_bins * self.num_bins)}
+
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """What is proposed in each window.
 
@@ -72,15 +77,16 @@ class BMN(nn.Module):
             raise ValueError(f"the network takes windows of {self.num_bins} bins, not {x.shape[2]}")
         shared = self.backbone.conv_layer(x)
         head = self.head
-        cells = torch.stack([self._cells(features) for features in head.x_1d_p(shared)])
+        # One window after the other: the cells of each are 40 MB as published.
+        maps = [head.x_2d_p(self._cells(features)) for features in head.x_1d_p(shared)]
         return {
-            "confidence_map": head.x_2d_p(head.x_3d_p[1](cells)),
+            "confidence_map": torch.cat(maps),
             "start": head.x_1d_s(shared).squeeze(1),
             "end": head.x_1d_e(shared).squeeze(1),
         }
 
     def _cells(self, features: Tensor) -> Tensor:
-        """The layer `x_3d_p.0` over the points of each proposal: (C, T) -> (C', D, T)."""
+        """The layers `x_3d_p` over the points of each proposal: (C, T) -> (1, C', D, T), channels last in memory."""
         layer = cast(nn.Conv3d, self.head.x_3d_p[0])
         by_point = layer.weight.flatten(2).permute(2, 1, 0)  # (points, C, C')
         products = torch.matmul(features.t(), by_point).flatten(0, 1)  # (points * T, C')
@@ -93,8 +99,8 @@ class BMN(nn.Module):
             per_sample_weights=table.weights,
             include_last_offset=True,
         )
-        cells = cells + cast(Tensor, layer.bias)
-        return cells.t().reshape(-1, self.max_duration_bins, self.num_bins)
+        cells = F.relu_(cells.add_(cast(Tensor, layer.bias)))
+        return cells.view(1, self.max_duration_bins, self.num_bins, -1).permute(0, 3, 1, 2)
 
 
 class _Backbone(nn.Module):

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.files import write_new
-from tadacli.models import build
-from tadacli.specs import ModelSpec, spec_from_dict
+from tadacli.models import build, build_over_features
+from tadacli.specs import AnySpec, ProposalSpec, any_spec_from_dict
 from tadacli.strict_tables import in_one_line, parse_json, refusing
 from tadacli.zoo.store import hash_file
 from tadacli.zoo.torch_files import load_torch_file
@@ -40,7 +40,7 @@ class Checkpoint:
 
     path: Path
     state_dict: Mapping[str, Tensor]
-    spec: ModelSpec | None
+    spec: AnySpec | None
     sha256: str
 
 
@@ -66,7 +66,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(path=file, state_dict=state_dict, spec=spec, sha256=hash_file(file).sha256)
 
 
-def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], spec: ModelSpec) -> None:
+def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], spec: AnySpec) -> None:
     """Writes safetensors with the spec inside, all or nothing: a reader never sees half a file.
 
     Args:
@@ -81,24 +81,30 @@ def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tens
     write_new(Path(path), save(tensors, metadata={SPEC_KEY: json.dumps(spec.to_dict())}), replace=True)
 
 
-def empty_network(spec: ModelSpec) -> nn.Module:
+def empty_network(spec: AnySpec) -> nn.Module:
     """The network of a model on the `meta` device: names and shapes without weights.
 
     Raises:
         SpecError: This version cannot build it.
     """
     with torch.device("meta"):
+        if isinstance(spec, ProposalSpec):
+            return build_over_features(spec.architecture, **spec.arguments)
         return build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
 
 
 def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
     """Put copies of the weights into the network, all of them or none; one on the meta device is on the CPU then.
 
+    Of what the network computes itself (`computed_tables`) only the shape is looked at.
+
     Raises:
         CheckpointError: They do not fit; the message names every missing, unexpected and wrongly shaped key.
     """
     own = network.state_dict()
-    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    computed: Mapping[str, tuple[int, ...]] = getattr(network, "computed_tables", {})
+    held = computed.keys() & checkpoint.state_dict.keys()
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()} | {name: computed[name] for name in held}
     found = {name: tuple(tensor.shape) for name, tensor in checkpoint.state_dict.items()}
     problems = [f"missing {name} {list(expected[name])}" for name in expected if name not in found]
     problems += [f"unexpected {in_one_line(name)} {list(found[name])}" for name in found if name not in expected]
@@ -112,16 +118,17 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} does not fit the network; {len(problems)} keys disagree: {'; '.join(problems)}",
             hint=_mismatch_hint(expected, found),
         )
-    bad = [name for name, tensor in checkpoint.state_dict.items() if not bool(tensor.isfinite().all())]
+    weights = {name: tensor for name, tensor in checkpoint.state_dict.items() if name not in held}
+    bad = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     if bad:
         raise CheckpointError(f"{checkpoint.path} holds values that are not numbers, in {', '.join(bad)}")
     if not any(tensor.is_meta for tensor in own.values()):
-        network.load_state_dict(dict(checkpoint.state_dict))
+        network.load_state_dict(weights)
         return
     # Not by `Module.to_empty`: for tensors on the meta device torch then imports sympy, a quarter of its own start.
     copies = {
         name: tensor.to("cpu", own[name].dtype, copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in checkpoint.state_dict.items()
+        for name, tensor in weights.items()
     }
     network.load_state_dict(copies, assign=True)
 
@@ -138,7 +145,7 @@ def _is_other_head(name: str, shape: tuple[int, ...], found: Mapping[str, tuple[
     return name.startswith("head.") and name in found and found[name] != shape
 
 
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], ModelSpec | None]:
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], AnySpec | None]:
     try:
         with safe_open(file, framework="pt") as reader:
             metadata = reader.metadata() or {}
@@ -152,7 +159,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], ModelSpec | None]:
     try:
         if len(metadata[SPEC_KEY]) > MOST_SPEC_CHARACTERS:
             raise SpecError(f"it is larger than {MOST_SPEC_CHARACTERS:,} characters")
-        return state_dict, spec_from_dict(parse_json(metadata[SPEC_KEY]))
+        return state_dict, any_spec_from_dict(parse_json(metadata[SPEC_KEY]))
     except (ValueError, SpecError) as error:
         raise CheckpointError(f"{file} carries a damaged model specification: {error}") from error
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tadacli.errors import CheckpointError
-from tadacli.specs import ModelSpec
+from tadacli.specs import AnySpec
 from tadacli.zoo.checkpoints import empty_network, load_weights, read_checkpoint, write_checkpoint
 from tadacli.zoo.store import FileHash
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-zip", b"Rar!": "rar"}
 
 
-def convert(file: Path, target: Path, *, spec: ModelSpec, original: FileHash) -> None:
+def convert(file: Path, target: Path, *, spec: AnySpec, original: FileHash) -> None:
     """Write published weights as safetensors, with the spec and labels inside, and the hash of the original in it.
 
     The same file gives the same bytes.

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
 from tadacli.files import new_file
-from tadacli.specs import ModelSpec
+from tadacli.specs import AnySpec
 from tadacli.zoo import manifest, store
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
 from tadacli.zoo.sources import Source, drive_source
@@ -48,7 +48,7 @@ class NotFetched:
 
 
 def fetch_each(
-    specs: Sequence[ModelSpec],
+    specs: Sequence[AnySpec],
     *,
     file: Path | None = None,
     mirror: str | None = None,
@@ -101,7 +101,7 @@ def fetch_each(
             yield fetched
 
 
-def plan_of(spec: ModelSpec, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:
+def plan_of(spec: AnySpec, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:
     """What `fetch_each` would do for a model, in words; no server is asked."""
     target = store.weights_path(spec.name)
     if spec.source.file:
@@ -142,7 +142,7 @@ def verify_each(names: Sequence[str] = ()) -> Iterator[StoredWeights | NotFetche
             yield weights
 
 
-def sources_of(spec: ModelSpec, *, mirror: str | None = None) -> list[Source]:
+def sources_of(spec: AnySpec, *, mirror: str | None = None) -> list[Source]:
     """Where the published file of a model can be had, in the order in which it is tried.
 
     A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`.
@@ -156,7 +156,7 @@ def sources_of(spec: ModelSpec, *, mirror: str | None = None) -> list[Source]:
 
 
 def fetch(
-    spec: ModelSpec,
+    spec: AnySpec,
     *,
     mirror: str | None = None,
     offline: bool = False,
@@ -196,7 +196,7 @@ def fetch(
         return _from_first(spec, sources, keep_original, patience, on_progress, on_message)
 
 
-def fetch_file(spec: ModelSpec, file: Path, *, keep_original: bool = False) -> Fetched:
+def fetch_file(spec: AnySpec, file: Path, *, keep_original: bool = False) -> Fetched:
     """The weights of a model in the store, from its published file on this disk, which is left as it is.
 
     Raises what `fetch` raises.
@@ -208,7 +208,7 @@ def fetch_file(spec: ModelSpec, file: Path, *, keep_original: bool = False) -> F
 
 
 def _from_first(
-    spec: ModelSpec,
+    spec: AnySpec,
     sources: Sequence[Source],
     keep_original: bool,
     patience: Patience,
@@ -260,7 +260,7 @@ def _none_worked(name: str, sources: Sequence[Source], errors: Sequence[TadaErro
 
 
 def _keep(
-    spec: ModelSpec, file: Path, *, how: Literal["downloaded", "imported"], source: str, keep_original: bool
+    spec: AnySpec, file: Path, *, how: Literal["downloaded", "imported"], source: str, keep_original: bool
 ) -> Fetched:
     """Check the original, convert it, and put the result into the store; the lock file remembers the original."""
     from tadacli.zoo.conversion import convert
@@ -282,7 +282,7 @@ def _keep(
     return Fetched(spec.name, how, weights, is_first_use)
 
 
-def _check_original(spec: ModelSpec, file: Path, original: FileHash) -> bool:
+def _check_original(spec: AnySpec, file: Path, original: FileHash) -> bool:
     """Whether this is the first sight of the file, with nothing to hold it to. Raises `FetchError` if it is another."""
     known = store.locked(spec.name)
     if spec.source.sha256:
@@ -304,7 +304,7 @@ def _check_original(spec: ModelSpec, file: Path, original: FileHash) -> bool:
     return not wanted
 
 
-def _expected_size(spec: ModelSpec) -> int | None:
+def _expected_size(spec: AnySpec) -> int | None:
     if spec.source.size_bytes:
         return spec.source.size_bytes
     known = store.locked(spec.name)

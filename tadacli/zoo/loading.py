@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 import torch
 from torch import nn
 
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.models import BUILDERS
+from tadacli.models import BUILDERS, OVER_FEATURES
 from tadacli.models.inference import fuse
-from tadacli.specs import ModelSpec
+from tadacli.specs import AnySpec, ModelSpec, ProposalSpec
 from tadacli.strict_tables import refusing
 from tadacli.zoo import DEFAULT_MODEL, DtypeName
 from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint
@@ -24,6 +24,7 @@ from tadacli.zoo.manifest import ModelCard, cards, manifest
 from tadacli.zoo.store import stored
 
 MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
+Spec = TypeVar("Spec", ModelSpec, ProposalSpec)
 DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(DtypeName)}
 
 
@@ -41,6 +42,18 @@ class Model:
     weights_path: Path
     weights_sha256: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProposalModel:
+    """A network over features on its device, in evaluation mode, with its spec and the hash of its weights file."""
+
+    spec: ProposalSpec
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    weights_path: Path
+    weights_sha256: str
 
 
 def load_model(
@@ -66,7 +79,7 @@ def load_model(
         The model.
 
     Raises:
-        SpecError: The model is unknown, or cannot be used yet.
+        SpecError: The model is unknown, cannot be used yet, or takes features (see `load_proposal_model`).
         CheckpointError: The weights are missing or do not fit.
         UsageError: The device or the dtype is unknown.
 
@@ -81,7 +94,9 @@ def load_model(
     target = resolve_device(device)
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of auto, {', '.join(DTYPES)}")
-    spec, checkpoint = _find(name_or_path, weights)
+    spec, checkpoint = _find(name_or_path, weights, ModelSpec)
+    if weights is not None:
+        spec = _with_fitted(spec, checkpoint)
     with refusing(checkpoint.path, CheckpointError):
         network = empty_network(spec)
         load_weights(network, checkpoint)
@@ -98,6 +113,42 @@ def load_model(
         weights_path=checkpoint.path,
         weights_sha256=checkpoint.sha256,
         notes=notes,
+    )
+
+
+def load_proposal_model(
+    name_or_path: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+) -> ProposalModel:
+    """A model that proposes spans from features, with its weights, in float32.
+
+    Args:
+        name_or_path: A known name such as `bmn.ek100_tada2d`, or the path of a weights file of our own.
+        weights: A file for a known name, in the published layout or our own; by default those that were fetched.
+        device: "auto" or a torch device, as for `load_model`.
+
+    Returns:
+        The model. What its network takes and returns is said at its class, for `bmn` that is `models.bmn.BMN`.
+
+    Raises:
+        SpecError: The model is unknown, or takes video (see `load_model`).
+        CheckpointError: The weights are missing or do not fit.
+        UsageError: The device is unknown.
+    """
+    target = resolve_device(device)
+    spec, checkpoint = _find(name_or_path, weights, ProposalSpec)
+    with refusing(checkpoint.path, CheckpointError):
+        network = empty_network(spec)
+        load_weights(network, checkpoint)
+    return ProposalModel(
+        spec=spec,
+        network=network.eval().to(target),
+        device=target,
+        dtype=torch.float32,
+        weights_path=checkpoint.path,
+        weights_sha256=checkpoint.sha256,
     )
 
 
@@ -142,15 +193,20 @@ def usable_models() -> dict[str, ModelSpec]:
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The spec of a known model.
+    """The spec of a known model that takes video.
 
     Raises:
-        SpecError: It is unknown, or cannot be used yet: then with the reasons.
+        SpecError: It is unknown, takes features, or cannot be used yet: then with the reasons.
     """
+    return _of_kind(find_any_spec(name), ModelSpec)
+
+
+def find_any_spec(name: str) -> AnySpec:
+    """The spec of a known model, whatever it takes. Raises `SpecError`: It is unknown, or cannot be used yet."""
     card = cards().get(name)
     if card is None:
         raise SpecError(f"unknown model {name!r}", hint=_known_models(name))
-    obstacles = card.obstacles(BUILDERS)
+    obstacles = card.obstacles({*BUILDERS, *OVER_FEATURES})
     if obstacles or card.spec is None:
         raise SpecError(
             f"{name} cannot be used yet: {'; '.join(obstacles)}",
@@ -159,7 +215,7 @@ def find_spec(name: str) -> ModelSpec:
     return card.spec
 
 
-def find_checkpoint(name: str, spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> Checkpoint:
+def find_checkpoint(name: str, spec: AnySpec, weights: str | os.PathLike[str] | None = None) -> Checkpoint:
     """The weights of a known model: of `weights`, or those that ship with the package or that were fetched.
 
     Raises:
@@ -181,9 +237,13 @@ def read_own_file(path: str) -> tuple[ModelSpec, Checkpoint]:
     """The spec and weights in one of our own weights files, or in the folder of a fine-tuning run.
 
     Raises:
-        SpecError: There is no such file or folder.
+        SpecError: There is no such file or folder, or it holds a model that takes features.
         CheckpointError: The file cannot be read, or does not say what model it is for.
     """
+    return _read_own_file(path, ModelSpec)
+
+
+def _read_own_file(path: str, kind: type[Spec]) -> tuple[Spec, Checkpoint]:
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():
         if Path(path).is_dir():
@@ -194,18 +254,33 @@ def read_own_file(path: str) -> tuple[ModelSpec, Checkpoint]:
         raise CheckpointError(
             f"{path} does not say what model it is for", hint=f"name it: --model NAME --weights {path}"
         )
-    return checkpoint.spec, checkpoint
+    return _of_kind(checkpoint.spec, kind), checkpoint
 
 
-def _find(name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None) -> tuple[ModelSpec, Checkpoint]:
+def _find(
+    name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None, kind: type[Spec]
+) -> tuple[Spec, Checkpoint]:
     name = os.fspath(name_or_path)
     if name in cards():
-        spec = find_spec(name)
-        checkpoint = find_checkpoint(name, spec, weights)
-        return _with_fitted(spec, checkpoint) if weights is not None else spec, checkpoint
+        spec = _of_kind(find_any_spec(name), kind)
+        return spec, find_checkpoint(name, spec, weights)
     if weights is not None:
         raise SpecError(f"unknown model {name!r}", hint=f"{_known_models(name)}; or give a .safetensors file")
-    return read_own_file(name)
+    return _read_own_file(name, kind)
+
+
+def _of_kind(spec: AnySpec, kind: type[Spec]) -> Spec:
+    """The spec, of what takes video or features as asked. Raises `SpecError` for the other kind."""
+    if isinstance(spec, kind):
+        return spec
+    if isinstance(spec, ModelSpec):
+        known = ", ".join(name for name, card in cards().items() if card.takes_features)
+        raise SpecError(f"{spec.name} takes video, not features", hint=f"these take features: {known}")
+    raise SpecError(
+        f"{spec.name} takes features, not video",
+        hint=f"tada detect --features FOLDER --model {spec.name} takes published feature folders, as tada models "
+        f"{spec.name} says; for video choose another model",
+    )
 
 
 def _known_models(name: str) -> str:
@@ -216,7 +291,7 @@ def _known_models(name: str) -> str:
     return f"{meant}known models: {', '.join(usable_models())}; tada models lists the others"
 
 
-def _check_same_network(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+def _check_same_network(spec: AnySpec, checkpoint: Checkpoint) -> None:
     inside = checkpoint.spec
     if inside is not None and (inside.architecture, inside.heads) != (spec.architecture, spec.heads):
         raise CheckpointError(
@@ -227,7 +302,7 @@ def _check_same_network(spec: ModelSpec, checkpoint: Checkpoint) -> None:
 def _with_fitted(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
     """The spec with what was fitted to the weights of a file of our own, if it is one."""
     inside = checkpoint.spec
-    if inside is None:
+    if not isinstance(inside, ModelSpec):
         return spec
     for what, own, known in (
         ("clips", vars(inside.input), vars(spec.input)),

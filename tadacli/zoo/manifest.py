@@ -16,10 +16,13 @@ from typing import Any
 
 from tadacli.errors import SpecError
 from tadacli.specs import (
+    AnySpec,
     EvalProtocol,
+    FeatureInput,
     InputSpec,
     ModelFacts,
     ModelSpec,
+    ProposalSpec,
     WeightsSource,
     count_classes,
     label_list,
@@ -49,25 +52,6 @@ _ANY_INPUT: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class FeatureInput:
-    """What a detector above another network takes: that network's features over one window, (num_channels, num_bins).
-
-    A bin of the window lasts `bin_frames` frames at `fps` frames per second.
-    """
-
-    network: str
-    num_channels: int
-    num_bins: int
-    bin_frames: int
-    fps: int
-
-    def __post_init__(self) -> None:
-        """Raises `ValueError` for a number that is not positive."""
-        if min(self.num_channels, self.num_bins, self.bin_frames, self.fps) <= 0:
-            raise ValueError("it has a number that is not positive")
-
-
-@dataclass(frozen=True)
 class ModelCard(ModelFacts):
     """All that is known about a checkpoint of the manifest, whether or not it can be used.
 
@@ -92,7 +76,9 @@ class ModelCard(ModelFacts):
         given: dict[str, object] = {"num_parameters": self.num_parameters, "gmacs": self.gmacs}
         if self.takes_features:
             given["features"] = self.features
-            others: dict[str, object] = {"input": self.input, "heads": self.heads, "num_classes": self.num_classes}
+            others: dict[str, object] = {
+                key: getattr(self, key) for key in ("input", "heads", "protocol", "num_classes")
+            }
         else:
             given |= {"heads": self.heads or None, "protocol": self.protocol}
             others = {"features": self.features}
@@ -106,6 +92,8 @@ class ModelCard(ModelFacts):
         if strange := [key for key, value in others.items() if value]:
             raise ValueError(f"unknown key {strange[0]} where the task is {self.task}")
         _check_published(self.published)
+        if self.features is not None:
+            _ = self.spec  # which has checks of its own
 
     @property
     def takes_features(self) -> bool:
@@ -113,12 +101,14 @@ class ModelCard(ModelFacts):
         return self.task == "action proposals"
 
     @cached_property
-    def spec(self) -> ModelSpec | None:
-        """What the checkpoint is used with; None if a part of it is not known, or if it takes features."""
+    def spec(self) -> AnySpec | None:
+        """What the checkpoint is used with; None if a part of it is not known."""
+        facts = {each.name: getattr(self, each.name) for each in fields(ModelFacts)}
+        if self.features is not None:
+            return ProposalSpec(**{**facts, "features": self.features})
         settings = _input(self)
         if settings is None or not self.heads or self.protocol is None:
             return None
-        facts = {each.name: getattr(self, each.name) for each in fields(ModelFacts)}
         return ModelSpec(**{**facts, "input": settings})
 
     @property
@@ -135,8 +125,6 @@ class ModelCard(ModelFacts):
         found = []
         if self.architecture not in architectures:
             found.append(f"its network, {self.architecture}, is not built into this version")
-        if self.takes_features:
-            found.append("it takes features, not video")
         needed = [key for key in self.unknown if key.split(".")[0] in ("input", "features", "heads", "protocol")]
         return found + [f"{key} is not known: {self.unknown[key]}" for key in needed]
 
@@ -144,7 +132,7 @@ class ModelCard(ModelFacts):
 @cache
 def manifest() -> Mapping[str, ModelSpec]:
     """The known checkpoints that take video and whose settings are complete, by name, read from `manifest.toml`."""
-    return {name: card.spec for name, card in cards().items() if card.spec is not None}
+    return {name: card.spec for name, card in cards().items() if isinstance(card.spec, ModelSpec)}
 
 
 @cache

@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
-from tadacli.models import build
+from tadacli.models import build, build_over_features
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec, WeightsSource
 from tadacli.zoo import conversion as weights_import
@@ -30,8 +30,8 @@ from tadacli.zoo import fetching, store
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.downloading import Patience
 from tadacli.zoo.fetching import fetch, fetch_file, sources_of
-from tadacli.zoo.loading import load_model
-from tadacli.zoo.manifest import manifest
+from tadacli.zoo.loading import load_model, load_proposal_model
+from tadacli.zoo.manifest import cards, manifest
 from tests.file_server import FileServer, Reply, serving
 from tests.parity import goldens
 
@@ -102,6 +102,29 @@ def test_a_published_file_becomes_a_model_of_our_own(server: FileServer) -> None
     assert inside.source.sha256 == fetched.weights.original_sha256
     assert inside.source.size_bytes == len(CONTENT)
     assert inside.source.url == fetched.weights.source == server.url
+
+
+def test_a_network_over_features_is_fetched_like_any_other(server: FileServer) -> None:
+    sizes = {"in_channels": 16, "num_bins": 8, "max_duration_bins": 4}
+    network = build_over_features("bmn", **sizes)
+    stream = io.BytesIO()
+    torch.save({"model_state": {**network.state_dict(), "head.sample_mask": torch.zeros(8, 32 * 4 * 8)}}, stream)
+    server.content = stream.getvalue()
+    known = cards()["bmn.ek100_vivit"].spec
+    spec = dataclasses.replace(
+        known,
+        name=NAME,
+        arguments=sizes,
+        features=dataclasses.replace(known.features, num_channels=16, num_bins=8),
+        source=WeightsSource(url=server.url, licence="Apache-2.0"),
+    )
+    fetched = fetch(spec)
+    assert_clean(empty=False)
+    inside = load_proposal_model(fetched.weights.path, device="cpu")
+    assert inside.spec.source.size_bytes == len(server.content)
+    assert {name: value.tolist() for name, value in inside.network.state_dict().items()} == {
+        name: value.tolist() for name, value in network.state_dict().items()
+    }
 
 
 def test_it_is_fetched_once(server: FileServer) -> None:

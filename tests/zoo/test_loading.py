@@ -10,11 +10,12 @@ import torch
 
 import tadacli
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.models import BUILDERS, build
+from tadacli.models import BUILDERS, build, build_over_features
 from tadacli.models.inference import inference_form
 from tadacli.specs import ModelSpec
 from tadacli.zoo.checkpoints import write_checkpoint
-from tadacli.zoo.loading import find_spec, usable_models
+from tadacli.zoo.conversion import convert
+from tadacli.zoo.loading import find_any_spec, find_spec, load_proposal_model, usable_models
 from tadacli.zoo.manifest import cards, manifest
 from tadacli.zoo.store import hash_file, put
 from tests import media
@@ -90,9 +91,11 @@ def test_fetched_weights_load_by_name_alone(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_model_is_usable_or_refused_with_reasons() -> None:
-    for name in cards():
+    for name, card in cards().items():
         if name in usable_models():
             assert find_spec(name) == manifest()[name]
+        elif card.takes_features:
+            assert find_any_spec(name) == card.spec
         else:
             with pytest.raises(SpecError, match="cannot be used yet"):
                 find_spec(name)
@@ -115,7 +118,7 @@ def test_a_model_is_usable_or_refused_with_reasons() -> None:
             "input.frame_stride is not known",
             "tada models",
         ),
-        ({"name_or_path": "bmn.ek100_vivit"}, SpecError, "takes features, not video", "tada models"),
+        ({"name_or_path": "bmn.ek100_vivit"}, SpecError, "takes features, not video", "tada detect --features FOLDER"),
         ({"device": "gpu7"}, UsageError, "device 'gpu7'", "--device"),
         ({"device": "cuda:99"}, UsageError, "device 'cuda:99'", "--device"),
         ({"dtype": "float8"}, UsageError, "unknown dtype", "bfloat16"),
@@ -142,3 +145,37 @@ def test_a_pickle_alone_does_not_say_its_model(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         tadacli.load_model(tmp_path / "w.pyth")
     assert "--model NAME --weights" in caught.value.hint
+
+
+@pytest.fixture
+def bmn_file(tmp_path: Path) -> Path:
+    """Weights of a boundary-matching network as published, with its table of sampling points but for its values."""
+    torch.manual_seed(0)
+    state = build_over_features("bmn", in_channels=6144).state_dict()
+    table = torch.zeros(1).expand(200, 32 * 100 * 200)
+    torch.save({"model_state": {**state, "head.sample_mask": table}}, tmp_path / "bmn.pyth")
+    return tmp_path / "bmn.pyth"
+
+
+def test_the_published_table_of_sampling_points_is_dropped(bmn_file: Path, tmp_path: Path) -> None:
+    model = load_proposal_model("bmn.ek100_tada2d", weights=bmn_file, device="cpu")
+    assert (model.spec.features.num_channels, model.network.training) == (6144, False)
+    assert sum(each.numel() for each in model.network.state_dict().values()) == 6_081_412
+    convert(bmn_file, tmp_path / "own.safetensors", spec=model.spec, original=hash_file(bmn_file))
+    assert (tmp_path / "own.safetensors").stat().st_size < 25e6
+    own = load_proposal_model(tmp_path / "own.safetensors", device="cpu")
+    assert own.spec.features == model.spec.features
+    with torch.inference_mode():
+        found, again = (each.network(torch.ones(1, 6144, 200)) for each in (model, own))
+    assert all(torch.equal(found[name], again[name]) for name in found)
+
+
+def test_features_and_video_are_not_mistaken_for_each_other(bmn_file: Path) -> None:
+    with pytest.raises(SpecError, match="takes video, not features"):
+        load_proposal_model("r2plus1d_tiny.camera_motion")
+    with pytest.raises(CheckpointError, match=r"wrong shape backbone\.conv_layer\.0\.weight"):
+        load_proposal_model("bmn.ek100_vivit", weights=bmn_file)
+    state = torch.load(bmn_file)["model_state"]
+    torch.save({"model_state": {**state, "head.sample_mask": torch.zeros(1).expand(100, 640000)}}, bmn_file)
+    with pytest.raises(CheckpointError, match=r"wrong shape head\.sample_mask: \[100, 640000\] in the file"):
+        load_proposal_model("bmn.ek100_tada2d", weights=bmn_file)
