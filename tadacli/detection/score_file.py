@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -16,23 +15,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tadacli.detection.array_files import Arrays, about_array, read_arrays
 from tadacli.detection.window_scores import Group, WindowScores
 from tadacli.errors import OutputError, UsageError
 from tadacli.files import check_new_files, held_file, not_written, require_folder, write_new
 from tadacli.formats.video_names import output_names
 from tadacli.results import Gap, Note, NoteKind, VideoInfo
 from tadacli.specs import spec_from_dict
-from tadacli.strict_tables import decode_table, in_one_line, parse_json
+from tadacli.strict_tables import decode_table
 
 SUFFIX = ".npz"
 _KIND = "tada window scores 1"
 _JOURNAL = b'{"journal": '  # how a journal begins
-# What is read of a file may unpack to so much, and so many times its size.
-_MOST_BYTES, _MOST_RATIO = 1 << 28, 50
 _MOST = 1e12  # of a count or a time
-_LONGEST_REASON = 200
 
 
 def encode_scores(scores: WindowScores) -> bytes:
@@ -59,7 +55,7 @@ def encode_scores(scores: WindowScores) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        about=np.array(json.dumps(about)),
+        about=about_array(about),
         spans=scores.spans,
         used=scores.used,
         scale=scores.scale,
@@ -108,41 +104,12 @@ def write_scores(path: Path, scores: WindowScores, *, replace: bool = False) -> 
 
 def read_scores(path: str | os.PathLike[str]) -> WindowScores:
     """The window scores of a score file. Raises `UsageError` for a file that is missing or is none."""
-    shown = os.fspath(path)
-    try:
-        with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            return _decode(_Arrays(archive, num_bytes=os.fstat(stream.fileno()).st_size))
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no score file {shown}", hint="make one with --save-scores") from error
-    except OSError as error:
-        raise UsageError(f"the score file {shown} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # bytes from anywhere fail in any way
-        what = in_one_line(f"{error}" or type(error).__name__, most=_LONGEST_REASON)
-        raise UsageError(
-            f"{shown} is not a score file of this tool, or is damaged: {what}",
-            hint="make one with tada detect --save-scores",
-        ) from error
+    with read_arrays(path, content="scores", made_by="tada detect --save-scores") as arrays:
+        return _decode(arrays)
 
 
-class _Arrays:
-    """The arrays of a score file by name: none is read but those that are asked for, and none that claims too much."""
-
-    def __init__(self, archive: zipfile.ZipFile, *, num_bytes: int) -> None:
-        self._archive = archive
-        self._num_left = _MOST_BYTES + _MOST_RATIO * num_bytes
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        member = self._archive.getinfo(f"{name}.npy")
-        self._num_left -= member.file_size
-        if self._num_left < 0:
-            raise ValueError("it unpacks to more than scores need")
-        with self._archive.open(member) as stream:
-            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-        return array
-
-
-def _decode(arrays: _Arrays) -> WindowScores:
-    about = parse_json(str(arrays["about"]))
+def _decode(arrays: Arrays) -> WindowScores:
+    about = arrays.about
     if about["kind"] != _KIND:
         raise ValueError(f"it holds {about['kind']!r}")
     spec = spec_from_dict(about["spec"])
