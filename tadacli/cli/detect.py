@@ -107,6 +107,7 @@ def detect_command(
         background=tuple(background or ()),
         exclusive=exclusive,
     )
+    limit = options.num_bytes("--max-download", max_download)
     if from_scores:
         if inputs or save_scores:
             raise UsageError("--from-scores takes the place of videos", hint="leave INPUT and --save-scores out")
@@ -128,10 +129,9 @@ def detect_command(
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
-        limit = options.num_bytes("--max-download", max_download)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
-    files = DetectionFiles(report, render, replace=resume)
+    files = DetectionFiles(report, render, replace=resume, max_download=limit)
     files.check(job.videos)
     sink = open_detection_sink(chosen, output, job, resume=resume)
     # Kept scores need no journal: they are all there.

@@ -396,4 +396,5 @@ def _result(sample: Sample, items: Outcomes, row: int, label_score: float) -> It
         rank=int(items.ranks[row]),
         start_seconds=sample.start_seconds,
         end_seconds=sample.end_seconds,
+        fps=sample.fps,
     )

@@ -40,7 +40,8 @@ class ItemResult:
     """A scored item: its true and predicted class by index, and the scores of both (0 to 1).
 
     `path` is its file, as far as it is known; the times are those of the span within it, in seconds, None where it
-    is the whole video. `rank` is the number of classes that stand before the true one.
+    is the whole video. `fps` is the stated rate of a folder of frames, None where the file says when frames are shown.
+    `rank` is the number of classes that stand before the true one.
     """
 
     id: str
@@ -52,6 +53,7 @@ class ItemResult:
     rank: int
     start_seconds: float | None = None
     end_seconds: float | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

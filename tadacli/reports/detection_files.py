@@ -14,16 +14,20 @@ from tadacli.formats.rows import DetectionRow
 from tadacli.reports.detection_page import detection_report
 from tadacli.reports.rendering import render_segments
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.inputs import local_path
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, local_path
 
 
 @dataclass(frozen=True)
 class DetectionFiles:
-    """The files asked for, None where one was not; with `replace` those that are there already are made anew."""
+    """The files asked for, None where one was not.
+
+    With `replace` those that are there already are made anew. For a URL at most `max_download` bytes are fetched.
+    """
 
     report: Path | None = None
     render: Path | None = None
     replace: bool = False
+    max_download: int = DEFAULT_MAX_DOWNLOAD
 
     def check(self, videos: Sequence[str]) -> None:
         """Raise `UsageError` or `OutputError` for files that cannot be written, before any work."""
@@ -53,13 +57,16 @@ class DetectionFiles:
         if found.scores is None:
             return notes
         if self.report is not None:
-            page, notes = detection_report(found.result, row, found.scores, settings, page_path=self.report)
+            page, notes = detection_report(
+                found.result, row, found.scores, settings, page_path=self.report, max_download=self.max_download
+            )
             write_new(self.report, page, replace=self.replace)
         if self.render is not None:
             if self.replace:
                 self.render.unlink(missing_ok=True)
             try:
-                with VideoBoundary(found.result.path), local_path(found.result.path) as file:
+                path = found.result.path
+                with VideoBoundary(path), local_path(path, max_bytes=self.max_download) as file:
                     segments, fps = found.result.segments, found.scores.info.fps
                     notes += render_segments(file, self.render, segments, fps=fps, on_progress=on_frames)
             except VideoError as error:

@@ -31,7 +31,7 @@ from tadacli.reports.pages import facts, filled_page
 from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Detection
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.inputs import is_url, local_path
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, is_url, local_path
 from tadacli.video.reading import open_video
 
 MAX_INLINE_BYTES = 24_000_000
@@ -119,6 +119,7 @@ def detection_report(
     settings: SegmentSettings,
     *,
     page_path: str | os.PathLike[str],
+    max_download: int = DEFAULT_MAX_DOWNLOAD,
 ) -> tuple[bytes, tuple[str, ...]]:
     """The page of a video with its curves, thumbnails and player. The video is opened again for the latter two.
 
@@ -128,6 +129,7 @@ def detection_report(
         scores: The scores of its windows.
         settings: How they became segments.
         page_path: The file that the page is for, to which links are relative.
+        max_download: The largest file in bytes that is fetched for a URL.
 
     Returns:
         The page in UTF-8, and notes on what it lacks: without the video it has neither pictures nor a player.
@@ -147,7 +149,8 @@ def detection_report(
     notes: tuple[str, ...] = ()
     try:
         with VideoBoundary(result.path):
-            with local_path(result.path) as file, open_video(file, fps=scores.info.fps) as source:
+            fetched = local_path(result.path, max_bytes=max_download)
+            with fetched as file, open_video(file, fps=scores.info.fps) as source:
                 pictures = thumbnails(source, result.segments, gaps=result.gaps)
             link = None if is_url(result.path) else video_link(result.path, page_path, codec=scores.info.codec)
     except VideoError as error:

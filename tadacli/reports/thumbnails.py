@@ -65,17 +65,17 @@ def span_thumbnails(
 def worst_thumbnails(report: EvalReport) -> dict[str, bytes]:
     """JPEG bytes by item id, of the worst items of each head: the frame on screen at the middle of the item's span.
 
-    Each video is opened once, however many items it has. An item has no picture if its video is missing or that
-    frame cannot be read.
+    Each video is opened once, however many items it has; a folder of frames once for each rate that it is given. An
+    item has no picture if its video is missing or that frame cannot be read.
     """
-    by_path: dict[str, dict[str, ItemResult]] = {}
+    by_file: dict[tuple[str, float | None], dict[str, ItemResult]] = {}
     for head in report.heads.values():
         for item in head.worst:
             if item.path:
-                by_path.setdefault(item.path, {})[item.id] = item
+                by_file.setdefault((item.path, item.fps), {})[item.id] = item
     pictures: dict[str, bytes] = {}
-    for path, items in by_path.items():
-        with contextlib.suppress(VideoError), VideoBoundary(path), open_video(path) as source:
+    for (path, fps), items in by_file.items():
+        with contextlib.suppress(VideoError), VideoBoundary(path), open_video(path, fps=fps) as source:
             first, duration = source.info.start_seconds, source.info.duration_seconds
             # Annotations count from the first frame.
             spans = {

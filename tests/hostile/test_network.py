@@ -127,6 +127,23 @@ def test_a_file_that_is_too_large_is_not_fetched(model: Model, video: bytes) -> 
     assert whole.status == "ok"
 
 
+def test_what_is_fetched_again_for_pictures_is_bounded_too(
+    tada: Tada,  # noqa: F811
+    untrained: str,  # noqa: F811
+    video: bytes,
+    tmp_path: Path,
+) -> None:
+    asked = ("--model", untrained, "--device", "cpu", "--max-download", len(video))
+    drawn = tmp_path / "drawn.mp4"
+    with serving(video) as files:
+        files.replies += [Reply(), Reply(body=video + b"more"), Reply(body=video + b"more")]
+        url = f"{files.url}/v.mp4"
+        code, _, err = tada("detect", url, *asked, "--report", tmp_path / "page.html", "--render", drawn)
+    assert (code, len(files.requests)) == (0, 3)
+    assert err.count(f"has more than the {len(video):,} bytes that are fetched at most") == 2
+    assert not drawn.exists()
+
+
 def test_a_server_that_does_not_say_how_much_comes_is_stopped(tmp_path: Path) -> None:
     content = bytes(1 << 20)
     with serving(content) as files:

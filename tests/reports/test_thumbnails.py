@@ -106,5 +106,17 @@ def test_the_worst_items_show_the_middle_of_their_span_or_of_their_video(tmp_pat
     assert {name: number_of[picture] for name, picture in pictures.items()} == {"whole": 15, "span": 6}
 
 
+def test_the_worst_items_of_a_folder_of_frames_are_shown_at_its_stated_rate(tmp_path: Path) -> None:
+    for number in range(31):
+        Image.fromarray(media.picture(number)).save(tmp_path / f"{number:05}.png")
+    span = ItemResult("span", str(tmp_path), 0, 1, 0.1, 0.9, 1, start_seconds=1.0, end_seconds=1.2, fps=10.0)
+    heads = {"": HeadResult(("a", "b"), np.ones((2, 2), dtype=np.int64), worst=(span,))}
+    pictures = worst_thumbnails(EvalReport("own", "", "clips", 1, 1, Accuracies({}), heads))
+    with open_video(tmp_path, fps=10) as source:
+        assert pictures == {"span": thumbnails(source, [Segment(1.1, 1.1, "", 0, 0.5)])[0]}
+    image = np.asarray(Image.open(io.BytesIO(pictures["span"])).resize((160, 96)))
+    assert media.number_in(image) == 11
+
+
 def test_a_report_without_heads_has_no_worst_items() -> None:
     assert worst_thumbnails(EvalReport("ek100-detection", "", "videos", 1, 1, Precisions({}))) == {}
