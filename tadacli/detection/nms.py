@@ -60,6 +60,7 @@ def soft_nms(
     sigma: float = SOFT_NMS_SIGMA,
     iou_thresholds: tuple[float, float] = SOFT_NMS_IOU,
     max_kept: int | None = None,
+    min_score: float = -np.inf,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The spans with scores that are lowered where a better one claims the same time, as published.
 
@@ -74,6 +75,7 @@ def soft_nms(
         sigma: How much a score falls; by default as published.
         iou_thresholds: (low, high); by default as published.
         max_kept: At most so many are taken; published is int(duration_seconds) + 1.
+        min_score: A span whose score falls below this is not taken.
 
     Returns:
         The row numbers in the order in which the spans are taken, and their lowered scores.
@@ -89,6 +91,8 @@ def soft_nms(
     taken: list[int] = []
     while left.any() and (max_kept is None or len(taken) < max_kept):
         best = int(np.argmax(np.where(left, lowered, -np.inf)))
+        if lowered[best] < min_score:
+            break
         taken.append(best)
         left[best] = False
         iou = temporal_iou(spans[best : best + 1], spans)[0]

@@ -16,7 +16,41 @@ _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
 
 
-class _Noise(nn.Module):
+class _Seeded(nn.Module):
+    """A layer that draws numbers while it is trained, from seeds if it has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds: Tensor | None = None
+
+
+class GaussianNoise(_Seeded):
+    """Adds normal noise of a standard deviation `std` to (B, ...) in training; the identity in evaluation."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        if not 0 <= std < float("inf"):
+            raise ValueError(f"{std} is no standard deviation")
+        self.std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...)."""
+        if not self.training or self.std == 0:
+            return x
+        if self.seeds is None:
+            return x + self.std * torch.randn_like(x)
+        if len(self.seeds) != len(x):
+            raise ValueError(f"{len(self.seeds)} noise seeds for {len(x)} rows")
+        # Drawn on the CPU, so that the numbers do not depend on the device.
+        rows = [torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in self.seeds.tolist()]
+        return x + self.std * torch.stack(rows).to(x)
+
+    def extra_repr(self) -> str:
+        """What `print(network)` shows."""
+        return f"std={self.std}"
+
+
+class _Noise(_Seeded):
     """A layer with a `rate` that draws numbers while it is trained."""
 
     def __init__(self, rate: float) -> None:
@@ -24,7 +58,6 @@ class _Noise(nn.Module):
         if not 0 <= rate < 1:
             raise ValueError(f"a rate of {rate} drops everything, or is none")
         self.rate = rate
-        self.seeds: Tensor | None = None
 
     def extra_repr(self) -> str:
         """What `print(network)` shows."""
@@ -68,7 +101,7 @@ class DropPath(_Noise):
 
 def set_noise_seeds(network: nn.Module, seeds: Tensor | None) -> None:
     """Gives the network's next forward passes a seed for each sample, int64 (B,); None takes them away."""
-    layers = [module for module in network.modules() if isinstance(module, _Noise)]
+    layers = [module for module in network.modules() if isinstance(module, _Seeded)]
     for number, layer in enumerate(layers, start=1):
         layer.seeds = None if seeds is None else _mixed(seeds + torch.full_like(seeds, number) * _STEP)
 

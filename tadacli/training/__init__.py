@@ -11,3 +11,4 @@ from typing import Literal
 # Here, where the command line finds them without loading anything.
 DEFAULT_RECIPE = "finetune"
 Init = Literal["weights", "imagenet", "random"]
+HeadKind = Literal["temporal", "pyramid"]

@@ -34,21 +34,32 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 class TrainingBatch:
     """Clips (B, 3, T, H, W) and what they show, by head: class indices (B,) or probabilities (B, num_classes).
 
-    A network with one head has the name "". `noise_seeds`, int64 (B,), are what dropout is drawn from.
+    A network with one head has the name "". `noise_seeds`, int64 (B,), are what dropout is drawn from. For a head over
+    features in time, `clips` are these, (B, C, T), `known` (B, T) says which of them are there, and the targets are
+    what its own loss asks for.
     """
 
     clips: Tensor
     targets: Mapping[str, Tensor]
     noise_seeds: Tensor | None = None
+    known: Tensor | None = None
 
     def on(self, device: torch.device) -> TrainingBatch:
         """The batch on a device."""
         targets = {head: target.to(device, non_blocking=True) for head, target in self.targets.items()}
         seeds = None if self.noise_seeds is None else self.noise_seeds.to(device)
-        return TrainingBatch(self.clips.to(device, non_blocking=True), targets, seeds)
+        known = None if self.known is None else self.known.to(device)
+        return TrainingBatch(self.clips.to(device, non_blocking=True), targets, seeds, known)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the network takes."""
+        return (self.clips,) if self.known is None else (self.clips, self.known)
 
 
 BatchesOf = Callable[[int], Sequence[TrainingBatch]]
+# The loss of what a network returned for a batch, from the targets: a mean over the samples.
+Loss = Callable[[Any, Mapping[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -158,10 +169,12 @@ class Trainer:
         device: torch.device | None = None,
         processes: Processes | None = None,
         identity: Mapping[str, object] | None = None,
+        loss: Loss | None = None,
     ) -> None:
         if settings.num_steps < 1:
             raise UsageError(f"training needs at least one step, got {settings.num_steps}")
         self.settings = settings
+        self._loss = loss or partial(_cross_entropy, smoothing=settings.label_smoothing)
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device)
         self.step = 0
@@ -213,20 +226,12 @@ class Trainer:
         with self._replica.no_sync() if waits else nullcontext():  # type: ignore[operator]
             dtype = _DTYPES[self.settings.precision]
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32):
-                logits = self._replica(batch.clips)
-            loss = self._loss(logits, batch.targets)
+                found = self._replica(*batch.inputs)
+            loss = self._loss(found, batch.targets)
             statistics.take()
             self._scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
         statistics.restore()
         return loss.detach()
-
-    def _loss(self, logits: Tensor | Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        named = {"": logits} if isinstance(logits, Tensor) else logits
-        smoothing = self.settings.label_smoothing
-        losses = [
-            F.cross_entropy(named[head].float(), target, label_smoothing=smoothing) for head, target in targets.items()
-        ]
-        return torch.stack(losses).sum()
 
     def _check(self, loss: float, norm: float) -> None:
         # With float16, a gradient beyond its range is usual at first: the scaler skips that step.
@@ -317,6 +322,15 @@ class Trainer:
             self._average = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
         self.step, self.mean_loss = int(state["step"]), float(state["mean_loss"])
         return dict(state["notes"])
+
+
+def _cross_entropy(logits: Tensor | Mapping[str, Tensor], targets: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
+    """The sum of the losses of the heads."""
+    named = {"": logits} if isinstance(logits, Tensor) else logits
+    losses = [
+        F.cross_entropy(named[head].float(), target, label_smoothing=smoothing) for head, target in targets.items()
+    ]
+    return torch.stack(losses).sum()
 
 
 def _difference(there: Any, here: Any, name: str = "") -> str:

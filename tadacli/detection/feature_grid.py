@@ -1,0 +1,90 @@
+"""Features of a video on an even grid of time, as heads take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A grid is at most about so many times as long as what is known of it: times in a file can be anything.
+_MOST_STEPS_EACH = 100
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureGrid:
+    """Features (T, C) of steps that are `stride_seconds` apart; step 0 is at `first_seconds`.
+
+    `known` (T,) says which steps have features; the others hold zeros. A step stands for the middle of its snippet.
+    """
+
+    values: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    first_seconds: float
+    stride_seconds: float
+    duration_seconds: float
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.known.shape != (len(self.values),):
+            raise ValueError(f"features {self.values.shape} and {self.known.shape} are no steps of one grid")
+        if not 0 < self.stride_seconds < float("inf"):
+            raise ValueError(f"a stride of {self.stride_seconds} seconds makes no grid")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """The time of each step (T,)."""
+        return self.seconds_of(np.arange(len(self.values), dtype=np.float64))
+
+    def steps_of(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where times lie on the grid, in steps from 0."""
+        places: NDArray[np.float64] = (np.asarray(seconds, dtype=np.float64) - self.first_seconds) / self.stride_seconds
+        return places
+
+    def seconds_of(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The times of places on the grid."""
+        found: NDArray[np.float64] = self.first_seconds + self.stride_seconds * np.asarray(steps, dtype=np.float64)
+        return found
+
+
+def grid_of(
+    values: NDArray[np.float32],
+    centres_seconds: NDArray[np.float64],
+    *,
+    stride_seconds: float,
+    duration_seconds: float,
+) -> FeatureGrid:
+    """The grid of the features of a video.
+
+    Args:
+        values: (N, C), a row for each snippet that could be read.
+        centres_seconds: (N,), rising: the middle of each snippet.
+        stride_seconds: From one snippet to the next, where none is missing.
+        duration_seconds: Of the video.
+
+    Returns:
+        A step for each snippet, and unknown ones where some are missing between two. Where frames are not evenly spaced
+        a snippet takes the step that is nearest; of several at one step, the first.
+
+    Raises:
+        ValueError: There is no snippet, centres do not rise, or they do not fit the stride.
+    """
+    centres = np.asarray(centres_seconds, dtype=np.float64)
+    if not len(centres) or len(values) != len(centres):
+        raise ValueError(f"{len(values)} features at {len(centres)} times make no grid")
+    if not np.isfinite(centres).all() or (np.diff(centres) <= 0).any():
+        raise ValueError("the centres of snippets do not rise")
+    steps = np.rint((centres - centres[0]) / stride_seconds).astype(np.int64)
+    if steps[-1] >= _MOST_STEPS_EACH * (len(steps) + _MOST_STEPS_EACH):
+        raise ValueError(f"{len(steps)} snippets over {centres[-1]:g} s do not fit a stride of {stride_seconds:g} s")
+    num_steps = int(steps[-1]) + 1
+    places, first = np.unique(steps, return_index=True)
+    if len(places) < len(steps) / 2:
+        raise ValueError(f"{len(steps)} snippets are closer to each other than a stride of {stride_seconds:g} s")
+    grid = np.zeros((num_steps, values.shape[1]), dtype=np.float32)
+    grid[places] = values[first]
+    known = np.zeros(num_steps, dtype=np.bool_)
+    known[places] = True
+    return FeatureGrid(grid, known, float(centres[0]), stride_seconds, duration_seconds)

@@ -1,0 +1,256 @@
+"""A convolutional pyramid over features in time whose points each say what happens around them, from when to when.
+
+The blocks are those of Shi et al., "TriDet: Temporal Action Detection with Relative Boundary Modeling" (SGP); points,
+regression and heads those of Zhang et al., "ActionFormer: Localizing Moments of Actions with Transformers". Statistics
+over time are those of the steps that are there, so that padding changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadacli.models.dropout import DropPath, GaussianNoise, SampleDropout
+from tadacli.models.heads import NumClasses
+from tadacli.models.sequence_layers import (
+    FeatureScaling,
+    KnownGroupNorm,
+    StepNorm,
+    at_known,
+    halved,
+    same_conv,
+)
+
+_GROUPS = 16
+_PRIOR = 0.01  # how likely a class is at a point, before training
+
+
+class AtPoints(NamedTuple):
+    """What each of P points says: `logits` (B, P, K) of the classes, and `distances` (B, P, 2).
+
+    The distances are those from the point back to the start and on to the end of the action, in strides of its level.
+    """
+
+    logits: Tensor
+    distances: Tensor
+
+
+class Points(NamedTuple):
+    """The P points of a pyramid: `places` and `strides` (P,) in steps; `ranges` (P, 2), how far each is to reach."""
+
+    places: Tensor
+    strides: Tensor
+    ranges: Tensor
+
+
+class Pyramid(nn.Module):
+    """Points over several levels, each level of half as many points as the one before, and what each point says.
+
+    Args:
+        in_channels: Channels of the features.
+        num_classes: K, or those of several heads by name: each has classes and distances of its own at the same points.
+        width: Channels of the layers; a multiple of 16.
+        hidden: Channels inside of the blocks; by default twice the width.
+        num_levels: L. The points of level l are 2^l steps apart.
+        num_stem_blocks: Blocks before the first halving.
+        window: How much longer the long kernel of a block is than the short one.
+        drop_path: Share of the residual branches dropped in training.
+        noise: Standard deviation of what is added to features in training, whose own deviation is 1.
+        dropout: Share of the features dropped in training.
+
+    Example:
+        >>> import torch
+        >>> from tadacli.models.pyramid import Pyramid
+        >>> head = Pyramid(in_channels=16, num_classes=3, width=32, num_levels=4).eval()
+        >>> found = head(torch.zeros(2, 16, 40), torch.ones(2, 40, dtype=torch.bool))
+        >>> found[""].logits.shape, found[""].distances.shape  # 40 + 20 + 10 + 5 points
+        (torch.Size([2, 75, 3]), torch.Size([2, 75, 2]))
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: NumClasses,
+        width: int = 512,
+        hidden: int | None = None,
+        num_levels: int = 6,
+        num_stem_blocks: int = 2,
+        window: float = 1.5,
+        drop_path: float = 0.1,
+        noise: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if width < 1 or width % _GROUPS:
+            raise ValueError(f"{width} channels cannot be taken in {_GROUPS} groups")
+        if num_levels < 1:
+            raise ValueError("a pyramid has at least one level")
+        self.num_levels = num_levels
+        self.step_multiple = 2 ** (num_levels - 1)
+        self.num_classes: dict[str, int] = {"": num_classes} if isinstance(num_classes, int) else dict(num_classes)
+        self.scaling = FeatureScaling(in_channels)
+        self.noise = GaussianNoise(noise)
+        self.dropout = SampleDropout(dropout)
+        self.embedding = _Layers(in_channels, width)
+        block = {"hidden": hidden or 2 * width, "window": window, "drop_path": drop_path}
+        self.stem = nn.ModuleList(SgpBlock(width, **block) for _ in range(num_stem_blocks))  # type: ignore[arg-type]
+        self.branch = nn.ModuleList(SgpBlock(width, **block) for _ in range(num_levels - 1))  # type: ignore[arg-type]
+        self.level_norms = nn.ModuleList(StepNorm(width) for _ in range(num_levels))
+        self.heads = nn.ModuleList(_PointHead(width, count, num_levels) for count in self.num_classes.values())
+
+    def forward(self, x: Tensor, known: Tensor) -> dict[str, AtPoints]:
+        """What the points say, by head ("" for a single one); level after level, each in order of time.
+
+        Args:
+            x: Features (B, C, T); T is a multiple of 2^(L - 1).
+            known: (B, T), which of them are there.
+
+        Returns:
+            For each head logits (B, P, K) and distances (B, P, 2), not below 0. `points(T)` says where the points are,
+            `known_points(known, L)` which of them count.
+
+        Raises:
+            ValueError: T is no such multiple.
+        """
+        if x.shape[2] % self.step_multiple:
+            raise ValueError(f"{x.shape[2]} steps are not a multiple of {self.step_multiple}")
+        x = self.embedding(self.dropout(self.noise(self.scaling(x))), known)
+        for block in self.stem:
+            x = block(x, known)
+        levels = [(x, known)]
+        for block in self.branch:
+            x, known = halved(x, known)
+            x = block(x, known)
+            levels.append((x, known))
+        levels = [(norm(x), known) for norm, (x, known) in zip(self.level_norms, levels, strict=True)]
+        return {name: head(levels) for name, head in zip(self.num_classes, self.heads, strict=True)}
+
+
+class SgpBlock(nn.Module):
+    """Scalable granularity perception: each step by itself times the whole, plus short and long surroundings.
+
+    Layer names and initial values are as published.
+    """
+
+    def __init__(self, width: int, *, hidden: int, window: float, drop_path: float) -> None:
+        super().__init__()
+        long = round(4 * window)
+        long += long % 2 == 0
+
+        def by_channel(kernel_size: int) -> nn.Conv1d:
+            conv = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
+            nn.init.normal_(conv.weight)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            return conv
+
+        self.ln, self.gn = StepNorm(width), KnownGroupNorm(_GROUPS, width)
+        self.psi, self.fc, self.convw, self.convkw = (by_channel(size) for size in (3, 1, 3, long))
+        self.global_fc = by_channel(1)
+        self.mlp = nn.Sequential(nn.Conv1d(width, hidden, 1), nn.GELU(), nn.Conv1d(hidden, width, 1))
+        self.drop_path_out, self.drop_path_mlp = _ScaledDropPath(width, drop_path), _ScaledDropPath(width, drop_path)
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """(B, C, T), (B, T) -> (B, C, T)."""
+        out = at_known(self.ln(x), known)
+        mean = out.sum(dim=2, keepdim=True) / known.sum(dim=1).clamp(min=1)[:, None, None]
+        whole = F.relu(_by_channel(self.global_fc, mean))
+        out = _by_channel(self.fc, out) * whole + self._both_windows(out) * self.psi(out) + out
+        x = at_known(x, known) + self.drop_path_out(out)
+        found: Tensor = x + self.drop_path_mlp(self.mlp(self.gn(x, known)))
+        return found
+
+    def _both_windows(self, x: Tensor) -> Tensor:
+        """The sum of the short and the long convolution, as one."""
+        short, long = self.convw, self.convkw
+        margin = (long.weight.shape[2] - short.weight.shape[2]) // 2
+        weight = long.weight + F.pad(short.weight, (margin, margin))
+        assert short.bias is not None
+        assert long.bias is not None
+        return F.conv1d(x, weight, short.bias + long.bias, padding=weight.shape[2] // 2, groups=len(weight))
+
+
+def _by_channel(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """A convolution of one step and one channel as what it is, a factor and a shift; many times faster."""
+    assert layer.bias is not None
+    return x * layer.weight[:, :, 0] + layer.bias[:, None]
+
+
+class _ScaledDropPath(nn.Module):
+    """A residual branch times a learnt scale by channel, small at first; in training dropped for whole samples."""
+
+    def __init__(self, width: int, rate: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((width,), 1e-4))
+        self.drop = DropPath(rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.drop(self.scale[:, None] * x)
+        return found
+
+
+class _Layers(nn.Module):
+    """Two convolutions, each with a norm and a ReLU."""
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList((same_conv(in_channels, width), same_conv(width, width)))
+        self.norms = nn.ModuleList((StepNorm(width), StepNorm(width)))
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(norm(conv(x, known)))
+        return x
+
+
+class _PointHead(nn.Module):
+    """Classes and distances at the points, by layers that all levels share; each level scales distances by itself."""
+
+    def __init__(self, width: int, num_classes: int, num_levels: int) -> None:
+        super().__init__()
+        self.class_layers, self.distance_layers = _Layers(width, width), _Layers(width, width)
+        self.classes, self.distances = same_conv(width, num_classes), same_conv(width, 2)
+        self.scales = nn.Parameter(torch.ones(num_levels))
+        nn.init.constant_(self.classes.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
+        nn.init.zeros_(self.distances.bias)  # type: ignore[arg-type]
+
+    def forward(self, levels: list[tuple[Tensor, Tensor]]) -> AtPoints:
+        logits, distances = [], []
+        for scale, (x, known) in zip(self.scales, levels, strict=True):
+            logits.append(self.classes(self.class_layers(x, known), known))
+            distances.append(F.relu(scale * self.distances(self.distance_layers(x, known), known)))
+        return AtPoints(torch.cat(logits, dim=2).transpose(1, 2), torch.cat(distances, dim=2).transpose(1, 2))
+
+
+def points(num_steps: int, num_levels: int) -> Points:
+    """The points of a pyramid over T steps.
+
+    The points of level l are 2^l steps apart and reach for boundaries 2^l to 2^(l + 2) steps away, those of the first
+    level from 0 on and those of the last one for any beyond, as published for EPIC-KITCHENS-100.
+
+    Args:
+        num_steps: T, a multiple of 2^(L - 1).
+        num_levels: L.
+
+    Returns:
+        Their places, strides and ranges, in the order of `Pyramid.forward`.
+    """
+    places, strides, ranges = [], [], []
+    for level in range(num_levels):
+        stride = 2**level
+        here = torch.arange(0, num_steps, stride, dtype=torch.float32)
+        least = 0.0 if level == 0 else float(stride)
+        most = math.inf if level == num_levels - 1 else float(4 * stride)
+        places.append(here)
+        strides.append(torch.full_like(here, stride))
+        ranges.append(torch.tensor([least, most]).expand(len(here), 2))
+    return Points(torch.cat(places), torch.cat(strides), torch.cat(ranges))
+
+
+def known_points(known: Tensor, num_levels: int) -> Tensor:
+    """Which points count (B, P), from which steps are there (B, T)."""
+    return torch.cat([known[:, :: 2**level] for level in range(num_levels)], dim=1)

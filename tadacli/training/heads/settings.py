@@ -1,0 +1,96 @@
+"""How a head is trained: its size, its noise, and the optimiser; defaults for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from tadacli.errors import UsageError
+from tadacli.evaluation.detection_metrics import EPIC_TIOU
+from tadacli.training import HeadKind
+from tadacli.training.settings import Optimisation
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """The settings of a training.
+
+    `arguments` are those of the network's class. `most_steps` is the longest window that is trained on; `tiou` are the
+    thresholds whose mean mAP on the validation videos says which epoch is the best.
+
+    Raises:
+        ValueError: A value is out of range; the message names it.
+    """
+
+    kind: HeadKind
+    epochs: int
+    batch_size: int
+    seed: int = 0
+    most_steps: int = 2304
+    evaluate_every_epochs: int = 5
+    tiou: tuple[float, ...] = EPIC_TIOU
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    optimisation: Optimisation
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "most_steps", "evaluate_every_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected 1 or more")
+        if not self.tiou or not all(0 < each <= 1 for each in self.tiou):
+            raise ValueError(f"tiou is {self.tiou!r}, expected fractions above 0")
+
+
+def _optimisation(learning_rate: float, *, ema_decay: float) -> Optimisation:
+    return Optimisation(
+        optimizer="adamw",
+        learning_rate=learning_rate,
+        weight_decay=0.05,
+        schedule="cosine_after_warmup",
+        warmup_epochs=5,
+        max_grad_norm=1.0,
+        ema_decay=ema_decay,
+    )
+
+
+_DEFAULTS: Mapping[HeadKind, HeadSettings] = {
+    "temporal": HeadSettings(
+        kind="temporal", epochs=100, batch_size=4, optimisation=_optimisation(2e-3, ema_decay=0.99)
+    ),
+    "pyramid": HeadSettings(
+        kind="pyramid",
+        epochs=60,
+        batch_size=2,
+        arguments={"width": 128, "noise": 0.2, "dropout": 0.1},
+        optimisation=_optimisation(1e-3, ema_decay=0.999),
+    ),
+}
+
+
+def head_settings(kind: HeadKind, changes: Mapping[str, Any] | None = None) -> HeadSettings:
+    """The settings of a kind of head, with some of them replaced.
+
+    Args:
+        kind: "temporal" or "pyramid".
+        changes: By key: those of `HeadSettings` and of its optimisation, and arguments of the network.
+
+    Raises:
+        UsageError: A value is not sound.
+    """
+    settings = _DEFAULTS[kind]
+    own = {each.name for each in fields(HeadSettings)} - {"arguments", "optimisation", "kind"}
+    rates = {each.name for each in fields(Optimisation)}
+    given = dict(changes or {})
+    try:
+        optimisation = replace(settings.optimisation, **{key: given[key] for key in given if key in rates})
+        return replace(
+            settings,
+            **{key: given[key] for key in given if key in own},
+            optimisation=optimisation,
+            arguments={
+                **settings.arguments,
+                **{key: value for key, value in given.items() if key not in own and key not in rates},
+            },
+        )
+    except ValueError as error:
+        raise UsageError(f"settings of the head: {error}", hint="see docs/finetune.md") from error
