@@ -152,6 +152,9 @@ def _accuracies(report: EvalReport) -> list[str]:
         low, high = intervals.get(name, (None, None))
         spread = f"   95 % interval {low:.2f} to {high:.2f}" if low is not None else ""
         lines.append(f"{name:{width}}  {value:6.2f} %{spread}")
+    for head, majority in report.majority.items():
+        name = f"majority_class_{head}" if head else "majority_class"
+        lines.append(f"{name:{width}}  {majority.percent:6.2f} %   {majority.text}")
     return lines
 
 

@@ -18,8 +18,10 @@ from tadacli.training.loop import StepReport
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.run import Evaluated, FinetuneResult, Listener
 from tadacli.training.run_folder import RunFolder
+from tadacli.training.validation import ONE_VIEW
 
 if TYPE_CHECKING:
+    from tadacli.evaluation.majority import MajorityClass
     from tadacli.evaluation.report import EvalReport
 
 
@@ -74,8 +76,8 @@ class RunView:
         count = f"{len(validation.table.ids)} of {len(validation.table.ids) + len(validation.failed)} items"
         best = ", the best so far" if found.is_best else ""
         self._steps.say(
-            f"step {found.step}, epoch {found.epoch:.1f}: top-1 {validation.top1:.1f} %, loss {validation.loss:.3f} "
-            f"on {count}{best}",
+            f"step {found.step}, epoch {found.epoch:.1f}: top-1 {validation.top1:.1f} % "
+            f"({_majority(validation.majority)}), loss {validation.loss:.3f} on {count}, one view each{best}",
         )
 
     def say_result(self, result: FinetuneResult) -> None:
@@ -89,8 +91,10 @@ class RunView:
             say(f"note: {line}")
         if not folder.curves.is_file():
             say('note: no picture of the curves; pip install "tadacli[curves]" draws one')
-        scored = f"{report.num_scored} of {report.num_items} held-out items"
+        scored = f"{report.num_scored} of {report.num_items} held-out items, {_views(result)}"
         say(f"the best model, of step {result.best_step}, on {scored}: {_accuracies(report)}")
+        if result.views != ONE_VIEW:
+            say(f"one view each, as in the log: top-1 {result.one_view_top1:.1f} %")
         model = shlex.quote(str(folder.path))
         say(f"{folder.card} says more; to use it: tada classify --model {model} VIDEO")
 
@@ -103,4 +107,13 @@ def _accuracies(report: EvalReport) -> str:
         if name in spreads or not spreads:
             low, high = spreads.get(name, (None, None))
             texts.append(f"{name} {value:.1f} %" + ("" if low is None else f" ({low:.1f} to {high:.1f})"))
-    return ", ".join(texts)
+    always = [(f"{name} " if name else "") + _majority(each) for name, each in report.majority.items()]
+    return "; ".join([", ".join(texts), *always])
+
+
+def _majority(found: MajorityClass) -> str:
+    return f"always {found.label!r}: {found.percent:.1f} %"
+
+
+def _views(result: FinetuneResult) -> str:
+    return "one view each, as in the log" if result.views == ONE_VIEW else f"{result.views} views each"

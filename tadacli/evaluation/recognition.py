@@ -15,6 +15,7 @@ from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import AnyPath
 from tadacli.errors import NothingScoredError, UsageError
+from tadacli.evaluation.majority import majority_classes
 from tadacli.evaluation.matching import match_results, unmatched
 from tadacli.evaluation.metrics import (
     TOPK,
@@ -216,7 +217,9 @@ def evaluate_scores(
         for head, items in found.items()
         for labels in [dataset.heads[head]]
     }
-    return _report(dataset, split, ids, failed or {}, metrics, heads, (*table.notes, *notes))
+    report = _report(dataset, split, ids, failed or {}, metrics, heads, (*table.notes, *notes))
+    labels = {head: items.labels for head, items in found.items()}
+    return replace(report, majority=majority_classes(labels, dataset.heads))
 
 
 def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> EvalReport:
@@ -259,7 +262,8 @@ def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> Eval
     metrics = _accuracies(items, depths, is_probability=True)
     notes = (*top.notes, *matched.strangers.notes)
     report = _report(dataset, split, [sample.id for sample in samples], matched.failed, metrics, heads, notes)
-    return replace(report, unmatched=matched.strangers.names)
+    majority = majority_classes({"": labels}, dataset.heads)
+    return replace(report, unmatched=matched.strangers.names, majority=majority)
 
 
 def _report(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.evaluation.detection_metrics import DetectionMetrics
+from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
 from tadacli.results import Note, Run, RunSettings, SpecSummary
 
@@ -171,9 +172,10 @@ class EvalReport:
 
     `metrics` are those of recognition or of detection; None if the annotations name no classes. `num_scored` of
     `num_items` items have scores, the others stand in `unscored`; of these `num_failed` could not be scored by the
-    model. An item is a video, or in EPIC-KITCHENS-100 recognition an action; `unit` is its plural. `heads` are there
-    for recognition. `run` says what made the scores, as far as the predictions tell. `notes` say what else to know.
-    `unmatched` are names in the predictions that the annotations do not have.
+    model. An item is a video, or in EPIC-KITCHENS-100 recognition an action; `unit` is its plural. `heads` are
+    there for recognition, and with them `majority`, the most frequent class of each head among the scored items.
+    `run` says what made the scores, as far as the predictions tell. `notes` say what else to know. `unmatched` are
+    names in the predictions that the annotations do not have.
     """
 
     dataset: str
@@ -188,6 +190,7 @@ class EvalReport:
     notes: tuple[Note, ...] = ()
     num_failed: int = 0
     unmatched: tuple[str, ...] = ()
+    majority: Mapping[str, MajorityClass] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:

@@ -16,7 +16,18 @@ from tadacli.reports.pages import facts
 class EvalCsvRow(TypedDict, total=False):
     """What a row may say; the columns are in this order, and empty where a row lacks them."""
 
-    section: Literal["about", "metric", "class", "confusion", "calibration", "worst", "video", "unscored", "unmatched"]
+    section: Literal[
+        "about",
+        "metric",
+        "majority",
+        "class",
+        "confusion",
+        "calibration",
+        "worst",
+        "video",
+        "unscored",
+        "unmatched",
+    ]
     head: str
     task: str
     name: str
@@ -47,14 +58,15 @@ EVAL_CSV_COLUMNS = tuple(EvalCsvRow.__annotations__)
 def eval_csv(report: EvalReport) -> bytes:
     """The report as CSV (RFC 4180) in UTF-8, with `EVAL_CSV_COLUMNS`; the same report gives the same bytes.
 
-    Sections, in this order: "about" (`text`: data set, split, unit, notes, what made the scores), "metric"
-    (`value` with `low` and `high`, its 95 % interval; `measure` says percent, fraction or count), and for each head
-    "class" (accuracy in percent, empty without items), "confusion" (the cells that have items), "calibration" (the
-    error as `value`, then a row for each bin from `low` to `high` with the accuracy as `value` and the mean
-    confidence as `predicted_score`) and "worst"; for each task of detection "class" and "video" (average precision as
-    a fraction: the mean over the thresholds, then the value at each `tiou`; `num_items` true segments); then
-    "unscored", with the `reason`, and "unmatched", what the annotations do not have. `name` is that of a metric or the
-    id of an item. Numbers have all their digits.
+    Sections, in this order: "about" (`text`: data set, split, unit, notes, what made the scores), "metric" (`value`
+    with `low` and `high`, its 95 % interval; `measure` says percent, fraction or count), "majority" (what always
+    answering the most frequent class of a `head`, or of actions as `task`, reaches), and for each head "class"
+    (accuracy in percent, empty without items), "confusion" (the cells that have items), "calibration" (the error as
+    `value`, then a row for each bin from `low` to `high` with the accuracy as `value` and the mean confidence as
+    `predicted_score`) and "worst"; for each task of detection "class" and "video" (average precision as a fraction:
+    the mean over the thresholds, then the value at each `tiou`; `num_items` true segments); then "unscored", with
+    the `reason`, and "unmatched", what the annotations do not have. `name` is that of a metric or the id of an
+    item. Numbers have all their digits.
 
     Args:
         report: The report.
@@ -83,6 +95,18 @@ def _rows(report: EvalReport) -> Iterator[EvalCsvRow]:
             "high": high,
             "measure": metric.measure,
             "tiou": metric.tiou,
+        }
+    for name, majority in report.majority.items():
+        yield {
+            "section": "majority",
+            "head": name if name in report.heads else "",
+            "task": "" if name in report.heads else name,
+            "name": "majority_class_accuracy",
+            "value": majority.percent,
+            "measure": "percent",
+            "num_items": majority.num_items,
+            "num_right": majority.num_right,
+            "label": majority.label,
         }
     for name, head in report.heads.items():
         for each in (*_classes(head), *_confusions(head), *_calibration(head), *_worst(head)):

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, TaskParts
 
@@ -19,6 +20,15 @@ class ClassRow(TypedDict):
     label: str
     num_right: int
     num_items: int
+
+
+class MajorityRow(TypedDict):
+    """The most frequent class, and what always answering it reaches."""
+
+    label: str
+    num_right: int
+    num_items: int
+    percent: float
 
 
 class ConfusionRow(TypedDict):
@@ -70,7 +80,8 @@ def eval_json(report: EvalReport) -> bytes:
 
     Per-class rows of recognition have `num_right` of `num_items`; `confusions` list the wrong cells of the confusion
     matrix that are not empty, the most frequent first. Of detection, `tasks` have the precision of each class and each
-    video. `unmatched` is there if the predictions name what the annotations do not have.
+    video. `majority` says of each head, and of actions, what always answering the most frequent class of the scored
+    items reaches, in percent. `unmatched` is there if the predictions name what the annotations do not have.
 
     Args:
         report: The report.
@@ -85,6 +96,7 @@ def eval_json(report: EvalReport) -> bytes:
         "num_scored": report.num_scored,
         "num_items": report.num_items,
         "metrics": report.rows,
+        **({"majority": {name: _majority(each) for name, each in report.majority.items()}} if report.majority else {}),
         "reasons": report.reasons,
         "notes": [note.text for note in report.notes],
         "run": None if report.run is None else dict(report.run),
@@ -109,6 +121,15 @@ def _head(head: HeadResult) -> HeadRow:
         "confusions": [{"label": row, "predicted": column, "num_items": -count} for count, row, column in cells],
         "calibration": head.calibration,
         "worst": head.worst,
+    }
+
+
+def _majority(found: MajorityClass) -> MajorityRow:
+    return {
+        "label": found.label,
+        "num_right": found.num_right,
+        "num_items": found.num_items,
+        "percent": found.percent,
     }
 
 

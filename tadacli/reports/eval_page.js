@@ -66,6 +66,7 @@ function card(metric) {
   if (metric.value === null) value.append("\u2013");
   else value.append(metric.isPercent ? metric.value.toFixed(2) : grouped(metric.value), ...(metric.isPercent ? [element("small", { textContent: " %" })] : []));
   const made = element("div", { className: "card" }, element("span", { className: "name", textContent: named(metric), title: metric.name }), value);
+  if (metric.about) made.append(span("quiet interval", metric.about));
   if (!metric.isPercent) return made;
   const hasInterval = metric.low !== null && metric.high !== null;
   // A bar says the more the better.

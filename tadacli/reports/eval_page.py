@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from tadacli.evaluation.detection_metrics import DetectionMetrics
+from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
 from tadacli.evaluation.report import (
     EvalReport,
@@ -33,7 +34,7 @@ Facts = list[tuple[str, str]]
 
 
 class MetricData(TypedDict):
-    """A metric, as a card of the page shows it."""
+    """A metric, as a card of the page shows it; `about` says in words what it is of, where its name does not."""
 
     task: str
     name: str
@@ -41,6 +42,7 @@ class MetricData(TypedDict):
     isPercent: bool
     low: float | None
     high: float | None
+    about: NotRequired[str]
 
 
 class TaskData(TypedDict):
@@ -132,7 +134,10 @@ def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) 
         "unit": report.unit,
         "num_scored": report.num_scored,
         "num_items": report.num_items,
-        "metrics": [_metric(metric) for metric in flat_metrics(report) if not metric.task],
+        "metrics": [
+            *(_metric(metric) for metric in flat_metrics(report) if not metric.task),
+            *(_majority(name, each) for name, each in report.majority.items()),
+        ],
         "tasks": [_task(name, value, report.parts.get(name)) for name, value in report.tasks.items()],
         "heads": [_head(name, head) for name, head in report.heads.items()],
         "thumbnails": {
@@ -154,6 +159,19 @@ def _metric(metric: Metric) -> MetricData:
         "isPercent": metric.measure == "percent",
         "low": _number(low),
         "high": _number(high),
+    }
+
+
+def _majority(name: str, found: MajorityClass) -> MetricData:
+    """What always answering the most frequent class reaches, as a metric."""
+    return {
+        "task": name,
+        "name": "majority_class",
+        "value": _number(found.percent),
+        "isPercent": True,
+        "low": None,
+        "high": None,
+        "about": found.text,
     }
 
 

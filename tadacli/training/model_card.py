@@ -16,7 +16,7 @@ import av
 import torch
 
 from tadacli.evaluation.calibration import FittedScores
-from tadacli.evaluation.report import EvalReport, HeadResult, Metric, flat_metrics
+from tadacli.evaluation.report import HeadResult, Metric, flat_metrics
 from tadacli.training.data import FinetuneData
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.recipes import recipe_toml
@@ -55,7 +55,7 @@ def model_card(
         _block("sh", shlex.join(["tada", "classify", "--model", str(path), "VIDEO"])),
         *_classes(job),
         *_data(job.data),
-        *_result(result.report),
+        *_result(result),
         *_calibration(job, result.fitted),
         *_limits(job, result),
         "## Recipe",
@@ -130,25 +130,34 @@ def _data(data: FinetuneData) -> Iterator[str]:
         yield _table([name or "class", *counts], rows)
 
 
-def _result(report: EvalReport) -> Iterator[str]:
+def _result(result: FinetuneResult) -> Iterator[str]:
+    report = result.report
     yield "## Result"
     yield (
         f"{escape_markdown(report.dataset)}, split {escape_markdown(report.split)}: {report.num_scored} of "
-        f"{report.num_items} {escape_markdown(report.unit)} scored. Intervals are 95 % bootstrap intervals."
+        f"{report.num_items} {escape_markdown(report.unit)} scored, {result.views} views of each. Intervals are 95 % "
+        f"bootstrap intervals. {_one_view(result)}"
     )
     if report.reasons:
         yield _list(f"not scored, {count}: {escape_markdown(reason)}" for reason, count in report.reasons.items())
     metrics = flat_metrics(report)
-    yield _table(["metric", "value", "interval"], [_metric_row(metric) for metric in metrics])
-    for name, result in report.heads.items():
+    measured = [_metric_row(metric) for metric in metrics]
+    for name, majority in report.majority.items():
+        measured.append([f"{name}: {majority.text}" if name else majority.text, f"{majority.percent:.1f} %", ""])
+    yield _table(["metric", "value", "interval"], measured)
+    for name, head in report.heads.items():
         rows = [
             [label, f"{right} of {count}", f"{100 * right / count:.1f} %" if count else ""]
-            for label, right, count in zip(result.labels, result.num_right, result.num_items, strict=True)
+            for label, right, count in zip(head.labels, head.num_right, head.num_items, strict=True)
         ]
         if len(rows) <= _MANY_CLASSES:
             yield _table([name or "class", "right", "accuracy"], rows)
     if report.notes:
         yield _list(_sentence(note.text) for note in report.notes)
+
+
+def _one_view(result: FinetuneResult) -> str:
+    return f"With one view of each, as in the log, top-1 is {result.one_view_top1:.1f} %."
 
 
 def _metric_row(metric: Metric) -> list[object]:

@@ -46,9 +46,15 @@ class Evaluated:
 
 @dataclass(frozen=True, eq=False)
 class FinetuneResult:
-    """The end of a run: the report on the held-out items, and what was fitted on them."""
+    """The end of a run: the report on the held-out items, and what was fitted on them.
+
+    The report is on `views` of each item; `one_view_top1` is the accuracy, in percent, that the log has of the best
+    step: with one view of each.
+    """
 
     report: EvalReport
+    views: EvalProtocol
+    one_view_top1: float
     fitted: FittedScores
     best_step: int
     num_steps: int
@@ -283,6 +289,8 @@ class _Run:
         assert self.state.best is not None  # the last step is evaluated
         return FinetuneResult(
             replace(report, dataset=job.data.name, run=run_facts(run)),
+            views,
+            single.top1,
             fitted,
             best_step=self.state.best.step,
             num_steps=self.trainer.step,

@@ -15,6 +15,7 @@ from torch import nn
 from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Resources
 from tadacli.errors import TadaError, UsageError
+from tadacli.evaluation.majority import MajorityClass, majority_classes
 from tadacli.evaluation.metrics import log_probabilities
 from tadacli.evaluation.prediction_file import ItemScores
 from tadacli.evaluation.predictions import ScoreTable
@@ -34,7 +35,8 @@ class Validation:
 
     `table` has probabilities by head, `labels` the true classes (N,) by head, `failed` the reason of each item without
     scores. `loss` is the mean of -log p of the true class, summed over the heads; `top1` the percentage of items of
-    which every head is right, `top1_by_head` that of each.
+    which every head is right, `top1_by_head` that of each. `majority` is what always answering the most frequent class,
+    or with several heads the most frequent combination, would reach.
     """
 
     table: ScoreTable
@@ -43,6 +45,7 @@ class Validation:
     loss: float
     top1: float
     top1_by_head: Mapping[str, float]
+    majority: MajorityClass
 
     @property
     def log_probabilities(self) -> dict[str, NDArray[np.floating]]:
@@ -98,17 +101,23 @@ def validate(
     labels = {head: np.array([samples[i].labels[head] for i in done], dtype=np.int64) for head in dataset.heads}
     scores = {head: np.array([items[i].scores[head] for i in done]) for head in dataset.heads}
     table = ScoreTable(np.array([items[i].id for i in done]), scores)
-    return _measured(table, labels, failed)
+    return _measured(table, labels, failed, dataset.heads)
 
 
-def _measured(table: ScoreTable, labels: Mapping[str, NDArray[np.int64]], failed: Mapping[str, str]) -> Validation:
+def _measured(
+    table: ScoreTable,
+    labels: Mapping[str, NDArray[np.int64]],
+    failed: Mapping[str, str],
+    heads: Mapping[str, tuple[str, ...]],
+) -> Validation:
     loss, by_head, right = 0.0, {}, np.ones(len(table.ids), dtype=np.bool_)
     for head, values in table.scores.items():
         own = np.take_along_axis(values, labels[head][:, None], axis=1)[:, 0]
         loss -= math.fsum(log_probabilities(own)) / len(own)
         is_right = values.argmax(axis=1) == labels[head]
         by_head[head], right = percentage(is_right), right & is_right
-    return Validation(table, labels, failed, loss, percentage(right), by_head)
+    *_, majority = majority_classes(labels, heads).values()
+    return Validation(table, labels, failed, loss, percentage(right), by_head, majority)
 
 
 def percentage(values: Sequence[bool] | NDArray[np.bool_]) -> float:

@@ -61,6 +61,10 @@ def test_a_run_is_a_model_for_the_other_commands(tada: Tada, clips: Path, base: 
     assert (code, out) == (0, b""), err
     assert "the head is REPLACED: 2 kept (left, up); 1 dropped (right)" in err
     assert "top1" in err
+    always = json.loads((mine / "eval.json").read_text())["majority"][""]
+    said = f"always {always['label']!r}: {always['percent']:.1f} %"
+    assert len([line for line in err.splitlines() if said in line and ("step 2" in line or "the best" in line)]) >= 2
+    assert "one view each, as in the log: top-1 " in err
     for name in ("model.safetensors", "last.safetensors", "eval.html", "README.md", "recipe.toml", "run.json"):
         assert (mine / name).stat().st_size > 0, name
     assert "left" in (mine / "README.md").read_text()

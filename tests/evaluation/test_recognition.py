@@ -91,6 +91,9 @@ def test_accuracies_are_those_counted_by_hand(seed: int, num_items: int) -> None
         assert (item.label, item.predicted) == (labels[number], ranked[number][0])
         assert item.rank == ranked[number].index(labels[number])
         assert item.label_score == table.scores[""][number, item.label]
+    most = max(range(8), key=lambda index: (labels.count(index), -index))
+    always = report.majority[""]
+    assert (always.label, always.num_right, always.num_items) == (CLASSES[most], labels.count(most), num_items)
     low, high = head.intervals["top1"]
     assert 0 <= low <= report.percent["top1"] <= high <= 100
 
@@ -231,6 +234,7 @@ def test_best_classes_tell_as_much_as_all_scores_do(depth: int) -> None:
         assert value == pytest.approx(full.percent[key], abs=PERCENT_TOLERANCE)
     assert (report.heads[""].confusion == full.heads[""].confusion).all()
     assert report.unscored == full.unscored
+    assert report.majority == full.majority
     assert (report.num_scored, report.num_items) == (40, 42)
 
 
@@ -310,6 +314,12 @@ def test_actions_are_ranked_by_the_product_of_probabilities(seed: int, num_items
             hits.setdefault("tail_action_accuracy_at_1", []).append((verb, noun) == best[0])
         if noun % 3 == 0:
             hits.setdefault("tail_noun_accuracy_at_1", []).append(int(logits["noun"][row].argmax()) == noun)
+    pairs = [(sample.labels["verb"], sample.labels["noun"]) for sample in data.samples]
+    verb, noun = max(sorted(set(pairs)), key=pairs.count)
+    always = reports["logits"].majority["action"]
+    assert always.label == f"{data.heads['verb'][verb]} {data.heads['noun'][noun]}"
+    assert (always.num_right, always.num_items) == (pairs.count((verb, noun)), num_items)
+    assert list(reports["logits"].majority) == ["verb", "noun", "action"]
     # Chances far below the best underflow at a large scale; what is best by far does not.
     for name in ("logits", "probabilities") if scale == 1 else ("logits",):
         found = reports[name].percent

@@ -33,6 +33,8 @@ def test_every_part_of_the_report_comes_back() -> None:
     assert metrics["value"].to_dict() == report.percent
     assert tuple(metrics.loc["top1", ["low", "high"]]) == (12.5, 87.5)
     assert math.isnan(metrics.loc["mean_class_accuracy", "low"])
+    majority = section(table, "majority").loc[0, ["name", "value", "measure", "num_items", "num_right", "label"]]
+    assert majority.tolist() == ["majority_class_accuracy", 50, "percent", 6, 3, "wave"]
     classes = section(table, "class")
     assert classes["label"].tolist() == ["wave", "nod", "bow"]
     assert classes["num_items"].tolist() == [3, 3, 0]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tadacli.evaluation.detection_metrics import DetectionMetrics
+from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
 from tadacli.evaluation.report import (
     Accuracies,
@@ -59,6 +60,7 @@ def recognition(**changes: Any) -> EvalReport:
         (UnscoredItem("c", "videos/c.mp4", "is damaged"), UnscoredItem("d", "", "there is no file")),
         {"model": "tiny.motion", "settings": {"views": "2x1"}},
         (Note(NoteKind.MEASURE, "a note"),),
+        majority={"": MajorityClass("wave", 3, 6)},
     )
     return replace(report, **changes)
 
@@ -115,6 +117,8 @@ def test_everything_in_the_report_is_in_the_page() -> None:
         "high": 87.5,
     }
     assert data["metrics"][1]["low"] is None
+    always = data["metrics"][2]
+    assert (always["name"], always["value"], always["about"]) == ("majority_class", 50.0, "always 'wave', 3 of 6")
     (found,) = data["heads"]
     assert found["rows"] == [[0, 2, 1, 1], [0, 2, 1, 1], []]
     assert [each["id"] for each in found["worst"]] == ["b", "a"]

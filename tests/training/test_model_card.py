@@ -107,7 +107,13 @@ def card(
     recipe = load_recipe("finetune", {"note": note, "seed": 3})
     settings = TrainingSettings(num_steps=1, optimisation=recipe.optimisation)
     result = FinetuneResult(
-        report or recognition(split="validation"), fitted, best_step=1, num_steps=1, stopped_early=False
+        report or recognition(split="validation"),
+        EvalProtocol(10, 3),
+        62.5,
+        fitted,
+        best_step=1,
+        num_steps=1,
+        stopped_early=False,
     )
     job = FinetuneJob(of, start, recipe, settings, evaluate_every=1)
     return model_card(job, result, path=Path(path), weights_sha256="ab" * 32, command=command)
@@ -171,7 +177,8 @@ def test_every_fact_is_there() -> None:
         "folder: 41 of 42 items used.",
         "Split: by file, seed 3.",
         "broken.mp4: it cannot be read.",
-        "folder, split validation: 6 of 8 videos scored. Intervals are 95 % bootstrap intervals.",
+        "folder, split validation: 6 of 8 videos scored, 10x3 views of each. Intervals are 95 % bootstrap intervals. "
+        "With one view of each, as in the log, top-1 is 62.5 %.",
         "not scored, 1: is damaged",
         "Fitted on validation, one view of each item.",
         "temperature 1.25, by which the logits are divided",
@@ -201,6 +208,7 @@ def test_the_tables_hold_the_numbers() -> None:
         ["metric", "value", "interval"],
         ["top1", "50.0 %", "12.5 % to 87.5 %"],
         ["mean_class_accuracy", "50.0 %", ""],
+        ["always 'wave', 3 of 6", "50.0 %", ""],
     ]
     assert classes[1:] == [["wave", "2 of 3", "66.7 %"], ["nod", "1 of 3", "33.3 %"], ["bow", "0 of 0", ""]]
     assert thresholds[1:] == [["wave", "0.5000"], ["nod", "0.2500"], ["bow", "0.7500"]]

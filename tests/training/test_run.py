@@ -524,6 +524,15 @@ def test_the_report_is_that_of_the_kept_model(clips: list[Path], base: Path, tmp
     assert found.top1 == json.loads(eval_json(result.report))["metrics"]["top1"]
 
 
+def test_what_the_log_says_of_the_best_step_is_said_beside_the_report(
+    clips: list[Path], base: Path, tmp_path: Path
+) -> None:
+    result = run(job_of(data_of(clips), base), tmp_path / "run")
+    assert result.views == EvalProtocol(2, 1)
+    rows = [row for row in read_log(tmp_path / "run" / "log.csv") if row.event == "evaluation"]
+    assert [row.accuracies["top1"] for row in rows if row.step == result.best_step] == [result.one_view_top1]
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's own peak")
 def test_the_memory_of_the_process_that_started_this_one_is_not_counted() -> None:
     large = 1_600_000_000
