@@ -13,7 +13,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.errors import UsageError
-from tadacli.training import DEFAULT_RECIPE, Init
+from tadacli.training import Init
 from tadacli.zoo import DEFAULT_MODEL
 
 
@@ -54,8 +54,12 @@ def finetune_command(
         typer.Option(help="Start from the model's weights, an image network's, or random ones."),
     ] = "weights",
     recipe: Annotated[
-        str, typer.Option(help="A recipe by name (docs/finetune.md), or a .toml file.", metavar="NAME_OR_FILE")
-    ] = DEFAULT_RECIPE,
+        str | None,
+        typer.Option(
+            help="A recipe by name (docs/finetune.md), or a .toml file. Default: by the network's size.",
+            metavar="NAME_OR_FILE",
+        ),
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of the recipe.", metavar="KEY=VALUE")
     ] = None,

@@ -49,6 +49,8 @@ def plan_lines(job: FinetuneJob) -> list[str]:
         f"clips: {clip.clip_frames} frames ({clip.sampling} sampling), "
         f"{augmentation.crop_size}x{augmentation.crop_size}, flip: {augmentation.flip}"
     )
+    if job.chosen is not None:
+        lines.append(f"recipe: {job.chosen.name}, {job.chosen.reason} (--recipe takes another)")
     lines.append(
         f"steps: {job.settings.num_steps} of {recipe.batch_size} clips ({recipe.epochs:g} epochs of "
         f"{job.settings.steps_per_epoch:.1f}), an evaluation every {job.evaluate_every}; "

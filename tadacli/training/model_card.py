@@ -59,6 +59,7 @@ def model_card(
         *_calibration(job, result.fitted),
         *_limits(job, result),
         "## Recipe",
+        *([f"{job.chosen.name}, {job.chosen.reason}."] if job.chosen is not None else []),
         _block("toml", recipe_toml(job.recipe).rstrip("\n")),
         "## How to train it again",
         _block("sh", shlex.join(command)),

@@ -14,6 +14,7 @@ from tadacli.training.augmentation import mirrored_pairs
 from tadacli.training.clips import TrainingClips
 from tadacli.training.data import FinetuneData
 from tadacli.training.loop import TrainingSettings
+from tadacli.training.recipes import RecipeChoice
 from tadacli.training.settings import Recipe
 from tadacli.training.starting_point import StartingPoint
 from tadacli.video.inputs import file_size
@@ -21,13 +22,17 @@ from tadacli.video.inputs import file_size
 
 @dataclass(frozen=True)
 class FinetuneJob:
-    """What is to be trained, on what, how; `evaluate_every` is in steps."""
+    """What is to be trained, on what, how.
+
+    `evaluate_every` is in steps. `chosen` says which recipe it is where nobody named one.
+    """
 
     data: FinetuneData
     start: StartingPoint
     recipe: Recipe
     settings: TrainingSettings
     evaluate_every: int
+    chosen: RecipeChoice | None = None
 
     def positions(self, step: int, processes: Processes) -> list[range]:
         """The places in the endless order of samples that one process takes at a step, a range for each part of it.
@@ -77,7 +82,14 @@ class FinetuneJob:
         return {"train": self.data.train, "validation": self.data.validation}
 
 
-def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *, num_processes: int = 1) -> FinetuneJob:
+def plan_finetuning(
+    data: FinetuneData,
+    start: StartingPoint,
+    recipe: Recipe,
+    *,
+    num_processes: int = 1,
+    chosen: RecipeChoice | None = None,
+) -> FinetuneJob:
     """The job of training a model on data.
 
     Args:
@@ -85,6 +97,7 @@ def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *,
         start: The network, as it starts.
         recipe: How; what it leaves to the model is filled in, and a flip that would make labels wrong is turned off.
         num_processes: That share each batch.
+        chosen: Which recipe it is, where nobody named one.
 
     Returns:
         The job.
@@ -114,7 +127,7 @@ def plan_finetuning(data: FinetuneData, start: StartingPoint, recipe: Recipe, *,
     )
     settings.learning_rate_at(0)  # a warm-up that is longer than the run is said now
     every = max(1, round(recipe.evaluate_every_epochs * steps_per_epoch))
-    job = FinetuneJob(data, start, recipe, settings, every)
+    job = FinetuneJob(data, start, recipe, settings, every, chosen)
     if all(sample.path is not None for sample in data.train.samples):  # files that are missing are found by the check
         job.clips()
     return job

@@ -11,7 +11,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,14 @@ _DEFAULTS = {
     each.name: each.default for kind in (Recipe, *_PARTS.values()) for each in fields(kind) if each.name not in _PARTS
 }
 _TEXTS = ("source", "note")  # belong to one recipe alone
+
+
+@dataclass(frozen=True)
+class RecipeChoice:
+    """The name of a known recipe that nobody named, and why it was taken."""
+
+    name: str
+    reason: str
 
 
 def load_recipe(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

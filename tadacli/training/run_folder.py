@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tadacli.datasets.samples import Dataset
-from tadacli.errors import OutputError
+from tadacli.errors import CheckpointError, OutputError
 from tadacli.files import csv_line, is_unfinished, write_new
 from tadacli.formats.records import encode_json, encode_text
 from tadacli.specs import ModelSpec
+from tadacli.strict_tables import decode_table, parse_json, refusing
+from tadacli.training import DEFAULT_RECIPE
+from tadacli.training.recipes import RecipeChoice
 from tadacli.training.run_log import LOG_NAME
 from tadacli.version import __version__
 from tadacli.zoo.loading import MODEL_FILE
@@ -60,9 +64,13 @@ def open_run(path: Path, *, resume: bool) -> RunFolder:
     return RunFolder(path)
 
 
-def write_facts(folder: RunFolder, *, command: Sequence[str], spec: ModelSpec) -> None:
+def write_facts(
+    folder: RunFolder, *, command: Sequence[str], spec: ModelSpec, chosen: RecipeChoice | None = None
+) -> None:
     """Writes what the run is: the first file of the folder, by which it is known as a run's."""
     facts = {"tada": __version__, "command": list(command), "model": spec.to_dict()}
+    if chosen is not None:
+        facts["recipe"] = asdict(chosen)
     write_new(folder.facts, encode_json(facts, indent=2) + b"\n", replace=True)
 
 
@@ -70,6 +78,21 @@ def read_command(folder: RunFolder) -> list[str]:
     """The words of the command that the run began with."""
     facts = json.loads(folder.facts.read_text(encoding="utf-8", errors="surrogateescape"))
     return list(map(str, facts["command"]))
+
+
+def read_choice(folder: RunFolder) -> RecipeChoice | None:
+    """The recipe that the run began with if nobody named one; None for a folder without a run.
+
+    Raises:
+        CheckpointError: The file of the run's facts is damaged.
+    """
+    if not folder.facts.is_file():
+        return None
+    with refusing(folder.facts, CheckpointError):
+        facts = parse_json(folder.facts.read_bytes())
+    if not isinstance(facts, dict) or "recipe" not in facts:
+        return RecipeChoice(DEFAULT_RECIPE, "the default when the run began")
+    return decode_table(RecipeChoice, facts["recipe"], where=str(folder.facts), error=CheckpointError)
 
 
 def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:

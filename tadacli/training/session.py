@@ -22,14 +22,15 @@ from tadacli.reports.eval_page import encode_eval_page
 from tadacli.reports.thumbnails import worst_thumbnails
 from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol
-from tadacli.training import DEFAULT_RECIPE, Init
+from tadacli.training import Init
 from tadacli.training.data import FinetuneData, check_finetune_data, load_finetune_data
+from tadacli.training.default_recipe import default_recipe
 from tadacli.training.estimate import Estimate, estimate, out_of_memory
 from tadacli.training.model_card import model_card
 from tadacli.training.plan import FinetuneJob, builder_arguments, plan_finetuning
-from tadacli.training.recipes import load_recipe, recipe_toml
+from tadacli.training.recipes import RecipeChoice, load_recipe, recipe_toml
 from tadacli.training.run import FinetuneResult, Listener, run_finetuning
-from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, read_command, write_facts
+from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, read_choice, read_command, write_facts
 from tadacli.training.run_log import read_log, require_tensorboard
 from tadacli.training.settings import Recipe
 from tadacli.training.starting_point import starting_point
@@ -50,7 +51,7 @@ class FinetuneOptions(TypedDict, total=False):
     model: AnyPath
     weights: AnyPath | None
     init: Init
-    recipe: AnyPath | Recipe
+    recipe: AnyPath | Recipe | None
     settings: Mapping[str, object] | None
     clip: Mapping[str, Any] | None
     allow_bad: int
@@ -66,7 +67,7 @@ def finetune(
     model: AnyPath = DEFAULT_MODEL,
     weights: AnyPath | None = None,
     init: Init = "weights",
-    recipe: AnyPath | Recipe = DEFAULT_RECIPE,
+    recipe: AnyPath | Recipe | None = None,
     settings: Mapping[str, object] | None = None,
     clip: Mapping[str, Any] | None = None,
     allow_bad: int = 0,
@@ -90,7 +91,8 @@ def finetune(
         model: The name of a known model, a weights file of our own, or the folder of an earlier run.
         weights: A file of weights for a known model, or of an image network for `init="imagenet"`.
         init: What the trunk starts from: the model's "weights", an "imagenet" network, or "random" numbers.
-        recipe: The name of a known recipe, a .toml file, or a `Recipe`.
+        recipe: The name of a known recipe, a .toml file, or a `Recipe`; by default one that suits the size
+            of the network.
         settings: Settings of a named recipe to replace, by key (docs/finetune.md).
         clip: Fields of the model's `InputSpec` to replace: clip_frames, frame_stride, target_fps; short_side and
             crop_size, in pixels; sampling.
@@ -133,6 +135,7 @@ def finetune(
         data,
         name=folder.resolve().name,
         check=lambda: check_run_folder(folder, resume=resume),
+        begun=read_choice(RunFolder(folder)) if resume else None,
         model=model,
         weights=weights,
         init=init,
@@ -190,11 +193,14 @@ def dry_run(
         return DryRun(job, estimate(job, resources), resources.processes.count)
 
 
-def _chosen(recipe: AnyPath | Recipe, settings: Mapping[str, object] | None, clip: Mapping[str, Any] | None) -> Recipe:
+def _recipe(
+    recipe: AnyPath | Recipe | None, settings: Mapping[str, object] | None, clip: Mapping[str, Any] | None
+) -> Recipe:
     if isinstance(recipe, Recipe):
         if settings:
             raise UsageError("settings change a recipe of a known name or a file", hint="use dataclasses.replace")
         return recipe
+    assert recipe is not None
     # Sizes that are chosen for the model's clips hold for training, too, unless the settings say more.
     sizes = {"crop_size": 0, "short_sides": (0, 0)} if {"crop_size", "short_side"} & set(clip or {}) else {}
     return load_recipe(os.fspath(recipe), {**sizes, **(settings or {})})
@@ -206,14 +212,18 @@ def _prepared(
     *,
     name: str,
     check: Callable[[], object] = lambda: None,
+    begun: RecipeChoice | None = None,
     **options: Unpack[FinetuneOptions],
 ) -> Iterator[tuple[FinetuneJob, Resources]]:
     """The job, after every file was looked at, and what it may use, while the processes of the run work together.
 
-    What cannot be is said before files are read, in all processes.
+    What cannot be is said before files are read, in all processes. Where no recipe is named, it is that of the
+    run that has `begun`, or one that suits the network.
     """
     clip, listener = options.get("clip"), options.get("listener", Listener())
-    recipe = _chosen(options.get("recipe", DEFAULT_RECIPE), options.get("settings"), clip)
+    model, init, named = options.get("model", DEFAULT_MODEL), options.get("init", "weights"), options.get("recipe")
+    chosen = None if named is not None else begun or default_recipe(model, init=init)
+    recipe = _recipe(named if chosen is None else chosen.name, options.get("settings"), clip)
     target = own_device(resolve_device(options.get("device", "auto")))
     with _repeatable(), joined(target) as processes:
 
@@ -225,12 +235,12 @@ def _prepared(
 
         found = by_first(processes, load)
         start = starting_point(
-            options.get("model", DEFAULT_MODEL),
+            model,
             heads=found.heads,
             name=name,
             dataset=found.name,
             weights=options.get("weights"),
-            init=options.get("init", "weights"),
+            init=init,
             clip=clip,
             arguments=builder_arguments(recipe),
             seed=recipe.seed,
@@ -246,7 +256,8 @@ def _prepared(
                 on_progress=listener.on_files,
             )
 
-        job = plan_finetuning(by_first(processes, look), start, recipe, num_processes=processes.count)
+        checked = by_first(processes, look)
+        job = plan_finetuning(checked, start, recipe, num_processes=processes.count, chosen=chosen)
         listener.on_plan(job)
         yield job, Resources(target, processes, options.get("workers", _WORKERS))
 
@@ -306,7 +317,7 @@ def _opened(job: FinetuneJob, output: Path, command: Sequence[str], held: ExitSt
     folder = open_run(output, resume=resume)
     held.enter_context(held_folder(output))
     if not folder.checkpoint.is_file():  # a run that has begun is what it was begun as
-        write_facts(folder, command=command, spec=job.start.spec)
+        write_facts(folder, command=command, spec=job.start.spec, chosen=job.chosen)
         write_new(folder.recipe, recipe_toml(job.recipe).encode(), replace=True)
     return folder
 

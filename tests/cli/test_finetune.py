@@ -67,7 +67,9 @@ def test_a_run_is_a_model_for_the_other_commands(tada: Tada, clips: Path, base: 
     assert "one view each, as in the log: top-1 " in err
     for name in ("model.safetensors", "last.safetensors", "eval.html", "README.md", "recipe.toml", "run.json"):
         assert (mine / name).stat().st_size > 0, name
-    assert "left" in (mine / "README.md").read_text()
+    card = (mine / "README.md").read_text()
+    assert "left" in card
+    assert "finetune_small, chosen for a network of" in card
 
     video = next(clips.rglob("*.mp4"))
     code, out, _ = tada("classify", "--model", mine, video, "--format", "jsonl")
@@ -101,7 +103,15 @@ def test_a_dry_run_tells_and_leaves_a_picture(
         code, out, err = tada("finetune", *options)
         assert code == 0, err
         told = out.decode()
-        for words in ("2 classes", "train  validation", "steps: 4 of 4 clips", "time: about", "memory: about", picture):
+        for words in (
+            "recipe: finetune_small, chosen for",
+            "2 classes",
+            "train  validation",
+            "steps: 4 of 4 clips",
+            "time: about",
+            "memory: about",
+            picture,
+        ):
             assert words in told
         assert "flip: none" in told  # "left" without "right"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.batch-2.jpg", "mine.batch.jpg"]

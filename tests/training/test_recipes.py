@@ -15,6 +15,8 @@ from torch import nn
 
 from tadacli.errors import UsageError
 from tadacli.specs import InputSpec, label_list
+from tadacli.training import Init
+from tadacli.training.default_recipe import default_recipe
 from tadacli.training.optimisation import build_optimizer, learning_rate_at, parameter_groups
 from tadacli.training.recipes import load_recipe, recipe_toml
 from tadacli.training.settings import Augmentation, Optimisation, Recipe
@@ -326,3 +328,19 @@ def test_recipes_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     with pytest.raises(UsageError, match=r"recipe file .*folder\.toml cannot be read"):
         load_recipe(tmp_path / "folder.toml")
+
+
+@pytest.mark.parametrize(
+    ("model", "init", "name"),
+    [
+        ("r2plus1d_tiny.camera_motion", "weights", "finetune_small"),
+        ("r2plus1d_tiny", "random", "from_scratch_small"),
+        ("tada2d_r50.k400_8x8", "weights", "finetune"),
+        ("tada2d_r50", "random", "finetune"),
+    ],
+)
+def test_a_recipe_that_nobody_named_suits_the_network(model: str, init: Init, name: str) -> None:
+    choice = default_recipe(model, init=init)
+    assert choice.name == name
+    assert "million parameters" in choice.reason
+    assert load_recipe(choice.name).optimisation.learning_rate == (1e-4 if name == "finetune" else 2e-3)

@@ -120,7 +120,7 @@ def test_the_report_is_that_of_evaluate_on_the_held_out_items(
 def test_values_give_the_same_weights_as_names_whatever_happened_before(
     run: tuple[RunFolder, FinetuneResult], clips: Path, tmp_path: Path
 ) -> None:
-    data, recipe = load_finetune_data(clips), load_recipe("finetune", {**SETTINGS, "crop_size": 64})
+    data, recipe = load_finetune_data(clips), load_recipe("finetune_small", {**SETTINGS, "crop_size": 64})
     augmentation = replace(recipe.augmentation, short_sides=(64, 80))
     recipe = replace(recipe, augmentation=augmentation)  # what the recipe makes of frames of 64
     cudnn, told = torch.backends.cudnn, list[Evaluated]()
