@@ -164,7 +164,8 @@ class Detection:
 
     `status` is "ok", "partial" (some windows could not be scored: see `gaps`) or "error" (then `error` says
     why). No segments are a result, too: nothing was found. `num_windows` of `num_windows_planned` windows
-    were scored. `num_frames_used` distinct frames were used.
+    were scored. `num_frames_used` distinct frames were used. `timeline` is where the video starts and ends in seconds
+    where it was not opened, as its features were there already; `video` is None then.
     """
 
     path: str
@@ -178,6 +179,7 @@ class Detection:
     num_frames_used: int = 0
     video: VideoInfo | None = None
     notes: tuple[Note, ...] = ()
+    timeline: tuple[float, float] | None = None
 
 
 class InputSummary(TypedDict, total=False):
@@ -193,6 +195,16 @@ class InputSummary(TypedDict, total=False):
     std: list[float]
 
 
+class FeatureSummary(TypedDict, total=False):
+    """What features a network takes in place of clips, as `ProposalSpec.to_dict` gives it."""
+
+    network: str
+    num_channels: int
+    num_bins: int
+    bin_frames: int
+    fps: int
+
+
 class SpecSummary(TypedDict, total=False):
     """A model's specification as written beside results: `ModelSpec.to_dict`, heads with their number of labels.
 
@@ -204,6 +216,7 @@ class SpecSummary(TypedDict, total=False):
     task: str
     dataset: str
     input: InputSummary
+    features: FeatureSummary
     heads: dict[str, int]
     protocol: dict[str, int]
     arguments: dict[str, Any]
@@ -253,6 +266,8 @@ class RunSettings(TypedDict, total=False):
     versions: dict[str, str]
     threads: int
     segments: SegmentSummary
+    features: list[str]
+    class_scores: str | None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from tadacli.cli import detect_options as own
 from tadacli.cli import exits, options
 from tadacli.cli.console import Progress, TimelineProgress, be_quiet, clock, say, showing, start_profile
+from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.sinks import (
     RESUMABLE,
     Sink,
@@ -59,6 +61,8 @@ def detect_command(
     exclusive: own.Exclusive = False,
     save_scores: own.SaveScores = None,
     from_scores: own.FromScores = None,
+    features: own.Features = None,
+    class_scores: own.ClassScores = None,
     report: own.Report = None,
     render: own.Render = None,
     device: options.Device = "auto",
@@ -82,8 +86,13 @@ def detect_command(
     Scores can be kept with --save-scores; --from-scores makes segments
     from them again, with other settings, in no time.
 
+    With --features the videos are not opened: a model such as
+    bmn.ek100_tada2d proposes actions from the features in a folder, as
+    published, and --class-scores names them.
+
     Unreadable parts are listed as gaps, and the exit code is then 3.
     """
+    given = locals().copy()
     be_quiet(quiet)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
@@ -108,7 +117,21 @@ def detect_command(
         exclusive=exclusive,
     )
     limit = options.num_bytes("--max-download", max_download)
-    if from_scores:
+    if features:
+        defaults = {name: each.default for name, each in signature(detect_command).parameters.items()}
+        refuse_other_options(given, defaults)
+        job = job_in_features(
+            features,
+            model=model,
+            weights=weights,
+            class_scores=class_scores,
+            videos=inputs or [],
+            device=device,
+            batch_size=batch_size,
+        )
+    elif class_scores is not None:
+        raise UsageError("--class-scores name what is found in features", hint="give their folder with --features")
+    elif from_scores:
         if inputs or save_scores:
             raise UsageError("--from-scores takes the place of videos", hint="leave INPUT and --save-scores out")
         if fps is not None:
@@ -134,9 +157,9 @@ def detect_command(
     files = DetectionFiles(report, render, replace=resume, max_download=limit)
     files.check(job.videos)
     sink = open_detection_sink(chosen, output, job, resume=resume)
-    # Kept scores need no journal: they are all there.
+    # Kept scores and features need no journal: they are all there.
     journal = None
-    if output is not None and chosen in RESUMABLE and not from_scores:
+    if output is not None and chosen in RESUMABLE and not (from_scores or features):
         journal = output.with_name(name_with(output.name, ".unfinished"))
     with showing(stopwatch, unit="clip"):
         statuses = _search(job, sink, files, journal=journal, save_scores=score_files, replace=resume)

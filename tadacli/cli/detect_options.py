@@ -42,6 +42,17 @@ SaveScores = Annotated[
 FromScores = Annotated[
     list[Path] | None, typer.Option(help="Make segments from kept scores; no video, no model.", metavar="FILE")
 ]
+Features = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Search features: a folder of 5-second files, or several to join channels. INPUT names videos.",
+        metavar="FOLDER",
+    ),
+]
+ClassScores = Annotated[
+    Path | None,
+    typer.Option(help="With --features: class scores in the same layout, which name the actions.", metavar="FOLDER"),
+]
 Report = Annotated[
     Path | None, typer.Option(help="Also write a page to look at: timeline, player, table.", metavar="FILE.html")
 ]

@@ -121,15 +121,19 @@ def length_seconds(option: str, text: str | None) -> float:
 
 def repeatable_model(name: str, *, weights: str | None, device: str, dtype: str) -> Model:
     """The model, in a process that is repeatable from now on; says what is to be known about it."""
-    import torch
-
     from tadacli.zoo.loading import load_model
 
-    # No random numbers but seeded ones, and on a GPU one algorithm each time, none of them below float32.
-    torch.manual_seed(0)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
+    make_repeatable()
     model = load_model(name, weights=weights, device=device, dtype=dtype)
     for note in model.notes:
         say(note)
     return model
+
+
+def make_repeatable() -> None:
+    """No random numbers but seeded ones, and on a GPU one algorithm each time, none of them below float32."""
+    import torch
+
+    torch.manual_seed(0)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False

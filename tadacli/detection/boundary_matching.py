@@ -12,8 +12,9 @@ the proposals that stay, so that the memory beside the features is that of one m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,6 +39,20 @@ _SHARE_OF_HIGHEST = 0.5
 _CLASS_POINTS = 6
 
 
+class Rows(Protocol):
+    """Values (N, ...) of the snippets of a video: a tensor, or what reads those of a window when they are needed."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Proposals:
     """Spans of a video that may hold an action, best first.
@@ -46,21 +61,23 @@ class Proposals:
         spans: Start and end (N, 2) in seconds.
         scores: (N,), after soft-NMS.
         cells: Duration less one and start (N, 2), in bins of the axis over the video.
+        num_windows: Windows that went through the network.
     """
 
     spans: NDArray[np.float64]
     scores: NDArray[np.float64]
     cells: NDArray[np.int64]
+    num_windows: int
 
 
 def propose(
-    features: Tensor, network: BMN, *, duration_seconds: float, snippet_seconds: float, batch_size: int = 1
+    features: Rows, network: BMN, *, duration_seconds: float, snippet_seconds: float, batch_size: int = 1
 ) -> Proposals:
     """The proposals of one video.
 
     Args:
         features: (N, C), of the snippets of the whole video in order.
-        network: In evaluation mode, on the device of the features.
+        network: In evaluation mode; it gets the features on its device and in its number type.
         duration_seconds: Length of the video.
         snippet_seconds: From one snippet to the next; 8 frames of 60 per second as published.
         batch_size: Windows that go through the network at once.
@@ -69,11 +86,12 @@ def propose(
         At most one for each second of the video begun.
 
     Raises:
-        ValueError: There are no features, or the video has no length.
+        ValueError: There are no features, the video has no length, or what the network gives is not finite.
     """
     if len(features) == 0 or duration_seconds <= 0:
         raise ValueError(f"{len(features)} snippets of {duration_seconds} s hold no actions")
-    confidence, start, end = _fused_maps(features, network, duration_seconds, snippet_seconds, batch_size)
+    maps = _fused_maps(features, network, duration_seconds, snippet_seconds, batch_size)
+    confidence, start, end = maps.confidence, maps.start, maps.end
     num_bins = len(start)
     starts, ends = _likely(start), _likely(end)
     starts[0], ends[-1] = True, True
@@ -82,11 +100,11 @@ def propose(
     bins = np.stack([first, first + durations + 1], axis=1)
     spans = (bins / num_bins * duration_seconds).clip(0, duration_seconds)
     kept, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, max_kept=int(duration_seconds) + 1)
-    return Proposals(spans[kept], lowered, np.stack([durations, first], axis=1)[kept])
+    return Proposals(spans[kept], lowered, np.stack([durations, first], axis=1)[kept], maps.num_windows)
 
 
 def class_probabilities(
-    logits: Tensor, proposals: Proposals, *, network: BMN, duration_seconds: float, snippet_seconds: float
+    logits: Rows, proposals: Proposals, *, network: BMN, duration_seconds: float, snippet_seconds: float
 ) -> NDArray[np.float64]:
     """What a classifier of snippets says of each proposal.
 
@@ -106,7 +124,7 @@ def class_probabilities(
     )
     durations, first = proposals.cells.T
     summed, counts = np.zeros((len(durations), logits.shape[2])), np.zeros(len(durations))
-    windows = _windows(logits.flatten(1), network, duration_seconds, snippet_seconds)
+    windows = _windows(logits, network, duration_seconds, snippet_seconds)
     for number, window in enumerate(windows):
         places = first - number * network.max_duration_bins
         held = np.flatnonzero((places >= 0) & (places + durations < num_bins))
@@ -154,16 +172,26 @@ def action_segments(
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """`confidence` (2, D, A), `start` and `end` (A,) over the axis of a video, means over its windows."""
+
+    confidence: NDArray[np.float64]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    num_windows: int
+
+
 def _fused_maps(
-    features: Tensor, network: BMN, duration_seconds: float, snippet_seconds: float, batch_size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """`confidence_map` (2, D, A), `start` and `end` (A,) over the axis of a video, means over its windows."""
+    features: Rows, network: BMN, duration_seconds: float, snippet_seconds: float, batch_size: int
+) -> _Maps:
     num_bins, longest = network.num_bins, network.max_duration_bins
     length = -(-len(features) // SNIPPETS_PER_BIN)
     confidence, boundaries = np.zeros((2, longest, length)), np.zeros((2, length))
     proposal_counts, window_counts = np.zeros((longest, length)), np.zeros(length)
     fits = np.arange(longest)[:, None] + np.arange(num_bins) < num_bins
     windows = _windows(features, network, duration_seconds, snippet_seconds)
+    num_windows = 0
     for number, found in enumerate(_outputs(windows, network, batch_size)):
         first = number * longest
         here = slice(first, min(first + num_bins, length))
@@ -172,21 +200,26 @@ def _fused_maps(
         boundaries[:, here] += np.stack([found["start"], found["end"]])[:, shown]
         proposal_counts[:, here] += fits[:, shown]
         window_counts[here] += 1
+        num_windows += 1
     start, end = boundaries / np.maximum(window_counts, 1)
-    return confidence / np.maximum(proposal_counts, 1), start, end
+    return _Maps(confidence / np.maximum(proposal_counts, 1), start, end, num_windows)
 
 
 def _outputs(windows: Iterator[Tensor], network: BMN, batch_size: int) -> Iterator[dict[str, NDArray[np.float64]]]:
     """What the network says of each window, by name, without the axis of the batch."""
+    like = next(network.parameters())
     while batch := [window for _, window in zip(range(batch_size), windows, strict=False)]:
         with torch.inference_mode():
-            found = {name: values.double().cpu().numpy() for name, values in network(torch.stack(batch)).items()}
+            outputs = network(torch.stack(batch).to(like))
+        found = {name: values.double().cpu().numpy() for name, values in outputs.items()}
+        if not all(np.isfinite(values).all() for values in found.values()):
+            raise ValueError("what the network makes of the features is not finite")
         for number in range(len(batch)):
             yield {name: values[number] for name, values in found.items()}
 
 
-def _windows(values: Tensor, network: BMN, duration_seconds: float, snippet_seconds: float) -> Iterator[Tensor]:
-    """(C, T) for each window of values (N, C) of snippets: zeros after the last one, resampled to the bins.
+def _windows(values: Rows, network: BMN, duration_seconds: float, snippet_seconds: float) -> Iterator[Tensor]:
+    """(C, T) for each window of values (N, ...) of snippets, C in all: zeros after the last, resampled to the bins.
 
     One window begins as many bins after the other as the longest proposal has, so each proposal lies within one.
     """
@@ -194,7 +227,7 @@ def _windows(values: Tensor, network: BMN, duration_seconds: float, snippet_seco
     for first in range(0, len(values), step):
         if first and first * snippet_seconds > duration_seconds - _LEAST_SECONDS:
             return
-        window = values[first : first + num_snippets].t()
+        window = values[first : first + num_snippets].flatten(1).t()
         window = F.pad(window, (0, num_snippets - window.shape[1]))
         yield F.interpolate(window[None], size=network.num_bins, mode="linear", align_corners=True)[0]
 

@@ -17,7 +17,7 @@ from tadacli.profiling import Stage, during
 from tadacli.results import Detection, Note, NoteKind, Run
 from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import machine_settings, run_of
-from tadacli.specs import ModelSpec
+from tadacli.specs import AnySpec, ModelSpec
 from tadacli.version import __version__
 from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
@@ -81,22 +81,8 @@ def detect(
 
 
 @dataclass(frozen=True)
-class DetectionJob:
-    """Videos to be searched, the run that their results belong to, and where the scores of their windows come from.
-
-    `scores_of(video, journal, on_progress)` gives the scores; it raises `VideoError` where they cannot be had.
-    """
-
-    videos: Sequence[str]
-    spec: ModelSpec
-    run: Run
-    segments: SegmentSettings
-    scores_of: Callable[[str, Path | None, OnProgress | None], WindowScores]
-
-
-@dataclass(frozen=True)
 class Found:
-    """The result of one video with the scores it was made of, None where they could not be had.
+    """The result of one video with the scores it was made of, None where there are no such scores.
 
     `size_bytes` is the size of the video's file, None for what is no file.
     """
@@ -104,6 +90,21 @@ class Found:
     result: Detection
     scores: WindowScores | None
     size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class DetectionJob:
+    """Videos to be searched, the run that their results belong to, and how each of them is searched.
+
+    `find(video, journal, on_progress)` gives the result of one; it raises `VideoError` where there can be none.
+    `segments` say how window scores become segments, if it is these that the results are made of.
+    """
+
+    videos: Sequence[str]
+    spec: AnySpec
+    run: Run
+    segments: SegmentSettings
+    find: Callable[[str, Path | None, OnProgress | None], Found]
 
 
 def detection_job(
@@ -140,16 +141,16 @@ def detection_job(
 
     score = partial(score_windows, model=model, settings=windows, max_download=max_download)
 
-    def scores_of(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> WindowScores:
+    def find(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> Found:
         if journal_file is None:
-            return score(video, on_progress=on_progress)
+            return _found(video, score(video, on_progress=on_progress), segments)
         journal = ScoreJournal(journal_file, run_id=run.id, video=video, size_bytes=file_size(video))
         try:
-            return score(video, journal=journal, on_progress=on_progress)
+            return _found(video, score(video, journal=journal, on_progress=on_progress), segments)
         finally:
             journal.close()
 
-    return DetectionJob(videos, model.spec, run, segments, scores_of)
+    return DetectionJob(videos, model.spec, run, segments, find)
 
 
 def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> DetectionJob:
@@ -184,7 +185,16 @@ def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> D
             hint="give those of one model and one set of windows at a time",
         )
     ((spec, run),) = known.values()
-    return DetectionJob(list(by_path), spec, run, segments, lambda path, *_: read_scores(by_path[path]))
+
+    def find(video: str, *_: object) -> Found:
+        return _found(video, read_scores(by_path[video]), segments)
+
+    return DetectionJob(list(by_path), spec, run, segments, find)
+
+
+def _found(video: str, scores: WindowScores, segments: SegmentSettings) -> Found:
+    with VideoBoundary(video):
+        return Found(detection_of(scores, segments), scores, scores.size_bytes)
 
 
 def iter_detections(
@@ -223,9 +233,7 @@ def iter_detections(
         if on_video is not None:
             on_video(video)
         try:
-            scores = job.scores_of(video, journal, on_progress)
-            with VideoBoundary(video):
-                found = Found(detection_of(scores, job.segments), scores, scores.size_bytes)
+            found = job.find(video, journal, on_progress)
         except VideoError as error:
             result = Detection(video, "error", job.spec.name, error=error.reason)
             found = Found(result, None, file_size(video))

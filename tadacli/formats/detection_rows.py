@@ -37,6 +37,12 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
         for a video that could not be opened.
     """
     facts = None if result.video is None else video_facts(result.video)
+    start, duration = None, None
+    if facts is not None:
+        start, duration = facts["start_seconds"], facts["duration_seconds"]
+    elif result.timeline is not None:
+        start, end = result.timeline
+        start, duration = rounded_seconds(start), rounded_seconds(end - start)
     return {
         "video": result.path,
         "path": result.path,
@@ -44,8 +50,8 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
         "error": result.error or None,
         "model": result.model,
         "task": run.spec["task"],
-        "duration_seconds": facts and facts["duration_seconds"],
-        "start_seconds": facts and facts["start_seconds"],
+        "duration_seconds": duration,
+        "start_seconds": start,
         "fps": facts and facts["fps"],
         "windows": result.num_windows,
         "windows_planned": result.num_windows_planned,

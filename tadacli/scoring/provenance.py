@@ -10,9 +10,9 @@ import av
 import torch
 
 from tadacli.results import Run, RunSettings, SpecSummary
-from tadacli.specs import ModelSpec
+from tadacli.specs import AnySpec
 from tadacli.version import __version__
-from tadacli.zoo.loading import Model
+from tadacli.zoo.loading import Model, ProposalModel
 
 
 def describe_run(model: Model, settings: RunSettings) -> Run:
@@ -25,7 +25,7 @@ def describe_run(model: Model, settings: RunSettings) -> Run:
     )
 
 
-def machine_settings(model: Model) -> RunSettings:
+def machine_settings(model: Model | ProposalModel) -> RunSettings:
     """What the arithmetic is done with.
 
     Args:
@@ -45,7 +45,7 @@ def machine_settings(model: Model) -> RunSettings:
     return settings
 
 
-def run_of(spec: ModelSpec, *, settings: RunSettings, weights_sha256: str, tool_version: str) -> Run:
+def run_of(spec: AnySpec, *, settings: RunSettings, weights_sha256: str, tool_version: str) -> Run:
     """The run that these facts describe."""
     text = json.dumps([tool_version, weights_sha256, spec.to_dict(), settings], sort_keys=True)
     return Run(
