@@ -68,6 +68,9 @@ def finetune_command(
         int | None, typer.Option(help="Clips of a step, over all processes. Default: the recipe's.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest. Default: the recipe's.")] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Draw every class equally often, however few samples it has.")
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Of the split, the order and all random numbers. Default: the recipe's.")
     ] = None,
@@ -138,7 +141,7 @@ def finetune_command(
         )
 
     common = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    settings = {**_settings(setting or []), **_given(common)}
+    settings = {**_settings(setting or []), **_given(common), **({"balance": True} if balance else {})}
     sizes = {"short_side": short_side, "crop_size": crop_size}
     clip = _given({"sampling": sampling, "clip_frames": clip_frames, "frame_stride": frame_stride, **sizes})
     be_quiet(quiet)

@@ -48,6 +48,7 @@ def plan_lines(job: FinetuneJob) -> list[str]:
     lines.append(
         f"clips: {clip.clip_frames} frames ({clip.sampling} sampling), "
         f"{augmentation.crop_size}x{augmentation.crop_size}, flip: {augmentation.flip}"
+        f"{', every class drawn equally often' if recipe.balance else ''}"
     )
     if job.chosen is not None:
         lines.append(f"recipe: {job.chosen.name}, {job.chosen.reason} (--recipe takes another)")

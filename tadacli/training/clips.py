@@ -59,6 +59,30 @@ def sample_at(position: int, *, num_samples: int, seed: int) -> tuple[int, int]:
     return epoch, int(_order(num_samples, seed, epoch)[place])
 
 
+def balanced_sample_at(position: int, *, classes: Sequence[Sequence[int]], seed: int) -> tuple[int, int]:
+    """(round, sample number) at a position of the endless order in which every class is equally frequent.
+
+    Each run of as many positions as there are classes has every class once, in a seeded order. The samples of a class
+    take turns: a round is one seeded permutation of them, so that none is drawn a second time before all others were.
+
+    Args:
+        position: From 0.
+        classes: The numbers of the samples of each class, one or more of each.
+        seed: Of the order.
+
+    Returns:
+        How often the sample was drawn before, and its number.
+    """
+    if position < 0 or not classes or not all(classes):
+        raise ValueError(f"there is no position {position} in an order of {len(classes)} classes")
+    turn, place = divmod(position, len(classes))
+    number = int(np.random.default_rng(derived_seed(seed, turn, "classes")).permutation(len(classes))[place])
+    members = classes[number]
+    again, place = divmod(turn, len(members))
+    order = np.random.default_rng(derived_seed(seed, again, number, "members")).permutation(len(members))
+    return again, members[int(order[place])]
+
+
 @lru_cache(maxsize=2)  # a batch may end one epoch and begin the next
 def _order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng(derived_seed(seed, epoch, "order")).permutation(num_samples)
@@ -90,6 +114,9 @@ class TrainingClips:
     (`augment_clip`). `input` tells which frames and how they are normalised; the size is the augmentation's.
     Nothing of a clip is kept: frames as they are would fill the memory, and smaller ones are other pixels.
 
+    With `balance`, every class is drawn equally often, as clips and as what they are mixed with; of several heads,
+    every combination of their classes that occurs.
+
     Not for several threads at once. Raises `UsageError` for samples without a file, without a class in each of the
     `heads`, and for pairs of labels that are only half there.
     """
@@ -102,28 +129,40 @@ class TrainingClips:
         input: InputSpec,
         augmentation: Augmentation,
         seed: int = 0,
+        balance: bool = False,
     ) -> None:
         self._samples, self._heads, self._input = tuple(samples), dict(heads), input
         self._augmentation, self._seed = augmentation, seed
         self._videos = _Videos()
         self._check()
+        self._classes = _by_class(self._samples) if balance else ()
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def item(self, position: int) -> TrainingItem:
         """What the endless order has at a position. Raises `VideoError`, naming the sample, if it cannot be read."""
-        epoch, number = sample_at(position, num_samples=len(self), seed=self._seed)
+        if self._classes:
+            epoch, number = balanced_sample_at(position, classes=self._classes, seed=self._seed)
+        else:
+            epoch, number = sample_at(position, num_samples=len(self), seed=self._seed)
         sample = self._samples[number]
         seed_of = partial(derived_seed, self._seed, epoch, sample.id)
         clip, targets = self._clip(sample, seed_of, role="clip")
         if self._augmentation.mixes:
-            other = self._samples[int(np.random.default_rng(seed_of("partner")).integers(len(self)))]
+            other = self._partner(np.random.default_rng(seed_of("partner")))
             other_clip, other_targets = self._clip(other, seed_of, role="partner")
             clip, targets = mix(
                 clip, other_clip, targets, other_targets, augmentation=self._augmentation, seed=seed_of("mix")
             )
         return TrainingItem(clip, targets, seed_of("noise"))
+
+    def _partner(self, rng: np.random.Generator) -> Sample:
+        """Any sample, for a mixture; of balanced classes each is as likely."""
+        members: Sequence[int] = range(len(self))
+        if self._classes:
+            members = self._classes[int(rng.integers(len(self._classes)))]
+        return self._samples[members[int(rng.integers(len(members)))]]
 
     def batch(self, positions: Sequence[int]) -> TrainingBatch:
         """The items at several positions as one batch. Raises `VideoError` as `item` does."""
@@ -191,6 +230,14 @@ class TrainingClips:
                     f"no head has both {pair[0]!r} and {pair[1]!r}, which a mirror exchanges",
                     hint="name labels as the data set does, or leave the pair out",
                 )
+
+
+def _by_class(samples: Sequence[Sample]) -> tuple[tuple[int, ...], ...]:
+    """The numbers of the samples of each class, or combination of classes, that occurs."""
+    found: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    for number, sample in enumerate(samples):
+        found.setdefault(tuple(sorted(sample.labels.items())), []).append(number)
+    return tuple(tuple(found[key]) for key in sorted(found))
 
 
 def _pairs_in(labels: Sequence[str], augmentation: Augmentation) -> list[tuple[str, str]]:

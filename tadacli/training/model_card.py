@@ -54,7 +54,7 @@ def model_card(
         "## How to use it",
         _block("sh", shlex.join(["tada", "classify", "--model", str(path), "VIDEO"])),
         *_classes(job),
-        *_data(job.data),
+        *_data(job.data, balanced=job.recipe.balance),
         *_result(result),
         *_calibration(job, result.fitted),
         *_limits(job, result),
@@ -108,7 +108,7 @@ def _classes(job: FinetuneJob) -> Iterator[str]:
     yield _list(lines)
 
 
-def _data(data: FinetuneData) -> Iterator[str]:
+def _data(data: FinetuneData, *, balanced: bool) -> Iterator[str]:
     num_items = len(data.train.samples) + len(data.validation.samples)
     found = _count(num_items + len(data.left_out), "item", "items")
     yield "## Data"
@@ -116,6 +116,7 @@ def _data(data: FinetuneData) -> Iterator[str]:
         [
             f"{escape_markdown(data.name)}: {num_items} of {found} used.",
             f"Split: {_sentence(data.how_split)}",
+            *(["In training every class was drawn equally often."] if balanced else []),
             *map(_sentence, (*data.notes, *data.left_out)),
         ]
     )

@@ -56,6 +56,8 @@ class FinetuneJob:
         recipe = {
             key: value for key, value in self.recipe.flat().items() if key not in ("source", "note", "accumulate")
         }
+        if not self.recipe.balance:
+            del recipe["balance"]  # runs of earlier versions do not have it
         norms_learn = self.settings.freeze == "nothing" and not self.settings.freeze_norms
         return {
             "recipe": recipe,
@@ -74,6 +76,7 @@ class FinetuneJob:
             input=self.start.spec.input,
             augmentation=self.recipe.augmentation,
             seed=self.recipe.seed,
+            balance=self.recipe.balance,
         )
 
     @property

@@ -151,7 +151,8 @@ class Recipe:
     """All settings of a training run. In files and on the command line they are one flat table.
 
     `batch_size` counts the clips of one optimiser step over all processes; they are taken in `accumulate` parts, each
-    shared out to the processes. `dropout` and `drop_path` are the network's own where they are None. `early_stop`
+    shared out to the processes. With `balance` every class is drawn equally often, so that an epoch has the rare ones
+    several times. `dropout` and `drop_path` are the network's own where they are None. `early_stop`
     counts evaluations without a better one (0: never). `source` says where the settings were published, `note` what
     is not known or not followed.
 
@@ -168,6 +169,7 @@ class Recipe:
     seed: int = 0
     precision: DtypeName = "float32"
     checkpoint_activations: bool = False
+    balance: bool = False
     freeze: Freeze = "nothing"
     freeze_norms: bool = False
     dropout: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import multiprocessing
 import pickle
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tadacli.datasets.samples import Sample
@@ -19,7 +22,7 @@ from tadacli.errors import UsageError, VideoError
 from tadacli.sampling.clips import training_indices
 from tadacli.specs import InputSpec
 from tadacli.training.batch_sheet import batch_sheet
-from tadacli.training.clips import TrainingClips, batches, derived_seed, sample_at
+from tadacli.training.clips import TrainingClips, balanced_sample_at, batches, derived_seed, sample_at
 from tadacli.training.loop import TrainingBatch
 from tadacli.training.settings import Augmentation
 from tests.media import number_in, picture, render
@@ -87,6 +90,33 @@ def test_every_epoch_has_every_sample_once_in_an_order_of_its_own() -> None:
     assert len(set(orders)) == 10
     assert [sample_at(position, num_samples=20, seed=4) for position in reversed(range(200))] == found[::-1]
     assert [sample_at(position, num_samples=20, seed=5) for position in range(200)] != found
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_balanced_every_class_is_equally_frequent_and_its_samples_take_turns(sizes: list[int], seed: int) -> None:
+    ends = list(itertools.accumulate(sizes))
+    classes = [range(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    found = [balanced_sample_at(position, classes=classes, seed=seed) for position in range(12 * len(sizes))]
+    assert len(set(found)) == len(found)  # so that no clip is made twice
+    for turn in range(12):
+        drawn = sorted(number for _, number in found[turn * len(sizes) : (turn + 1) * len(sizes)])
+        assert all(number in members for number, members in zip(drawn, classes, strict=True))
+    for members in classes:
+        own = [pair for pair in found if pair[1] in members]
+        for first in range(0, len(own) - len(members) + 1, len(members)):
+            each = own[first : first + len(members)]
+            assert sorted(each) == [(first // len(members), number) for number in members]
+    again = [balanced_sample_at(place, classes=classes, seed=seed) for place in reversed(range(len(found)))]
+    assert again == found[::-1]
+
+
+def test_balanced_clips_have_every_class_equally_often(samples: list[Sample]) -> None:
+    clips = TrainingClips(samples, heads=HEADS, input=INPUT, augmentation=WHOLE, seed=3, balance=True)
+    targets = clips.batch(range(12)).targets[""].sum(0).tolist()
+    assert targets == [4, 4, 4]
+    plain = TrainingClips(samples, heads=HEADS, input=INPUT, augmentation=WHOLE, seed=3).batch(range(5)).targets[""]
+    assert plain.sum(0).tolist() == [2, 1, 2]
 
 
 def test_seeds_for_different_purposes_differ_and_have_63_bits() -> None:

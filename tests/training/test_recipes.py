@@ -50,7 +50,7 @@ COLUMNS = (
     "optimizer learning_rate batch_size epochs warmup_epochs warmup_start_rate weight_decay drop_path layer_decay "
     "label_smoothing route_rate_factor head_rate_factor"
 ).split()
-OUR_OWN = ("finetune", "from_scratch_small")
+OUR_OWN = ("finetune", "finetune_small", "from_scratch_small")
 INPUT = InputSpec(
     sampling="segment",
     clip_frames=8,

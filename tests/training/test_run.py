@@ -181,7 +181,7 @@ def fails_at(count: int, function: Callable[..., Any], *, first: bool = True) ->
     return wrapper
 
 
-RICH = {"epochs": 2.0, "mixup": 0.5, "ema_decay": 0.9, "early_stop": 50, "dropout": 0.3}
+RICH = {"epochs": 2.0, "balance": True, "mixup": 0.5, "ema_decay": 0.9, "early_stop": 50, "dropout": 0.3}
 BREAKS: list[tuple[str, Any, str, list[int]]] = [
     # what is broken, its owner, its name, at which calls
     ("a row of the log", RunLog, "add", [1, 3]),
