@@ -45,13 +45,13 @@ FromScores = Annotated[
 Features = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Search features: a folder of 5-second files, or several to join channels. INPUT names videos.",
+        help="Search features: a folder of tada features or of published 5-second files. INPUT names videos.",
         metavar="FOLDER",
     ),
 ]
 ClassScores = Annotated[
     Path | None,
-    typer.Option(help="With --features: class scores in the same layout, which name the actions.", metavar="FOLDER"),
+    typer.Option(help="Of published features: class scores in the same layout, which name actions.", metavar="FOLDER"),
 ]
 Report = Annotated[
     Path | None, typer.Option(help="Also write a page to look at: timeline, player, table.", metavar="FILE.html")

@@ -172,6 +172,26 @@ def action_segments(
     ]
 
 
+def labelled_segments(
+    proposals: Proposals, probabilities: NDArray[np.float64], *, labels: Sequence[str]
+) -> list[Segment]:
+    """What the proposals are by a classifier with one head, its best `DETECTED_PAIRS` classes for each of them.
+
+    Args:
+        proposals: P spans with scores.
+        probabilities: (P, K) of the classes.
+        labels: Their K names.
+
+    Returns:
+        The segments of one proposal after the other, whose scores are that of the proposal times that of the class.
+    """
+    return [
+        Segment(float(span[0]), float(span[1]), labels[best], int(best), float(score * probabilities[row, best]))
+        for row, (span, score) in enumerate(zip(proposals.spans, proposals.scores, strict=True))
+        for best in np.argsort(-probabilities[row], kind="stable")[:DETECTED_PAIRS]
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class _Maps:
     """`confidence` (2, D, A), `start` and `end` (A,) over the axis of a video, means over its windows."""

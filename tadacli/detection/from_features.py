@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from tadacli.detection.boundary_matching import SNIPPETS_PER_BIN, action_segments, class_probabilities, propose
-from tadacli.detection.clip_folders import (
-    LENGTHS_FILE,
-    SNIPPET_SECONDS,
-    ClipFolder,
-    clips_of,
-    feature_rows,
-    logit_rows,
-    open_clip_folder,
+import numpy as np
+from numpy.typing import NDArray
+
+from tadacli.detection.boundary_matching import (
+    SNIPPETS_PER_BIN,
+    Proposals,
+    action_segments,
+    class_probabilities,
+    labelled_segments,
+    propose,
 )
 from tadacli.detection.detecting import DetectionJob, Found, iter_detections
+from tadacli.detection.feature_sources import NO_CLASS, FeatureSource, open_source, snippet_seconds
 from tadacli.detection.settings import Heads, SegmentSettings
 from tadacli.errors import UsageError, VideoError
 from tadacli.models.bmn import BMN
 from tadacli.results import Detection, Note, NoteKind, Segment
 from tadacli.scoring.provenance import machine_settings, run_of
-from tadacli.specs import label_list
 from tadacli.strict_tables import in_one_line
 from tadacli.version import __version__
 from tadacli.zoo.loading import ProposalModel, load_proposal_model
 
 AnyPath = str | os.PathLike[str]
-# What a proposal is called where nothing says which action it is.
-NO_CLASS: Heads = {"": ("action",)}
 
 
 def detect_in_features(
@@ -51,12 +50,12 @@ def detect_in_features(
 
     Args:
         features: A folder in the published layout (see `clip_folders`), or several, whose channels stand beside each
-            other in this order.
+            other in this order; or a folder of files of `tada features`.
         model: A known name such as `bmn.ek100_tada2d`, a weights file of our own, or what `load_proposal_model`
             returned; then `weights` and `device` are not used.
         weights: A file of weights for a known name; by default those that were fetched.
-        class_scores: A folder of class scores in the same layout. Without it the results are proposals without class:
-            all have the label "action".
+        class_scores: A folder of class scores in the published layout; our own files hold theirs. Without such scores
+            the results are proposals without class: all have the label "action".
         videos: The names of those to be searched; by default all there are.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         batch_size: Windows that go through the network at once.
@@ -80,14 +79,6 @@ def detect_in_features(
     return [found.result for found in iter_detections(job)]
 
 
-@dataclass(frozen=True)
-class _Folders:
-    """The folders of features, and that of class scores, if there is one."""
-
-    features: tuple[ClipFolder, ...]
-    scores: ClipFolder | None
-
-
 def features_job(
     folders: Sequence[Path],
     *,
@@ -101,21 +92,15 @@ def features_job(
     Raises:
         UsageError: A folder is none of the published layout, or has no video of a name.
     """
-    opened = _Folders(
-        tuple(map(open_clip_folder, folders)), None if class_scores is None else open_clip_folder(class_scores)
-    )
-    there = opened.features[0].clips
-    if unknown := [video for video in videos if video not in there]:
+    source = open_source(folders, class_scores, taken=model.spec.features, dtype=model.dtype)
+    if unknown := [video for video in videos if video not in source.videos]:
         raise UsageError(
             f"{folders[0]} has no features of {in_one_line(unknown[0])}",
             hint="name videos as its files do, such as P01_13, or none for all of them",
         )
-    heads: Heads = NO_CLASS
-    if class_scores is not None:
-        heads = {"verb": label_list("ek100_verbs"), "noun": label_list("ek100_nouns")}
-    spec = replace(model.spec, heads={name: tuple(labels) for name, labels in heads.items()})
+    spec = replace(model.spec, heads={name: tuple(labels) for name, labels in source.heads.items()})
     network = cast(BMN, model.network)
-    bin_seconds = SNIPPETS_PER_BIN * SNIPPET_SECONDS
+    bin_seconds = SNIPPETS_PER_BIN * snippet_seconds(spec.features)
     run = run_of(
         spec,
         settings={
@@ -131,42 +116,33 @@ def features_job(
     )
 
     def find(video: str, *_: object) -> Found:
-        return Found(_search(video, opened, model, heads, batch_size), None, None)
+        return Found(_search(video, source, model, batch_size), None, None)
 
-    return DetectionJob(list(dict.fromkeys(videos)) or sorted(there), spec, run, SegmentSettings(), find)
+    return DetectionJob(list(dict.fromkeys(videos)) or source.videos, spec, run, SegmentSettings(), find)
 
 
-def _search(video: str, folders: _Folders, model: ProposalModel, heads: Heads, batch_size: int) -> Detection:
+def _search(video: str, source: FeatureSource, model: ProposalModel, batch_size: int) -> Detection:
     """The result of one video. Raises `VideoError` where its features or class scores cannot be had."""
-    network, first = cast(BMN, model.network), folders.features[0]
-    clips = clips_of(video, folders.features if folders.scores is None else (*folders.features, folders.scores))
-    duration = first.duration_seconds(video)
-    features = feature_rows(
-        video, folders.features, clips, num_channels=model.spec.features.num_channels, dtype=model.dtype
-    )
+    network, snippets = cast(BMN, model.network), source.open(video)
+    start, duration = snippets.start_seconds, snippets.duration_seconds
+    stride = snippet_seconds(model.spec.features)
     try:
         proposals = propose(
-            features, network, duration_seconds=duration, snippet_seconds=SNIPPET_SECONDS, batch_size=batch_size
+            snippets.features, network, duration_seconds=duration, snippet_seconds=stride, batch_size=batch_size
         )
     except ValueError as error:
         raise VideoError(f"{in_one_line(video)}: {error}") from error
-    if folders.scores is None:
-        segments = [
-            Segment(float(start), float(end), NO_CLASS[""][0], 0, float(score))
-            for (start, end), score in zip(proposals.spans, proposals.scores, strict=True)
-        ]
-    else:
-        verb, noun = (
-            class_probabilities(
-                logit_rows(video, folders.scores, clips, head=head, num_classes=len(heads[head]), dtype=model.dtype),
-                proposals,
-                network=network,
-                duration_seconds=duration,
-                snippet_seconds=SNIPPET_SECONDS,
-            )
-            for head in ("verb", "noun")
-        )
-        segments = action_segments(proposals, verb, noun, heads=heads)
+    classes = {
+        head: class_probabilities(logits, proposals, network=network, duration_seconds=duration, snippet_seconds=stride)
+        for head, logits in snippets.logits.items()
+    }
+    segments = [
+        replace(each, start_seconds=start + each.start_seconds, end_seconds=start + each.end_seconds)
+        for each in _segments(proposals, classes, source.heads)
+    ]
+    notes = list(snippets.notes)
+    if not classes:
+        notes.append(Note(NoteKind.NO_LABEL, "without class scores these are proposals, which no class is known of"))
     return Detection(
         path=video,
         status="ok",
@@ -174,16 +150,18 @@ def _search(video: str, folders: _Folders, model: ProposalModel, heads: Heads, b
         segments=tuple(segments),
         num_windows=proposals.num_windows,
         num_windows_planned=proposals.num_windows,
-        notes=_notes(first, video, has_classes=folders.scores is not None),
-        timeline=(0.0, duration),
+        notes=tuple(notes),
+        timeline=(start, start + duration),
     )
 
 
-def _notes(folder: ClipFolder, video: str, *, has_classes: bool) -> tuple[Note, ...]:
-    notes = []
-    if not has_classes:
-        notes.append(Note(NoteKind.NO_LABEL, "without class scores these are proposals, which no class is known of"))
-    if video not in folder.lengths:
-        text = f"the length of the video is taken to be the end of its last file: {LENGTHS_FILE} does not give it"
-        notes.append(Note(NoteKind.TIMELINE, text))
-    return tuple(notes)
+def _segments(proposals: Proposals, classes: Mapping[str, NDArray[np.float64]], heads: Heads) -> list[Segment]:
+    """The proposals with their classes, if there are any."""
+    if not classes:
+        (label,) = NO_CLASS[""]
+        spans = zip(proposals.spans.tolist(), proposals.scores.tolist(), strict=True)
+        return [Segment(start, end, label, 0, score) for (start, end), score in spans]
+    if len(classes) == 1:
+        ((head, probabilities),) = classes.items()
+        return labelled_segments(proposals, probabilities, labels=heads[head])
+    return action_segments(proposals, classes["verb"], classes["noun"], heads=heads)

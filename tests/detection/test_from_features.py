@@ -14,13 +14,15 @@ import pytest
 import torch
 
 from tadacli.detection.clip_folders import LENGTHS_FILE, Clip
+from tadacli.detection.feature_file import write_features
+from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.detection.from_features import detect_in_features
 from tadacli.errors import UsageError
 from tadacli.models import build_over_features
 from tadacli.results import Detection
 from tadacli.specs import ProposalSpec, label_list
 from tadacli.zoo.loading import ProposalModel
-from tadacli.zoo.manifest import cards
+from tadacli.zoo.manifest import cards, manifest
 from tests.detection.published_pipeline import transcription
 
 NUM_CHANNELS = 8
@@ -234,3 +236,83 @@ def test_a_folder_of_another_kind_is_refused_before_any_work(
         detect_in_features(made.features, model=model())
     with pytest.raises(UsageError, match="has no features of P09_09"):
         detect_in_features(made.scores, model=model(), videos=["P09_09"])
+
+
+# --- files of our own ---------------------------------------------------------------------------------
+
+
+def own_file(folder: Path, *, heads: dict[str, int], stride: float = 8 / 60, missing: int | None = None) -> None:
+    """Features of 60 snippets of a video that starts at 2 s, with scores of these heads."""
+    draw = np.random.default_rng(1)
+    kept = np.array([number for number in range(60) if number != missing])
+    values = (draw.standard_normal((60, NUM_CHANNELS)) * 3).astype(np.float32)
+    logits = {head: draw.standard_normal((60, count)) for head, count in heads.items()}
+    scores = {head: softmax(each).astype(np.float32)[kept] for head, each in logits.items()}
+    centres = 2 + 7 / 60 + kept * stride
+    spans = np.stack([centres - 7 / 60, centres + 7 / 60], axis=1)
+    labels = {head: tuple(f"{head} {number}" for number in range(count)) for head, count in heads.items()}
+    spec = replace(manifest()["r2plus1d_tiny.camera_motion"], heads=labels, thresholds={})
+    contract = FeatureContract(spec, "0" * 64, "1", 60.0, 14 / 60, stride, 7 / 60, 1, {})
+    found = VideoFeatures(
+        path="films/kitchen.mp4",
+        values=values[kept],
+        spans=spans,
+        centres=centres,
+        stride_seconds=stride,
+        duration_seconds=10.1,
+        gaps=(),
+        contract=contract if heads else None,
+        scores=scores,
+    )
+    folder.mkdir(exist_ok=True)
+    write_features(folder / "kitchen.npz", found)
+    (folder.parent / "expected.pkl").write_bytes(pickle.dumps((values, logits)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits)
+    return raised / raised.sum(1, keepdims=True)
+
+
+def test_files_of_our_own_give_what_the_published_pipeline_gives(tmp_path: Path) -> None:
+    searched = model()
+    own_file(tmp_path / "own", heads={"verb": 11, "noun": 33})
+    (result,) = detect_in_features(tmp_path / "own", model=searched)
+    values, logits = pickle.loads((tmp_path / "expected.pkl").read_bytes())
+    expected = transcription(
+        searched.network,
+        torch.from_numpy(values).double(),
+        {head: torch.from_numpy(each)[:, None].expand(-1, 3, -1) for head, each in logits.items()},
+        8.1,
+    )
+    assert (result.path, result.status, result.timeline) == ("kitchen", "ok", pytest.approx((2, 10.1)))
+    found = [(each.score, each.action, each.start_seconds, each.end_seconds) for each in result.segments]
+    assert len(found) == len(expected) > 20
+    for one, (score, verb, noun, start, end) in zip(found, expected, strict=True):
+        assert one[1] == f"{verb},{noun}"
+        assert (one[0], *one[2:]) == pytest.approx((score, 2 + start, 2 + end), rel=1e-5)
+
+
+def test_one_head_gives_its_best_classes(tmp_path: Path) -> None:
+    own_file(tmp_path / "own", heads={"": 9})
+    (result,) = detect_in_features(tmp_path / "own", model=model())
+    own_file(tmp_path / "own2", heads={})
+    (bare,) = detect_in_features(tmp_path / "own2", model=model())
+    assert len(result.segments) == 5 * len(bare.segments) > 20
+    assert len({each.label for each in result.segments[:5]}) == 5
+    scores = [each.score for each in result.segments[:5]]
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) < bare.segments[0].score
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"stride": 0.5}, "are 0.5 s apart, and the model takes 0.1333 s; make them with --stride 0.1333s"),
+        ({"missing": 30}, "of films/kitchen.mp4 some features are missing"),
+    ],
+)
+def test_own_features_that_do_not_suit_the_model_are_refused(tmp_path: Path, changes: dict, reason: str) -> None:
+    own_file(tmp_path / "own", heads={"": 9}, **changes)
+    (result,) = detect_in_features(tmp_path / "own", model=model())
+    assert (result.status, reason in result.error) == ("error", True), result.error
