@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tadacli import video as video
     from tadacli.classification import classify
     from tadacli.detection.detecting import detect
+    from tadacli.detection.extraction import features
     from tadacli.evaluation.evaluating import evaluate
     from tadacli.training.session import finetune
     from tadacli.zoo.loading import Model, load_model
@@ -33,6 +34,7 @@ __all__ = [
     "classify",
     "detect",
     "evaluate",
+    "features",
     "finetune",
     "load_model",
 ]
@@ -42,6 +44,7 @@ _HOME = {
     "classify": "classification",
     "detect": "detection.detecting",
     "evaluate": "evaluation.evaluating",
+    "features": "detection.extraction",
     "finetune": "training.session",
     "load_model": "zoo.loading",
     "Model": "zoo.loading",

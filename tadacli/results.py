@@ -257,6 +257,12 @@ class RunSettings(TypedDict, total=False):
     samples_sha256: str
     window: str
     stride: str
+    snippet_seconds: float
+    stride_seconds: float
+    first_centre_seconds: float
+    crops: int
+    with_scores: bool
+    stored: str
     sampling: str | None
     start_seconds: float | None
     end_seconds: float | None

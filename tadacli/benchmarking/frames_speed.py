@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tadacli.detection.window_scores import centre_crop
+from tadacli.detection.window_pass import crops_of
 from tadacli.sampling.plan import plan_clips
 from tadacli.sampling.settings import WindowSettings
 from tadacli.sampling.windows import WindowPlan
@@ -121,7 +121,7 @@ def _read_windows(
     def read(source: VideoSource, numbers: Indices) -> Iterator[Item[Tensor]]:
         nonlocal num_read
         for frame in source.iter_frames(numbers, skip_unreadable=True):
-            seen = frame if isinstance(frame, Unreadable) else centre_crop(frame.pixels, model)
+            seen = frame if isinstance(frame, Unreadable) else crops_of(frame.pixels, model)[0]
             with lock:
                 num_read += 1
             yield frame.index, seen

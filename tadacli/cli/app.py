@@ -17,6 +17,7 @@ from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
 from tadacli.cli.doctor import doctor_command
 from tadacli.cli.eval import eval_command
+from tadacli.cli.features import features_command
 from tadacli.cli.fetch import fetch_command
 from tadacli.cli.finetune import finetune_command
 from tadacli.cli.models import models_command
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command("classify")(classify_command)
 app.command("detect")(detect_command)
+app.command("features")(features_command)
 app.command("convert")(convert_command)
 app.command("eval")(eval_command)
 app.command("finetune")(finetune_command)

@@ -16,7 +16,8 @@ from tadacli.cli.printable import printable, printable_lines
 from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
-    from tadacli.formats.rows import ClassificationRow, DetectionRow, Row
+    from tadacli.formats.feature_rows import FeatureRow
+    from tadacli.formats.rows import ClassificationRow, DetectionRow, ResultRow
     from tadacli.profiling import Profile, ProfileReport
 
 Cell = tuple[str, str]  # a text and its style
@@ -178,17 +179,11 @@ def clock(seconds: float) -> str:
 def detection_table(rows: Sequence[DetectionRow], *, title: str, width: int | None = None) -> str:
     """The segments as a table for people, with colours if stdout is a terminal, gaps and notes below."""
     one = len(rows) == 1
-    gaps = [
-        f"gap in {printable(row['path'])}: {clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}: "
-        + printable(gap["reason"])
-        for row in rows
-        for gap in row["gaps"]
-    ]
     return _table(
         {**({} if one else {"video": False}), "start": True, "end": True, "score": True, "label": False},
         [[line if one else (_name(row, number), *line) for number, line in enumerate(_segments(row))] for row in rows],
         above=[*([printable(rows[0]["path"])] if one else []), printable(title)],
-        below=[*gaps, *_notes(rows)],
+        below=[*_gaps(rows), *_notes(rows)],
         width=width,
     )
 
@@ -202,6 +197,35 @@ def classification_table(rows: Sequence[ClassificationRow], *, title: str, width
         below=_notes(rows),
         width=width,
     )
+
+
+def feature_table(rows: Sequence[FeatureRow], *, width: int | None = None) -> str:
+    """What came of each video as a table for people, gaps and notes below."""
+    lines: list[list[tuple[Cell, ...]]] = []
+    for row in rows:
+        if row["status"] == "error":
+            lines.append([(_name(row, 0), _NOTHING, _NOTHING, _error(row))])
+            continue
+        count = f"{row['snippets']} of {row['snippets_planned']}"
+        file = printable(row["file"] or "")
+        lines.append([(_name(row, 0), (count, ""), (str(row["columns"]), ""), (file, "bold"))])
+    return _table(
+        {"video": False, "snippets": True, "columns": True, "file": False},
+        lines,
+        above=[],
+        below=[*_gaps(rows), *_notes(rows)],
+        width=width,
+    )
+
+
+def _gaps(rows: Sequence[DetectionRow | FeatureRow]) -> list[str]:
+    """Every gap in a line of its own."""
+    return [
+        f"gap in {printable(row['path'])}: {clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}: "
+        + printable(gap["reason"])
+        for row in rows
+        for gap in row["gaps"]
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]], *, to_left: Collection[int] = (0,)) -> list[str]:
@@ -246,7 +270,7 @@ def _table(
     return capture.get()
 
 
-def _name(row: Row, number: int) -> Cell:
+def _name(row: ResultRow, number: int) -> Cell:
     """The video, on the first of its lines."""
     return ("" if number else printable(row["path"])), ""
 
@@ -280,11 +304,11 @@ def _labels(row: ClassificationRow) -> list[tuple[Cell, ...]]:
     return lines or [(("no label reaches the minimum score", "dim"), _NOTHING)]
 
 
-def _error(row: Row) -> Cell:
+def _error(row: ResultRow) -> Cell:
     return f"error: {printable(row['error'] or '')}", "red"
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[ClassificationRow | DetectionRow | FeatureRow]) -> list[str]:
     """Every note once; the name of its video in front where there are others without it."""
     scored = [row for row in rows if row["status"] != "error"]
     videos: dict[str, list[str]] = {}

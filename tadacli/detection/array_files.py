@@ -38,6 +38,13 @@ class Arrays:
             array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         return array
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """What an array says its shape is; it is not read."""
+        with self._archive.open(f"{name}.npy") as stream:
+            np.lib.format.read_magic(stream)
+            shape, _, _ = np.lib.format.read_array_header_1_0(stream)
+        return shape
+
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._archive.NameToInfo
 

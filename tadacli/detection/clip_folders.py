@@ -10,7 +10,7 @@ beside the other. No file runs code when it is read, and none is read before its
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -25,7 +25,7 @@ from tadacli.errors import UsageError, VideoError
 from tadacli.evaluation.safe_pickle import load_torch
 from tadacli.strict_tables import in_one_line, refusing
 
-SNIPPET_SECONDS = 8 / 60
+SNIPPET_SECONDS, FIRST_CENTRE_SECONDS = 8 / 60, 7 / 60
 LENGTHS_FILE = "epic_videos_len.txt"  # NAME.MP4,SECONDS for each video
 NUM_CROPS = 3
 _CLIP_MS, _LEAST_MS = 5000, 200  # a piece of less than this at the end of a video has no file
@@ -55,6 +55,19 @@ class Clip:
 def num_snippets(end_ms: int) -> int:
     """How many snippets have their centre up to this time of a video."""
     return max(0, (3 * end_ms - 350) // 400 + 1)
+
+
+def last_ms_of(count: int) -> int:
+    """The latest time up to which there are no more than so many snippets."""
+    return (400 * count + 349) // 3
+
+
+def clips_until(end_ms: int) -> Iterator[Clip]:
+    """The clips of a video of this length, in order; a piece at its end that is too short has none."""
+    for start_ms in range(0, end_ms, _CLIP_MS):
+        clip = Clip(start_ms, min(start_ms + _CLIP_MS, end_ms))
+        if clip.end_ms - clip.start_ms >= _LEAST_MS:
+            yield clip
 
 
 @dataclass(frozen=True)

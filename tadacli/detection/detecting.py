@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tadacli.detection.score_file import ScoreJournal, read_scores, write_scores
+from tadacli.detection.journal import WindowJournal
+from tadacli.detection.score_file import KIND, read_scores, write_scores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_scores import OnProgress, WindowScores, score_windows
+from tadacli.detection.window_pass import OnProgress, video_notes
+from tadacli.detection.window_scores import WindowScores, score_windows
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Detection, Note, NoteKind, Run
@@ -144,7 +146,7 @@ def detection_job(
     def find(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> Found:
         if journal_file is None:
             return _found(video, score(video, on_progress=on_progress), segments)
-        journal = ScoreJournal(journal_file, run_id=run.id, video=video, size_bytes=file_size(video))
+        journal = WindowJournal(journal_file, kind=KIND, run_id=run.id, video=video, size_bytes=file_size(video))
         try:
             return _found(video, score(video, journal=journal, on_progress=on_progress), segments)
         finally:
@@ -260,10 +262,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         thresholds=scores.spec.require_thresholds() if segments.threshold == "auto" else None,
     )
     notes = [Note(NoteKind.MODEL, scores.spec.note)] if scores.spec.note else []
-    notes += scores.info.notes
-    if not scores.info.num_frames_known:
-        text = "the file is cut short, and does not say how much is missing at its end"
-        notes.append(Note(NoteKind.CUT_SHORT, text))
+    notes += video_notes(scores.info)
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
         path=scores.path,

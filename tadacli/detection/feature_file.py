@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from tadacli.detection.array_files import ABOUT, Arrays, about_array, read_arrays
+from tadacli.detection.array_files import ABOUT, about_array, read_arrays
 from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.errors import UsageError
 from tadacli.files import new_file
@@ -25,18 +26,57 @@ from tadacli.strict_tables import decode_table
 SUFFIX = ".npz"
 StoredType = Literal["float32", "float16"]
 _KIND = "tada features 1"
-_VALUES, _SCORES = "values", "scores"
+VALUES, _SCORES = "values", "scores"
 # So many rows are turned into bytes at once.
 _ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Column:
-    """An array (N, C) that comes in pieces, so that it need not be in memory as a whole."""
+class Columns:
+    """Arrays (N, C) by name that come in pieces, so that none is in memory as a whole.
+
+    `pieces` gives the C of each, and a function that gives its pieces from the first one on.
+    """
 
     num_rows: int
-    num_columns: int
-    pieces: Iterable[NDArray[np.float32]]
+    pieces: Mapping[str, tuple[int, Callable[[], Iterable[NDArray[np.float32]]]]]
+
+    @classmethod
+    def of(cls, features: VideoFeatures) -> Columns:
+        """Those of features in memory."""
+        arrays = {VALUES: features.values, **{score_name(name): each for name, each in features.scores.items()}}
+        return cls(
+            len(features.values),
+            {name: (values.shape[1], partial(_pieces, values, _ROWS_AT_ONCE)) for name, values in arrays.items()},
+        )
+
+    def rounded(self, name: str, stored: StoredType) -> Iterator[NDArray[Any]]:
+        """The pieces of an array in the type that is stored.
+
+        Raises:
+            UsageError: A value is too large for the type.
+            ValueError: There are fewer or more rows than there should be.
+        """
+        num_given = 0
+        for piece in self.pieces[name][1]():
+            with np.errstate(over="ignore"):
+                rounded = piece.astype(stored)
+            if not np.isfinite(rounded).all():
+                raise UsageError(
+                    f"the {name} hold a number that {stored} has no place for", hint="keep them as float32"
+                )
+            yield rounded
+            num_given += len(piece)
+        if num_given != self.num_rows:
+            raise ValueError(f"{name} has {num_given} rows, not {self.num_rows}")
+
+    def write_npy(self, stream: IO[bytes], name: str, stored: StoredType) -> None:
+        """Write an array as a .npy file, with the errors of `rounded`."""
+        shape = (self.num_rows, self.pieces[name][0])
+        header = {"descr": np.dtype(stored).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for piece in self.rounded(name, stored):
+            stream.write(np.ascontiguousarray(piece).tobytes())
 
 
 def write_features(
@@ -54,37 +94,33 @@ def write_features(
         OutputError: It is there and may not be, or cannot be written.
         UsageError: A value is too large for the type.
     """
-    arrays = {_VALUES: features.values, **{score_name(name): values for name, values in features.scores.items()}}
-    columns = {
-        name: Column(len(values), values.shape[1], _pieces(values, _ROWS_AT_ONCE)) for name, values in arrays.items()
-    }
-    with new_file(path, replace=replace) as stream:
-        write_columns(stream, features, columns, stored=stored)
+    write_columns(path, features, Columns.of(features), stored=stored, replace=replace)
 
 
 def write_columns(
-    stream: BinaryIO, features: VideoFeatures, columns: Mapping[str, Column], *, stored: StoredType
+    path: Path, features: VideoFeatures, columns: Columns, *, stored: StoredType, replace: bool = False
 ) -> None:
     """Write a feature file whose features and scores come in pieces.
 
     Args:
-        stream: Where its bytes go.
+        path: The file, a .npz.
         features: Everything else of the file; the values and scores in it are not looked at.
-        columns: The features as "values", and the scores of heads by `score_name`.
+        columns: The features as `VALUES`, and the scores of heads by `score_name`.
         stored: The type that they are rounded to.
+        replace: Whether the file may be there already.
 
     Raises:
+        OutputError: It is there and may not be, or cannot be written.
         UsageError: A value is too large for the type.
-        ValueError: There are fewer or more rows than a column says.
     """
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        small = {ABOUT: about_array(_facts(features)), "spans": features.spans, "centres": features.centres}
+    with new_file(path, replace=replace) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        small = {ABOUT: about_array(facts_of(features)), "spans": features.spans, "centres": features.centres}
         for name, array in small.items():
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-        for name, column in columns.items():
+        for name in columns.pieces:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                _write_column(member, column, np.dtype(stored), name)
+                columns.write_npy(member, name, stored)
 
 
 def read_features(path: str | os.PathLike[str]) -> VideoFeatures:
@@ -100,7 +136,24 @@ def read_features(path: str | os.PathLike[str]) -> VideoFeatures:
         UsageError: The file is missing, cannot be read, or is none of this tool.
     """
     with read_arrays(path, content="features", made_by="tada features") as arrays:
-        return _decode(arrays)
+        return decode_facts(
+            arrays.about,
+            arrays["spans"],
+            arrays["centres"],
+            _narrow(arrays[VALUES]),
+            lambda head: _narrow(arrays[score_name(head)]),
+        )
+
+
+def read_feature_facts(path: str | os.PathLike[str]) -> tuple[VideoFeatures, int]:
+    """All of a feature file but its features and scores, which may be large, and how many columns the features have.
+
+    Raises `UsageError` as `read_features` does.
+    """
+    with read_arrays(path, content="features", made_by="tada features") as arrays:
+        num_rows, num_columns = arrays.shape_of(VALUES)
+        nothing = np.empty((num_rows, 0), np.float32)
+        return decode_facts(arrays.about, arrays["spans"], arrays["centres"], nothing), num_columns
 
 
 def score_name(head: str) -> str:
@@ -135,21 +188,25 @@ class _About(TypedDict):
     path: str
     size_bytes: Count | None
     stride_seconds: Number
+    start_seconds: Number
     duration_seconds: Number
     num_planned: Count | None
     gaps: list[GapRow]
     notes: list[_Note]
     contract: _Contract | None
+    spec: None  # read apart
     scores: list[str]
 
 
-def _facts(features: VideoFeatures) -> dict[str, object]:
+def facts_of(features: VideoFeatures) -> dict[str, object]:
+    """What is known of features besides their arrays, JSON-ready."""
     contract = features.contract
     facts: dict[str, object] = {
         "kind": _KIND,
         "path": features.path,
         "size_bytes": features.size_bytes,
         "stride_seconds": features.stride_seconds,
+        "start_seconds": features.start_seconds,
         "duration_seconds": features.duration_seconds,
         "num_planned": features.num_planned,
         "gaps": [asdict(gap) for gap in features.gaps],
@@ -164,30 +221,52 @@ def _facts(features: VideoFeatures) -> dict[str, object]:
     return facts
 
 
-def _decode(arrays: Arrays) -> VideoFeatures:
-    table = arrays.about
-    if not isinstance(table, dict) or table.get("kind") != _KIND:
+def decode_facts(
+    facts: Any,
+    spans: NDArray[np.float64],
+    centres: NDArray[np.float64],
+    values: NDArray[np.float32],
+    scores_of: Callable[[str], NDArray[np.float32]] | None = None,
+) -> VideoFeatures:
+    """The features that `facts_of` told of.
+
+    Args:
+        facts: What it told, from anywhere.
+        spans: (N, 2).
+        centres: (N,).
+        values: (N, C).
+        scores_of: Gives the scores of a head; without it heads have scores without columns.
+
+    Returns:
+        The features.
+
+    Raises:
+        ValueError: Facts and arrays do not fit, or are none.
+        TadaError: The facts are of another type.
+    """
+    if not isinstance(facts, dict) or facts.get("kind") != _KIND:
         raise ValueError("it holds something else")
-    spec = table.pop("spec", None)
-    about = decode_table(_About, table, where=ABOUT, error=UsageError)
+    about = decode_table(_About, {**facts, "spec": None}, where=ABOUT, error=UsageError)
     contract = None
     if about["contract"] is not None:
-        contract = FeatureContract(spec=spec_from_dict(spec), **about["contract"])
-    scores = {head: _narrow(arrays[score_name(head)]) for head in about["scores"]}
-    if contract is not None:
-        for head, values in scores.items():
-            if head not in contract.spec.heads or values.shape[1:] != (len(contract.spec.heads[head]),):
-                raise ValueError(f"scores of the head {head!r} do not fit its model")
+        contract = FeatureContract(spec=spec_from_dict(facts["spec"]), **about["contract"])
+    scores = {}
+    for head in about["scores"]:
+        scores[head] = values[:, :0] if scores_of is None else scores_of(head)
+        num_classes = None if contract is None else len(contract.spec.heads.get(head, ()))
+        if scores_of is not None and scores[head].shape[1:] != (num_classes or scores[head].shape[-1],):
+            raise ValueError(f"scores of the head {head!r} do not fit its model")
     return VideoFeatures(
         path=about["path"],
-        values=_narrow(arrays[_VALUES]),
-        spans=arrays["spans"],
-        centres=arrays["centres"],
+        values=values,
+        spans=spans,
+        centres=centres,
         stride_seconds=about["stride_seconds"],
         duration_seconds=about["duration_seconds"],
         gaps=tuple(Gap(**gap) for gap in about["gaps"]),
         contract=contract,
         scores=scores,
+        start_seconds=about["start_seconds"],
         size_bytes=about["size_bytes"],
         num_planned=about["num_planned"],
         notes=tuple(Note(NoteKind(note["kind"]), note["text"]) for note in about["notes"]),
@@ -203,19 +282,3 @@ def _narrow(values: NDArray[Any]) -> NDArray[np.float32]:
 def _pieces(values: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
     for first in range(0, len(values), size):
         yield values[first : first + size]
-
-
-def _write_column(stream: Any, column: Column, dtype: np.dtype[Any], name: str) -> None:
-    shape: Sequence[int] = (column.num_rows, column.num_columns)
-    header = {"descr": dtype.str, "fortran_order": False, "shape": tuple(shape)}
-    np.lib.format.write_array_header_1_0(stream, header)
-    num_written = 0
-    for piece in column.pieces:
-        with np.errstate(over="ignore"):
-            rounded = piece.astype(dtype)
-        if not np.isfinite(rounded).all():
-            raise UsageError(f"the {name} hold a number that {dtype} has no place for", hint="keep them as float32")
-        stream.write(np.ascontiguousarray(rounded).tobytes())
-        num_written += len(piece)
-    if num_written != column.num_rows:
-        raise ValueError(f"{name} has {num_written} rows, not {column.num_rows}")

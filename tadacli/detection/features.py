@@ -65,6 +65,7 @@ class VideoFeatures:
         gaps: What of the timeline could not be read.
         contract: What the features are a function of; None for other people's files.
         scores: Scores of the classes (N, num_classes) by head; empty where they were not kept.
+        start_seconds: Where the video's timeline starts.
         size_bytes: Size of the video's file, if it is known.
         num_planned: Snippets that there would be without gaps; None for other people's files.
         notes: What to know of the video that is no error.
@@ -82,6 +83,7 @@ class VideoFeatures:
     gaps: tuple[Gap, ...]
     contract: FeatureContract | None
     scores: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    start_seconds: float = 0.0
     size_bytes: int | None = None
     num_planned: int | None = None
     notes: tuple[Note, ...] = ()
@@ -98,8 +100,9 @@ class VideoFeatures:
                 raise ValueError(f"its arrays do not fit together: {name} is {found} beside {count} rows")
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} holds values that are not finite")
-        if not 0 < self.stride_seconds < np.inf or not abs(self.duration_seconds) < np.inf:
-            raise ValueError(f"snippets every {self.stride_seconds} s of {self.duration_seconds} s are none")
+        if not 0 < self.stride_seconds < np.inf or not -np.inf < self.start_seconds <= self.duration_seconds < np.inf:
+            ends = f"from {self.start_seconds} s to {self.duration_seconds} s"
+            raise ValueError(f"snippets every {self.stride_seconds} s {ends} are none")
 
     @property
     def status(self) -> DetectionStatus:

@@ -1,33 +1,28 @@
-"""Window scores on disk: the score file, from which segments can be made again, and the journal of a run."""
+"""Window scores on disk: the score file, from which segments can be made again."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from tadacli.detection.array_files import Arrays, about_array, read_arrays
-from tadacli.detection.window_scores import Group, WindowScores
-from tadacli.errors import OutputError, UsageError
-from tadacli.files import check_new_files, held_file, not_written, require_folder, write_new
+from tadacli.detection.window_scores import WindowScores
+from tadacli.errors import UsageError
+from tadacli.files import check_new_files, not_written, require_folder, write_new
 from tadacli.formats.video_names import output_names
 from tadacli.results import Gap, Note, NoteKind, VideoInfo
 from tadacli.specs import spec_from_dict
 from tadacli.strict_tables import decode_table
 
 SUFFIX = ".npz"
-_KIND = "tada window scores 1"
-_JOURNAL = b'{"journal": '  # how a journal begins
+KIND = "tada window scores 1"
 _MOST = 1e12  # of a count or a time
 
 
@@ -38,7 +33,7 @@ def encode_scores(scores: WindowScores) -> bytes:
     `scores_NAME` (W, num_classes) float32.
     """
     about = {
-        "kind": _KIND,
+        "kind": KIND,
         "path": scores.path,
         "size_bytes": scores.size_bytes,
         "spec": scores.spec.to_dict(),
@@ -110,7 +105,7 @@ def read_scores(path: str | os.PathLike[str]) -> WindowScores:
 
 def _decode(arrays: Arrays) -> WindowScores:
     about = arrays.about
-    if about["kind"] != _KIND:
+    if about["kind"] != KIND:
         raise ValueError(f"it holds {about['kind']!r}")
     spec = spec_from_dict(about["spec"])
     scores = WindowScores(
@@ -184,98 +179,3 @@ def _video(values: Mapping[str, Any]) -> VideoInfo:
     fractions = {key: Fraction(values[key]) for key in ("fps", "sample_aspect_ratio")}
     notes = tuple(Note(NoteKind(note["kind"]), str(note["text"])) for note in values.get("notes", ()))
     return VideoInfo(**{**values, **fractions, "notes": notes})
-
-
-# --- the journal ------------------------------------------------------------------------------------
-
-
-class ScoreJournal:
-    """The groups of windows of one video that are scored, kept on disk until the video's result is.
-
-    One line of JSON for each group, after a first one that says what for. A line that was not written to
-    its end is dropped. A journal of another video or other settings is begun anew; a file that is none is refused.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], *, run_id: str, video: str, size_bytes: int | None) -> None:
-        self._path = Path(path)
-        self._head = json.dumps({"journal": _KIND, "run": run_id, "video": video, "size_bytes": size_bytes})
-        self._groups: list[Group] = []
-        self._stream: BinaryIO | None = None
-
-    def saved(self) -> list[Group]:
-        """The groups on disk, in order; opens the journal for more."""
-        try:
-            self._stream = held_file(self._path, create=True, resume=True)
-            content = self._stream.read()
-            if not content.startswith(_JOURNAL[: len(content)]):
-                raise OutputError(
-                    f"{self._path} is no journal of this tool, and is not overwritten",
-                    hint="give another --output, or move it away",
-                )
-            whole = self._read(content)
-            self._stream.truncate(len(whole))
-            self._stream.seek(0, os.SEEK_END)
-            if not whole:
-                self._write(self._head.encode() + b"\n")
-        except OSError as error:
-            raise self._failed(error) from error
-        return list(self._groups)
-
-    def add(self, group: Group) -> None:
-        """Keep a group; when this returns, it is on disk."""
-        line = _encode_group(group)
-        digest = hashlib.sha256(line).hexdigest()[:16].encode()
-        try:
-            self._write(digest + b" " + line + b"\n")
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def close(self) -> None:
-        """Leave the journal as it is."""
-        if self._stream is not None:
-            with contextlib.suppress(OSError):  # of a full disk: the half of a line that is left is dropped later
-                self._stream.close()
-            self._stream = None
-
-    def _write(self, line: bytes) -> None:
-        assert self._stream is not None
-        self._stream.write(line)
-        self._stream.flush()
-
-    def _read(self, content: bytes) -> bytes:
-        """The part of the content that holds; its groups are kept."""
-        head = self._head.encode() + b"\n"
-        if not content.startswith(head):
-            return b""
-        whole = head
-        for line in content[len(head) :].splitlines(keepends=True):
-            digest, _, body = line.rstrip(b"\n").partition(b" ")
-            if not line.endswith(b"\n") or hashlib.sha256(body).hexdigest()[:16].encode() != digest:
-                break
-            self._groups.append(_decode_group(body))
-            whole += line
-        return whole
-
-    def _failed(self, error: OSError) -> OutputError:
-        hint = "what was saved is whole; free some space or give another --output, then use --resume"
-        return not_written(self._path, error, hint=hint)
-
-
-def _encode_group(group: Group) -> bytes:
-    scores = {
-        name: [list(values.shape), base64.b64encode(values.astype("<f4").tobytes()).decode()]
-        for name, values in group.scores.items()
-    }
-    unreadable = {str(index): reason for index, reason in group.unreadable.items()}
-    row = {"windows": group.num_windows, "missing": group.missing, "scores": scores, "unreadable": unreadable}
-    return json.dumps(row).encode()
-
-
-def _decode_group(line: bytes) -> Group:
-    row = json.loads(line)
-    scores = {
-        name: np.frombuffer(base64.b64decode(data), dtype="<f4").reshape(shape)
-        for name, (shape, data) in row["scores"].items()
-    }
-    unreadable = {int(index): reason for index, reason in row["unreadable"].items()}
-    return Group(row["windows"], tuple(row["missing"]), scores, unreadable)

@@ -12,7 +12,9 @@ from tadacli.video.frame_names import checked_rate
 
 if TYPE_CHECKING:
     from tadacli.results import RunSettings
+    from tadacli.sampling.plan import Part
     from tadacli.specs import InputSpec
+    from tadacli.video.source import Seconds
 
 # One clip at a time has the same arithmetic wherever it is scored, and takes least memory; a GPU wants more.
 DEFAULT_BATCH_SIZE, DEFAULT_GPU_BATCH_SIZE = 1, 8
@@ -68,9 +70,32 @@ class WindowSettings:
     batch_size: int | None = None
     fps: float | None = None
 
+    @property
+    def part(self) -> Part:
+        """What of a video the windows are laid over."""
+        from tadacli.sampling.plan import Part  # with the libraries for videos, which settings alone do not need
+
+        return Part(self.start_seconds, self.end_seconds)
+
     def sampling_for(self, spec: InputSpec) -> WindowSampling:
         """The sampling asked for, or the one that suits the model's own."""
-        return self.sampling or ("stretch" if spec.sampling == "segment" else "native")
+        return self.sampling or natural_sampling(spec)
+
+    def laid(self, start: float, end: float, *, fps: float, spec: InputSpec) -> list[tuple[float, Seconds]]:  # noqa: ARG002 - as others need it
+        """For each scale the length of a window and all spans over [start, end), of a video of `fps` frames a second.
+
+        Raises `UsageError` for lengths that cannot be laid out.
+        """
+        from tadacli.sampling.spans import window_spans  # with numpy, which settings alone do not need
+
+        scales = [
+            (length.seconds(fps), stride.seconds(fps))
+            for length, stride in zip(self.lengths, self.strides, strict=True)
+        ]
+        return [
+            (length, window_spans(start, end, window_seconds=length, stride_seconds=stride))
+            for length, stride in scales
+        ]
 
     def batch_size_on(self, device_type: str) -> int:
         """The batch size asked for, or the one that suits this type of device."""
@@ -89,6 +114,11 @@ class WindowSettings:
         if self.fps is not None:
             settings["fps"] = self.fps
         return settings
+
+
+def natural_sampling(spec: InputSpec) -> WindowSampling:
+    """The way of taking clips from a window that suits a model."""
+    return "stretch" if spec.sampling == "segment" else "native"
 
 
 def default_batch_size(device_type: str) -> int:

@@ -6,49 +6,36 @@ Windows are spans of presentation time, and their frames are those on screen.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Window
 from tadacli.sampling import WindowSampling
-from tadacli.sampling.pace import SAME_TIME_SECONDS, Piece, frame_rate, pieces_of
+from tadacli.sampling.pace import Piece, frame_rate, pieces_of
 from tadacli.sampling.plan import Part, clip_seconds, frames_on_screen, frames_within
-from tadacli.sampling.settings import WindowSettings
 from tadacli.specs import InputSpec
 from tadacli.video.source import Indices, Seconds, VideoSource, shown
 
 
-def window_spans(start_seconds: float, end_seconds: float, *, window_seconds: float, stride_seconds: float) -> Seconds:
-    """Start and end of the windows that cover [start_seconds, end_seconds), in order.
+class Layout(Protocol):
+    """Where windows lie, as a person asks for it."""
 
-    Window k starts k strides after the start. The last one is the first that reaches the end; it stops
-    there, and is shorter than the others unless it just fits. A span within one window is one window.
+    @property
+    def part(self) -> Part:
+        """What of a video they are laid over."""
+        ...
 
-    Args:
-        start_seconds: Start of what is covered.
-        end_seconds: Its end.
-        window_seconds: Length of a window.
-        stride_seconds: From the start of one window to the start of the next.
+    def sampling_for(self, spec: InputSpec) -> WindowSampling:
+        """How clips are taken from a window."""
+        ...
 
-    Returns:
-        float64 (num_windows, 2), in seconds.
-
-    Raises:
-        UsageError: The window or the stride is not a length above zero.
-    """
-    if not 0 < window_seconds < math.inf or not 0 < stride_seconds < math.inf:
-        raise UsageError(f"windows of {window_seconds:g} s every {stride_seconds:g} s cannot be laid out")
-    length = end_seconds - start_seconds
-    count = 1 + max(0, math.ceil((length - window_seconds - SAME_TIME_SECONDS) / stride_seconds))
-    starts = start_seconds + np.arange(count) * stride_seconds
-    starts = starts[(starts < end_seconds - SAME_TIME_SECONDS) | (np.arange(count) == 0)]
-    ends = starts + window_seconds
-    return np.stack([starts, np.where(ends > end_seconds - SAME_TIME_SECONDS, end_seconds, ends)], axis=1)
+    def laid(self, start: float, end: float, *, fps: float, spec: InputSpec) -> list[tuple[float, Seconds]]:
+        """For each scale the length of a window, and the spans of all windows over [start, end), (W, 2) in seconds."""
+        ...
 
 
 def window_clip_times(
@@ -132,11 +119,12 @@ def _nothing_within(source: VideoSource, span: tuple[float, float]) -> VideoErro
 
 
 class _Planned(NamedTuple):
-    """A window with the frames of its clips, (num_clips, clip_frames)."""
+    """A window with the frames of its clips, (num_clips, clip_frames); `number` counts those laid of its scale."""
 
     start_seconds: float
     end_seconds: float
     scale: int
+    number: int
     frames: Indices
 
 
@@ -151,23 +139,20 @@ class WindowPlan:
     Raises `VideoError` where all of the range is a gap.
     """
 
-    def __init__(self, source: VideoSource, spec: InputSpec, settings: WindowSettings) -> None:
-        info, fps, sampling = source.info, frame_rate(source), settings.sampling_for(spec)
+    def __init__(self, source: VideoSource, spec: InputSpec, settings: Layout) -> None:
+        sampling = settings.sampling_for(spec)
         self._times = source.times_shown
-        self.start, self.end = Part(settings.start_seconds, settings.end_seconds).within(info)
-        lengths = [length.seconds(fps) for length in settings.lengths]
-        spans = [
-            window_spans(self.start, self.end, window_seconds=length, stride_seconds=stride.seconds(fps))
-            for length, stride in zip(lengths, settings.strides, strict=True)
-        ]
+        self.start, self.end = settings.part.within(source.info)
+        laid = settings.laid(self.start, self.end, fps=frame_rate(source), spec=spec)
+        lengths, spans = [length for length, _ in laid], [spans for _, spans in laid]
 
         def planned(scale: int) -> Iterator[_Planned]:
             pieces = pieces_of(source, gap_seconds=lengths[scale])
-            for span in spans[scale].tolist():
+            for number, span in enumerate(spans[scale].tolist()):
                 window = pieces.cut(*span)
                 if window is not None:
                     frames = _clips(source, spec, sampling, window, pieces.around(window[0]))
-                    yield _Planned(*window, scale, frames.astype(np.int32))
+                    yield _Planned(*window, scale, number, frames.astype(np.int32))
 
         scales = map(planned, range(len(lengths)))
         self._windows = list(heapq.merge(*scales, key=lambda each: (each.frames[:, -1].max(), each.scale)))
@@ -198,6 +183,10 @@ class WindowPlan:
         rows = ((each.start_seconds, each.end_seconds, *self._used(each.frames), each.scale) for each in self._windows)
         table = np.fromiter(chain.from_iterable(rows), dtype=np.float64).reshape(-1, 5)
         return table[:, :2], table[:, 2:4], table[:, 4].astype(np.int64)
+
+    def numbers(self) -> Indices:
+        """The number of each window among those that were laid of its scale, (W,)."""
+        return np.array([each.number for each in self._windows], dtype=np.int64)
 
     def time_of(self, index: int) -> float:
         """When a frame appears, in seconds."""

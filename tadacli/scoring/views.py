@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from tadacli.errors import TadaError, VideoError
+from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import FrameTime
 from tadacli.sampling.plan import Part, check_length_known, plan_clips
@@ -304,7 +304,45 @@ def class_scores(model: Model, batch: Tensor) -> dict[str, Tensor]:
 
     The logits of a head are divided by its temperature if the model has one.
     """
-    logits = model.network(batch.to(model.dtype))
+    return _probabilities(model, model.network(batch.to(model.dtype)))
+
+
+@torch.inference_mode()
+def features_and_scores(model: Model, batch: Tensor, *, with_scores: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the network makes of views before its heads, and what these make of it.
+
+    Args:
+        model: The model, whose network has features (see `require_features`).
+        batch: Views (B, 3, T, H, W).
+        with_scores: Whether the scores are wanted, too.
+
+    Returns:
+        Features (B, D), float32 on the CPU, and scores as `class_scores` gives them, or none.
+    """
+    network = cast(FeatureNetwork, model.network)
+    features = network.forward_features(batch.to(model.dtype))
+    scores = _probabilities(model, network.head(features)) if with_scores else {}
+    return features.float().cpu(), scores
+
+
+class FeatureNetwork(Protocol):
+    """A network whose heads work on pooled features."""
+
+    @property
+    def head(self) -> Callable[[Tensor], Tensor | dict[str, Tensor]]: ...
+
+    def forward_features(self, x: Tensor) -> Tensor: ...
+
+
+def require_features(model: Model) -> None:
+    """Raises `UsageError` for a model whose network has no features before its heads."""
+    if not hasattr(model.network, "forward_features") or not hasattr(model.network, "head"):
+        raise UsageError(
+            f"{model.spec.name} has no features of clips", hint="use a model that classifies: tada models lists them"
+        )
+
+
+def _probabilities(model: Model, logits: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
     named = logits if isinstance(logits, dict) else {"": logits}
     temperatures = model.spec.temperatures
     return {name: class_probabilities(values, temperatures.get(name)) for name, values in named.items()}

@@ -16,9 +16,11 @@ import tadacli
 from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.classification import classify
 from tadacli.detection.detecting import detect, detection_job, detection_of, iter_detections
-from tadacli.detection.score_file import ScoreJournal, encode_scores, read_scores
+from tadacli.detection.journal import WindowJournal
+from tadacli.detection.score_file import KIND, encode_scores, read_scores
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_scores import Group, score_windows
+from tadacli.detection.window_pass import Group
+from tadacli.detection.window_scores import score_windows
 from tadacli.errors import UsageError, VideoError
 from tadacli.models import build
 from tadacli.profiling import Profile, Stage, profiled
@@ -344,7 +346,7 @@ def test_scoring_goes_on_behind_the_last_whole_line_of_the_journal(model: Model,
     file = tmp_path / "journal"
 
     def run() -> bytes:
-        journal = ScoreJournal(file, run_id="r", video="v", size_bytes=1)
+        journal = WindowJournal(file, kind=KIND, run_id="r", video="v", size_bytes=1)
         content = encode_scores(score_windows(video, model=model, settings=settings, journal=journal))
         journal.close()
         return content
@@ -359,7 +361,7 @@ def test_scoring_goes_on_behind_the_last_whole_line_of_the_journal(model: Model,
 
 def test_groups_in_the_journal_are_not_scored_again(model: Model, video: Path, tmp_path: Path) -> None:
     settings = window_settings(batch_size=2)
-    journal = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
+    journal = WindowJournal(tmp_path / "journal", kind=KIND, run_id="r", video="v", size_bytes=1)
     reached: list[float] = []
 
     def stop_after_two(*seconds: float) -> None:
@@ -370,10 +372,10 @@ def test_groups_in_the_journal_are_not_scored_again(model: Model, video: Path, t
     with pytest.raises(StoppedError):
         score_windows(video, model=model, settings=settings, journal=journal, on_progress=stop_after_two)
     journal.close()
-    again = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
+    again = WindowJournal(tmp_path / "journal", kind=KIND, run_id="r", video="v", size_bytes=1)
     num_kept = sum(group.num_windows for group in again.saved())
     again.close()
-    again = ScoreJournal(tmp_path / "journal", run_id="r", video="v", size_bytes=1)
+    again = WindowJournal(tmp_path / "journal", kind=KIND, run_id="r", video="v", size_bytes=1)
     recording = Recording(model.network)
     scored = score_windows(video, model=replace(model, network=recording), settings=settings, journal=again)
     again.close()
@@ -383,17 +385,17 @@ def test_groups_in_the_journal_are_not_scored_again(model: Model, video: Path, t
 
 @pytest.mark.parametrize("changed", [{"run_id": "other"}, {"video": "w"}, {"size_bytes": 2}])
 def test_a_journal_of_something_else_is_begun_anew(tmp_path: Path, changed: dict[str, object]) -> None:
-    key = {"run_id": "r", "video": "v", "size_bytes": 1}
+    key = {"kind": KIND, "run_id": "r", "video": "v", "size_bytes": 1}
     group = Group(1, (), {"": np.ones((1, 9), np.float32)})
-    first = ScoreJournal(tmp_path / "j", **key)  # type: ignore[arg-type]
+    first = WindowJournal(tmp_path / "j", **key)  # type: ignore[arg-type]
     first.saved()
     first.add(group)
     first.close()
-    same = ScoreJournal(tmp_path / "j", **key)  # type: ignore[arg-type]
-    assert len(same.saved()) == 1
+    same = WindowJournal(tmp_path / "j", **key)  # type: ignore[arg-type]
+    assert len(list(same.saved())) == 1
     same.close()
-    other = ScoreJournal(tmp_path / "j", **{**key, **changed})  # type: ignore[arg-type]
-    assert other.saved() == []
+    other = WindowJournal(tmp_path / "j", **{**key, **changed})  # type: ignore[arg-type]
+    assert list(other.saved()) == []
     other.close()
 
 
@@ -451,13 +453,13 @@ def test_a_journal_keeps_the_gaps(model: Model, video: Path, tmp_path: Path) -> 
     settings = window_settings(window="1s", stride="500ms", sampling="stretch", batch_size=1)
     expected = encode_scores(score_windows(bad, model=model, settings=settings))
     file = tmp_path / "journal"
-    journal = ScoreJournal(file, run_id="r", video="v", size_bytes=1)
+    journal = WindowJournal(file, kind=KIND, run_id="r", video="v", size_bytes=1)
     score_windows(bad, model=model, settings=settings, journal=journal)
     journal.close()
     lines = file.read_bytes().splitlines(keepends=True)
     for count in range(1, len(lines) + 1):
         file.write_bytes(b"".join(lines[:count]))
-        again = ScoreJournal(file, run_id="r", video="v", size_bytes=1)
+        again = WindowJournal(file, kind=KIND, run_id="r", video="v", size_bytes=1)
         assert encode_scores(score_windows(bad, model=model, settings=settings, journal=again)) == expected
         again.close()
 

@@ -14,7 +14,8 @@ from tadacli.errors import UsageError
 from tadacli.sampling.clips import clip_indices
 from tadacli.sampling.plan import frames_on_screen, frames_within
 from tadacli.sampling.settings import parse_length, parse_time
-from tadacli.sampling.windows import window_clip_times, window_spans
+from tadacli.sampling.spans import window_spans
+from tadacli.sampling.windows import window_clip_times
 from tadacli.specs import InputSpec
 
 

@@ -1,0 +1,158 @@
+"""`tada features`: what a model makes of snippets of videos, for heads that find actions in time."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tadacli.cli import exits, options
+from tadacli.cli.console import TimelineProgress, be_quiet, clock, feature_table, say, showing, start_profile
+from tadacli.cli.exits import write_stdout
+from tadacli.cli.sinks import summarise
+from tadacli.zoo import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from tadacli.detection.extraction import Extraction, FeatureJob
+    from tadacli.detection.feature_layouts import FeatureStore
+    from tadacli.formats.feature_rows import FeatureRow
+
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", help="The folder for the features; it need not exist.", metavar="FOLDER")
+]
+Snippet = Annotated[
+    str | None, typer.Option(help="Length of a snippet: 64f, 2s. Default: a clip of the model.", metavar="LENGTH")
+]
+Stride = Annotated[
+    str | None, typer.Option(help="From one snippet to the next. Default: an eighth of it.", metavar="LENGTH")
+]
+Crops = Annotated[int, typer.Option(help="1, or 3 along the longer side, whose features are joined.", metavar="1|3")]
+WithScores = Annotated[bool, typer.Option("--with-scores", help="Keep the scores of the classes, too.")]
+Layout = Annotated[
+    Literal["tada", "actionformer", "opentad", "epic-5s"], typer.Option(help="What the files are laid out for.")
+]
+Stored = Annotated[Literal["float32", "float16"], typer.Option(help="The type of the numbers in the files.")]
+BatchSize = Annotated[int | None, typer.Option(help="Views at once. Default: 1, on a GPU 8.")]
+Format = Annotated[
+    Literal["table", "jsonl"] | None,
+    typer.Option("--format", help="What is said on stdout. Default: table on a terminal, jsonl in a pipe."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep the files that are whole, and go on with the others.")]
+
+
+def features_command(
+    inputs: options.Inputs,
+    output: Folder,
+    model: options.ModelName = DEFAULT_MODEL,
+    weights: options.Weights = None,
+    snippet: Snippet = None,
+    stride: Stride = None,
+    crops: Crops = 1,
+    with_scores: WithScores = False,
+    layout: Layout = "tada",
+    stored: Stored = "float32",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    batch_size: BatchSize = None,
+    fps: options.Fps = None,
+    output_format: Format = None,
+    resume: Resume = False,
+    recursive: options.Recursive = False,
+    max_download: options.MaxDownload = "4GB",
+    profile: options.Profile = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write what a model makes of snippets of videos before its last layer.
+
+    One file a video, in one pass that decodes each frame once: a row for
+    each snippet, its start, end and centre in presentation time, and all
+    that the rows depend on. Frames in lengths (8f) count at the model's
+    own rate; EPIC-KITCHENS-100 was published with --stride 8f at 60.
+
+    Other layouts are for other programs, with a JSON file beside each video
+    for what they need to know.
+
+    Unreadable parts have no rows and are listed as gaps, and the exit code
+    is then 3.
+    """
+    be_quiet(quiet)
+    stopwatch = start_profile(profile)
+    from tadacli.detection.extraction import feature_job
+    from tadacli.detection.feature_layouts import FeatureStore, check_layout, settings_for
+    from tadacli.sampling.snippets import snippet_settings
+
+    check_layout(layout, with_scores=with_scores)
+    settings = snippet_settings(
+        snippet=snippet,
+        stride=stride,
+        crops=crops,
+        with_scores=with_scores,
+        batch_size=batch_size,
+        fps=fps,
+    )
+    limit = options.num_bytes("--max-download", max_download)
+    videos = options.named_videos(inputs, recursive=recursive)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
+    snippets = settings_for(layout, settings, loaded.spec.input)
+    job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit)
+    store = FeatureStore(job.videos, output, layout=layout, resume=resume)
+    is_table = (output_format or ("table" if sys.stdout.isatty() else "jsonl")) == "table"
+    with showing(stopwatch, unit="view"):
+        statuses = _make(job, store, is_table=is_table)
+    summarise(statuses, "have features", part="with gaps", output=output)
+    if set(statuses.values()) & {"error", "partial"}:
+        raise typer.Exit(exits.SOME_FAILED)
+
+
+def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, str]:
+    """Write the features of each video, and say of each what came of it; the status of every video by path."""
+    from tadacli.detection.extraction import iter_features
+    from tadacli.formats.records import encode_json
+
+    progress = TimelineProgress(job.videos)
+    results = iter_features(job, store=store, on_video=progress.start, on_progress=progress.reach_time)
+    rows: list[FeatureRow] = []
+    try:
+        with closing(progress), closing(results):
+            for result in results:
+                progress.close()
+                row = _row(result, job)
+                rows.append(row)
+                if not is_table:
+                    write_stdout(encode_json(row) + b"\n")
+                if result.status == "error":
+                    say(f"error: {result.error}", always=True)
+                for gap in row["gaps"]:
+                    span = f"{clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}"
+                    say(f"gap: {row['path']}: {span}: {gap['reason']}", always=True)
+    except KeyboardInterrupt:
+        say(f"interrupted: {len(rows)} of {len(job.videos)} videos are done; --resume goes on", always=True)
+        raise typer.Exit(exits.INTERRUPTED) from None
+    finally:
+        if is_table and rows:
+            write_stdout(feature_table(rows).encode(), is_styled=True)
+    return {row["path"]: row["status"] for row in rows}
+
+
+def _row(result: Extraction, job: FeatureJob) -> FeatureRow:
+    from tadacli.formats.feature_rows import feature_row
+
+    found = result.features
+    if found is None:
+        return feature_row(result.path, result.status, job.run, error=result.error, size_bytes=result.size_bytes)
+    return feature_row(
+        result.path,
+        result.status,
+        job.run,
+        file=None if result.file is None else str(result.file),
+        size=(len(found.values), result.num_columns),
+        num_planned=found.num_planned or 0,
+        stride_seconds=found.stride_seconds,
+        span=(found.start_seconds, found.duration_seconds),
+        gaps=found.gaps,
+        notes=found.notes,
+        size_bytes=result.size_bytes,
+    )

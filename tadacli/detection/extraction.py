@@ -1,0 +1,349 @@
+"""Features of the snippets of videos, in one pass over each that decodes each frame once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tadacli.detection.feature_file import VALUES, Columns, StoredType, score_name
+from tadacli.detection.feature_layouts import FeatureStore
+from tadacli.detection.features import FeatureContract, VideoFeatures
+from tadacli.detection.journal import WindowJournal
+from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over, video_notes
+from tadacli.detection.window_scores import mean_rows
+from tadacli.errors import TadaError, VideoError
+from tadacli.profiling import Stage, during
+from tadacli.results import DetectionStatus, Run
+from tadacli.sampling.snippets import SnippetSettings
+from tadacli.scoring.provenance import machine_settings, run_of
+from tadacli.scoring.views import features_and_scores, padded_batch, require_features
+from tadacli.version import __version__
+from tadacli.video.addresses import address
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
+from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo.loading import Model, load_model
+
+_KIND = "tada features 1"  # of a journal
+
+
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """What came of one video: its features, or why there are none.
+
+    Attributes:
+        path: The video, as it was given.
+        status: "ok", "partial" (see `features.gaps`) or "error" (then `error` says why and there are no features).
+        error: Why there are none.
+        features: The features; of those that were written, without a column: `read_features` has all of them.
+        num_columns: Columns of the features.
+        file: Where they were written, or what describes the files they were written to.
+        size_bytes: Size of the video's file, if it is known.
+    """
+
+    path: str
+    status: DetectionStatus
+    error: str = ""
+    features: VideoFeatures | None = None
+    num_columns: int = 0
+    file: Path | None = None
+    size_bytes: int | None = None
+
+
+def features(
+    videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
+    weights: str | os.PathLike[str] | None = None,
+    snippets: SnippetSettings | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> list[Extraction]:
+    """The features of the snippets of each video, what a network makes of them before its heads, in order.
+
+    They are in memory: N rows of C float32 a video. `tada features --output DIR` writes them as they come. A video
+    that fails has status "error" and stops nothing.
+
+    Args:
+        videos: A path or URL, or several, as `classify` takes them.
+        model: A known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
+            `device` and `dtype` are not used.
+        weights: A file of weights for a known name; by default those that were fetched.
+        snippets: Which snippets there are (`snippet_settings()` reads words such as "64f"); by default each is as long
+            as a clip of the model, and one begins every eighth of that.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+
+    Returns:
+        A result for each video, with its `features` (see `VideoFeatures`), whose times are presentation times.
+
+    Raises:
+        UsageError: For settings out of range, or a model without features, before anything is decoded.
+        TadaError: For a model that cannot be loaded, or whose features are not numbers.
+
+    Example:
+        >>> import tempfile, tadacli
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = render_sample(f"{folder}/video.mp4")
+        ...     (result,) = tadacli.features(f"{folder}/video.mp4", device="cpu")
+        >>> result.status, result.features.values.shape, result.features.spans[0].round(3).tolist()
+        ('ok', (30, 128), [0.0, 1.067])
+    """
+    if isinstance(videos, (str, os.PathLike)):
+        videos = [videos]
+    if not isinstance(model, Model):
+        model = load_model(model, weights=weights, device=device, dtype=dtype)
+    job = feature_job([address(video) for video in videos], model=model, snippets=snippets or SnippetSettings())
+    return list(iter_features(job))
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """Videos of which features are made, how, and the run that they belong to."""
+
+    videos: Sequence[str]
+    model: Model
+    snippets: SnippetSettings
+    stored: StoredType
+    run: Run
+    max_download: int
+
+    @property
+    def contract(self) -> FeatureContract:
+        """What the features will be a function of."""
+        model, spec = self.model, self.model.spec.input
+        return FeatureContract(
+            spec=model.spec,
+            weights_sha256=model.weights_sha256,
+            tool_version=self.run.tool_version,
+            fps=spec.target_fps,
+            snippet_seconds=self.snippets.snippet_seconds(spec),
+            stride_seconds=self.snippets.stride_seconds(spec),
+            first_centre_seconds=self.snippets.first_centre(spec),
+            crops=self.snippets.crops,
+            settings=self.run.settings,
+        )
+
+
+def feature_job(
+    videos: Sequence[str],
+    *,
+    model: Model,
+    snippets: SnippetSettings,
+    stored: StoredType = "float32",
+    max_download: int = DEFAULT_MAX_DOWNLOAD,
+) -> FeatureJob:
+    """The job of making features of the snippets of videos.
+
+    Args:
+        videos: Paths or URLs.
+        model: The model.
+        snippets: Which snippets there are, and what is kept of them.
+        stored: The type that features are rounded to where they are written.
+        max_download: The largest file in bytes that is fetched for a URL.
+
+    Returns:
+        The job, for `iter_features`.
+
+    Raises:
+        UsageError: The model has no features, or the lengths are none.
+    """
+    require_features(model)
+    settings = {
+        **snippets.to_dict(model.spec.input, model.device.type),
+        **machine_settings(model),
+        "stored": stored,
+    }
+    run = run_of(
+        model.spec,
+        settings=settings,  # type: ignore[arg-type]  # a dict of a TypedDict's own items
+        weights_sha256=model.weights_sha256,
+        tool_version=__version__,
+    )
+    return FeatureJob(videos, model, snippets, stored, run, max_download)
+
+
+def iter_features(
+    job: FeatureJob,
+    *,
+    store: FeatureStore | None = None,
+    on_video: Callable[[str], object] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Generator[Extraction, None, None]:
+    """The result of each video, in order, as soon as it is known; close the iterator to end early.
+
+    Args:
+        job: What is to be done.
+        store: Where features are written. What it holds is not made again; beside each file that is not whole yet lies
+            a journal with the snippets that are done, after which a later run goes on. Without a store features stay in
+            memory.
+        on_video: Called with the path of each video before it is opened.
+        on_progress: Called with where a video starts and ends and how far it is done, in seconds.
+
+    Yields:
+        A result for each video; one that fails has status "error".
+
+    Raises:
+        OutputError: For a file that cannot be written, or was made with other settings.
+        TadaError: For features that are not numbers.
+    """
+    for video in job.videos:
+        held = None if store is None else store.held(video, job.run.id, size_bytes=file_size(video))
+        if held is not None:
+            facts, num_columns = held
+            yield _written(video, facts, num_columns, store)
+            continue
+        if on_video is not None:
+            on_video(video)
+        try:
+            if store is None:
+                made = _in_memory(job, video, on_progress)
+                yield Extraction(
+                    video, made.status, features=made, num_columns=made.values.shape[1], size_bytes=made.size_bytes
+                )
+            else:
+                facts, num_columns = _to_store(job, video, store, on_progress)
+                yield _written(video, facts, num_columns, store)
+        except VideoError as error:
+            yield Extraction(video, "error", error.reason, size_bytes=file_size(video))
+
+
+def _written(video: str, facts: VideoFeatures, num_columns: int, store: FeatureStore | None) -> Extraction:
+    file = None if store is None else store.files[video]
+    return Extraction(video, facts.status, "", facts, num_columns, file, facts.size_bytes)
+
+
+def _in_memory(job: FeatureJob, video: str, on_progress: OnProgress | None) -> VideoFeatures:
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+
+    def take(group: Group) -> None:
+        for name, values in group.rows.items():
+            parts.setdefault(name, []).append(values)
+
+    done = _pass(job, video, take, on_progress=on_progress)
+    rows = {name: np.concatenate(values) for name, values in parts.items()}
+    heads = job.model.spec.heads if job.snippets.with_scores else ()
+    return _features(job, done, rows[VALUES], {name: rows[score_name(name)] for name in heads})
+
+
+def _to_store(
+    job: FeatureJob, video: str, store: FeatureStore, on_progress: OnProgress | None
+) -> tuple[VideoFeatures, int]:
+    """Writes the features of a video, from its journal: they are never in memory as a whole."""
+    file = store.journal_of(video)
+    journal = WindowJournal(file, kind=_KIND, run_id=job.run.id, video=video, size_bytes=file_size(video))
+    columns: dict[str, int] = {}
+
+    def take(group: Group) -> None:
+        columns.update({name: values.shape[1] for name, values in group.rows.items()})
+
+    try:
+        done = _pass(job, video, take, journal=journal, on_progress=on_progress)
+        count = int(done.is_done.sum())
+        nothing = np.empty((count, 0), np.float32)
+        heads = job.model.spec.heads if job.snippets.with_scores else ()
+        facts = _features(job, done, nothing, dict.fromkeys(heads, nothing))
+        with during(Stage.OUTPUT):
+            pieces = {name: (width, partial(_column, journal, name)) for name, width in columns.items()}
+            store.write(video, facts, Columns(count, pieces), stored=job.stored)
+    finally:
+        journal.close()
+    file.unlink(missing_ok=True)
+    return facts, columns[VALUES]
+
+
+def _column(journal: WindowJournal, name: str) -> Iterator[NDArray[np.float32]]:
+    for group in journal.groups():
+        if name in group.rows:
+            yield group.rows[name]
+
+
+def _pass(
+    job: FeatureJob,
+    video: str,
+    take: Callable[[Group], object],
+    *,
+    journal: Journal | None = None,
+    on_progress: OnProgress | None = None,
+) -> WindowPass:
+    batch_size = job.snippets.batch_size_on(job.model.device.type)
+    return pass_over(
+        video,
+        model=job.model,
+        layout=job.snippets,
+        work=_FeatureWork(job.model, batch_size, job.snippets.crops, job.snippets.with_scores),
+        take=take,
+        batch_size=batch_size,
+        fps=job.snippets.fps,
+        journal=journal,
+        on_progress=on_progress,
+        max_download=job.max_download,
+    )
+
+
+def _features(
+    job: FeatureJob, done: WindowPass, values: NDArray[np.float32], scores: Mapping[str, NDArray[np.float32]]
+) -> VideoFeatures:
+    plan, spec = done.plan, job.model.spec
+    centres = job.snippets.centres(plan.start, plan.end, spec=spec.input)
+    numbers, (spans, _, _) = plan.numbers()[done.is_done], plan.rows()
+    return VideoFeatures(
+        path=done.path,
+        values=values,
+        spans=spans[done.is_done],
+        centres=centres[numbers],
+        stride_seconds=job.contract.stride_seconds,
+        duration_seconds=plan.end,
+        gaps=done.gaps,
+        contract=job.contract,
+        scores=scores,
+        start_seconds=plan.start,
+        size_bytes=done.size_bytes,
+        num_planned=plan.num_laid,
+        notes=video_notes(done.info),
+    )
+
+
+@dataclass(frozen=True)
+class _FeatureWork:
+    """Features of snippets: the mean over the clips of each, those of its crops beside each other."""
+
+    model: Model
+    batch_size: int
+    num_crops: Literal[1, 3]
+    with_scores: bool
+
+    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows:
+        """The features of snippets that have `counts` many of these views each; nothing for no snippet."""
+        model, size = self.model, self.batch_size
+        parts: list[Tensor] = []
+        score_parts: dict[str, list[Tensor]] = {name: [] for name in model.spec.heads if self.with_scores}
+        for first in range(0, len(views), size):
+            group = views[first : first + size]
+            found, scores = features_and_scores(model, padded_batch(group, size), with_scores=self.with_scores)
+            parts.append(found[: len(group)].double())
+            for name, values in scores.items():
+                score_parts[name].append(values[: len(group)])
+        if not counts:
+            return {}
+        of_snippets = torch.split(torch.cat(parts), list(counts))
+        by_crop = [each.reshape(-1, self.num_crops, each.shape[1]) for each in of_snippets]
+        features = torch.stack([each.mean(dim=0).flatten() for each in by_crop]).float()
+        if not bool(features.isfinite().all()):
+            raise TadaError(
+                "the features are not numbers; the weights or the dtype cannot be right",
+                hint="use --dtype float32, or fetch the weights again",
+            )
+        rows = {
+            score_name(name): mean_rows(name, values, counts, num_columns=0) for name, values in score_parts.items()
+        }
+        return {VALUES: features.numpy(), **rows}

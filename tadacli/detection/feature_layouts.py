@@ -1,0 +1,241 @@
+"""The layouts that features are written in: our own file, and what other programs read.
+
+In the layouts of others rows are counted: row i stands for one time, so that none may be missing between others. Beside
+them lies a JSON file with all that our own file says, and with the settings that the other program needs. "actionformer"
+and "opentad" are one array (N, C) a video, "epic-5s" the folders of five seconds each of the published pipeline for
+EPIC-KITCHENS-100 (see `clip_folders`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from tadacli.detection.clip_folders import FIRST_CENTRE_SECONDS, SNIPPET_SECONDS, clips_until, last_ms_of
+from tadacli.detection.feature_file import (
+    VALUES,
+    Columns,
+    StoredType,
+    decode_facts,
+    facts_of,
+    read_feature_facts,
+    write_columns,
+)
+from tadacli.detection.features import FeatureContract, VideoFeatures
+from tadacli.errors import OutputError, UsageError, VideoError
+from tadacli.files import check_new_files, new_file, not_written, require_folder, write_new
+from tadacli.formats.video_names import output_names
+from tadacli.sampling.settings import Length
+from tadacli.sampling.snippets import SnippetSettings
+from tadacli.scoring.provenance import run_of
+from tadacli.specs import InputSpec
+from tadacli.strict_tables import parse_json, refusing
+
+FeatureLayout = Literal["tada", "actionformer", "opentad", "epic-5s"]
+_UNFINISHED = ".unfinished"
+_MOST_RECORD_BYTES = 1 << 26
+_SAME_STEP = 1e-3  # of a stride
+# So far apart, two strides in seconds are those of the same number of frames: a person gives few digits.
+_SAME_LENGTH = 1e-4
+
+
+class FeatureStore:
+    """A folder of features in one layout: which file is whose, which are whole, and how one is written.
+
+    Attributes:
+        files: The file of each video, by path; of layouts with more files for a video, the one that describes them.
+
+    Raises:
+        OutputError: A file is there already and may not be, or the folder cannot be.
+    """
+
+    def __init__(
+        self, videos: Sequence[str], folder: Path, *, layout: FeatureLayout = "tada", resume: bool = False
+    ) -> None:
+        self._layout = layout
+        if not folder.exists():
+            require_folder(folder)
+        elif not folder.is_dir():
+            raise OutputError(f"{folder} is a file", hint="name a folder, which need not exist")
+        suffix = ".npz" if layout == "tada" else ".json"
+        self.files = {video: folder / name for video, name in output_names(videos, suffix).items()}
+        has_array = layout in ("actionformer", "opentad")
+        arrays = [file.with_suffix(".npy") for file in self.files.values() if has_array]
+        check_new_files([*self.files.values(), *arrays], may_be_made=folder, replace=resume)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise not_written(folder, error) from error
+
+    def journal_of(self, video: str) -> Path:
+        """Where the snippets of a video that are done are kept until its file is whole."""
+        file = self.files[video]
+        return file.with_name(file.name + _UNFINISHED)
+
+    def held(self, video: str, run_id: str, *, size_bytes: int | None) -> tuple[VideoFeatures, int] | None:
+        """What is known of the features of a video that are there, without their columns, and how many there are.
+
+        Args:
+            video: Its path.
+            run_id: The run that they must belong to.
+            size_bytes: The size that the video must have.
+
+        Returns:
+            None if there are none yet, or they are those of another video.
+
+        Raises:
+            OutputError: They were made with other settings.
+            UsageError: The file is none of ours, or damaged.
+        """
+        file = self.files[video]
+        if not file.exists():
+            return None
+        facts, num_columns = read_feature_facts(file) if self._layout == "tada" else _read_record(file)
+        contract = facts.contract
+        if contract is None or _run_id(contract) != run_id:
+            raise OutputError(
+                f"{file} was made with other settings",
+                hint="resume with the same model, weights, options, version and number of threads (OMP_NUM_THREADS), "
+                "or give another --output",
+            )
+        return (facts, num_columns) if (facts.path, facts.size_bytes) == (video, size_bytes) else None
+
+    def write(self, video: str, facts: VideoFeatures, columns: Columns, *, stored: StoredType) -> None:
+        """Write the features of a video, over what is there of them.
+
+        Args:
+            video: Its path.
+            facts: Everything but the arrays that come in pieces.
+            columns: Those.
+            stored: The type they are rounded to.
+
+        Raises:
+            VideoError: The layout has no place for what is missing.
+            OutputError: A file cannot be written.
+        """
+        file = self.files[video]
+        if self._layout == "tada":
+            write_columns(file, facts, columns, stored=stored, replace=True)
+            return
+        _require_every_row(facts, self._layout)
+        if self._layout == "epic-5s":
+            _write_clips(file, facts, columns, stored)
+        else:
+            with new_file(file.with_suffix(".npy"), replace=True) as stream:
+                columns.write_npy(stream, VALUES, stored)
+        record = {
+            **facts_of(facts),
+            "layout": self._layout,
+            "num_rows": columns.num_rows,
+            "num_columns": columns.pieces[VALUES][0],
+            "for_reader": _FOR_READER[self._layout](facts),
+        }
+        write_new(file, (json.dumps(record, indent=1) + "\n").encode(), replace=True)
+
+
+def settings_for(layout: FeatureLayout, settings: SnippetSettings, spec: InputSpec) -> SnippetSettings:
+    """The settings with what the layout fixes: `epic-5s` the stride and where the first snippet lies, as published."""
+    if layout != "epic-5s":
+        return settings
+    if settings.stride is not None and abs(settings.stride_seconds(spec) - SNIPPET_SECONDS) > _SAME_LENGTH:
+        raise UsageError(
+            "the layout epic-5s has snippets every 8 frames of 60 a second, no others", hint="leave --stride out"
+        )
+    return replace(settings, stride=Length(SNIPPET_SECONDS), first_centre_seconds=FIRST_CENTRE_SECONDS)
+
+
+def _run_id(contract: FeatureContract) -> str:
+    return run_of(
+        contract.spec,
+        settings=contract.settings,
+        weights_sha256=contract.weights_sha256,
+        tool_version=contract.tool_version,
+    ).id
+
+
+def check_layout(layout: FeatureLayout, *, with_scores: bool) -> None:
+    """Raises `UsageError` where the layout has no place for what is to be kept."""
+    if with_scores and layout != "tada":
+        raise UsageError(f"the layout {layout} has no place for scores", hint="leave --with-scores or --layout out")
+
+
+def _require_every_row(facts: VideoFeatures, layout: str) -> None:
+    """Raises `VideoError` unless the rows follow each other by one stride from the first snippet of the video on."""
+    contract = facts.contract
+    assert contract is not None  # of what was made here
+    count = len(facts.centres)
+    expected = facts.start_seconds + contract.first_centre_seconds + np.arange(count) * facts.stride_seconds
+    if not bool((np.abs(facts.centres - expected) <= _SAME_STEP * facts.stride_seconds).all()):
+        raise VideoError(
+            f"only {count} of {facts.num_planned} snippets of {facts.path} can be read, and the layout {layout} has "
+            "no place for the gaps between them",
+            hint="use --layout tada, whose rows have times",
+        )
+
+
+def _actionformer(facts: VideoFeatures) -> dict[str, float]:
+    """`feat_stride` and `num_frames` as its configurations have them: row i stands for (i stride + num_frames / 2)."""
+    fps, stride, offset = _in_frames(facts)
+    return {"fps": fps, "feat_stride": stride, "num_frames": 2 * offset}
+
+
+def _opentad(facts: VideoFeatures) -> dict[str, float]:
+    """`feature_stride` and `offset_frames` as its data sets have them: row i stands for (i stride + offset)."""
+    fps, stride, offset = _in_frames(facts)
+    return {"fps": fps, "feature_stride": stride, "sample_stride": 1, "offset_frames": offset}
+
+
+def _in_frames(facts: VideoFeatures) -> tuple[float, float, float]:
+    """The model's own rate; the stride and the first centre in frames of it."""
+    contract = facts.contract
+    assert contract is not None  # of what was made here
+    counts = (contract.stride_seconds * contract.fps, contract.first_centre_seconds * contract.fps)
+    return contract.fps, round(counts[0], 6), round(counts[1], 6)
+
+
+def _epic(facts: VideoFeatures) -> dict[str, float]:
+    """What the layout fixes; the published code has these numbers in it."""
+    fps, stride, offset = _in_frames(facts)
+    return {"fps": fps, "stride": stride, "first_centre": offset}
+
+
+_FOR_READER: Mapping[str, Callable[[VideoFeatures], dict[str, float]]] = {
+    "actionformer": _actionformer,
+    "opentad": _opentad,
+    "epic-5s": _epic,
+}
+
+
+def _write_clips(file: Path, facts: VideoFeatures, columns: Columns, stored: StoredType) -> None:
+    """Write the rows of each clip of a video as a tensor of torch.save, up to the last row that there is."""
+    length_ms = round(1000 * (facts.duration_seconds - facts.start_seconds))
+    clips = list(clips_until(min(length_ms, last_ms_of(columns.num_rows))))
+    num_columns, pieces = columns.pieces[VALUES][0], columns.rounded(VALUES, stored)
+    waiting = np.empty((0, num_columns), stored)
+    for clip in clips:
+        while len(waiting) < clip.num_rows:
+            waiting = np.concatenate([waiting, next(pieces)])
+        buffer = io.BytesIO()
+        torch.save(torch.from_numpy(waiting[: clip.num_rows].copy()), buffer)
+        write_new(file.with_name(clip.file_name(file.stem)), buffer.getvalue(), replace=True)
+        waiting = waiting[clip.num_rows :]
+
+
+def _read_record(file: Path) -> tuple[VideoFeatures, int]:
+    with refusing(file, UsageError):
+        if file.stat().st_size > _MOST_RECORD_BYTES:
+            raise ValueError("it is larger than what describes features")
+        record = parse_json(file.read_bytes())
+        for name in ("layout", "for_reader"):
+            record.pop(name)
+        num_rows, num_columns = record.pop("num_rows"), record.pop("num_columns")
+        nothing = np.zeros((num_rows, 0), np.float32)
+        times = np.zeros(num_rows)
+        return decode_facts(record, np.stack([times, times], axis=1), times, nothing), num_columns

@@ -1,0 +1,303 @@
+"""One pass over a video's windows or snippets that decodes each frame once, whatever is worked out of their clips.
+
+A few threads decode and preprocess the frames that windows need, each once, while the model works; a frame is
+dropped as soon as no window needs it any more, so memory does not grow with the video.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tadacli.errors import VideoError
+from tadacli.profiling import Stage, count, during, steps
+from tadacli.results import Gap, Note, NoteKind, VideoInfo, Window
+from tadacli.sampling.windows import Layout, WindowPlan
+from tadacli.transforms import preprocess
+from tadacli.video.addresses import address
+from tadacli.video.boundary import VideoBoundary
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size, local_path
+from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
+from tadacli.video.reading import open_video
+from tadacli.video.source import Pixels, Unreadable, VideoSource
+from tadacli.zoo.loading import Model
+
+# Frames that are ready before the model asks for them take so much memory: 16 of 256 pixels, those of a window or
+# two. A model that looks at less is faster, and has more of them: threads that read parts of the video need room.
+BYTES_AHEAD = 16 * 256 * 256 * 3 * 4
+
+NO_FRAME = "the video has no frame here"
+
+Frames = NDArray[np.int64]
+# Float32 arrays by name, whose rows are windows.
+Rows: TypeAlias = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Windows that went through the network in one go: by name what came out, a row for each that is not `missing`.
+
+    `missing` are the windows that lack a frame, by number within the group. `unreadable` are the frames that
+    could not be had, with the reasons, as far as they came up since the last group.
+    """
+
+    num_windows: int
+    missing: tuple[int, ...]
+    rows: Rows
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+
+
+# Where the range of a video starts and ends, and how far it is done, in seconds.
+OnProgress = Callable[[float, float, float], object]
+
+
+class Journal(Protocol):
+    """Keeps groups as they are done, so that a later run can go on after the last of them."""
+
+    def saved(self) -> Iterable[Group]: ...
+
+    def add(self, group: Group) -> None: ...
+
+
+class Work(Protocol):
+    """What is worked out of the clips of windows, of `num_crops` crops of each frame.
+
+    `of_clips` takes the views (3, T, crop, crop) of windows, each clip with all of its crops, and how many views each
+    window has; it returns a row for each window.
+    """
+
+    @property
+    def num_crops(self) -> Literal[1, 3]: ...
+
+    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows: ...
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPass:
+    """What a pass found out besides its rows.
+
+    `is_done` (W,) says which windows of the plan have a row; `num_frames_used` counts the frames that were read.
+    """
+
+    path: str
+    size_bytes: int | None
+    info: VideoInfo
+    plan: WindowPlan
+    is_done: NDArray[np.bool_]
+    gaps: tuple[Gap, ...]
+    num_frames_used: int
+
+
+def pass_over(
+    video: str | os.PathLike[str],
+    *,
+    model: Model,
+    layout: Layout,
+    work: Work,
+    take: Callable[[Group], object],
+    batch_size: int,
+    fps: float | None = None,
+    journal: Journal | None = None,
+    on_progress: OnProgress | None = None,
+    num_readers: int | None = None,
+    max_download: int = DEFAULT_MAX_DOWNLOAD,
+) -> WindowPass:
+    """What `work` makes of every window of one video whose frames can all be read, handed to `take` group by group.
+
+    Args:
+        video: A path or URL.
+        model: The model, for what its clips are.
+        layout: Which windows there are.
+        work: What is worked out.
+        take: Gets every group in order, also those of the journal.
+        batch_size: How many views go through the network at once.
+        fps: The rate of folders and tars of frames.
+        journal: Keeps what is done; work starts after what it holds.
+        on_progress: Called after each group of windows.
+        num_readers: Threads that read the video, where its frames can be shared out; by default as suits the machine.
+            The rows do not depend on it.
+        max_download: The largest file in bytes that is fetched for a URL.
+
+    Returns:
+        Everything but the rows.
+
+    Raises:
+        VideoError: For a video that cannot be read, or of which not one window can.
+        TadaError: What `work` raises.
+    """
+    path = address(video)
+    with VideoBoundary(path) as boundary, ExitStack() as opened:
+        with during(Stage.OPEN):
+            file = boundary.reads(opened.enter_context(local_path(path, max_bytes=max_download)))
+            source = opened.enter_context(open_video(file, fps=fps))
+            plan = WindowPlan(source, model.spec.input, layout)
+        done = _Done(len(plan))
+        with boundary.lifted():
+            for group in journal.saved() if journal is not None else ():
+                done.add(group)
+                take(group)
+        readers = readers_of(source, num_readers or default_num_readers())
+        # Also of a video that is not read to its end.
+        opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
+        for reached, group in _groups_after(done, readers, plan, model, work, batch_size):
+            done.add(group)
+            with boundary.lifted():
+                take(group)
+                if journal is not None:
+                    journal.add(group)
+                if on_progress is not None:
+                    on_progress(plan.start, plan.end, reached)
+        if not done.is_done.any():
+            reason = done.unreadable[min(done.unreadable)]
+            raise VideoError(
+                f"none of the {len(plan)} windows of {path} could be read: {reason}",
+                hint="the file is damaged: fetch it again, or re-encode it",
+            )
+        return WindowPass(
+            path=path,
+            size_bytes=file_size(path),
+            info=source.info,
+            plan=plan,
+            is_done=done.is_done,
+            gaps=_gaps(plan, done.unreadable),
+            num_frames_used=len(plan.frames) - len(done.unreadable),
+        )
+
+
+class _Done:
+    """What is known of a plan's windows so far: the first `num_windows` were tried, those of `is_done` have a row.
+
+    `unreadable` are the frames that could not be had, with the reasons.
+    """
+
+    def __init__(self, num_planned: int) -> None:
+        self.num_windows = 0
+        self.is_done = np.zeros(num_planned, dtype=np.bool_)
+        self.unreadable: dict[int, str] = {}
+
+    def add(self, group: Group) -> None:
+        """The group that comes next."""
+        rows = self.num_windows + np.setdiff1d(np.arange(group.num_windows), group.missing)
+        self.is_done[rows] = True
+        self.unreadable.update(group.unreadable)
+        self.num_windows += group.num_windows
+
+
+def _groups_after(
+    done: _Done, readers: Sequence[VideoSource], plan: WindowPlan, model: Model, work: Work, batch_size: int
+) -> Iterator[tuple[float, Group]]:
+    """(time reached, group) for the windows after those that are done."""
+    uses = plan.uses(first=done.num_windows)
+    # What can be read of a damaged video may depend on what is read before it: read as the first run did.
+    to_read = plan.frames if done.unreadable else plan.frames[uses > 0]
+    crops: dict[int, Tensor | None] = {}
+    unreadable: dict[int, str] = {}
+    depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4 * work.num_crops))
+    read = partial(_crops, model, work.num_crops)
+    with closing(read_in_ranges(readers, to_read, read, depth=depth)) as coming:
+        for windows in _groups(plan[done.num_windows :], batch_size, views_per_clip=work.num_crops):
+            views: list[Tensor] = []
+            missing = []
+            for number, window in enumerate(windows):
+                needed = {index for clip in window.clips for index in clip}
+                with during(Stage.WAITING):
+                    while not needed <= crops.keys():
+                        index, seen = next(coming)
+                        if uses[plan.places([index])]:  # else read on the way to others alone
+                            crops[index] = None if isinstance(seen, Unreadable) else seen
+                            unreadable.update({index: seen.reason} if isinstance(seen, Unreadable) else {})
+                found = [[crops[index] for index in clip] for clip in window.clips]
+                if any(crop is None for clip in found for crop in clip):
+                    missing.append(number)
+                else:
+                    views += [view for clip in found for view in torch.stack(clip, dim=2)]  # type: ignore[arg-type]
+                places = plan.places(needed)
+                uses[places] -= 1
+                for index in plan.frames[places[uses[places] == 0]].tolist():
+                    del crops[index]
+            counted = [work.num_crops * len(each.clips) for i, each in enumerate(windows) if i not in missing]
+            with during(Stage.NETWORK):
+                rows = work.of_clips(views, counted)
+            count(views=len(views))
+            yield windows[-1].end_seconds, Group(len(windows), tuple(missing), rows, unreadable)
+            unreadable = {}
+
+
+def _groups(windows: Iterator[Window], batch_size: int, *, views_per_clip: int) -> Iterator[list[Window]]:
+    """Windows whose views fill one batch together, as far as they do not share a window out."""
+    group: list[Window] = []
+    num_views = 0
+    for window in windows:
+        views = views_per_clip * len(window.clips)
+        if group and num_views + views > batch_size:
+            yield group
+            group, num_views = [], 0
+        group.append(window)
+        num_views += views
+    if group:
+        yield group
+
+
+def _crops(model: Model, num_crops: int, source: VideoSource, frames: Frames) -> Iterator[Item[Tensor]]:
+    """(index, normalised crops (n, 3, crop, crop) on the model's device, or why they cannot be had), in order."""
+    for frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
+        if isinstance(frame, Unreadable):
+            yield frame.index, frame
+            continue
+        with during(Stage.PREPARE):
+            seen = crops_of(frame.pixels, model, num_crops=num_crops)
+        count(used=1)
+        yield frame.index, seen
+
+
+def crops_of(frame: Pixels, model: Model, *, num_crops: int = 1) -> Tensor:
+    """Crops of a frame uint8 (H, W, 3) as the network sees them in a window.
+
+    Args:
+        frame: The frame.
+        model: The model.
+        num_crops: 1 for the centre, 3 for crops along the longer side.
+
+    Returns:
+        (num_crops, 3, crop, crop), normalised, on the model's device.
+    """
+    spec = model.spec.input
+    crops = preprocess(
+        torch.from_numpy(frame).to(model.device)[None],
+        short_side=spec.short_side,
+        crop_size=spec.crop_size,
+        num_crops=num_crops,
+        mean=spec.mean,
+        std=spec.std,
+    )
+    return crops[:, :, 0]
+
+
+def video_notes(info: VideoInfo) -> tuple[Note, ...]:
+    """What to know of a video whose windows were looked at: its own notes, and whether its end is missing."""
+    text = "the file is cut short, and does not say how much is missing at its end"
+    return (*info.notes, *(() if info.num_frames_known else (Note(NoteKind.CUT_SHORT, text),)))
+
+
+def _gaps(plan: WindowPlan, unreadable: Mapping[int, str]) -> tuple[Gap, ...]:
+    """Spans without a readable frame, of the frames that were needed, and those that have no frame, in order.
+
+    One of the first kind goes from the first bad frame to the next good one, but not into one of the second kind.
+    """
+    gaps = [Gap(start, end, NO_FRAME) for start, end in plan.gaps]
+    frames = plan.frames
+    runs = np.flatnonzero(np.diff(np.isin(frames, list(unreadable)).astype(int), prepend=0, append=0)).reshape(-1, 2)
+    for first, end in runs.tolist():
+        bad = int(frames[first])
+        until = plan.time_of(int(frames[end])) if end < len(frames) else plan.end
+        gaps.append(Gap(plan.time_of(bad), min(until, plan.end_of_piece(int(frames[end - 1]))), unreadable[bad]))
+    return tuple(sorted(gaps, key=lambda gap: gap.start_seconds))
