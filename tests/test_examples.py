@@ -18,6 +18,7 @@ PUBLIC = [
     "tadacli.load_model",
     "tadacli.classify",
     "tadacli.detect",
+    "tadacli.features",
     "tadacli.evaluate",
     "tadacli.finetune",
     "tadacli.models.build",

@@ -120,8 +120,8 @@ def test_no_module_hides_a_public_function() -> None:
             importlib.import_module(module.name)
     for name in tadacli.__all__:
         assert not isinstance(getattr(tadacli, name), type(sys)), name
-    assert {"classify", "detect", "evaluate", "finetune", "load_model"} <= set(tadacli.__all__)
-    for name in ("classify", "detect", "evaluate", "finetune"):
+    assert {"classify", "detect", "evaluate", "features", "finetune", "load_model"} <= set(tadacli.__all__)
+    for name in ("classify", "detect", "evaluate", "features", "finetune"):
         first, *others = inspect.signature(getattr(tadacli, name)).parameters.values()
         assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD, f"the data of {name} come first"
         assert {other.kind for other in others} == {inspect.Parameter.KEYWORD_ONLY}, name

@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -96,7 +95,7 @@ def features(
         ...     _ = render_sample(f"{folder}/video.mp4")
         ...     (result,) = tadacli.features(f"{folder}/video.mp4", device="cpu")
         >>> result.status, result.features.values.shape, result.features.spans[0].round(3).tolist()
-        ('ok', (30, 128), [0.0, 1.067])
+        ('ok', (30, 192), [0.0, 1.067])
     """
     if isinstance(videos, (str, os.PathLike)):
         videos = [videos]
@@ -319,7 +318,7 @@ class _FeatureWork:
 
     model: Model
     batch_size: int
-    num_crops: Literal[1, 3]
+    num_crops: int
     with_scores: bool
 
     def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows:

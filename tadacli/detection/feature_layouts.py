@@ -1,7 +1,7 @@
 """The layouts that features are written in: our own file, and what other programs read.
 
 In the layouts of others rows are counted: row i stands for one time, so that none may be missing between others. Beside
-them lies a JSON file with all that our own file says, and with the settings that the other program needs. "actionformer"
+them lies a JSON file with all that our own file says, and with what the other program needs to know. "actionformer"
 and "opentad" are one array (N, C) a video, "epic-5s" the folders of five seconds each of the published pipeline for
 EPIC-KITCHENS-100 (see `clip_folders`).
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class Work(Protocol):
     """
 
     @property
-    def num_crops(self) -> Literal[1, 3]: ...
+    def num_crops(self) -> int: ...
 
     def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows: ...
 

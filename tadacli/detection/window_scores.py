@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -125,7 +124,7 @@ class _Scoring:
 
     model: Model
     batch_size: int
-    num_crops: Literal[1] = 1
+    num_crops: int = 1
 
     def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows:
         """The scores of windows that have `counts` many of these views each."""

@@ -7,7 +7,7 @@ follows the other by a stride up to its end. Lengths in frames count at the mode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tadacli.errors import UsageError
 from tadacli.sampling import DEFAULT_WINDOW, WindowSampling
@@ -45,7 +45,7 @@ class SnippetSettings:
     snippet: Length | None = None
     stride: Length | None = None
     first_centre_seconds: float | None = None
-    crops: Literal[1, 3] = 1
+    crops: int = 1
     with_scores: bool = False
     batch_size: int | None = None
     fps: float | None = None
@@ -121,7 +121,7 @@ def snippet_settings(
     snippet: str | None = None,
     stride: str | None = None,
     first_centre_seconds: float | None = None,
-    crops: Literal[1, 3] = 1,
+    crops: int = 1,
     with_scores: bool = False,
     batch_size: int | None = None,
     fps: float | None = None,

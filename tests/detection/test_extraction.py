@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import tadacli
+from tadacli.detection.clip_folders import clips_of, feature_rows, open_clip_folder
 from tadacli.detection.extraction import feature_job, features, iter_features
 from tadacli.detection.feature_file import read_features
-from tadacli.detection.feature_layouts import FeatureLayout, FeatureStore
+from tadacli.detection.feature_layouts import FeatureLayout, FeatureStore, check_layout, settings_for
 from tadacli.detection.features import VideoFeatures
 from tadacli.errors import OutputError, UsageError
 from tadacli.models import build
@@ -33,8 +34,8 @@ SIDE = 32
 NETWORKS = {
     "r2plus1d_tiny": {},
     "tada2d_r50": {"stage_depths": (1, 1, 1, 1), "stem_width": 8},
-    "slowfast_r50": {"stage_depths": (1, 1, 1, 1), "stem_width": 16, "alpha": 4},
-    "tadaconvnextv2_tiny": {"stage_depths": (1, 1, 1, 1), "stem_width": 8, "route_head_dim": 8},
+    "slowfast_r50": {"stage_depths": (1, 1, 1, 1), "stem_width": 32, "alpha": 4},
+    "tadaconvnextv2_tiny": {"stage_depths": (1, 1, 1, 1), "stem_width": 8, "route_head_dim": 4},
 }
 
 
@@ -312,3 +313,36 @@ def test_a_layout_without_times_has_no_place_for_a_gap(model: Model, tmp_path: P
     kept = read_features(tmp_path / "t" / "pause.npz")
     assert 0 < len(kept.values) < (kept.num_planned or 0)
     assert float(np.diff(kept.centres).max()) > 2
+
+
+def test_the_published_layout_has_a_file_for_every_five_seconds(model: Model, tmp_path: Path) -> None:
+    """With the rows of the snippets whose centres, 7 + 8 i frames of 60 a second, lie in it."""
+    path = tmp_path / "P01_13.mp4"
+    media.render(path, 312)
+    settings = settings_for("epic-5s", snippet_settings(), model.spec.input)
+    assert run([path], model, tmp_path / "f", layout="epic-5s", snippets=settings) == ["ok"]
+    folder = open_clip_folder(tmp_path / "f")
+    clips = clips_of("P01_13", [folder])
+    assert [clip.file_name("P01_13") for clip in clips] == [
+        "P01_13_0000000_0005000.pkl",
+        "P01_13_0005000_0010000.pkl",
+        "P01_13_0010000_0010400.pkl",
+    ]
+    assert [clip.num_rows for clip in clips] == [37, 38, 3]
+    rows = feature_rows("P01_13", [folder], clips, num_channels=192, dtype=torch.float32)
+    fresh = features(path, model=model, snippets=settings)[0].features
+    assert fresh is not None
+    np.testing.assert_allclose(fresh.centres, (7 + 8 * np.arange(78)) / 60)
+    assert np.array_equal(rows[0:78].numpy(), fresh.values)
+    before = contents(tmp_path / "f")
+    assert torch.load(tmp_path / "f" / "P01_13_0000000_0005000.pkl", weights_only=True).shape == (37, 192)
+    assert run([path], model, tmp_path / "f", layout="epic-5s", snippets=settings, stop_after=1) == ["ok"]
+    assert run([path], model, tmp_path / "g", layout="epic-5s", snippets=settings) == ["ok"]
+    assert contents(tmp_path / "f") == contents(tmp_path / "g") == before
+
+
+def test_the_published_layout_has_no_other_stride(model: Model) -> None:
+    with pytest.raises(UsageError, match="8 frames of 60"):
+        settings_for("epic-5s", snippet_settings(stride="8f"), model.spec.input)
+    with pytest.raises(UsageError, match="no place for scores"):
+        check_layout("epic-5s", with_scores=True)
