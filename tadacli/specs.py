@@ -1,7 +1,7 @@
 """What a model needs to be used correctly, as typed data that travels with its weights.
 
-A `ModelSpec`, or for what takes features a `ProposalSpec`, comes from the manifest (known checkpoints, see
-`zoo.manifest`) or from inside a weights file (our own).
+A `ModelSpec`, or for what takes features a `ProposalSpec` or a `HeadSpec`, comes from the manifest (known checkpoints,
+see `zoo.manifest`) or from inside a weights file (our own).
 Reading is strict: an unknown, missing or contradictory setting fails with the entry and the key named.
 """
 
@@ -185,15 +185,7 @@ class ModelSpec(ModelFacts):
                 raise ValueError(f"temperatures names a head {head!r} that is none")
             if not 0 < temperature < inf:
                 raise ValueError(f"temperatures.{head or '(single)'} is not a positive number: {temperature!r}")
-        if self.thresholds and set(self.thresholds) != set(self.heads):
-            found = ", ".join(self.thresholds)
-            raise ValueError(f"thresholds need to be there for every head or for none, got {found!r}")
-        for head, scores in self.thresholds.items():
-            key, size = f"thresholds.{head or '(single)'}", len(self.heads[head])
-            if len(scores) != size:
-                raise ValueError(f"{key} needs one number for each of {size} classes")
-            if bad := [score for score in scores if not 0 <= score <= 1]:
-                raise ValueError(f"{key} holds {bad[0]!r}, which is not between 0 and 1")
+        _check_thresholds(self.thresholds, self.heads)
 
     @property
     def num_classes(self) -> int | dict[str, int]:
@@ -206,12 +198,7 @@ class ModelSpec(ModelFacts):
         Raises:
             UsageError: The model carries none.
         """
-        if not self.thresholds:
-            raise UsageError(
-                f'{self.name} carries no thresholds of its own for "auto"',
-                hint="give a number such as 0.4; tada finetune fits thresholds on its validation videos",
-            )
-        return self.thresholds
+        return _there(self.thresholds, self.name)
 
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
@@ -246,7 +233,91 @@ class ProposalSpec(ModelFacts):
                 raise ValueError(f"arguments.{key} is {self.arguments.get(key)!r}, and its features have {value}")
 
 
-AnySpec = ModelSpec | ProposalSpec
+@dataclass(frozen=True)
+class FeatureSteps:
+    """The features that a head takes: `num_channels` each, one every `stride_seconds`.
+
+    `model` and `weights_sha256` are of the network that made them, `crops` how many of each frame stand beside each
+    other, `snippet_seconds` how much of the video each is of; "" and 0 where nothing says so.
+    """
+
+    num_channels: int
+    stride_seconds: float
+    model: str = ""
+    weights_sha256: str = ""
+    crops: int = 1
+    snippet_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for numbers that no features can have."""
+        if self.num_channels < 1 or not 0 < self.stride_seconds < inf or not 0 <= self.snippet_seconds < inf:
+            raise ValueError("it has a number that is not positive")
+        if self.crops not in (1, _MOST_CROPS):
+            raise ValueError(f"it has {self.crops} crops")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec(ModelFacts):
+    """Everything but the weights that a head needs, which finds segments in features over time.
+
+    `steps` stand in the place of an input. `thresholds` are as those of a `ModelSpec`.
+    """
+
+    steps: FeatureSteps
+    input: Mapping[str, Any] = field(default_factory=dict)
+    protocol: None = None
+    thresholds: Thresholds = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for features that the network does not take, and thresholds that do not fit the heads."""
+        super().__post_init__()
+        if self.input:
+            raise ValueError("it takes features, and has an input of frames")
+        if self.arguments.get("in_channels") != self.steps.num_channels:
+            found = self.arguments.get("in_channels")
+            raise ValueError(f"arguments.in_channels is {found!r}, and its features have {self.steps.num_channels}")
+        _check_thresholds(self.thresholds, self.heads)
+
+    @property
+    def num_classes(self) -> int | dict[str, int]:
+        """Number of classes, or for named heads {name: number}."""
+        return count_classes(self.heads)
+
+    def require_thresholds(self) -> Thresholds:
+        """The thresholds of its classes by head. Raises `UsageError` as that of a `ModelSpec` does."""
+        return _there(self.thresholds, self.name)
+
+    def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
+        """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
+        values = super().to_dict(labels=labels)
+        if self.thresholds:
+            values["thresholds"] = {name: list(scores) for name, scores in self.thresholds.items()}
+        return values
+
+
+AnySpec = ModelSpec | ProposalSpec | HeadSpec
+
+
+def _check_thresholds(thresholds: Thresholds, heads: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises `ValueError` for thresholds that do not fit the heads."""
+    if thresholds and set(thresholds) != set(heads):
+        found = ", ".join(thresholds)
+        raise ValueError(f"thresholds need to be there for every head or for none, got {found!r}")
+    for head, scores in thresholds.items():
+        key, size = f"thresholds.{head or '(single)'}", len(heads[head])
+        if len(scores) != size:
+            raise ValueError(f"{key} needs one number for each of {size} classes")
+        if bad := [score for score in scores if not 0 <= score <= 1]:
+            raise ValueError(f"{key} holds {bad[0]!r}, which is not between 0 and 1")
+
+
+def _there(thresholds: Thresholds, name: str) -> Thresholds:
+    if not thresholds:
+        raise UsageError(
+            f'{name} carries no thresholds of its own for "auto"',
+            hint="give a number such as 0.4; tada finetune fits thresholds on its validation videos",
+        )
+    return thresholds
 
 
 def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
@@ -262,9 +333,13 @@ def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
 
 
 def any_spec_from_dict(values: Mapping[str, Any]) -> AnySpec:
-    """The spec that the `to_dict()` of either kind wrote. Raises `SpecError` as `spec_from_dict` does."""
+    """The spec that the `to_dict()` of any kind wrote. Raises `SpecError` as `spec_from_dict` does."""
     if "features" in values:
         return decode_table(ProposalSpec, values, where=_name_in(values))
+    if "steps" in values:
+        head = decode_table(HeadSpec, values, where=_name_in(values))
+        require_labels(head.name, head.heads)
+        return head
     return spec_from_dict(values)
 
 

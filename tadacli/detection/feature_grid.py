@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tadacli.detection.features import VideoFeatures
+from tadacli.errors import UsageError
+from tadacli.specs import FeatureSteps
+
 # A grid is at most about so many times as long as what is known of it: times in a file can be anything.
 _MOST_STEPS_EACH = 100
 
@@ -88,3 +92,39 @@ def grid_of(
     known = np.zeros(num_steps, dtype=np.bool_)
     known[places] = True
     return FeatureGrid(grid, known, float(centres[0]), stride_seconds, duration_seconds)
+
+
+def features_grid(features: VideoFeatures, *, where: str) -> FeatureGrid:
+    """Features on an even grid. Raises `UsageError`, naming where they are from, if they fit none."""
+    try:
+        return grid_of(
+            features.values,
+            features.centres,
+            stride_seconds=features.stride_seconds,
+            duration_seconds=features.duration_seconds,
+        )
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}", hint="make the features again") from error
+
+
+def steps_of(features: VideoFeatures) -> FeatureSteps:
+    """What features are, as a head says what it takes."""
+    contract = features.contract
+    channels = features.values.shape[1]
+    if contract is None:
+        return FeatureSteps(channels, features.stride_seconds)
+    return FeatureSteps(
+        channels,
+        features.stride_seconds,
+        contract.model,
+        contract.weights_sha256,
+        contract.crops,
+        contract.snippet_seconds,
+    )
+
+
+def start_of(features: VideoFeatures) -> float:
+    """Where the timeline of the video starts, in seconds: with its first snippet, or with what is missing before it."""
+    if features.contract is None:
+        return 0.0
+    return min([float(features.spans[0, 0]), *(gap.start_seconds for gap in features.gaps)])

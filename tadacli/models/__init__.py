@@ -33,7 +33,11 @@ BUILDERS = {
     "tadaformer_l14": "tadaformer",
 }
 # The same for networks that take features of another network in place of clips: the file and the class.
-OVER_FEATURES = {"bmn": ("bmn", "BMN")}
+OVER_FEATURES = {
+    "bmn": ("bmn", "BMN"),
+    "temporal": ("temporal_head", "TemporalHead"),
+    "pyramid": ("pyramid", "Pyramid"),
+}
 
 
 if not TYPE_CHECKING:  # to a type checker a name that is not there is an error

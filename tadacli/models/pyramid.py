@@ -25,7 +25,7 @@ from tadacli.models.sequence_layers import (
     same_conv,
 )
 
-_GROUPS = 16
+_GROUPS, _MOST_LAYERS = 16, 16
 _PRIOR = 0.01  # how likely a class is at a point, before training
 
 
@@ -88,8 +88,8 @@ class Pyramid(nn.Module):
         super().__init__()
         if width < 1 or width % _GROUPS:
             raise ValueError(f"{width} channels cannot be taken in {_GROUPS} groups")
-        if num_levels < 1:
-            raise ValueError("a pyramid has at least one level")
+        if not 1 <= num_levels <= _MOST_LAYERS or not 0 <= num_stem_blocks <= _MOST_LAYERS:
+            raise ValueError(f"a pyramid has 1 to {_MOST_LAYERS} levels, and up to as many blocks before them")
         self.num_levels = num_levels
         self.step_multiple = 2 ** (num_levels - 1)
         self.num_classes: dict[str, int] = {"": num_classes} if isinstance(num_classes, int) else dict(num_classes)

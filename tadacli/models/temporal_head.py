@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from tadacli.models.dropout import GaussianNoise, SampleDropout
 from tadacli.models.sequence_layers import FeatureScaling, StepNorm, at_known, same_conv
 
+_MOST_LAYERS = 16
+
 
 class TemporalHead(nn.Module):
     """Logits of the classes at each step, from features around it.
@@ -47,6 +49,8 @@ class TemporalHead(nn.Module):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
+        if not 0 <= num_blocks <= _MOST_LAYERS:
+            raise ValueError(f"it has 0 to {_MOST_LAYERS} blocks, not {num_blocks}")
         self.num_classes, self.exclusive = num_classes, exclusive
         self.scaling = FeatureScaling(in_channels)
         self.noise = GaussianNoise(noise)

@@ -11,7 +11,7 @@ from tadacli.datasets.samples import Dataset
 from tadacli.errors import CheckpointError, OutputError
 from tadacli.files import csv_line, is_unfinished, write_new
 from tadacli.formats.records import encode_json, encode_text
-from tadacli.specs import ModelSpec
+from tadacli.specs import AnySpec
 from tadacli.strict_tables import decode_table, parse_json, refusing
 from tadacli.training import DEFAULT_RECIPE
 from tadacli.training.recipes import RecipeChoice
@@ -65,7 +65,7 @@ def open_run(path: Path, *, resume: bool) -> RunFolder:
 
 
 def write_facts(
-    folder: RunFolder, *, command: Sequence[str], spec: ModelSpec, chosen: RecipeChoice | None = None
+    folder: RunFolder, *, command: Sequence[str], spec: AnySpec, chosen: RecipeChoice | None = None
 ) -> None:
     """Writes what the run is: the first file of the folder, by which it is known as a run's."""
     facts = {"tada": __version__, "command": list(command), "model": spec.to_dict()}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.files import write_new
 from tadacli.models import build, build_over_features
-from tadacli.specs import AnySpec, ProposalSpec, any_spec_from_dict
+from tadacli.specs import AnySpec, HeadSpec, ProposalSpec, any_spec_from_dict
 from tadacli.strict_tables import in_one_line, parse_json, refusing
 from tadacli.zoo.store import hash_file
 from tadacli.zoo.torch_files import load_torch_file
@@ -90,6 +90,8 @@ def empty_network(spec: AnySpec) -> nn.Module:
     with torch.device("meta"):
         if isinstance(spec, ProposalSpec):
             return build_over_features(spec.architecture, **spec.arguments)
+        if isinstance(spec, HeadSpec):
+            return build_over_features(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
         return build(spec.architecture, num_classes=spec.num_classes, **spec.arguments)
 
 
@@ -154,12 +156,30 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], AnySpec | None]:
         raise CheckpointError(
             f"{file} is not a whole safetensors file: {error}", hint="fetch the file again"
         ) from error
+    return state_dict, _spec_in(metadata, file)
+
+
+def spec_of(path: str | os.PathLike[str]) -> AnySpec | None:
+    """The spec that a `.safetensors` file carries, without its weights; None if it has none, or is another file.
+
+    Raises:
+        CheckpointError: The spec is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as reader:
+            metadata = reader.metadata() or {}
+    except (SafetensorError, OSError):
+        return None
+    return _spec_in(metadata, Path(path))
+
+
+def _spec_in(metadata: Mapping[str, str], file: Path) -> AnySpec | None:
     if SPEC_KEY not in metadata:
-        return state_dict, None
+        return None
     try:
         if len(metadata[SPEC_KEY]) > MOST_SPEC_CHARACTERS:
             raise SpecError(f"it is larger than {MOST_SPEC_CHARACTERS:,} characters")
-        return state_dict, any_spec_from_dict(parse_json(metadata[SPEC_KEY]))
+        return any_spec_from_dict(parse_json(metadata[SPEC_KEY]))
     except (ValueError, SpecError) as error:
         raise CheckpointError(f"{file} carries a damaged model specification: {error}") from error
 

@@ -15,16 +15,17 @@ from torch import nn
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, OVER_FEATURES
 from tadacli.models.inference import fuse
-from tadacli.specs import AnySpec, ModelSpec, ProposalSpec
+from tadacli.specs import AnySpec, HeadSpec, ModelSpec, ProposalSpec
 from tadacli.strict_tables import refusing
 from tadacli.zoo import DEFAULT_MODEL, DtypeName
-from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint
+from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint, spec_of
 from tadacli.zoo.dtype import choose_dtype
 from tadacli.zoo.manifest import ModelCard, cards, manifest
 from tadacli.zoo.store import stored
 
 MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
-Spec = TypeVar("Spec", ModelSpec, ProposalSpec)
+TRUNK_FILE = "trunk.safetensors"  # beside a head: the model that makes its features
+Spec = TypeVar("Spec", ModelSpec, ProposalSpec, HeadSpec)
 DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(DtypeName)}
 
 
@@ -113,6 +114,60 @@ def load_model(
         weights_path=checkpoint.path,
         weights_sha256=checkpoint.sha256,
         notes=notes,
+    )
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A head over features on its device, in evaluation mode, with its spec and the hash of its weights file.
+
+    `trunk` is the file of the model that makes the features, None where it is not kept with the head.
+    """
+
+    spec: HeadSpec
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    weights_path: Path
+    weights_sha256: str
+    trunk: Path | None
+
+
+def is_head(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of a head over features: the folder of a run that trained one, or its weights file."""
+    file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
+    return file.is_file() and isinstance(spec_of(file), HeadSpec)
+
+
+def load_head_model(path: str | os.PathLike[str], *, device: str = "auto") -> HeadModel:
+    """A head with its weights, in float32.
+
+    Args:
+        path: The folder of a run that trained it, or its weights file.
+        device: "auto" or a torch device, as for `load_model`.
+
+    Returns:
+        The head.
+
+    Raises:
+        SpecError: There is no such file, or it holds another kind of model.
+        CheckpointError: The weights are damaged or do not fit.
+        UsageError: The device is unknown.
+    """
+    target = resolve_device(device)
+    spec, checkpoint = _read_own_file(os.fspath(path), HeadSpec)
+    with refusing(checkpoint.path, CheckpointError):
+        network = empty_network(spec)
+        load_weights(network, checkpoint)
+    trunk = checkpoint.path.with_name(TRUNK_FILE)
+    return HeadModel(
+        spec=spec,
+        network=network.eval().to(target),
+        device=target,
+        dtype=torch.float32,
+        weights_path=checkpoint.path,
+        weights_sha256=checkpoint.sha256,
+        trunk=trunk if trunk.is_file() else None,
     )
 
 
@@ -276,6 +331,10 @@ def _of_kind(spec: AnySpec, kind: type[Spec]) -> Spec:
     if isinstance(spec, ModelSpec):
         known = ", ".join(name for name, card in cards().items() if card.takes_features)
         raise SpecError(f"{spec.name} takes video, not features", hint=f"these take features: {known}")
+    if isinstance(spec, HeadSpec):
+        raise SpecError(
+            f"{spec.name} is a head that finds segments, and classifies no video", hint="use it with tada detect"
+        )
     raise SpecError(
         f"{spec.name} takes features, not video",
         hint=f"tada detect --features FOLDER --model {spec.name} takes published feature folders, as tada models "

@@ -116,7 +116,7 @@ def test_noise_belongs_to_the_sample(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
-    [({"width": 40}, "16 groups"), ({"num_levels": 0}, "at least one level"), ({"noise": -1.0}, "standard deviation")],
+    [({"width": 40}, "16 groups"), ({"num_levels": 0}, "1 to 16 levels"), ({"noise": -1.0}, "standard deviation")],
 )
 def test_a_pyramid_that_cannot_be_is_refused(arguments: dict[str, float], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):

@@ -107,7 +107,7 @@ def fit_head(
         CheckpointError: The checkpoint is of another training.
         TadaError: The loss is no number any more.
     """
-    _check(train, validation, settings)
+    check_head_data(train, validation, settings)
     processes = processes or Processes()
     _measure_scaling(head, train)
     batches = _Batches(head, train, settings, processes)
@@ -180,6 +180,13 @@ def precision_of_spans(
     Returns:
         Average precision.
     """
+    return average_precision(*columns_of(found, sequences, num_nouns=num_nouns), tiou=tiou)
+
+
+def columns_of(
+    found: Sequence[ScoredSpans], sequences: Sequence[LabelledSequence], *, num_nouns: int = 0
+) -> tuple[TimedLabels, ScoredSegments]:
+    """The true segments of sequences and the spans that were found, as columns; arguments as `precision_of_spans`."""
     classes = [
         each.classes["verb"] * num_nouns + each.classes["noun"] if num_nouns else each.classes[""] for each in sequences
     ]
@@ -194,7 +201,7 @@ def precision_of_spans(
         ends,
         np.concatenate([each.scores for each in found]),
     )
-    return average_precision(truth, detections, tiou=tiou)
+    return truth, detections
 
 
 class _Batches:
@@ -228,7 +235,10 @@ class _Batches:
         return TrainingBatch(features, batch_targets(self.objective, windows, num_steps), seeds, known)
 
 
-def _check(train: Sequence[LabelledSequence], validation: Sequence[LabelledSequence], settings: HeadSettings) -> None:
+def check_head_data(
+    train: Sequence[LabelledSequence], validation: Sequence[LabelledSequence], settings: HeadSettings
+) -> None:
+    """Raises `UsageError` for sequences that a head cannot be trained on, or not with these settings."""
     for split, sequences in (("training", train), ("validation", validation)):
         if not any(len(each.spans) for each in sequences):
             raise UsageError(f"there are no segments of {split} videos", hint="check the annotations and their splits")

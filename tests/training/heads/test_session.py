@@ -1,0 +1,111 @@
+"""A run that trains a head: its folder, its resumption, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tadacli.detection.feature_file import read_features, write_features
+from tadacli.errors import OutputError, SpecError, UsageError
+from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
+from tadacli.evaluation.segment_f1 import best_threshold, right_ones
+from tadacli.specs import HeadSpec
+from tadacli.training.data import load_finetune_data
+from tadacli.training.heads.fitting import Progress
+from tadacli.training.heads.session import HeadListener, HeadResult, finetune_head
+from tadacli.zoo.loading import is_head, load_head_model, load_model
+from tests.training.heads.planted_files import LABELS, SETTINGS, write_planted
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_planted(tmp_path_factory.mktemp("planted"))
+
+
+def run(data: tuple[Path, Path], output: Path, **options: object) -> HeadResult:
+    table, features = data
+    given = {"features": features, "settings": SETTINGS, **options}
+    return finetune_head(load_finetune_data(table), output=output, device="cpu", **given)  # type: ignore[arg-type]
+
+
+def test_a_run_leaves_a_head_that_knows_what_it_takes(data: tuple[Path, Path], tmp_path: Path) -> None:
+    result = run(data, tmp_path / "det", command=["tada", "finetune"])
+    assert result.metrics.average > 0.6
+    assert result.labels == LABELS
+    model = load_head_model(tmp_path / "det", device="cpu")
+    assert isinstance(model.spec, HeadSpec)
+    assert (model.spec.name, model.spec.heads) == ("temporal.det", {"": LABELS})
+    assert (model.spec.steps.num_channels, model.spec.steps.stride_seconds) == (8, 0.5)
+    assert model.spec.thresholds[""] == (pytest.approx(result.threshold.threshold, rel=1e-6),) * 2
+    assert model.trunk is None
+    assert is_head(tmp_path / "det")
+    with pytest.raises(SpecError, match="classifies no video"):
+        load_model(tmp_path / "det")
+    report = json.loads((tmp_path / "det" / "eval.json").read_text())
+    assert report["mAP"] == list(result.metrics.mean_average_precision)
+    assert (report["num_videos"], report["best_step"]) == (6, result.fitted.best_step)
+    card = (tmp_path / "det" / "README.md").read_text()
+    assert "18 videos" in card
+    assert "jump" in card
+    with pytest.raises(OutputError, match="not empty"):
+        run(data, tmp_path / "det")
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_a_run_that_was_stopped_ends_as_any_other(data: tuple[Path, Path], tmp_path: Path) -> None:
+    run(data, tmp_path / "whole")
+
+    def stop(_: Progress) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run(data, tmp_path / "parts", listener=HeadListener(on_evaluation=stop))
+    run(data, tmp_path / "parts", resume=True)
+    for name in ("eval.json", "splits.csv"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    whole, parts = (load_head_model(tmp_path / name, device="cpu").network.state_dict() for name in ("whole", "parts"))
+    assert all(bool((whole[name] == parts[name]).all()) for name in whole)
+
+
+def refused(data: tuple[Path, Path], output: Path, **options: object) -> str:
+    with pytest.raises(UsageError) as error:
+        run(data, output, **options)
+    assert not output.exists()
+    return error.value.message
+
+
+def test_what_cannot_be_is_said_before_anything_is_written(data: tuple[Path, Path], tmp_path: Path) -> None:
+    table, _ = data
+    again, features = write_planted(tmp_path / "again")
+    (features / "v5.npz").unlink()
+    assert "1 of 24 videos have no features" in refused((again, features), tmp_path / "det")
+    made = read_features(features / "v4.npz")
+    slow = type(made)(made.path, made.values, made.spans, made.centres * 2, 1.0, made.duration_seconds * 2, (), None)
+    write_features(features / "v5.npz", slow)
+    assert "v5" in refused((table, features), tmp_path / "det")
+    assert "no folder of features" in refused((table, tmp_path / "none"), tmp_path / "det")
+    lines = table.read_text().replace("v3.mp4", "v2.mp4")
+    (tmp_path / "leak.csv").write_text(lines)
+    assert "to train and to validate with" in refused((tmp_path / "leak.csv", data[1]), tmp_path / "det")
+
+
+def test_the_threshold_with_the_best_f1() -> None:
+    def columns(rows: list[tuple[int, int, float, float]]) -> tuple[np.ndarray, ...]:
+        videos, classes, starts, ends = zip(*rows, strict=True)
+        return np.array(videos), np.array(classes), np.array(starts), np.array(ends)
+
+    truth = TimedLabels(*columns([(0, 0, 0.0, 10.0), (0, 0, 20.0, 30.0), (1, 1, 5.0, 9.0)]))
+    found = columns([(0, 0, 1.0, 10.0), (0, 0, 0.0, 9.0), (0, 0, 20.0, 24.0), (1, 0, 5.0, 9.0), (1, 1, 5.0, 9.0)])
+    detections = ScoredSegments(*found, np.array([0.9, 0.8, 0.7, 0.6, 0.5]))
+    assert right_ones(truth, detections, tiou=0.3).tolist() == [True, False, True, False, True]
+    assert right_ones(truth, detections, tiou=0.5).tolist() == [True, False, False, False, True]
+    best = best_threshold(truth, detections, tiou=0.3)
+    assert (best.threshold, best.f1) == (0.5, pytest.approx(2 * 3 / (5 + 3)))
+    none = ScoredSegments(*columns([(0, 1, 0.0, 1.0)]), np.array([0.4]))
+    assert best_threshold(truth, none).f1 == 0
