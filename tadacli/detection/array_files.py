@@ -22,6 +22,11 @@ _MOST_BYTES, _MOST_RATIO = 1 << 28, 50
 _LONGEST_REASON = 200
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path in one line, as messages have it."""
+    return in_one_line(os.fspath(path), most=_LONGEST_REASON)
+
+
 class Arrays:
     """The arrays of a file by name: none is read but those that are asked for, and none that claims too much."""
 
@@ -66,18 +71,18 @@ def read_arrays(path: str | os.PathLike[str], *, content: str, made_by: str) -> 
     Raises:
         UsageError: The file is missing, cannot be read, or is no such file.
     """
-    shown, what = in_one_line(os.fspath(path), most=_LONGEST_REASON), f"{content.removesuffix('s')} file"
+    what = f"{content.removesuffix('s')} file"
     try:
         with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
             yield Arrays(archive, content=content, num_bytes=os.fstat(stream.fileno()).st_size)
     except FileNotFoundError as error:
-        raise UsageError(f"there is no {what} {shown}", hint=f"make one with {made_by}") from error
+        raise UsageError(f"there is no {what} {shown(path)}", hint=f"make one with {made_by}") from error
     except OSError as error:
-        raise UsageError(f"the {what} {shown} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"the {what} {shown(path)} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # bytes from anywhere fail in any way
         reason = in_one_line(f"{error}" or type(error).__name__, most=_LONGEST_REASON)
         raise UsageError(
-            f"{shown} is not a {what} of this tool, or is damaged: {reason}", hint=f"make one with {made_by}"
+            f"{shown(path)} is not a {what} of this tool, or is damaged: {reason}", hint=f"make one with {made_by}"
         ) from error
 
 

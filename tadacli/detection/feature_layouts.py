@@ -17,7 +17,9 @@ from typing import Literal
 
 import numpy as np
 import torch
+from typing_extensions import TypedDict
 
+from tadacli.detection.array_files import shown
 from tadacli.detection.clip_folders import FIRST_CENTRE_SECONDS, SNIPPET_SECONDS, clips_until, last_ms_of
 from tadacli.detection.feature_file import (
     VALUES,
@@ -31,16 +33,18 @@ from tadacli.detection.feature_file import (
 from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.errors import OutputError, UsageError, VideoError
 from tadacli.files import check_new_files, new_file, not_written, require_folder, write_new
+from tadacli.formats.rows import Count, Number
 from tadacli.formats.video_names import output_names
 from tadacli.sampling.settings import Length
 from tadacli.sampling.snippets import SnippetSettings
 from tadacli.scoring.provenance import run_of
 from tadacli.specs import InputSpec
-from tadacli.strict_tables import parse_json, refusing
+from tadacli.strict_tables import decode_table, parse_json, refusing
 
 FeatureLayout = Literal["tada", "actionformer", "opentad", "epic-5s"]
 _UNFINISHED = ".unfinished"
 _MOST_RECORD_BYTES = 1 << 26
+_MOST_ROWS = 1 << 26
 _SAME_STEP = 1e-3  # of a stride
 # So far apart, two strides in seconds are those of the same number of frames: a person gives few digits.
 _SAME_LENGTH = 1e-4
@@ -229,13 +233,23 @@ def _write_clips(file: Path, facts: VideoFeatures, columns: Columns, stored: Sto
 
 
 def _read_record(file: Path) -> tuple[VideoFeatures, int]:
-    with refusing(file, UsageError):
+    with refusing(shown(file), UsageError):
         if file.stat().st_size > _MOST_RECORD_BYTES:
             raise ValueError("it is larger than what describes features")
         record = parse_json(file.read_bytes())
-        for name in ("layout", "for_reader"):
-            record.pop(name)
-        num_rows, num_columns = record.pop("num_rows"), record.pop("num_columns")
-        nothing = np.zeros((num_rows, 0), np.float32)
-        times = np.zeros(num_rows)
-        return decode_facts(record, np.stack([times, times], axis=1), times, nothing), num_columns
+        own = {name: record.pop(name) for name in _Record.__annotations__}
+        size = decode_table(_Record, own, where=shown(file), error=UsageError)
+        if not 0 < size["num_rows"] <= _MOST_ROWS or size["num_columns"] <= 0:
+            raise ValueError("it describes no features")
+        times = np.zeros(size["num_rows"])  # those of the rows are in no such file, as they count
+        nothing = np.zeros((size["num_rows"], 0), np.float32)
+        return decode_facts(record, np.stack([times, times], axis=1), times, nothing), size["num_columns"]
+
+
+class _Record(TypedDict):
+    """What the JSON beside the files of other layouts says besides the facts of our own."""
+
+    layout: str
+    num_rows: Count
+    num_columns: Count
+    for_reader: dict[str, Number]

@@ -346,3 +346,29 @@ def test_the_published_layout_has_no_other_stride(model: Model) -> None:
         settings_for("epic-5s", snippet_settings(stride="8f"), model.spec.input)
     with pytest.raises(UsageError, match="no place for scores"):
         check_layout("epic-5s", with_scores=True)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"kind": "tada features 1"}', b"[" * 100_000, b'{"num_rows": 1e300}']
+)
+def test_a_description_that_is_none_of_ours_is_refused(
+    content: bytes, video: Path, model: Model, tmp_path: Path
+) -> None:
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "numbered.json").write_bytes(content)
+    with pytest.raises(UsageError, match=r"numbered\.json"):
+        run([video], model, tmp_path / "f", layout="opentad", snippets=snippet_settings(stride="8f"))
+    assert (tmp_path / "f" / "numbered.json").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["num_rows", "num_columns"])
+def test_a_description_of_absurd_features_is_refused(name: str, video: Path, model: Model, tmp_path: Path) -> None:
+    settings = snippet_settings(stride="16f")
+    run([video], model, tmp_path / "f", layout="opentad", snippets=settings)
+    file = tmp_path / "f" / "numbered.json"
+    for value in (10**15, -1, "4", None):
+        file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
+        if (name, value) == ("num_columns", 10**15):
+            continue
+        with pytest.raises(UsageError, match=r"numbered\.json"):
+            run([video], model, tmp_path / "f", layout="opentad", snippets=settings)
