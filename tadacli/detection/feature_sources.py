@@ -12,6 +12,7 @@ import torch
 
 from tadacli.detection.boundary_matching import SNIPPETS_PER_BIN, Rows
 from tadacli.detection.clip_folders import (
+    FIRST_CENTRE_SECONDS,
     LENGTHS_FILE,
     SNIPPET_SECONDS,
     ClipFolder,
@@ -41,15 +42,17 @@ class Snippets:
     Attributes:
         features: (N, C).
         logits: (N, V, K) by head, of V views; none where no class scores were kept.
-        start_seconds: Where the video starts.
-        duration_seconds: How long it is.
+        origin_seconds: The time from which the snippets count, the first centre being `FIRST_CENTRE_SECONDS` later.
+        length_seconds: The time that all bins of the axis together stand for.
+        timeline: Where the video starts and ends.
         notes: What to know of it.
     """
 
     features: Rows
     logits: Mapping[str, Rows]
-    start_seconds: float
-    duration_seconds: float
+    origin_seconds: float
+    length_seconds: float
+    timeline: tuple[float, float]
     notes: tuple[Note, ...] = ()
 
 
@@ -132,7 +135,7 @@ class PublishedFolders:
         if video not in first.lengths:
             text = f"the length of the video is taken to be the end of its last file: {LENGTHS_FILE} does not give it"
             notes.append(Note(NoteKind.TIMELINE, text))
-        num_channels = self.taken.num_channels
+        num_channels, duration = self.taken.num_channels, first.duration_seconds(video)
         logits: Mapping[str, Rows] = {}
         if scores is not None:
             logits = {
@@ -142,8 +145,9 @@ class PublishedFolders:
         return Snippets(
             feature_rows(video, self.features, clips, num_channels=num_channels, dtype=self.dtype),
             logits,
-            start_seconds=0.0,
-            duration_seconds=first.duration_seconds(video),
+            origin_seconds=0.0,
+            length_seconds=duration,  # as published, though the last bin may end up to a bin later
+            timeline=(0.0, duration),
             notes=tuple(notes),
         )
 
@@ -173,7 +177,6 @@ class OwnFiles:
         except UsageError as error:
             raise VideoError(error.message, hint=error.hint) from error
         self._check(found)
-        start = float(found.spans[0, 0])
         return Snippets(
             torch.from_numpy(found.values).to(self.dtype),
             {
@@ -181,8 +184,9 @@ class OwnFiles:
                 head: torch.from_numpy(np.log(np.maximum(scores, _LEAST_SCORE))).to(self.dtype)[:, None]
                 for head, scores in found.scores.items()
             },
-            start_seconds=start,
-            duration_seconds=found.duration_seconds - start,
+            origin_seconds=float(found.centres[0]) - FIRST_CENTRE_SECONDS,
+            length_seconds=-(-len(found.values) // SNIPPETS_PER_BIN) * SNIPPETS_PER_BIN * found.stride_seconds,
+            timeline=(found.start_seconds, found.duration_seconds),
             notes=found.notes,
         )
 

@@ -124,7 +124,7 @@ def features_job(
 def _search(video: str, source: FeatureSource, model: ProposalModel, batch_size: int) -> Detection:
     """The result of one video. Raises `VideoError` where its features or class scores cannot be had."""
     network, snippets = cast(BMN, model.network), source.open(video)
-    start, duration = snippets.start_seconds, snippets.duration_seconds
+    duration, (start, end) = snippets.length_seconds, snippets.timeline
     stride = snippet_seconds(model.spec.features)
     try:
         proposals = propose(
@@ -136,10 +136,11 @@ def _search(video: str, source: FeatureSource, model: ProposalModel, batch_size:
         head: class_probabilities(logits, proposals, network=network, duration_seconds=duration, snippet_seconds=stride)
         for head, logits in snippets.logits.items()
     }
-    segments = [
-        replace(each, start_seconds=start + each.start_seconds, end_seconds=start + each.end_seconds)
-        for each in _segments(proposals, classes, source.heads)
-    ]
+    segments = []
+    for each in _segments(proposals, classes, source.heads):
+        first, last = (snippets.origin_seconds + seconds for seconds in (each.start_seconds, each.end_seconds))
+        if max(first, start) < min(last, end):  # what lies after the end is of the last bin, which goes beyond it
+            segments.append(replace(each, start_seconds=max(first, start), end_seconds=min(last, end)))
     notes = list(snippets.notes)
     if not classes:
         notes.append(Note(NoteKind.NO_LABEL, "without class scores these are proposals, which no class is known of"))
@@ -151,7 +152,7 @@ def _search(video: str, source: FeatureSource, model: ProposalModel, batch_size:
         num_windows=proposals.num_windows,
         num_windows_planned=proposals.num_windows,
         notes=tuple(notes),
-        timeline=(start, start + duration),
+        timeline=snippets.timeline,
     )
 
 
