@@ -225,6 +225,7 @@ class SpecSummary(TypedDict, total=False):
     note: str
     temperatures: dict[str, float]
     thresholds: dict[str, list[float]]
+    segment_thresholds: dict[str, list[float]]
 
 
 class SegmentSummary(TypedDict, total=False):

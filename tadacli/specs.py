@@ -168,14 +168,16 @@ class ModelSpec(ModelFacts):
     """Everything but the weights that a model of clips needs to be used.
 
     `temperatures` are what logits are divided by, by head; a head that is not named has its logits as they are.
-    `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none.
-    Both are fitted on validation data (see `evaluation.calibration`).
+    `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none; in
+    windows of long videos those are `segment_thresholds`, if there are any. All are fitted on validation data (see
+    `evaluation.calibration` and `training.segment_thresholds`).
     """
 
     input: InputSpec
     protocol: EvalProtocol
     temperatures: Mapping[str, float] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=dict)
+    segment_thresholds: Thresholds = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for temperatures or thresholds that do not fit the heads."""
@@ -185,7 +187,8 @@ class ModelSpec(ModelFacts):
                 raise ValueError(f"temperatures names a head {head!r} that is none")
             if not 0 < temperature < inf:
                 raise ValueError(f"temperatures.{head or '(single)'} is not a positive number: {temperature!r}")
-        _check_thresholds(self.thresholds, self.heads)
+        for name in ("thresholds", "segment_thresholds"):
+            _check_thresholds(getattr(self, name), self.heads, name=name)
 
     @property
     def num_classes(self) -> int | dict[str, int]:
@@ -200,13 +203,22 @@ class ModelSpec(ModelFacts):
         """
         return _there(self.thresholds, self.name)
 
+    def require_segment_thresholds(self) -> Thresholds:
+        """The thresholds of its classes in windows of long videos, by head; where it has none, those of its classes.
+
+        Raises:
+            UsageError: The model carries neither.
+        """
+        return self.segment_thresholds or self.require_thresholds()
+
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
         values = super().to_dict(labels=labels)
         for key in ("mean", "std"):
             values["input"][key] = list(values["input"][key])
-        if self.thresholds:
-            values["thresholds"] = {name: list(scores) for name, scores in self.thresholds.items()}
+        for key in ("thresholds", "segment_thresholds"):
+            if key in values:
+                values[key] = {name: list(scores) for name, scores in values[key].items()}
         return values
 
 
@@ -298,13 +310,14 @@ class HeadSpec(ModelFacts):
 AnySpec = ModelSpec | ProposalSpec | HeadSpec
 
 
-def _check_thresholds(thresholds: Thresholds, heads: Mapping[str, tuple[str, ...]]) -> None:
-    """Raises `ValueError` for thresholds that do not fit the heads."""
+def _check_thresholds(
+    thresholds: Thresholds, heads: Mapping[str, tuple[str, ...]], *, name: str = "thresholds"
+) -> None:
+    """Raises `ValueError` for thresholds that do not fit the heads; `name` is what the error calls them."""
     if thresholds and set(thresholds) != set(heads):
-        found = ", ".join(thresholds)
-        raise ValueError(f"thresholds need to be there for every head or for none, got {found!r}")
+        raise ValueError(f"{name} need to be there for every head or for none, got {', '.join(thresholds)!r}")
     for head, scores in thresholds.items():
-        key, size = f"thresholds.{head or '(single)'}", len(heads[head])
+        key, size = f"{name}.{head or '(single)'}", len(heads[head])
         if len(scores) != size:
             raise ValueError(f"{key} needs one number for each of {size} classes")
         if bad := [score for score in scores if not 0 <= score <= 1]:

@@ -18,6 +18,7 @@ from tadacli.training.loop import StepReport
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.run import Evaluated, FinetuneResult, Listener
 from tadacli.training.run_folder import RunFolder
+from tadacli.training.segment_thresholds import segments_line
 from tadacli.training.validation import ONE_VIEW
 
 if TYPE_CHECKING:
@@ -38,10 +39,15 @@ class RunView:
         self._output, self._is_dry = output, is_dry
         self._files = Progress("looking at the videos", unit="file")
         self._steps = Progress(unit="step")
+        self._videos = Progress("windows of held-out videos", unit="video")
         self._job: FinetuneJob | None = None
         self._accuracy = ""
         self.listener = Listener(
-            on_files=self._files.reach, on_plan=self._plan, on_step=self._step, on_evaluation=self._evaluation
+            on_files=self._files.reach,
+            on_plan=self._plan,
+            on_step=self._step,
+            on_evaluation=self._evaluation,
+            on_searched_video=self._videos.reach,
         )
 
     def __enter__(self) -> RunView:
@@ -52,6 +58,7 @@ class RunView:
     ) -> None:
         self._files.close()
         self._steps.close()
+        self._videos.close()
         if isinstance(error, KeyboardInterrupt) and self._job is not None and not self._is_dry:
             resume = () if "--resume" in sys.argv else ("--resume",)
             again = shlex.join(["tada", *sys.argv[1:], *resume])
@@ -87,7 +94,7 @@ class RunView:
         report, folder = result.report, RunFolder(self._output)
         if result.stopped_early:
             say(f"stopped early, after step {result.num_steps} of {self._job.settings.num_steps}")
-        for line in result.fitted.notes:
+        for line in (*result.fitted.notes, *(result.segments.notes if result.segments else ())):
             say(f"note: {line}")
         if not folder.curves.is_file():
             say('note: no picture of the curves; pip install "tadacli[curves]" draws one')
@@ -95,6 +102,8 @@ class RunView:
         say(f"the best model, of step {result.best_step}, on {scored}: {_accuracies(report)}")
         if result.views != ONE_VIEW:
             say(f"one view each, as in the log: top-1 {result.one_view_top1:.1f} %")
+        if result.segments is not None:
+            say(f"segments of detect --threshold auto: {segments_line(result.segments)}")
         model = shlex.quote(str(folder.path))
         say(f"{folder.card} says more; to use it: tada classify --model {model} VIDEO")
 

@@ -16,7 +16,7 @@ from tadacli.detection.window_pass import OnProgress, video_notes
 from tadacli.detection.window_scores import WindowScores, score_windows
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Detection, Note, NoteKind, Run
+from tadacli.results import Detection, Note, NoteKind, Run, RunSettings
 from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import machine_settings, run_of
 from tadacli.specs import AnySpec, ModelSpec
@@ -259,9 +259,11 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         scores.spec.heads,
         settings=segments,
         video_seconds=scores.range_seconds,
-        thresholds=scores.spec.require_thresholds() if segments.threshold == "auto" else None,
+        thresholds=scores.spec.require_segment_thresholds() if segments.threshold == "auto" else None,
     )
     notes = [Note(NoteKind.MODEL, scores.spec.note)] if scores.spec.note else []
+    if segments.threshold == "auto" and scores.spec.segment_thresholds:
+        notes += _other_windows(scores.settings)
     notes += video_notes(scores.info)
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
@@ -276,3 +278,12 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         video=scores.info,
         notes=tuple(notes),
     )
+
+
+def _other_windows(settings: RunSettings) -> list[Note]:
+    """A note where windows are not those that thresholds of segments are fitted on, which are the default ones."""
+    usual = window_settings()
+    if settings["window"] == str(usual.lengths[0]) and settings["stride"] == str(usual.strides[0]):
+        return []
+    text = f"the model's thresholds were fitted on windows of {usual.lengths[0]} every {usual.strides[0]}"
+    return [Note(NoteKind.MODEL, text)]

@@ -119,7 +119,7 @@ class SegmentSettings:
         """Raise `UsageError` unless segments can be made of this model's scores; for asking before they are made."""
         self.check_labels(spec.heads)
         if self.levels is None:
-            spec.require_thresholds()
+            spec.require_segment_thresholds()
 
     def check_labels(self, heads: Heads) -> None:
         """Raise `UsageError` unless segments can be made of these heads and the labels asked for are theirs.

@@ -142,7 +142,7 @@ def detection_report(
         settings=settings,
         video_seconds=scores.range_seconds,
         segments=result.segments,
-        thresholds=scores.spec.thresholds,
+        thresholds=scores.spec.segment_thresholds or scores.spec.thresholds,
     )
     pictures: dict[int, bytes] = {}
     link = None

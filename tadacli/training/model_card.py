@@ -21,6 +21,7 @@ from tadacli.training.data import FinetuneData
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.recipes import recipe_toml
 from tadacli.training.run import FinetuneResult
+from tadacli.training.segment_thresholds import SegmentThresholds, segments_line
 from tadacli.version import __version__
 from tadacli.zoo.manifest import cards
 
@@ -57,6 +58,7 @@ def model_card(
         *_data(job.data, balanced=job.recipe.balance),
         *_result(result),
         *_calibration(job, result.fitted),
+        *_segments(job, result.segments),
         *_limits(job, result),
         "## Recipe",
         *([f"{job.chosen.name}, {job.chosen.reason}."] if job.chosen is not None else []),
@@ -192,6 +194,20 @@ def _calibration(job: FinetuneJob, fitted: FittedScores) -> Iterator[str]:
         elif thresholds:
             low, high = min(thresholds), max(thresholds)
             yield f"{_of_head(name)}{len(thresholds)} thresholds, {low:.4f} to {high:.4f}."
+
+
+def _segments(job: FinetuneJob, fitted: SegmentThresholds | None) -> Iterator[str]:
+    """The thresholds for windows of long videos."""
+    if fitted is None:
+        return
+    yield f"For `tada detect --threshold auto`: {segments_line(fitted)}."
+    for name, thresholds in fitted.thresholds.items():
+        if len(thresholds) <= _MANY_CLASSES:
+            pairs = zip(job.data.heads[name], thresholds, strict=True)
+            rows = [[label, f"{score:g}"] for label, score in pairs]
+            yield _table([name or "class", "threshold for segments"], rows)
+    if fitted.notes:
+        yield _list(map(_sentence, fitted.notes))
 
 
 def _limits(job: FinetuneJob, result: FinetuneResult) -> Iterator[str]:

@@ -23,6 +23,7 @@ from tadacli.training.loop import StepReport, Trainer
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.run_folder import RunFolder, write_splits
 from tadacli.training.run_log import Event, LogRow, RunLog, TensorBoardLog, accuracy_columns, tensorboard_writer
+from tadacli.training.segment_thresholds import SegmentThresholds, thresholds_on_windows
 from tadacli.training.validation import ONE_VIEW, Validation, validate
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.loading import Model
@@ -49,13 +50,14 @@ class FinetuneResult:
     """The end of a run: the report on the held-out items, and what was fitted on them.
 
     The report is on `views` of each item; `one_view_top1` is the accuracy, in percent, that the log has of the best
-    step: with one view of each.
+    step: with one view of each. `segments` are the thresholds for windows, None where no spans were labelled.
     """
 
     report: EvalReport
     views: EvalProtocol
     one_view_top1: float
     fitted: FittedScores
+    segments: SegmentThresholds | None
     best_step: int
     num_steps: int
     stopped_early: bool
@@ -66,13 +68,15 @@ class Listener:
     """What is called while a run goes on.
 
     `on_files` gets the number of files that were looked at, and of all, before the run is planned; `on_plan` the job
-    once everything is checked and before the first step.
+    once everything is checked and before the first step, `on_searched_video` the number of held-out videos that were
+    searched for segments at the end, and of all.
     """
 
     on_files: Callable[[int, int], object] = lambda _, __: None
     on_plan: Callable[[FinetuneJob], object] = lambda _: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_evaluation: Callable[[Evaluated], object] = lambda _: None
+    on_searched_video: Callable[[int, int], object] = lambda _, __: None
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,11 @@ class _Run:
         single = self._validated(ONE_VIEW)
         fitted = fit_scores(single.log_probabilities, single.labels)
         spec = replace(job.start.spec, temperatures=fitted.temperatures, thresholds=fitted.thresholds)
+        segments = thresholds_on_windows(
+            network, spec, job.data, self.resources, on_video=self.listener.on_searched_video
+        )
+        if segments is not None:
+            spec = replace(spec, segment_thresholds=segments.thresholds)
         if self.processes.is_first:
             _write_model(self.folder.model, network, spec)
         self.processes.wait()
@@ -292,6 +301,7 @@ class _Run:
             views,
             single.top1,
             fitted,
+            segments,
             best_step=self.state.best.step,
             num_steps=self.trainer.step,
             stopped_early=self.state.stopped_early,

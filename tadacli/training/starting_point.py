@@ -126,6 +126,7 @@ def starting_point(
         note="",
         temperatures={},
         thresholds={},
+        segment_thresholds={},
     )
     if init == "weights" and not any(base.heads.values()):
         raise UsageError(

@@ -374,7 +374,12 @@ def _with_fitted(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
                 f"{checkpoint.path} was trained with other settings of the {what} than {spec.name} has: {differing}",
                 hint=f"use --model {checkpoint.path}, which has its own settings",
             )
-    return replace(spec, temperatures=inside.temperatures, thresholds=inside.thresholds)
+    return replace(
+        spec,
+        temperatures=inside.temperatures,
+        thresholds=inside.thresholds,
+        segment_thresholds=inside.segment_thresholds,
+    )
 
 
 def _where_to_get(card: ModelCard) -> str:

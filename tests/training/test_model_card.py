@@ -111,6 +111,7 @@ def card(
         EvalProtocol(10, 3),
         62.5,
         fitted,
+        None,
         best_step=1,
         num_steps=1,
         stopped_early=False,

@@ -1,0 +1,267 @@
+"""Thresholds for `detect`, fitted where it is used: on the windows of the held-out videos, by the F1 of segments.
+
+Those of `classify` are fitted on trimmed items, each of which shows one of the classes. Most windows of a long video
+show none of them well, so that a threshold from there lets labels through that nobody can see.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tadacli.datasets.samples import Dataset
+from tadacli.detection.nms import temporal_iou
+from tadacli.detection.segments import find_segments
+from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.window_scores import WindowScores, score_windows
+from tadacli.distributed import Processes, Resources
+from tadacli.errors import VideoError
+from tadacli.models.inference import inference_form
+from tadacli.sampling.settings import window_settings
+from tadacli.specs import ModelSpec
+from tadacli.training.data import FinetuneData
+from tadacli.zoo.loading import Model
+
+# A segment is right from this temporal IoU with a true one of its class.
+RIGHT_TIOU = 0.3
+# A class with fewer true segments takes the threshold that is best for all classes together.
+MIN_SEGMENTS = 3
+# How much more of a video than truly shows a class its segments may cover, as a fraction of the video.
+MAX_EXCESS = 0.2
+_CANDIDATES: NDArray[np.float64] = np.round(np.arange(0.02, 1.0, 0.02), 2)
+
+
+@dataclass(frozen=True, eq=False)
+class SearchedVideo:
+    """The scores of a video's windows, and its true segments: spans (N, 2) in seconds, and class numbers (N,)."""
+
+    scores: WindowScores
+    spans: NDArray[np.float64]
+    classes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SegmentThresholds:
+    """What a `ModelSpec` takes over, by head, and what a person should know about it.
+
+    `windows` says in words which windows they are for; `f1` is what they reach on the same videos, in percent: of all
+    classes together, at `RIGHT_TIOU`.
+    """
+
+    thresholds: Mapping[str, tuple[float, ...]]
+    windows: str
+    num_videos: int
+    num_segments: int
+    f1: float
+    notes: tuple[str, ...]
+
+
+def segments_line(fitted: SegmentThresholds) -> str:
+    """How good the thresholds are, in words."""
+    return (
+        f"F1 {fitted.f1:.1f} % at tIoU {RIGHT_TIOU:g}, on the {fitted.num_segments} segments of "
+        f"{fitted.num_videos} held-out videos they were fitted on, {fitted.windows}"
+    )
+
+
+def thresholds_on_windows(
+    network: nn.Module,
+    spec: ModelSpec,
+    data: FinetuneData,
+    resources: Resources,
+    *,
+    on_video: Callable[[int, int], object] = lambda _, __: None,
+) -> SegmentThresholds | None:
+    """Thresholds for the windows that `detect` takes by default, fitted on the held-out videos with labelled spans.
+
+    Args:
+        network: In eval mode, on its device.
+        spec: With the temperatures that the scores are to have.
+        data: What was held out.
+        resources: The device and the processes.
+        on_video: Called after each video with (videos done, videos of this process).
+
+    Returns:
+        The thresholds. None where whole videos are the items, where a published data set has spans of longer videos of
+        which nothing else is known, and with several heads.
+    """
+    if data.published or len(spec.heads) != 1:
+        return None
+    model = Model(spec, inference_form(network), resources.device, torch.float32, Path(), "")
+    with torch.inference_mode():
+        videos, unread = search_videos(data.validation, model, resources.processes, on_video=on_video)
+    fitted = fit_segment_thresholds(videos, spec.heads)
+    return None if fitted is None else replace(fitted, notes=(*fitted.notes, *unread))
+
+
+def search_videos(
+    dataset: Dataset,
+    model: Model,
+    processes: Processes,
+    *,
+    on_video: Callable[[int, int], object] = lambda _, __: None,
+) -> tuple[list[SearchedVideo], list[str]]:
+    """Scores the windows of every video of which spans are labelled, each process a part of them.
+
+    Args:
+        dataset: The samples; those that are whole videos are passed over.
+        model: What scores.
+        processes: Those that share the work.
+        on_video: Called after each video with (videos done, videos of this process).
+
+    Returns:
+        The videos in the order of the samples, and for each that cannot be read what is wrong with it.
+    """
+    (head,) = dataset.heads
+    by_path: dict[str, list[tuple[float, float, int]]] = {}
+    rates: dict[str, float | None] = {}
+    for sample in dataset.samples:
+        if sample.path is None or (sample.start_seconds is None and sample.end_seconds is None):
+            continue
+        end = np.inf if sample.end_seconds is None else sample.end_seconds
+        path = os.fspath(sample.path)
+        by_path.setdefault(path, []).append((sample.start_seconds or 0.0, end, sample.labels[head]))
+        rates[path] = sample.fps
+    own = list(by_path)[processes.rank :: processes.count]
+    found: list[tuple[str, SearchedVideo | str]] = []
+    for number, path in enumerate(own, start=1):
+        try:
+            scores = score_windows(path, model=model, settings=window_settings(fps=rates[path]))
+        except VideoError as error:
+            found.append((path, error.message))
+        else:
+            starts, ends, classes = zip(*by_path[path], strict=True)
+            spans = np.clip(np.stack([starts, ends], axis=1), *scores.range_seconds)
+            found.append((path, SearchedVideo(scores, spans, np.array(classes, dtype=np.int64))))
+        on_video(number, len(own))
+    of_path = dict(processes.gathered(found))
+    made = [of_path[path] for path in by_path]
+    videos = [each for each in made if isinstance(each, SearchedVideo)]
+    return videos, [f"{path}: {each}" for path, each in of_path.items() if isinstance(each, str)]
+
+
+def fit_segment_thresholds(
+    videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]]
+) -> SegmentThresholds | None:
+    """The score, for each class, from which its segments have the best F1 at `RIGHT_TIOU`.
+
+    Few segments make an uneven curve, so that the F1 of a threshold is the mean with those of its neighbours.
+    Thresholds with which the segments of a class cover more of a video than truly shows it, by more than
+    `MAX_EXCESS` of the video, are left out. Of equal F1 the higher threshold is taken. A class with fewer than
+    `MIN_SEGMENTS` true segments takes the threshold with the best F1 of all classes together, or the next higher
+    one that is not left out.
+
+    Args:
+        videos: Windows and truth.
+        heads: The class names of the one head.
+
+    Returns:
+        The thresholds; None without a true segment, or with several heads.
+    """
+    if len(heads) != 1 or not any(len(video.spans) for video in videos):
+        return None
+    ((head, labels),) = heads.items()
+    num_truth = np.bincount(np.concatenate([video.classes for video in videos]), minlength=len(labels))
+    counts = [_Counts.at(float(level), videos, heads) for level in _CANDIDATES]
+    right = np.stack([each.right for each in counts])
+    num_found = np.stack([each.found for each in counts])
+    is_sound = np.stack([each.excess <= MAX_EXCESS for each in counts])
+    f1 = np.divide(2 * right, num_found + num_truth, out=np.zeros(right.shape), where=num_found + num_truth > 0)
+    f1 = _smoothed(f1)
+    pooled = _last_best(_smoothed(2 * right.sum(axis=1) / (num_found.sum(axis=1) + num_truth.sum())))
+    chosen = []
+    for index in range(len(labels)):
+        sound = np.flatnonzero(is_sound[:, index])
+        if not len(sound):
+            chosen.append(len(_CANDIDATES) - 1)
+        elif num_truth[index] >= MIN_SEGMENTS:
+            chosen.append(int(sound[_last_best(f1[sound, index])]))
+        else:
+            higher = sound[sound >= pooled]
+            chosen.append(int(higher[0] if len(higher) else sound[-1]))
+    columns = np.arange(len(labels))
+    reached = 200 * right[chosen, columns].sum() / (num_found[chosen, columns].sum() + num_truth.sum())
+    rare = int((num_truth < MIN_SEGMENTS).sum())
+    notes = []
+    if rare:
+        notes.append(
+            f"{rare} of {len(labels)} classes have fewer than {MIN_SEGMENTS} segments in the held-out videos and take "
+            f"the threshold for segments of all classes together, {_CANDIDATES[pooled]:g}"
+        )
+    thresholds = {head: tuple(_CANDIDATES[chosen].tolist())}
+    settings = videos[0].scores.settings
+    windows = f"windows of {settings['window']} every {settings['stride']}"
+    return SegmentThresholds(thresholds, windows, len(videos), int(num_truth.sum()), float(reached), tuple(notes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """Of one threshold, by class (C,): right segments, segments, and the largest excess of time in any video."""
+
+    right: NDArray[np.int64]
+    found: NDArray[np.int64]
+    excess: NDArray[np.float64]
+
+    @classmethod
+    def at(cls, level: float, videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]]) -> _Counts:
+        ((_, labels),) = heads.items()
+        right, found = np.zeros((2, len(labels)), dtype=np.int64)
+        excess = np.full(len(labels), -np.inf)
+        settings = SegmentSettings(threshold=level)
+        for video in videos:
+            scores = video.scores
+            segments = find_segments(
+                scores.spans,
+                scores.scale,
+                scores.scores,
+                heads,
+                settings=settings,
+                video_seconds=scores.range_seconds,
+            )
+            duration = scores.range_seconds[1] - scores.range_seconds[0]
+            for index in range(len(labels)):
+                ours = sorted((each for each in segments if each.index == index), key=lambda each: -each.score)
+                spans = np.array([(each.start_seconds, each.end_seconds) for each in ours], dtype=np.float64)
+                truth = video.spans[video.classes == index]
+                right[index] += _num_right(spans, truth)
+                found[index] += len(ours)
+                excess[index] = max(excess[index], (_covered(spans) - _covered(truth)) / duration)
+        return cls(right, found, excess)
+
+
+def _num_right(spans: NDArray[np.float64], truth: NDArray[np.float64]) -> int:
+    """How many spans, in their order, have a true one of their own."""
+    overlaps = temporal_iou(spans, truth)
+    count = 0
+    for row in overlaps:
+        if len(truth) and row.max() >= RIGHT_TIOU:
+            overlaps[:, int(row.argmax())] = 0
+            count += 1
+    return count
+
+
+def _covered(spans: NDArray[np.float64]) -> float:
+    """The seconds that lie in one span or more."""
+    total, reached = 0.0, -np.inf
+    for start, end in sorted(spans.reshape(-1, 2).tolist()):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each row with the one before and the one after it; at the ends it counts twice."""
+    before, after = np.concatenate([values[:1], values[:-1]]), np.concatenate([values[1:], values[-1:]])
+    mean: NDArray[np.float64] = (before + values + after) / 3
+    return mean
+
+
+def _last_best(values: NDArray[np.float64]) -> int:
+    return len(values) - 1 - int(values[::-1].argmax())

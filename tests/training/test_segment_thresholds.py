@@ -1,0 +1,134 @@
+"""Thresholds for segments: the best F1 on windows, no label over far more time than shows it, and what detect takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tadacli
+from tadacli.detection.detecting import detection_of
+from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.window_scores import WindowScores
+from tadacli.results import VideoInfo
+from tadacli.sampling.settings import window_settings
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
+from tadacli.training.segment_thresholds import SearchedVideo, fit_segment_thresholds
+from tests.media import render
+
+INPUT = InputSpec("interval", 2, 1, 30.0, 32, 32, (0.45,) * 3, (0.225,) * 3)
+HEADS = {"": ("wave", "nod")}
+SPEC = ModelSpec("tiny.mine", "r2plus1d_tiny", "action", "mine", INPUT, HEADS, EvalProtocol(1, 1))
+
+
+def searched(waves: Sequence[float], truth: Sequence[tuple[float, float, int]]) -> SearchedVideo:
+    """A video whose windows of one second, side by side, show waves with these scores, and nothing else but nods."""
+    number = len(waves)
+    starts = np.arange(number, dtype=np.float64)
+    spans = np.stack([starts, starts + 1], axis=1)
+    column = np.array(waves, dtype=np.float32)
+    info = VideoInfo("video.mp4", 30 * number, Fraction(30), float(number), 32, 32, 0, "h264")
+    windows = {"window": "1s", "stride": "1s"}
+    scores = WindowScores(
+        "video.mp4",
+        None,
+        SPEC,
+        "",
+        "1.0",
+        windows,  # type: ignore[arg-type]
+        info,
+        (0.0, float(number)),
+        spans,
+        spans,
+        np.zeros(number, dtype=np.int64),
+        {"": np.stack([column, 1 - column], axis=1)},
+        (),
+        number,
+        number,
+    )
+    return SearchedVideo(
+        scores, np.array([each[:2] for each in truth]).reshape(-1, 2), np.array([each[2] for each in truth], dtype=int)
+    )
+
+
+def test_the_threshold_lies_between_what_is_right_and_what_is_not() -> None:
+    """Waves are right at 0.8 and wrong at 0.5; a trimmed item of each would put the threshold wherever it likes."""
+    waves = [0.1, 0.8, 0.1, 0.5, 0.1, 0.1, 0.8, 0.1, 0.5, 0.1, 0.8, 0.1, 0.1, 0.8, 0.1]
+    truth = [(float(second), second + 1.0, 0) for second, score in enumerate(waves) if score == 0.8]
+    found = fit_segment_thresholds([searched(waves, truth)], HEADS)
+    assert found is not None
+    wave, _ = found.thresholds[""]
+    assert 0.5 < wave <= 0.8
+    assert (found.num_videos, found.num_segments) == (1, 4)
+    assert "1 of 2 classes" in found.notes[0]
+
+
+def test_no_label_covers_far_more_of_a_video_than_shows_it() -> None:
+    """One segment over all is right about one of three, the best F1 there is: but it is 11 of 20 seconds too long."""
+    waves = [0.9] * 4 + [0.46] * 16
+    short = [(0.0, 8.0, 0), (16.5, 17.0, 0), (18.0, 18.5, 0)]
+    found = fit_segment_thresholds([searched(waves, short)], HEADS)
+    assert found is not None
+    settings = replace(SPEC, segment_thresholds=found.thresholds)
+    scores = replace(searched(waves, short).scores, spec=settings)
+    segments = detection_of(scores, SegmentSettings(threshold="auto")).segments
+    assert sum(each.end_seconds - each.start_seconds for each in segments if each.label == "wave") <= 9 + 0.2 * 20
+
+
+def test_without_segments_there_is_nothing_to_fit() -> None:
+    assert fit_segment_thresholds([], HEADS) is None
+    assert fit_segment_thresholds([searched([0.1, 0.2], [])], HEADS) is None
+    two = {"verb": ("take",), "noun": ("cup",)}
+    assert fit_segment_thresholds([searched([0.1], [(0.0, 1.0, 0)])], two) is None
+
+
+def test_segments_have_thresholds_of_their_own_and_other_windows_are_noted() -> None:
+    scores = searched([0.3, 0.7, 0.3], []).scores
+    spec = replace(SPEC, thresholds={"": (0.1, 0.9)}, segment_thresholds={"": (0.6, 0.9)})
+    scores = replace(scores, spec=spec)
+    found = detection_of(scores, SegmentSettings(threshold="auto"))
+    assert [(each.start_seconds, each.label) for each in found.segments] == [(0.0, "wave")]
+    assert "fitted on windows of 2s every 1s" in found.notes[0].text
+    usual = replace(scores, settings={"window": "2s", "stride": "1s"})
+    assert detection_of(usual, SegmentSettings(threshold="auto")).notes == ()
+    lower = replace(scores, spec=replace(spec, segment_thresholds={}, thresholds={"": (0.8, 0.9)}))
+    assert detection_of(lower, SegmentSettings(threshold="auto")).segments == ()
+
+
+@pytest.fixture
+def annotated(tmp_path: Path) -> Path:
+    """Three videos of 6 s with two labels each."""
+    lines = ["video,start,end,label"]
+    for number in range(3):
+        render(tmp_path / f"{number}.mp4", 90, size=(48, 48), noise=1 + number, time_base=Fraction(1, 15))
+        lines += [f"{number}.mp4,0,2.5,first", f"{number}.mp4,3,6,second"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "labels.csv"
+
+
+def test_a_run_on_segments_leaves_thresholds_for_segments(annotated: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 1, "batch_size": 2, "warmup_epochs": 0}
+    clip = {"clip_frames": 4, "frame_stride": 2, "short_side": 32, "crop_size": 32}
+    result = tadacli.finetune(
+        annotated, output=tmp_path / "mine", settings=settings, clip=clip, views="1x1", device="cpu", workers=0
+    )
+    assert result.segments is not None
+    assert (result.segments.num_videos, result.segments.num_segments) == (1, 2)
+    spec = tadacli.load_model(tmp_path / "mine", device="cpu").spec
+    assert spec.segment_thresholds == result.segments.thresholds
+    assert len(spec.segment_thresholds[""]) == 2
+    assert "threshold for segments" in (tmp_path / "mine" / "README.md").read_text()
+    found = tadacli.detect(
+        tmp_path / "0.mp4",
+        model=tmp_path / "mine",
+        windows=window_settings(),
+        segments=SegmentSettings(threshold="auto"),
+        device="cpu",
+    )
+    assert found[0].status == "ok"
+    assert json.loads((tmp_path / "mine" / "eval.json").read_text())["num_items"] == 2
