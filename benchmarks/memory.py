@@ -1,7 +1,7 @@
 """Peak memory of `tada detect` or `tada features` on a short and on a long video, which must be the same.
 
-    python -m benchmarks.memory [detect | features] [--model NAME --weights FILE] [--minutes 10 60] [--cache DIR]
-                                [--once FILE] [-- OPTION ...]
+    python -m benchmarks.memory [--command detect|features] [--model NAME --weights FILE] [--minutes 10 60]
+                                [--cache DIR] [--once FILE] [-- OPTION ...]
 
 The videos are one 20 s encode of 1080p59.94, repeated, or a file of as many seconds; what stands after -- goes to the
 command. Each run is a process of its own; beside them stands a process that only imports the same libraries. Peaks are
@@ -36,7 +36,7 @@ def peak_of(code: str, *arguments: str) -> int:
 def main() -> None:
     """Prints the peaks and how they compare."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["detect", "features"], default="detect")
+    parser.add_argument("--command", choices=["detect", "features"], default="detect")
     parser.add_argument("more", nargs="*", help="options of the command, after --")
     parser.add_argument("--once", type=Path, help="20 seconds of video, in place of an encode")
     parser.add_argument("--model", default="r2plus1d_tiny.camera_motion")

@@ -6,6 +6,7 @@ Windows are spans of presentation time, and their frames are those on screen.
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple, Protocol
@@ -128,6 +129,36 @@ class _Planned(NamedTuple):
     frames: Indices
 
 
+class _Packed:
+    """Planned windows in few bytes each: there are tens of thousands of snippets in some hours of video."""
+
+    def __init__(self, windows: Iterable[_Planned]) -> None:
+        spans, numbers, frames, ends, self._clip_frames = array("d"), array("q"), array("i"), array("q", [0]), 1
+        for each in windows:
+            spans.extend((each.start_seconds, each.end_seconds))
+            numbers.extend((each.scale, each.number))
+            frames.frombytes(each.frames.tobytes())
+            ends.append(len(frames))
+            self._clip_frames = each.frames.shape[1]
+        self.spans: Seconds = np.array(spans, dtype=np.float64).reshape(-1, 2)
+        self.numbers: Indices = np.array(numbers, dtype=np.int64).reshape(-1, 2)
+        self.frames = np.array(frames, dtype=np.int32)
+        self._ends = ends
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __iter__(self) -> Iterator[_Planned]:
+        return self[:]
+
+    def __getitem__(self, numbers: slice) -> Iterator[_Planned]:
+        for place in range(*numbers.indices(len(self))):
+            frames = self.frames[self._ends[place] : self._ends[place + 1]].reshape(-1, self._clip_frames)
+            start, end = self.spans[place].tolist()
+            scale, number = self.numbers[place].tolist()
+            yield _Planned(start, end, scale, number, frames.astype(np.int64))
+
+
 class WindowPlan:
     """The windows of one video, in the order in which their last frames come, and the frames they need.
 
@@ -155,10 +186,10 @@ class WindowPlan:
                     yield _Planned(*window, scale, number, frames.astype(np.int32))
 
         scales = map(planned, range(len(lengths)))
-        self._windows = list(heapq.merge(*scales, key=lambda each: (each.frames[:, -1].max(), each.scale)))
-        if not self._windows:
+        self._windows = _Packed(heapq.merge(*scales, key=lambda each: (each.frames[:, -1].max(), each.scale)))
+        if not len(self._windows):
             raise _nothing_within(source, (self.start, self.end))
-        self.frames = np.unique(np.concatenate([each.frames.ravel() for each in self._windows])).astype(np.int64)
+        self.frames = np.unique(self._windows.frames).astype(np.int64)
         self._pieces = pieces_of(source, gap_seconds=min(lengths))
         self.num_laid, self.gaps = sum(map(len, spans)), self._pieces.gaps(self.start, self.end)
 
@@ -186,7 +217,7 @@ class WindowPlan:
 
     def numbers(self) -> Indices:
         """The number of each window among those that were laid of its scale, (W,)."""
-        return np.array([each.number for each in self._windows], dtype=np.int64)
+        return self._windows.numbers[:, 1]
 
     def time_of(self, index: int) -> float:
         """When a frame appears, in seconds."""
@@ -207,5 +238,7 @@ class WindowPlan:
 
     def uses(self, *, first: int = 0) -> Indices:
         """How many of the windows from number `first` on need each of `frames`, (F,)."""
-        needed = [self.places(np.unique(each.frames)) for each in self._windows[first:]]
-        return np.bincount(np.concatenate([np.empty(0, np.int64), *needed]), minlength=len(self.frames))
+        counts = np.zeros(len(self.frames), dtype=np.int64)
+        for each in self._windows[first:]:
+            counts[self.places(np.unique(each.frames))] += 1
+        return counts
