@@ -132,7 +132,9 @@ class Segment:
     """A span with a label, [start_seconds, end_seconds) in presentation time, and its score in 0..1.
 
     `index` is the label's place in the head's labels. A segment of an action has a `verb` and a `noun`; its
-    label joins theirs, and its index is verb * num_nouns + noun, as EPIC-KITCHENS numbers actions.
+    label joins theirs, and its index is verb * num_nouns + noun, as EPIC-KITCHENS numbers actions. `peak_score` is what
+    met the threshold, 0..1: the highest that the label scores in the segment, while `score` is a mean; None where no
+    threshold was met in this way, and in what earlier versions wrote.
     """
 
     start_seconds: float
@@ -142,6 +144,7 @@ class Segment:
     score: float
     verb: Prediction | None = None
     noun: Prediction | None = None
+    peak_score: float | None = None
 
     @property
     def action(self) -> str | None:
@@ -244,6 +247,7 @@ class SegmentSummary(TypedDict, total=False):
     background: list[str]
     max_pairs: int
     exclusive: bool
+    ends: str
 
 
 class RunSettings(TypedDict, total=False):

@@ -21,7 +21,7 @@ Threshold = Annotated[
     str, typer.Option(help="A segment reaches this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto")
 ]
 LowThreshold = Annotated[
-    float | None, typer.Option(help="And never falls below this one. Default: half of --threshold.")
+    float | None, typer.Option(help="And never falls below this one, with its windows. Default: ends at half its peak.")
 ]
 Smooth = Annotated[str | None, typer.Option(help="Average scores over this time.", metavar="LENGTH")]
 MergeGap = Annotated[str | None, typer.Option(help="Join segments of a label no further apart.", metavar="LENGTH")]

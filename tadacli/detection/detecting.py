@@ -130,15 +130,18 @@ def detection_job(
         UsageError: For settings that do not go with the model.
     """
     segments.check_model(model.spec)
-    run = run_of(
-        model.spec,
-        settings={
-            **windows.to_dict(model.spec.input, model.device.type),
-            **machine_settings(model),
-            "segments": segments.to_dict(),
-        },
-        weights_sha256=model.weights_sha256,
-        tool_version=__version__,
+    scored_with = {**windows.to_dict(model.spec.input, model.device.type), **machine_settings(model)}
+    # Scores of windows do not depend on where segments end: a journal from before that was said goes on.
+    without_ends = segments.to_dict()
+    without_ends.pop("ends", None)
+    run, scoring_run = (
+        run_of(
+            model.spec,
+            settings={**scored_with, "segments": each},
+            weights_sha256=model.weights_sha256,
+            tool_version=__version__,
+        )
+        for each in (segments.to_dict(), without_ends)
     )
 
     score = partial(score_windows, model=model, settings=windows, max_download=max_download)
@@ -146,7 +149,7 @@ def detection_job(
     def find(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> Found:
         if journal_file is None:
             return _found(video, score(video, on_progress=on_progress), segments)
-        journal = WindowJournal(journal_file, kind=KIND, run_id=run.id, video=video, size_bytes=file_size(video))
+        journal = WindowJournal(journal_file, kind=KIND, run_id=scoring_run.id, video=video, size_bytes=file_size(video))
         try:
             return _found(video, score(video, journal=journal, on_progress=on_progress), segments)
         finally:

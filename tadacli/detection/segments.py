@@ -1,7 +1,8 @@
 """From the scores of windows to labelled segments; the result depends on the arguments and on nothing else.
 
 For each window length, every class gets a curve over time (`timelines`), which is smoothed, cut by two
-thresholds into runs and merged across short gaps. The segments of a class from all window lengths together
+thresholds into runs and merged across short gaps. A segment ends where its score crosses half of its highest, which is
+where the windows that see it lie half in it (see `find_runs`). The segments of a class from all window lengths together
 are then thinned out (`nms`), and the best are kept. Verb and noun scores become actions (`actions`).
 """
 
@@ -212,7 +213,14 @@ def _length_segments(
         for run in _runs(timeline, column, settings, high=levels.high[index], low=levels.low[index])
     ]
     segments = (
-        Segment(run.start_seconds, run.end_seconds, classes.names(index)[0], index, _seven_digits(run.score))
+        Segment(
+            run.start_seconds,
+            run.end_seconds,
+            classes.names(index)[0],
+            index,
+            _seven_digits(run.score),
+            peak_score=_seven_digits(run.peak),
+        )
         for index, run in found
     )
     if not classes.is_action:
@@ -253,7 +261,8 @@ def _exclusive(
         long_enough = run.end_seconds - run.start_seconds >= settings.min_duration_seconds - SAME_INSTANT_SECONDS
         if run.index in indices and run.peak >= levels.high[run.index] and long_enough:
             (label,) = classes.names(run.index)
-            yield Segment(run.start_seconds, run.end_seconds, label, run.index, _seven_digits(run.score))
+            score, peak = _seven_digits(run.score), _seven_digits(run.peak)
+            yield Segment(run.start_seconds, run.end_seconds, label, run.index, score, peak_score=peak)
 
 
 def _best_of(segments: list[Segment], index: int, count: int | None) -> list[Segment]:
@@ -267,6 +276,7 @@ def _runs(timeline: Timeline, column: int, settings: SegmentSettings, *, high: f
         column,
         high=high,
         low=low,
+        at_half_height=settings.low_threshold is None,
         merge_gap_seconds=settings.merge_gap_seconds,
         min_duration_seconds=settings.min_duration_seconds,
     )

@@ -23,12 +23,13 @@ DETECTED_PAIRS = 5
 class SegmentSettings:
     """How scores become segments.
 
-    A segment reaches `threshold` somewhere and `low_threshold` (None: half of it) throughout, after smoothing
-    over `smooth_seconds`; with the threshold "auto" each class has one of its own, which the model carries, and
-    holds half of it. Gaps of at most `merge_gap_seconds` between segments of a class are bridged, then
-    segments shorter than `min_duration_seconds` dropped. `nms` decides between segments of one class that
-    overlap, as different window lengths give them: "hard" drops those with an IoU above `nms_iou`, "soft"
-    lowers their scores as published, "none" keeps them; a segment that is lowered below the low threshold is dropped.
+    A segment reaches `threshold` somewhere, after smoothing over `smooth_seconds`, holds half of that throughout, and
+    ends where its score crosses half of its highest. With a `low_threshold` it holds that instead, and ends with the
+    windows that do. With the threshold "auto" each class has one of its own, which the model carries. Gaps of at most
+    `merge_gap_seconds` between segments of a class are bridged, then segments shorter than `min_duration_seconds`
+    dropped. `nms` decides between segments of one class that overlap, as different window lengths give them: "hard"
+    drops those with an IoU above `nms_iou`, "soft" lowers their scores as published, "none" keeps them; a segment that
+    is lowered below the low threshold is dropped.
 
     `topk_per_class` and `topk` keep the best segments of each class and of the video. `labels`, if any, are
     the only ones reported, `background` ones never are; an action goes by its own name and by those of its
@@ -92,8 +93,10 @@ class SegmentSettings:
             )
 
     def to_dict(self) -> SegmentSummary:
-        """The settings as JSON-ready values; `exclusive` only where it is on, as files without it are older."""
+        """The settings as JSON-ready values; `exclusive` and `ends` only where results depend on them."""
         values = asdict(self)
+        if self.low_threshold is None and not self.exclusive:
+            values["ends"] = "half height"
         if not self.exclusive:
             del values["exclusive"]
         return cast("SegmentSummary", values)

@@ -41,13 +41,14 @@ class Timeline:
 class ScoreRun:
     """A stretch of time in which one class scores high, [start_seconds, end_seconds).
 
-    `cells` are the ranges [first, last) of cells that score high; several where dips between them were
-    bridged. `score` is their mean, weighted by duration; the dips do not count.
+    `cells` are the ranges [first, last) of cells that score as high as its ends do; several where dips between them
+    were bridged. `score` is their mean, weighted by duration, `peak` the highest of them; the dips do not count.
     """
 
     start_seconds: float
     end_seconds: float
     score: float
+    peak: float
     cells: tuple[tuple[int, int], ...]
 
 
@@ -120,41 +121,69 @@ def find_runs(
     *,
     high: float,
     low: float,
+    at_half_height: bool = False,
     merge_gap_seconds: float = 0.0,
     min_duration_seconds: float = 0.0,
 ) -> list[ScoreRun]:
     """Where a class scores at least `low` throughout and at least `high` somewhere, in order of time.
+
+    By default a run ends at the edges of cells, which are starts and ends of windows: up to half a window outside of
+    what the windows show. `at_half_height` it ends where the score falls through half of the run's own height, on the
+    straight line between the middles of the cells before and after: a window that lies half in what it shows scores
+    half as high, however long windows are. A run at an end of the timeline, or at a gap in it, ends there.
 
     Args:
         timeline: The scores.
         column: Which class.
         high: The score that a run reaches.
         low: The score that it holds.
+        at_half_height: Where a run ends. `low` then says what belongs to one run.
         merge_gap_seconds: Runs with at most this between them become one, unless a part of it is not covered.
         min_duration_seconds: Shorter runs are dropped then.
+
+    Returns:
+        The runs; no two share time.
     """
     values, edges = timeline.scores[:, column], timeline.edges
     if not (values >= high).any():
         return []  # as of most classes
-    above = np.concatenate([[False], values >= low, [False]])  # NaN is not above anything
-    changes = np.flatnonzero(above[1:] != above[:-1])
-    groups: list[list[tuple[int, int]]] = []
-    for first, last in zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True):
+    groups: list[tuple[int, int]] = []
+    for first, last in _stretches(values >= low):  # NaN is not above anything
         if values[first:last].max() < high:
             continue
-        previous = groups[-1][-1][1] if groups else first
-        gap = edges[first] - edges[previous] - SAME_INSTANT_SECONDS
-        if groups and gap <= merge_gap_seconds and timeline.covered[previous:first].all():
-            groups[-1].append((first, last))
+        gap = edges[first] - edges[groups[-1][1]] - SAME_INSTANT_SECONDS if groups else math.inf
+        if gap <= merge_gap_seconds and timeline.covered[groups[-1][1] : first].all():
+            groups[-1] = groups[-1][0], last
         else:
-            groups.append([(first, last)])
+            groups.append((first, last))
     runs = []
-    for group in groups:
-        start, end = float(edges[group[0][0]]), float(edges[group[-1][1]])
+    for first, last in groups:
+        peak = float(values[first:last].max())
+        level = max(low, peak / 2) if at_half_height else low
+        cells = tuple((first + start, first + end) for start, end in _stretches(values[first:last] >= level))
+        start, end = float(edges[cells[0][0]]), float(edges[cells[-1][1]])
+        if at_half_height:
+            start = _crossing(timeline, column, cells[0][0], -1, level)
+            end = _crossing(timeline, column, cells[-1][1] - 1, 1, level)
         if end - start >= min_duration_seconds - SAME_INSTANT_SECONDS:
-            cells = tuple(group)
-            runs.append(ScoreRun(start, end, timeline.mean(cells, column), cells))
+            runs.append(ScoreRun(start, end, timeline.mean(cells, column), peak, cells))
     return runs
+
+
+def _stretches(holds: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The ranges [first, last) in which something holds."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
+    return [(first, last) for first, last in changes.reshape(-1, 2).tolist()]
+
+
+def _crossing(timeline: Timeline, column: int, cell: int, step: int, level: float) -> float:
+    """When a score falls through a level between the middle of a cell and that of the next one in a direction."""
+    edges, values, other = timeline.edges, timeline.scores[:, column], cell + step
+    if not 0 <= other < len(values) or not timeline.covered[other]:
+        return float(edges[max(cell, cell + step)])
+    here, there = ((edges[each] + edges[each + 1]) / 2 for each in (cell, other))
+    share = (values[cell] - level) / (values[cell] - values[other])
+    return float(here + share * (there - here))
 
 
 def _cells(spans: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

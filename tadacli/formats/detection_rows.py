@@ -19,7 +19,7 @@ from tadacli.results import Detection, Run, Segment
 DETECTION_CSV_COLUMNS = (
     "path status error model task start_seconds end_seconds label index score verb noun action gaps notes "
     "duration_seconds video_start_seconds fps windows windows_planned weights_sha256 tool_version spec settings run "
-    "size_bytes num_rows"
+    "size_bytes num_rows peak_score"
 ).split()
 
 
@@ -89,7 +89,7 @@ def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
         "windows_planned": str(row["windows_planned"]),
         "settings": json.dumps(row["settings"]),
     }
-    keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action")
+    keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action", "peak_score")
     segments: list[Mapping[str, object]] = [*row["segments"]]
     return flat_rows(row, common, [{key: str(each[key]) for key in keys if key in each} for each in segments])
 
@@ -102,6 +102,8 @@ def _segment(segment: Segment) -> SegmentRow:
         "index": segment.index,
         "score": segment.score,
     }
+    if segment.peak_score is not None:
+        row["peak_score"] = segment.peak_score
     if segment.verb is not None and segment.noun is not None and segment.action is not None:
         row |= {
             "verb": segment.verb.index,

@@ -150,21 +150,26 @@ class JsonDocument:
 class Csv(Generic[AnyRow]):
     """Lines of these columns, as many for each video as `flatten` makes of its row.
 
-    The columns path, status, run, size_bytes and num_rows (how many lines the video has) must be among them.
+    The columns path, status, run, size_bytes and num_rows (how many lines the video has) must be among them. The last
+    `num_new` columns are missing in files of earlier versions, whose items are read with nothing in them.
     """
 
     tail = b""
     separator = b""
 
-    def __init__(self, columns: Sequence[str], flatten: Callable[[AnyRow], list[dict[str, str]]]) -> None:
+    def __init__(
+        self, columns: Sequence[str], flatten: Callable[[AnyRow], list[dict[str, str]]], *, num_new: int = 0
+    ) -> None:
         self._columns, self._flatten = columns, flatten
-        self.head = encode_text(",".join(columns) + "\n")
+        self.head, self._earlier = (
+            encode_text(",".join(each) + "\n") for each in (columns, columns[: len(columns) - num_new])
+        )
 
     def encode(self, row: AnyRow) -> Item:
         return _item(row, self._encode_rows(self._flatten(row)))
 
     def decode(self, content: bytes) -> list[Item]:
-        if not content.startswith(self.head):
+        if not content.startswith((self.head, self._earlier)):
             return []
         items: list[Item] = []
         pending: list[dict[str, str]] = []
@@ -178,7 +183,7 @@ class Csv(Generic[AnyRow]):
         return items
 
     def is_begun(self, content: bytes) -> bool:
-        return _fits(content, self.head)
+        return _fits(content, self.head) or _fits(content, self._earlier)
 
     def _whole_rows(self, content: bytes) -> list[dict[str, str]]:
         text = content.decode("utf-8", errors="surrogateescape")  # bytes of names as version 0.1.0 wrote them
@@ -202,7 +207,7 @@ FORMATS: Mapping[str, Format[ClassificationRow]] = {
 }
 
 DETECTION_FORMATS: Mapping[str, Format[DetectionRow]] = {
-    "csv": Csv(DETECTION_CSV_COLUMNS, detection_csv_rows),
+    "csv": Csv(DETECTION_CSV_COLUMNS, detection_csv_rows, num_new=1),
     "json": JsonDocument("video"),
     "jsonl": JsonLines("video"),
 }

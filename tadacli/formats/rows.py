@@ -101,11 +101,15 @@ class SpanRow(TypedDict):
 
 
 class SegmentRow(SpanRow):
-    """A labelled span with its score in 0..1; that of an action says its verb and its noun besides."""
+    """A labelled span with its score in 0..1; that of an action says its verb and its noun besides.
+
+    `peak_score` is what met the threshold; earlier versions did not write it.
+    """
 
     label: str
     index: Count
     score: Number
+    peak_score: NotRequired[Number]
     verb: NotRequired[Count]
     noun: NotRequired[Count]
     action: NotRequired[str]

@@ -25,7 +25,8 @@ function curveIn(svg, curve) {
 
 function barOf(number) {
   const each = segments[number];
-  const title = `${labelOf(each)}, ${span(each)}, score ${each.score.toFixed(2)}`;
+  const peak = each.peak === null ? "" : `, peak ${each.peak.toFixed(2)}`;
+  const title = `${labelOf(each)}, ${span(each)}, score ${each.score.toFixed(2)}${peak}`;
   const bar = element("button", { className: "bar", type: "button", tabIndex: -1, title, onclick: () => choose(number) });
   bar.setAttribute("aria-label", title);
   bar.style.left = percent(each.start);

@@ -200,6 +200,7 @@ def _page_data(
                 "end": each["end_seconds"],
                 "class": place[each["index"], each["label"]],
                 "score": each["score"],
+                "peak": each.get("peak_score"),
             }
             for each in row["segments"]
         ],

@@ -52,9 +52,10 @@ def test_json_of_one_video_is_its_result(detect, kitchen: Path, tmp_path: Path) 
     assert result["windows"] == 5
     assert result["segments"]
     for segment in result["segments"]:
-        assert segment.keys() == {"start_seconds", "end_seconds", "label", "index", "score"}
+        assert segment.keys() == {"start_seconds", "end_seconds", "label", "index", "score", "peak_score"}
         assert 0 <= segment["start_seconds"] < segment["end_seconds"] <= 6
         assert segment["score"] >= 0.06
+        assert segment["peak_score"] >= max(0.12, segment["score"])
 
 
 def test_exclusive_labels_follow_each_other(detect, kitchen: Path, tmp_path: Path) -> None:

@@ -76,6 +76,12 @@ def close_to(value: Any) -> Any:
     return pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
 
 
+def as_then(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Results of detection without what was not written then."""
+    parts = [{key: each for key, each in row.items() if key != "peak_score"} for row in rows]
+    return [{**row, "segments": as_then(row["segments"])} if "segments" in row else row for row in parts]
+
+
 def in_csv(content: bytes) -> list[dict[str, Any]]:
     """The rows of a CSV, with scores as numbers."""
     rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
@@ -126,15 +132,24 @@ def test_a_run_is_a_model_with_its_labels_and_the_accuracy_that_was_measured(tad
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
 def test_a_complete_file_of_results_is_known_as_complete(tada: Tada, suffix: str) -> None:
     videos = sorted(Path("clips/left").iterdir())
-    for name, command in (
-        (f"classified.{suffix}", ("classify", *videos, "--model", MODEL, *ON_CPU)),
-        (f"found.{suffix}", ("detect", "long.mp4", *DETECTION)),
-    ):
-        before = Path(name).read_bytes()
-        code, _, err = tada(*command, "-o", name, "--resume")
-        assert code == 0, err
-        assert "videos are done" in err
-        assert Path(name).read_bytes() == before
+    name = f"classified.{suffix}"
+    before = Path(name).read_bytes()
+    code, _, err = tada("classify", *videos, "--model", MODEL, *ON_CPU, "-o", name, "--resume")
+    assert code == 0, err
+    assert "videos are done" in err
+    assert Path(name).read_bytes() == before
+
+
+@same_version
+@pytest.mark.usefixtures("_libraries_as_then")
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_segments_that_end_in_another_way_are_not_mixed_with_those_of_then(tada: Tada, suffix: str) -> None:
+    name = f"found.{suffix}"
+    before = Path(name).read_bytes()
+    code, _, err = tada("detect", "long.mp4", *DETECTION, "-o", name, "--resume")
+    assert code == 1
+    assert "was made with other settings" in err
+    assert Path(name).read_bytes() == before
 
 
 @same_version
@@ -158,8 +173,11 @@ def test_results_that_were_begun_go_on_to_the_same_end(tada: Tada, suffix: str) 
 def test_segments_are_converted_with_their_labels_and_times(tada: Tada, suffix: str, target: str) -> None:
     code, out, err = tada("convert", f"found.{suffix}", "--to", target)
     assert code == 0, err
-    if target in ("csv", "json", "jsonl"):
+    if target in ("json", "jsonl"):
         assert out == Path(f"found.{target}").read_bytes()
+    if target == "csv":
+        then = in_csv(Path("found.csv").read_bytes())
+        assert in_csv(out) == [{**row, "peak_score": ""} for row in then]
     for segment in read("found.json")[0]["segments"]:
         assert segment["label"] in out.decode()
     if target == "audacity":
@@ -169,18 +187,22 @@ def test_segments_are_converted_with_their_labels_and_times(tada: Tada, suffix: 
 # --- scores of windows ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
-def test_kept_scores_give_the_segments_of_then(tada: Tada, suffix: str) -> None:
-    code, out, err = tada("detect", "--from-scores", "scores.npz", "--threshold", 0.5, "--format", suffix)
+def test_kept_scores_give_the_segments_of_then(tada: Tada) -> None:
+    """With the low threshold that there was: it is half of the threshold no more."""
+    told = ("--from-scores", "scores.npz", "--threshold", 0.5, "--low-threshold", 0.25, "--format", "json")
+    code, out, err = tada("detect", *told)
     assert code == 0, err
-    assert out == Path(f"found.{suffix}").read_bytes()
+    (row,), (then,) = as_then([json.loads(out)]), read("found.json")
+    assert row["segments"] == then["segments"]
+    assert {key for key in then if row[key] != then[key]} == {"settings", "run"}
+    assert row["settings"]["segments"] == {**then["settings"]["segments"], "low_threshold": 0.25}
 
 
 def test_kept_scores_give_other_segments_with_other_settings(tada: Tada) -> None:
-    options = ("--threshold", 0.5, "--label", "right", "--format", "json")
+    options = ("--threshold", 0.5, "--low-threshold", 0.25, "--label", "right", "--format", "json")
     code, out, err = tada("detect", "--from-scores", "scores.npz", *options)
     assert code == 0, err
-    assert json.loads(out)["segments"] == [
+    assert as_then(json.loads(out)["segments"]) == [
         each for each in read("found.json")[0]["segments"] if each["label"] == "right"
     ]
 
@@ -202,7 +224,9 @@ def test_a_video_that_was_begun_goes_on_behind_the_windows_that_are_scored(tada:
         code, _, err = tada("detect", "long.mp4", *DETECTION, "-o", name, "--resume")
         assert code == 0, err
         assert not (earlier / f"{name}.unfinished").exists()
-    assert read("found_begun.jsonl") == close_to(read("found.jsonl"))
+    code, whole, err = tada("detect", "--from-scores", "scores.npz", "--threshold", 0.5, "--format", "jsonl")
+    assert code == 0, err
+    assert read("found_begun.jsonl")[0]["segments"] == close_to(json.loads(whole)["segments"])
     # A score that cannot be has come from the journal, so the journal is what was read.
     assert max(each["score"] for each in read("other.jsonl")[0]["segments"]) > 1
 

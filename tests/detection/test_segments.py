@@ -66,10 +66,36 @@ def in_a_row(*scores, seconds: float = 1.0):
 
 def test_segments_are_where_a_class_scores_high() -> None:
     spans, scores = in_a_row((0, 0), (0.5, 0), (0.75, 0), (0.25, 0.5), (0, 1), (0, 0))
-    segments = found(spans, scores, background=("rest",))
+    segments = found(spans, scores, background=("rest",), low_threshold=0.25)
     assert brief(segments) == [(1, 4, "walk", 0.5), (3, 5, "run", 0.75)]
+    assert [segment.peak_score for segment in segments] == [0.75, 1.0]
     assert [segment.index for segment in segments] == [1, 2]
     assert {segment.action for segment in segments} == {None}
+
+
+@examples(max_examples=60, deadline=None)
+@given(
+    start=st.floats(3, 8),
+    seconds=st.floats(3, 8),
+    height=st.sampled_from([0.5, 0.75, 1.0]),
+    stride=st.sampled_from([0.25, 0.5, 1.0]),
+)
+def test_a_segment_ends_where_windows_lie_half_in_what_they_show(start, seconds, height, stride) -> None:
+    """Each window of 2 s scores by its share of something longer; as far as windows tell when that is."""
+    starts = np.arange(0, 20, stride)
+    spans = np.stack([starts, starts + 2], axis=1)
+    shares = (np.minimum(spans[:, 1], start + seconds) - np.maximum(spans[:, 0], start)).clip(0) / 2
+    scores = height * np.stack([1 - shares, shares, 0 * shares], axis=1)
+    (segment,) = found(spans, scores, background=("rest",), threshold=0.5 * height)
+    assert (segment.start_seconds, segment.end_seconds) == pytest.approx((start, start + seconds), abs=0.3 * stride)
+    (outer,) = found(spans, scores, background=("rest",), threshold=0.5 * height, low_threshold=0.01)
+    assert outer.start_seconds < start - 0.5
+    assert outer.end_seconds > start + seconds + 0.5
+
+
+def test_a_segment_goes_to_the_ends_of_the_video_and_of_a_gap() -> None:
+    segments = found([(0, 2), (1, 3), (5, 7), (6, 8)], [(0, 1, 0)] * 4)
+    assert brief(segments) == [(0, 3, "walk", 1), (5, 8, "walk", 1)]
 
 
 def at_instants(spans, scores, label: int, *, threshold: float, step: float = 0.125) -> set[float]:
@@ -96,7 +122,12 @@ def at_instants(spans, scores, label: int, *, threshold: float, step: float = 0.
 def test_segments_of_one_scale_are_the_instants_found_by_walking_along(rows, threshold) -> None:
     spans, scale, scores, heads = arrays(rows)
     segments = find_segments(
-        spans, scale * 0, scores, heads, settings=SegmentSettings(threshold=threshold), video_seconds=(0, END)
+        spans,
+        scale * 0,
+        scores,
+        heads,
+        settings=SegmentSettings(threshold=threshold, low_threshold=threshold / 2),
+        video_seconds=(0, END),
     )
     instants = np.arange(0, 15, 0.125) + 0.0625
     for label in range(3):
@@ -288,8 +319,10 @@ def two_heads(verb, noun, **settings) -> tuple[Segment, ...]:
 
 
 def test_actions_have_a_verb_and_a_noun_with_scores_of_their_own() -> None:
-    segments = two_heads(VERB, NOUN)
-    assert segments == (
+    segments = two_heads(VERB, NOUN, low_threshold=0.25, threshold=0.4375)
+    peaks = [segment.peak_score for segment in segments]
+    assert peaks == [0.5625, 0.4375, 0.75]
+    assert tuple(replace(segment, peak_score=None) for segment in segments) == (
         Segment(0, 2, "put lid", 5, 0.5625, verb=Prediction("put", 1, 0.875), noun=Prediction("lid", 2, 0.65625)),
         Segment(1, 2, "put pan", 4, 0.4375, verb=Prediction("put", 1, 1.0), noun=Prediction("pan", 1, 0.4375)),
         Segment(2, 3, "take cup", 0, 0.75, verb=Prediction("take", 0, 1.0), noun=Prediction("cup", 0, 0.75)),
