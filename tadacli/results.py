@@ -168,7 +168,8 @@ class Detection:
     `status` is "ok", "partial" (some windows could not be scored: see `gaps`) or "error" (then `error` says
     why). No segments are a result, too: nothing was found. `num_windows` of `num_windows_planned` windows
     were scored. `num_frames_used` distinct frames were used. `timeline` is where the video starts and ends in seconds
-    where it was not opened, as its features were there already; `video` is None then.
+    where it was not opened, as its features were there already; `video` is None then. `cuts` are when shots begin that
+    no segment reaches across, in presentation seconds; None where nobody asked for them.
     """
 
     path: str
@@ -183,6 +184,7 @@ class Detection:
     video: VideoInfo | None = None
     notes: tuple[Note, ...] = ()
     timeline: tuple[float, float] | None = None
+    cuts: tuple[float, ...] | None = None
 
 
 class InputSummary(TypedDict, total=False):
@@ -279,6 +281,7 @@ class RunSettings(TypedDict, total=False):
     segments: SegmentSummary
     features: list[str]
     class_scores: str | None
+    cuts: str | list[float]
 
 
 @dataclass(frozen=True)

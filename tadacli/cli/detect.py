@@ -47,6 +47,7 @@ def detect_command(
     start: options.Start = None,
     end: options.End = None,
     allow_gaps: own.AllowGaps = False,
+    cuts: own.CutsWord = "none",
     threshold: own.Threshold = str(DEFAULT_THRESHOLD),
     low_threshold: own.LowThreshold = None,
     smooth: own.Smooth = None,
@@ -96,6 +97,7 @@ def detect_command(
     be_quiet(quiet)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
+    from tadacli.detection.cuts import parse_cuts
     from tadacli.detection.detecting import detection_job, job_of_kept_scores
     from tadacli.detection.score_file import plan_score_files
     from tadacli.detection.settings import SegmentSettings
@@ -134,8 +136,9 @@ def detect_command(
     elif from_scores:
         if inputs or save_scores:
             raise UsageError("--from-scores takes the place of videos", hint="leave INPUT and --save-scores out")
-        if fps is not None:
-            raise UsageError("--from-scores opens no video", hint="leave --fps out")
+        if fps is not None or cuts != "none":
+            option = "--fps" if fps is not None else "--cuts, as the score files have them,"
+            raise UsageError("--from-scores opens no video", hint=f"leave {option} out")
         if profile:
             raise UsageError("--from-scores runs no model", hint="leave --profile out")
         job = job_of_kept_scores(from_scores, segments=segments)
@@ -149,8 +152,14 @@ def detect_command(
             allow_gaps=allow_gaps,
             batch_size=batch_size,
             fps=fps,
+            cuts=parse_cuts(cuts),
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
+        if cuts not in ("auto", "none") and len(videos) > 1:
+            raise UsageError(
+                f"--cuts {cuts} are the times of one video, and these are {len(videos)}",
+                hint="give one video at a time, or --cuts auto",
+            )
         loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)

@@ -35,6 +35,14 @@ Background = Annotated[list[str] | None, typer.Option(help="Never report this la
 Exclusive = Annotated[
     bool, typer.Option("--exclusive", help="One label at a time: the most likely sequence of labels.")
 ]
+CutsWord = Annotated[
+    str,
+    typer.Option(
+        "--cuts",
+        help="Where shots begin, which no window crosses; auto finds them (extra: cuts).",
+        metavar="auto|none|FILE",
+    ),
+]
 SaveScores = Annotated[
     Path | None,
     typer.Option(help="Keep the windows' scores: a .npz file, or a folder for several videos.", metavar="PATH"),

@@ -13,12 +13,12 @@ from tadacli.detection.score_file import KIND, read_scores, write_scores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress, video_notes
-from tadacli.detection.window_scores import WindowScores, score_windows
+from tadacli.detection.window_scores import WindowScores, score_windows, scoring_settings
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Detection, Note, NoteKind, Run, RunSettings
 from tadacli.sampling.settings import WindowSettings, window_settings
-from tadacli.scoring.provenance import machine_settings, run_of
+from tadacli.scoring.provenance import run_of
 from tadacli.specs import AnySpec, ModelSpec
 from tadacli.version import __version__
 from tadacli.video.addresses import address
@@ -130,18 +130,18 @@ def detection_job(
         UsageError: For settings that do not go with the model.
     """
     segments.check_model(model.spec)
-    scored_with = {**windows.to_dict(model.spec.input, model.device.type), **machine_settings(model)}
+    summary, scored_with = segments.to_dict(), scoring_settings(windows, model)
     # Scores of windows do not depend on where segments end: a journal from before that was said goes on.
     without_ends = segments.to_dict()
     without_ends.pop("ends", None)
-    run, scoring_run = (
+    run, scoring = (
         run_of(
             model.spec,
             settings={**scored_with, "segments": each},
             weights_sha256=model.weights_sha256,
             tool_version=__version__,
         )
-        for each in (segments.to_dict(), without_ends)
+        for each in (summary, without_ends)
     )
 
     score = partial(score_windows, model=model, settings=windows, max_download=max_download)
@@ -149,7 +149,7 @@ def detection_job(
     def find(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> Found:
         if journal_file is None:
             return _found(video, score(video, on_progress=on_progress), segments)
-        journal = WindowJournal(journal_file, kind=KIND, run_id=scoring_run.id, video=video, size_bytes=file_size(video))
+        journal = WindowJournal(journal_file, kind=KIND, run_id=scoring.id, video=video, size_bytes=file_size(video))
         try:
             return _found(video, score(video, journal=journal, on_progress=on_progress), segments)
         finally:
@@ -262,6 +262,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         scores.spec.heads,
         settings=segments,
         video_seconds=scores.range_seconds,
+        cuts=scores.cuts,
         thresholds=scores.spec.require_segment_thresholds() if segments.threshold == "auto" else None,
     )
     notes = [Note(NoteKind.MODEL, scores.spec.note)] if scores.spec.note else []
@@ -280,6 +281,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         num_frames_used=scores.num_frames_used,
         video=scores.info,
         notes=tuple(notes),
+        cuts=scores.cuts if "cuts" in scores.settings else None,
     )
 
 

@@ -46,6 +46,8 @@ def encode_scores(scores: WindowScores) -> bytes:
         "num_windows_planned": scores.num_windows_planned,
         "num_frames_used": scores.num_frames_used,
     }
+    if scores.cuts:
+        about["cuts"] = list(scores.cuts)
     arrays = {f"scores_{name}" if name else "scores": values for name, values in scores.scores.items()}
     buffer = io.BytesIO()
     np.savez_compressed(
@@ -124,6 +126,7 @@ def _decode(arrays: Arrays) -> WindowScores:
         gaps=tuple(Gap(**gap) for gap in about["gaps"]),
         num_windows_planned=about["num_windows_planned"],
         num_frames_used=about["num_frames_used"],
+        cuts=tuple(about.get("cuts", ())),
     )
     _check(scores)
     return scores
@@ -136,6 +139,7 @@ def _check(scores: WindowScores) -> None:
     whole = [info.num_frames, info.height, info.width, scores.num_windows_planned, scores.num_frames_used]
     whole += [] if scores.size_bytes is None else [scores.size_bytes]
     seconds = [info.duration_seconds, info.start_seconds, *scores.range_seconds]
+    seconds += scores.cuts
     seconds += [each for gap in scores.gaps for each in (gap.start_seconds, gap.end_seconds)]
     if not all(type(each) is int and 0 <= each <= _MOST for each in whole):
         raise ValueError("it has a number that is not whole, or absurd")
@@ -149,6 +153,8 @@ def _check(scores: WindowScores) -> None:
             raise ValueError(f"its arrays do not fit together: {name} is {values.dtype} {values.shape}, not {shape}")
         if not np.isfinite(values).all():
             raise ValueError(f"{name} holds values that are not numbers")
+    if list(scores.cuts) != sorted(set(scores.cuts)):
+        raise ValueError("its cuts are not in order")
     if count > scores.num_windows_planned:
         raise ValueError("it has more windows than were planned")
 

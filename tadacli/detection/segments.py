@@ -51,6 +51,7 @@ def find_segments(
     *,
     settings: SegmentSettings,
     video_seconds: tuple[float, float],
+    cuts: Sequence[float] = (),
     thresholds: Thresholds | None = None,
 ) -> tuple[Segment, ...]:
     """The segments that the scores of windows give, sorted by start, end and index; there may be none.
@@ -66,6 +67,7 @@ def find_segments(
         heads: The labels by head name.
         settings: What becomes a segment.
         video_seconds: (start, end) of the video; what lies outside is cut off.
+        cuts: Times that no window reaches across; no segment does either.
         thresholds: Those of every class by head, for the threshold "auto"; that of an action is the product of those of
             its verb and its noun, as its score is the product of theirs.
 
@@ -85,11 +87,11 @@ def find_segments(
     shown = np.flatnonzero(peaks >= levels.high).tolist()
     indices = [index for index in shown if settings.wants(classes.names(index))]
     if settings.exclusive:
-        kept = list(_exclusive(_only_length(spans, scale, video_seconds, settings), indices, classes, settings, levels))
+        kept = list(_exclusive(_shots(spans, scale, video_seconds, cuts, settings), indices, classes, settings, levels))
         kept = [segment for index in indices for segment in _best_of(kept, index, settings.topk_per_class)]
         return tuple(sorted(_best(kept, settings.topk), key=_place))
     found: dict[int, list[Segment]] = {index: [] for index in indices}
-    for _, length in _lengths(spans, scale, video_seconds, settings):
+    for _, length in _shots(spans, scale, video_seconds, cuts, settings):
         for block in _blocks(indices):
             for segment in _length_segments(length, block, classes, settings, levels):
                 found[segment.index].append(segment)
@@ -112,6 +114,7 @@ def class_curves(
     settings: SegmentSettings,
     video_seconds: tuple[float, float],
     segments: Sequence[Segment],
+    cuts: Sequence[float] = (),
     thresholds: Thresholds | None = None,
     num_classes: int = 5,
 ) -> tuple[ClassCurve, ...]:
@@ -120,6 +123,7 @@ def class_curves(
     Args:
         spans: As of `find_segments`; so are `scale`, `scores`, `heads`, `settings`, `video_seconds` and `thresholds`.
         segments: What was found. Classes that have segments come first, by index.
+        cuts: As of `find_segments`.
         num_classes: If those are fewer, the classes with the highest scores of any window follow: they show what was
             close to being found.
     """
@@ -134,7 +138,7 @@ def class_curves(
     levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
     curves = [
         ClassCurve(classes.names(index)[0], index, number, timeline.edges, timeline.scores[:, column], levels[index])
-        for number, length in _lengths(spans, scale, video_seconds, settings)
+        for number, length in _shots(spans, scale, video_seconds, cuts, settings)
         for timeline in [length.timeline(classes.columns(chosen))]
         for column, index in enumerate(chosen)
     ]
@@ -175,7 +179,7 @@ def _class_thresholds(thresholds: Mapping[str, Sequence[float]]) -> NDArray[np.f
 
 @dataclass(frozen=True, eq=False)
 class _Length:
-    """The windows of one length: which rows (W,) they are of all windows, and where they lie in the video."""
+    """The windows of one length in a shot: which rows (W,) they are of all windows, and where they lie in the video."""
 
     rows: NDArray[np.bool_]
     spans: NDArray[np.float64]
@@ -186,19 +190,21 @@ class _Length:
         return smooth(score_timeline(self.spans, columns[self.rows]), seconds=self.smooth_seconds)
 
 
-def _lengths(
+def _shots(
     spans: NDArray[np.float64],
     scale: NDArray[np.integer],
     video_seconds: tuple[float, float],
+    cuts: Sequence[float],
     settings: SegmentSettings,
 ) -> Iterator[tuple[int, _Length]]:
-    """The windows of each length that lie in the video, cut off at its ends, with the length's number."""
+    """The windows of each length in each shot of the video, cut off at its ends, with the length's number."""
     start, end = video_seconds
     if not start < end:
         raise ValueError(f"a video from {start} to {end} seconds has no segments")
     inside = (spans[:, 0] < end - SAME_INSTANT_SECONDS) & (spans[:, 1] > start + SAME_INSTANT_SECONDS)
-    for number in np.unique(scale[inside]).tolist():
-        rows = inside & (scale == number)
+    shot = np.searchsorted(np.asarray(cuts, dtype=np.float64), spans.mean(axis=1))
+    for number, place in sorted({*zip(scale[inside].tolist(), shot[inside].tolist(), strict=True)}):
+        rows = inside & (scale == number) & (shot == place)
         yield number, _Length(rows, np.clip(spans[rows], start, end), settings.smooth_seconds)
 
 
@@ -235,34 +241,27 @@ def _length_segments(
         yield replace(segment, verb=verb, noun=noun)
 
 
-def _only_length(
-    spans: NDArray[np.float64],
-    scale: NDArray[np.integer],
-    video_seconds: tuple[float, float],
-    settings: SegmentSettings,
-) -> _Length | None:
-    """The windows, all of one length; None if none lies in the video. Raises `UsageError` for several lengths."""
-    lengths = [length for _, length in _lengths(spans, scale, video_seconds, settings)]
-    if len(lengths) > 1:
-        raise UsageError(
-            f"windows of {len(lengths)} lengths do not say which label holds", hint="give one --window with --exclusive"
-        )
-    return lengths[0] if lengths else None
-
-
 def _exclusive(
-    length: _Length | None, indices: list[int], classes: ClassScores, settings: SegmentSettings, levels: _Levels
+    shots: Iterator[tuple[int, _Length]],
+    indices: list[int],
+    classes: ClassScores,
+    settings: SegmentSettings,
+    levels: _Levels,
 ) -> Iterator[Segment]:
     """The segments of some classes where one label holds at a time; all classes compete."""
-    if length is None:
-        return
     (scores,) = classes.scores.values()
-    for run in exclusive_runs(length.spans, scores[length.rows]):
-        long_enough = run.end_seconds - run.start_seconds >= settings.min_duration_seconds - SAME_INSTANT_SECONDS
-        if run.index in indices and run.peak >= levels.high[run.index] and long_enough:
-            (label,) = classes.names(run.index)
-            score, peak = _seven_digits(run.score), _seven_digits(run.peak)
-            yield Segment(run.start_seconds, run.end_seconds, label, run.index, score, peak_score=peak)
+    lengths = list(shots)
+    if (num_lengths := len({number for number, _ in lengths})) > 1:
+        raise UsageError(
+            f"windows of {num_lengths} lengths do not say which label holds", hint="give one --window with --exclusive"
+        )
+    for _, length in lengths:
+        for run in exclusive_runs(length.spans, scores[length.rows]):
+            long_enough = run.end_seconds - run.start_seconds >= settings.min_duration_seconds - SAME_INSTANT_SECONDS
+            if run.index in indices and run.peak >= levels.high[run.index] and long_enough:
+                (label,) = classes.names(run.index)
+                score, peak = _seven_digits(run.score), _seven_digits(run.peak)
+                yield Segment(run.start_seconds, run.end_seconds, label, run.index, score, peak_score=peak)
 
 
 def _best_of(segments: list[Segment], index: int, count: int | None) -> list[Segment]:

@@ -93,7 +93,7 @@ class SegmentSettings:
             )
 
     def to_dict(self) -> SegmentSummary:
-        """The settings as JSON-ready values; `exclusive` and `ends` only where results depend on them."""
+        """The settings as JSON-ready values; `exclusive` and `ends` only where results differ from those without."""
         values = asdict(self)
         if self.low_threshold is None and not self.exclusive:
             values["ends"] = "half height"

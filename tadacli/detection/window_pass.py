@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tadacli.detection.cuts import find_cuts
 from tadacli.errors import VideoError
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import Gap, Note, NoteKind, VideoInfo, Window
+from tadacli.sampling.settings import Cuts
 from tadacli.sampling.windows import Layout, WindowPlan
 from tadacli.transforms import preprocess
 from tadacli.video.addresses import address
@@ -106,6 +108,7 @@ def pass_over(
     take: Callable[[Group], object],
     batch_size: int,
     fps: float | None = None,
+    cuts: Cuts = (),
     journal: Journal | None = None,
     on_progress: OnProgress | None = None,
     num_readers: int | None = None,
@@ -121,6 +124,7 @@ def pass_over(
         take: Gets every group in order, also those of the journal.
         batch_size: How many views go through the network at once.
         fps: The rate of folders and tars of frames.
+        cuts: Times that no window reaches across, or "auto" for those of shots; these are found first.
         journal: Keeps what is done; work starts after what it holds.
         on_progress: Called after each group of windows.
         num_readers: Threads that read the video, where its frames can be shared out; by default as suits the machine.
@@ -139,7 +143,10 @@ def pass_over(
         with during(Stage.OPEN):
             file = boundary.reads(opened.enter_context(local_path(path, max_bytes=max_download)))
             source = opened.enter_context(open_video(file, fps=fps))
-            plan = WindowPlan(source, model.spec.input, layout)
+        if cuts == "auto":
+            cuts = _cuts(file, layout, fps)
+        with during(Stage.OPEN):
+            plan = WindowPlan(source, model.spec.input, layout, cuts=cuts)
         done = _Done(len(plan))
         with boundary.lifted():
             for group in journal.saved() if journal is not None else ():
@@ -171,6 +178,15 @@ def pass_over(
             gaps=_gaps(plan, done.unreadable),
             num_frames_used=len(plan.frames) - len(done.unreadable),
         )
+
+
+def _cuts(file: str, layout: Layout, fps: float | None) -> tuple[float, ...]:
+    """Where shots begin. The video is opened apart for it: what it decodes to may depend on what was read before."""
+    with open_video(file, fps=fps) as source:
+        start, end = layout.part.within(source.info)
+        cuts = find_cuts(source, start_seconds=start, end_seconds=end)
+        count(decoded=source.num_decoded)
+    return cuts
 
 
 class _Done:

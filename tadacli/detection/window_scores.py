@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.detection.actions import ScoresByHead
+from tadacli.detection.cuts import finder_versions
 from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, pass_over
 from tadacli.results import Gap, RunSettings, VideoInfo
 from tadacli.sampling.settings import WindowSettings
@@ -29,7 +30,8 @@ class WindowScores:
 
     `spans` and `used` are (W, 2) float64 in seconds, `scale` (W,) int64, `scores` (W, num_classes) float32 by
     head; only windows whose frames could all be read have a row. `settings` are those that the scores depend
-    on. `range_seconds` is the part of the timeline that the windows were laid over.
+    on. `range_seconds` is the part of the timeline that the windows were laid over, `cuts` are the times in it that
+    none of them reaches across.
     """
 
     path: str
@@ -47,6 +49,7 @@ class WindowScores:
     gaps: tuple[Gap, ...]
     num_windows_planned: int
     num_frames_used: int
+    cuts: tuple[float, ...] = ()
 
 
 def score_windows(
@@ -93,6 +96,7 @@ def score_windows(
         take=take,
         batch_size=batch_size,
         fps=settings.fps,
+        cuts=settings.cuts,
         journal=journal,
         on_progress=on_progress,
         num_readers=num_readers,
@@ -105,7 +109,7 @@ def score_windows(
         spec=model.spec,
         weights_sha256=model.weights_sha256,
         tool_version=__version__,
-        settings={**settings.to_dict(model.spec.input, model.device.type), **machine_settings(model)},
+        settings=scoring_settings(settings, model),
         info=done.info,
         range_seconds=(done.plan.start, done.plan.end),
         spans=spans[done.is_done],
@@ -115,7 +119,24 @@ def score_windows(
         gaps=done.gaps,
         num_windows_planned=done.plan.num_laid,
         num_frames_used=done.num_frames_used,
+        cuts=done.plan.cuts,
     )
+
+
+def scoring_settings(settings: WindowSettings, model: Model) -> RunSettings:
+    """What the scores of a video's windows depend on besides model and video.
+
+    Args:
+        settings: Which windows there are.
+        model: The model.
+
+    Returns:
+        The settings, JSON-ready.
+    """
+    values: RunSettings = {**settings.to_dict(model.spec.input, model.device.type), **machine_settings(model)}
+    if settings.cuts == "auto":
+        values["versions"] = {**values["versions"], **finder_versions()}
+    return values
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from tadacli.formats.rows import (
+    CutsRow,
     DetectionRow,
     SegmentRow,
     csv_text,
@@ -43,6 +44,7 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
     elif result.timeline is not None:
         start, end = result.timeline
         start, duration = rounded_seconds(start), rounded_seconds(end - start)
+    cuts: CutsRow = {} if result.cuts is None else {"cuts": [rounded_seconds(cut) for cut in result.cuts]}
     return {
         "video": result.path,
         "path": result.path,
@@ -68,6 +70,7 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
         "notes": [note.text for note in result.notes],
         "info": facts,
         **run_row(run, size_bytes),
+        **cuts,
     }
 
 

@@ -131,7 +131,13 @@ class FramesRow(TypedDict):
     used: Count
 
 
-class DetectionRow(ResultRow):
+class CutsRow(TypedDict, total=False):
+    """When shots begin that no segment reaches across, where they were asked for."""
+
+    cuts: list[Number]
+
+
+class DetectionRow(ResultRow, CutsRow):
     """What happens in one video, and when. `start_seconds` is the presentation time of its first frame."""
 
     video: str

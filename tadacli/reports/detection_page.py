@@ -141,6 +141,7 @@ def detection_report(
         scores.spec.heads,
         settings=settings,
         video_seconds=scores.range_seconds,
+        cuts=scores.cuts,
         segments=result.segments,
         thresholds=scores.spec.segment_thresholds or scores.spec.thresholds,
     )

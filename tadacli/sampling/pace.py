@@ -6,6 +6,7 @@ frames. What looks at a stretch of such a video goes by the frames around: by th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,6 +84,22 @@ class Pieces:
         if place == len(self) or self.starts[place] >= end - SAME_TIME_SECONDS:
             return None
         return max(start, float(self.starts[place])), min(end, float(self.ends[place]))
+
+    def split(self, times: Seconds, cuts: Sequence[float]) -> Pieces:
+        """The pieces, divided where cuts are, which are times of frames among `times`."""
+        inside = [
+            (cut, place)
+            for cut in cuts
+            for place in [int(np.searchsorted(self.starts, cut - SAME_TIME_SECONDS)) - 1]
+            if place >= 0 and cut < self.ends[place] - SAME_TIME_SECONDS and cut not in self.starts
+        ]
+        if not inside:
+            return self
+        new = np.array([cut for cut, _ in inside])
+        starts = np.sort(np.append(self.starts, new))
+        ends = np.sort(np.append(self.ends, new))
+        firsts = np.searchsorted(times, starts - SAME_TIME_SECONDS).astype(np.int64)
+        return Pieces(starts, ends, firsts, self.num_frames)
 
     def gaps(self, start: float, end: float) -> list[tuple[float, float]]:
         """What of a span lies between pieces or after the last one, gap by gap."""

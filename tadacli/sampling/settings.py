@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tadacli.errors import UsageError
 from tadacli.sampling import DEFAULT_WINDOW, WindowSampling
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 # One clip at a time has the same arithmetic wherever it is scored, and takes least memory; a GPU wants more.
 DEFAULT_BATCH_SIZE, DEFAULT_GPU_BATCH_SIZE = 1, 8
+
+
+# Where shots begin: times in seconds, or "auto" for what is found in the frames.
+Cuts: TypeAlias = Literal["auto"] | tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class WindowSettings:
 
     `sampling` None is the model's own way; `batch_size` None are as many clips as suit the device. Times are
     presentation times in seconds. `fps` is the rate of folders and tars of frames; None is what their name says, or 30.
+    No window reaches across one of the `cuts`.
     """
 
     lengths: tuple[Length, ...]
@@ -69,6 +74,7 @@ class WindowSettings:
     end_seconds: float | None = None
     batch_size: int | None = None
     fps: float | None = None
+    cuts: Cuts = ()
 
     @property
     def part(self) -> Part:
@@ -113,6 +119,8 @@ class WindowSettings:
         }
         if self.fps is not None:
             settings["fps"] = self.fps
+        if self.cuts:
+            settings["cuts"] = self.cuts if self.cuts == "auto" else list(self.cuts)
         return settings
 
 
@@ -136,6 +144,7 @@ def window_settings(
     allow_gaps: bool = False,
     batch_size: int | None = None,
     fps: float | None = None,
+    cuts: Cuts = (),
 ) -> WindowSettings:
     """The settings that a person's words mean.
 
@@ -148,6 +157,7 @@ def window_settings(
         allow_gaps: Allow strides longer than their window.
         batch_size: How many clips are scored at once.
         fps: Frames a second of folders and tars of frames; by default what their name says, or else 30.
+        cuts: Where shots begin, in presentation seconds, or "auto" (see `detection.cuts`); by default nowhere.
 
     Returns:
         The settings, a length and a stride for each window.
@@ -178,4 +188,4 @@ def window_settings(
                 f"a stride of {step} leaves out what lies between windows of {length}",
                 hint="use a stride up to the window, or --allow-gaps",
             )
-    return WindowSettings(lengths, strides, sampling, start_seconds, end_seconds, batch_size, fps)
+    return WindowSettings(lengths, strides, sampling, start_seconds, end_seconds, batch_size, fps, cuts)

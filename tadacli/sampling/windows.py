@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Window
 from tadacli.sampling import WindowSampling
-from tadacli.sampling.pace import Piece, frame_rate, pieces_of
+from tadacli.sampling.pace import SAME_TIME_SECONDS, Piece, frame_rate, pieces_of
 from tadacli.sampling.plan import Part, clip_seconds, frames_on_screen, frames_within
 from tadacli.specs import InputSpec
 from tadacli.video.source import Indices, Seconds, VideoSource, shown
@@ -119,6 +119,21 @@ def _nothing_within(source: VideoSource, span: tuple[float, float]) -> VideoErro
     )
 
 
+def at_frames(times: Seconds, cuts: Sequence[float]) -> list[float]:
+    """Cuts, each moved to the nearest time at which a frame appears, in order and without repetition.
+
+    Args:
+        times: When the frames of a video appear, in seconds.
+        cuts: Times in seconds, which may be rounded.
+    """
+    if not len(cuts):
+        return []
+    after = np.clip(np.searchsorted(times, cuts), 1, max(1, len(times) - 1))
+    before, following = times[after - 1], times[np.minimum(after, len(times) - 1)]
+    nearest = np.where(np.subtract(cuts, before) <= np.subtract(following, cuts), before, following)
+    return [float(cut) for cut in np.unique(nearest)]
+
+
 class _Planned(NamedTuple):
     """A window with the frames of its clips, (num_clips, clip_frames); `number` counts those laid of its scale."""
 
@@ -163,6 +178,7 @@ class WindowPlan:
     """The windows of one video, in the order in which their last frames come, and the frames they need.
 
     It is worked out once, when it is made. `start` and `end` are the range that the windows are laid over, in seconds,
+    each shot apart: none reaches across a cut. `cuts` are where they are, each the time of the first frame after it.
     `frames` the numbers of the frames that they need, ascending. A window that lies in a gap of the video's time, so
     that no frame is its own, has no place in the plan, and one that reaches into a gap ends there; `num_laid` counts
     all that were laid over the range, and `gaps` are the spans of the gaps, in seconds.
@@ -170,15 +186,19 @@ class WindowPlan:
     Raises `VideoError` where all of the range is a gap.
     """
 
-    def __init__(self, source: VideoSource, spec: InputSpec, settings: Layout) -> None:
-        sampling = settings.sampling_for(spec)
+    def __init__(self, source: VideoSource, spec: InputSpec, settings: Layout, *, cuts: Sequence[float] = ()) -> None:
+        fps, sampling = frame_rate(source), settings.sampling_for(spec)
         self._times = source.times_shown
         self.start, self.end = settings.part.within(source.info)
-        laid = settings.laid(self.start, self.end, fps=frame_rate(source), spec=spec)
-        lengths, spans = [length for length, _ in laid], [spans for _, spans in laid]
+        inside = [cut for cut in cuts if self.start < cut < self.end - SAME_TIME_SECONDS]
+        self.cuts = tuple(cut for cut in at_frames(self._times, inside) if self.start < cut < self.end)
+        shots = pairwise([self.start, *self.cuts, self.end])
+        laid = [settings.laid(*shot, fps=fps, spec=spec) for shot in shots]
+        lengths = [length for length, _ in laid[0]]
+        spans = [np.concatenate([spans for _, spans in scale]) for scale in zip(*laid, strict=True)]
 
         def planned(scale: int) -> Iterator[_Planned]:
-            pieces = pieces_of(source, gap_seconds=lengths[scale])
+            pieces = pieces_of(source, gap_seconds=lengths[scale]).split(self._times, self.cuts)
             for number, span in enumerate(spans[scale].tolist()):
                 window = pieces.cut(*span)
                 if window is not None:
