@@ -3,14 +3,16 @@
     python -m benchmarks.camera_moves [--films 10] [--seed 0] [--cache DIR]
 
 A film lasts about a minute: shots of one to four moves each, of 0.5 to 8 s, over generated pictures, with up to two
-bodies that move by themselves, and a cut from one shot to the next. The built-in model scores its windows once; the
-ways to make segments of these scores are compared by mean average precision at temporal IoU 0.3 to 0.7, and by how far
-the ends of segments are from the true ones of the same label, where the two overlap by 0.3 or more.
+bodies that move by themselves, and a cut from one shot to the next. The built-in model scores its windows once without
+cuts and once with those that `--cuts auto` finds; the ways to make segments of these scores are compared by mean
+average precision at temporal IoU 0.3 to 0.7, and by how far the ends of segments are from the true ones of the same
+label, where the two overlap by 0.3 or more.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -37,16 +39,18 @@ from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import WindowScores, score_windows
 from tadacli.evaluation.detection_metrics import THUMOS_TIOU, ScoredSegments, TimedLabels, average_precision
 from tadacli.results import Segment
-from tadacli.sampling.settings import window_settings
+from tadacli.sampling.settings import Cuts, window_settings
 from tadacli.zoo.loading import load_model
 
 FPS, HEIGHT, WIDTH, FIELD = 25, 96, 128, 0.35
 LEAST_SECONDS = 60.0
 WINDOWS = (("2s", "1s"), ("1s", "250ms"))
+CUTS: tuple[Cuts, ...] = ((), "auto")
 WAYS = {
     "the usual settings": SegmentSettings(),
     "--low-threshold 0.4": SegmentSettings(low_threshold=0.4),
     "--exclusive": SegmentSettings(exclusive=True),
+    "--contrast --threshold 0.1": SegmentSettings(contrast=True, threshold=0.1),
 }
 MATCHED_IOU = 0.3
 
@@ -116,7 +120,9 @@ def render_film(path: Path, *, seed: int, pictures: Sequence[Tensor]) -> list[Kn
 
 def segments_of(scores: WindowScores, settings: SegmentSettings) -> tuple[Segment, ...]:
     heads, span = scores.spec.heads, scores.range_seconds
-    return find_segments(scores.spans, scores.scale, scores.scores, heads, settings=settings, video_seconds=span)
+    return find_segments(
+        scores.spans, scores.scale, scores.scores, heads, settings=settings, video_seconds=span, cuts=scores.cuts
+    )
 
 
 def precision(truth: Sequence[Sequence[KnownMove]], found: Sequence[Sequence[Segment]]) -> Sequence[float]:
@@ -160,17 +166,17 @@ def main() -> None:
     truth = [render_film(path, seed=options.seed + number, pictures=pictures) for number, path in enumerate(films)]
     model = load_model("r2plus1d_tiny.camera_motion", device="cpu")
     print(f"{conditions('torch')}, {len(films)} films, {sum(map(len, truth))} moves\n")
-    print("| windows | segments | mAP 0.3 | 0.5 | 0.7 | mean | median distance of ends |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for window, stride in WINDOWS:
-        settings = window_settings(window=window, stride=stride)
+    print("| windows | cuts | segments | mAP 0.3 | 0.5 | 0.7 | mean | median distance of ends |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for (window, stride), cuts in itertools.product(WINDOWS, CUTS):
+        settings = window_settings(window=window, stride=stride, cuts=cuts)
         scores = [score_windows(path, model=model, settings=settings) for path in films]
         for name, way in WAYS.items():
             found = [segments_of(each, way) for each in scores]
             at = precision(truth, found)
             print(
-                f"| {window} every {stride} | {name} | {at[0]:.1f} | {at[2]:.1f} | {at[4]:.1f} | {np.mean(at):.1f} | "
-                f"{boundary_error(truth, found):.2f} s |",
+                f"| {window} every {stride} | {cuts or 'none'} | {name} | {at[0]:.1f} | {at[2]:.1f} | {at[4]:.1f} | "
+                f"{np.mean(at):.1f} | {boundary_error(truth, found):.2f} s |",
                 flush=True,
             )
 

@@ -249,6 +249,7 @@ class SegmentSummary(TypedDict, total=False):
     background: list[str]
     max_pairs: int
     exclusive: bool
+    contrast: bool
     ends: str
 
 

@@ -60,6 +60,7 @@ def detect_command(
     label: own.Labels = None,
     background: own.Background = None,
     exclusive: own.Exclusive = False,
+    contrast: own.Contrast = False,
     save_scores: own.SaveScores = None,
     from_scores: own.FromScores = None,
     features: own.Features = None,
@@ -117,6 +118,7 @@ def detect_command(
         labels=tuple(label or ()),
         background=tuple(background or ()),
         exclusive=exclusive,
+        contrast=contrast,
     )
     limit = options.num_bytes("--max-download", max_download)
     if features:

@@ -35,6 +35,9 @@ Background = Annotated[list[str] | None, typer.Option(help="Never report this la
 Exclusive = Annotated[
     bool, typer.Option("--exclusive", help="One label at a time: the most likely sequence of labels.")
 ]
+Contrast = Annotated[
+    bool, typer.Option("--contrast", help="What stands out from its surroundings at any level; scores say how far.")
+]
 CutsWord = Annotated[
     str,
     typer.Option(

@@ -8,14 +8,15 @@ are then thinned out (`nms`), and the best are kept. Verb and noun scores become
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.detection.actions import ClassScores, ScoresByHead
-from tadacli.detection.exclusive import exclusive_runs
+from tadacli.detection.contrast import ContrastRun, contrast_runs
+from tadacli.detection.exclusive import LabelledRun, exclusive_runs
 from tadacli.detection.nms import nms, soft_nms
 from tadacli.detection.settings import Heads, SegmentSettings
 from tadacli.detection.timelines import SAME_INSTANT_SECONDS, ScoreRun, Timeline, find_runs, score_timeline, smooth
@@ -86,8 +87,9 @@ def find_segments(
     levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
     shown = np.flatnonzero(peaks >= levels.high).tolist()
     indices = [index for index in shown if settings.wants(classes.names(index))]
-    if settings.exclusive:
-        kept = list(_exclusive(_shots(spans, scale, video_seconds, cuts, settings), indices, classes, settings, levels))
+    if settings.exclusive or settings.contrast:
+        shots = _shots(spans, scale, video_seconds, cuts, settings)
+        kept = list(_one_length(shots, indices, classes, settings, levels))
         kept = [segment for index in indices for segment in _best_of(kept, index, settings.topk_per_class)]
         return tuple(sorted(_best(kept, settings.topk), key=_place))
     found: dict[int, list[Segment]] = {index: [] for index in indices}
@@ -241,27 +243,38 @@ def _length_segments(
         yield replace(segment, verb=verb, noun=noun)
 
 
-def _exclusive(
+def _one_length(
     shots: Iterator[tuple[int, _Length]],
     indices: list[int],
     classes: ClassScores,
     settings: SegmentSettings,
     levels: _Levels,
 ) -> Iterator[Segment]:
-    """The segments of some classes where one label holds at a time; all classes compete."""
-    (scores,) = classes.scores.values()
+    """The segments of some classes where windows are of one length; where one label holds at a time, all compete."""
     lengths = list(shots)
     if (num_lengths := len({number for number, _ in lengths})) > 1:
+        option = "--exclusive" if settings.exclusive else "--contrast"
         raise UsageError(
-            f"windows of {num_lengths} lengths do not say which label holds", hint="give one --window with --exclusive"
+            f"windows of {num_lengths} lengths do not say which label holds", hint=f"give one --window with {option}"
         )
+    (scores,) = classes.scores.values()
     for _, length in lengths:
-        for run in exclusive_runs(length.spans, scores[length.rows]):
+        here = scores[length.rows]
+        runs: Iterable[tuple[int, LabelledRun | ContrastRun]] = (
+            [(run.index, run) for run in exclusive_runs(length.spans, here)]
+            if settings.exclusive
+            else (
+                (index, run)
+                for index in indices
+                for run in contrast_runs(length.spans, here[:, index], threshold=levels.high[index])
+            )
+        )
+        for index, run in runs:
             long_enough = run.end_seconds - run.start_seconds >= settings.min_duration_seconds - SAME_INSTANT_SECONDS
-            if run.index in indices and run.peak >= levels.high[run.index] and long_enough:
-                (label,) = classes.names(run.index)
+            if index in indices and run.peak >= levels.high[index] and long_enough:
+                (label,) = classes.names(index)
                 score, peak = _seven_digits(run.score), _seven_digits(run.peak)
-                yield Segment(run.start_seconds, run.end_seconds, label, run.index, score, peak_score=peak)
+                yield Segment(run.start_seconds, run.end_seconds, label, index, score, peak_score=peak)
 
 
 def _best_of(segments: list[Segment], index: int, count: int | None) -> list[Segment]:

@@ -36,7 +36,9 @@ class SegmentSettings:
     verb and its noun. `max_pairs` is how many pairs of verb and noun each window may put forward.
 
     With `exclusive` one label holds at a time: the most likely sequence of labels (see `exclusive`), of which those
-    segments stay whose best window reaches the threshold. Nothing is left then to be smoothed, merged or suppressed.
+    segments stay whose best window reaches the threshold. With `contrast` a segment is what stands out from its
+    surroundings by score (see `contrast`), as far as the score reaches the threshold in it. Nothing is left then to be
+    smoothed, merged or suppressed.
 
     Raises:
         UsageError: For values out of range, and for settings that contradict each other.
@@ -55,6 +57,7 @@ class SegmentSettings:
     background: tuple[str, ...] = ()
     max_pairs: int = DETECTED_PAIRS
     exclusive: bool = False
+    contrast: bool = False
 
     def __post_init__(self) -> None:
         fractions = {"IoU of NMS": self.nms_iou}
@@ -87,18 +90,20 @@ class SegmentSettings:
                 raise UsageError(f"{name} {count} leaves nothing", hint="use 1 or more")
         if both := [label for label in self.labels if label in self.background]:
             raise UsageError(f"{both[0]!r} is both wanted and background", hint="name it as one of the two")
-        if self.exclusive and (given := self._between_labels()):
-            raise UsageError(
-                f"where one label holds at a time there is no use for {' and '.join(given)}", hint="leave it out"
-            )
+        if self.exclusive and self.contrast:
+            raise UsageError("--exclusive and --contrast are two ways to find segments", hint="leave one of them out")
+        if (self.exclusive or self.contrast) and (given := self._between_labels()):
+            where = "one label holds at a time" if self.exclusive else "segments are what stands out"
+            raise UsageError(f"where {where} there is no use for {' and '.join(given)}", hint="leave it out")
 
     def to_dict(self) -> SegmentSummary:
-        """The settings as JSON-ready values; `exclusive` and `ends` only where results differ from those without."""
+        """The settings as JSON-ready values; `exclusive`, `contrast` and `ends` only where results depend on them."""
         values = asdict(self)
-        if self.low_threshold is None and not self.exclusive:
+        if self.low_threshold is None and not self.exclusive and not self.contrast:
             values["ends"] = "half height"
-        if not self.exclusive:
-            del values["exclusive"]
+        for name in ("exclusive", "contrast"):
+            if not values[name]:
+                del values[name]
         return cast("SegmentSummary", values)
 
     def _between_labels(self) -> list[str]:
@@ -130,10 +135,13 @@ class SegmentSettings:
         `find_segments` does this, too; on its own it is for asking before a video is scored.
         """
         check_segment_heads(heads)
-        if self.exclusive and len(heads) > 1:
+        if (self.exclusive or self.contrast) and len(heads) > 1:
+            option = "--exclusive" if self.exclusive else "--contrast"
             raise UsageError(
-                "a verb and a noun hold at the same time, so they do not exclude each other",
-                hint="leave out --exclusive",
+                "a verb and a noun hold at the same time, so they do not exclude each other"
+                if self.exclusive
+                else "contrast is that of one kind of label, and these are verbs and nouns",
+                hint=f"leave out {option}",
             )
         names = list(dict.fromkeys(label for labels in heads.values() for label in labels))
         known = dict.fromkeys(names)

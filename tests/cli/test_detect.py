@@ -75,6 +75,15 @@ def test_exclusive_labels_follow_each_other(detect, kitchen: Path, tmp_path: Pat
     assert "no use for smoothing" in err
 
 
+def test_contrast_is_that_of_kept_scores_too(detect, kitchen: Path, tmp_path: Path) -> None:
+    told = ("--contrast", "--threshold", 0, "--format", "json")
+    kept = tmp_path / "scores.npz"
+    code, out, err = detect(kitchen, "--window", "1s", "--stride", "250ms", *told, "--save-scores", kept)
+    assert code == 0, err
+    assert json.loads(out)["settings"]["segments"]["contrast"] is True
+    assert detect("--from-scores", kept, *told)[1] == out
+
+
 def test_json_of_several_videos_lists_them(detect, kitchen: Path, videos: Path, tmp_path: Path) -> None:
     code, _, err = detect(kitchen, videos / "broken.mp4", "-o", tmp_path / "out.json")
     results = json.loads((tmp_path / "out.json").read_text())["results"]
