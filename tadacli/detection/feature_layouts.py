@@ -32,7 +32,7 @@ from tadacli.detection.feature_file import (
 )
 from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.errors import OutputError, UsageError, VideoError
-from tadacli.files import check_new_files, new_file, not_written, require_folder, write_new
+from tadacli.files import check_new_files, name_with, new_file, not_written, require_folder, write_new
 from tadacli.formats.rows import Count, Number
 from tadacli.formats.video_names import output_names
 from tadacli.sampling.settings import Length
@@ -81,7 +81,7 @@ class FeatureStore:
     def journal_of(self, video: str) -> Path:
         """Where the snippets of a video that are done are kept until its file is whole."""
         file = self.files[video]
-        return file.with_name(file.name + _UNFINISHED)
+        return file.with_name(name_with(file.name, _UNFINISHED))
 
     def held(self, video: str, run_id: str, *, size_bytes: int | None) -> tuple[VideoFeatures, int] | None:
         """What is known of the features of a video that are there, without their columns, and how many there are.
@@ -145,7 +145,28 @@ class FeatureStore:
 
 
 def settings_for(layout: FeatureLayout, settings: SnippetSettings, spec: InputSpec) -> SnippetSettings:
-    """The settings with what the layout fixes: `epic-5s` the stride and where the first snippet lies, as published."""
+    """The settings with what the layout fixes.
+
+    Args:
+        layout: `epic-5s` fixes the stride and where the first snippet lies, as published; in `opentad` both are whole
+            numbers of frames.
+        settings: What was asked for.
+        spec: How the model takes clips.
+
+    Returns:
+        The settings to make features with.
+
+    Raises:
+        UsageError: The layout has no place for the stride.
+    """
+    if layout == "opentad":
+        stride = settings.stride_seconds(spec) * spec.target_fps
+        if round(stride) < 1 or abs(stride - round(stride)) > _SAME_STEP:
+            raise UsageError(
+                f"a stride of {stride:g} frames at {spec.target_fps:g} a second has no place in the layout opentad",
+                hint="it counts whole frames: give --stride 8f, for example",
+            )
+        return replace(settings, first_centre_seconds=round(stride) // 2 / spec.target_fps)
     if layout != "epic-5s":
         return settings
     if settings.stride is not None and abs(settings.stride_seconds(spec) - SNIPPET_SECONDS) > _SAME_LENGTH:
@@ -201,7 +222,8 @@ def _in_frames(facts: VideoFeatures) -> tuple[float, float, float]:
     contract = facts.contract
     assert contract is not None  # of what was made here
     counts = (contract.stride_seconds * contract.fps, contract.first_centre_seconds * contract.fps)
-    return contract.fps, round(counts[0], 6), round(counts[1], 6)
+    whole = [round(count) if abs(count - round(count)) < _SAME_STEP else round(count, 6) for count in counts]
+    return contract.fps, whole[0], whole[1]
 
 
 def _epic(facts: VideoFeatures) -> dict[str, float]:

@@ -40,8 +40,9 @@ class FeatureContract:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for numbers that no contract can have."""
-        numbers = (self.fps, self.snippet_seconds, self.stride_seconds, self.first_centre_seconds)
-        if not all(0 < number < np.inf for number in numbers) or self.crops not in (1, 3):
+        numbers = (self.fps, self.snippet_seconds, self.stride_seconds)
+        is_sound = all(0 < number < np.inf for number in numbers) and 0 <= self.first_centre_seconds < np.inf
+        if not is_sound or self.crops not in (1, 3):
             raise ValueError("it has a rate or a length of time that is none, or other than 1 or 3 crops")
 
     @property

@@ -287,15 +287,18 @@ def test_what_is_whole_is_not_made_again_and_not_that_of_other_settings(
 def test_others_get_an_array_and_what_their_reader_needs(
     layout: FeatureLayout, video: Path, model: Model, tmp_path: Path
 ) -> None:
-    settings = snippet_settings(stride="8f")
+    settings = settings_for(layout, snippet_settings(stride="5f"), model.spec.input)
     assert run([video], model, tmp_path / "f", layout=layout, snippets=settings) == ["ok"]
-    fresh = made(video, model, stride="8f")
+    (result,) = features(video, model=model, snippets=settings)
+    fresh = result.features
+    assert fresh is not None
     rows = np.load(tmp_path / "f" / "numbered.npy", allow_pickle=False)
     assert np.array_equal(rows, fresh.values)
     record = json.loads((tmp_path / "f" / "numbered.json").read_text())["for_reader"]
     if layout == "actionformer":  # (time * fps - num_frames / 2) / feat_stride is the row
         places = (fresh.centres * record["fps"] - record["num_frames"] / 2) / record["feat_stride"]
     else:
+        assert (record["feature_stride"], record["offset_frames"]) == (5, 2)  # whole, as it takes nothing else
         places = (fresh.centres * record["fps"] - record["offset_frames"]) / record["feature_stride"]
     np.testing.assert_allclose(places, np.arange(len(rows)), atol=1e-5)
     before = contents(tmp_path / "f")
@@ -339,6 +342,12 @@ def test_the_published_layout_has_a_file_for_every_five_seconds(model: Model, tm
     assert run([path], model, tmp_path / "f", layout="epic-5s", snippets=settings, stop_after=1) == ["ok"]
     assert run([path], model, tmp_path / "g", layout="epic-5s", snippets=settings) == ["ok"]
     assert contents(tmp_path / "f") == contents(tmp_path / "g") == before
+
+
+def test_opentad_counts_whole_frames(model: Model) -> None:
+    with pytest.raises(UsageError, match="has no place") as caught:
+        settings_for("opentad", snippet_settings(stride="50ms"), model.spec.input)
+    assert "1.5 frames" in caught.value.message
 
 
 def test_the_published_layout_has_no_other_stride(model: Model) -> None:
