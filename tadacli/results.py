@@ -231,6 +231,7 @@ class SpecSummary(TypedDict, total=False):
     temperatures: dict[str, float]
     thresholds: dict[str, list[float]]
     segment_thresholds: dict[str, list[float]]
+    background: str
 
 
 class SegmentSummary(TypedDict, total=False):

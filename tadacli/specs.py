@@ -17,6 +17,8 @@ from tadacli.errors import SpecError, UsageError
 from tadacli.strict_tables import decode_table, parse_json
 
 Task = Literal["action", "camera motion", "action proposals"]
+# What the class of windows in which nothing is shown is called.
+BACKGROUND = "background"
 # A score for all classes, or the thresholds that a model carries for each of them.
 ScoreLimit = float | Literal["auto"]
 Thresholds = Mapping[str, tuple[float, ...]]
@@ -169,8 +171,9 @@ class ModelSpec(ModelFacts):
 
     `temperatures` are what logits are divided by, by head; a head that is not named has its logits as they are.
     `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none; in
-    windows of long videos those are `segment_thresholds`, if there are any. All are fitted on validation data (see
-    `evaluation.calibration` and `training.segment_thresholds`).
+    windows of long videos, of which the class `background` says that they show none of the others, those are
+    `segment_thresholds`, if there are any. All are fitted on validation data (see `evaluation.calibration` and
+    `training.segment_thresholds`).
     """
 
     input: InputSpec
@@ -178,6 +181,7 @@ class ModelSpec(ModelFacts):
     temperatures: Mapping[str, float] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=dict)
     segment_thresholds: Thresholds = field(default_factory=dict)
+    background: str = ""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for temperatures or thresholds that do not fit the heads."""
@@ -187,6 +191,8 @@ class ModelSpec(ModelFacts):
                 raise ValueError(f"temperatures names a head {head!r} that is none")
             if not 0 < temperature < inf:
                 raise ValueError(f"temperatures.{head or '(single)'} is not a positive number: {temperature!r}")
+        if self.background and self.background not in self.heads.get("", ()):
+            raise ValueError(f"background is {self.background!r}, which is none of its labels")
         for name in ("thresholds", "segment_thresholds"):
             _check_thresholds(getattr(self, name), self.heads, name=name)
 

@@ -45,6 +45,13 @@ def finetune_command(
     group_by: Annotated[
         str, typer.Option(help="What stays on one side: video, folder, participant, a CSV column, re:PATTERN.")
     ] = "video",
+    unlabelled: Annotated[
+        Literal["background", "ignore"],
+        typer.Option(help="Whether time of long videos that has no label shows none of the classes."),
+    ] = "ignore",
+    negatives: Annotated[
+        Path | None, typer.Option(help="A folder of videos that hold none of the classes.", metavar="FOLDER")
+    ] = None,
     fps: options.Fps = None,
     allow_bad: Annotated[int, typer.Option(min=0, help="Leave out up to so many videos that cannot be read.")] = 0,
     model: options.ModelName = DEFAULT_MODEL,
@@ -122,10 +129,11 @@ def finetune_command(
     from tadacli.cli.finetune_output import RunView
     from tadacli.cli.finetune_plan import print_plan
     from tadacli.training import session
+    from tadacli.training.background import with_background
     from tadacli.training.data import FinetuneData, load_finetune_data
 
     def load(seed: int) -> FinetuneData:
-        return load_finetune_data(
+        found = load_finetune_data(
             data,
             dataset=dataset,
             annotations=annotations,
@@ -138,6 +146,11 @@ def finetune_command(
             group_by=group_by,
             seed=seed,
             fps=fps,
+        )
+        if unlabelled == "ignore" and negatives is None:
+            return found
+        return with_background(
+            found, unlabelled=unlabelled, negatives=negatives, validation_share=validation_share, seed=seed
         )
 
     common = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}

@@ -129,6 +129,7 @@ def detection_job(
     Raises:
         UsageError: For settings that do not go with the model.
     """
+    segments = segments.for_model(model.spec)
     segments.check_model(model.spec)
     summary, scored_with = segments.to_dict(), scoring_settings(windows, model)
     # Scores of windows do not depend on where segments end: a journal from before that was said goes on.
@@ -179,7 +180,7 @@ def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> D
         by_path[scores.path] = file
         run = run_of(
             scores.spec,
-            settings={**scores.settings, "segments": segments.to_dict()},
+            settings={**scores.settings, "segments": segments.for_model(scores.spec).to_dict()},
             weights_sha256=scores.weights_sha256,
             tool_version=scores.tool_version,
         )
@@ -190,6 +191,7 @@ def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> D
             hint="give those of one model and one set of windows at a time",
         )
     ((spec, run),) = known.values()
+    segments = segments.for_model(spec)
 
     def find(video: str, *_: object) -> Found:
         return _found(video, read_scores(by_path[video]), segments)

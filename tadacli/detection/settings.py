@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD, Nms
@@ -122,6 +122,12 @@ class SegmentSettings:
         if self.threshold == "auto":
             return None
         return self.threshold, self.threshold / 2 if self.low_threshold is None else self.low_threshold
+
+    def for_model(self, spec: ModelSpec) -> SegmentSettings:
+        """The settings, with the class of the model that stands for nothing as background, unless it is asked for."""
+        if not spec.background or spec.background in (*self.labels, *self.background):
+            return self
+        return replace(self, background=(*self.background, spec.background))
 
     def check_model(self, spec: ModelSpec) -> None:
         """Raise `UsageError` unless segments can be made of this model's scores; for asking before they are made."""

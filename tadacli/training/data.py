@@ -31,7 +31,8 @@ class FinetuneData:
     """Samples to train on and to validate with, and how they were split.
 
     `heads` are the class names of both in index order. Of a `published` data set some classes may have no
-    sample, and other times of a video may be in the other split. `left_out` names samples that cannot be used, and
+    sample, and other times of a video may be in the other split. `background` is the class of windows that show none of
+    the others, if there is one. `left_out` names samples that cannot be used, and
     why.
     """
 
@@ -43,6 +44,7 @@ class FinetuneData:
     remarks: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     published: bool = False
+    background: str = ""
 
     @property
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:

@@ -125,6 +125,8 @@ def search_videos(
     for sample in dataset.samples:
         if sample.path is None or (sample.start_seconds is None and sample.end_seconds is None):
             continue
+        if dataset.heads[head][sample.labels[head]] == model.spec.background:
+            continue
         end = np.inf if sample.end_seconds is None else sample.end_seconds
         path = os.fspath(sample.path)
         by_path.setdefault(path, []).append((sample.start_seconds or 0.0, end, sample.labels[head]))
@@ -214,9 +216,9 @@ class _Counts:
         ((_, labels),) = heads.items()
         right, found = np.zeros((2, len(labels)), dtype=np.int64)
         excess = np.full(len(labels), -np.inf)
-        settings = SegmentSettings(threshold=level)
         for video in videos:
             scores = video.scores
+            settings = SegmentSettings(threshold=level).for_model(scores.spec)
             segments = find_segments(
                 scores.spans,
                 scores.scale,

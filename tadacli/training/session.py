@@ -244,6 +244,7 @@ def _prepared(
             clip=clip,
             arguments=builder_arguments(recipe),
             seed=recipe.seed,
+            background=found.background,
         )
         plan_finetuning(found, start, recipe, num_processes=processes.count)
 

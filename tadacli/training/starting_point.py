@@ -84,6 +84,7 @@ def starting_point(
     clip: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
     seed: int = 0,
+    background: str = "",
 ) -> StartingPoint:
     """The network of a model with new heads, its trunk from the model's weights. Random numbers come from `seed`.
 
@@ -97,6 +98,7 @@ def starting_point(
         clip: Fields of the model's `InputSpec` to replace.
         arguments: Further ones of the network's builder for training (dropout, drop_path).
         seed: Of the new head, and of all that starts at random.
+        background: The class that says that none of the others is shown, if there is one.
 
     Returns:
         The network in float32 on the CPU, its spec, and what became of the classes.
@@ -127,6 +129,7 @@ def starting_point(
         temperatures={},
         thresholds={},
         segment_thresholds={},
+        background=background,
     )
     if init == "weights" and not any(base.heads.values()):
         raise UsageError(

@@ -1,0 +1,176 @@
+"""Windows in which none of the classes is shown: of the time that nobody labelled, and of videos that hold no class.
+
+A classifier that was trained on labelled spans alone has never seen a window without an action, and finds one in each.
+With a class for these windows it can say "nothing".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tadacli.datasets.samples import Dataset, Sample, span_id
+from tadacli.datasets.splitting import split_samples
+from tadacli.errors import UsageError, VideoError
+from tadacli.sampling import DEFAULT_WINDOW
+from tadacli.sampling.settings import parse_length
+from tadacli.specs import BACKGROUND
+from tadacli.training.data import FinetuneData
+from tadacli.video.inputs import expand_inputs
+from tadacli.video.reading import probe
+
+Unlabelled = Literal["background", "ignore"]
+# Labels are seldom exact: so much around a labelled span is not taken for unlabelled.
+MARGIN_SECONDS = 0.5
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Video:
+    """A video of a split: its file, how it is named, its rate if the data say it, and the spans that are labelled."""
+
+    path: Path
+    name: str
+    fps: float | None
+    labelled: tuple[Span, ...] = ()
+
+
+def with_background(
+    data: FinetuneData,
+    *,
+    unlabelled: Unlabelled = "background",
+    negatives: str | os.PathLike[str] | None = None,
+    validation_share: float = 0.2,
+    seed: int = 0,
+) -> FinetuneData:
+    """The data with windows of a further class, `BACKGROUND`, or as they are where there is no such window.
+
+    Windows are as long as those of `detect`. A split gets as many of unlabelled time as its most frequent class has
+    samples, and as many of negatives, spread evenly over all that there are.
+
+    Args:
+        data: Samples; only those that are spans tell which time of their video is not labelled.
+        unlabelled: Whether unlabelled time is background, or is ignored.
+        negatives: A folder of videos that hold none of the classes; about `validation_share` of them validate.
+        validation_share: As of the data.
+        seed: Of the split of the negatives.
+
+    Returns:
+        The data; a remark says how many windows were taken.
+
+    Raises:
+        UsageError: There are several heads, or the folder has no videos.
+    """
+    if set(data.heads) != {""}:
+        raise UsageError("background is a class of one head, and the data have several", hint="use --unlabelled ignore")
+    sides = {"train": data.train, "validation": data.validation}
+    found: dict[str, list[Sample]] = {split: [] for split in sides}
+    remarks = []
+    if unlabelled == "background":
+        for split, dataset in sides.items():
+            windows = [each for video in _videos_of(dataset, data) for each in _windows(video)]
+            found[split] += _spread(windows, _most_in_a_class(dataset))
+            remarks.append(f"{split}: {len(found[split])} of {len(windows)} windows of unlabelled time are background")
+    if negatives is not None:
+        for split, videos in _negatives(Path(negatives), validation_share, seed).items():
+            windows = [each for video in videos for each in _windows(video)]
+            taken = _spread(windows, _most_in_a_class(sides[split]))
+            found[split] += taken
+            remarks.append(f"{split}: {len(taken)} of {len(windows)} windows of {len(videos)} negatives are background")
+    if not found["train"]:
+        return replace(data, remarks=(*data.remarks, *remarks))
+    labels = data.heads[""]
+    labels = labels if BACKGROUND in labels else (*labels, BACKGROUND)
+    heads: Mapping[str, tuple[str, ...]] = {"": labels}
+    index = labels.index(BACKGROUND)
+    made = {
+        split: replace(
+            dataset,
+            heads=heads,
+            samples=(*dataset.samples, *(replace(each, labels={"": index}) for each in found[split])),
+        )
+        for split, dataset in sides.items()
+    }
+    return replace(
+        data,
+        heads=heads,
+        background=BACKGROUND,
+        train=made["train"],
+        validation=made["validation"],
+        remarks=(*data.remarks, *remarks),
+    )
+
+
+def _videos_of(dataset: Dataset, data: FinetuneData) -> list[_Video]:
+    """The videos of a split of which spans are labelled, with the labelled spans of both splits."""
+    of_video: dict[Path, list[Span]] = {}
+    for sample in (*data.train.samples, *data.validation.samples):
+        if sample.path is not None:
+            end = float("inf") if sample.end_seconds is None else sample.end_seconds
+            of_video.setdefault(sample.path, []).append((sample.start_seconds or 0.0, end))
+    own = {sample.path: sample for sample in dataset.samples if sample.path is not None}
+    return [
+        _Video(path, sample.video_id or os.path.basename(path), sample.fps, tuple(sorted(of_video[path])))
+        for path, sample in own.items()
+    ]
+
+
+def _negatives(folder: Path, validation_share: float, seed: int) -> dict[str, list[_Video]]:
+    """The videos of a folder, whatever is in it, by split."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", hint="give a folder of videos that hold none of the classes")
+    # A folder that holds no video comes back as it is.
+    paths = [Path(each) for each in expand_inputs([os.fspath(folder)], recursive=True) if Path(each) != folder]
+    videos = [_Video(path, path.relative_to(folder).as_posix(), None) for path in paths]
+    if not videos:
+        raise UsageError(f"{folder} has no videos", hint="give a folder of videos that hold none of the classes")
+    if len(videos) == 1:
+        return {"train": videos, "validation": []}
+    train, validation = split_samples(
+        videos,
+        validation_share=validation_share,
+        group_of=lambda video: video.name,
+        labels_of=lambda _: [BACKGROUND],
+        seed=seed,
+    )
+    return {"train": list(train), "validation": list(validation)}
+
+
+def _windows(video: _Video) -> list[Sample]:
+    """The windows of a video, side by side, that touch no labelled span and nothing close to one.
+
+    One that cannot be read has none: what is wrong with a video of the data is said when they are checked.
+    """
+    try:
+        info = probe(video.path, fps=video.fps)
+    except VideoError:
+        return []
+    length = parse_length(DEFAULT_WINDOW).seconds(float(info.fps))
+    reached, spans = 0.0, []
+    for start, end in (*video.labelled, (float("inf"), float("inf"))):
+        free_until = min(start - MARGIN_SECONDS, info.duration_seconds)
+        for number in range(max(0, int((free_until - reached) / length + 1e-9))):
+            spans.append((reached + number * length, reached + (number + 1) * length))
+        reached = min(max(reached, end + MARGIN_SECONDS), info.duration_seconds)
+    return [
+        Sample(span_id(video.name, start, end), video.path, {}, start, end, video_id=video.name, fps=video.fps)
+        for start, end in ((round(start, 6), round(end, 6)) for start, end in spans)
+    ]
+
+
+def _most_in_a_class(dataset: Dataset) -> int:
+    counts = np.bincount([sample.labels[""] for sample in dataset.samples], minlength=1)
+    return int(counts.max())
+
+
+def _spread(windows: Sequence[Sample], count: int) -> list[Sample]:
+    """So many of the windows, or all, at even distances."""
+    if len(windows) <= count:
+        return list(windows)
+    return [windows[int((number + 0.5) * len(windows) / count)] for number in range(count)]
