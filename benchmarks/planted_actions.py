@@ -33,7 +33,7 @@ STRIDE_SECONDS = 0.5
 TIOU = (0.3, 0.5, 0.7)
 # What differs from the usual settings: enough epochs for so many videos, and levels for actions of 400 steps.
 HEADS: Mapping[HeadKind, Mapping[str, object]] = {
-    "temporal": {"epochs": 30},
+    "temporal": {"epochs": 30, "batch_size": 4},
     "pyramid": {"epochs": 12, "width": 64, "num_levels": 8},
 }
 

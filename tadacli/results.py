@@ -210,6 +210,17 @@ class FeatureSummary(TypedDict, total=False):
     fps: int
 
 
+class StepSummary(TypedDict, total=False):
+    """What features a head takes, as `HeadSpec.to_dict` gives it."""
+
+    num_channels: int
+    stride_seconds: float
+    model: str
+    weights_sha256: str
+    crops: int
+    snippet_seconds: float
+
+
 class SpecSummary(TypedDict, total=False):
     """A model's specification as written beside results: `ModelSpec.to_dict`, heads with their number of labels.
 
@@ -222,6 +233,7 @@ class SpecSummary(TypedDict, total=False):
     dataset: str
     input: InputSummary
     features: FeatureSummary
+    steps: StepSummary
     heads: dict[str, int]
     protocol: dict[str, int]
     arguments: dict[str, Any]

@@ -13,6 +13,7 @@ from tadacli.cli import detect_options as own
 from tadacli.cli import exits, options
 from tadacli.cli.console import Progress, TimelineProgress, be_quiet, clock, say, showing, start_profile
 from tadacli.cli.detect_features import job_in_features, refuse_other_options
+from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
 from tadacli.cli.sinks import (
     RESUMABLE,
     Sink,
@@ -90,7 +91,8 @@ def detect_command(
 
     With --features the videos are not opened: a model such as
     bmn.ek100_tada2d proposes actions from the features in a folder, as
-    published, and --class-scores names them.
+    published, and --class-scores names them. A model that tada finetune
+    --task detection made takes videos, or features of tada features.
 
     Unreadable parts are listed as gaps, and the exit code is then 3.
     """
@@ -121,8 +123,21 @@ def detect_command(
         contrast=contrast,
     )
     limit = options.num_bytes("--max-download", max_download)
-    if features:
-        defaults = {name: each.default for name, each in signature(detect_command).parameters.items()}
+    defaults = {name: each.default for name, each in signature(detect_command).parameters.items()}
+    if is_head_model(model):
+        refuse_options_without_use(given, defaults)
+        job = job_of_head(
+            inputs or [],
+            model=model,
+            features=features,
+            segments=segments,
+            device=device,
+            batch_size=batch_size,
+            fps=fps,
+            recursive=recursive,
+            max_download=limit,
+        )
+    elif features:
         refuse_other_options(given, defaults)
         job = job_in_features(
             features,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet
+from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.errors import UsageError
-from tadacli.training import Init
+from tadacli.training import HeadKind, Init
 from tadacli.zoo import DEFAULT_MODEL
+
+T = TypeVar("T")
 
 
 def finetune_command(
@@ -96,6 +100,21 @@ def finetune_command(
     views: Annotated[
         str | None, typer.Option(help="Of the evaluation at the end. Default: the model's.", metavar="10x3")
     ] = None,
+    task: Annotated[
+        Literal["classification", "detection"],
+        typer.Option(help="Tell clips apart, or find segments in long videos: a head over features of the model."),
+    ] = "classification",
+    head: Annotated[HeadKind, typer.Option(help="Of detection: temporal for few data, or pyramid.")] = "temporal",
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Of detection: features that tada features made; else they are made.", metavar="FOLDER"),
+    ] = None,
+    snippet: Annotated[
+        str | None, typer.Option(help="Of detection: length of a snippet. Default: a clip.", metavar="LENGTH")
+    ] = None,
+    stride: Annotated[
+        str | None, typer.Option(help="Of detection: from a snippet to the next. Default: an eighth.", metavar="LENGTH")
+    ] = None,
     device: options.Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that make clips; 0: the one that trains.")] = 2,
     tensorboard: Annotated[
@@ -123,7 +142,11 @@ def finetune_command(
     the work as
 
     torchrun --nproc-per-node 4 -m tadacli finetune ...
+
+    --task detection trains a head on the segments of long videos and the
+    time between them; then tada detect --model runs/mine VIDEO finds them.
     """
+    given = locals().copy()
     if output is None and not dry_run:
         raise UsageError("the run needs a folder", hint="--output runs/mine, or --dry-run to look first")
     from tadacli.cli.finetune_output import RunView
@@ -153,11 +176,21 @@ def finetune_command(
             found, unlabelled=unlabelled, negatives=negatives, validation_share=validation_share, seed=seed
         )
 
-    common = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    settings = {**_settings(setting or []), **_given(common), **({"balance": True} if balance else {})}
+    changes = _settings(setting or [])
+    common = _given({"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed})
+    be_quiet(quiet)
+    defaults = {name: each.default for name, each in signature(finetune_command).parameters.items()}
+    refuse_unused(given, defaults, is_detection=task == "detection")
+    if task == "detection":
+        numbers = {name: float(value) if name == "learning_rate" else int(value) for name, value in common.items()}
+        chosen_head = HeadOptions(
+            output, head, features, snippet, stride, fps, model, weights, changes, numbers, device, resume
+        )
+        train_head(load, chosen_head)
+        return
+    settings = {**changes, **common, **({"balance": True} if balance else {})}
     sizes = {"short_side": short_side, "crop_size": crop_size}
     clip = _given({"sampling": sampling, "clip_frames": clip_frames, "frame_stride": frame_stride, **sizes})
-    be_quiet(quiet)
     view = RunView(output, is_dry=output is None or dry_run)
     chosen: session.FinetuneOptions = {
         "model": model,
@@ -187,7 +220,7 @@ def finetune_command(
         raise typer.Exit(exits.SOME_FAILED)
 
 
-def _given(options: Mapping[str, object]) -> dict[str, object]:
+def _given(options: Mapping[str, T | None]) -> dict[str, T]:
     return {name: value for name, value in options.items() if value is not None}
 
 

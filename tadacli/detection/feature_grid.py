@@ -121,10 +121,3 @@ def steps_of(features: VideoFeatures) -> FeatureSteps:
         contract.crops,
         contract.snippet_seconds,
     )
-
-
-def start_of(features: VideoFeatures) -> float:
-    """Where the timeline of the video starts, in seconds: with its first snippet, or with what is missing before it."""
-    if features.contract is None:
-        return 0.0
-    return min([float(features.spans[0, 0]), *(gap.start_seconds for gap in features.gaps)])

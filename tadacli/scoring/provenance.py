@@ -12,7 +12,7 @@ import torch
 from tadacli.results import Run, RunSettings, SpecSummary
 from tadacli.specs import AnySpec
 from tadacli.version import __version__
-from tadacli.zoo.loading import Model, ProposalModel
+from tadacli.zoo.loading import HeadModel, Model, ProposalModel
 
 
 def describe_run(model: Model, settings: RunSettings) -> Run:
@@ -25,7 +25,7 @@ def describe_run(model: Model, settings: RunSettings) -> Run:
     )
 
 
-def machine_settings(model: Model | ProposalModel) -> RunSettings:
+def machine_settings(model: Model | ProposalModel | HeadModel) -> RunSettings:
     """What the arithmetic is done with.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import named
 from tadacli.detection.feature_file import SUFFIX, read_features
-from tadacli.detection.feature_grid import features_grid, start_of, steps_of
+from tadacli.detection.feature_grid import features_grid, steps_of
 from tadacli.detection.features import VideoFeatures
 from tadacli.errors import UsageError
 from tadacli.specs import FeatureSteps
@@ -134,7 +134,7 @@ def _sequence(
 ) -> LabelledSequence:
     """The features of a video with its segments, whose times count from its first frame."""
     grid = features_grid(features, where=str(file))
-    first, end_of_video = start_of(features), features.duration_seconds
+    first, end_of_video = features.start_seconds, features.duration_seconds
     spans, kept = [], []
     for sample in samples:
         start = max(first + (sample.start_seconds or 0.0), first)

@@ -137,7 +137,7 @@ def fit_head(
         with trainer.result() as network:
             assert isinstance(network, Pyramid | TemporalHead)
             found = precision_of(network, validation, tiou=settings.tiou).average
-            is_best = found > best.precision
+            is_best = found >= best.precision  # of equal ones the last, which has learnt for longer
             if is_best:
                 best = Fitted(report.step, found, loop.num_steps)
                 if processes.is_first:

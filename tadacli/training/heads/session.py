@@ -15,18 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from tadacli.detection.extraction import feature_job, iter_features
+from tadacli.detection.feature_layouts import FeatureStore
 from tadacli.detection.head_decoding import Head, find_spans
 from tadacli.distributed import Processes, joined
-from tadacli.errors import UsageError
+from tadacli.errors import TadaError, UsageError
 from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.segment_f1 import TIOU, BestThreshold, best_threshold
 from tadacli.files import held_folder, new_file, write_new
 from tadacli.formats.records import encode_json
+from tadacli.sampling.snippets import SnippetSettings
 from tadacli.specs import FeatureSteps, HeadSpec, WeightsSource
 from tadacli.strict_tables import in_one_line
 from tadacli.training import HeadKind
 from tadacli.training.data import FinetuneData
-from tadacli.training.heads.data import HeadData, load_head_data
+from tadacli.training.heads.data import HeadData, load_head_data, videos_of
 from tadacli.training.heads.fitting import (
     Fitted,
     Progress,
@@ -42,9 +45,9 @@ from tadacli.training.model_card import escape_markdown
 from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, write_facts, write_splits
 from tadacli.training.run_log import LogRow, RunLog
 from tadacli.training.session import by_first, own_device
-from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
-from tadacli.zoo.loading import TRUNK_FILE, resolve_device
-from tadacli.zoo.store import hash_file
+from tadacli.zoo.checkpoints import read_checkpoint, spec_of, write_checkpoint
+from tadacli.zoo.loading import TRUNK_FILE, Model, load_model, resolve_device
+from tadacli.zoo.manifest import cards
 
 AnyPath = str | os.PathLike[str]
 _LOGGED = "validation_mAP"
@@ -64,8 +67,13 @@ class HeadResult:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadListener:
-    """What is called while a training goes on; `on_plan` once, when everything is checked."""
+    """What is called while a training goes on.
 
+    `on_features` gets the number of videos whose features are there, and of all; `on_plan` is called once, when
+    everything is checked.
+    """
+
+    on_features: Callable[[int, int], object] = lambda _, __: None
     on_plan: Callable[[HeadData, HeadSettings], object] = lambda _, __: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_evaluation: Callable[[Progress], object] = lambda _: None
@@ -75,9 +83,9 @@ def finetune_head(
     data: FinetuneData,
     *,
     output: AnyPath,
-    features: Path,
+    features: Path | SnippetSettings,
     head: HeadKind = "temporal",
-    trunk: Path | None = None,
+    trunk: Model | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -92,9 +100,10 @@ def finetune_head(
     Args:
         data: Samples with spans, split by video.
         output: The new folder of the run; afterwards `tada detect` takes it.
-        features: The folder with the features of the videos (see `load_head_data`).
+        features: The folder with the features of the videos (see `load_head_data`); or of which snippets to make them,
+            with the model `trunk`. They are kept in the folder `features` of the run.
         head: The kind of head.
-        trunk: The weights file of the model whose features these are; it is copied into the folder.
+        trunk: The model whose features these are; it is kept with the head. By default a known one that they name.
         settings: Settings of the head to replace, by key (see `head_settings`).
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         resume: Whether to continue an unfinished folder.
@@ -115,19 +124,20 @@ def finetune_head(
 
         def load() -> HeadData:
             check_run_folder(path, resume=resume)
-            loaded = load_head_data(data, features)
-            _require_trunk(trunk, loaded.steps)
-            return loaded
+            if isinstance(features, Path):
+                return load_head_data(data, features)
+            return load_head_data(data, _made(data, path, features, trunk, command, listener))
 
         found = by_first(processes, load)
+        maker = _trunk_of(found.steps, trunk)
         network = build_head(chosen, in_channels=found.steps.num_channels, num_classes=_counts(found))
         check_head_data(found.train, found.validation, chosen)
         spec = _spec(path.resolve().name, found, chosen)
         listener.on_plan(found, chosen)
-        folder = by_first(processes, lambda: open_run(path, resume=resume))
+        folder = by_first(processes, lambda: open_run(path, resume=True))  # it was looked at before anything was made
         if processes.is_first:
             held.enter_context(held_folder(path))
-            _begin(folder, data, spec, trunk, command)
+            _begin(folder, data, spec, maker, command)
         fitted = _fit(network, found, chosen, spec, folder, target, processes, listener)
         processes.wait()
         network.load_state_dict(dict(read_checkpoint(folder.model).state_dict))
@@ -136,6 +146,36 @@ def finetune_head(
             _publish(folder, network, spec, found, result)
         processes.wait()
     return result
+
+
+def _made(
+    data: FinetuneData,
+    folder: Path,
+    snippets: SnippetSettings,
+    trunk: Model | None,
+    command: Sequence[str],
+    listener: HeadListener,
+) -> dict[str, Path]:
+    """The files of features of the videos, by path; those that an earlier run left whole are not made again."""
+    if trunk is None:
+        raise UsageError("features are made by a model, and none is given", hint="name it with --model")
+    videos = videos_of(data)
+    job = feature_job(videos, model=trunk, snippets=snippets)
+    run = open_run(folder, resume=True)
+    if not run.facts.is_file():  # by which the folder is known as a run's
+        write_facts(run, command=command, spec=trunk.spec)
+    store = FeatureStore(videos, folder / "features", resume=True)
+    failed = []
+    for number, made in enumerate(iter_features(job, store=store), start=1):
+        listener.on_features(number, len(videos))
+        if made.status == "error":
+            failed.append(f"{in_one_line(made.path)}: {made.error}")
+    if failed:
+        raise UsageError(
+            f"{len(failed)} of {len(videos)} videos have no features: {failed[0]}",
+            hint="take them out of the data, or mend them; then go on with --resume",
+        )
+    return store.files
 
 
 def _counts(data: HeadData) -> dict[str, int]:
@@ -155,18 +195,30 @@ def _spec(name: str, data: HeadData, settings: HeadSettings) -> HeadSpec:
     )
 
 
-def _require_trunk(trunk: Path | None, steps: FeatureSteps) -> None:
-    """Raises `UsageError` for a model that did not make the features."""
-    if trunk is None or not steps.weights_sha256:
-        return
-    if hash_file(trunk).sha256 != steps.weights_sha256:
+def _trunk_of(steps: FeatureSteps, given: Model | None) -> Model | None:
+    """The model that made the features: the one that was given, or a known one; None if neither is.
+
+    Raises:
+        UsageError: The one that was given did not make them.
+    """
+    if given is None:
+        if steps.model not in cards():
+            return None
+        try:
+            found = load_model(steps.model, device="cpu")
+        except TadaError:  # it is not on this machine
+            return None
+        return found if found.weights_sha256 == steps.weights_sha256 else None
+    if given.weights_sha256 != steps.weights_sha256:
+        made_by = f"made with {in_one_line(steps.model)}" if steps.model else "of others, which do not say their model"
         raise UsageError(
-            f"the features were made with {in_one_line(steps.model)}, whose weights are others than those of {trunk}",
-            hint="give the model that they were made with, or make them again",
+            f"the features are {made_by}, and not known to be of the weights in {given.weights_path}",
+            hint="give the model that they were made with, or leave --model out",
         )
+    return given
 
 
-def _begin(folder: RunFolder, data: FinetuneData, spec: HeadSpec, trunk: Path | None, command: Sequence[str]) -> None:
+def _begin(folder: RunFolder, data: FinetuneData, spec: HeadSpec, trunk: Model | None, command: Sequence[str]) -> None:
     """Writes what is known before training: the facts, the splits, and the trunk beside the head."""
     if folder.checkpoint.is_file():
         return
@@ -174,7 +226,11 @@ def _begin(folder: RunFolder, data: FinetuneData, spec: HeadSpec, trunk: Path | 
     write_splits(folder, {"train": data.train, "validation": data.validation})
     if trunk is None:
         return
-    with new_file(folder.path / TRUNK_FILE, replace=True) as stream, trunk.open("rb") as source:
+    file = folder.path / TRUNK_FILE
+    if spec_of(trunk.weights_path) is None:  # a published file; its names are those of the network
+        write_checkpoint(file, read_checkpoint(trunk.weights_path).state_dict, trunk.spec)
+        return
+    with new_file(file, replace=True) as stream, trunk.weights_path.open("rb") as source:
         shutil.copyfileobj(source, stream)
 
 

@@ -55,7 +55,7 @@ def _optimisation(learning_rate: float, *, ema_decay: float) -> Optimisation:
 
 _DEFAULTS: Mapping[HeadKind, HeadSettings] = {
     "temporal": HeadSettings(
-        kind="temporal", epochs=100, batch_size=4, optimisation=_optimisation(2e-3, ema_decay=0.99)
+        kind="temporal", epochs=100, batch_size=2, optimisation=_optimisation(2e-3, ema_decay=0.99)
     ),
     "pyramid": HeadSettings(
         kind="pyramid",

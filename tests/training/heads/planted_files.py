@@ -13,7 +13,14 @@ from tadacli.detection.features import VideoFeatures
 PLANTED = Planted(num_videos=24, num_classes=2, num_channels=8, steps=(100, 200), lengths=(4, 40), strength=4.2)
 LABELS = ("jump", "run")
 # So few steps that a test takes seconds.
-SETTINGS = {"epochs": 24, "width": 16, "num_blocks": 3, "evaluate_every_epochs": 12, "learning_rate": 5e-3}
+SETTINGS = {
+    "epochs": 24,
+    "batch_size": 4,
+    "width": 16,
+    "num_blocks": 3,
+    "evaluate_every_epochs": 12,
+    "learning_rate": 5e-3,
+}
 
 
 def write_planted(folder: Path, *, planted: Planted = PLANTED) -> tuple[Path, Path]:

@@ -1,0 +1,164 @@
+"""`tada finetune --task detection`: a head that finds segments, from labelled segments of long videos."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tadacli.cli import options
+from tadacli.cli.console import Progress, say
+from tadacli.errors import UsageError
+from tadacli.zoo import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from tadacli.training import HeadKind
+    from tadacli.training.data import FinetuneData
+    from tadacli.training.heads.data import HeadData
+    from tadacli.training.heads.fitting import Progress as Evaluated
+    from tadacli.training.heads.session import HeadResult
+    from tadacli.training.heads.settings import HeadSettings
+    from tadacli.training.loop import StepReport
+    from tadacli.zoo.loading import Model
+
+_OF_DETECTION = frozenset(("head", "features", "snippet", "stride"))
+# The parameters of the command that mean something for a head; the others are about training a network on clips.
+_USED = _OF_DETECTION | frozenset(
+    "data dataset annotations data_root labels tier train_split validation_split validation_share group_by fps model "
+    "weights setting epochs batch_size learning_rate seed task device output resume quiet".split()
+)
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """What the command was asked for, as far as it concerns a head."""
+
+    output: Path | None
+    head: HeadKind
+    features: Path | None
+    snippet: str | None
+    stride: str | None
+    fps: float | None
+    model: str
+    weights: str | None
+    settings: Mapping[str, str]
+    numbers: Mapping[str, float]
+    device: str
+    resume: bool
+
+
+def refuse_unused(given: Mapping[str, object], defaults: Mapping[str, object], *, is_detection: bool) -> None:
+    """Raise `UsageError` for an option that was given and would be without effect."""
+    for name, value in given.items():
+        is_used = name in _USED if is_detection else name not in _OF_DETECTION
+        if is_used or value == defaults[name] or value == []:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if is_detection:
+            raise UsageError(f"{option} does not go with --task detection", hint="leave it out: it is about clips")
+        raise UsageError(f"{option} goes with --task detection", hint="add that, or leave the option out")
+
+
+def train_head(load: Callable[[int], FinetuneData], chosen: HeadOptions) -> None:
+    """Trains a head and says how good it is."""
+    if chosen.output is None:
+        raise UsageError("the run needs a folder", hint="--output runs/mine")
+    if chosen.features is not None and (chosen.snippet or chosen.stride):
+        raise UsageError(
+            "--features are there already, of snippets of their own", hint="leave --snippet and --stride out"
+        )
+    from tadacli.sampling.snippets import snippet_settings
+    from tadacli.training.heads.session import HeadListener, finetune_head
+
+    settings = {**_typed(chosen.settings), **chosen.numbers}
+    seed = settings.get("seed", 0)
+    view = _View()
+    with view:
+        result = finetune_head(
+            load(seed if isinstance(seed, int) else 0),
+            output=chosen.output,
+            features=chosen.features or snippet_settings(snippet=chosen.snippet, stride=chosen.stride, fps=chosen.fps),
+            head=chosen.head,
+            trunk=_trunk(chosen),
+            settings=settings,
+            device=chosen.device,
+            resume=chosen.resume,
+            command=["tada", *sys.argv[1:]],
+            listener=HeadListener(
+                on_features=view.features, on_plan=view.plan, on_step=view.step, on_evaluation=view.evaluation
+            ),
+        )
+    _say_result(result, chosen.output)
+
+
+def _trunk(chosen: HeadOptions) -> Model | None:
+    """The model that makes features, or made them; of features that are there, the usual one is not meant."""
+    if chosen.features is not None and chosen.model == DEFAULT_MODEL:
+        return None
+    return options.repeatable_model(chosen.model, weights=chosen.weights, device=chosen.device, dtype="float32")
+
+
+def _typed(settings: Mapping[str, str]) -> dict[str, object]:
+    """The values of --set as JSON has them, or as text."""
+    found: dict[str, object] = {}
+    for name, text in settings.items():
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        found[name] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+class _View:
+    """What is shown of a run: bars over videos and steps, and the evaluations."""
+
+    def __init__(self) -> None:
+        self._videos, self._steps = Progress("making features", unit="video"), Progress(unit="step")
+
+    def __enter__(self) -> _View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._videos.close()
+        self._steps.close()
+
+    def features(self, number: int, total: int) -> None:
+        """A video's features are there."""
+        self._videos.reach(number, total)
+
+    def plan(self, data: HeadData, settings: HeadSettings) -> None:
+        """What will be trained on what."""
+        self._videos.close()
+        for remark in data.remarks:
+            say(f"note: {remark}")
+        for split, sequences in (("train", data.train), ("validation", data.validation)):
+            say(f"{split}: {sum(len(each.spans) for each in sequences)} segments of {len(sequences)} videos")
+        steps = data.steps
+        say(f"features: {steps.num_channels} channels every {steps.stride_seconds:g} s; {settings.kind} head")
+
+    def step(self, report: StepReport) -> None:
+        """A step was taken."""
+        self._steps.reach(report.step, report.num_steps, begun_at=report.step - 1, more=f"loss {report.loss:.3f}")
+
+    def evaluation(self, found: Evaluated) -> None:
+        """An evaluation on the validation videos."""
+        best = ", the best so far" if found.is_best else ""
+        self._steps.say(f"step {found.step}, epoch {found.epoch:.0f}: mAP {100 * found.precision:.1f} %{best}")
+
+
+def _say_result(result: HeadResult, output: Path) -> None:
+    metrics = result.metrics
+    at = ", ".join(
+        f"{100 * value:.1f} % at {tiou:.2g}"
+        for tiou, value in zip(metrics.tiou, metrics.mean_average_precision, strict=True)
+    )
+    say(
+        f"the best head, of step {result.fitted.best_step}, on {result.num_segments} segments of {result.num_videos} "
+        f"validation videos: mAP {at}"
+    )
+    say(f"to use it: tada detect VIDEO --model {shlex.quote(str(output))} --threshold auto")

@@ -1,0 +1,243 @@
+"""What happens in videos, and when, by a head over features in time: these are made, or are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from tadacli.detection.detecting import DetectionJob, Found
+from tadacli.detection.extraction import feature_job, iter_features
+from tadacli.detection.feature_file import SUFFIX, read_features
+from tadacli.detection.feature_grid import features_grid, steps_of
+from tadacli.detection.features import VideoFeatures
+from tadacli.detection.head_decoding import Head, ScoredSpans, find_spans
+from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.window_pass import OnProgress
+from tadacli.errors import SpecError, UsageError, VideoError
+from tadacli.results import Detection, Note, NoteKind, Prediction, Segment
+from tadacli.sampling.settings import Length
+from tadacli.sampling.snippets import SnippetSettings
+from tadacli.scoring.provenance import machine_settings, run_of
+from tadacli.specs import FeatureSteps, HeadSpec
+from tadacli.strict_tables import in_one_line
+from tadacli.version import __version__
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD
+from tadacli.zoo.loading import HeadModel, Model
+
+# The features of a video; raises `VideoError` where they cannot be had.
+FeaturesOf = Callable[[str, OnProgress | None], VideoFeatures]
+
+
+def job_by_head(
+    videos: Sequence[str],
+    *,
+    head: HeadModel,
+    trunk: Model,
+    segments: SegmentSettings,
+    batch_size: int | None = None,
+    fps: float | None = None,
+    max_download: int = DEFAULT_MAX_DOWNLOAD,
+) -> DetectionJob:
+    """The job of searching videos by a head, whose features are made on the way.
+
+    Args:
+        videos: Paths or URLs.
+        head: The head.
+        trunk: The model that made the features it was trained on.
+        segments: What becomes a segment.
+        batch_size: How many views go through the trunk at once.
+        fps: Frames a second of folders and tars of frames.
+        max_download: The largest file in bytes that is fetched for a URL.
+
+    Raises:
+        UsageError: For settings that do not go with a head.
+        SpecError: The head does not say of which snippets its features are.
+    """
+    snippets = _snippets(head.spec, batch_size=batch_size, fps=fps)
+
+    def features_of(video: str, on_progress: OnProgress | None) -> VideoFeatures:
+        job = feature_job([video], model=trunk, snippets=snippets, max_download=max_download)
+        with closing(iter_features(job, on_progress=on_progress)) as made:
+            found = next(made)
+        if found.features is None:
+            raise VideoError(f"{in_one_line(video)}: {found.error}")
+        return found.features
+
+    settings = {**snippets.to_dict(trunk.spec.input, trunk.device.type)}
+    return _job(videos, head, segments, features_of, settings)
+
+
+def job_by_head_in_features(
+    folder: Path, *, head: HeadModel, segments: SegmentSettings, videos: Sequence[str] = ()
+) -> DetectionJob:
+    """The job of searching videos by their features.
+
+    Args:
+        folder: Of files that `tada features` wrote.
+        head: The head.
+        segments: What becomes a segment.
+        videos: The names of those to be searched, as the files have them; by default all there are.
+
+    Raises:
+        UsageError: For a folder without features, a video that has none, and settings that do not go with a head.
+    """
+    files = {file.name.removesuffix(SUFFIX): file for file in sorted(folder.glob(f"*{SUFFIX}"))}
+    if not files:
+        raise UsageError(f"{folder} has no features", hint="give a folder that tada features made")
+    if unknown := [video for video in videos if video not in files]:
+        raise UsageError(
+            f"{folder} has no features of {in_one_line(unknown[0])}",
+            hint="name videos as its files do, or none for all of them",
+        )
+
+    def features_of(video: str, _: OnProgress | None) -> VideoFeatures:
+        try:
+            return read_features(files[video])
+        except UsageError as error:
+            raise VideoError(error.message) from error
+
+    chosen = list(dict.fromkeys(videos)) or list(files)
+    return _job(chosen, head, segments, features_of, {"features": [str(folder)]})
+
+
+def head_segments(found: ScoredSpans, spec: HeadSpec, settings: SegmentSettings) -> tuple[Segment, ...]:
+    """The segments that spans make, in order of time.
+
+    Args:
+        found: What the head found in a video, best first.
+        spec: Its labels and thresholds.
+        settings: Which of them are reported: threshold, labels, shortest, and how many.
+
+    Returns:
+        The segments; a score equals a threshold if it does so in float32.
+    """
+    if settings.threshold == "auto":
+        (by_class,) = spec.require_thresholds().values()
+        levels = np.array(by_class, dtype=np.float32)[found.classes] if len(found) else np.empty(0, np.float32)
+    else:
+        levels = np.full(len(found), settings.threshold, dtype=np.float32)
+    counts: dict[int, int] = {}
+    kept: list[Segment] = []
+    for row in np.flatnonzero(found.scores.astype(np.float32) >= levels).tolist():
+        segment, names = _segment(found, row, spec)
+        is_short = segment.end_seconds - segment.start_seconds < settings.min_duration_seconds
+        if is_short or not settings.wants(names):
+            continue
+        counts[segment.index] = counts.get(segment.index, 0) + 1
+        if settings.topk_per_class is None or counts[segment.index] <= settings.topk_per_class:
+            kept.append(segment)
+    best = kept[: settings.topk]
+    return tuple(sorted(best, key=lambda each: (each.start_seconds, each.end_seconds, each.index)))
+
+
+def _segment(found: ScoredSpans, row: int, spec: HeadSpec) -> tuple[Segment, tuple[str, ...]]:
+    """A segment, and the names that it goes by."""
+    start, end = found.seconds[row].tolist()
+    number, score = int(found.classes[row]), _seven_digits(found.scores[row])
+    if found.pair_scores is None:
+        (labels,) = spec.heads.values()
+        return Segment(start, end, labels[number], number, score), (labels[number],)
+    verbs, nouns = spec.heads["verb"], spec.heads["noun"]
+    (v, n), (verb_score, noun_score) = divmod(number, len(nouns)), found.pair_scores[row].tolist()
+    verb = Prediction(verbs[v], v, _seven_digits(verb_score))
+    noun = Prediction(nouns[n], n, _seven_digits(noun_score))
+    label = f"{verb.label} {noun.label}"
+    return Segment(start, end, label, number, score, verb=verb, noun=noun), (label, verb.label, noun.label)
+
+
+def _job(
+    videos: Sequence[str],
+    head: HeadModel,
+    segments: SegmentSettings,
+    features_of: FeaturesOf,
+    settings: dict[str, object],
+) -> DetectionJob:
+    _refuse_settings(segments)
+    segments.check_labels(head.spec.heads)
+    if segments.threshold == "auto":
+        head.spec.require_thresholds()
+    steps = head.spec.steps
+    window = f"{steps.snippet_seconds or steps.stride_seconds:g}s"
+    settings = {"window": window, "stride": f"{steps.stride_seconds:g}s", **settings}
+    run = run_of(
+        head.spec,
+        settings={**settings, **machine_settings(head), "segments": segments.to_dict()},  # type: ignore[typeddict-item]
+        weights_sha256=head.weights_sha256,
+        tool_version=__version__,
+    )
+
+    def find(video: str, _: Path | None, on_progress: OnProgress | None) -> Found:
+        features = features_of(video, on_progress)
+        return Found(_detection(video, features, head, segments), None, features.size_bytes)
+
+    return DetectionJob(videos, head.spec, run, segments, find)
+
+
+def _refuse_settings(segments: SegmentSettings) -> None:
+    """Raises `UsageError` for settings of curves of scores, which a head has none of."""
+    usual = SegmentSettings()
+    for name in ("low_threshold", "smooth_seconds", "merge_gap_seconds", "nms", "nms_iou", "exclusive"):
+        if getattr(segments, name) != getattr(usual, name):
+            raise UsageError(f"{name} does not go with a head that finds segments", hint="leave it out")
+
+
+def _detection(video: str, features: VideoFeatures, head: HeadModel, segments: SegmentSettings) -> Detection:
+    """The result of one video. Raises `VideoError` for features that are not those that the head takes."""
+    if (problem := _other_features(steps_of(features), head.spec.steps)) is not None:
+        raise VideoError(f"{in_one_line(video)}: {problem}")
+    try:
+        grid = features_grid(features, where=in_one_line(video))
+    except UsageError as error:
+        raise VideoError(error.message) from error
+    found = find_spans(cast(Head, head.network), grid)
+    notes = [Note(NoteKind.MODEL, head.spec.note)] if head.spec.note else []
+    return Detection(
+        path=video,
+        status=features.status,
+        model=head.spec.name,
+        segments=head_segments(found, head.spec, segments),
+        gaps=features.gaps,
+        num_windows=len(features.values),
+        num_windows_planned=len(features.values) if features.num_planned is None else features.num_planned,
+        notes=(*notes, *features.notes),
+        timeline=(features.start_seconds, features.duration_seconds),
+    )
+
+
+def _other_features(found: FeatureSteps, taken: FeatureSteps) -> str | None:
+    """What is wrong with features for a head, None if nothing is."""
+    if found.num_channels != taken.num_channels:
+        return f"its features have {found.num_channels} channels, and the head takes {taken.num_channels}"
+    if not np.isclose(found.stride_seconds, taken.stride_seconds, rtol=1e-6):
+        return f"its features are {found.stride_seconds:g} s apart, and the head takes {taken.stride_seconds:g} s"
+    for name in ("weights_sha256", "crops", "snippet_seconds"):
+        other, own = getattr(found, name), getattr(taken, name)
+        if other and own and other != own:
+            return f"its features were made in another way than those of the head: {name} is {other}, not {own}"
+    return None
+
+
+def _snippets(spec: HeadSpec, *, batch_size: int | None, fps: float | None) -> SnippetSettings:
+    """The snippets that features are made of for a head. Raises `SpecError` if it does not say of which."""
+    steps = spec.steps
+    if not steps.snippet_seconds:
+        raise SpecError(
+            f"{spec.name} does not say of which snippets its features are",
+            hint="it was trained on features of others: give those of the video with --features",
+        )
+    return SnippetSettings(
+        snippet=Length(steps.snippet_seconds),
+        stride=Length(steps.stride_seconds),
+        crops=3 if steps.crops == 3 else 1,
+        batch_size=batch_size,
+        fps=fps,
+    )
+
+
+def _seven_digits(score: float) -> float:
+    """A score as reported: seven digits are what float32 holds."""
+    return float(f"{score:.7g}")

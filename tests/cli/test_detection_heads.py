@@ -1,0 +1,105 @@
+"""`tada finetune --task detection`, and `tada detect` with what it leaves, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tadacli.zoo.loading import load_head_model
+from tests.cli.conftest import Tada
+from tests.media import picture
+from tests.training.heads.planted_files import SETTINGS, write_planted
+
+SET = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+# Of each film, in seconds: when it is dark, and when it flickers.
+FILMS = {
+    "a": ((1.0, 3.0), (4.0, 6.0)),
+    "b": ((5.0, 7.0), (1.0, 2.5)),
+    "c": ((0.5, 1.5), (3.0, 6.0)),
+    "d": ((3.0, 5.0), (6.0, 7.5)),
+    "e": ((4.0, 6.5), (1.0, 3.0)),
+}
+
+
+def film(path: Path, dark: tuple[float, float], flicker: tuple[float, float]) -> None:
+    """Writes eight seconds of a still picture, but for two spans."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=15)
+        stream.height, stream.width, stream.pix_fmt, stream.thread_count = 96, 160, "yuv420p", 1
+        for number in range(120):
+            second, image = number / 15, picture(0)
+            if dark[0] <= second < dark[1]:
+                image = np.zeros_like(image)
+            if flicker[0] <= second < flicker[1]:
+                image = picture(number, noise=150)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    lines = ["video,start,end,label,split"]
+    for name, (dark, flicker) in FILMS.items():
+        film(folder / f"{name}.mp4", dark, flicker)
+        split = "validation" if name == "e" else "train"
+        lines += [
+            f"{name}.mp4,{dark[0]},{dark[1]},dark,{split}",
+            f"{name}.mp4,{flicker[0]},{flicker[1]},flicker,{split}",
+        ]
+    (folder / "segments.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_from_videos_to_a_model_that_finds_segments_in_videos(tada: Tada, films: Path, tmp_path: Path) -> None:
+    run = tmp_path / "det"
+    trained = tada(
+        *("finetune", "--task", "detection", "--data", films / "segments.csv", "--output", run, "--device", "cpu"),
+        *("--stride", "250ms", "--epochs", "40", "--batch-size", "1", "--learning-rate", "5e-3", "--set", "width=16"),
+    )
+    assert trained[0] == 0, trained[2]
+    assert "8 segments of 4 videos" in trained[2]
+    assert load_head_model(run, device="cpu").trunk == run / "trunk.safetensors"
+    assert len(list((run / "features").iterdir())) == 5
+    code, out, err = tada("detect", films / "e.mp4", "--model", run, "--threshold", "auto", "--format", "jsonl")
+    assert code == 0, err
+    (row,) = map(json.loads, out.splitlines())
+    found = {each["label"]: (each["start_seconds"], each["end_seconds"]) for each in row["segments"]}
+    for label, (start, end) in zip(("dark", "flicker"), FILMS["e"], strict=True):
+        assert found[label] == (pytest.approx(start, abs=0.6), pytest.approx(end, abs=0.6))
+    assert (row["status"], row["windows"], row["duration_seconds"]) == ("ok", 32, 8.0)
+    kept = tada(
+        "detect", "e", "--features", run / "features", "--model", run, "--threshold", "auto", "--format", "jsonl"
+    )
+    assert json.loads(kept[1])["segments"] == row["segments"]
+
+
+def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
+    table, features = write_planted(tmp_path)
+    run = tmp_path / "det"
+    common = ("finetune", "--task", "detection", "--data", table, "--features", features, "--output", run)
+    code, _, err = tada(*common, *SET)
+    assert code == 0, err
+    assert "54 segments of 18 videos" in err
+    code, out, _ = tada("detect", "--features", features, "--model", run, "--threshold", "auto", "--format", "jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row["path"] for row in rows] == sorted(f"v{number}" for number in range(24))
+    assert sum(len(row["segments"]) for row in rows) > 20
+    for words, problem in (
+        (("detect", "x.mp4", "--model", run), "has no model that makes features"),
+        (("detect", "--features", features, "--model", run, "v99"), "has no features of v99"),
+        (("detect", "--features", features, "--model", run, "--window", "3s"), "--window does not go with a head"),
+        (("detect", "--features", features, "--model", run, "--nms", "soft"), "--nms does not go with a head"),
+        (("classify", "x.mp4", "--model", run), "classifies no video"),
+        ((*common[:-1], tmp_path / "new", "--recipe", "finetune"), "--recipe does not go with --task detection"),
+        ((*common[:-1], tmp_path / "new", "--set", "depth=3"), "cannot be built"),
+        (("finetune", "--data", table, "--head", "pyramid", "--output", "x"), "--head goes with --task detection"),
+    ):
+        code, _, err = tada(*words)
+        assert code in (1, 2), words
+        assert problem in err
