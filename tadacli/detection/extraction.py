@@ -157,14 +157,10 @@ def feature_job(
         UsageError: The model has no features, or the lengths are none.
     """
     require_features(model)
-    settings = {
-        **snippets.to_dict(model.spec.input, model.device.type),
-        **machine_settings(model),
-        "stored": stored,
-    }
+    settings = snippets.to_dict(model.spec.input, model.device.type)
     run = run_of(
         model.spec,
-        settings=settings,  # type: ignore[arg-type]  # a dict of a TypedDict's own items
+        settings={**settings, **machine_settings(model), "stored": stored},
         weights_sha256=model.weights_sha256,
         tool_version=__version__,
     )

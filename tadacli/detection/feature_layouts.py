@@ -92,7 +92,7 @@ class FeatureStore:
             size_bytes: The size that the video must have.
 
         Returns:
-            None if there are none yet, or they are those of another video.
+            None if there are none yet, not all of them any more, or they are those of another video.
 
         Raises:
             OutputError: They were made with other settings.
@@ -101,9 +101,16 @@ class FeatureStore:
         file = self.files[video]
         if not file.exists():
             return None
-        facts, num_columns = read_feature_facts(file) if self._layout == "tada" else _read_record(file)
+        layout: str = "tada"
+        if self._layout == "tada":
+            facts, num_columns = read_feature_facts(file)
+        else:
+            facts, own = _read_record(file)
+            layout, num_columns = own["layout"], own["num_columns"]
+            if not all((file.parent / name).is_file() for name in own["files"]):
+                return None
         contract = facts.contract
-        if contract is None or _run_id(contract) != run_id:
+        if contract is None or (layout, _run_id(contract)) != (self._layout, run_id):
             raise OutputError(
                 f"{file} was made with other settings",
                 hint="resume with the same model, weights, options, version and number of threads (OMP_NUM_THREADS), "
@@ -130,13 +137,15 @@ class FeatureStore:
             return
         _require_every_row(facts, self._layout)
         if self._layout == "epic-5s":
-            _write_clips(file, facts, columns, stored)
+            files = _write_clips(file, facts, columns, stored)
         else:
+            files = [file.with_suffix(".npy").name]
             with new_file(file.with_suffix(".npy"), replace=True) as stream:
                 columns.write_npy(stream, VALUES, stored)
         record = {
             **facts_of(facts),
             "layout": self._layout,
+            "files": files,
             "num_rows": columns.num_rows,
             "num_columns": columns.pieces[VALUES][0],
             "for_reader": _FOR_READER[self._layout](facts),
@@ -239,8 +248,11 @@ _FOR_READER: Mapping[str, Callable[[VideoFeatures], dict[str, float]]] = {
 }
 
 
-def _write_clips(file: Path, facts: VideoFeatures, columns: Columns, stored: StoredType) -> None:
-    """Write the rows of each clip of a video as a tensor of torch.save, up to the last row that there is."""
+def _write_clips(file: Path, facts: VideoFeatures, columns: Columns, stored: StoredType) -> list[str]:
+    """Write the rows of each clip of a video as a tensor of torch.save, up to the last row that there is.
+
+    Returns the names of the files.
+    """
     length_ms = round(1000 * (facts.duration_seconds - facts.start_seconds))
     clips = list(clips_until(min(length_ms, last_ms_of(columns.num_rows))))
     num_columns, pieces = columns.pieces[VALUES][0], columns.rounded(VALUES, stored)
@@ -252,26 +264,28 @@ def _write_clips(file: Path, facts: VideoFeatures, columns: Columns, stored: Sto
         torch.save(torch.from_numpy(waiting[: clip.num_rows].copy()), buffer)
         write_new(file.with_name(clip.file_name(file.stem)), buffer.getvalue(), replace=True)
         waiting = waiting[clip.num_rows :]
+    return [clip.file_name(file.stem) for clip in clips]
 
 
-def _read_record(file: Path) -> tuple[VideoFeatures, int]:
+def _read_record(file: Path) -> tuple[VideoFeatures, _Record]:
     with refusing(shown(file), UsageError):
         if file.stat().st_size > _MOST_RECORD_BYTES:
             raise ValueError("it is larger than what describes features")
         record = parse_json(file.read_bytes())
         own = {name: record.pop(name) for name in _Record.__annotations__}
-        size = decode_table(_Record, own, where=shown(file), error=UsageError)
-        if not 0 < size["num_rows"] <= _MOST_ROWS or size["num_columns"] <= 0:
+        said = decode_table(_Record, own, where=shown(file), error=UsageError)
+        if not 0 < said["num_rows"] <= _MOST_ROWS or said["num_columns"] <= 0:
             raise ValueError("it describes no features")
-        times = np.zeros(size["num_rows"])  # those of the rows are in no such file, as they count
-        nothing = np.zeros((size["num_rows"], 0), np.float32)
-        return decode_facts(record, np.stack([times, times], axis=1), times, nothing), size["num_columns"]
+        times = np.zeros(said["num_rows"])  # those of the rows are in no such file, as they count
+        nothing = np.zeros((said["num_rows"], 0), np.float32)
+        return decode_facts(record, np.stack([times, times], axis=1), times, nothing), said
 
 
 class _Record(TypedDict):
     """What the JSON beside the files of other layouts says besides the facts of our own."""
 
     layout: str
+    files: list[str]
     num_rows: Count
     num_columns: Count
     for_reader: dict[str, Number]

@@ -344,6 +344,19 @@ def test_the_published_layout_has_a_file_for_every_five_seconds(model: Model, tm
     assert contents(tmp_path / "f") == contents(tmp_path / "g") == before
 
 
+def test_what_was_removed_is_made_again_and_another_layout_is_refused(
+    video: Path, model: Model, tmp_path: Path
+) -> None:
+    settings = snippet_settings(stride="8f")
+    run([video], model, tmp_path / "f", layout="actionformer", snippets=settings)
+    before = contents(tmp_path / "f")
+    with pytest.raises(OutputError, match="other settings"):
+        run([video], model, tmp_path / "f", layout="opentad", snippets=settings)
+    (tmp_path / "f" / "numbered.npy").unlink()
+    assert run([video], model, tmp_path / "f", layout="actionformer", snippets=settings) == ["ok"]
+    assert contents(tmp_path / "f") == before
+
+
 def test_opentad_counts_whole_frames(model: Model) -> None:
     with pytest.raises(UsageError, match="has no place") as caught:
         settings_for("opentad", snippet_settings(stride="50ms"), model.spec.input)
