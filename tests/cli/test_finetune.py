@@ -98,13 +98,14 @@ def test_a_dry_run_tells_and_leaves_a_picture(
     tada: Tada, clips: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ("--data", clips, "--model", base, *STEPS, "--dry-run", "-o", "runs/mine")
+    options = ("--data", clips, "--model", base, *STEPS, "--balance", "--dry-run", "-o", "runs/mine")
     for picture in ("mine.batch.jpg", "mine.batch-2.jpg"):
         code, out, err = tada("finetune", *options)
         assert code == 0, err
         told = out.decode()
         for words in (
             "recipe: finetune_small, chosen for",
+            "every class drawn equally often",
             "2 classes",
             "train  validation",
             "steps: 4 of 4 clips",
