@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli import options
-from tadacli.cli.console import Progress, say
+from tadacli.cli.console import Progress, be_quiet, say
 from tadacli.errors import UsageError
 from tadacli.zoo import DEFAULT_MODEL
 
@@ -74,6 +75,8 @@ def train_head(load: Callable[[int], FinetuneData], chosen: HeadOptions) -> None
     from tadacli.sampling.snippets import snippet_settings
     from tadacli.training.heads.session import HeadListener, finetune_head
 
+    if "WORLD_SIZE" in os.environ and os.environ.get("RANK") != "0":
+        be_quiet(True)  # the first process speaks for all
     settings = {**_typed(chosen.settings), **chosen.numbers}
     seed = settings.get("seed", 0)
     view = _View()

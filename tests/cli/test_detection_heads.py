@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
 from tadacli.zoo.loading import load_head_model
 from tests.cli.conftest import Tada
@@ -103,3 +107,19 @@ def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
         code, _, err = tada(*words)
         assert code in (1, 2), words
         assert problem in err
+
+
+def test_two_processes_train_the_head_of_one(tada: Tada, tmp_path: Path) -> None:
+    table, features = write_planted(tmp_path)
+    common = ["finetune", "--task", "detection", "--data", str(table), "--features", str(features), "--device", "cpu"]
+    common += ["--epochs", "4", "--batch-size", "2", "--set", "width=16", "--set", "warmup_epochs=1"]
+    code, _, err = tada(*common, "--output", tmp_path / "one")
+    assert code == 0, err
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tadacli"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*launch, *common, "--output", str(tmp_path / "two")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the best head") == 1
+    one, two = (load_head_model(tmp_path / name, device="cpu").network.state_dict() for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
