@@ -92,7 +92,7 @@ def test_segments_have_thresholds_of_their_own_and_other_windows_are_noted() -> 
     spec = replace(SPEC, thresholds={"": (0.1, 0.9)}, segment_thresholds={"": (0.6, 0.9)})
     scores = replace(scores, spec=spec)
     found = detection_of(scores, SegmentSettings(threshold="auto"))
-    assert [(each.start_seconds, each.label) for each in found.segments] == [(0.0, "wave")]
+    assert [each.label for each in found.segments] == ["wave"]
     assert "fitted on windows of 2s every 1s" in found.notes[0].text
     usual = replace(scores, settings={"window": "2s", "stride": "1s"})
     assert detection_of(usual, SegmentSettings(threshold="auto")).notes == ()
