@@ -190,12 +190,13 @@ def fit_segment_thresholds(
             chosen.append(int(higher[0] if len(higher) else sound[-1]))
     columns = np.arange(len(labels))
     reached = 200 * right[chosen, columns].sum() / (num_found[chosen, columns].sum() + num_truth.sum())
-    rare = int((num_truth < MIN_SEGMENTS).sum())
+    is_reported = np.array([label != videos[0].scores.spec.background for label in labels])
+    rare = int((is_reported & (num_truth < MIN_SEGMENTS)).sum())
     notes = []
     if rare:
         notes.append(
-            f"{rare} of {len(labels)} classes have fewer than {MIN_SEGMENTS} segments in the held-out videos and take "
-            f"the threshold for segments of all classes together, {_CANDIDATES[pooled]:g}"
+            f"{rare} of {int(is_reported.sum())} classes have fewer than {MIN_SEGMENTS} segments in the held-out "
+            f"videos and take the threshold for segments of all classes together, {_CANDIDATES[pooled]:g}"
         )
     thresholds = {head: tuple(_CANDIDATES[chosen].tolist())}
     settings = videos[0].scores.settings
