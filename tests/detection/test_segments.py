@@ -150,7 +150,7 @@ def test_whatever_the_settings_the_result_keeps_its_promises(rows, settings) -> 
     assert len(segments) <= (settings.topk or len(segments))
     for segment in segments:
         assert segment.label == heads[""][segment.index]
-        assert segment.end_seconds - segment.start_seconds >= settings.min_duration_seconds
+        assert segment.end_seconds - segment.start_seconds >= settings.min_duration_seconds - 1e-6
         assert settings.levels[1] <= segment.score <= 1
         assert segment.score == float(f"{segment.score:.7g}")
     for label in range(3):
@@ -173,6 +173,8 @@ def test_at_one_scale_segments_of_a_class_are_disjoint(rows, settings) -> None:
 @examples(max_examples=60, deadline=None)
 @given(rows=windows, settings=any_settings, shift=st.integers(-64, 64))
 def test_shifting_the_video_shifts_the_segments(rows, settings, shift) -> None:
+    """To the last digit where they end with windows; where scores cross half their height rounding may differ."""
+    settings = replace(settings, low_threshold=settings.levels[1])
     spans, scale, scores, heads = arrays(rows)
     here = find_segments(spans, scale, scores, heads, settings=settings, video_seconds=(0, END))
     there = find_segments(spans + shift, scale, scores, heads, settings=settings, video_seconds=(shift, shift + END))
@@ -378,9 +380,10 @@ def test_curves_show_what_was_thresholded(rows, settings) -> None:
     assert list(dict.fromkeys(curve.index for curve in curves))[: len(with_segments)] == with_segments
     for segment in segments if settings.merge_gap_seconds == 0 else ():
         fitting = [
-            curve.values[(curve.edges[:-1] >= segment.start_seconds) & (curve.edges[1:] <= segment.end_seconds)]
+            curve.values[(middles >= segment.start_seconds - 1e-9) & (middles <= segment.end_seconds + 1e-9)]
             for curve in curves
             if curve.index == segment.index
+            for middles in [(curve.edges[:-1] + curve.edges[1:]) / 2]
         ]
         assert any(
             values.size and values.max() >= settings.levels[0] and (values >= settings.levels[1]).all()
