@@ -31,13 +31,23 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     monkeypatch.setenv("TADA_HOME", str(tmp_path_factory.getbasetemp() / "empty store"))
 
 
-@pytest.fixture(autouse=True)
-def _threads_of_every_test() -> Iterator[None]:
-    """What a test leaves as the number of PyTorch's threads would change the last digits of those after it."""
+_NUM_THREADS = pytest.StashKey[int | None]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Note the number of PyTorch's threads before any fixture of the test."""
     torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch is not None else None
+    item.stash[_NUM_THREADS] = torch.get_num_threads() if torch is not None else None
     yield
-    if torch is not None:
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that leaves another number: the last digits of the tests after it would be others."""
+    yield
+    before, torch = item.stash.get(_NUM_THREADS, None), sys.modules.get("torch")
+    if torch is not None and before is not None:
         after = torch.get_num_threads()
         torch.set_num_threads(before)
         assert after == before, f"the test leaves {after} threads, {before} were set before it"
