@@ -79,10 +79,12 @@ def write_folders(video: str, seconds: float, folder: Path, *, dtype: str = "f4"
         shared = draw.standard_normal((1, num_channels), dtype=np.float32)
         features = draw.standard_normal((clip.num_rows, num_channels), dtype=np.float32) + shared
         scores = {
-            f"{head}_class": draw.standard_normal((clip.num_rows, 3 * count), dtype=np.float32).astype(dtype) * 2
+            f"{head}_class": torch.from_numpy(
+                draw.standard_normal((clip.num_rows, 3 * count), dtype=np.float32).astype(dtype) * 2
+            )
             for head, count in NUM_CLASSES.items()
         }
-        torch.save(features.astype(dtype), folder / "features" / clip.file_name(video))
+        torch.save(torch.from_numpy(features.astype(dtype)), folder / "features" / clip.file_name(video))
         torch.save(scores, folder / "scores" / clip.file_name(video))
 
 
