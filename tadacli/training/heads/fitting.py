@@ -69,7 +69,9 @@ def build_head(settings: HeadSettings, *, in_channels: int, num_classes: Mapping
                 raise SpecError("a temporal head has one kind of label", hint="use --head pyramid for verbs and nouns")
             return TemporalHead(in_channels=in_channels, num_classes=single, **settings.arguments)
         except (TypeError, ValueError) as error:
-            raise SpecError(f"the {settings.kind} head cannot be built: {error}") from error
+            raise SpecError(
+                f"the {settings.kind} head cannot be built: {error}", hint="docs/finetune.md has its settings"
+            ) from error
 
 
 def fit_head(
@@ -79,6 +81,7 @@ def fit_head(
     settings: HeadSettings,
     *,
     keep: Callable[[Head], object],
+    labels: Mapping[str, Sequence[str]] | None = None,
     device: torch.device | None = None,
     processes: Processes | None = None,
     checkpoint: Path | None = None,
@@ -93,6 +96,7 @@ def fit_head(
         validation: Whose mean mAP says which weights are the best.
         settings: How.
         keep: Called with the network, averaged and in eval mode, whenever it is the best so far.
+        labels: The names of the classes by head; a checkpoint goes on with the same ones only.
         device: What to train on; by default the CPU.
         processes: Those that train together; each takes its share of every batch.
         checkpoint: A file to go on from if it exists; it is written at every evaluation, after `keep`.
@@ -107,7 +111,7 @@ def fit_head(
         CheckpointError: The checkpoint is of another training.
         TadaError: The loss is no number any more.
     """
-    check_head_data(train, validation, settings)
+    check_head_data(train, validation)
     processes = processes or Processes()
     _measure_scaling(head, train)
     batches = _Batches(head, train, settings, processes)
@@ -122,7 +126,12 @@ def fit_head(
         loop,
         device=device,
         processes=processes,
-        identity={"head": _plain(settings), "train": _digest(train), "validation": _digest(validation)},
+        identity={
+            "head": _plain(settings),
+            "labels": {name: list(each) for name, each in (labels or {}).items()},
+            "train": _digest(train),
+            "validation": _digest(validation),
+        },
         loss=batches.objective.loss,
     )
     best = Fitted(0, -1.0, loop.num_steps)
@@ -235,10 +244,8 @@ class _Batches:
         return TrainingBatch(features, batch_targets(self.objective, windows, num_steps), seeds, known)
 
 
-def check_head_data(
-    train: Sequence[LabelledSequence], validation: Sequence[LabelledSequence], settings: HeadSettings
-) -> None:
-    """Raises `UsageError` for sequences that a head cannot be trained on, or not with these settings."""
+def check_head_data(train: Sequence[LabelledSequence], validation: Sequence[LabelledSequence]) -> None:
+    """Raises `UsageError` for sequences that a head cannot be trained on."""
     for split, sequences in (("training", train), ("validation", validation)):
         if not any(len(each.spans) for each in sequences):
             raise UsageError(f"there are no segments of {split} videos", hint="check the annotations and their splits")
@@ -258,8 +265,6 @@ def check_head_data(
                 f"{first.stride_seconds:g} s",
                 hint="make all of them with one stride",
             )
-    if not settings.optimisation.warmup_epochs < settings.epochs:
-        raise UsageError("the warm-up is not shorter than the run", hint="set warmup_epochs=0, or more epochs")
 
 
 def _measure_scaling(head: Head, sequences: Sequence[LabelledSequence]) -> None:

@@ -119,6 +119,8 @@ def finetune_head(
         TadaError: The loss is no number any more.
     """
     path, chosen, listener = Path(output), head_settings(head, settings), listener or HeadListener()
+    # Settings that no network takes are refused before features are made, which may take hours.
+    build_head(chosen, in_channels=1, num_classes=_counts(data.heads))
     target = own_device(resolve_device(device))
     with joined(target) as processes, ExitStack() as held:
 
@@ -130,8 +132,8 @@ def finetune_head(
 
         found = by_first(processes, load)
         maker = _trunk_of(found.steps, trunk)
-        network = build_head(chosen, in_channels=found.steps.num_channels, num_classes=_counts(found))
-        check_head_data(found.train, found.validation, chosen)
+        network = build_head(chosen, in_channels=found.steps.num_channels, num_classes=_counts(found.heads))
+        check_head_data(found.train, found.validation)
         spec = _spec(path.resolve().name, found, chosen)
         listener.on_plan(found, chosen)
         folder = by_first(processes, lambda: open_run(path, resume=True))  # it was looked at before anything was made
@@ -178,8 +180,8 @@ def _made(
     return store.files
 
 
-def _counts(data: HeadData) -> dict[str, int]:
-    return {name: len(labels) for name, labels in data.heads.items()}
+def _counts(heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    return {name: len(labels) for name, labels in heads.items()}
 
 
 def _spec(name: str, data: HeadData, settings: HeadSettings) -> HeadSpec:
@@ -278,6 +280,7 @@ def _fit(
             data.validation,
             settings,
             keep=lambda best: write_checkpoint(folder.model, best.state_dict(), spec),
+            labels=data.heads,
             device=device,
             processes=processes,
             checkpoint=folder.checkpoint,

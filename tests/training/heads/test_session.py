@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tadacli.detection.feature_file import read_features, write_features
-from tadacli.errors import OutputError, SpecError, UsageError
+from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, UsageError
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
 from tadacli.evaluation.segment_f1 import best_threshold, right_ones
+from tadacli.sampling.snippets import snippet_settings
 from tadacli.specs import HeadSpec
 from tadacli.training.data import load_finetune_data
 from tadacli.training.heads.fitting import Progress
@@ -71,6 +72,24 @@ def test_a_run_that_was_stopped_ends_as_any_other(data: tuple[Path, Path], tmp_p
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     whole, parts = (load_head_model(tmp_path / name, device="cpu").network.state_dict() for name in ("whole", "parts"))
     assert all(bool((whole[name] == parts[name]).all()) for name in whole)
+
+
+def test_a_run_does_not_go_on_with_other_names_of_classes(data: tuple[Path, Path], tmp_path: Path) -> None:
+    table, features = data
+    run(data, tmp_path / "det")
+    head = (tmp_path / "det" / "model.safetensors").read_bytes()
+    (tmp_path / "renamed.csv").write_text(table.read_text().replace(LABELS[-1], "z" + LABELS[-1]))
+    with pytest.raises(CheckpointError, match="labels"):
+        run((tmp_path / "renamed.csv", features), tmp_path / "det", resume=True)
+    assert (tmp_path / "det" / "model.safetensors").read_bytes() == head
+
+
+def test_settings_that_cannot_be_are_refused_before_features_are_made(data: tuple[Path, Path], tmp_path: Path) -> None:
+    made_by = {"features": snippet_settings(), "trunk": None}
+    for settings, message in (({"depth": 3}, "cannot be built"), ({"epochs": 2}, "warmup_epochs is 5, expected less")):
+        with pytest.raises(TadaError, match=message):
+            run(data, tmp_path / "det", settings=settings, **made_by)
+    assert not (tmp_path / "det").exists()
 
 
 def refused(data: tuple[Path, Path], output: Path, **options: object) -> str:
