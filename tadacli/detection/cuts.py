@@ -24,14 +24,15 @@ def parse_cuts(text: str) -> Cuts:
 
     Args:
         text: The word, or the name of a text or CSV file with one cut a line: the time in seconds, or as a clock such
-            as 1:02.5, in the first column. Blank lines, those that begin with #, and a first line of titles are passed
-            over.
+            as 1:02.5, in the first column. Blank lines, those that begin with #, and a first line that begins with a
+            letter, of titles, are passed over.
 
     Returns:
         "auto", or times in seconds in order; none are no cuts.
 
     Raises:
-        UsageError: The extra that "auto" needs is not installed, or the file is missing, or has a line without a time.
+        UsageError: The extra that "auto" needs is not installed, or the file is missing, is no text, or has a line
+            without a time.
     """
     if text == "none":
         return ()
@@ -56,7 +57,10 @@ def _read_cuts(name: str) -> tuple[float, ...]:
     if len(content) > _MOST_BYTES:
         raise UsageError(f"{name} is larger than a list of times is", hint="give one time in seconds a line")
     times = []
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is no text in UTF-8", hint="give one time in seconds a line") from error
     for number, line in enumerate(lines, start=1):
         cell = line.split(",")[0].strip().strip('"')
         if not cell or cell.startswith("#"):
@@ -64,7 +68,8 @@ def _read_cuts(name: str) -> tuple[float, ...]:
         try:
             times.append(parse_time(cell))
         except UsageError as error:
-            if number > 1:
+            # A title is passed over, a time with a slip in it is not: a cut would be missing without a word.
+            if number > 1 or not cell[0].isalpha() or cell.lower() in ("nan", "inf", "infinity"):
                 shown = in_one_line(cell, most=60)
                 raise UsageError(f"{name}, line {number}: {shown} is no time", hint=error.hint) from error
     return tuple(sorted(set(times)))

@@ -139,6 +139,10 @@ def test_times_are_read_from_a_text_or_the_first_column_of_a_table(tmp_path: Pat
         (b"1.5\nsoon\n", "line 2: soon is no time"),
         (b"1\n\x1b[2J\n", r"\\u001b\[2J is no time"),
         (b"1\n-2\n", "line 2: -2"),
+        (b"-2\n1\n", "line 1: -2 is no time"),
+        (b"1;5\n2\n", "line 1: 1;5 is no time"),
+        (b"nan\n", "line 1: nan is no time"),
+        (b"\xff\xd8\xff\xe0\n", "is no text"),
     ],
 )
 def test_a_line_without_a_time_is_named(tmp_path: Path, content: bytes, message: str) -> None:
