@@ -36,7 +36,12 @@ Exclusive = Annotated[
     bool, typer.Option("--exclusive", help="One label at a time: the most likely sequence of labels.")
 ]
 Contrast = Annotated[
-    bool, typer.Option("--contrast", help="What stands out from its surroundings at any level; scores say how far.")
+    bool,
+    typer.Option(
+        "--contrast",
+        help="Segments are what stands out from its surroundings, and scores say how far; the highest of each still "
+        "reaches --threshold.",
+    ),
 ]
 CutsWord = Annotated[
     str,

@@ -113,6 +113,7 @@ class SegmentSettings:
             "smoothing": self.smooth_seconds == 0,
             "a gap to merge across": self.merge_gap_seconds == 0,
             f"{self.nms} suppression": self.nms == DEFAULT_NMS,
+            "an IoU of suppression": self.nms_iou == DEFAULT_NMS_IOU,
         }
         return [name for name, is_usual in usual.items() if not is_usual]
 

@@ -90,6 +90,7 @@ def test_a_shot_of_one_label_is_one_segment_to_its_cuts() -> None:
         ({"smooth_seconds": 1.0}, "no use for smoothing"),
         ({"low_threshold": 0.2}, "no use for a low threshold"),
         ({"nms": "soft"}, "no use for soft suppression"),
+        ({"nms_iou": 0.3}, "no use for an IoU of suppression"),
         ({"exclusive": True}, "two ways"),
     ],
 )

@@ -117,6 +117,7 @@ def test_no_windows_are_no_segments() -> None:
         ({"merge_gap_seconds": 1.0}, "a gap to merge across"),
         ({"low_threshold": 0.2}, "a low threshold"),
         ({"nms": "soft"}, "soft suppression"),
+        ({"nms_iou": 0.3}, "an IoU of suppression"),
     ],
 )
 def test_settings_that_would_change_nothing_are_refused(settings, reason) -> None:
