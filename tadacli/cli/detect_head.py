@@ -18,6 +18,7 @@ _USED = frozenset(
     "inputs model features threshold min_duration topk topk_per_class label background device batch_size fps "
     "output_format output resume recursive max_download quiet".split()
 )
+_OF_VIDEOS = frozenset("batch_size fps recursive max_download".split())  # which are not opened where features are there
 
 
 def is_head_model(model: str) -> bool:
@@ -66,8 +67,14 @@ def job_of_head(
 def refuse_options_without_use(given: Mapping[str, object], defaults: Mapping[str, object]) -> None:
     """Raise `UsageError` for an option that was given and would be without effect."""
     for name, value in given.items():
-        if name not in _USED and value != defaults[name] and value != []:
+        if value == defaults[name] or value == []:
+            continue
+        if name not in _USED:
             raise UsageError(
                 f"--{name.replace('_', '-')} does not go with a head that finds segments",
                 hint="leave it out: such a head scores no windows",
+            )
+        if given["features"] and name in _OF_VIDEOS:
+            raise UsageError(
+                f"--{name.replace('_', '-')} does not go with --features", hint="leave it out: no video is opened"
             )

@@ -85,20 +85,22 @@ def job_by_head_in_features(
     Raises:
         UsageError: For a folder without features, a video that has none, and settings that do not go with a head.
     """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", hint="give a folder that tada features made")
     files = {file.name.removesuffix(SUFFIX): file for file in sorted(folder.glob(f"*{SUFFIX}"))}
     if not files:
         raise UsageError(f"{folder} has no features", hint="give a folder that tada features made")
     if unknown := [video for video in videos if video not in files]:
         raise UsageError(
             f"{folder} has no features of {in_one_line(unknown[0])}",
-            hint="name videos as its files do, or none for all of them",
+            hint=f"name videos as its files do, such as {in_one_line(next(iter(files)))}, or none for all of them",
         )
 
     def features_of(video: str, _: OnProgress | None) -> VideoFeatures:
         try:
             return read_features(files[video])
         except UsageError as error:
-            raise VideoError(error.message) from error
+            raise VideoError(error.message, hint=error.hint) from error
 
     chosen = list(dict.fromkeys(videos)) or list(files)
     return _job(chosen, head, segments, features_of, {"features": [str(folder)]})
@@ -180,7 +182,7 @@ def _job(
 def _refuse_settings(segments: SegmentSettings) -> None:
     """Raises `UsageError` for settings of curves of scores, which a head has none of."""
     usual = SegmentSettings()
-    for name in ("low_threshold", "smooth_seconds", "merge_gap_seconds", "nms", "nms_iou", "exclusive"):
+    for name in ("low_threshold", "smooth_seconds", "merge_gap_seconds", "nms", "nms_iou", "exclusive", "contrast"):
         if getattr(segments, name) != getattr(usual, name):
             raise UsageError(f"{name} does not go with a head that finds segments", hint="leave it out")
 
@@ -192,7 +194,7 @@ def _detection(video: str, features: VideoFeatures, head: HeadModel, segments: S
     try:
         grid = features_grid(features, where=in_one_line(video))
     except UsageError as error:
-        raise VideoError(error.message) from error
+        raise VideoError(error.message, hint=error.hint) from error
     found = find_spans(cast(Head, head.network), grid)
     notes = [Note(NoteKind.MODEL, head.spec.note)] if head.spec.note else []
     return Detection(

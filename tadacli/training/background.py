@@ -16,10 +16,12 @@ import numpy as np
 
 from tadacli.datasets.samples import Dataset, Sample, span_id
 from tadacli.datasets.splitting import split_samples
+from tadacli.datasets.tables import named
 from tadacli.errors import UsageError, VideoError
 from tadacli.sampling import DEFAULT_WINDOW
 from tadacli.sampling.settings import parse_length
 from tadacli.specs import BACKGROUND
+from tadacli.strict_tables import in_one_line
 from tadacli.training.data import FinetuneData
 from tadacli.video.inputs import expand_inputs
 from tadacli.video.reading import probe
@@ -74,16 +76,21 @@ def with_background(
     remarks = []
     if unlabelled == "background":
         for split, dataset in sides.items():
-            windows = [each for video in _videos_of(dataset, data) for each in _windows(video)]
+            # What is wrong with a video of the data is said when they are checked.
+            windows = [each for video in _videos_of(dataset, data) for each in _windows(video) or ()]
             found[split] += _spread(windows, _most_in_a_class(dataset))
             remarks.append(f"{split}: {len(found[split])} of {len(windows)} windows of unlabelled time are background")
     if negatives is not None:
         for split, videos in _negatives(Path(negatives), validation_share, seed).items():
-            windows = [each for video in videos for each in _windows(video)]
+            of_video = {video.name: _windows(video) for video in videos}
+            if unread := [in_one_line(name) for name, each in of_video.items() if each is None]:
+                remarks.append(f"{split}: {len(unread)} of {len(videos)} negatives cannot be read: {named(unread)}")
+            windows = [window for each in of_video.values() for window in each or ()]
             taken = _spread(windows, _most_in_a_class(sides[split]))
             found[split] += taken
             remarks.append(f"{split}: {len(taken)} of {len(windows)} windows of {len(videos)} negatives are background")
     if not found["train"]:
+        remarks.append(f"there is no class {BACKGROUND}, as there are no windows to train it with")
         return replace(data, remarks=(*data.remarks, *remarks))
     labels = data.heads[""]
     labels = labels if BACKGROUND in labels else (*labels, BACKGROUND)
@@ -142,15 +149,15 @@ def _negatives(folder: Path, validation_share: float, seed: int) -> dict[str, li
     return {"train": list(train), "validation": list(validation)}
 
 
-def _windows(video: _Video) -> list[Sample]:
+def _windows(video: _Video) -> list[Sample] | None:
     """The windows of a video, side by side, that touch no labelled span and nothing close to one.
 
-    One that cannot be read has none: what is wrong with a video of the data is said when they are checked.
+    None for one that cannot be read.
     """
     try:
         info = probe(video.path, fps=video.fps)
     except VideoError:
-        return []
+        return None
     length = parse_length(DEFAULT_WINDOW).seconds(float(info.fps))
     reached, spans = 0.0, []
     for start, end in (*video.labelled, (float("inf"), float("inf"))):

@@ -330,7 +330,10 @@ def _of_kind(spec: AnySpec, kind: type[Spec]) -> Spec:
         return spec
     if isinstance(spec, ModelSpec):
         known = ", ".join(name for name, card in cards().items() if card.takes_features)
-        raise SpecError(f"{spec.name} takes video, not features", hint=f"these take features: {known}")
+        raise SpecError(
+            f"{spec.name} takes video, not features",
+            hint=f"these take features: {known}; or a run of tada finetune --task detection",
+        )
     if isinstance(spec, HeadSpec):
         raise SpecError(
             f"{spec.name} is a head that finds segments, and classifies no video", hint="use it with tada detect"

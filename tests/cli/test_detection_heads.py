@@ -97,6 +97,8 @@ def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
     for words, problem in (
         (("detect", "x.mp4", "--model", run), "has no model that makes features"),
         (("detect", "--features", features, "--model", run, "v99"), "has no features of v99"),
+        (("detect", "--features", tmp_path / "none", "--model", run), "there is no folder"),
+        (("detect", "--features", features, "--model", run, "--fps", "30"), "--fps does not go with --features"),
         (("detect", "--features", features, "--model", run, "--window", "3s"), "--window does not go with a head"),
         (("detect", "--features", features, "--model", run, "--nms", "soft"), "--nms does not go with a head"),
         (("classify", "x.mp4", "--model", run), "classifies no video"),

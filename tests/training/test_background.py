@@ -71,6 +71,9 @@ def test_negatives_are_background_all_over_and_split_by_video(tmp_path: Path) ->
     # As many as the most frequent class has samples.
     assert (len(windows_of(found.train)), len(windows_of(found.validation))) == (2, 1)
     assert all(end == (start or 0.0) + LENGTH for start, end in windows_of(found.train))
+    (tmp_path / "none" / "broken.mp4").write_bytes(b"no video")
+    with_broken = with_background(data, unlabelled="ignore", negatives=tmp_path / "none", validation_share=0.5)
+    assert any("1 of" in each and "negatives cannot be read: broken.mp4" in each for each in with_broken.notes)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="has no videos"):
         with_background(data, negatives=tmp_path / "empty")
@@ -81,6 +84,7 @@ def test_data_without_unlabelled_time_stay_as_they_are(tmp_path: Path) -> None:
     whole = replace(data, train=replace(data.train, samples=data.validation.samples))
     found = with_background(whole)
     assert (found.heads, found.train, found.background) == (whole.heads, whole.train, "")
+    assert any("no windows to train it with" in each for each in found.notes)
     two = {"verb": ("take",), "noun": ("cup",)}
     with pytest.raises(UsageError, match="several"):
         with_background(replace(data, heads=two))

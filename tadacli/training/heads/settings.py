@@ -39,10 +39,11 @@ class HeadSettings:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected 1 or more")
         if not self.tiou or not all(0 < each <= 1 for each in self.tiou):
             raise ValueError(f"tiou is {self.tiou!r}, expected fractions above 0")
-        if not self.optimisation.warmup_epochs < self.epochs:
+        warmup = self.optimisation.warmup_epochs
+        if not warmup < self.epochs:
             raise ValueError(
-                f"warmup_epochs is {self.optimisation.warmup_epochs:g}, expected less than the {self.epochs:g} epochs of "
-                "the run (0 is no warm-up)"
+                f"warmup_epochs is {warmup:g}, expected less than the {self.epochs:g} epochs of the run "
+                "(0 is no warm-up)"
             )
 
 
