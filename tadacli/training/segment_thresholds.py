@@ -140,7 +140,8 @@ def search_videos(
             found.append((path, error.message))
         else:
             starts, ends, classes = zip(*by_path[path], strict=True)
-            spans = np.clip(np.stack([starts, ends], axis=1), *scores.range_seconds)
+            # Annotations count from the first frame, windows are in presentation time.
+            spans = np.clip(np.stack([starts, ends], axis=1) + scores.info.start_seconds, *scores.range_seconds)
             found.append((path, SearchedVideo(scores, spans, np.array(classes, dtype=np.int64))))
         on_video(number, len(own))
     of_path = dict(processes.gathered(found))

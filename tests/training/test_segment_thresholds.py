@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 
 import tadacli
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.detection.detecting import detection_of
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import WindowScores
+from tadacli.distributed import Processes
 from tadacli.results import VideoInfo
 from tadacli.sampling.settings import window_settings
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
-from tadacli.training.segment_thresholds import SearchedVideo, fit_segment_thresholds
+from tadacli.training.segment_thresholds import SearchedVideo, fit_segment_thresholds, search_videos
+from tadacli.zoo.loading import load_model
 from tests.media import render
 
 INPUT = InputSpec("interval", 2, 1, 30.0, 32, 32, (0.45,) * 3, (0.225,) * 3)
@@ -98,6 +101,19 @@ def test_segments_have_thresholds_of_their_own_and_other_windows_are_noted() -> 
     assert detection_of(usual, SegmentSettings(threshold="auto")).notes == ()
     lower = replace(scores, spec=replace(spec, segment_thresholds={}, thresholds={"": (0.8, 0.9)}))
     assert detection_of(lower, SegmentSettings(threshold="auto")).segments == ()
+
+
+def test_annotations_count_from_the_first_frame(tmp_path: Path) -> None:
+    """Of a video whose first frame appears at 10 s, seconds 1 to 2 are 11 to 12 in the time of its windows."""
+    file = tmp_path / "late.mkv"
+    render(file, 45, pts=[150 + number for number in range(45)], size=(48, 48), time_base=Fraction(1, 15))
+    model = load_model(device="cpu")
+    samples = tuple(Sample(f"{start}", file, {"": 0}, start, end, "late") for start, end in ((1.0, 2.0), (2.0, None)))
+    videos, unread = search_videos(Dataset("mine", model.spec.heads, samples), model, Processes())
+    assert unread == []
+    (video,) = videos
+    assert video.scores.range_seconds == pytest.approx((10.0, 13.0), abs=0.05)
+    assert video.spans.tolist() == [pytest.approx([11.0, 12.0]), pytest.approx([12.0, 13.0], abs=0.05)]
 
 
 @pytest.fixture
