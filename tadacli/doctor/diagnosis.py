@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 # Distributions with their module and the lowest version that will do, as in pyproject.toml.
 PACKAGES = (
-    ("torch", "torch", "2.4"),
-    ("torchvision", "torchvision", "0.19"),
+    ("torch", "torch", "2.12"),
+    ("torchvision", "torchvision", "0.27"),
     ("av", "av", "18"),
     ("numpy", "numpy", ""),
-    ("pandas", "pandas", "2.2"),
+    ("pandas", "pandas", "2.3.3"),
     ("pillow", "PIL", "10.1"),
     ("simplejpeg", "simplejpeg", "1.9"),
     ("safetensors", "safetensors", "0.4.3"),
     ("fsspec", "fsspec", "2024.2"),
-    ("aiohttp", "aiohttp", "3.10"),
-    ("gdown", "gdown", "5.2"),
+    ("aiohttp", "aiohttp", "3.12"),
+    ("gdown", "gdown", "6"),
     ("filelock", "filelock", "3.13"),
     ("platformdirs", "platformdirs", "4"),
-    ("typer", "typer", "0.12"),
+    ("typer", "typer", "0.27"),
     ("pydantic", "pydantic", "2.12"),
-    ("typing-extensions", "typing_extensions", "4.6"),
-    ("rich", "rich", "13"),
+    ("typing-extensions", "typing_extensions", "4.14.1"),
+    ("rich", "rich", "13.8"),
     ("tqdm", "tqdm", "4.66"),
 )
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -323,7 +323,8 @@ CHECKS: tuple[tuple[str, Callable[[], Iterable[Finding]]], ...] = (
 
 def _new_torch(*others: str) -> str:
     """The two are built for each other; one of another version may not load."""
-    return pip_install("torch>=2.4", "torchvision>=0.19", *others)
+    lowest = [f"{name}>={version}" for name, _, version in PACKAGES if name in ("torch", "torchvision")]
+    return pip_install(*lowest, *others)
 
 
 def weights_again(root: Path = Path(__file__).parents[2]) -> str:

@@ -113,9 +113,9 @@ def test_the_packages_are_those_of_the_project() -> None:
 @pytest.mark.parametrize(
     ("module", "error", "found", "fix"),
     [
-        ("pandas", ModuleNotFoundError("gone", name="pandas"), "not installed", "'pandas>=2.2'"),
-        ("pandas", ModuleNotFoundError("no pytz", name="pytz"), "it does not load: no pytz", "'pandas>=2.2'"),
-        ("torchvision", RuntimeError("no nms\nmore"), "it does not load: no nms", "'torch>=2.4' 'torchvision>=0.19'"),
+        ("pandas", ModuleNotFoundError("gone", name="pandas"), "not installed", "'pandas>=2.3.3'"),
+        ("pandas", ModuleNotFoundError("no pytz", name="pytz"), "it does not load: no pytz", "'pandas>=2.3.3'"),
+        ("torchvision", RuntimeError("no nms\nmore"), "it does not load: no nms", "'torch>=2.12' 'torchvision>=0.27'"),
     ],
 )
 def test_a_library_that_does_not_load(
@@ -183,7 +183,7 @@ def test_a_device_must_compute_right(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("cuda", "hidden", "found", "fix"),
     [
-        (None, False, "built without CUDA", "'torch>=2.4'"),
+        (None, False, "built without CUDA", "'torch>=2.12'"),
         ("13.2", False, "built for CUDA 13.2, finds no GPU", "nvidia-smi"),
         ("13.2", True, "CUDA_VISIBLE_DEVICES hides", "unset CUDA_VISIBLE_DEVICES"),
     ],
@@ -440,7 +440,7 @@ def test_the_self_test_sees_small_faults(fault: Any, monkeypatch: pytest.MonkeyP
     finding = named(doctor.check_built_in())["self-test on cpu"]
     assert finding.status == "problem"
     assert re.match("the clip is a pan left, but the model answers|the score of", finding.found)
-    assert "'torch>=2.4' 'torchvision>=0.19' 'av>=18'" in finding.fix
+    assert "'torch>=2.12' 'torchvision>=0.27' 'av>=18'" in finding.fix
 
 
 def test_other_scores_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_arrays_come_back_as_they_were(array: np.ndarray, protocol: int) -> None
 def test_names_of_older_numpy_are_known() -> None:
     content = pickle.dumps([np.float32(2.5), np.arange(3)], 4)
     old = content.replace(b"\x8c\x16numpy._core.multiarray", b"\x8c\x15numpy.core.multiarray")
-    assert old != content
+    assert b"numpy.core.multiarray" in old  # NumPy 1 still writes it
     # The frame is one byte shorter for each name that was replaced.
     old = old[:3] + (len(old) - 11).to_bytes(8, "little") + old[11:]
     number, array = load_arrays(old)
