@@ -11,6 +11,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -46,6 +47,9 @@ MicroBatches = Callable[[int], Sequence[Sequence[int]]]
 
 # To open a video takes as long as to decode a clip: its packets are listed. What is kept of it are these lists.
 MAX_OPENED = 16
+
+# Bytes of the name of a Unix socket: 107 on Linux, 103 on macOS.
+_MAX_SOCKET_NAME = 103
 
 
 def sample_at(position: int, *, num_samples: int, seed: int) -> tuple[int, int]:
@@ -303,10 +307,12 @@ def batches(
 
     Raises:
         UsageError: `workers` is below 0.
-        TadaError: A worker died, or a clip cannot be made: then in place of its step.
+        TadaError: A worker died or cannot send what it makes, or a clip cannot be made: then in place of its step.
     """
     if workers < 0:
         raise UsageError(f"{workers} workers cannot make clips", hint="use --workers 0 or more")
+    if workers:
+        _check_temporary_folder()
     steps = range(first_step, first_step + num_steps)
     made = _made(clips, (tuple(batch) for step in steps for batch in positions_of_step(step)), workers)
     try:
@@ -320,6 +326,20 @@ def batches(
             yield parts
     finally:
         made.close()
+
+
+def _check_temporary_folder() -> None:
+    """Raise `TadaError` where workers could not send clips: the system would refuse the name of their sockets.
+
+    They notice that in a thread of their own, and the clips would be waited for without end.
+    """
+    folder = tempfile.gettempdir()
+    # As `multiprocessing` names them.
+    if len(os.fsencode(folder)) + len("/pymp-12345678/listener-12345678") > _MAX_SOCKET_NAME:
+        raise TadaError(
+            f"the name of the temporary folder {folder} is too long for processes that share clips",
+            hint="set TMPDIR to a shorter one, or use --workers 0",
+        )
 
 
 def _made(
@@ -347,13 +367,19 @@ def _made(
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise TadaError(
-            f"a process that makes training clips died: {error}",
-            hint="most often memory is short, or in a container the shared memory: use fewer --workers, or 0",
-        ) from error
+        raise _died(error) from error
+    except (ConnectionError, EOFError) as error:  # in the middle of what it sent
+        raise _died(error) from error
     finally:
         # An error on its way may hold on to `running`, and the processes would end with it, not now.
         getattr(running, "_shutdown_workers", lambda: None)()
+
+
+def _died(error: Exception) -> TadaError:
+    return TadaError(
+        f"a process that makes training clips died: {error}",
+        hint="most often memory is short, or in a container the shared memory: use fewer --workers, or 0",
+    )
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class DamageWatch:
     def send(self, packet: VideoPacket, *, is_whole: bool) -> None:
         """Takes note of a packet that goes to the decoder next, which marks its frame with the packet's place."""
         self._num_sent += 1
-        packet.opaque = self._num_sent
+        packet.opaque = _Place(self._num_sent)
         self._inside[self._num_sent] = None
         oldest = next(iter(self._inside))
         if oldest <= self._num_sent - self._MAX_INSIDE:
@@ -158,7 +158,17 @@ def _begins_anew(packet: VideoPacket | None, after: VideoPacket) -> bool:
 
 def _order_of(frame: VideoFrame) -> int:
     """The place in decode order of the packet that a frame was made from; -1 if the decoder does not say."""
-    return frame.opaque if isinstance(frame.opaque, int) else -1
+    return frame.opaque.order if isinstance(frame.opaque, _Place) else -1
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place in decode order, as packets carry it: an object of its own, since PyAV finds it again by its address.
+
+    Small numbers share theirs, and would be lost for the frames of one video when a packet of another is freed.
+    """
+
+    order: int
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -191,3 +192,24 @@ def test_one_time_out_of_line_before_a_clean_start_changes_no_frame(tmp_path):
             packet.pts += 8000 if number == 6 else 0
             out.mux(packet)
     refused_frames(bad)
+
+
+def test_two_videos_that_are_read_in_turns_are_as_each_by_itself(tmp_path: Path) -> None:
+    """Which frames are damaged is told by the packets that they are made from, and never by those of another video."""
+    path = tmp_path / "cut.mp4"
+    render(path, 60, noise=60, container_options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+
+    def read(num_wanted: int) -> Iterator[bool]:
+        with open_video(path) as source:
+            for frame in source.iter_frames(range(num_wanted), skip_unreadable=True):
+                yield isinstance(frame, Frame)
+
+    for seed in range(60):
+        turns = random.Random(seed)
+        num_wanted = turns.randrange(10, 31)
+        videos, found = [read(num_wanted), read(num_wanted)], ([], [])
+        while unfinished := [number for number in (0, 1) if len(found[number]) < num_wanted]:
+            number = turns.choice(unfinished)
+            found[number].append(next(videos[number]))
+        assert all(map(all, found))
