@@ -182,7 +182,9 @@ def finetune_command(
     defaults = {name: each.default for name, each in signature(finetune_command).parameters.items()}
     refuse_unused(given, defaults, is_detection=task == "detection")
     if task == "detection":
-        numbers = {name: float(value) if name == "learning_rate" else int(value) for name, value in common.items()}
+        # A part of an epoch stays one, and is refused: it is not rounded without a word.
+        whole = {name: int(value) for name, value in common.items() if float(value).is_integer()}
+        numbers: dict[str, float] = {**common, **whole}
         chosen_head = HeadOptions(
             output, head, features, snippet, stride, fps, model, weights, changes, numbers, device, resume
         )

@@ -68,7 +68,7 @@ def build_head(settings: HeadSettings, *, in_channels: int, num_classes: Mapping
             if single is None:
                 raise SpecError("a temporal head has one kind of label", hint="use --head pyramid for verbs and nouns")
             return TemporalHead(in_channels=in_channels, num_classes=single, **settings.arguments)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise SpecError(
                 f"the {settings.kind} head cannot be built: {error}", hint="docs/finetune.md has its settings"
             ) from error

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import EPIC_TIOU
+from tadacli.strict_tables import decode_table
 from tadacli.training import HeadKind
 from tadacli.training.settings import Optimisation
+
+_WHERE = "settings of the head"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +91,11 @@ def head_settings(kind: HeadKind, changes: Mapping[str, Any] | None = None) -> H
     own = {each.name for each in fields(HeadSettings)} - {"arguments", "optimisation", "kind"}
     rates = {each.name for each in fields(Optimisation)}
     given = dict(changes or {})
-    try:
-        optimisation = replace(settings.optimisation, **{key: given[key] for key in given if key in rates})
-        return replace(
-            settings,
-            **{key: given[key] for key in given if key in own},
-            optimisation=optimisation,
-            arguments={
-                **settings.arguments,
-                **{key: value for key, value in given.items() if key not in own and key not in rates},
-            },
-        )
-    except ValueError as error:
-        raise UsageError(f"settings of the head: {error}", hint="see docs/finetune.md") from error
+    optimisation = asdict(settings.optimisation) | {key: given[key] for key in given if key in rates}
+    arguments = {key: value for key, value in given.items() if key not in own and key not in rates}
+    table = {each.name: getattr(settings, each.name) for each in fields(HeadSettings)}
+    table |= {key: given[key] for key in given if key in own}
+    table |= {"optimisation": optimisation, "arguments": {**settings.arguments, **arguments}}
+    refused = partial(UsageError, hint="see docs/finetune.md")
+    decode_table(Optimisation, optimisation, where=_WHERE, error=refused)  # by itself, so that errors name flat keys
+    return decode_table(HeadSettings, table, where=_WHERE, error=refused)

@@ -151,8 +151,18 @@ def test_unsound_data_and_settings_are_refused() -> None:
         build_head(settings_of("temporal", depth=3), in_channels=8, num_classes={"": 3})
     with pytest.raises(UsageError, match="warmup_epochs is 2, expected less than the 2 epochs"):
         settings_of("temporal", epochs=2, warmup_epochs=2)
-    with pytest.raises(UsageError, match="epochs is 0"):
-        settings_of("temporal", epochs=0)
+    for changes, message in (
+        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": 6.5}, "epochs"),
+        ({"seed": "abc"}, "seed"),
+        ({"tiou": 0.5}, "tiou"),
+        ({"learning_rate": "abc"}, "learning_rate"),
+        ({"optimizer": "foo"}, "optimizer"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            head_settings("temporal", changes)
+    with pytest.raises(SpecError, match="cannot be built"):
+        build_head(settings_of("temporal", width=-1), in_channels=8, num_classes={"": 3})
 
 
 def test_features_that_are_no_numbers_stop_the_training() -> None:
