@@ -92,10 +92,10 @@ class FeatureStore:
             size_bytes: The size that the video must have.
 
         Returns:
-            None if there are none yet, not all of them any more, or they are those of another video.
+            None if there are none yet, not all of them any more, or the video has changed.
 
         Raises:
-            OutputError: They were made with other settings.
+            OutputError: They were made with other settings, or of another video.
             UsageError: The file is none of ours, or damaged.
         """
         file = self.files[video]
@@ -116,7 +116,12 @@ class FeatureStore:
                 hint="resume with the same model, weights, options, version and number of threads (OMP_NUM_THREADS), "
                 "or give another --output",
             )
-        return (facts, num_columns) if (facts.path, facts.size_bytes) == (video, size_bytes) else None
+        if facts.path != video:
+            raise OutputError(
+                f"{file} has the features of another video, {facts.path!r}",
+                hint=f"give another --output for {video}, or remove the file",
+            )
+        return (facts, num_columns) if facts.size_bytes == size_bytes else None
 
     def write(self, video: str, facts: VideoFeatures, columns: Columns, *, stored: StoredType) -> None:
         """Write the features of a video, over what is there of them.

@@ -70,6 +70,19 @@ def test_what_is_there_is_refused_or_kept(features, kitchen: Path, tmp_path: Pat
     assert "other settings" in err
 
 
+def test_a_file_of_another_video_is_not_overwritten_by_resuming(features, kitchen: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    other = tmp_path / "b" / kitchen.name
+    other.write_bytes(kitchen.read_bytes())
+    options = "--stride", "1s", "-o", tmp_path / "f"
+    assert features(kitchen, *options)[0] == 0
+    kept = (tmp_path / "f" / "a kitchen.npz").read_bytes()
+    code, _, err = features(other, *options, "--resume")
+    assert code == 1
+    assert "has the features of another video" in err
+    assert (tmp_path / "f" / "a kitchen.npz").read_bytes() == kept
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
