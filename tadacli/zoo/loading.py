@@ -98,10 +98,7 @@ def load_model(
     spec, checkpoint = _find(name_or_path, weights, ModelSpec)
     if weights is not None:
         spec = _with_fitted(spec, checkpoint)
-    with refusing(checkpoint.path, CheckpointError):
-        network = empty_network(spec)
-        load_weights(network, checkpoint)
-    network = fuse(network.eval()).to(target)
+    network = fuse(_with_weights(spec, checkpoint)).to(target)
     notes: tuple[str, ...] = ()
     if dtype == "auto":
         choice = choose_dtype(network, spec, target)
@@ -156,13 +153,11 @@ def load_head_model(path: str | os.PathLike[str], *, device: str = "auto") -> He
     """
     target = resolve_device(device)
     spec, checkpoint = _read_own_file(os.fspath(path), HeadSpec)
-    with refusing(checkpoint.path, CheckpointError):
-        network = empty_network(spec)
-        load_weights(network, checkpoint)
+    network = _with_weights(spec, checkpoint)
     trunk = checkpoint.path.with_name(TRUNK_FILE)
     return HeadModel(
         spec=spec,
-        network=network.eval().to(target),
+        network=network.to(target),
         device=target,
         dtype=torch.float32,
         weights_path=checkpoint.path,
@@ -194,17 +189,23 @@ def load_proposal_model(
     """
     target = resolve_device(device)
     spec, checkpoint = _find(name_or_path, weights, ProposalSpec)
-    with refusing(checkpoint.path, CheckpointError):
-        network = empty_network(spec)
-        load_weights(network, checkpoint)
+    network = _with_weights(spec, checkpoint)
     return ProposalModel(
         spec=spec,
-        network=network.eval().to(target),
+        network=network.to(target),
         device=target,
         dtype=torch.float32,
         weights_path=checkpoint.path,
         weights_sha256=checkpoint.sha256,
     )
+
+
+def _with_weights(spec: AnySpec, checkpoint: Checkpoint) -> nn.Module:
+    """The network of a model, for inference. Raises `CheckpointError` for weights that do not fit."""
+    with refusing(checkpoint.path, CheckpointError):
+        network = empty_network(spec)
+        load_weights(network, checkpoint)
+    return network.eval()
 
 
 def resolve_device(device: str) -> torch.device:
