@@ -74,13 +74,18 @@ def open_stream(path: str) -> Iterator[tuple[InputContainer, VideoStream | None]
 
 
 def new_decoder(stream: VideoStream) -> VideoCodecContext:
-    """A second decoder of a stream, for codecs that need to know no more than the packets and the extradata say."""
+    """A second decoder of a stream, for codecs that need to know no more than the packets and the extradata say.
+
+    It holds back as many frames as the first one has learned to: some streams do not say how far they reorder.
+    """
     old = stream.codec_context
     new = cast("VideoCodecContext", CodecContext.create(old.codec, "r"))
     new.extradata = old.extradata
     new.color_primaries, new.color_trc = old.color_primaries, old.color_trc
     new.colorspace, new.color_range = old.colorspace, old.color_range
     _set_up(new)
+    new.options = {**new.options, "has_b_frames": str(old.reorder_depth)}
+    new.open()
     return new
 
 

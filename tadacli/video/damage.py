@@ -69,6 +69,11 @@ class DamageWatch:
         self._bad_from: int | None = None  # frames are damaged from this place in decode order on
         self._can_spoil = starts_whole
 
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether frames are damaged until the next key frame."""
+        return self._bad_from is not None
+
     def send(self, packet: VideoPacket, *, is_whole: bool) -> None:
         """Takes note of a packet that goes to the decoder next, which marks its frame with the packet's place."""
         self._num_sent += 1
@@ -137,15 +142,24 @@ class DamageWatch:
 def with_wholeness(packets: Iterable[VideoPacket | None]) -> Iterator[tuple[VideoPacket | None, bool]]:
     """Each packet in order, and whether it is whole as far as the reader of the container knows.
 
+    Where a frame is only known to end when the next one begins, as in a transport stream, the reader learns of a loss
+    while it gives out the frame before. So the packet after a doubtful one is doubtful, too.
+
     Where two recordings were joined, the reader doubts the last packets of the first one because the next one does not
     go on from there. They may well be whole, and the decoder has the say.
     """
     ahead: deque[VideoPacket | None] = deque()
+    is_doubtful = False
     for packet in chain(packets, repeat(None, _JOINT_REACH)):
         ahead.append(packet)
         if len(ahead) > _JOINT_REACH:
             first = ahead.popleft()
-            yield first, first is None or not first.is_corrupt or any(_begins_anew(later, first) for later in ahead)
+            if first is None:
+                yield None, True
+                continue
+            was_doubtful = is_doubtful
+            is_doubtful = first.is_corrupt and not any(_begins_anew(later, first) for later in ahead)
+            yield first, not (was_doubtful or is_doubtful)
 
 
 def _begins_anew(packet: VideoPacket | None, after: VideoPacket) -> bool:

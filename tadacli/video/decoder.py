@@ -29,6 +29,8 @@ from tadacli.video.watched_decoding import decode_watched
 # These leave blocks of a damaged frame as the memory was before, and say nothing. A new decoder for each group gives
 # them the same memory whatever was decoded before it. All that they need to know is in the packets and the extradata.
 _RENEWED = ("hevc", "vp8")
+# What these keep of a damaged frame can show in the key frame after it, also after they were flushed.
+_RENEWED_AFTER_DAMAGE = (*_RENEWED, "h264", "mpeg1video", "mpeg2video", "mpeg4")
 
 
 class TableError(Exception):
@@ -135,12 +137,21 @@ class Decoder:
                 self.num_decoded += 1
                 watch.receive(order.index_of(frame, is_damaged=watch.is_suspect(frame)), frame)
 
+        def empty() -> None:
+            frames, had_error = decode_watched(decoder, None)
+            if had_error:
+                watch.doubt_all()
+            receive(frames)
+
         for packet, is_whole in with_wholeness(packets):
             # Only now, so that the decoder is emptied before the last frame is given: `num_decoded` is whole then.
             yield from watch.released()
             if packet is None:
                 watch.miss()
                 continue
+            if packet.is_keyframe and watch.is_spoiled and self.table.by_pts:
+                empty()
+                decoder = _as_new(decoder, packet.stream)
             watch.send(packet, is_whole=is_whole)
             frames, had_error = decode_watched(decoder, packet)
             if frames is None:
@@ -149,11 +160,7 @@ class Decoder:
                 watch.doubt()
             receive(frames)
             del frames
-        frames, had_error = decode_watched(decoder, None)
-        if had_error:
-            watch.doubt_all()
-        receive(frames)
-        del frames
+        empty()
         yield from watch.released(everything=True)
 
 
@@ -177,6 +184,14 @@ def _by_decoder(
 
 def _is_renewed(stream: VideoStream) -> bool:
     return stream.codec_context.codec.canonical_name in _RENEWED
+
+
+def _as_new(decoder: VideoCodecContext, stream: VideoStream) -> VideoCodecContext:
+    """A decoder that keeps as little as possible of the damaged frames it gave out."""
+    if decoder.codec.canonical_name in _RENEWED_AFTER_DAMAGE:
+        return new_decoder(stream)
+    decoder.flush_buffers()
+    return decoder
 
 
 def _needed_runs(
@@ -280,9 +295,7 @@ class _WholeGroups:
             container, self._stream = self._files.enter_context(open_stream(self._decoder.path))
             assert self._stream is not None
             self._packets = checked(enumerate(read_packets(container, self._stream)), table)
-        decoder = new_decoder(self._stream) if _is_renewed(self._stream) else self._stream.codec_context
-        if decoder is self._stream.codec_context:
-            decoder.flush_buffers()
+        decoder = _as_new(self._stream.codec_context, self._stream)
         return self._decoder.decode(decoder, _between(self._packets, start, self._end), self._wanted)
 
 
@@ -307,9 +320,11 @@ class _Order:
             if not table.truncated:
                 raise TableError
             return -1
-        if table.by_pts and (self._pts[index] != frame.pts or (index <= self._last and not is_damaged)):
+        if table.by_pts and self._pts[index] != frame.pts:
             raise TableError
         if index <= self._last:
+            if table.by_pts and table.packets is not None and not is_damaged:
+                raise TableError
             return -1
         if not (table.by_pts and is_damaged):  # a damaged frame may have come too early
             self._last = index

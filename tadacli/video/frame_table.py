@@ -39,6 +39,7 @@ from tadacli.video.timeline import (
     LOSS_SECONDS,
     NO_TIME,
     common_step,
+    in_line,
     jump_note,
     missing_times,
     timeline_of,
@@ -133,11 +134,13 @@ def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, 
     """The frame table of a decoded file. `may_break`: files of this kind are joined with no care for their times."""
     time_base, step = stream_time_base(stream), frame_step(stream)
     jump = round(JUMP_SECONDS / time_base)
-    timeline = timeline_of(decoding.pts(), decoding.dts(), step=step, jump=jump)
+    in_order = in_line(decoding.pts(), decoding.is_near_loss())
+    timeline = timeline_of(decoding.pts()[in_order], decoding.dts()[in_order], step=step, jump=jump)
     times, is_plain = timeline.times, timeline.is_plain
     if not is_plain:
         step = common_step(times, default=step)
-    may_lack = decoding.may_lack(times, longest=round(LOSS_SECONDS / time_base)) | is_destroyed
+    is_near = decoding.is_near_loss()[in_order]
+    may_lack = decoding.may_lack(times, is_near, longest=round(LOSS_SECONDS / time_base)) | is_destroyed
     missing = missing_times(times, may_lack, step=step, jump=jump)
     losses = np.unique(times[np.searchsorted(times, missing)]) if timeline.is_own else missing[:0]
     if is_plain:

@@ -62,7 +62,7 @@ class FullDecode:
         self._pts, self._dts, self._breaks, self._sent = array("q"), array("q"), array("q"), array("q")
         self._refused = array("q")
         self._is_corrupt: deque[bool] = deque(maxlen=_MAX_INSIDE)
-        self._ends_corrupt = False
+        self._is_incomplete: deque[bool] = deque(maxlen=_MAX_INSIDE)
 
     def add(self, packet: VideoPacket | None, decoded: list[VideoFrame] | None) -> None:
         """Take note of the next packet (None: some could not be read) and of what came out after it."""
@@ -80,7 +80,7 @@ class FullDecode:
             self._dts.append(NO_TIME if frame.dts is None else frame.dts)
             self._is_corrupt.append(frame.is_corrupt)
             self.last_duration = frame.duration
-        self._ends_corrupt = packet is not None and packet.is_corrupt
+        self._is_incomplete.append(packet is not None and packet.is_corrupt)
         self.packets_end = packet.pos + packet.size if packet is not None and packet.pos is not None else -1
 
     def pts(self) -> Timestamps:
@@ -89,22 +89,29 @@ class FullDecode:
     def dts(self) -> Timestamps:
         return np.array(self._dts, dtype=np.int64)
 
-    def may_lack(self, times: Timestamps, *, longest: int) -> npt.NDArray[np.bool_]:
+    def is_near_loss(self) -> npt.NDArray[np.bool_]:
+        """Whether packets are damaged close to each frame, in the order in which they came, bool (num_frames,)."""
+        steps = np.zeros(len(self._pts) + 1, dtype=np.int64)
+        breaks = np.array(self._breaks, dtype=np.int64)
+        np.add.at(steps, np.maximum(breaks - _MAX_INSIDE, 0), 1)
+        np.add.at(steps, np.minimum(breaks + _MAX_INSIDE, len(self._pts)), -1)
+        is_near: npt.NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
+        return is_near
+
+    def may_lack(
+        self, times: Timestamps, is_near_loss: npt.NDArray[np.bool_], *, longest: int
+    ) -> npt.NDArray[np.bool_]:
         """Whether frames may be lost before each one, shown at `times`, bool (num_frames,).
 
         Packets are damaged there, or some are to be shown between it and the one before. A step of more than the
         `longest` is no loss of packets: there, a recording was interrupted.
         """
-        steps = np.zeros(len(self._pts) + 1, dtype=np.int64)
-        breaks = np.array(self._breaks, dtype=np.int64)
-        np.add.at(steps, np.maximum(breaks - _MAX_INSIDE, 0), 1)
-        np.add.at(steps, np.minimum(breaks + _MAX_INSIDE, len(self._pts)), -1)
         sent = np.unique(np.array(self._sent, dtype=np.int64))
         between = np.searchsorted(sent, times[1:]) - np.searchsorted(sent, times[:-1], side="right")
-        is_near: npt.NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
-        is_near[1:] &= np.diff(times) <= longest
-        is_near[1:] |= between > 0
-        return is_near
+        found = is_near_loss.copy()
+        found[1:] &= np.diff(times) <= longest
+        found[1:] |= between > 0
+        return found
 
     def lacks_indexed(self, stream: VideoStream) -> bool:
         """Whether there are fewer packets than an AVI file has in its index."""
@@ -116,8 +123,17 @@ class FullDecode:
         return int(np.count_nonzero(~np.isin(np.array(self._refused, dtype=np.int64), times)))
 
     def ends_damaged(self, reorder_depth: int) -> bool:
-        """Whether the last packet is incomplete, or a frame that may be made from it damaged."""
-        return self._ends_corrupt or any(islice(reversed(self._is_corrupt), reorder_depth + 1))
+        """Whether what was to be shown last is incomplete, damaged or missing.
+
+        A reader may learn one packet late that one is incomplete, and take it and the next one for a single packet.
+        """
+        is_incomplete = any(islice(reversed(self._is_incomplete), reorder_depth + 3))
+        return is_incomplete or any(islice(reversed(self._is_corrupt), reorder_depth + 1)) or self._ends_lost()
+
+    def _ends_lost(self) -> bool:
+        """Whether packets were damaged shortly before the end, and nothing came of those to be shown last."""
+        is_near = bool(self._breaks) and self._breaks[-1] > len(self._pts) - _MAX_INSIDE
+        return is_near and max(self._sent, default=NO_TIME) > max(self._pts, default=NO_TIME)
 
 
 class _Lost:

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from tadacli.video.source import Timestamps
+from tadacli.video.source import Indices, Timestamps
 
 NO_TIME = -(1 << 63)  # as FFmpeg marks it
 # FFmpeg itself takes a longer step for a break where a format may have such breaks.
@@ -62,6 +62,27 @@ def timeline_of(pts: Timestamps, dts: Timestamps, *, step: int, jump: int) -> Ti
     if by_decoding is not None:
         return Timeline(by_decoding, is_own=False)
     return _in_pieces(times, step=common_step(times, default=step), jump=jump)
+
+
+def in_line(pts: Timestamps, is_near_loss: npt.NDArray[np.bool_]) -> Indices:
+    """The order in which decoded frames are shown, as far as it is not the one in which they came.
+
+    Where a frame was lost that others are ordered by, a decoder gives one out too late, with its own right time.
+
+    Args:
+        pts: Presentation time of each frame in the order of decoding, int64 (num_frames,); `NO_TIME` where it has none.
+        is_near_loss: Whether packets are damaged close to each frame, bool (num_frames,).
+
+    Returns:
+        int64 (num_frames,): by time if all frames that come too late do so close to a loss and by a few frames; else
+        0, 1, ...
+    """
+    as_they_came = np.arange(len(pts), dtype=np.int64)
+    is_late = pts < np.maximum.accumulate(pts)
+    if not is_late.any() or not is_near_loss[is_late].all() or np.any(pts == NO_TIME):
+        return as_they_came
+    order = np.argsort(pts, kind="stable")
+    return order if np.abs(order - as_they_came).max() <= _MAX_OUT_OF_LINE else as_they_came
 
 
 def common_step(times: Timestamps, *, default: int) -> int:
