@@ -30,7 +30,7 @@ from tadacli.video.watched_decoding import decode_watched
 # them the same memory whatever was decoded before it. All that they need to know is in the packets and the extradata.
 _RENEWED = ("hevc", "vp8")
 # What these keep of a damaged frame can show in the key frame after it, also after they were flushed.
-_RENEWED_AFTER_DAMAGE = (*_RENEWED, "h264", "mpeg1video", "mpeg2video", "mpeg4")
+_RENEWED_AFTER_DAMAGE = (*_RENEWED, "h264")
 
 
 class TableError(Exception):
@@ -131,6 +131,8 @@ class Decoder:
         order = _Order(self.table)
         reorders, starts_whole = decoder.reorder_depth > 0, self.table.packets is not None
         watch = DamageWatch(wanted, reorders=reorders, starts_whole=starts_whole)
+        # A table that counts frames was made without.
+        may_renew = self.table.by_pts and decoder.codec.canonical_name in _RENEWED_AFTER_DAMAGE
 
         def receive(frames: list[VideoFrame] | None) -> None:
             for frame in frames or ():
@@ -149,9 +151,9 @@ class Decoder:
             if packet is None:
                 watch.miss()
                 continue
-            if packet.is_keyframe and watch.is_spoiled and self.table.by_pts:
+            if packet.is_keyframe and watch.is_spoiled and may_renew:
                 empty()
-                decoder = _as_new(decoder, packet.stream)
+                decoder = new_decoder(packet.stream)
             watch.send(packet, is_whole=is_whole)
             frames, had_error = decode_watched(decoder, packet)
             if frames is None:
@@ -184,14 +186,6 @@ def _by_decoder(
 
 def _is_renewed(stream: VideoStream) -> bool:
     return stream.codec_context.codec.canonical_name in _RENEWED
-
-
-def _as_new(decoder: VideoCodecContext, stream: VideoStream) -> VideoCodecContext:
-    """A decoder that keeps as little as possible of the damaged frames it gave out."""
-    if decoder.codec.canonical_name in _RENEWED_AFTER_DAMAGE:
-        return new_decoder(stream)
-    decoder.flush_buffers()
-    return decoder
 
 
 def _needed_runs(
@@ -295,7 +289,11 @@ class _WholeGroups:
             container, self._stream = self._files.enter_context(open_stream(self._decoder.path))
             assert self._stream is not None
             self._packets = checked(enumerate(read_packets(container, self._stream)), table)
-        decoder = _as_new(self._stream.codec_context, self._stream)
+        decoder = self._stream.codec_context
+        if decoder.codec.canonical_name in _RENEWED_AFTER_DAMAGE:
+            decoder = new_decoder(self._stream)
+        else:
+            decoder.flush_buffers()
         return self._decoder.decode(decoder, _between(self._packets, start, self._end), self._wanted)
 
 
