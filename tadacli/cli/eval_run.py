@@ -10,6 +10,7 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.console import Progress, say, showing
 from tadacli.cli.eval_output import Destination
+from tadacli.cli.printable import printable
 
 if TYPE_CHECKING:
     from tadacli.evaluation.evaluating import EvalStart
@@ -46,6 +47,8 @@ def publish_run(
     if report is not None:
         destination.publish(report, partial=stopped is not None)
     if stopped is not None:
+        if stopped.reason:
+            say(f"no report yet: {printable(stopped.reason)}", always=True)
         how = "--resume continues" if keeps else "add --save-predictions FILE to go on later"
         say(f"interrupted: {stopped.num_done} of {stopped.num_items} items are done; {how}", always=True)
         raise typer.Exit(exits.INTERRUPTED)

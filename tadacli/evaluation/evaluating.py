@@ -52,12 +52,12 @@ class EvalStart:
 class EvalInterrupted(KeyboardInterrupt):
     """Ctrl-C during `evaluate`: `num_done` of `num_items` items are done.
 
-    `report` is on these, with the others listed as not scored; None if nothing can be measured yet.
+    `report` is on these, with the others listed as not scored; None if nothing can be measured yet, for the `reason`.
     """
 
-    def __init__(self, report: EvalReport | None, num_done: int, num_items: int) -> None:
+    def __init__(self, report: EvalReport | None, num_done: int, num_items: int, *, reason: str = "") -> None:
         super().__init__(f"{num_done} of {num_items} items are done")
-        self.report, self.num_done, self.num_items = report, num_done, num_items
+        self.report, self.num_done, self.num_items, self.reason = report, num_done, num_items, reason
 
 
 def evaluate(
@@ -188,8 +188,13 @@ def evaluate(
     saved = of_items(header, in_memory) if save_predictions is None else read_predictions([save_predictions])
     if submission is not None and not interrupted:
         write_submission(truth, saved, submission)
-    report = _report(truth, saved, split, annotations, interrupted=interrupted)
-    if report is None or interrupted:
+    try:
+        report = _report(truth, saved, split, annotations)
+    except TadaError as error:
+        if interrupted:
+            raise EvalInterrupted(None, saved.num_items, len(truth.samples), reason=str(error)) from error
+        raise
+    if interrupted:
         raise EvalInterrupted(report, saved.num_items, len(truth.samples))
     return report
 
@@ -239,15 +244,8 @@ def _keep_all(
     return False
 
 
-def _report(
-    truth: Dataset, saved: SavedPredictions, split: str, annotations: AnyPath | None, *, interrupted: bool
-) -> EvalReport | None:
-    """The report on what is done; None if a run was interrupted before anything could be scored."""
+def _report(truth: Dataset, saved: SavedPredictions, split: str, annotations: AnyPath | None) -> EvalReport:
+    """The report on what is done."""
     if not any(sample.labels for sample in truth.samples):
         return unlabelled_report(truth, saved, split=split)
-    try:
-        return evaluate_saved(truth, saved, split=split, annotations=annotations)
-    except TadaError:
-        if interrupted:
-            return None
-        raise
+    return evaluate_saved(truth, saved, split=split, annotations=annotations)

@@ -281,11 +281,17 @@ def test_ctrl_c_leaves_a_partial_report_that_resuming_completes(
     k400: Tree, uninterrupted: tuple[bytes, bytes], tmp_path: Path
 ) -> None:
     saved, partial = tmp_path / "scores.jsonl", tmp_path / "report.unfinished.json"
-    process = start(k400, tmp_path)
-    wait_for_lines(saved, 12, process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
-    num_done = saved.read_bytes().count(b"\n") - 1
+    for _ in range(5):
+        process = start(k400, tmp_path)
+        wait_for_lines(saved, 12, process)
+        process.send_signal(signal.SIGINT)
+        status = process.wait()
+        num_done = saved.read_bytes().count(b"\n") - 1
+        if num_done < 40:
+            break
+        for path in tmp_path.iterdir():  # on a busy machine all were done by then
+            path.unlink()
+    assert (status, partial.exists()) == (130, True), (tmp_path / "stderr.txt").read_text()
     report = json.loads(partial.read_text())
     assert 12 <= num_done < 40
     assert report["num_items"] == 40

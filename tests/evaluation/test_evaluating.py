@@ -119,6 +119,17 @@ def test_a_run_goes_on_from_what_is_kept_and_shards_merge_to_the_whole(tree: Pat
         assert eval_json(tadacli.evaluate("folder", data_root=tree, predictions=files)) == eval_json(whole)
 
 
+def test_a_run_that_is_interrupted_before_anything_is_scored_says_why_there_is_no_report(tmp_path: Path) -> None:
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    samples = tuple(Sample(name, tmp_path / f"{name}.mp4", {"": 0}) for name in ("gone", "lost"))
+    with pytest.raises(EvalInterrupted) as caught:
+        tadacli.evaluate(Dataset("mine", {"": LABELS}, samples), model=MODEL, workers=1, on_progress=stop)
+    assert (caught.value.report, caught.value.num_done, caught.value.num_items) == (None, 1, 2)
+    assert "not one of 2 videos" in caught.value.reason
+
+
 def test_samples_without_a_class_are_scored_if_a_file_keeps_the_scores(tree: Path, tmp_path: Path) -> None:
     samples = (Sample("a", tree / "static/0.mp4"), Sample("b", tree / "static/broken.mp4"))
     found = tadacli.evaluate(
