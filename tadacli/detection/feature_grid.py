@@ -20,6 +20,7 @@ class FeatureGrid:
     """Features (T, C) of steps that are `stride_seconds` apart; step 0 is at `first_seconds`.
 
     `known` (T,) says which steps have features; the others hold zeros. A step stands for the middle of its snippet.
+    The video starts at `start_seconds` and ends at `duration_seconds`.
     """
 
     values: NDArray[np.float32]
@@ -27,6 +28,7 @@ class FeatureGrid:
     first_seconds: float
     stride_seconds: float
     duration_seconds: float
+    start_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.known.shape != (len(self.values),):
@@ -59,6 +61,7 @@ def grid_of(
     *,
     stride_seconds: float,
     duration_seconds: float,
+    start_seconds: float = 0.0,
 ) -> FeatureGrid:
     """The grid of the features of a video.
 
@@ -66,7 +69,8 @@ def grid_of(
         values: (N, C), a row for each snippet that could be read.
         centres_seconds: (N,), rising: the middle of each snippet.
         stride_seconds: From one snippet to the next, where none is missing.
-        duration_seconds: Of the video.
+        duration_seconds: Where the video ends.
+        start_seconds: Where it starts.
 
     Returns:
         A step for each snippet, and unknown ones where some are missing between two. Where frames are not evenly spaced
@@ -91,7 +95,7 @@ def grid_of(
     grid[places] = values[first]
     known = np.zeros(num_steps, dtype=np.bool_)
     known[places] = True
-    return FeatureGrid(grid, known, float(centres[0]), stride_seconds, duration_seconds)
+    return FeatureGrid(grid, known, float(centres[0]), stride_seconds, duration_seconds, start_seconds)
 
 
 def features_grid(features: VideoFeatures, *, where: str) -> FeatureGrid:
@@ -102,6 +106,7 @@ def features_grid(features: VideoFeatures, *, where: str) -> FeatureGrid:
             features.centres,
             stride_seconds=features.stride_seconds,
             duration_seconds=features.duration_seconds,
+            start_seconds=features.start_seconds,
         )
     except ValueError as error:
         raise UsageError(f"{where}: {error}", hint="make the features again") from error

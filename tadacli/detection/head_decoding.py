@@ -193,7 +193,7 @@ def _best(rows: NDArray[np.int64], scores: NDArray[np.float64], most: int) -> ND
 
 def _in_seconds(candidates: ScoredSpans, grid: FeatureGrid) -> ScoredSpans:
     """Candidates in steps as spans of the video, without those that lie outside of it."""
-    seconds = np.clip(grid.seconds_of(candidates.seconds), 0.0, grid.duration_seconds)
+    seconds = np.clip(grid.seconds_of(candidates.seconds), grid.start_seconds, grid.duration_seconds)
     within = np.flatnonzero(seconds[:, 1] > seconds[:, 0])
     pairs = None if candidates.pair_scores is None else candidates.pair_scores[within]
     return ScoredSpans(seconds[within], candidates.classes[within], candidates.scores[within], pairs)

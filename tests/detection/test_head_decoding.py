@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tadacli.detection.feature_grid import FeatureGrid, grid_of
-from tadacli.detection.head_decoding import ScoredSpans, spans_of_curves, spans_of_points, suppressed
-from tadacli.models.pyramid import AtPoints, points
+from tadacli.detection.head_decoding import ScoredSpans, find_spans, spans_of_curves, spans_of_points, suppressed
+from tadacli.models.pyramid import AtPoints, Pyramid, points
 
 
 def logit(score: float) -> float:
@@ -48,6 +48,20 @@ def test_points_say_spans_in_steps() -> None:
     assert (found.classes.tolist(), found.scores.tolist()) == ([1], [pytest.approx(0.8)])
     known[row] = False
     assert len(spans_of_points({"": AtPoints(logits, distances)}, known, num_levels=3)) == 0
+
+
+@pytest.mark.parametrize("start", [5.0, 0.0, -2.0])
+def test_spans_lie_within_the_video_whenever_it_starts(start: float) -> None:
+    torch.manual_seed(0)
+    head = Pyramid(in_channels=4, num_classes=2, width=16, num_levels=3).eval()
+    with torch.no_grad():
+        head.state_dict()["heads.0.distances.bias"].fill_(3.0)  # points of the first steps reach beyond the start
+    values = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
+    centres, end = start + 0.25 + 0.5 * np.arange(32), start + 16.0
+    grid = grid_of(values, centres, stride_seconds=0.5, duration_seconds=end, start_seconds=start)
+    found = find_spans(head, grid)
+    assert found.seconds.min() == start
+    assert found.seconds.max() <= end
 
 
 def test_a_verb_and_a_noun_at_one_point_are_an_action() -> None:
