@@ -10,7 +10,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import cache
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from tadacli.errors import SpecError, TadaError
 
@@ -96,6 +98,44 @@ def decode_table(
         problems = [_said(each) for each in found.errors(include_url=False)]
         more = [f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else []
         raise error(f"{where}: {'; '.join([*problems[:_MOST_PROBLEMS], *more])}") from None
+
+
+def check_arguments(
+    function: Callable[..., object],
+    arguments: Mapping[str, Any],
+    *,
+    where: str,
+    error: Callable[[str], TadaError] = SpecError,
+) -> None:
+    """Checks keyword arguments from outside against the types that a function declares.
+
+    Args:
+        function: All of its parameters have types, and none takes what is left over.
+        arguments: By name.
+        where: What the arguments are, for errors.
+        error: The class of the error, or what makes one of its message.
+
+    Raises:
+        TadaError: One is missing, unknown or of another type, as `decode_table` says it.
+    """
+    decode_table(_table_of(function), dict(arguments), where=where, error=error)
+
+
+@cache
+def _table_of(function: Callable[..., object]) -> Any:
+    """The parameters of a function as a `TypedDict`."""
+    from typing import NotRequired
+
+    from typing_extensions import TypedDict
+
+    hints = get_type_hints(function)
+    fields = {
+        name: hints[name] if each.default is Parameter.empty else NotRequired[hints[name]]
+        for name, each in signature(function).parameters.items()
+        if name in hints  # `self` has no type
+    }
+    make_type: Any = TypedDict  # which to a type checker is a form with keys that it knows
+    return make_type("Arguments", fields)
 
 
 def parse_json(text: str | bytes) -> Any:

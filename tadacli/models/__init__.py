@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from tadacli.errors import SpecError
+from tadacli.strict_tables import check_arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,14 +98,19 @@ def build_over_features(architecture: str, **arguments: object) -> nn.Module:
         The network; its class says what it takes and returns.
 
     Raises:
-        SpecError: The architecture or an argument is unknown, or the sizes do not go together.
+        SpecError: The architecture or an argument is unknown, an argument is of another type than the class declares,
+            or the sizes do not go together.
     """
     if architecture not in OVER_FEATURES:
         known = ", ".join(sorted(OVER_FEATURES))
         raise SpecError(f"unknown network over features {architecture!r}", hint=f"known ones: {known}")
     module, name = OVER_FEATURES[architecture]
+    kind = getattr(import_module(f"tadacli.models.{module}"), name)
+    refused = partial(SpecError, hint=f"it takes {', '.join(signature(kind).parameters)}")
+    what = f"{architecture} does not take these arguments"
+    check_arguments(kind.__init__, arguments, where=what, error=refused)
     try:
-        network: nn.Module = getattr(import_module(f"tadacli.models.{module}"), name)(**arguments)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"{architecture} does not take these arguments: {error}") from error
+        network: nn.Module = kind(**arguments)
+    except ValueError as error:
+        raise refused(f"{what}: {error}") from error
     return network

@@ -25,7 +25,8 @@ from tadacli.models.sequence_layers import (
     same_conv,
 )
 
-_GROUPS, _MOST_LAYERS = 16, 16
+_GROUPS, _MOST_LAYERS, _MOST_CHANNELS = 16, 16, 1 << 14
+_SHORTEST_WINDOW, _LONGEST_WINDOW = 0.375, 64.0  # of three steps, as the short kernel, to 257
 _PRIOR = 0.01  # how likely a class is at a point, before training
 
 
@@ -86,8 +87,12 @@ class Pyramid(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if width < 1 or width % _GROUPS:
-            raise ValueError(f"{width} channels cannot be taken in {_GROUPS} groups")
+        if not 1 <= width <= _MOST_CHANNELS or width % _GROUPS:
+            raise ValueError(f"{width} channels cannot be taken in {_GROUPS} groups, or are more than {_MOST_CHANNELS}")
+        if hidden is not None and not 1 <= hidden <= _MOST_CHANNELS:
+            raise ValueError(f"its blocks have 1 to {_MOST_CHANNELS} channels inside, and hidden is {hidden}")
+        if not _SHORTEST_WINDOW <= window <= _LONGEST_WINDOW:
+            raise ValueError(f"window is {window:g}, expected {_SHORTEST_WINDOW:g} to {_LONGEST_WINDOW:g}")
         if not 1 <= num_levels <= _MOST_LAYERS or not 0 <= num_stem_blocks <= _MOST_LAYERS:
             raise ValueError(f"a pyramid has 1 to {_MOST_LAYERS} levels, and up to as many blocks before them")
         self.num_levels = num_levels

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tadacli.models.dropout import GaussianNoise, SampleDropout
 from tadacli.models.sequence_layers import FeatureScaling, StepNorm, at_known, same_conv
 
-_MOST_LAYERS = 16
+_MOST_LAYERS, _MOST_CHANNELS = 16, 1 << 14
 
 
 class TemporalHead(nn.Module):
@@ -51,6 +51,8 @@ class TemporalHead(nn.Module):
         super().__init__()
         if not 0 <= num_blocks <= _MOST_LAYERS:
             raise ValueError(f"it has 0 to {_MOST_LAYERS} blocks, not {num_blocks}")
+        if not 1 <= width <= _MOST_CHANNELS:
+            raise ValueError(f"its layers have 1 to {_MOST_CHANNELS} channels, and width is {width}")
         self.num_classes, self.exclusive = num_classes, exclusive
         self.scaling = FeatureScaling(in_channels)
         self.noise = GaussianNoise(noise)

@@ -12,10 +12,10 @@ import tadacli
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, build, build_over_features
 from tadacli.models.inference import inference_form
-from tadacli.specs import ModelSpec
+from tadacli.specs import FeatureSteps, HeadSpec, ModelSpec, WeightsSource
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.conversion import convert
-from tadacli.zoo.loading import find_any_spec, find_spec, load_proposal_model, usable_models
+from tadacli.zoo.loading import find_any_spec, find_spec, load_head_model, load_proposal_model, usable_models
 from tadacli.zoo.manifest import cards, manifest
 from tadacli.zoo.store import hash_file, put
 from tests import media
@@ -179,3 +179,31 @@ def test_features_and_video_are_not_mistaken_for_each_other(bmn_file: Path) -> N
     torch.save({"model_state": {**state, "head.sample_mask": torch.zeros(1).expand(100, 640000)}}, bmn_file)
     with pytest.raises(CheckpointError, match=r"wrong shape head\.sample_mask: \[100, 640000\] in the file"):
         load_proposal_model("bmn.ek100_tada2d", weights=bmn_file)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "said"),
+    [
+        ("temporal", {"width": "wide"}, 'width has the wrong type or value, got "wide"'),
+        ("pyramid", {"num_levels": [4]}, "num_levels has the wrong type or value, got [4]"),
+        ("pyramid", {"levels": 4}, "unknown key levels"),
+    ],
+)
+def test_a_head_whose_arguments_are_none_says_which(
+    architecture: str, arguments: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    spec = HeadSpec(
+        name=f"{architecture}.mine",
+        architecture=architecture,
+        task="action",
+        dataset="mine",
+        heads={"": ("a", "b")},
+        arguments={"in_channels": 8, **arguments},
+        source=WeightsSource(),
+        steps=FeatureSteps(8, 0.5),
+    )
+    write_checkpoint(tmp_path / "head.safetensors", {"a": torch.zeros(1)}, spec)
+    with pytest.raises(SpecError) as error:
+        load_head_model(tmp_path / "head.safetensors", device="cpu")
+    assert said in error.value.message
+    assert "it takes in_channels, num_classes" in error.value.hint

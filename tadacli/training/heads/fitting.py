@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from tadacli.detection.head_decoding import Head, ScoredSpans, find_spans
 from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.evaluation.detection_metrics import DetectionMetrics, ScoredSegments, TimedLabels, average_precision
+from tadacli.models import build_over_features
 from tadacli.models.pyramid import Pyramid
 from tadacli.models.temporal_head import TemporalHead
 from tadacli.strict_tables import decode_table
@@ -56,19 +58,19 @@ def build_head(settings: HeadSettings, *, in_channels: int, num_classes: Mapping
         num_classes: By head, "" for a single one.
 
     Raises:
-        SpecError: The network does not take the arguments, or not these heads.
+        SpecError: The network does not take the arguments, or not these heads, or there is no memory for it.
     """
-    single = num_classes.get("")
+    counts = num_classes.get("", dict(num_classes))
+    if settings.kind == "temporal" and not isinstance(counts, int):
+        raise SpecError("a temporal head has one kind of label", hint="use --head pyramid for verbs and nouns")
+    sizes = {"in_channels": in_channels, "num_classes": counts}
+    if fixed := sizes.keys() & settings.arguments.keys():
+        raise SpecError(f"{min(fixed)} is that of the features and the data", hint="leave it out of the settings")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         try:
-            if settings.kind == "pyramid":
-                counts = dict(num_classes) if single is None else single
-                return Pyramid(in_channels=in_channels, num_classes=counts, **settings.arguments)
-            if single is None:
-                raise SpecError("a temporal head has one kind of label", hint="use --head pyramid for verbs and nouns")
-            return TemporalHead(in_channels=in_channels, num_classes=single, **settings.arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
+            return cast(Head, build_over_features(settings.kind, **sizes, **settings.arguments))
+        except RuntimeError as error:  # there is no memory for it
             raise SpecError(
                 f"the {settings.kind} head cannot be built: {error}", hint="docs/finetune.md has its settings"
             ) from error

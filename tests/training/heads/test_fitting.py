@@ -147,8 +147,6 @@ def test_unsound_data_and_settings_are_refused() -> None:
     assert "9 channels" in refused([*train, dataclasses.replace(train[0], grid=wide)], validation)
     slow = dataclasses.replace(grid, stride_seconds=1.0)
     assert "1 s apart" in refused([*train, dataclasses.replace(train[0], grid=slow)], validation)
-    with pytest.raises(SpecError, match="cannot be built"):
-        build_head(settings_of("temporal", depth=3), in_channels=8, num_classes={"": 3})
     with pytest.raises(UsageError, match="warmup_epochs is 2, expected less than the 2 epochs"):
         settings_of("temporal", epochs=2, warmup_epochs=2)
     for changes, message in (
@@ -161,8 +159,29 @@ def test_unsound_data_and_settings_are_refused() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             head_settings("temporal", changes)
-    with pytest.raises(SpecError, match="cannot be built"):
-        build_head(settings_of("temporal", width=-1), in_channels=8, num_classes={"": 3})
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "said"),
+    [
+        ("temporal", {"depth": 3}, "unknown key depth"),
+        ("temporal", {"width": "abc"}, 'width has the wrong type or value, got "abc"'),
+        ("temporal", {"width": 16.5}, "width has the wrong type or value, got 16.5"),
+        ("temporal", {"exclusive": 1}, "exclusive has the wrong type or value, got 1"),
+        ("temporal", {"width": -1}, "width is -1"),
+        ("temporal", {"width": 10**9}, "width is 1000000000"),
+        ("temporal", {"in_channels": 4}, "in_channels is that of the features"),
+        ("pyramid", {"hidden": 0}, "hidden is 0"),
+        ("pyramid", {"hidden": True}, "hidden has the wrong type or value, got true"),
+        ("pyramid", {"window": float("nan")}, "window is nan"),
+        ("pyramid", {"num_levels": None}, "num_levels has the wrong type or value, got null"),
+    ],
+)
+def test_arguments_that_are_none_of_a_head_are_said(kind: str, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        build_head(settings_of(kind, **arguments), in_channels=8, num_classes={"": 3})
+    assert said in error.value.message
+    assert error.value.hint
 
 
 def test_features_that_are_no_numbers_stop_the_training() -> None:

@@ -86,7 +86,10 @@ def test_a_run_does_not_go_on_with_other_names_of_classes(data: tuple[Path, Path
 
 def test_settings_that_cannot_be_are_refused_before_features_are_made(data: tuple[Path, Path], tmp_path: Path) -> None:
     made_by = {"features": snippet_settings(), "trunk": None}
-    for settings, message in (({"depth": 3}, "cannot be built"), ({"epochs": 2}, "warmup_epochs is 5, expected less")):
+    for settings, message in (
+        ({"depth": 3}, "unknown key depth"),
+        ({"epochs": 2}, "warmup_epochs is 5, expected less"),
+    ):
         with pytest.raises(TadaError, match=message):
             run(data, tmp_path / "det", settings=settings, **made_by)
     assert not (tmp_path / "det").exists()
