@@ -15,7 +15,7 @@ from tadacli.cli.console import be_quiet
 from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.errors import UsageError
-from tadacli.training import HeadKind, Init
+from tadacli.training import HeadKind, Init, Unlabelled
 from tadacli.zoo import DEFAULT_MODEL
 
 T = TypeVar("T")
@@ -50,9 +50,12 @@ def finetune_command(
         str, typer.Option(help="What stays on one side: video, folder, participant, a CSV column, re:PATTERN.")
     ] = "video",
     unlabelled: Annotated[
-        Literal["background", "ignore"],
-        typer.Option(help="Whether time of long videos that has no label shows none of the classes."),
-    ] = "ignore",
+        Unlabelled | None,
+        typer.Option(
+            help="Whether time of long videos that has no label shows none of the classes. Default: ignore for clips, "
+            "background for detection."
+        ),
+    ] = None,
     negatives: Annotated[
         Path | None, typer.Option(help="A folder of videos that hold none of the classes.", metavar="FOLDER")
     ] = None,
@@ -170,10 +173,10 @@ def finetune_command(
             seed=seed,
             fps=fps,
         )
-        if unlabelled == "ignore" and negatives is None:
+        if task == "detection" or (unlabelled != "background" and negatives is None):
             return found
         return with_background(
-            found, unlabelled=unlabelled, negatives=negatives, validation_share=validation_share, seed=seed
+            found, unlabelled=unlabelled or "ignore", negatives=negatives, validation_share=validation_share, seed=seed
         )
 
     changes = _settings(setting or [])
@@ -186,7 +189,21 @@ def finetune_command(
         whole = {name: int(value) for name, value in common.items() if float(value).is_integer()}
         numbers: dict[str, float] = {**common, **whole}
         chosen_head = HeadOptions(
-            output, head, features, snippet, stride, fps, model, weights, changes, numbers, device, resume
+            output=output,
+            head=head,
+            features=features,
+            negatives=negatives,
+            validation_share=validation_share,
+            unlabelled=unlabelled or "background",
+            snippet=snippet,
+            stride=stride,
+            fps=fps,
+            model=model,
+            weights=weights,
+            settings=changes,
+            numbers=numbers,
+            device=device,
+            resume=resume,
         )
         train_head(load, chosen_head)
         return

@@ -17,11 +17,11 @@ from tadacli.errors import UsageError
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from tadacli.training import HeadKind
+    from tadacli.training import HeadKind, Unlabelled
     from tadacli.training.data import FinetuneData
     from tadacli.training.heads.data import HeadData
     from tadacli.training.heads.fitting import Progress as Evaluated
-    from tadacli.training.heads.session import HeadResult
+    from tadacli.training.heads.publishing import HeadResult
     from tadacli.training.heads.settings import HeadSettings
     from tadacli.training.loop import StepReport
     from tadacli.zoo.loading import Model
@@ -30,7 +30,7 @@ _OF_DETECTION = frozenset(("head", "features", "snippet", "stride"))
 # The parameters of the command that mean something for a head; the others are about training a network on clips.
 _USED = _OF_DETECTION | frozenset(
     "data dataset annotations data_root labels tier train_split validation_split validation_share group_by fps model "
-    "weights setting epochs batch_size learning_rate seed task device output resume quiet".split()
+    "unlabelled negatives weights setting epochs batch_size learning_rate seed task device output resume quiet".split()
 )
 
 
@@ -41,6 +41,9 @@ class HeadOptions:
     output: Path | None
     head: HeadKind
     features: Path | None
+    negatives: Path | None
+    validation_share: float
+    unlabelled: Unlabelled
     snippet: str | None
     stride: str | None
     fps: float | None
@@ -74,19 +77,26 @@ def train_head(load: Callable[[int], FinetuneData], chosen: HeadOptions) -> None
         )
     from tadacli.sampling.snippets import snippet_settings
     from tadacli.training.heads.session import HeadListener, finetune_head
+    from tadacli.training.negatives import find_negatives
 
     if "WORLD_SIZE" in os.environ and os.environ.get("RANK") != "0":
         be_quiet(True)  # the first process speaks for all
     settings = {**_typed(chosen.settings), **chosen.numbers}
     seed = settings.get("seed", 0)
+    seed = seed if isinstance(seed, int) else 0
     view = _View()
     with view:
+        data = load(seed)
         result = finetune_head(
-            load(seed if isinstance(seed, int) else 0),
+            data,
             output=chosen.output,
             features=chosen.features or snippet_settings(snippet=chosen.snippet, stride=chosen.stride, fps=chosen.fps),
             head=chosen.head,
             trunk=_trunk(chosen),
+            negatives=None
+            if chosen.negatives is None
+            else find_negatives(chosen.negatives, data, validation_share=chosen.validation_share, seed=seed),
+            unlabelled=chosen.unlabelled,
             settings=settings,
             device=chosen.device,
             resume=chosen.resume,
@@ -136,11 +146,15 @@ class _View:
 
     def plan(self, data: HeadData, settings: HeadSettings) -> None:
         """What will be trained on what."""
+        from tadacli.training.heads.data import negatives_line
+
         self._videos.close()
         for remark in data.remarks:
             say(f"note: {remark}")
         for split, sequences in (("train", data.train), ("validation", data.validation)):
             say(f"{split}: {sum(len(each.spans) for each in sequences)} segments of {len(sequences)} videos")
+        if line := negatives_line(data):
+            say(f"negatives: {line}")
         steps = data.steps
         say(f"features: {steps.num_channels} channels every {steps.stride_seconds:g} s; {settings.kind} head")
 

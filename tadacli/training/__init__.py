@@ -12,3 +12,4 @@ from typing import Literal
 DEFAULT_RECIPE = "finetune"
 Init = Literal["weights", "imagenet", "random"]
 HeadKind = Literal["temporal", "pyramid"]
+Unlabelled = Literal["background", "ignore"]  # what the time of long videos is that has no label

@@ -10,23 +10,21 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from tadacli.datasets.samples import Dataset, Sample, span_id
-from tadacli.datasets.splitting import split_samples
 from tadacli.datasets.tables import named
 from tadacli.errors import UsageError, VideoError
 from tadacli.sampling import DEFAULT_WINDOW
 from tadacli.sampling.settings import parse_length
 from tadacli.specs import BACKGROUND
 from tadacli.strict_tables import in_one_line
+from tadacli.training import Unlabelled
 from tadacli.training.data import FinetuneData
-from tadacli.video.inputs import expand_inputs
+from tadacli.training.negatives import find_negatives
 from tadacli.video.reading import probe
 
-Unlabelled = Literal["background", "ignore"]
 # Labels are seldom exact: so much around a labelled span is not taken for unlabelled.
 MARGIN_SECONDS = 0.5
 
@@ -67,7 +65,7 @@ def with_background(
         The data; a remark says how many windows were taken.
 
     Raises:
-        UsageError: There are several heads, or the folder has no videos.
+        UsageError: There are several heads, the folder has no videos, or one of them is labelled, too.
     """
     if set(data.heads) != {""}:
         raise UsageError("background is a class of one head, and the data have several", hint="use --unlabelled ignore")
@@ -81,8 +79,9 @@ def with_background(
             found[split] += _spread(windows, _most_in_a_class(dataset))
             remarks.append(f"{split}: {len(found[split])} of {len(windows)} windows of unlabelled time are background")
     if negatives is not None:
-        for split, videos in _negatives(Path(negatives), validation_share, seed).items():
-            of_video = {video.name: _windows(video) for video in videos}
+        split_videos = find_negatives(negatives, data, validation_share=validation_share, seed=seed)
+        for split, videos in split_videos.sides.items():
+            of_video = {each.name: _windows(_Video(each.path, each.name, None)) for each in videos}
             if unread := [in_one_line(name) for name, each in of_video.items() if each is None]:
                 remarks.append(f"{split}: {len(unread)} of {len(videos)} negatives cannot be read: {named(unread)}")
             windows = [window for each in of_video.values() for window in each or ()]
@@ -126,27 +125,6 @@ def _videos_of(dataset: Dataset, data: FinetuneData) -> list[_Video]:
         _Video(path, sample.video_id or os.path.basename(path), sample.fps, tuple(sorted(of_video[path])))
         for path, sample in own.items()
     ]
-
-
-def _negatives(folder: Path, validation_share: float, seed: int) -> dict[str, list[_Video]]:
-    """The videos of a folder, whatever is in it, by split."""
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", hint="give a folder of videos that hold none of the classes")
-    # A folder that holds no video comes back as it is.
-    paths = [Path(each) for each in expand_inputs([os.fspath(folder)], recursive=True) if Path(each) != folder]
-    videos = [_Video(path, path.relative_to(folder).as_posix(), None) for path in paths]
-    if not videos:
-        raise UsageError(f"{folder} has no videos", hint="give a folder of videos that hold none of the classes")
-    if len(videos) == 1:
-        return {"train": videos, "validation": []}
-    train, validation = split_samples(
-        videos,
-        validation_share=validation_share,
-        group_of=lambda video: video.name,
-        labels_of=lambda _: [BACKGROUND],
-        seed=seed,
-    )
-    return {"train": list(train), "validation": list(validation)}
 
 
 def _windows(video: _Video) -> list[Sample] | None:

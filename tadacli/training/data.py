@@ -18,10 +18,12 @@ from tadacli.datasets.splitting import grouping, split_samples
 from tadacli.datasets.tables import AnyPath, named
 from tadacli.errors import UsageError
 from tadacli.specs import InputSpec
+from tadacli.strict_tables import in_one_line
 
 # In these the video that a sample is cut from is known; elsewhere each file counts as a video.
 _WITH_VIDEO_IDS = ("segments", "kinetics", "ssv2", "ek100")
 _BAD = (FindingKind.MISSING, FindingKind.UNREADABLE, FindingKind.DAMAGED)
+_LONGEST_PATH = 200
 # A name that ends in the number of a clip, after something that has a number of its own: v_Punch_g03_c01.
 _NUMBERED_CLIP = re.compile(r"(.*\d.*)[_-](?:c|clip|cut|part|seg|segment|scene|shot)[_-]?\d+", re.IGNORECASE)
 
@@ -32,8 +34,7 @@ class FinetuneData:
 
     `heads` are the class names of both in index order. Of a `published` data set some classes may have no
     sample, and other times of a video may be in the other split. `background` is the class of windows that show none of
-    the others, if there is one. `left_out` names samples that cannot be used, and
-    why.
+    the others, if there is one. `left_out` names samples or videos that cannot be used, and why.
     """
 
     name: str
@@ -189,6 +190,44 @@ def check_finetune_data(
     )
     _refuse_classes(checked)
     return checked
+
+
+def without_videos(data: FinetuneData, failed: Mapping[str, str]) -> FinetuneData:
+    """The data without the samples of videos that cannot be used.
+
+    Args:
+        data: What was loaded.
+        failed: Why, by the path of the video.
+
+    Returns:
+        The data; `left_out` names the videos and the reasons, and a remark says how many they are.
+
+    Raises:
+        UsageError: Nothing is left to train or to validate with, or a class has lost its training samples.
+    """
+    videos = {str(each.path) for side in (data.train, data.validation) for each in side.samples}
+    left_out = tuple(
+        f"{in_one_line(path, most=_LONGEST_PATH)}: {reason}" for path, reason in failed.items() if path in videos
+    )
+    if not left_out:
+        return data
+    remark = f"{len(left_out)} of {len(videos)} videos cannot be read, and are left out: {named(left_out)}"
+
+    def kept(dataset: Dataset) -> Dataset:
+        return replace(dataset, samples=tuple(each for each in dataset.samples if str(each.path) not in failed))
+
+    left = replace(
+        data,
+        train=kept(data.train),
+        validation=kept(data.validation),
+        remarks=(*data.remarks, remark),
+        left_out=(*data.left_out, *left_out),
+    )
+    try:
+        _refuse_classes(left)
+    except UsageError as error:
+        raise UsageError(f"{error.message}; {remark}", hint="mend them, or give more of these classes") from error
+    return left
 
 
 # --- classes ----------------------------------------------------------------------------------------------

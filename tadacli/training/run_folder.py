@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tadacli.datasets.samples import Dataset
+from tadacli.datasets.tables import named
 from tadacli.errors import CheckpointError, OutputError
 from tadacli.files import csv_line, is_unfinished, write_new
 from tadacli.formats.records import encode_json, encode_text
 from tadacli.specs import AnySpec
-from tadacli.strict_tables import decode_table, parse_json, refusing
+from tadacli.strict_tables import decode_table, in_one_line, parse_json, refusing
 from tadacli.training import DEFAULT_RECIPE
 from tadacli.training.recipes import RecipeChoice
 from tadacli.training.run_log import LOG_NAME
@@ -65,12 +66,27 @@ def open_run(path: Path, *, resume: bool) -> RunFolder:
 
 
 def write_facts(
-    folder: RunFolder, *, command: Sequence[str], spec: AnySpec, chosen: RecipeChoice | None = None
+    folder: RunFolder,
+    *,
+    command: Sequence[str],
+    spec: AnySpec,
+    chosen: RecipeChoice | None = None,
+    negatives: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Writes what the run is: the first file of the folder, by which it is known as a run's."""
+    """Writes what the run is: the first file of the folder, by which it is known as a run's.
+
+    Args:
+        folder: Of the run.
+        command: The words that began it.
+        spec: What is trained, or makes the features to train on.
+        chosen: The recipe, if nobody named one.
+        negatives: By split the names of the videos that hold none of the classes, if there are such.
+    """
     facts = {"tada": __version__, "command": list(command), "model": spec.to_dict()}
     if chosen is not None:
         facts["recipe"] = asdict(chosen)
+    if negatives:
+        facts["negatives"] = {split: list(names) for split, names in negatives.items()}
     write_new(folder.facts, encode_json(facts, indent=2) + b"\n", replace=True)
 
 
@@ -93,6 +109,31 @@ def read_choice(folder: RunFolder) -> RecipeChoice | None:
     if not isinstance(facts, dict) or "recipe" not in facts:
         return RecipeChoice(DEFAULT_RECIPE, "the default when the run began")
     return decode_table(RecipeChoice, facts["recipe"], where=str(folder.facts), error=CheckpointError)
+
+
+def require_negatives(folder: RunFolder, negatives: Mapping[str, Sequence[str]]) -> None:
+    """Checks that a run goes on with the negatives that it began with, before anything is made of others.
+
+    Args:
+        folder: Of the run; nothing is known of one that has not begun.
+        negatives: As for `write_facts`.
+
+    Raises:
+        CheckpointError: They are others, or on other sides; or the file of the run's facts is damaged.
+    """
+    if not folder.facts.is_file():
+        return
+    with refusing(folder.facts, CheckpointError):
+        facts = parse_json(folder.facts.read_text(encoding="utf-8", errors="surrogateescape"))
+        table = facts.get("negatives", {})
+    there = decode_table(dict[str, list[str]], table, where=f"{folder.facts}: negatives", error=CheckpointError)
+    was, now = ({name: split for split, names in each.items() for name in names} for each in (there, negatives))
+    if changed := [name for name in {**was, **now} if was.get(name) != now.get(name)]:
+        raise CheckpointError(
+            f"{folder.path} was begun with other negatives: {len(changed)} of {len({**was, **now})} are not the same, "
+            f"or not on the same side: {named([in_one_line(name) for name in changed])}",
+            hint="resume with the folder of negatives that it was begun with, or give another --output",
+        )
 
 
 def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:

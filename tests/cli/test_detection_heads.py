@@ -29,13 +29,13 @@ FILMS = {
 }
 
 
-def film(path: Path, dark: tuple[float, float], flicker: tuple[float, float]) -> None:
+def film(path: Path, dark: tuple[float, float], flicker: tuple[float, float], *, shade: int = 0) -> None:
     """Writes eight seconds of a still picture, but for two spans."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=15)
         stream.height, stream.width, stream.pix_fmt, stream.thread_count = 96, 160, "yuv420p", 1
         for number in range(120):
-            second, image = number / 15, picture(0)
+            second, image = number / 15, picture(shade)
             if dark[0] <= second < dark[1]:
                 image = np.zeros_like(image)
             if flicker[0] <= second < flicker[1]:
@@ -80,6 +80,41 @@ def test_from_videos_to_a_model_that_finds_segments_in_videos(tada: Tada, films:
         "detect", "e", "--features", run / "features", "--model", run, "--threshold", "auto", "--format", "jsonl"
     )
     assert json.loads(kept[1])["segments"] == row["segments"]
+
+
+def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_path: Path) -> None:
+    table, none, run = tmp_path / "segments.csv", tmp_path / "none", tmp_path / "det"
+    lines = [line for line in (films / "segments.csv").read_text().splitlines() if line[0] in "vabe"]
+    table.write_text("\n".join([*lines, "broken.mp4,1,2,dark,train", "broken.mp4,3,4,flicker,train"]) + "\n")
+    for name in ("a.mp4", "b.mp4", "e.mp4"):
+        (tmp_path / name).symlink_to(films / name)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    none.mkdir()
+    for number in range(2):
+        film(none / f"{number}.mp4", (0.0, 0.0), (0.0, 0.0), shade=10 * number)
+    (none / "half.mp4").write_bytes(b"none either")
+    common = ("finetune", "--task", "detection", "--data", table, "--negatives", none, "--output", run)
+    common = (*common, "--device", "cpu", "--stride", "500ms", "--epochs", "6", "--batch-size", "1")
+    code, _, err = tada(*common, "--unlabelled", "ignore")
+    assert code == 0, err
+    assert "note: 1 of 4 videos cannot be read, and are left out: " in err
+    assert "broken.mp4: " in err
+    assert "note: 1 of 3 negatives cannot be read, and are left out: half.mp4: " in err
+    assert "train: 4 segments of 2 videos" in err
+    assert "negatives: 1 video of 8 s to train with, 1 video of 8 s held out for the threshold, and in no mAP" in err
+    card = (run / "README.md").read_text()
+    for said in ("is not learnt from", "1 video of 8 s to train with", "1 of 4 videos cannot be read"):
+        assert said in card
+    assert json.loads((run / "run.json").read_text())["negatives"].keys() == {"train", "validation"}
+    (left_out,) = json.loads((run / "eval.json").read_text())["left_out"]
+    assert "broken.mp4: " in left_out
+    assert len(list((run / "features").iterdir())) == 5
+    code, _, err = tada(*common, "--resume")
+    assert (code, "train was" in err) == (1, True)
+    (none / "2.mp4").symlink_to(films / "a.mp4")
+    code, _, err = tada(*common, "--resume")
+    assert code == 2
+    assert "1 of 4 negatives are labelled videos, too: 2.mp4 is " in err
 
 
 def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:

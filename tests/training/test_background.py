@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_windows_of_unlabelled_time_touch_no_label(tmp_path: Path) -> None:
 def test_negatives_are_background_all_over_and_split_by_video(tmp_path: Path) -> None:
     data = data_of(twelve_seconds(tmp_path / "a.mp4"), twelve_seconds(tmp_path / "b.mp4"))
     for number in range(4):
-        twelve_seconds(tmp_path / "none" / "deep" / f"{number}.mp4", number)
+        twelve_seconds(tmp_path / "none" / "deep" / f"{number}.mp4", 1 + number)
     found = with_background(data, unlabelled="ignore", negatives=tmp_path / "none", validation_share=0.5)
     train, validation = (
         {sample.path for sample in side.samples if sample.labels[""] == 2} for side in (found.train, found.validation)
@@ -77,6 +78,18 @@ def test_negatives_are_background_all_over_and_split_by_video(tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="has no videos"):
         with_background(data, negatives=tmp_path / "empty")
+
+
+def test_a_negative_that_is_labelled_is_refused_by_name(tmp_path: Path) -> None:
+    data = data_of(twelve_seconds(tmp_path / "a.mp4"), twelve_seconds(tmp_path / "b.mp4", 1))
+    twelve_seconds(tmp_path / "none" / "other.mp4", 2)
+    (tmp_path / "none" / "linked.mp4").symlink_to(tmp_path / "a.mp4")
+    shutil.copyfile(tmp_path / "b.mp4", tmp_path / "none" / "copied.mp4")
+    with pytest.raises(UsageError) as error:
+        with_background(data, negatives=tmp_path / "none")
+    assert "2 of 3 negatives are labelled videos, too" in error.value.message
+    for name, labelled in (("linked.mp4", "a.mp4"), ("copied.mp4", "b.mp4")):
+        assert f"{name} is {tmp_path / labelled}" in error.value.message
 
 
 def test_data_without_unlabelled_time_stay_as_they_are(tmp_path: Path) -> None:

@@ -2,107 +2,154 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tadacli.datasets.samples import Dataset, Sample
+from tadacli.datasets.samples import Sample
 from tadacli.datasets.tables import named
-from tadacli.detection.feature_file import SUFFIX, read_features
+from tadacli.detection.feature_file import read_features
 from tadacli.detection.feature_grid import features_grid, steps_of
 from tadacli.detection.features import VideoFeatures
 from tadacli.errors import UsageError
 from tadacli.specs import FeatureSteps
 from tadacli.strict_tables import in_one_line
-from tadacli.training.data import FinetuneData
+from tadacli.training import Unlabelled
+from tadacli.training.data import FinetuneData, without_videos
+from tadacli.training.heads.feature_files import FeatureFiles, by_video
 from tadacli.training.heads.sequences import LabelledSequence
+from tadacli.training.negatives import Negative, Negatives
 
 _NO_TIME = np.empty((0, 2), dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class VideoCount:
+    """How many videos there are, and how long all of them are together."""
+
+    num_videos: int
+    seconds: float
+
+
 @dataclass(frozen=True, eq=False)
 class HeadData:
-    """Sequences to train on and to validate with, what their features are, and what else to know of them."""
+    """Sequences to train on and to validate with, what their features are, and what else to know of them.
 
-    name: str
-    heads: Mapping[str, tuple[str, ...]]
+    `samples` are those that the sequences are of. In `negatives` nothing happens: they train, too. Those of
+    `held_out_negatives` belong to no mAP, but to the choice of the threshold.
+    """
+
+    samples: FinetuneData
     train: tuple[LabelledSequence, ...]
     validation: tuple[LabelledSequence, ...]
+    negatives: tuple[LabelledSequence, ...]
+    held_out_negatives: tuple[LabelledSequence, ...]
     steps: FeatureSteps
+    unlabelled: Unlabelled
     remarks: tuple[str, ...] = ()
 
+    @property
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the classes by head."""
+        return self.samples.heads
 
-def load_head_data(data: FinetuneData, features: Path | Mapping[str, Path]) -> HeadData:
-    """The sequences of a data set, a file of features for each video.
+    @property
+    def trained_on(self) -> tuple[LabelledSequence, ...]:
+        """All sequences that train."""
+        return (*self.train, *self.negatives)
 
-    All time of a video that no segment covers is background.
+    @property
+    def num_negatives(self) -> dict[str, VideoCount]:
+        """How many negatives there are, by the split they are in; none where there are none."""
+        sides = {"train": self.negatives, "validation": self.held_out_negatives}
+        return {
+            split: VideoCount(len(each), sum(one.grid.duration_seconds - one.grid.start_seconds for one in each))
+            for split, each in sides.items()
+            if each
+        }
+
+
+def load_head_data(
+    data: FinetuneData,
+    features: FeatureFiles,
+    *,
+    negatives: Negatives | None = None,
+    unlabelled: Unlabelled = "background",
+) -> HeadData:
+    """The sequences of a data set, of the features of its videos. Videos that have none are left out, which is said.
 
     Args:
         data: Samples with spans, split by video.
-        features: The files by the path of the video; or their folder, where the file of `walk.mp4` is `walk.mp4.npz` or
-            `walk.npz`.
+        features: The files by the path of the video.
+        negatives: Videos in which nothing happens at any time.
+        unlabelled: Whether time of a training video that no segment covers is background, or is not learnt from.
 
     Returns:
         The sequences, in the order of the samples.
 
     Raises:
-        UsageError: A video is in both splits, its features are missing or are not those of the others, or a segment
-            lies outside of its video.
+        UsageError: A video is in both splits, its features are not those of the others, or too little is left.
     """
-    split = {"train": _by_video(data.train), "validation": _by_video(data.validation)}
+    negatives = negatives or Negatives()
+    data = without_videos(data, features.failed)
+    split = {"train": by_video(data.train), "validation": by_video(data.validation)}
     if shared := [video for video in split["train"] if video in split["validation"]]:
         raise UsageError(
             f"{len(shared)} videos are to train and to validate with: {named(shared)}",
             hint="a head learns from all time of a video: split by video",
         )
-    videos = {video: samples for each in split.values() for video, samples in each.items()}
-    files = _files_in(features, videos) if isinstance(features, Path) else dict(features)
-    loaded = {video: read_features(files[video]) for video in videos}
+    remarks = list(data.notes)
+    further = {side: _with_features(videos, features) for side, videos in negatives.sides.items()}
+    remarks += _unread(negatives, further, features)
+    videos = [*split["train"], *split["validation"], *(str(each.path) for side in further.values() for each in side)]
+    loaded = {video: read_features(features.files[video]) for video in videos}
     for video, each in loaded.items():
-        _require_same_video(video, each, files[video])
-    remarks: list[str] = []
-    found = {
-        name: tuple(_sequence(video, samples, loaded[video], files[video], remarks) for video, samples in each.items())
-        for name, each in split.items()
-    }
+        _require_same_video(video, each, features.files[video])
+
+    def sequence(video: str, samples: Sequence[Sample] = ()) -> LabelledSequence:
+        return _sequence(video, samples, loaded[video], features.files[video], remarks, list(data.heads))
+
+    train, validation = (tuple(sequence(*each) for each in split[side].items()) for side in ("train", "validation"))
+    quiet, held_out = (tuple(sequence(str(each.path)) for each in further[side]) for side in ("train", "validation"))
     gaps = [video for video, each in loaded.items() if each.gaps]
     if gaps:
         remarks.append(f"of {len(gaps)} of {len(loaded)} videos some features are missing: {named(gaps)}")
-    return HeadData(data.name, data.heads, found["train"], found["validation"], _steps(loaded), tuple(remarks))
+    if unlabelled == "ignore":
+        train = tuple(_without_unlabelled(each) for each in train)
+        if not quiet:
+            remarks.append("no time is background, so that the head learns no time in which nothing happens")
+    return HeadData(data, train, validation, quiet, held_out, _steps(loaded), unlabelled, tuple(remarks))
 
 
-def videos_of(data: FinetuneData) -> tuple[str, ...]:
-    """The paths of the videos of both splits, each once. Raises `UsageError` for one that was not found."""
-    samples = (*data.train.samples, *data.validation.samples)
-    if missing := [sample.missing or sample.id for sample in samples if sample.path is None]:
+def negatives_line(data: HeadData) -> str:
+    """How many negatives there are, and what for, in words; empty without any."""
+    purposes = {"train": "to train with", "validation": "held out for the threshold, and in no mAP"}
+    return ", ".join(
+        f"{each.num_videos} {'video' if each.num_videos == 1 else 'videos'} of {each.seconds:.0f} s {purposes[split]}"
+        for split, each in data.num_negatives.items()
+    )
+
+
+def _with_features(videos: Sequence[Negative], features: FeatureFiles) -> list[Negative]:
+    return [each for each in videos if str(each.path) in features.files]
+
+
+def _unread(negatives: Negatives, there: Mapping[str, Sequence[Negative]], features: FeatureFiles) -> list[str]:
+    """What to say of negatives without features. Raises `UsageError` if none is left to train with."""
+    every = [each for side in negatives.sides.values() for each in side]
+    unread = [each for each in every if each not in there["train"] and each not in there["validation"]]
+    reasons = [f"{in_one_line(each.name)}: {features.failed[str(each.path)]}" for each in unread]
+    if negatives.train and not there["train"]:
         raise UsageError(
-            f"{len(missing)} of {len(samples)} segments have no video: {missing[0]}",
-            hint="say where the videos are with --data-root, or where their features are with --features",
+            f"none of {len(negatives.train)} negatives to train with can be read: {named(reasons)}",
+            hint="mend them, or leave --negatives out",
         )
-    return tuple(dict.fromkeys(str(sample.path) for sample in samples))
-
-
-def _files_in(folder: Path, videos: Mapping[str, Sequence[Sample]]) -> dict[str, Path]:
-    """The file of each video in a folder. Raises `UsageError` where one has none, or two have the same."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder of features", hint="tada features makes one")
-    found = {video: _file_of(video, samples, folder) for video, samples in videos.items()}
-    files = {video: file for video, file in found.items() if file is not None}
-    if missing := [video for video in videos if video not in files]:
-        raise UsageError(
-            f"{len(missing)} of {len(videos)} videos have no features in {folder}: {named(missing)}",
-            hint="make them with tada features, a file for each video",
-        )
-    counts = Counter(files.values())
-    if twice := [video for video, file in files.items() if counts[file] > 1]:
-        raise UsageError(
-            f"{len(twice)} videos would share features: {named(twice)}", hint="give each video a name of its own"
-        )
-    return files
+    if not unread:
+        return []
+    return [f"{len(unread)} of {len(every)} negatives cannot be read, and are left out: {named(reasons)}"]
 
 
 def _require_same_video(video: str, features: VideoFeatures, file: Path) -> None:
@@ -113,24 +160,13 @@ def _require_same_video(video: str, features: VideoFeatures, file: Path) -> None
         )
 
 
-def _by_video(dataset: Dataset) -> dict[str, list[Sample]]:
-    videos: dict[str, list[Sample]] = defaultdict(list)
-    for sample in dataset.samples:
-        videos[str(sample.path) if sample.path is not None else sample.video_id or sample.id].append(sample)
-    return dict(videos)
-
-
-def _file_of(video: str, samples: Sequence[Sample], folder: Path) -> Path | None:
-    """The file with the features of a video; it may be called as the video, its stem, or what the data call it."""
-    names = [Path(video).name, Path(video).stem, samples[0].video_id]
-    for name in dict.fromkeys(os.path.basename(each) for each in names if each):
-        if (folder / f"{name}{SUFFIX}").is_file():
-            return folder / f"{name}{SUFFIX}"
-    return None
-
-
 def _sequence(
-    video: str, samples: Sequence[Sample], features: VideoFeatures, file: Path, remarks: list[str]
+    video: str,
+    samples: Sequence[Sample],
+    features: VideoFeatures,
+    file: Path,
+    remarks: list[str],
+    heads: Sequence[str],
 ) -> LabelledSequence:
     """The features of a video with its segments, whose times count from its first frame."""
     grid = features_grid(features, where=str(file))
@@ -144,8 +180,20 @@ def _sequence(
             continue
         spans.append((start, end))
         kept.append(sample)
-    classes = {head: np.array([sample.labels[head] for sample in kept], dtype=np.int64) for head in samples[0].labels}
+    classes = {head: np.array([sample.labels[head] for sample in kept], dtype=np.int64) for head in heads}
     return LabelledSequence(video, grid, np.array(spans, dtype=np.float64).reshape(-1, 2), classes, _NO_TIME)
+
+
+def _without_unlabelled(sequence: LabelledSequence) -> LabelledSequence:
+    """The sequence with all time that no span covers as time of which nothing is known."""
+    free: list[tuple[float, float]] = []
+    reached = -np.inf
+    for start, end in sorted(sequence.spans.tolist()):
+        if start > reached:
+            free.append((reached, start))
+        reached = max(reached, end)
+    ignored: NDArray[np.float64] = np.array([*free, (reached, np.inf)], dtype=np.float64)
+    return LabelledSequence(sequence.name, sequence.grid, sequence.spans, sequence.classes, ignored)
 
 
 def _steps(loaded: Mapping[str, VideoFeatures]) -> FeatureSteps:

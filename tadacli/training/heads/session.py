@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from tadacli.detection.extraction import feature_job, iter_features
-from tadacli.detection.feature_layouts import FeatureStore
-from tadacli.detection.head_decoding import Head, find_spans
+from tadacli.detection.head_decoding import Head
 from tadacli.distributed import Processes, joined
 from tadacli.errors import TadaError, UsageError
-from tadacli.evaluation.detection_metrics import DetectionMetrics
-from tadacli.evaluation.segment_f1 import TIOU, BestThreshold, best_threshold
-from tadacli.files import held_folder, new_file, write_new
-from tadacli.formats.records import encode_json
+from tadacli.files import held_folder, new_file
 from tadacli.sampling.snippets import SnippetSettings
 from tadacli.specs import FeatureSteps, HeadSpec, WeightsSource
 from tadacli.strict_tables import in_one_line
-from tadacli.training import HeadKind
+from tadacli.training import HeadKind, Unlabelled
 from tadacli.training.data import FinetuneData
-from tadacli.training.heads.data import HeadData, load_head_data, videos_of
-from tadacli.training.heads.fitting import (
-    Fitted,
-    Progress,
-    build_head,
-    check_head_data,
-    columns_of,
-    fit_head,
-    precision_of_spans,
-)
+from tadacli.training.heads.data import HeadData, load_head_data
+from tadacli.training.heads.feature_files import FeatureFiles, files_in, made_files
+from tadacli.training.heads.fitting import Fitted, Progress, build_head, check_head_data, fit_head
+from tadacli.training.heads.publishing import HeadResult, measured, publish
 from tadacli.training.heads.settings import HeadSettings, head_settings
 from tadacli.training.loop import StepReport
-from tadacli.training.model_card import escape_markdown
-from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, write_facts, write_splits
+from tadacli.training.negatives import Negatives
+from tadacli.training.run_folder import (
+    RunFolder,
+    check_run_folder,
+    open_run,
+    require_negatives,
+    write_facts,
+    write_splits,
+)
 from tadacli.training.run_log import LogRow, RunLog
 from tadacli.training.session import by_first, own_device
 from tadacli.zoo.checkpoints import read_checkpoint, spec_of, write_checkpoint
@@ -51,18 +45,6 @@ from tadacli.zoo.manifest import cards
 
 AnyPath = str | os.PathLike[str]
 _LOGGED = "validation_mAP"
-
-
-@dataclass(frozen=True, eq=False)
-class HeadResult:
-    """The end of a training: the best weights on the validation videos, and the threshold that was fitted there."""
-
-    fitted: Fitted
-    metrics: DetectionMetrics
-    threshold: BestThreshold
-    labels: tuple[str, ...]
-    num_videos: int
-    num_segments: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +68,8 @@ def finetune_head(
     features: Path | SnippetSettings,
     head: HeadKind = "temporal",
     trunk: Model | None = None,
+    negatives: Negatives | None = None,
+    unlabelled: Unlabelled = "background",
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -100,10 +84,15 @@ def finetune_head(
     Args:
         data: Samples with spans, split by video.
         output: The new folder of the run; afterwards `tada detect` takes it.
-        features: The folder with the features of the videos (see `load_head_data`); or of which snippets to make them,
-            with the model `trunk`. They are kept in the folder `features` of the run.
+        features: The folder with the features of the videos (see `files_in`); or of which snippets to make them, with
+            the model `trunk`. They are kept in the folder `features` of the run; a video that cannot be read is left
+            out.
         head: The kind of head.
         trunk: The model whose features these are; it is kept with the head. By default a known one that they name.
+        negatives: Videos that hold none of the classes (see `find_negatives`). All of their time is background. Those
+            that are held out, the same as `with_background` holds out to validate clips, have no part in the mAP, nor
+            in the choice of the best step: the threshold is fitted with what is found in them, too.
+        unlabelled: Whether time of training videos that no segment covers is background, or is not learnt from.
         settings: Settings of the head to replace, by key (see `head_settings`).
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         resume: Whether to continue an unfinished folder.
@@ -114,11 +103,13 @@ def finetune_head(
         How good the best head is on the validation videos.
 
     Raises:
-        UsageError: Data, features or settings are wrong or contradict each other.
+        UsageError: Data, features or settings are wrong or contradict each other, or of a class no video can be read.
         OutputError: The folder holds something else, or cannot be written.
+        CheckpointError: The folder was begun with other data, settings or negatives.
         TadaError: The loss is no number any more.
     """
     path, chosen, listener = Path(output), head_settings(head, settings), listener or HeadListener()
+    negatives = negatives or Negatives()
     # Settings that no network takes are refused before features are made, which may take hours.
     build_head(chosen, in_channels=1, num_classes=_counts(data.heads))
     target = own_device(resolve_device(device))
@@ -126,58 +117,49 @@ def finetune_head(
 
         def load() -> HeadData:
             check_run_folder(path, resume=resume)
+            require_negatives(RunFolder(path), negatives.names)
             if isinstance(features, Path):
-                return load_head_data(data, features)
-            return load_head_data(data, _made(data, path, features, trunk, command, listener))
+                files = files_in(features, data, negatives)
+            else:
+                files = _made(data, negatives, path, features, trunk, command, listener)
+            return load_head_data(data, files, negatives=negatives, unlabelled=unlabelled)
 
         found = by_first(processes, load)
         maker = _trunk_of(found.steps, trunk)
         network = build_head(chosen, in_channels=found.steps.num_channels, num_classes=_counts(found.heads))
-        check_head_data(found.train, found.validation)
+        check_head_data(found.trained_on, (*found.validation, *found.held_out_negatives))
         spec = _spec(path.resolve().name, found, chosen)
         listener.on_plan(found, chosen)
         folder = by_first(processes, lambda: open_run(path, resume=True))  # it was looked at before anything was made
         if processes.is_first:
             held.enter_context(held_folder(path))
-            _begin(folder, data, spec, maker, command)
+            _begin(folder, found.samples, negatives, spec, maker, command)
         fitted = _fit(network, found, chosen, spec, folder, target, processes, listener)
         processes.wait()
         network.load_state_dict(dict(read_checkpoint(folder.model).state_dict))
-        result = _measured(network.eval(), found, chosen, fitted)
+        result = measured(network.eval(), found, chosen, fitted)
         if processes.is_first:
-            _publish(folder, network, spec, found, result)
+            publish(folder, network, spec, found, result)
         processes.wait()
     return result
 
 
 def _made(
     data: FinetuneData,
+    negatives: Negatives,
     folder: Path,
     snippets: SnippetSettings,
     trunk: Model | None,
     command: Sequence[str],
     listener: HeadListener,
-) -> dict[str, Path]:
-    """The files of features of the videos, by path; those that an earlier run left whole are not made again."""
+) -> FeatureFiles:
+    """The features of all videos, in the folder of the run."""
     if trunk is None:
         raise UsageError("features are made by a model, and none is given", hint="name it with --model")
-    videos = videos_of(data)
-    job = feature_job(videos, model=trunk, snippets=snippets)
     run = open_run(folder, resume=True)
     if not run.facts.is_file():  # by which the folder is known as a run's
-        write_facts(run, command=command, spec=trunk.spec)
-    store = FeatureStore(videos, folder / "features", resume=True)
-    failed = []
-    for number, made in enumerate(iter_features(job, store=store), start=1):
-        listener.on_features(number, len(videos))
-        if made.status == "error":
-            failed.append(f"{in_one_line(made.path)}: {made.error}")
-    if failed:
-        raise UsageError(
-            f"{len(failed)} of {len(videos)} videos have no features: {failed[0]}",
-            hint="take them out of the data, or mend them; then go on with --resume",
-        )
-    return store.files
+        write_facts(run, command=command, spec=trunk.spec, negatives=negatives.names)
+    return made_files(data, negatives, folder / "features", snippets, trunk, on_features=listener.on_features)
 
 
 def _counts(heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -189,7 +171,7 @@ def _spec(name: str, data: HeadData, settings: HeadSettings) -> HeadSpec:
         name=f"{settings.kind}.{name}",
         architecture=settings.kind,
         task="action",
-        dataset=data.name,
+        dataset=data.samples.name,
         heads=dict(data.heads),
         arguments={"in_channels": data.steps.num_channels, **settings.arguments},
         source=WeightsSource(),
@@ -220,11 +202,18 @@ def _trunk_of(steps: FeatureSteps, given: Model | None) -> Model | None:
     return given
 
 
-def _begin(folder: RunFolder, data: FinetuneData, spec: HeadSpec, trunk: Model | None, command: Sequence[str]) -> None:
+def _begin(
+    folder: RunFolder,
+    data: FinetuneData,
+    negatives: Negatives,
+    spec: HeadSpec,
+    trunk: Model | None,
+    command: Sequence[str],
+) -> None:
     """Writes what is known before training: the facts, the splits, and the trunk beside the head."""
     if folder.checkpoint.is_file():
         return
-    write_facts(folder, command=command, spec=spec)
+    write_facts(folder, command=command, spec=spec, negatives=negatives.names)
     write_splits(folder, {"train": data.train, "validation": data.validation})
     if trunk is None:
         return
@@ -253,7 +242,7 @@ def _fit(
     elif processes.is_first:
         folder.log.unlink(missing_ok=True)
     started = time.monotonic()
-    steps_per_epoch = len(data.train) / settings.batch_size
+    steps_per_epoch = len(data.trained_on) / settings.batch_size
     with ExitStack() as stack:
         logs = []
         if processes.is_first:
@@ -276,7 +265,7 @@ def _fit(
 
         return fit_head(
             network,
-            data.train,
+            data.trained_on,
             data.validation,
             settings,
             keep=lambda best: write_checkpoint(folder.model, best.state_dict(), spec),
@@ -287,89 +276,3 @@ def _fit(
             on_step=listener.on_step,
             on_evaluation=evaluated,
         )
-
-
-def _measured(network: Head, data: HeadData, settings: HeadSettings, fitted: Fitted) -> HeadResult:
-    """How good the best head is on the validation videos, and from which score on its segments are worth reporting."""
-    found = [find_spans(network, each.grid) for each in data.validation]
-    labels, num_nouns = data.heads.get(""), len(data.heads.get("noun", ()))
-    metrics = precision_of_spans(found, data.validation, tiou=settings.tiou, num_nouns=num_nouns)
-    truth, detections = columns_of(found, data.validation, num_nouns=num_nouns)
-    threshold = best_threshold(truth, detections, tiou=TIOU)
-    names = labels or tuple(f"{verb} {noun}" for verb in data.heads["verb"] for noun in data.heads["noun"])
-    return HeadResult(
-        fitted,
-        metrics,
-        threshold,
-        tuple(names[number] for number in metrics.classes),
-        len(data.validation),
-        sum(len(each.spans) for each in data.validation),
-    )
-
-
-def _publish(folder: RunFolder, network: Head, spec: HeadSpec, data: HeadData, result: HeadResult) -> None:
-    """Writes the head with its thresholds, the evaluation, and the card."""
-    if "" in spec.heads and result.threshold.f1:
-        # Of an action the thresholds of verb and noun would be needed apart.
-        level = float(np.float32(result.threshold.threshold))
-        spec = replace(spec, thresholds={"": (level,) * len(spec.heads[""])})
-    write_checkpoint(folder.model, network.state_dict(), spec)
-    metrics = result.metrics
-    report = {
-        "split": "validation",
-        "num_videos": result.num_videos,
-        "num_segments": result.num_segments,
-        "tiou": list(metrics.tiou),
-        "mAP": list(metrics.mean_average_precision),
-        "average_precision": dict(zip(result.labels, map(list, metrics.average_precision), strict=True)),
-        "threshold": result.threshold.threshold,
-        "segment_f1": {"tiou": TIOU, "f1": result.threshold.f1},
-        "best_step": result.fitted.best_step,
-        "num_steps": result.fitted.num_steps,
-        "features": asdict(spec.steps),
-        "notes": list(data.remarks),
-    }
-    write_new(folder.report, encode_json(report, indent=2) + b"\n", replace=True)
-    write_new(folder.card, _card(folder, spec, data, result).encode(), replace=True)
-
-
-def _card(folder: RunFolder, spec: HeadSpec, data: HeadData, result: HeadResult) -> str:
-    """The model card: what the head is, how it is used, and how good it was found to be."""
-    metrics = result.metrics
-    use = ["tada", "detect", "VIDEO", "--model", str(folder.path)]
-    if not (folder.path / TRUNK_FILE).is_file():
-        use = ["tada", "detect", "--features", "FOLDER", "--model", str(folder.path)]
-    made_by = escape_markdown(spec.steps.model) if spec.steps.model else "a network that is not named"
-    lines = [
-        f"# {escape_markdown(spec.name)}",
-        "",
-        f"A {spec.architecture} head that finds segments of {len(result.labels)} classes in videos, from features of "
-        f"{made_by}: {spec.steps.num_channels} channels, one every {spec.steps.stride_seconds:g} s.",
-        "",
-        "```sh",
-        shlex.join(use),
-        "```",
-        "",
-        f"Trained on {len(data.train)} videos with {sum(len(each.spans) for each in data.train)} segments; the time "
-        "between them is background, so what is not labelled there is taken not to happen.",
-        "",
-        f"On the {result.num_videos} validation videos with {result.num_segments} segments, which also chose the best "
-        f"of the {result.fitted.num_steps} steps ({result.fitted.best_step}) and the threshold, so that less is to be "
-        "expected of other videos:",
-        "",
-        "| class | segments | " + " | ".join(f"AP at {each:.2g}" for each in metrics.tiou) + " |",
-        "| --- " * (len(metrics.tiou) + 2) + "|",
-    ]
-    rows = zip(result.labels, metrics.num_truth, metrics.average_precision, strict=True)
-    for label, count, precisions in rows:
-        cells = " | ".join(f"{100 * each:.1f}" for each in precisions)
-        lines.append(f"| {escape_markdown(label)} | {count} | {cells} |")
-    mean = " | ".join(f"{100 * each:.1f}" for each in metrics.mean_average_precision)
-    lines += [
-        f"| mean | {result.num_segments} | {mean} |",
-        "",
-        f"At the threshold {result.threshold.threshold:.3g} (`--threshold auto`), segment F1 at an IoU of {TIOU:g} is "
-        f"{100 * result.threshold.f1:.1f} %.",
-        *(["", *(f"- {escape_markdown(each)}" for each in data.remarks)] if data.remarks else []),
-    ]
-    return "\n".join(lines) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +43,24 @@ def write_planted(folder: Path, *, planted: Planted = PLANTED) -> tuple[Path, Pa
             lines.append(f"v{number}.mp4,{start},{end},{LABELS[label]},{split}")
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return table, features
+
+
+def write_negatives(folder: Path, features: Path, numbers: Sequence[int], *, planted: Planted = PLANTED) -> Path:
+    """Writes videos that look like actions but for one channel, which says that they are none; returns their folder.
+
+    The videos are files that nothing can read; their features lie beside those of the others.
+    """
+    folder.mkdir(exist_ok=True)
+    more = replace(planted, num_videos=planted.num_videos + max(numbers) + 1).videos(0)[planted.num_videos :]
+    for number in numbers:
+        grid = more[number].grid
+        values = grid.values.copy()
+        values[:, 0] += 2.0
+        half = grid.stride_seconds / 2
+        spans = np.stack([grid.seconds - half, grid.seconds + half], axis=1)
+        made = VideoFeatures(
+            f"n{number}.mp4", values, spans, grid.seconds, grid.stride_seconds, grid.duration_seconds, (), None
+        )
+        write_features(features / f"n{number}.npz", made)
+        (folder / f"n{number}.mp4").write_bytes(b"video %d" % number)
+    return folder

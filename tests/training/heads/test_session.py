@@ -16,7 +16,8 @@ from tadacli.sampling.snippets import snippet_settings
 from tadacli.specs import HeadSpec
 from tadacli.training.data import load_finetune_data
 from tadacli.training.heads.fitting import Progress
-from tadacli.training.heads.session import HeadListener, HeadResult, finetune_head
+from tadacli.training.heads.publishing import HeadResult
+from tadacli.training.heads.session import HeadListener, finetune_head
 from tadacli.zoo.loading import is_head, load_head_model, load_model
 from tests.training.heads.planted_files import LABELS, SETTINGS, write_planted
 
