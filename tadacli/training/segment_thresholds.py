@@ -40,7 +40,10 @@ _CANDIDATES: NDArray[np.float64] = np.round(np.arange(0.02, 1.0, 0.02), 2)
 
 @dataclass(frozen=True, eq=False)
 class SearchedVideo:
-    """The scores of a video's windows, and its true segments: spans (N, 2) in seconds, and class numbers (N,)."""
+    """The scores of a video's windows, and its true segments: spans (N, 2) in seconds, and class numbers (N,).
+
+    One without segments is a negative: all that is found in it is wrong.
+    """
 
     scores: WindowScores
     spans: NDArray[np.float64]
@@ -52,7 +55,7 @@ class SegmentThresholds:
     """What a `ModelSpec` takes over, by head, and what a person should know about it.
 
     `windows` says in words which windows they are for; `f1` is what they reach on the same videos, in percent: of all
-    classes together, at `RIGHT_TIOU`.
+    classes together, at `RIGHT_TIOU`. `num_videos` have segments, `num_negatives` none.
     """
 
     thresholds: Mapping[str, tuple[float, ...]]
@@ -61,13 +64,15 @@ class SegmentThresholds:
     num_segments: int
     f1: float
     notes: tuple[str, ...]
+    num_negatives: int = 0
 
 
 def segments_line(fitted: SegmentThresholds) -> str:
     """How good the thresholds are, in words."""
+    negatives = f" and in {fitted.num_negatives} negatives" if fitted.num_negatives else ""
     return (
         f"F1 {fitted.f1:.1f} % at tIoU {RIGHT_TIOU:g}, on the {fitted.num_segments} segments of "
-        f"{fitted.num_videos} held-out videos they were fitted on, {fitted.windows}"
+        f"{fitted.num_videos} held-out videos{negatives} they were fitted on, {fitted.windows}"
     )
 
 
@@ -111,7 +116,8 @@ def search_videos(
     """Scores the windows of every video of which spans are labelled, each process a part of them.
 
     Args:
-        dataset: The samples; those that are whole videos are passed over.
+        dataset: The samples; those that are whole videos are passed over. A video whose samples are all background is a
+            negative: nothing else may be found in it.
         model: What scores.
         processes: Those that share the work.
         on_video: Called after each video with (videos done, videos of this process).
@@ -125,12 +131,12 @@ def search_videos(
     for sample in dataset.samples:
         if sample.path is None or (sample.start_seconds is None and sample.end_seconds is None):
             continue
-        if dataset.heads[head][sample.labels[head]] == model.spec.background:
-            continue
-        end = np.inf if sample.end_seconds is None else sample.end_seconds
         path = os.fspath(sample.path)
-        by_path.setdefault(path, []).append((sample.start_seconds or 0.0, end, sample.labels[head]))
         rates[path] = sample.fps
+        spans = by_path.setdefault(path, [])
+        if dataset.heads[head][sample.labels[head]] != model.spec.background:
+            end = np.inf if sample.end_seconds is None else sample.end_seconds
+            spans.append((sample.start_seconds or 0.0, end, sample.labels[head]))
     own = list(by_path)[processes.rank :: processes.count]
     found: list[tuple[str, SearchedVideo | str]] = []
     for number, path in enumerate(own, start=1):
@@ -139,10 +145,10 @@ def search_videos(
         except VideoError as error:
             found.append((path, error.message))
         else:
-            starts, ends, classes = zip(*by_path[path], strict=True)
+            table = np.array(by_path[path], dtype=np.float64).reshape(-1, 3)
             # Annotations count from the first frame, windows are in presentation time.
-            spans = np.clip(np.stack([starts, ends], axis=1) + scores.info.start_seconds, *scores.range_seconds)
-            found.append((path, SearchedVideo(scores, spans, np.array(classes, dtype=np.int64))))
+            times = np.clip(table[:, :2] + scores.info.start_seconds, *scores.range_seconds)
+            found.append((path, SearchedVideo(scores, times, table[:, 2].astype(np.int64))))
         on_video(number, len(own))
     of_path = dict(processes.gathered(found))
     made = [of_path[path] for path in by_path]
@@ -156,13 +162,14 @@ def fit_segment_thresholds(
     """The score, for each class, from which its segments have the best F1 at `RIGHT_TIOU`.
 
     Few segments make an uneven curve, so that the F1 of a threshold is the mean with those of its neighbours.
-    Thresholds with which the segments of a class cover more of a video than truly shows it, by more than
-    `MAX_EXCESS` of the video, are left out. Of equal F1 the higher threshold is taken. A class with fewer than
-    `MIN_SEGMENTS` true segments takes the threshold with the best F1 of all classes together, or the next higher
-    one that is not left out.
+    Thresholds with which the segments of a class cover more of a labelled video than truly shows it, by more than
+    `MAX_EXCESS` of the video, are left out. What is found in negatives, which may be short, counts in the F1 alone, as
+    it does for the threshold of a head. Of equal F1 the higher threshold is taken. A class with fewer than
+    `MIN_SEGMENTS` true segments takes the threshold with the best F1 of all classes together, or the next higher one
+    that is not left out.
 
     Args:
-        videos: Windows and truth.
+        videos: Windows and truth; negatives have none.
         heads: The class names of the one head.
 
     Returns:
@@ -202,12 +209,16 @@ def fit_segment_thresholds(
     thresholds = {head: tuple(_CANDIDATES[chosen].tolist())}
     settings = videos[0].scores.settings
     windows = f"windows of {settings['window']} every {settings['stride']}"
-    return SegmentThresholds(thresholds, windows, len(videos), int(num_truth.sum()), float(reached), tuple(notes))
+    num_negatives = sum(not len(video.spans) for video in videos)
+    num_videos = len(videos) - num_negatives
+    return SegmentThresholds(
+        thresholds, windows, num_videos, int(num_truth.sum()), float(reached), tuple(notes), num_negatives
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """Of one threshold, by class (C,): right segments, segments, and the largest excess of time in any video."""
+    """Of one threshold, by class (C,): right segments, segments, and the largest excess of time in a labelled video."""
 
     right: NDArray[np.int64]
     found: NDArray[np.int64]
@@ -236,7 +247,8 @@ class _Counts:
                 truth = video.spans[video.classes == index]
                 right[index] += _num_right(spans, truth)
                 found[index] += len(ours)
-                excess[index] = max(excess[index], (_covered(spans) - _covered(truth)) / duration)
+                if len(video.spans):
+                    excess[index] = max(excess[index], (_covered(spans) - _covered(truth)) / duration)
         return cls(right, found, excess)
 
 

@@ -20,7 +20,12 @@ from tadacli.distributed import Processes
 from tadacli.results import VideoInfo
 from tadacli.sampling.settings import window_settings
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
-from tadacli.training.segment_thresholds import SearchedVideo, fit_segment_thresholds, search_videos
+from tadacli.training.segment_thresholds import (
+    SearchedVideo,
+    fit_segment_thresholds,
+    search_videos,
+    segments_line,
+)
 from tadacli.zoo.loading import load_model
 from tests.media import render
 
@@ -69,6 +74,37 @@ def test_the_threshold_lies_between_what_is_right_and_what_is_not() -> None:
     assert 0.5 < wave <= 0.8
     assert (found.num_videos, found.num_segments) == (1, 4)
     assert "1 of 2 classes" in found.notes[0]
+
+
+def test_what_is_found_in_negatives_is_wrong() -> None:
+    """Waves of 0.7 are right, and in a video without any of the classes they are not; those of 0.9 still are."""
+    waves, truth = [0.1, 0.7, 0.1, 0.9, 0.1, 0.9, 0.1, 0.9, 0.1], [(1.0, 2.0, 0), *((n, n + 1.0, 0) for n in (3, 5, 7))]
+    labelled, negative = searched(waves, truth), searched([0.1, 0.7] * 6 + [0.1], [])
+    short = searched([0.95, 0.1, 0.1], [])  # most of it would be a wave, and that does not rule a threshold out
+    plain, taught = (fit_segment_thresholds(videos, HEADS) for videos in ([labelled], [labelled, negative, short]))
+    assert plain is not None
+    assert taught is not None
+    assert plain.thresholds[""][0] <= 0.7 < taught.thresholds[""][0] <= 0.9
+    assert (taught.num_videos, taught.num_negatives, taught.num_segments) == (1, 2, 4)
+    assert "4 segments of 1 held-out videos and in 2 negatives they were" in segments_line(taught)
+    assert "negatives" not in segments_line(plain)
+
+
+def test_negatives_are_searched_as_videos_without_a_segment(tmp_path: Path) -> None:
+    for number in range(2):
+        render(tmp_path / f"{number}.mp4", 45, size=(48, 48), noise=1 + number, time_base=Fraction(1, 15))
+    model = load_model(device="cpu")
+    heads = {"": (*model.spec.heads[""], "background")}
+    model = replace(model, spec=replace(model.spec, background=model.spec.heads[""][-1]))
+    samples = (
+        Sample("0", tmp_path / "0.mp4", {"": 0}, 1.0, 2.0, "0"),
+        Sample("1", tmp_path / "0.mp4", {"": 8}, 2.0, 3.0, "0"),
+        Sample("2", tmp_path / "1.mp4", {"": 8}, 0.0, 2.0, "1"),
+    )
+    (labelled, negative), unread = search_videos(Dataset("mine", heads, samples), model, Processes())
+    assert unread == []
+    assert labelled.spans.tolist() == [pytest.approx([1.0, 2.0])]
+    assert (len(negative.spans), len(negative.classes)) == (0, 0)
 
 
 def test_no_label_covers_far_more_of_a_video_than_shows_it() -> None:
