@@ -47,7 +47,7 @@ LEAST_SECONDS = 60.0
 WINDOWS = (("2s", "1s"), ("1s", "250ms"))
 CUTS: tuple[Cuts, ...] = ((), "auto")
 WAYS = {
-    "the usual settings": SegmentSettings(),
+    "--no-exclusive": SegmentSettings(exclusive=False),
     "--low-threshold 0.4": SegmentSettings(low_threshold=0.4),
     "--exclusive": SegmentSettings(exclusive=True),
     "--contrast --threshold 0.1": SegmentSettings(contrast=True, threshold=0.1),

@@ -244,6 +244,7 @@ class SpecSummary(TypedDict, total=False):
     thresholds: dict[str, list[float]]
     segment_thresholds: dict[str, list[float]]
     background: str
+    exclusive_labels: bool
 
 
 class SegmentSummary(TypedDict, total=False):

@@ -145,7 +145,7 @@ class ModelFacts:
         values = asdict(self)
         values["source"] = self.source.to_dict()
         values["heads"] = {name: list(names) if labels else len(names) for name, names in self.heads.items()}
-        return {key: value for key, value in values.items() if value not in ({}, "", None)}
+        return {key: value for key, value in values.items() if value not in ({}, "", None) and value is not False}
 
 
 def _check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -173,7 +173,8 @@ class ModelSpec(ModelFacts):
     `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none; in
     windows of long videos, of which the class `background` says that they show none of the others, those are
     `segment_thresholds`, if there are any. All are fitted on validation data (see `evaluation.calibration` and
-    `training.segment_thresholds`).
+    `training.segment_thresholds`). With `exclusive_labels` exactly one label of the one head holds at any time of a
+    video, as of the moves of a camera, which is how segments are found then unless it is said otherwise.
     """
 
     input: InputSpec
@@ -182,6 +183,7 @@ class ModelSpec(ModelFacts):
     thresholds: Thresholds = field(default_factory=dict)
     segment_thresholds: Thresholds = field(default_factory=dict)
     background: str = ""
+    exclusive_labels: bool = False
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for temperatures or thresholds that do not fit the heads."""

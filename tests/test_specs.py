@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tadacli.errors import SpecError, UsageError
 from tadacli.models import BUILDERS, OVER_FEATURES, build, build_over_features
 from tadacli.sampling.clips import clip_indices
-from tadacli.specs import ProposalSpec, any_spec_from_dict, label_list, spec_from_dict
+from tadacli.scoring.provenance import run_of
+from tadacli.specs import ModelSpec, ProposalSpec, any_spec_from_dict, label_list, spec_from_dict
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.checkpoints import read_checkpoint
 from tadacli.zoo.loading import builtin_weights
@@ -163,8 +165,10 @@ def test_obstacles_follow_the_networks_that_are_built() -> None:
 
 
 def test_the_built_in_file_carries_the_spec_of_the_manifest() -> None:
+    """But for what is said of its labels since it was made: results name the hash of the file, which stays."""
     spec = manifest()[DEFAULT_MODEL]
-    assert read_checkpoint(builtin_weights(spec.source.file)).spec == spec
+    assert spec.exclusive_labels
+    assert read_checkpoint(builtin_weights(spec.source.file)).spec == replace(spec, exclusive_labels=False)
 
 
 @pytest.mark.parametrize(("name", "count"), [("kinetics400", 400), ("ssv2", 174), ("camera_motion", 9)])
@@ -194,6 +198,7 @@ def test_label_lists_are_whole_and_without_repeats(name: str, count: int) -> Non
         ("gmacs = 1.5", f"gmacs = 1.5\n{FEATURES}", "unknown key features where the task is action"),
         ("gmacs = 1.5", "gmacs = 1.5\nnum_classes = 3", "num_classes is missing, or not the number of labels"),
         ("gmacs = 1.5", "", "gmacs is missing"),
+        ("gmacs = 1.5", 'gmacs = 1.5\nexclusive_labels = "yes"', "exclusive_labels has the wrong type or value"),
         ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { gmacs = "?" }', "gmacs is given, and said to be unknown"),
         ("gmacs = 1.5", "unknown = { gmacs = 3 }", "unknown.gmacs has the wrong type or value, got 3"),
         ("gmacs = 1.5", 'gmacs = 1.5\nunknown = { dataset = "?" }', "unknown.dataset is no key that may be left out"),
@@ -226,6 +231,7 @@ def test_a_wrong_entry_is_named_with_its_key(old: str, new: str, reason: str) ->
         ("num_channels = 4", "num_channels = 0", "features: it has a number that is not positive"),
         ("num_channels = 4", "num_channels = 8", "arguments.in_channels is 4, and its features have 8"),
         ("num_parameters = 1000", "num_parameters = 1000\nnum_classes = 3", "unknown key num_classes"),
+        ("num_parameters = 1000", "num_parameters = 1000\nexclusive_labels = true", "unknown key exclusive_labels"),
         ("num_parameters = 1000", "num_parameters = 1000\ninput = { clip_frames = 8 }", "unknown key input"),
     ],
 )
@@ -272,6 +278,19 @@ def test_fitted_scores_travel_with_a_model_and_are_left_out_where_there_are_none
     assert fitted.to_dict(labels=False)["thresholds"] == FITTED["thresholds"]
 
 
+def test_labels_that_exclude_each_other_are_said_where_they_do_and_no_run_is_another_for_it() -> None:
+    spec = read_cards(ENTRY)["net.recipe"].spec
+    exclusive = read_cards(ENTRY + "exclusive_labels = true")["net.recipe"].spec
+    assert isinstance(spec, ModelSpec)
+    assert isinstance(exclusive, ModelSpec)
+    assert exclusive == replace(spec, exclusive_labels=True)
+    assert "exclusive_labels" not in spec.to_dict()
+    assert exclusive.to_dict() == {**spec.to_dict(), "exclusive_labels": True}
+    assert spec_from_dict(json.loads(json.dumps(exclusive.to_dict()))) == exclusive
+    one, other = (run_of(each, settings={}, weights_sha256="", tool_version="") for each in (spec, exclusive))
+    assert one.id == other.id
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
@@ -305,3 +324,5 @@ def test_named_heads_keep_their_order() -> None:
     spec = read_cards(text)["net.recipe"].spec
     assert spec is not None
     assert spec.num_classes == {"verb": 2, "noun": 3}
+    with pytest.raises(SpecError, match="exclusive_labels are of one head"):
+        read_cards(text + "exclusive_labels = true")

@@ -60,7 +60,7 @@ def detect_command(
     topk_per_class: own.TopKPerClass = None,
     label: own.Labels = None,
     background: own.Background = None,
-    exclusive: own.Exclusive = False,
+    exclusive: own.Exclusive = None,
     contrast: own.Contrast = False,
     save_scores: own.SaveScores = None,
     from_scores: own.FromScores = None,

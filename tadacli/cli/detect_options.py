@@ -33,7 +33,13 @@ TopKPerClass = Annotated[int | None, typer.Option(help="Keep the best segments o
 Labels = Annotated[list[str] | None, typer.Option(help="Report only this label; can be repeated.")]
 Background = Annotated[list[str] | None, typer.Option(help="Never report this label; can be repeated.")]
 Exclusive = Annotated[
-    bool, typer.Option("--exclusive", help="One label at a time: the most likely sequence of labels.")
+    bool | None,
+    typer.Option(
+        "--exclusive/--no-exclusive",
+        help="One label at a time: the most likely sequence of labels. Default: where labels of the model exclude "
+        "each other.",
+        show_default=False,
+    ),
 ]
 Contrast = Annotated[
     bool,

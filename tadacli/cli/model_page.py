@@ -56,6 +56,7 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("views", "" if card.protocol is None else f"{card.protocol} (clips x crops)"),
         *((f"labels{f' {head}' if head else ''}", _labels(labels)) for head, labels in card.heads.items()),
         ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),
+        ("labels", "they exclude each other: tada detect finds one at a time" if card.exclusive_labels else ""),
         ("accuracy", f"{figures} (published by its authors, not measured here)" if figures else ""),
         ("licence", card.source.licence),
         ("from", card.source.url),

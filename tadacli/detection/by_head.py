@@ -183,7 +183,7 @@ def _refuse_settings(segments: SegmentSettings) -> None:
     """Raises `UsageError` for settings of curves of scores, which a head has none of."""
     usual = SegmentSettings()
     for name in ("low_threshold", "smooth_seconds", "merge_gap_seconds", "nms", "nms_iou", "exclusive", "contrast"):
-        if getattr(segments, name) != getattr(usual, name):
+        if getattr(segments, name) != getattr(usual, name) and getattr(segments, name) is not False:
             raise UsageError(f"{name} does not go with a head that finds segments", hint="leave it out")
 
 

@@ -129,11 +129,11 @@ def detection_job(
     Raises:
         UsageError: For settings that do not go with the model.
     """
-    segments = segments.for_model(model.spec)
-    segments.check_model(model.spec)
-    summary, scored_with = segments.to_dict(), scoring_settings(windows, model)
+    chosen = segments.for_model(model.spec, num_lengths=len(windows.lengths))
+    chosen.check_model(model.spec)
+    summary, scored_with = chosen.to_dict(), scoring_settings(windows, model)
     # Scores of windows do not depend on where segments end: a journal from before that was said goes on.
-    without_ends = segments.to_dict()
+    without_ends = chosen.to_dict()
     without_ends.pop("ends", None)
     run, scoring = (
         run_of(
@@ -156,7 +156,7 @@ def detection_job(
         finally:
             journal.close()
 
-    return DetectionJob(videos, model.spec, run, segments, find)
+    return DetectionJob(videos, model.spec, run, chosen, find)
 
 
 def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> DetectionJob:
@@ -171,7 +171,7 @@ def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> D
             or windows, or of which such segments cannot be made.
     """
     by_path: dict[str, Path] = {}
-    known: dict[str, tuple[ModelSpec, Run]] = {}
+    known: dict[str, tuple[ModelSpec, Run, SegmentSettings]] = {}
     for file in files:
         scores = read_scores(file)
         segments.check_model(scores.spec)
@@ -180,23 +180,31 @@ def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> D
         by_path[scores.path] = file
         run = run_of(
             scores.spec,
-            settings={**scores.settings, "segments": segments.for_model(scores.spec).to_dict()},
+            settings={**scores.settings, "segments": _chosen(segments, scores).to_dict()},
             weights_sha256=scores.weights_sha256,
             tool_version=scores.tool_version,
         )
-        known[run.id] = scores.spec, run
+        known[run.id] = scores.spec, run, _chosen(segments, scores)
     if len(known) != 1:
         raise UsageError(
             "the score files were made with different models or window settings",
             hint="give those of one model and one set of windows at a time",
         )
-    ((spec, run),) = known.values()
-    segments = segments.for_model(spec)
+    ((spec, run, chosen),) = known.values()
 
     def find(video: str, *_: object) -> Found:
         return _found(video, read_scores(by_path[video]), segments)
 
-    return DetectionJob(list(by_path), spec, run, segments, find)
+    return DetectionJob(list(by_path), spec, run, chosen, find)
+
+
+def _chosen(segments: SegmentSettings, scores: WindowScores) -> SegmentSettings:
+    return segments.for_model(scores.spec, num_lengths=_num_lengths(scores))
+
+
+def _num_lengths(scores: WindowScores) -> int:
+    """How many lengths of windows were asked for; a video may be too short for some."""
+    return len(scores.settings["window"].split(","))
 
 
 def _found(video: str, scores: WindowScores, segments: SegmentSettings) -> Found:
@@ -253,10 +261,22 @@ def iter_detections(
 
 
 def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
-    """The result that a video's window scores give with these settings, without the video or the model.
+    """The result that a video's window scores give, without the video or the model.
 
-    Raises `UsageError` if the settings ask for thresholds of the model's own and it has none.
+    Args:
+        scores: The scores.
+        segments: What becomes a segment; what is left open is as the model says.
+
+    Returns:
+        The result, which notes what the model decided.
+
+    Raises:
+        UsageError: The settings ask for thresholds of the model's own and it has none.
     """
+    notes = [Note(NoteKind.MODEL, scores.spec.note)] if scores.spec.note else []
+    if text := segments.note_for(scores.spec, num_lengths=_num_lengths(scores)):
+        notes.append(Note(NoteKind.MODEL, text))
+    segments = _chosen(segments, scores)
     found = find_segments(
         scores.spans,
         scores.scale,
@@ -267,7 +287,6 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         cuts=scores.cuts,
         thresholds=scores.spec.require_segment_thresholds() if segments.threshold == "auto" else None,
     )
-    notes = [Note(NoteKind.MODEL, scores.spec.note)] if scores.spec.note else []
     if segments.threshold == "auto" and scores.spec.segment_thresholds:
         notes += _other_windows(scores.settings)
     notes += video_notes(scores.info)

@@ -36,9 +36,9 @@ class SegmentSettings:
     verb and its noun. `max_pairs` is how many pairs of verb and noun each window may put forward.
 
     With `exclusive` one label holds at a time: the most likely sequence of labels (see `exclusive`), of which those
-    segments stay whose best window reaches the threshold. With `contrast` a segment is what stands out from its
-    surroundings by score (see `contrast`), as far as the score reaches the threshold in it. Nothing is left then to be
-    smoothed, merged or suppressed.
+    segments stay whose best window reaches the threshold. None leaves that to the model (see `for_model`). With
+    `contrast` a segment is what stands out from its surroundings by score (see `contrast`), as far as the score reaches
+    the threshold in it. Nothing is left then to be smoothed, merged or suppressed.
 
     Raises:
         UsageError: For values out of range, and for settings that contradict each other.
@@ -56,7 +56,7 @@ class SegmentSettings:
     labels: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
     max_pairs: int = DETECTED_PAIRS
-    exclusive: bool = False
+    exclusive: bool | None = None
     contrast: bool = False
 
     def __post_init__(self) -> None:
@@ -94,7 +94,8 @@ class SegmentSettings:
             raise UsageError("--exclusive and --contrast are two ways to find segments", hint="leave one of them out")
         if (self.exclusive or self.contrast) and (given := self._between_labels()):
             where = "one label holds at a time" if self.exclusive else "segments are what stands out"
-            raise UsageError(f"where {where} there is no use for {' and '.join(given)}", hint="leave it out")
+            hint = "leave it out, or give --no-exclusive" if self.exclusive else "leave it out"
+            raise UsageError(f"where {where} there is no use for {' and '.join(given)}", hint=hint)
 
     def to_dict(self) -> SegmentSummary:
         """The settings as JSON-ready values; `exclusive`, `contrast` and `ends` only where results depend on them."""
@@ -124,11 +125,50 @@ class SegmentSettings:
             return None
         return self.threshold, self.threshold / 2 if self.low_threshold is None else self.low_threshold
 
-    def for_model(self, spec: ModelSpec) -> SegmentSettings:
-        """The settings, with the class of the model that stands for nothing as background, unless it is asked for."""
-        if not spec.background or spec.background in (*self.labels, *self.background):
-            return self
-        return replace(self, background=(*self.background, spec.background))
+    def for_model(self, spec: ModelSpec, *, num_lengths: int) -> SegmentSettings:
+        """The settings with what the model says where nobody else does.
+
+        Args:
+            spec: Of the model. Its class that stands for nothing is background, unless it is asked for. Where its
+                labels exclude each other, one holds at a time, unless the settings ask for something that has no use
+                then (see `note_for`).
+            num_lengths: How many lengths the windows have; one label at a time is that of windows of one length.
+
+        Returns:
+            The settings, in which `exclusive` is not left open.
+        """
+        background, exclusive = self.background, self.exclusive
+        if spec.background and spec.background not in (*self.labels, *self.background):
+            background = (*background, spec.background)
+        if exclusive is None:
+            exclusive = _excludes(spec) and not self.contrast and not self._by_itself(num_lengths)
+        return replace(self, background=background, exclusive=exclusive)
+
+    def note_for(self, spec: ModelSpec, *, num_lengths: int) -> str:
+        """What a person should know of how segments are found with a model whose labels exclude each other.
+
+        Args:
+            spec: Of the model.
+            num_lengths: How many lengths the windows have.
+
+        Returns:
+            A sentence; "" where it was said how, and for labels of which that is not known.
+        """
+        if not _excludes(spec) or self.exclusive is not None or self.contrast:
+            return ""
+        if others := self._by_itself(num_lengths):
+            return (
+                f"the labels of {spec.name} exclude each other, but each was looked for by itself: one at a time has "
+                f"no use for {' and '.join(others)}"
+            )
+        return (
+            f"one label at a time, as the labels of {spec.name} exclude each other; --no-exclusive looks for each by "
+            "itself"
+        )
+
+    def _by_itself(self, num_lengths: int) -> list[str]:
+        """What is asked for that has no use where one label holds at a time."""
+        return [*self._between_labels(), *(["windows of several lengths"] if num_lengths > 1 else [])]
 
     def check_model(self, spec: ModelSpec) -> None:
         """Raise `UsageError` unless segments can be made of this model's scores; for asking before they are made."""
@@ -167,6 +207,11 @@ class SegmentSettings:
         """Whether a class that goes by these names may be reported."""
         wanted = not self.labels or any(name in self.labels for name in names)
         return wanted and not any(name in self.background for name in names)
+
+
+def _excludes(spec: ModelSpec) -> bool:
+    """Whether one label of a model holds at a time; a verb and a noun do together."""
+    return spec.exclusive_labels and len(spec.heads) == 1
 
 
 def check_segment_heads(heads: Heads) -> None:

@@ -237,11 +237,24 @@ def _facts(row: DetectionRow) -> list[tuple[str, str]]:
         "Model": row["model"],
         "Task": row["task"],
         "Windows scored": f"{row['windows']} of {row['windows_planned']}",
+        "Segments": _way(row),
         "Version": row["tool_version"],
         "Run": row["run"],
         **{f"Setting: {key}": _on_one_line(value) for key, value in row["settings"].items()},
     }
     return facts(values)
+
+
+def _way(row: DetectionRow) -> str | None:
+    """How windows became segments, None where nothing says it."""
+    settings = row["settings"].get("segments")
+    if settings is None:
+        return None
+    if settings.get("exclusive"):
+        return "one label at a time: the most likely sequence of labels"
+    if settings.get("contrast"):
+        return "what stands out from its surroundings, each label by itself"
+    return "where scores reach the threshold, each label by itself"
 
 
 def _on_one_line(value: object) -> object:

@@ -46,8 +46,20 @@ def machine_settings(model: Model | ProposalModel | HeadModel) -> RunSettings:
 
 
 def run_of(spec: AnySpec, *, settings: RunSettings, weights_sha256: str, tool_version: str) -> Run:
-    """The run that these facts describe."""
-    text = json.dumps([tool_version, weights_sha256, spec.to_dict(), settings], sort_keys=True)
+    """The run that these facts describe.
+
+    Args:
+        spec: Of the model.
+        settings: What the results depend on besides.
+        weights_sha256: The hash of the model's weights.
+        tool_version: The version that makes the results.
+
+    Returns:
+        The run. What follows from `exclusive_labels` is among the settings of segments, where it is used: the id of
+        other results does not depend on it.
+    """
+    facts = {key: value for key, value in spec.to_dict().items() if key != "exclusive_labels"}
+    text = json.dumps([tool_version, weights_sha256, facts, settings], sort_keys=True)
     return Run(
         tool_version=tool_version,
         weights_sha256=weights_sha256,

@@ -130,6 +130,7 @@ def starting_point(
         thresholds={},
         segment_thresholds={},
         background=background,
+        exclusive_labels=False,  # which nobody says of the new labels
     )
     if init == "weights" and not any(base.heads.values()):
         raise UsageError(

@@ -57,7 +57,7 @@ class ModelCard(ModelFacts):
 
     `input` holds the known settings of an `InputSpec`; what proposes spans takes `features` in its place, and has no
     labels. `unknown` says of every key that is left out why it is not known. `gmacs` is the cost of one view in 10^9
-    multiply-adds. `num_classes` is known even where their names are not.
+    multiply-adds. `num_classes` is known even where their names are not. `exclusive_labels` are as of a `ModelSpec`.
     """
 
     input: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +67,7 @@ class ModelCard(ModelFacts):
     num_classes: int | dict[str, int] | None = None
     num_parameters: int | None = None
     gmacs: float | None = None
+    exclusive_labels: bool = False
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class ModelCard(ModelFacts):
         if self.takes_features:
             given["features"] = self.features
             others: dict[str, object] = {
-                key: getattr(self, key) for key in ("input", "heads", "protocol", "num_classes")
+                key: getattr(self, key) for key in ("input", "heads", "protocol", "num_classes", "exclusive_labels")
             }
         else:
             given |= {"heads": self.heads or None, "protocol": self.protocol}
@@ -92,6 +93,8 @@ class ModelCard(ModelFacts):
         if strange := [key for key, value in others.items() if value]:
             raise ValueError(f"unknown key {strange[0]} where the task is {self.task}")
         _check_published(self.published)
+        if self.exclusive_labels and len(self.heads) > 1:
+            raise ValueError("exclusive_labels are of one head, and it has several, which hold at the same time")
         if self.features is not None:
             _ = self.spec  # which has checks of its own
 
@@ -109,7 +112,7 @@ class ModelCard(ModelFacts):
         settings = _input(self)
         if settings is None or not self.heads or self.protocol is None:
             return None
-        return ModelSpec(**{**facts, "input": settings})
+        return ModelSpec(**{**facts, "input": settings, "exclusive_labels": self.exclusive_labels})
 
     @property
     def about_bytes(self) -> int | None:

@@ -14,6 +14,7 @@ import torch
 
 from tadacli.cli.app import run
 from tadacli.models import build
+from tadacli.specs import ModelSpec
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.manifest import manifest
 from tests import media
@@ -42,8 +43,8 @@ def tada(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byt
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file of our own with random weights; what it answers means nothing."""
-    spec = manifest()["r2plus1d_tiny.camera_motion"]
+    """A weights file of our own with random weights; what it answers means nothing. Each label is by itself."""
+    spec = replace(manifest()["r2plus1d_tiny.camera_motion"], exclusive_labels=False)
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
     write_checkpoint(path, build(spec.architecture, num_classes=spec.num_classes).state_dict(), spec)
@@ -55,6 +56,16 @@ def with_thresholds(model: Path, path: Path, thresholds: list[float]) -> Path:
     checkpoint = read_checkpoint(model)
     assert checkpoint.spec is not None
     write_checkpoint(path, checkpoint.state_dict, replace(checkpoint.spec, thresholds={"": tuple(thresholds)}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def exclusive(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights as of a model whose labels exclude each other."""
+    checkpoint = read_checkpoint(untrained)
+    assert isinstance(checkpoint.spec, ModelSpec)
+    path = tmp_path_factory.mktemp("model") / "exclusive.safetensors"
+    write_checkpoint(path, checkpoint.state_dict, replace(checkpoint.spec, exclusive_labels=True))
     return path
 
 

@@ -75,6 +75,48 @@ def test_exclusive_labels_follow_each_other(detect, kitchen: Path, tmp_path: Pat
     assert "no use for smoothing" in err
 
 
+def test_labels_that_exclude_each_other_are_found_one_at_a_time_unless_something_else_is_asked_for(
+    tada: Tada, untrained: Path, exclusive: Path, kitchen: Path, tmp_path: Path
+) -> None:
+    """The scores are the same for both files of weights, and so are the segments that are found in the same way."""
+    kept = {model: tmp_path / f"{model.stem}.npz" for model in (untrained, exclusive)}
+    for model, scores in kept.items():
+        tada("detect", kitchen, "--model", model, "--window", "1s", "--stride", "250ms", "--save-scores", scores)
+
+    def found(model: Path, *told: object) -> tuple[dict, str]:
+        code, out, err = tada("detect", "--from-scores", kept[model], "--threshold", 0.12, *told)
+        assert code == 0, err
+        return json.loads(out), err
+
+    for told, same_as, note in (
+        ((), ("--exclusive",), "one label at a time, as the labels of "),
+        (("--no-exclusive",), (), ""),
+        (("--exclusive",), ("--exclusive",), ""),
+        (("--contrast",), ("--contrast",), ""),
+        (("--smooth", "1s"), ("--smooth", "1s"), "one at a time has no use for smoothing"),
+    ):
+        row, err = found(exclusive, *told)
+        expected, _ = found(untrained, *same_as)
+        assert row["segments"] == expected["segments"]
+        assert row["segments"]
+        assert row["settings"] == expected["settings"]
+        assert [text for text in row["notes"] if "exclude each other" in text] == [
+            text for text in row["notes"] if note and note in text
+        ]
+        assert (note in err) if note else ("exclude" not in err)
+    assert found(exclusive)[0]["segments"] != found(untrained)[0]["segments"]
+    page = tmp_path / "page.html"
+    found(exclusive, "--report", page)
+    assert "one label at a time: the most likely sequence of labels" in page.read_text()
+
+
+def test_windows_of_several_lengths_look_for_each_label_by_itself(tada: Tada, exclusive: Path, kitchen: Path) -> None:
+    code, out, err = tada("detect", kitchen, "--model", exclusive, "--threshold", 0.12, "--window", "1s,2s")
+    assert code == 0, err
+    assert "exclusive" not in json.loads(out)["settings"]["segments"]
+    assert "one at a time has no use for windows of several lengths" in err
+
+
 def test_contrast_is_that_of_kept_scores_too(detect, kitchen: Path, tmp_path: Path) -> None:
     told = ("--contrast", "--threshold", 0, "--format", "json")
     kept = tmp_path / "scores.npz"
