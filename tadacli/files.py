@@ -24,15 +24,17 @@ if sys.platform != "win32":
 # A file system without hard links says one of these.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 _MOST_NAME_BYTES = 255
+_ANOTHER_NAME = "give another name, or remove it"
 # What a file is called until it is whole. Its writer holds a lock on it, so that one without is what a kill left.
 _PREFIX, _SUFFIX = ".tada-", ".part"
 
 
-def refuse_existing(files: Sequence[Path]) -> None:
+def refuse_existing(files: Sequence[Path], *, hint: str = _ANOTHER_NAME) -> None:
     """Check that files can be made without writing over any.
 
     Args:
         files: Their names.
+        hint: What to do where one is there.
 
     Raises:
         OutputError: One of them is there already, or is a folder; the first such is named.
@@ -41,7 +43,7 @@ def refuse_existing(files: Sequence[Path]) -> None:
         if file.is_dir():
             raise OutputError(f"{file} is a folder", hint="give the name of a file")
         if os.path.lexists(file):
-            raise _exists(file)
+            raise _exists(file, hint=hint)
 
 
 def require_folder(file: Path) -> None:
@@ -58,19 +60,22 @@ def require_folder(file: Path) -> None:
         raise OutputError(f"{file} cannot be written: there is no folder {file.parent}", hint=how)
 
 
-def check_new_files(files: Sequence[Path], *, may_be_made: Path | None = None, replace: bool = False) -> None:
+def check_new_files(
+    files: Sequence[Path], *, may_be_made: Path | None = None, replace: bool = False, hint: str = _ANOTHER_NAME
+) -> None:
     """Check that files can be written, before the work that goes into them is done.
 
     Args:
         files: Their names.
         may_be_made: A folder that need not be there.
         replace: Whether they may be there already.
+        hint: What to do where one is there and may not be.
 
     Raises:
         OutputError: One is there and may not be, or its folder is missing.
     """
     if not replace:
-        refuse_existing(files)
+        refuse_existing(files, hint=hint)
     for file in files:
         if file.parent != may_be_made:
             require_folder(file)
@@ -285,8 +290,8 @@ def _publish(partial: Path, path: Path, *, replace: bool) -> None:
         partial.rename(path)
 
 
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path} exists and is not overwritten", hint="give another name, or remove it")
+def _exists(path: Path, *, hint: str = _ANOTHER_NAME) -> OutputError:
+    return OutputError(f"{path} exists and is not overwritten", hint=hint)
 
 
 def _in_use(path: Path) -> OutputError:

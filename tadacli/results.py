@@ -28,6 +28,8 @@ class NoteKind(StrEnum):
     PREDICTIONS = "predictions"  # what of a file of predictions is not used, or not sure
     MEASURE = "measure"  # where metrics are not those that are published
     TIMELINE = "timeline"  # when frames are shown, where the file does not say it plainly
+    CUTS = "cuts"  # which of those that are named are none of the video's
+    UNSEEN = "unseen"  # time that no snippet looks at
     DAMAGE = "damage"  # what of a file does not decode, and has no place among its frames
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli import exits
-from tadacli.cli.console import say
+from tadacli.cli.console import out_of, say
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import ReportFormat
 
@@ -82,7 +82,7 @@ class Destination:
             for reason, count in found.reasons.items():
                 say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}")
         where = "".join(f", {path}" for path in written)
-        say(f"{found.num_scored} of {found.num_items} {found.unit} scored{where}")
+        say(f"{out_of(found.num_scored, found.num_items, found.unit, 'scored')}{where}")
 
 
 def _write(path: Path, content: bytes, partial: bool) -> None:
@@ -120,7 +120,7 @@ def _encode(found: EvalReport, form: ReportFormat) -> bytes:
 def eval_table(report: EvalReport) -> str:
     """The metrics, how many items they are based on, the weakest classes, and why the other items are not scored."""
     lines = [
-        f"{report.dataset}, {report.split}: {report.num_scored} of {report.num_items} {report.unit} scored",
+        f"{report.dataset}, {report.split}: {out_of(report.num_scored, report.num_items, report.unit, 'scored')}",
         *([_made_with(report.run)] if report.run else []),
         "",
         *(_accuracies(report) if report.heads else _precision(report)),

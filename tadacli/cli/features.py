@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import TimelineProgress, be_quiet, clock, feature_table, say, showing, start_profile
+from tadacli.cli.console import TimelineProgress, be_quiet, clock, feature_table, out_of, say, showing, start_profile
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.sinks import summarise
 from tadacli.zoo import DEFAULT_MODEL
@@ -115,6 +115,7 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
     progress = TimelineProgress(job.videos)
     results = iter_features(job, store=store, on_video=progress.start, on_progress=progress.reach_time)
     rows: list[FeatureRow] = []
+    noted: set[str] = set()
     try:
         with closing(progress), closing(results):
             for result in results:
@@ -123,13 +124,18 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
                 rows.append(row)
                 if not is_table:
                     write_stdout(encode_json(row) + b"\n")
+                    for text in row["notes"]:
+                        if text not in noted:
+                            say(f"note: {text}")
+                            noted.add(text)
                 if result.status == "error":
                     say(f"error: {result.error}", always=True)
                 for gap in row["gaps"]:
                     span = f"{clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}"
                     say(f"gap: {row['path']}: {span}: {gap['reason']}", always=True)
     except KeyboardInterrupt:
-        say(f"interrupted: {len(rows)} of {len(job.videos)} videos are done; --resume goes on", always=True)
+        done = out_of(len(rows), len(job.videos), "videos", "are done")
+        say(f"interrupted: {done}; --resume goes on", always=True)
         raise typer.Exit(exits.INTERRUPTED) from None
     finally:
         if is_table and rows:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, get_args
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import detection_table, say
+from tadacli.cli.console import detection_table, out_of, say
 from tadacli.cli.exits import write_stdout
 from tadacli.errors import UsageError
 from tadacli.files import check_new_files, held_file, write_new
@@ -120,7 +120,7 @@ def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], video
     done = sink.done
     statuses = {path: done[path] for path in videos if path in done}
     if statuses:
-        say(f"resuming: {len(statuses)} of {len(videos)} videos are done")
+        say(f"resuming: {out_of(len(statuses), len(videos), 'videos', 'are done')}")
     try:
         with closing(rows):
             for row in rows:
@@ -131,7 +131,7 @@ def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], video
             sink.finish(videos)
     except KeyboardInterrupt:
         say(
-            f"interrupted: {len(statuses)} of {len(videos)} videos are done; "
+            f"interrupted: {out_of(len(statuses), len(videos), 'videos', 'are done')}; "
             "--resume continues an --output file in csv, json or jsonl",
             always=True,
         )
@@ -147,7 +147,7 @@ def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path
     """Say how many videos there were, and of how many it is not the whole: `part` says why."""
     failed = sum(status == "error" for status in statuses.values())
     partial = sum(status in ("short", "partial") for status in statuses.values())
-    parts = [f"{len(statuses) - failed} of {len(statuses)} videos {what}"]
+    parts = [out_of(len(statuses) - failed, len(statuses), "videos", what)]
     parts += [f"{partial} {part}"] if partial else []
     parts += [f"{failed} failed"] if failed else []
     where = f", results in {output}" if output else ""

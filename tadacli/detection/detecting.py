@@ -16,7 +16,7 @@ from tadacli.detection.window_pass import OnProgress, video_notes
 from tadacli.detection.window_scores import WindowScores, score_windows, scoring_settings
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Detection, Note, NoteKind, Run, RunSettings
+from tadacli.results import Detection, Note, NoteKind, Run, RunSettings, VideoInfo
 from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import run_of
 from tadacli.specs import AnySpec, ModelSpec
@@ -289,6 +289,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
     )
     if segments.threshold == "auto" and scores.spec.segment_thresholds:
         notes += _other_windows(scores.settings)
+    notes += _cuts_outside(scores.settings, scores.info)
     notes += video_notes(scores.info)
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
@@ -304,6 +305,19 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         notes=tuple(notes),
         cuts=scores.cuts if "cuts" in scores.settings else None,
     )
+
+
+def _cuts_outside(settings: RunSettings, info: VideoInfo) -> list[Note]:
+    """A note where cuts that were named lie outside of the video: they may be those of another one."""
+    named, end = settings.get("cuts", "none"), info.start_seconds + info.duration_seconds
+    outside = [] if isinstance(named, str) else [cut for cut in named if not info.start_seconds <= cut <= end]
+    if not outside:
+        return []
+    text = (
+        f"{len(outside)} of {len(named)} cuts lie outside of the video, {outside[0]:g} s first: it lasts from "
+        f"{info.start_seconds:.2f} s to {end:.2f} s"
+    )
+    return [Note(NoteKind.CUTS, text)]
 
 
 def _other_windows(settings: RunSettings) -> list[Note]:

@@ -21,13 +21,16 @@ from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, Wind
 from tadacli.detection.window_scores import mean_rows
 from tadacli.errors import TadaError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import DetectionStatus, Run
+from tadacli.results import DetectionStatus, Note, NoteKind, Run
+from tadacli.sampling.pace import SAME_TIME_SECONDS
 from tadacli.sampling.snippets import SnippetSettings
+from tadacli.sampling.spans import unseen_seconds
 from tadacli.scoring.provenance import machine_settings, run_of
 from tadacli.scoring.views import features_and_scores, padded_batch, require_features
 from tadacli.version import __version__
 from tadacli.video.addresses import address
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
+from tadacli.video.source import Seconds
 from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
@@ -290,6 +293,7 @@ def _features(
 ) -> VideoFeatures:
     plan, spec = done.plan, job.model.spec
     centres = job.snippets.centres(plan.start, plan.end, spec=spec.input)
+    ((_, laid),) = job.snippets.laid(plan.start, plan.end, fps=float(done.info.fps), spec=spec.input)
     numbers, (spans, _, _) = plan.numbers()[done.is_done], plan.rows()
     return VideoFeatures(
         path=done.path,
@@ -304,8 +308,20 @@ def _features(
         start_seconds=plan.start,
         size_bytes=done.size_bytes,
         num_planned=plan.num_laid,
-        notes=video_notes(done.info),
+        notes=(*video_notes(done.info), *_unseen(job.contract, laid, plan.start, plan.end)),
     )
+
+
+def _unseen(contract: FeatureContract, spans: Seconds, start: float, end: float) -> list[Note]:
+    """A note where snippets that are shorter than their stride leave time out."""
+    if contract.stride_seconds <= contract.snippet_seconds + SAME_TIME_SECONDS:
+        return []
+    unseen = unseen_seconds(spans, start, end)
+    text = (
+        f"snippets of {contract.snippet_seconds:.3g} s every {contract.stride_seconds:.3g} s do not look at "
+        f"{unseen:.1f} of {end - start:.1f} s ({100 * unseen / (end - start):.0f} %)"
+    )
+    return [Note(NoteKind.UNSEEN, text)] if unseen > SAME_TIME_SECONDS else []
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ class FeatureStore:
         self.files = {video: folder / name for video, name in output_names(videos, suffix).items()}
         has_array = layout in ("actionformer", "opentad")
         arrays = [file.with_suffix(".npy") for file in self.files.values() if has_array]
-        check_new_files([*self.files.values(), *arrays], may_be_made=folder, replace=resume)
+        hint = "--resume keeps the files that are whole, and makes the others; or give another --output"
+        check_new_files([*self.files.values(), *arrays], may_be_made=folder, replace=resume, hint=hint)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:

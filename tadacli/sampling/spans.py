@@ -81,6 +81,23 @@ def snippet_spans(centres: Seconds, start_seconds: float, end_seconds: float, *,
     return np.stack([starts, np.minimum(starts + snippet_seconds, end_seconds)], axis=1)
 
 
+def unseen_seconds(spans: Seconds, start_seconds: float, end_seconds: float) -> float:
+    """How much of [start_seconds, end_seconds) lies in none of the spans.
+
+    Args:
+        spans: Starts and ends (N, 2), in seconds, in any order; none is no span.
+        start_seconds: Start of what is looked at.
+        end_seconds: Its end.
+
+    Returns:
+        Seconds.
+    """
+    inside = np.clip(spans[np.argsort(spans[:, 0], kind="stable")], start_seconds, end_seconds)
+    reached = np.maximum.accumulate(np.concatenate([[start_seconds], inside[:, 1]]))
+    begin = np.concatenate([inside[:, 0], [end_seconds]])
+    return float(np.maximum(begin - reached, 0).sum())
+
+
 def _check(length_seconds: float, stride_seconds: float, what: str) -> None:
     if not 0 < length_seconds < math.inf or not 0 < stride_seconds < math.inf:
         raise UsageError(f"{what} of {length_seconds:g} s every {stride_seconds:g} s cannot be laid out")

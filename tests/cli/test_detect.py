@@ -45,7 +45,7 @@ def test_json_of_one_video_is_its_result(detect, kitchen: Path, tmp_path: Path) 
     code, out, err = detect(kitchen, "--window", "2s", "--stride", "1s", "-o", tmp_path / "out.json")
     result = json.loads((tmp_path / "out.json").read_text())
     assert (code, out) == (0, b"")
-    assert "1 of 1 videos searched" in err
+    assert "1 of 1 video searched" in err
     assert result.keys() >= KEYS
     assert result["video"] == str(kitchen)
     assert result["duration_seconds"] == 6.0

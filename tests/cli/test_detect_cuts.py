@@ -38,6 +38,20 @@ def test_the_command_says_the_cuts_and_takes_them_of_one_video_alone(tada: Tada,
     assert "leave --cuts" in err
 
 
+def test_cuts_that_are_not_in_the_video_are_told(tada: Tada, film: Path, tmp_path: Path) -> None:
+    file = tmp_path / "cuts.txt"
+    file.write_text("1.5\n9.5\n0:12\n")
+    kept = tmp_path / "kept.npz"
+    told = ("--device", "cpu", "--window", "1s", "--cuts", file, "--save-scores", kept)
+    code, out, err = tada("detect", film, *told)
+    assert code == 0, err
+    note = "2 of 3 cuts lie outside of the video, 9.5 s first: it lasts from 0.00 s to 9.00 s"
+    assert note in json.loads(out)["notes"]
+    assert f"note: {note}" in err
+    assert json.loads(out)["cuts"] == [1.5]
+    assert tada("detect", "--from-scores", kept)[1] == out
+
+
 @finds_cuts
 def test_six_shots_that_stand_still_are_six_segments(tada: Tada, film: Path) -> None:
     code, out, err = tada("detect", film, "--device", "cpu", "--cuts", "auto", "--format", "json")

@@ -139,7 +139,7 @@ def test_what_detect_wrote_is_a_table_with_its_windows(tada: Tada, untrained: Pa
     assert code == 0
     lines = out.decode().splitlines()
     assert lines[:2] == [
-        "activitynet, validation: 1 of 1 videos scored",
+        "activitynet, validation: 1 of 1 video scored",
         "model r2plus1d_tiny.camera_motion, windows of 2s, stride 1s",
     ]
     # Measured against itself, all is right at every threshold.

@@ -62,12 +62,28 @@ def test_a_terminal_gets_a_table(features, kitchen: Path, tmp_path: Path) -> Non
 def test_what_is_there_is_refused_or_kept(features, kitchen: Path, tmp_path: Path) -> None:
     arguments = kitchen, "--stride", "1s", "-o", tmp_path / "f"
     _, first, _ = features(*arguments)
-    assert features(*arguments)[0] == 1
+    code, _, err = features(*arguments)
+    assert code == 1
+    assert "is not overwritten" in err
+    assert "--resume keeps the files that are whole" in err
     code, again, _ = features(*arguments, "--resume")
     assert (code, again) == (0, first)
     code, _, err = features(*arguments, "--resume", "--crops", "3")
     assert code == 1
     assert "other settings" in err
+
+
+def test_time_that_no_snippet_looks_at_is_told(features, kitchen: Path, tmp_path: Path) -> None:
+    """Four seconds, and a snippet of half a second in the middle of each and a half: three, one of them at the end."""
+    told = "--snippet", "500ms", "--stride", "1500ms"
+    _, out, err = features(kitchen, *told, "-o", tmp_path / "f")
+    (text,) = json.loads(out)["notes"]
+    assert text == "snippets of 0.5 s every 1.5 s do not look at 2.5 of 4.0 s (62 %)"
+    assert f"note: {text}" in err
+    assert [note.text for note in read_features(tmp_path / "f" / "a kitchen.npz").notes] == [text]
+    _, out, err = features(kitchen, "--snippet", "500ms", "--stride", "500ms", "-o", tmp_path / "all")
+    assert json.loads(out)["notes"] == []
+    assert "note:" not in err
 
 
 def test_a_file_of_another_video_is_not_overwritten_by_resuming(features, kitchen: Path, tmp_path: Path) -> None:

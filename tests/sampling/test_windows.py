@@ -14,7 +14,7 @@ from tadacli.errors import UsageError
 from tadacli.sampling.clips import clip_indices
 from tadacli.sampling.plan import frames_on_screen, frames_within
 from tadacli.sampling.settings import parse_length, parse_time
-from tadacli.sampling.spans import window_spans
+from tadacli.sampling.spans import unseen_seconds, window_spans
 from tadacli.sampling.windows import window_clip_times
 from tadacli.specs import InputSpec
 
@@ -83,6 +83,16 @@ def clips_of(clip_frames: int, frame_stride: int = 1) -> InputSpec:
     """How a model takes clips at 30 frames a second."""
     size = {"short_side": 64, "crop_size": 64, "mean": (0.45,) * 3, "std": (0.225,) * 3}
     return InputSpec("interval", clip_frames=clip_frames, frame_stride=frame_stride, target_fps=30.0, **size)
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(-5, 25), st.integers(1, 8)), max_size=8),
+    part=st.tuples(st.integers(0, 9), st.integers(10, 20)),
+)
+def test_what_no_span_covers_is_unseen(spans: list[tuple[int, int]], part: tuple[int, int]) -> None:
+    table = np.array([(start, start + length) for start, length in spans], dtype=np.float64).reshape(-1, 2)
+    bare = [second for second in range(*part) if not any(a <= second < b for a, b in table)]
+    assert unseen_seconds(table, *part) == len(bare)
 
 
 def test_stretch_takes_the_middles_of_equal_parts() -> None:
