@@ -33,7 +33,7 @@ class ClassCurve:
     """What was thresholded for one class and one window length (`scale`), for drawing.
 
     `values` (N,) hold in the cells [edges[i], edges[i + 1]), in seconds; NaN where no window covers the cell.
-    `levels` are the scores that a segment of the class reaches somewhere and holds throughout.
+    `levels` are the scores that a segment of the class reaches somewhere and, where that matters, holds throughout.
     """
 
     label: str
@@ -41,7 +41,7 @@ class ClassCurve:
     scale: int
     edges: NDArray[np.float64]
     values: NDArray[np.float64]
-    levels: tuple[float, float]
+    levels: tuple[float, ...]
 
 
 def find_segments(
@@ -138,8 +138,16 @@ def class_curves(
         if index not in chosen and settings.wants(classes.names(index)):
             chosen.append(index)
     levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
+    num_levels = 1 if settings.exclusive or settings.contrast else 2
     curves = [
-        ClassCurve(classes.names(index)[0], index, number, timeline.edges, timeline.scores[:, column], levels[index])
+        ClassCurve(
+            classes.names(index)[0],
+            index,
+            number,
+            timeline.edges,
+            timeline.scores[:, column],
+            levels[index][:num_levels],
+        )
         for number, length in _shots(spans, scale, video_seconds, cuts, settings)
         for timeline in [length.timeline(classes.columns(chosen))]
         for column, index in enumerate(chosen)

@@ -58,11 +58,17 @@ function buildLanes() {
     mark.style.width = `${((gap.end - gap.start) / length) * 100}%`;
     byId("gap-marks").append(mark);
   }
+  for (const cut of data.cuts) {
+    const mark = element("div", { className: "cut-mark" });
+    mark.style.left = percent(cut);
+    byId("cut-marks").append(mark);
+  }
   const words = [];
   if (data.curves.length) words.push("Lines show scores from 0 to 1");
   const drawn = new Set(limited.map((each) => each.thresholds.map((y) => y.toFixed(2)).join(" and ")));
   if (drawn.size) words.push(drawn.size === 1 ? `dashes the thresholds, ${[...drawn]}` : "dashes the thresholds of each class");
   if (data.gaps.length) words.push("hatched spans were not scored");
+  if (data.cuts.length) words.push(`upright lines are ${counted(data.cuts.length, "cut", "cuts")}`);
   byId("legend").textContent = words.length ? words.join("; ") + "." : "";
 }
 

@@ -209,6 +209,7 @@ def _page_data(
         "gaps": [
             {"start": gap["start_seconds"], "end": gap["end_seconds"], "reason": gap["reason"]} for gap in row["gaps"]
         ],
+        "cuts": row.get("cuts", []),
         "notes": row["notes"],
         "facts": _facts(row),
         "video": {"name": video.name, "url": video.url, "codec": row["info"]["codec"] if row["info"] else ""},

@@ -396,6 +396,24 @@ def test_nothing_found_gaps_and_errors_are_said_in_words(opened: Opener) -> None
     assert not page.one("#found").is_displayed()
 
 
+@pytest.mark.parametrize("width", [1280, PHONE])
+def test_cuts_are_lines_across_all_lanes_and_told_in_the_legend(opened: Opener, width: int) -> None:
+    row = detection(segments=[found(0.5, 1.0, "wave"), found(1.0, 2.0, "nod", index=1)], cuts=[0.5, 1.5])
+    page = opened(report_html(row), width=width)
+    axis, lanes = page.one("#axis").rect, page.one("#lanes").rect
+    marks = [mark.rect for mark in page.all(".cut-mark")]
+    assert [(mark["x"] - axis["x"]) / axis["width"] for mark in marks] == pytest.approx([0.25, 0.75], abs=0.01)
+    for mark in marks:
+        assert mark["y"] <= lanes["y"]
+        assert mark["y"] + mark["height"] >= lanes["y"] + lanes["height"] - 1
+    assert "upright lines are 2 cuts" in page.one("#legend").text
+    page.all(".bar")[1].click()  # the lines are not in the way
+    assert page.playhead_share() == pytest.approx(0.5)
+    page = opened(report_html(detection(segments=[found(0.5, 1.0, "wave")])), width=width)
+    assert page.all(".cut-mark") == []
+    assert "cut" not in page.one("#legend").text
+
+
 NASTY = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">&amp;'{{data}}"
 
 

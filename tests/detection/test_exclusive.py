@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tadacli.detection.exclusive import best_path, exclusive_runs
-from tadacli.detection.segments import find_segments
+from tadacli.detection.segments import class_curves, find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import UsageError
 
@@ -137,3 +137,16 @@ def test_two_window_lengths_and_actions_are_refused() -> None:
 def test_settings_of_earlier_files_stay_what_they_were() -> None:
     assert "exclusive" not in SegmentSettings().to_dict()
     assert SegmentSettings(exclusive=True).to_dict()["exclusive"] is True
+
+
+def test_curves_show_the_one_threshold_that_there_is() -> None:
+    spans, scores = windows_of([(0, 1)], end=20)
+    asked = {"video_seconds": (0.0, 20.0), "segments": ()}
+    for settings, levels in (
+        (SegmentSettings(threshold=0.4), (0.4, 0.2)),
+        (SegmentSettings(threshold=0.4, exclusive=True), (0.4,)),
+        (SegmentSettings(threshold=0.4, contrast=True), (0.4,)),
+    ):
+        curves = class_curves(spans, np.zeros(len(spans), int), {"": scores}, LABELS, settings=settings, **asked)
+        assert len(curves) == 3
+        assert all(curve.levels == pytest.approx(levels) for curve in curves)
