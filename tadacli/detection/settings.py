@@ -125,7 +125,7 @@ class SegmentSettings:
             return None
         return self.threshold, self.threshold / 2 if self.low_threshold is None else self.low_threshold
 
-    def for_model(self, spec: ModelSpec, *, num_lengths: int) -> SegmentSettings:
+    def for_model(self, spec: ModelSpec, *, num_lengths: int = 1) -> SegmentSettings:
         """The settings with what the model says where nobody else does.
 
         Args:

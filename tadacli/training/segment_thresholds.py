@@ -231,7 +231,7 @@ class _Counts:
         excess = np.full(len(labels), -np.inf)
         for video in videos:
             scores = video.scores
-            settings = SegmentSettings(threshold=level).for_model(scores.spec, num_lengths=1)
+            settings = SegmentSettings(threshold=level).for_model(scores.spec)
             segments = find_segments(
                 scores.spans,
                 scores.scale,
