@@ -206,9 +206,7 @@ def without_videos(data: FinetuneData, failed: Mapping[str, str]) -> FinetuneDat
         UsageError: Nothing is left to train or to validate with, or a class has lost its training samples.
     """
     videos = {str(each.path) for side in (data.train, data.validation) for each in side.samples}
-    left_out = tuple(
-        f"{in_one_line(path, most=_LONGEST_PATH)}: {reason}" for path, reason in failed.items() if path in videos
-    )
+    left_out = tuple(with_reason(path, reason) for path, reason in failed.items() if path in videos)
     if not left_out:
         return data
     remark = f"{len(left_out)} of {len(videos)} videos cannot be read, and are left out: {named(left_out)}"
@@ -228,6 +226,11 @@ def without_videos(data: FinetuneData, failed: Mapping[str, str]) -> FinetuneDat
     except UsageError as error:
         raise UsageError(f"{error.message}; {remark}", hint="mend them, or give more of these classes") from error
     return left
+
+
+def with_reason(path: str, reason: str) -> str:
+    """A video and why it cannot be used, in words; most reasons name the video themselves."""
+    return reason if path in reason else f"{in_one_line(path, most=_LONGEST_PATH)}: {reason}"
 
 
 # --- classes ----------------------------------------------------------------------------------------------

@@ -98,8 +98,8 @@ def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_pa
     code, _, err = tada(*common, "--unlabelled", "ignore")
     assert code == 0, err
     assert "note: 1 of 4 videos cannot be read, and are left out: " in err
-    assert "broken.mp4: " in err
-    assert "note: 1 of 3 negatives cannot be read, and are left out: half.mp4: " in err
+    assert f"{tmp_path / 'broken.mp4'} is " in err
+    assert f"note: 1 of 3 negatives cannot be read, and are left out: {none / 'half.mp4'} is " in err
     assert "train: 4 segments of 2 videos" in err
     assert "negatives: 1 video of 8 s to train with, 1 video of 8 s held out for the threshold, and in no mAP" in err
     card = (run / "README.md").read_text()
@@ -107,7 +107,7 @@ def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_pa
         assert said in card
     assert json.loads((run / "run.json").read_text())["negatives"].keys() == {"train", "validation"}
     (left_out,) = json.loads((run / "eval.json").read_text())["left_out"]
-    assert "broken.mp4: " in left_out
+    assert left_out.startswith(f"{tmp_path / 'broken.mp4'} is ")
     assert len(list((run / "features").iterdir())) == 5
     code, _, err = tada(*common, "--resume")
     assert (code, "train was" in err) == (1, True)

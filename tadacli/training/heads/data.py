@@ -18,7 +18,7 @@ from tadacli.errors import UsageError
 from tadacli.specs import FeatureSteps
 from tadacli.strict_tables import in_one_line
 from tadacli.training import Unlabelled
-from tadacli.training.data import FinetuneData, without_videos
+from tadacli.training.data import FinetuneData, with_reason, without_videos
 from tadacli.training.heads.feature_files import FeatureFiles, by_video
 from tadacli.training.heads.sequences import LabelledSequence
 from tadacli.training.negatives import Negative, Negatives
@@ -141,7 +141,7 @@ def _unread(negatives: Negatives, there: Mapping[str, Sequence[Negative]], featu
     """What to say of negatives without features. Raises `UsageError` if none is left to train with."""
     every = [each for side in negatives.sides.values() for each in side]
     unread = [each for each in every if each not in there["train"] and each not in there["validation"]]
-    reasons = [f"{in_one_line(each.name)}: {features.failed[str(each.path)]}" for each in unread]
+    reasons = [with_reason(str(each.path), features.failed[str(each.path)]) for each in unread]
     if negatives.train and not there["train"]:
         raise UsageError(
             f"none of {len(negatives.train)} negatives to train with can be read: {named(reasons)}",

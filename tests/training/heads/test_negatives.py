@@ -142,13 +142,13 @@ def test_a_run_with_negatives_that_was_stopped_ends_as_any_other(
 
 
 def test_negatives_that_cannot_be_read_are_counted(planted: tuple[FinetuneData, Path, Path], tmp_path: Path) -> None:
-    lost = Negative(tmp_path / "lost.mp4", "deep/lost.mp4")
+    lost = Negative(Path("/deep/lost.mp4"), "lost.mp4")
     some = Negatives((*split_of(planted).train, lost), split_of(planted).validation)
     found = loaded(planted, negatives=some)
     assert (len(found.negatives), len(found.held_out_negatives)) == (6, 2)
     (said,) = (each for each in found.remarks if "negatives" in each)
-    assert said.startswith("1 of 9 negatives cannot be read, and are left out: deep/lost.mp4: it has no features in")
-    with pytest.raises(UsageError, match=r"none of 1 negatives to train with can be read: deep/lost\.mp4"):
+    assert said.startswith("1 of 9 negatives cannot be read, and are left out: /deep/lost.mp4: it has no features in")
+    with pytest.raises(UsageError, match=r"none of 1 negatives to train with can be read: /deep/lost\.mp4"):
         loaded(planted, negatives=Negatives((lost,), split_of(planted).validation))
     twin = Negatives((Negative(tmp_path / "v3.mp4", "v3.mp4"),))
     with pytest.raises(UsageError, match=r"2 videos would share features: v3, .*v3\.mp4"):
