@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,23 +80,32 @@ def grid_of(
     Raises:
         ValueError: There is no snippet, centres do not rise, or they do not fit the stride.
     """
-    centres = np.asarray(centres_seconds, dtype=np.float64)
-    if not len(centres) or len(values) != len(centres):
-        raise ValueError(f"{len(values)} features at {len(centres)} times make no grid")
-    if not np.isfinite(centres).all() or (np.diff(centres) <= 0).any():
-        raise ValueError("the centres of snippets do not rise")
-    steps = np.rint((centres - centres[0]) / stride_seconds).astype(np.int64)
-    if steps[-1] >= _MOST_STEPS_EACH * (len(steps) + _MOST_STEPS_EACH):
-        raise ValueError(f"{len(steps)} snippets over {centres[-1]:g} s do not fit a stride of {stride_seconds:g} s")
-    num_steps = int(steps[-1]) + 1
+    if len(values) != len(centres_seconds):
+        raise ValueError(f"{len(values)} features at {len(centres_seconds)} times make no grid")
+    steps = _steps_at(centres_seconds, stride_seconds)
     places, first = np.unique(steps, return_index=True)
     if len(places) < len(steps) / 2:
         raise ValueError(f"{len(steps)} snippets are closer to each other than a stride of {stride_seconds:g} s")
+    num_steps = int(steps[-1]) + 1
     grid = np.zeros((num_steps, values.shape[1]), dtype=np.float32)
     grid[places] = values[first]
     known = np.zeros(num_steps, dtype=np.bool_)
     known[places] = True
-    return FeatureGrid(grid, known, float(centres[0]), stride_seconds, duration_seconds, start_seconds)
+    return FeatureGrid(grid, known, float(centres_seconds[0]), stride_seconds, duration_seconds, start_seconds)
+
+
+def _steps_at(centres_seconds: NDArray[np.float64], stride_seconds: float) -> NDArray[np.int64]:
+    """The step of each snippet, not falling; raises `ValueError` as `grid_of` does."""
+    centres = np.asarray(centres_seconds, dtype=np.float64)
+    if not len(centres):
+        raise ValueError("no features make no grid")
+    if not np.isfinite(centres).all() or (np.diff(centres) <= 0).any():
+        raise ValueError("the centres of snippets do not rise")
+    places = np.rint((centres - centres[0]) / stride_seconds)
+    if places[-1] >= _MOST_STEPS_EACH * (len(places) + _MOST_STEPS_EACH):
+        raise ValueError(f"{len(places)} snippets over {centres[-1]:g} s do not fit a stride of {stride_seconds:g} s")
+    steps: NDArray[np.int64] = places.astype(np.int64)
+    return steps
 
 
 def features_grid(features: VideoFeatures, *, where: str) -> FeatureGrid:
@@ -112,10 +122,46 @@ def features_grid(features: VideoFeatures, *, where: str) -> FeatureGrid:
         raise UsageError(f"{where}: {error}", hint="make the features again") from error
 
 
-def steps_of(features: VideoFeatures) -> FeatureSteps:
-    """What features are, as a head says what it takes."""
+def grid_in_pieces(
+    pieces: Iterable[NDArray[np.float32]], centres_seconds: NDArray[np.float64], *, stride_seconds: float, size: int
+) -> Iterator[NDArray[np.float32]]:
+    """What `grid_of` would make of features that come in pieces, in pieces of `size` steps, the last one of the rest.
+
+    Args:
+        pieces: (n, C) each, (N, C) together.
+        centres_seconds: (N,), of which a grid was made.
+        stride_seconds: From one snippet to the next, where none is missing.
+        size: So many steps at once.
+
+    Yields:
+        The features of steps, zeros at unknown ones.
+    """
+    steps = _steps_at(centres_seconds, stride_seconds)
+    num_steps, is_first = int(steps[-1]) + 1, np.diff(steps, prepend=-1) > 0
+    piece: NDArray[np.float32] | None = None
+    begin = row = 0  # of the piece that is being filled, and of the features that were taken
+    for values in pieces:
+        here, counts = steps[row : row + len(values)], is_first[row : row + len(values)]
+        row += len(values)
+        while len(here):
+            if piece is None:
+                piece = np.zeros((min(size, num_steps - begin), values.shape[1]), dtype=np.float32)
+            num = int(np.searchsorted(here, begin + len(piece)))
+            piece[here[:num][counts[:num]] - begin] = values[:num][counts[:num]]
+            here, counts, values = here[num:], counts[num:], values[num:]
+            if len(here):
+                yield piece
+                begin, piece = begin + len(piece), None
+    if row != len(steps):
+        raise ValueError(f"{row} features at {len(steps)} times make no grid")
+    if piece is not None:
+        yield piece
+
+
+def steps_of(features: VideoFeatures, *, num_channels: int | None = None) -> FeatureSteps:
+    """What features are, as a head says what it takes; `num_channels` of those whose columns are elsewhere."""
     contract = features.contract
-    channels = features.values.shape[1]
+    channels = features.values.shape[1] if num_channels is None else num_channels
     if contract is None:
         return FeatureSteps(channels, features.stride_seconds)
     return FeatureSteps(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from tadacli.detection.actions import fuse_actions
 from tadacli.detection.feature_grid import FeatureGrid
+from tadacli.detection.long_sequences import STEPS_AT_ONCE, pieces_of_levels, score_steps
 from tadacli.detection.nms import soft_nms
 from tadacli.models.pyramid import AtPoints, Pyramid, known_points, points
 from tadacli.models.temporal_head import TemporalHead
@@ -22,6 +25,7 @@ MIN_SCORE, MOST_CANDIDATES, MIN_STEPS, SIGMA = 0.001, 5000, 0.05, 0.4
 _FUSED = 10
 # Of each class, so many candidates go through soft-NMS and so many spans stay.
 _MOST_OF_CLASS, _MOST_KEPT = 1000, 200
+_VALUES_AT_ONCE = 1 << 18  # of curves of a long video that are cut together
 # Scores at which a curve is cut; the margin is as long as so much of the span that it surrounds.
 _CUTS = np.linspace(0.05, 0.95, 19)
 _MARGIN = 0.25
@@ -58,25 +62,99 @@ def find_spans(head: Head, grid: FeatureGrid) -> ScoredSpans:
     Returns:
         The spans within the video after soft-NMS, best first.
     """
+    starts = range(0, len(grid), STEPS_AT_ONCE)
+    return find_spans_in(head, grid, (grid.values[first : first + STEPS_AT_ONCE] for first in starts))
+
+
+def find_spans_in(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]]) -> ScoredSpans:
+    """The spans that a head finds in a video whose features need not be in memory.
+
+    Args:
+        head: The network, in eval mode.
+        grid: Which steps there are; its values are not looked at.
+        pieces: The features of its steps in order, `STEPS_AT_ONCE` in each but the last one. More than one go through
+            the head one by one, and what it says is that of the whole sequence but for the last digits of float32.
+
+    Returns:
+        The spans within the video after soft-NMS, best first.
+    """
+    known = np.zeros(-(-len(grid) // head.step_multiple) * head.step_multiple, dtype=np.bool_)
+    known[: len(grid)] = grid.known
+    find = _in_curves if isinstance(head, TemporalHead) else _at_points
+    candidates = find(head, grid, _padded(pieces, len(grid), len(known)), known)  # type: ignore[arg-type]
+    return suppressed(candidates, duration_seconds=grid.duration_seconds)
+
+
+def _padded(pieces: Iterable[NDArray[np.float32]], num_steps: int, num_padded: int) -> Iterator[NDArray[np.float32]]:
+    """The same pieces, the last one with so many more steps of zeros that there are as many as a head takes."""
+    count = 0
+    for piece in pieces:
+        count += len(piece)
+        yield np.pad(piece, ((0, num_padded - num_steps), (0, 0))) if count == num_steps else piece
+    if count != num_steps:
+        raise ValueError(f"{count} features are not those of {num_steps} steps")
+
+
+def _at_once(
+    head: Head, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The one piece that there is and its known steps as a network takes them."""
     device = next(head.parameters()).device
-    num_steps = -(-len(grid) // head.step_multiple) * head.step_multiple
-    values = np.zeros((1, grid.values.shape[1], num_steps), dtype=np.float32)
-    values[0, :, : len(grid)] = grid.values.T
-    known = np.zeros((1, num_steps), dtype=np.bool_)
-    known[0, : len(grid)] = grid.known
-    features, there = torch.from_numpy(values).to(device), torch.from_numpy(known).to(device)
-    with torch.inference_mode():
-        if isinstance(head, TemporalHead):
-            curves = head.scores(features, there)[0].double().cpu().numpy()
-            candidates = spans_of_curves(curves[:, : len(grid)], grid.known)
-        else:
+    (values,) = pieces
+    features = torch.from_numpy(np.ascontiguousarray(values.T)[None])
+    return features.to(device), torch.from_numpy(known[None]).to(device)
+
+
+def _in_curves(
+    head: TemporalHead, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+) -> ScoredSpans:
+    """The candidates of a head that scores steps: of each class no more than go through soft-NMS."""
+    found: list[ScoredSpans] = []
+    for first_class, curves in _curves(head, pieces, known):
+        spans = _in_seconds(spans_of_curves(curves.astype(np.float64), grid.known), grid)
+        classes = range(len(curves))
+        of_each = [_best(np.flatnonzero(spans.classes == number), spans.scores, _MOST_OF_CLASS) for number in classes]
+        rows = np.concatenate(of_each)
+        found.append(replace(spans.of(rows, spans.scores[rows]), classes=spans.classes[rows] + first_class))
+    return _joined(found)
+
+
+def _curves(
+    head: TemporalHead, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """(number of the first, scores (k, T)) of some classes at a time."""
+    if len(known) <= STEPS_AT_ONCE:
+        with torch.inference_mode():
+            yield 0, head.scores(*_at_once(head, pieces, known))[0].cpu().numpy()
+        return
+    num_classes = max(_VALUES_AT_ONCE // len(known), 1)
+    with score_steps(head, pieces, known) as scores:
+        for first in range(0, head.num_classes, num_classes):
+            parts = [each[:, first : first + num_classes].copy() for each in scores.pieces(STEPS_AT_ONCE)]
+            yield first, np.concatenate(parts).T
+
+
+def _at_points(
+    head: Pyramid, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+) -> ScoredSpans:
+    """The candidates of a head that has points."""
+    if len(grid) <= STEPS_AT_ONCE:
+        features, there = _at_once(head, pieces, known)
+        with torch.inference_mode():
             found = {
                 name: AtPoints(*(part[0].float().cpu() for part in at)) for name, at in head(features, there).items()
             }
-            candidates = spans_of_points(
-                found, known_points(there, head.num_levels)[0].cpu(), num_levels=head.num_levels
-            )
-    return suppressed(_in_seconds(candidates, grid), duration_seconds=grid.duration_seconds)
+        of_all = known_points(there, head.num_levels)[0].cpu()
+        return _in_seconds(spans_of_points(found, of_all, num_levels=head.num_levels), grid)
+    best: dict[int, ScoredSpans] = {}
+    with closing(pieces_of_levels(head, pieces, known)) as levels:
+        for each in levels:
+            strides = torch.full((len(each.known),), 2.0**each.level)
+            spans, _ = _candidates(each.said, (each.first + torch.arange(len(strides))) * strides, strides, each.known)
+            together = _joined([best[each.level], spans] if each.level in best else [spans])
+            rows = _best(np.arange(len(together)), together.scores, MOST_CANDIDATES)
+            best[each.level] = together.of(rows, together.scores[rows])
+    return _in_seconds(_joined(list(best.values())), grid)
 
 
 def spans_of_points(found: dict[str, AtPoints], known: torch.Tensor, *, num_levels: int) -> ScoredSpans:
@@ -93,8 +171,19 @@ def spans_of_points(found: dict[str, AtPoints], known: torch.Tensor, *, num_leve
     """
     num_steps = len(known) * 2 ** (num_levels - 1) // (2**num_levels - 1)
     at = points(num_steps, num_levels)
-    reach = torch.stack([each.distances for each in found.values()]).mean(dim=0) * at.strides[:, None]
-    spans = torch.stack([at.places - reach[:, 0], at.places + reach[:, 1]], dim=1).double().numpy()
+    candidates, rows = _candidates(found, at.places, at.strides, known)
+    level = np.log2(at.strides.numpy())[rows]
+    kept = [_best(np.flatnonzero(level == number), candidates.scores, MOST_CANDIDATES) for number in range(num_levels)]
+    chosen = np.concatenate(kept)
+    return candidates.of(chosen, candidates.scores[chosen])
+
+
+def _candidates(
+    found: dict[str, AtPoints], places: torch.Tensor, strides: torch.Tensor, known: torch.Tensor
+) -> tuple[ScoredSpans, NDArray[np.int64]]:
+    """The likely and long enough spans of points, in steps and in order of the points, and of which point each is."""
+    reach = torch.stack([each.distances for each in found.values()]).mean(dim=0) * strides[:, None]
+    spans = torch.stack([places - reach[:, 0], places + reach[:, 1]], dim=1).double().numpy()
     scores = {name: (torch.sigmoid(each.logits) * known[:, None]).double().numpy() for name, each in found.items()}
     pair_scores = None
     if len(scores) == 1:
@@ -104,16 +193,12 @@ def spans_of_points(found: dict[str, AtPoints], known: torch.Tensor, *, num_leve
     else:
         verb, noun = scores["verb"], scores["noun"]
         pairs, products = fuse_actions(verb, noun, top_verbs=_FUSED, top_nouns=_FUSED, num_pairs=_FUSED**2)
-        rows, places = np.nonzero(np.sqrt(products) > MIN_SCORE)
-        verbs, nouns = pairs[rows, places].T
-        best = np.sqrt(products[rows, places])
+        rows, ranks = np.nonzero(np.sqrt(products) > MIN_SCORE)
+        verbs, nouns = pairs[rows, ranks].T
+        best = np.sqrt(products[rows, ranks])
         classes, pair_scores = verbs * noun.shape[1] + nouns, np.stack([verb[rows, verbs], noun[rows, nouns]], axis=1)
-    all_found = ScoredSpans(spans[rows], classes, best, pair_scores)
-    is_long = spans[rows, 1] - spans[rows, 0] > MIN_STEPS
-    level = np.log2(at.strides.numpy())[rows]
-    kept = [_best(np.flatnonzero(is_long & (level == number)), best, MOST_CANDIDATES) for number in range(num_levels)]
-    chosen = np.concatenate(kept)
-    return all_found.of(chosen, best[chosen])
+    is_long = np.flatnonzero(spans[rows, 1] - spans[rows, 0] > MIN_STEPS)
+    return ScoredSpans(spans[rows], classes, best, pair_scores).of(is_long, best[is_long]), rows[is_long]
 
 
 def spans_of_curves(curves: NDArray[np.float64], known: NDArray[np.bool_]) -> ScoredSpans:
@@ -183,6 +268,17 @@ def suppressed(candidates: ScoredSpans, *, duration_seconds: float, sigma: float
     kept, score = np.concatenate(rows), np.concatenate(scores)
     order = np.argsort(-score, kind="stable")
     return candidates.of(kept[order], score[order])
+
+
+def _joined(parts: Sequence[ScoredSpans]) -> ScoredSpans:
+    """All spans, in the order given."""
+    pairs = [part.pair_scores for part in parts if part.pair_scores is not None]
+    return ScoredSpans(
+        np.concatenate([part.seconds for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate(pairs) if pairs else None,
+    )
 
 
 def _best(rows: NDArray[np.int64], scores: NDArray[np.float64], most: int) -> NDArray[np.int64]:

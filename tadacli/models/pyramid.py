@@ -8,6 +8,7 @@ over time are those of the steps that are there, so that padding changes nothing
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from tadacli.models.heads import NumClasses
 from tadacli.models.sequence_layers import (
     FeatureScaling,
     KnownGroupNorm,
+    Moments,
     StepNorm,
     at_known,
     halved,
@@ -28,6 +30,7 @@ from tadacli.models.sequence_layers import (
 _GROUPS, _MOST_LAYERS, _MOST_CHANNELS = 16, 16, 1 << 14
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 0.375, 64.0  # of three steps, as the short kernel, to 257
 _PRIOR = 0.01  # how likely a class is at a point, before training
+EMBEDDING_REACH, POINT_REACH = 2, 3  # of the layers with three steps each that follow each other
 
 
 class AtPoints(NamedTuple):
@@ -124,7 +127,7 @@ class Pyramid(nn.Module):
         """
         if x.shape[2] % self.step_multiple:
             raise ValueError(f"{x.shape[2]} steps are not a multiple of {self.step_multiple}")
-        x = self.embedding(self.dropout(self.noise(self.scaling(x))), known)
+        x = self.embedded(x, known)
         for block in self.stem:
             x = block(x, known)
         levels = [(x, known)]
@@ -132,14 +135,25 @@ class Pyramid(nn.Module):
             x, known = halved(x, known)
             x = block(x, known)
             levels.append((x, known))
-        levels = [(norm(x), known) for norm, (x, known) in zip(self.level_norms, levels, strict=True)]
-        return {name: head(levels) for name, head in zip(self.num_classes, self.heads, strict=True)}
+        said = [self.at_level(level, x, known) for level, (x, known) in enumerate(levels)]
+        return {name: _joined([each[name] for each in said]) for name in self.num_classes}
+
+    def embedded(self, x: Tensor, known: Tensor) -> Tensor:
+        """The first layers, (B, C, T), (B, T) -> (B, width, T); a step depends on those up to EMBEDDING_REACH away."""
+        embedded: Tensor = self.embedding(self.dropout(self.noise(self.scaling(x))), known)
+        return embedded
+
+    def at_level(self, level: int, x: Tensor, known: Tensor) -> dict[str, AtPoints]:
+        """What the points of one level say, by head; a point depends on those up to POINT_REACH points away."""
+        x = self.level_norms[level](x)
+        return {name: head(x, known, level) for name, head in zip(self.num_classes, self.heads, strict=True)}
 
 
 class SgpBlock(nn.Module):
     """Scalable granularity perception: each step by itself times the whole, plus short and long surroundings.
 
-    Layer names and initial values are as published.
+    Layer names and initial values are as published. Two things are of the whole sequence: the mean of what goes in, and
+    the moments of the group norm; beyond them a step depends on those that are at most `reach` away.
     """
 
     def __init__(self, width: int, *, hidden: int, window: float, drop_path: float) -> None:
@@ -158,15 +172,29 @@ class SgpBlock(nn.Module):
         self.global_fc = by_channel(1)
         self.mlp = nn.Sequential(nn.Conv1d(width, hidden, 1), nn.GELU(), nn.Conv1d(hidden, width, 1))
         self.drop_path_out, self.drop_path_mlp = _ScaledDropPath(width, drop_path), _ScaledDropPath(width, drop_path)
+        self.reach = long // 2
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """(B, C, T), (B, T) -> (B, C, T)."""
-        out = at_known(self.ln(x), known)
+        out = self.normed(x, known)
         mean = out.sum(dim=2, keepdim=True) / known.sum(dim=1).clamp(min=1)[:, None, None]
+        x = self.with_surroundings(x, out, known, mean)
+        return self.by_step(x, self.gn.moments(x, known))
+
+    def normed(self, x: Tensor, known: Tensor) -> Tensor:
+        """What the first half works on, each step by itself; 0 at unknown ones."""
+        return at_known(self.ln(x), known)
+
+    def with_surroundings(self, x: Tensor, out: Tensor, known: Tensor, mean: Tensor) -> Tensor:
+        """The first half, from x (B, C, T), what `normed` makes of it, and the mean of that over time (B, C, 1)."""
         whole = F.relu(_by_channel(self.global_fc, mean))
         out = _by_channel(self.fc, out) * whole + self._both_windows(out) * self.psi(out) + out
-        x = at_known(x, known) + self.drop_path_out(out)
-        found: Tensor = x + self.drop_path_mlp(self.mlp(self.gn(x, known)))
+        added: Tensor = at_known(x, known) + self.drop_path_out(out)
+        return added
+
+    def by_step(self, x: Tensor, moments: Moments) -> Tensor:
+        """The second half, each step by itself, from the first one and its moments over time."""
+        found: Tensor = x + self.drop_path_mlp(self.mlp(self.gn.normalised(x, moments)))
         return found
 
     def _both_windows(self, x: Tensor) -> Tensor:
@@ -212,6 +240,12 @@ class _Layers(nn.Module):
         return x
 
 
+def _joined(levels: Sequence[AtPoints]) -> AtPoints:
+    """What the points of all levels say; in memory still class by class, as the layers give it."""
+    logits, distances = (torch.cat([part.mT for part in parts], dim=2).mT for parts in zip(*levels, strict=True))
+    return AtPoints(logits, distances)
+
+
 class _PointHead(nn.Module):
     """Classes and distances at the points, by layers that all levels share; each level scales distances by itself."""
 
@@ -223,12 +257,10 @@ class _PointHead(nn.Module):
         nn.init.constant_(self.classes.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
         nn.init.zeros_(self.distances.bias)  # type: ignore[arg-type]
 
-    def forward(self, levels: list[tuple[Tensor, Tensor]]) -> AtPoints:
-        logits, distances = [], []
-        for scale, (x, known) in zip(self.scales, levels, strict=True):
-            logits.append(self.classes(self.class_layers(x, known), known))
-            distances.append(F.relu(scale * self.distances(self.distance_layers(x, known), known)))
-        return AtPoints(torch.cat(logits, dim=2).transpose(1, 2), torch.cat(distances, dim=2).transpose(1, 2))
+    def forward(self, x: Tensor, known: Tensor, level: int) -> AtPoints:
+        logits = self.classes(self.class_layers(x, known), known)
+        distances = F.relu(self.scales[level] * self.distances(self.distance_layers(x, known), known))
+        return AtPoints(logits.transpose(1, 2), distances.transpose(1, 2))
 
 
 def points(num_steps: int, num_levels: int) -> Points:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,19 +35,51 @@ class StepNorm(nn.LayerNorm):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and variance of groups of channels, (B, G, 1, 1) each, and of how many values (B, 1, 1, 1) they are."""
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+
 class KnownGroupNorm(nn.GroupNorm):
     """Group norm of (B, C, T) whose statistics are those of the known steps alone."""
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:  # type: ignore[override]
         """(B, C, T), (B, T) -> (B, C, T)."""
-        groups = x.reshape(len(x), self.num_groups, -1, x.shape[2])
+        return self.normalised(x, self.moments(x, known))
+
+    def moments(self, x: Tensor, known: Tensor) -> Moments:
+        """What (B, C, T) is normalised by; known (B, T)."""
+        groups = self._groups(x)
         here = known[:, None, None].to(x.dtype)
-        count = (known.sum(dim=1) * groups.shape[2]).clamp(min=1)[:, None, None, None]
-        mean = (groups * here).sum(dim=(2, 3), keepdim=True) / count
-        variance = (((groups - mean) * here) ** 2).sum(dim=(2, 3), keepdim=True) / count
-        normalised = ((groups - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        count = (known.sum(dim=1) * groups.shape[2])[:, None, None, None]
+        divisor = count.clamp(min=1)
+        mean = (groups * here).sum(dim=(2, 3), keepdim=True) / divisor
+        variance = (((groups - mean) * here) ** 2).sum(dim=(2, 3), keepdim=True) / divisor
+        return Moments(mean, variance, count)
+
+    def normalised(self, x: Tensor, moments: Moments) -> Tensor:
+        """(B, C, T) -> (B, C, T), with moments that are known already."""
+        groups = self._groups(x)
+        normalised = ((groups - moments.mean) * torch.rsqrt(moments.variance + self.eps)).flatten(1, 2)
         scaled: Tensor = normalised * self.weight[:, None] + self.bias[:, None]
         return scaled
+
+    def _groups(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), self.num_groups, -1, x.shape[2])
+
+
+def joined_moments(parts: Sequence[Moments]) -> Moments:
+    """The moments of a whole from those of its parts, in double precision and rounded at the end."""
+    means, variances = (torch.stack([getattr(part, name) for part in parts]).double() for name in ("mean", "variance"))
+    counts = torch.stack([part.count for part in parts])
+    total, dtype = counts.sum(dim=0).clamp(min=1), parts[0].mean.dtype
+    mean = (means * counts).sum(dim=0) / total
+    variance = ((variances + (means - mean) ** 2) * counts).sum(dim=0) / total
+    return Moments(mean.to(dtype), variance.to(dtype), counts.sum(dim=0))
 
 
 class KnownConv(nn.Conv1d):

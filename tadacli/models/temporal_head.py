@@ -54,6 +54,7 @@ class TemporalHead(nn.Module):
         if not 1 <= width <= _MOST_CHANNELS:
             raise ValueError(f"its layers have 1 to {_MOST_CHANNELS} channels, and width is {width}")
         self.num_classes, self.exclusive = num_classes, exclusive
+        self.reach = 2**num_blocks - 1
         self.scaling = FeatureScaling(in_channels)
         self.noise = GaussianNoise(noise)
         self.dropout = SampleDropout(dropout)
@@ -72,16 +73,27 @@ class TemporalHead(nn.Module):
         Returns:
             (B, K, T), or (B, K + 1, T) if the classes are exclusive.
         """
+        return self.logits(self.embedded(x, known), known)
+
+    def scores(self, x: Tensor, known: Tensor) -> Tensor:
+        """Probabilities (B, K, T) of the classes, 0 at unknown steps; arguments as for `forward`."""
+        return self.scores_of(self(x, known), known)
+
+    def embedded(self, x: Tensor, known: Tensor) -> Tensor:
+        """The first layer, (B, C, T), (B, T) -> (B, width, T), of each step by itself."""
         x = self.dropout(self.noise(self.scaling(x)))
-        x = F.relu(self.norm(self.embedding(x, known)))
+        return F.relu(self.norm(self.embedding(x, known)))
+
+    def logits(self, x: Tensor, known: Tensor) -> Tensor:
+        """The layers after the first one; each step depends on those that are at most `reach` away."""
         for block in self.blocks:
             x = block(x, known)
         logits: Tensor = self.head(x, known)
         return logits
 
-    def scores(self, x: Tensor, known: Tensor) -> Tensor:
-        """Probabilities (B, K, T) of the classes, 0 at unknown steps; arguments as for `forward`."""
-        logits = self(x, known).float()
+    def scores_of(self, logits: Tensor, known: Tensor) -> Tensor:
+        """Logits as probabilities (B, K, T), 0 at unknown steps."""
+        logits = logits.float()
         found = logits.softmax(dim=1)[:, : self.num_classes] if self.exclusive else torch.sigmoid(logits)
         return at_known(found, known)
 
