@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +43,30 @@ class Arrays:
             array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         return array
 
+    def pieces_of(self, name: str, size: int) -> Iterator[NDArray[Any]]:
+        """An array of rows (N, C), `size` of them at once; no more is in memory.
+
+        Raises:
+            ValueError: It is no such array, or is cut short.
+        """
+        with self._archive.open(f"{name}.npy") as stream:
+            shape, is_transposed, dtype = _header(stream)
+            if len(shape) != 2 or is_transposed or dtype.kind != "f":
+                raise ValueError(f"{name} are no rows of numbers")
+            width = shape[1] * dtype.itemsize
+            for first in range(0, shape[0], size):
+                count = min(size, shape[0] - first)
+                content = stream.read(count * width)
+                if len(content) != count * width:
+                    raise ValueError(f"{name} end too early")
+                yield np.frombuffer(content, dtype).reshape(count, shape[1])
+            if stream.read(1):
+                raise ValueError(f"{name} go on too long")
+
     def shape_of(self, name: str) -> tuple[int, ...]:
         """What an array says its shape is; it is not read."""
         with self._archive.open(f"{name}.npy") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, _ = np.lib.format.read_array_header_1_0(stream)
-        return shape
+            return _header(stream)[0]
 
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._archive.NameToInfo
@@ -57,6 +75,13 @@ class Arrays:
     def about(self) -> Any:
         """What the JSON says, whatever it is."""
         return parse_json(str(self[ABOUT]))
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and type of an array, as its file says."""
+    np.lib.format.read_magic(stream)
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = np.lib.format.read_array_header_1_0(stream)
+    return header
 
 
 @contextmanager

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from tadacli.detection.detecting import DetectionJob, Found
-from tadacli.detection.extraction import feature_job, iter_features
-from tadacli.detection.feature_file import SUFFIX, read_features
-from tadacli.detection.feature_grid import features_grid, steps_of
+from tadacli.detection.extraction import feature_job, features_in_pieces
+from tadacli.detection.feature_file import SUFFIX, VALUES, Columns, read_feature_pieces
+from tadacli.detection.feature_grid import features_grid, grid_in_pieces, steps_of
 from tadacli.detection.features import VideoFeatures
-from tadacli.detection.head_decoding import Head, ScoredSpans, find_spans
+from tadacli.detection.head_decoding import Head, ScoredSpans, find_spans_in
+from tadacli.detection.long_sequences import STEPS_AT_ONCE
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress
 from tadacli.errors import SpecError, UsageError, VideoError
@@ -28,8 +29,9 @@ from tadacli.version import __version__
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD
 from tadacli.zoo.loading import HeadModel, Model
 
-# The features of a video; raises `VideoError` where they cannot be had.
-FeaturesOf = Callable[[str, OnProgress | None], VideoFeatures]
+# The features of a video inside of a context, all but their columns and these in pieces, with a file as journal where
+# they are made. Raises `VideoError` where they cannot be had.
+FeaturesOf = Callable[[str, Path | None, OnProgress | None], AbstractContextManager[tuple[VideoFeatures, Columns]]]
 
 
 def job_by_head(
@@ -59,13 +61,12 @@ def job_by_head(
     """
     snippets = _snippets(head.spec, batch_size=batch_size, fps=fps)
 
-    def features_of(video: str, on_progress: OnProgress | None) -> VideoFeatures:
-        job = feature_job([video], model=trunk, snippets=snippets, max_download=max_download)
-        with closing(iter_features(job, on_progress=on_progress)) as made:
-            found = next(made)
-        if found.features is None:
-            raise VideoError(f"{in_one_line(video)}: {found.error}")
-        return found.features
+    features = feature_job(videos, model=trunk, snippets=snippets, max_download=max_download)
+
+    def features_of(
+        video: str, journal: Path | None, on_progress: OnProgress | None
+    ) -> AbstractContextManager[tuple[VideoFeatures, Columns]]:
+        return features_in_pieces(features, video, journal=journal, on_progress=on_progress)
 
     settings = {**snippets.to_dict(trunk.spec.input, trunk.device.type)}
     return _job(videos, head, segments, features_of, settings)
@@ -96,9 +97,12 @@ def job_by_head_in_features(
             hint=f"name videos as its files do, such as {in_one_line(next(iter(files)))}, or none for all of them",
         )
 
-    def features_of(video: str, _: OnProgress | None) -> VideoFeatures:
+    @contextmanager
+    def features_of(
+        video: str, _journal: Path | None, _on_progress: OnProgress | None
+    ) -> Iterator[tuple[VideoFeatures, Columns]]:
         try:
-            return read_features(files[video])
+            yield read_feature_pieces(files[video])
         except UsageError as error:
             raise VideoError(error.message, hint=error.hint) from error
 
@@ -172,9 +176,9 @@ def _job(
         tool_version=__version__,
     )
 
-    def find(video: str, _: Path | None, on_progress: OnProgress | None) -> Found:
-        features = features_of(video, on_progress)
-        return Found(_detection(video, features, head, segments), None, features.size_bytes)
+    def find(video: str, journal: Path | None, on_progress: OnProgress | None) -> Found:
+        with features_of(video, journal, on_progress) as (features, columns):
+            return Found(_detection(video, features, columns, head, segments), None, features.size_bytes)
 
     return DetectionJob(videos, head.spec, run, segments, find)
 
@@ -187,15 +191,19 @@ def _refuse_settings(segments: SegmentSettings) -> None:
             raise UsageError(f"{name} does not go with a head that finds segments", hint="leave it out")
 
 
-def _detection(video: str, features: VideoFeatures, head: HeadModel, segments: SegmentSettings) -> Detection:
+def _detection(
+    video: str, features: VideoFeatures, columns: Columns, head: HeadModel, segments: SegmentSettings
+) -> Detection:
     """The result of one video. Raises `VideoError` for features that are not those that the head takes."""
-    if (problem := _other_features(steps_of(features), head.spec.steps)) is not None:
+    num_channels, pieces = columns.pieces[VALUES]
+    if (problem := _other_features(steps_of(features, num_channels=num_channels), head.spec.steps)) is not None:
         raise VideoError(f"{in_one_line(video)}: {problem}")
     try:
         grid = features_grid(features, where=in_one_line(video))
     except UsageError as error:
         raise VideoError(error.message, hint=error.hint) from error
-    found = find_spans(cast(Head, head.network), grid)
+    steps = grid_in_pieces(pieces(), features.centres, stride_seconds=features.stride_seconds, size=STEPS_AT_ONCE)
+    found = find_spans_in(cast(Head, head.network), grid, steps)
     notes = [Note(NoteKind.MODEL, head.spec.note)] if head.spec.note else []
     return Detection(
         path=video,

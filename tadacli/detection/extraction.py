@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from tadacli.detection.feature_file import VALUES, Columns, StoredType, score_na
 from tadacli.detection.feature_layouts import FeatureStore
 from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.detection.journal import WindowJournal
+from tadacli.detection.row_files import RowFile
 from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over, video_notes
 from tadacli.detection.window_scores import mean_rows
 from tadacli.errors import TadaError, VideoError
@@ -35,6 +37,7 @@ from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
 _KIND = "tada features 1"  # of a journal
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,31 +241,59 @@ def _to_store(
 ) -> tuple[VideoFeatures, int]:
     """Writes the features of a video, from its journal: they are never in memory as a whole."""
     file = store.journal_of(video)
-    journal = WindowJournal(file, kind=_KIND, run_id=job.run.id, video=video, size_bytes=file_size(video))
-    columns: dict[str, int] = {}
+    with features_in_pieces(job, video, journal=file, on_progress=on_progress) as made, during(Stage.OUTPUT):
+        facts, columns = made
+        store.write(video, facts, columns, stored=job.stored)
+    file.unlink(missing_ok=True)
+    return facts, columns.pieces[VALUES][0]
 
-    def take(group: Group) -> None:
-        columns.update({name: values.shape[1] for name, values in group.rows.items()})
 
-    try:
-        done = _pass(job, video, take, journal=journal, on_progress=on_progress)
+@contextmanager
+def features_in_pieces(
+    job: FeatureJob, video: str, *, journal: Path | None, on_progress: OnProgress | None = None
+) -> Iterator[tuple[VideoFeatures, Columns]]:
+    """The features of a video, which are never in memory as a whole: all but their columns, and these in pieces.
+
+    Args:
+        job: How they are made.
+        video: The video.
+        journal: A file that keeps what is done, after which a later run of the same job goes on; it is left as it is.
+            Without one they are in a temporary file, inside of the context alone.
+        on_progress: Called with where a video starts and ends and how far it is done, in seconds.
+
+    Raises:
+        VideoError: There can be none.
+        OutputError: They cannot be kept.
+        TadaError: For features that are not numbers.
+    """
+    widths: dict[str, int] = {}
+    files: dict[str, RowFile] = {}
+    with ExitStack() as opened:
+        log: WindowJournal | None = None
+        if journal is not None:
+            log = WindowJournal(journal, kind=_KIND, run_id=job.run.id, video=video, size_bytes=file_size(video))
+            opened.callback(log.close)
+
+        def take(group: Group) -> None:
+            for name, values in group.rows.items():
+                widths[name] = values.shape[1]
+                if log is None:
+                    if name not in files:
+                        files[name] = opened.enter_context(RowFile())
+                    files[name].append(values)
+
+        done = _pass(job, video, take, journal=log, on_progress=on_progress)
         count = int(done.is_done.sum())
         nothing = np.empty((count, 0), np.float32)
         heads = job.model.spec.heads if job.snippets.with_scores else ()
         facts = _features(job, done, nothing, dict.fromkeys(heads, nothing))
-        with during(Stage.OUTPUT):
-            pieces = {name: (width, partial(_column, journal, name)) for name, width in columns.items()}
-            store.write(video, facts, Columns(count, pieces), stored=job.stored)
-    finally:
-        journal.close()
-    file.unlink(missing_ok=True)
-    return facts, columns[VALUES]
 
+        def pieces_of(name: str) -> Iterator[NDArray[np.float32]]:
+            if log is None:
+                return files[name].pieces(_ROWS_AT_ONCE)
+            return (group.rows[name] for group in log.groups() if name in group.rows)
 
-def _column(journal: WindowJournal, name: str) -> Iterator[NDArray[np.float32]]:
-    for group in journal.groups():
-        if name in group.rows:
-            yield group.rows[name]
+        yield facts, Columns(count, {name: (width, partial(pieces_of, name)) for name, width in widths.items()})
 
 
 def _pass(

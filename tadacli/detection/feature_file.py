@@ -156,6 +156,31 @@ def read_feature_facts(path: str | os.PathLike[str]) -> tuple[VideoFeatures, int
         return decode_facts(arrays.about, arrays["spans"], arrays["centres"], nothing), num_columns
 
 
+def read_feature_pieces(path: str | os.PathLike[str]) -> tuple[VideoFeatures, Columns]:
+    """What `read_features` gives, with the features in pieces that are read when their turn comes.
+
+    Args:
+        path: The file.
+
+    Returns:
+        All but the features and scores, and the features.
+
+    Raises:
+        UsageError: As `read_features`; what is wrong with the features themselves comes up while they are read.
+    """
+    facts, num_columns = read_feature_facts(path)
+
+    def pieces() -> Iterator[NDArray[np.float32]]:
+        with read_arrays(path, content="features", made_by="tada features") as arrays:
+            for piece in arrays.pieces_of(VALUES, _ROWS_AT_ONCE):
+                values = _narrow(piece)
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{VALUES} holds values that are not finite")
+                yield values
+
+    return facts, Columns(len(facts.values), {VALUES: (num_columns, pieces)})
+
+
 def score_name(head: str) -> str:
     """The name of the array that holds the scores of a head."""
     return f"{_SCORES}_{head}" if head else _SCORES

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -59,14 +61,22 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_from_videos_to_a_model_that_finds_segments_in_videos(tada: Tada, films: Path, tmp_path: Path) -> None:
-    run = tmp_path / "det"
-    trained = tada(
-        *("finetune", "--task", "detection", "--data", films / "segments.csv", "--output", run, "--device", "cpu"),
-        *("--stride", "250ms", "--epochs", "40", "--batch-size", "1", "--learning-rate", "5e-3", "--set", "width=16"),
-    )
-    assert trained[0] == 0, trained[2]
-    assert "8 segments of 4 videos" in trained[2]
+@pytest.fixture(scope="module")
+def trained(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a head trained on them, and what was said on the way."""
+    folder = tmp_path_factory.mktemp("trained") / "det"
+    words = ("finetune", "--task", "detection", "--data", films / "segments.csv", "--output", folder, "--device", "cpu")
+    sizes = ("--stride", "250ms", "--epochs", "40", "--batch-size", "1", "--learning-rate", "5e-3", "--set", "width=16")
+    command = [sys.executable, "-m", "tadacli", *map(str, words), *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return folder, done.stderr
+
+
+def test_from_videos_to_a_model_that_finds_segments_in_videos(
+    tada: Tada, films: Path, trained: tuple[Path, str]
+) -> None:
+    run, said = trained
+    assert "8 segments of 4 videos" in said
     assert load_head_model(run, device="cpu").trunk == run / "trunk.safetensors"
     assert len(list((run / "features").iterdir())) == 5
     code, out, err = tada("detect", films / "e.mp4", "--model", run, "--threshold", "auto", "--format", "jsonl")
@@ -115,6 +125,32 @@ def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_pa
     code, _, err = tada(*common, "--resume")
     assert code == 2
     assert "1 of 4 negatives are labelled videos, too: 2.mp4 is " in err
+
+
+def test_a_killed_search_goes_on_inside_the_video_and_gives_the_same_bytes(
+    films: Path, trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Real processes and real kills; more moments are covered in `tests/detection/test_by_head.py`."""
+
+    def command(output: Path) -> list[str]:
+        words = ["detect", films / "e.mp4", films / "a.mp4", "--model", trained[0], "--resume", "--output", output]
+        return [sys.executable, "-m", "tadacli", *map(str, words), "--device", "cpu"]
+
+    clean, killed = tmp_path / "clean.jsonl", tmp_path / "killed.jsonl"
+    subprocess.run(command(clean), check=True, capture_output=True)
+    unfinished = tmp_path / "killed.jsonl.unfinished"
+    process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        if unfinished.exists() and unfinished.read_bytes().count(b"\n") >= 8:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            break
+        time.sleep(0.002)
+    assert unfinished.exists()
+    done = subprocess.run(command(killed), check=True, capture_output=True)
+    assert b"2 of 2 videos searched" in done.stderr
+    assert killed.read_bytes() == clean.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"clean.jsonl", "killed.jsonl"}
 
 
 def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
