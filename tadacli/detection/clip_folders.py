@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.errors import UsageError, VideoError
-from tadacli.evaluation.safe_pickle import load_torch
+from tadacli.formats.safe_pickle import load_torch
 from tadacli.strict_tables import in_one_line, refusing
 
 SNIPPET_SECONDS, FIRST_CENTRE_SECONDS = 8 / 60, 7 / 60

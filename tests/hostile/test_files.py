@@ -22,11 +22,11 @@ from tadacli.detection.detecting import detect
 from tadacli.detection.score_file import read_scores, write_scores
 from tadacli.detection.window_scores import score_windows
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.evaluation import safe_pickle
 from tadacli.evaluation.prediction_file import read_predictions
 from tadacli.evaluation.readers.epic import read_recognition
-from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays, load_torch
 from tadacli.evaluation.saved import evaluate_predictions
+from tadacli.formats import safe_pickle
+from tadacli.formats.safe_pickle import UnsafePickleError, load_arrays, load_torch
 from tadacli.sampling.settings import window_settings
 from tadacli.scoring.options import parse_views
 from tadacli.specs import label_list

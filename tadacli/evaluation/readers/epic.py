@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tadacli.datasets.tables import AnyPath, bad_line, is_number, most_unpacked, read_bytes
 from tadacli.errors import UsageError
 from tadacli.evaluation.predictions import ScoreTable, TimedScores, check_once, json_value, timed_scores
-from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays, load_torch
 from tadacli.formats.epic_detection import NUM_CLASSES, problems, unloadable
 from tadacli.formats.epic_recognition import CHALLENGE as RECOGNITION_CHALLENGE
 from tadacli.formats.epic_recognition import MEMBER
+from tadacli.formats.safe_pickle import UnsafePickleError, load_arrays, load_torch
 from tadacli.results import Note, NoteKind
 
 _OUTPUTS = {"verb": "verb_output", "noun": "noun_output"}

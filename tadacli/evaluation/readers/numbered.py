@@ -13,7 +13,7 @@ import numpy as np
 from tadacli.datasets.tables import AnyPath, bad_line, read_bytes
 from tadacli.errors import UsageError
 from tadacli.evaluation.predictions import TimedScores, timed_scores
-from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays
+from tadacli.formats.safe_pickle import UnsafePickleError, load_arrays
 from tadacli.results import Note, NoteKind
 
 # A pickle of protocol 2 or higher begins with this byte, which no text does.

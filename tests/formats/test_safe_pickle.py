@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli.evaluation.safe_pickle import UnsafePickleError, load_arrays, load_torch
+from tadacli.formats.safe_pickle import UnsafePickleError, load_arrays, load_torch
 
 ARRAYS = [
     np.arange(12, dtype=np.float32).reshape(3, 4),
