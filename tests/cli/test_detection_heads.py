@@ -18,7 +18,7 @@ import torch
 from tadacli.zoo.loading import load_head_model
 from tests.cli.conftest import Tada
 from tests.media import picture
-from tests.training.heads.planted_files import SETTINGS, write_planted
+from tests.training.heads.planted_files import SETTINGS, write_negatives, write_planted
 
 SET = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
 # Of each film, in seconds: when it is dark, and when it flickers.
@@ -186,6 +186,7 @@ def test_two_processes_train_the_head_of_one(tada: Tada, tmp_path: Path) -> None
     table, features = write_planted(tmp_path)
     common = ["finetune", "--task", "detection", "--data", str(table), "--features", str(features), "--device", "cpu"]
     common += ["--epochs", "4", "--batch-size", "2", "--set", "width=16", "--set", "warmup_epochs=1"]
+    common += ["--negatives", str(write_negatives(tmp_path / "none", features, range(3)))]
     code, _, err = tada(*common, "--output", tmp_path / "one")
     assert code == 0, err
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tadacli"]

@@ -110,6 +110,14 @@ def test_negatives_that_are_held_out_change_the_threshold_alone(
     assert num_found(tmp_path / "found", grids) < num_found(tmp_path / "plain", grids)
 
 
+def test_a_pyramid_takes_negatives(planted: tuple[FinetuneData, Path, Path], tmp_path: Path) -> None:
+    settings = {"width": 16, "num_levels": 4, "epochs": 8, "batch_size": 4, "evaluate_every_epochs": 8}
+    given = {"head": "pyramid", "settings": {**settings, "warmup_epochs": 1, "learning_rate": 5e-3}}
+    result = run(planted, tmp_path / "det", negatives=split_of(planted), **given)
+    assert result.metrics.average > 0.5
+    assert json.loads((tmp_path / "det" / "eval.json").read_text())["negatives"]["train"]["num_videos"] == 6
+
+
 class StoppedError(Exception):
     pass
 

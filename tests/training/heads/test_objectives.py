@@ -110,6 +110,27 @@ def test_an_action_that_is_hardly_inside_is_not_to_be_found() -> None:
         assert bool(PointObjective({"": 1}, 3).targets(part, 16)[".classes"].any()) == is_found
 
 
+def test_where_nothing_happens_all_is_to_say_so() -> None:
+    part = window(16)
+    by_step = StepObjective(3, exclusive=True).targets(part, 16)
+    assert by_step["weights"].all()
+    assert not by_step["classes"].any()
+    none = {"verb": np.empty(0, np.int64), "noun": np.empty(0, np.int64)}
+    named = FeatureWindow(part.values, part.known, part.spans, part.inside, none, part.ignored)
+    objective = PointObjective({"verb": 2, "noun": 3}, 3, normaliser=4.0)
+    targets = objective.targets(named, 16)
+    assert targets["weights"].all()
+    assert objective.count(targets) == 0
+    for count, head in ((2, "verb"), (3, "noun")):
+        assert targets[f"{head}.classes"].shape == (16 + 8 + 4, count)
+        assert not targets[f"{head}.classes"].any()
+    batch = {name: each[None] for name, each in targets.items()}
+    said = {head: AtPoints(batch[f"{head}.classes"] - 20, batch["distances"]) for head in ("verb", "noun")}
+    assert objective.loss(said, batch) < 1e-6
+    said["noun"].logits[0, 5, 1] = 20
+    assert objective.loss(said, batch) > 1
+
+
 def test_losses_are_those_of_their_definitions() -> None:
     logits, targets = torch.tensor([0.3, -1.2]), torch.tensor([1.0, 0.0])
     p = torch.sigmoid(logits).tolist()
