@@ -23,7 +23,7 @@ from tadacli.strict_tables import in_one_line
 # In these the video that a sample is cut from is known; elsewhere each file counts as a video.
 _WITH_VIDEO_IDS = ("segments", "kinetics", "ssv2", "ek100")
 _BAD = (FindingKind.MISSING, FindingKind.UNREADABLE, FindingKind.DAMAGED)
-_LONGEST_PATH = 200
+_LONGEST_REASON = 500
 # A name that ends in the number of a clip, after something that has a number of its own: v_Punch_g03_c01.
 _NUMBERED_CLIP = re.compile(r"(.*\d.*)[_-](?:c|clip|cut|part|seg|segment|scene|shot)[_-]?\d+", re.IGNORECASE)
 
@@ -229,8 +229,16 @@ def without_videos(data: FinetuneData, failed: Mapping[str, str]) -> FinetuneDat
 
 
 def with_reason(path: str, reason: str) -> str:
-    """A video and why it cannot be used, in words; most reasons name the video themselves."""
-    return reason if path in reason else f"{in_one_line(path, most=_LONGEST_PATH)}: {reason}"
+    """A video and why it cannot be used, in words.
+
+    Args:
+        path: Of the video.
+        reason: What is wrong with it; most reasons name the video themselves.
+
+    Returns:
+        Both in one line that is safe to print, with the path once.
+    """
+    return in_one_line(reason if path in reason else f"{path}: {reason}", most=_LONGEST_REASON)
 
 
 # --- classes ----------------------------------------------------------------------------------------------

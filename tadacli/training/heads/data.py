@@ -125,7 +125,14 @@ def load_head_data(
 
 
 def negatives_line(data: HeadData) -> str:
-    """How many negatives there are, and what for, in words; empty without any."""
+    """How many negatives there are, and what for, in words.
+
+    Args:
+        data: What a head is trained on.
+
+    Returns:
+        "6 videos of 81 s to train with", for example; empty without any.
+    """
     purposes = {"train": "to train with", "validation": "held out for the threshold, and in no mAP"}
     return ", ".join(
         f"{each.num_videos} {'video' if each.num_videos == 1 else 'videos'} of {each.seconds:.0f} s {purposes[split]}"

@@ -30,7 +30,14 @@ class FeatureFiles:
 
 
 def by_video(dataset: Dataset) -> dict[str, list[Sample]]:
-    """The samples by the path of their video, or by its name where it is not there."""
+    """The samples of each video.
+
+    Args:
+        dataset: Samples, in any order.
+
+    Returns:
+        Samples in their order, by the path of their video, or by its name where it was not found.
+    """
     videos: dict[str, list[Sample]] = defaultdict(list)
     for sample in dataset.samples:
         videos[str(sample.path) if sample.path is not None else sample.video_id or sample.id].append(sample)

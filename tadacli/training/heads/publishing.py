@@ -51,6 +51,9 @@ def measured(network: Head, data: HeadData, settings: HeadSettings, fitted: Fitt
             chooses the threshold counts what is found in them as wrong, as it does in any other video.
         settings: With the thresholds of the mAP.
         fitted: The training.
+
+    Returns:
+        The mAP, with a verb and a noun of the pairs of both, and one threshold for all classes.
     """
     found = [find_spans(network, each.grid) for each in data.validation]
     in_negatives = [find_spans(network, each.grid) for each in data.held_out_negatives]
@@ -72,7 +75,18 @@ def measured(network: Head, data: HeadData, settings: HeadSettings, fitted: Fitt
 
 
 def publish(folder: RunFolder, network: Head, spec: HeadSpec, data: HeadData, result: HeadResult) -> None:
-    """Writes the head with its thresholds, the evaluation, and the card."""
+    """Writes the head with its thresholds, the evaluation, and the card.
+
+    Args:
+        folder: Of the run.
+        network: With its best weights.
+        spec: Of the head, without thresholds.
+        data: What it was trained on.
+        result: How good it is.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
     if "" in spec.heads and result.threshold.f1:
         # Of an action the thresholds of verb and noun would be needed apart.
         level = float(np.float32(result.threshold.threshold))

@@ -196,6 +196,9 @@ def test_a_video_that_cannot_be_read_is_left_out_by_name(planted: tuple[Finetune
     assert left.samples.left_out == ("/films/v2: the file is damaged", "/films/v3: it is no video")
     said = "2 of 24 videos cannot be read, and are left out: /films/v2: the file is damaged, /films/v3"
     assert any(each.startswith(said) for each in left.remarks)
+    torn = {"/films/v2": "line\x1b[2J one\nline two"}
+    left = load_head_data(named, FeatureFiles({v: f for v, f in files.items() if v not in torn}, torn))
+    assert left.samples.left_out == (r"/films/v2: line\u001b[2J one\u000aline two",)
     # One class less, or nothing to validate with, and the run stops.
     jumps = dict.fromkeys(videos_with(named, 0), "damaged")
     held_out = {str(each.path): "damaged" for each in named.validation.samples}
