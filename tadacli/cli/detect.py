@@ -172,11 +172,7 @@ def detect_command(
             cuts=parse_cuts(cuts),
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
-        if cuts not in ("auto", "none") and len(videos) > 1:
-            raise UsageError(
-                f"--cuts {cuts} are the times of one video, and these are {len(videos)}",
-                hint="give one video at a time, or --cuts auto",
-            )
+        own.check_cuts(cuts, videos)
         loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)

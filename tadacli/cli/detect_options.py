@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from tadacli.cli.options import INPUT_HELP
 from tadacli.detection import Nms
+from tadacli.errors import UsageError
 from tadacli.formats.registry import DetectFormat
 
 Inputs = Annotated[list[str] | None, typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
@@ -53,7 +55,7 @@ CutsWord = Annotated[
     str,
     typer.Option(
         "--cuts",
-        help="Where shots begin, which no window crosses; auto finds them (extra: cuts).",
+        help="Where shots begin, which no window or snippet crosses; auto finds them (extra: cuts).",
         metavar="auto|none|FILE",
     ),
 ]
@@ -84,3 +86,12 @@ Format = Annotated[
     DetectFormat | None,
     typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
 ]
+
+
+def check_cuts(cuts: str, videos: Sequence[str]) -> None:
+    """Raise `UsageError` for a file of cuts, which are those of one video, where there are several."""
+    if cuts not in ("auto", "none") and len(videos) > 1:
+        raise UsageError(
+            f"--cuts {cuts} are the times of one video, and these are {len(videos)}",
+            hint="give one video at a time, or --cuts auto",
+        )

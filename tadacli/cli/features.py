@@ -11,6 +11,7 @@ import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import TimelineProgress, be_quiet, clock, feature_table, out_of, say, showing, start_profile
+from tadacli.cli.detect_options import CutsWord, check_cuts
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.sinks import summarise
 from tadacli.zoo import DEFAULT_MODEL
@@ -58,6 +59,7 @@ def features_command(
     dtype: options.Dtype = "float32",
     batch_size: BatchSize = None,
     fps: options.Fps = None,
+    cuts: CutsWord = "none",
     output_format: Format = None,
     resume: Resume = False,
     recursive: options.Recursive = False,
@@ -80,6 +82,7 @@ def features_command(
     """
     be_quiet(quiet)
     stopwatch = start_profile(profile)
+    from tadacli.detection.cuts import parse_cuts
     from tadacli.detection.extraction import feature_job
     from tadacli.detection.feature_layouts import FeatureStore, check_layout, settings_for
     from tadacli.sampling.snippets import snippet_settings
@@ -92,9 +95,11 @@ def features_command(
         with_scores=with_scores,
         batch_size=batch_size,
         fps=fps,
+        cuts=parse_cuts(cuts),
     )
     limit = options.num_bytes("--max-download", max_download)
     videos = options.named_videos(inputs, recursive=recursive)
+    check_cuts(cuts, videos)
     loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
     snippets = settings_for(layout, settings, loaded.spec.input)
     job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit)
@@ -160,5 +165,6 @@ def _row(result: Extraction, job: FeatureJob) -> FeatureRow:
         span=(found.start_seconds, found.duration_seconds),
         gaps=found.gaps,
         notes=found.notes,
+        cuts=found.cuts,
         size_bytes=result.size_bytes,
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from tadacli.errors import UsageError
 from tadacli.profiling import Stage, steps
+from tadacli.results import Note, NoteKind, VideoInfo
 from tadacli.sampling.settings import Cuts, parse_time
 from tadacli.strict_tables import in_one_line
 from tadacli.video.source import Unreadable, VideoSource
@@ -102,6 +103,27 @@ def find_cuts(source: VideoSource, *, start_seconds: float, end_seconds: float) 
         small = cv2.cvtColor(cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
         found += detector.process_frame(FrameTimecode(frame.index, fps=fps), small)
     return tuple(float(times[each.frame_num]) for each in found)
+
+
+def cuts_outside(named: Cuts, info: VideoInfo) -> tuple[Note, ...]:
+    """A note where cuts that were named lie outside of the video: they may be those of another one.
+
+    Args:
+        named: The cuts that were asked for.
+        info: The video.
+
+    Returns:
+        The note, if there is something to say.
+    """
+    end = info.start_seconds + info.duration_seconds
+    outside = [] if named == "auto" else [cut for cut in named if not info.start_seconds <= cut <= end]
+    if not outside:
+        return ()
+    text = (
+        f"{len(outside)} of {len(named)} cuts lie outside of the video, {outside[0]:g} s first: it lasts from "
+        f"{info.start_seconds:.2f} s to {end:.2f} s"
+    )
+    return (Note(NoteKind.CUTS, text),)
 
 
 def finder_versions() -> dict[str, str]:

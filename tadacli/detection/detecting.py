@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tadacli.detection.cuts import cuts_outside
 from tadacli.detection.journal import WindowJournal
 from tadacli.detection.score_file import KIND, read_scores, write_scores
 from tadacli.detection.segments import find_segments
@@ -16,7 +17,7 @@ from tadacli.detection.window_pass import OnProgress, video_notes
 from tadacli.detection.window_scores import WindowScores, score_windows, scoring_settings
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Detection, Note, NoteKind, Run, RunSettings, VideoInfo
+from tadacli.results import Detection, Note, NoteKind, Run, RunSettings
 from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import run_of
 from tadacli.specs import AnySpec, ModelSpec
@@ -289,7 +290,8 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
     )
     if segments.threshold == "auto" and scores.spec.segment_thresholds:
         notes += _other_windows(scores.settings)
-    notes += _cuts_outside(scores.settings, scores.info)
+    named = scores.settings.get("cuts", [])
+    notes += cuts_outside("auto" if isinstance(named, str) else tuple(named), scores.info)
     notes += video_notes(scores.info)
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
@@ -305,19 +307,6 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         notes=tuple(notes),
         cuts=scores.cuts if "cuts" in scores.settings else None,
     )
-
-
-def _cuts_outside(settings: RunSettings, info: VideoInfo) -> list[Note]:
-    """A note where cuts that were named lie outside of the video: they may be those of another one."""
-    named, end = settings.get("cuts", "none"), info.start_seconds + info.duration_seconds
-    outside = [] if isinstance(named, str) else [cut for cut in named if not info.start_seconds <= cut <= end]
-    if not outside:
-        return []
-    text = (
-        f"{len(outside)} of {len(named)} cuts lie outside of the video, {outside[0]:g} s first: it lasts from "
-        f"{info.start_seconds:.2f} s to {end:.2f} s"
-    )
-    return [Note(NoteKind.CUTS, text)]
 
 
 def _other_windows(settings: RunSettings) -> list[Note]:

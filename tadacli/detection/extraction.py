@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tadacli.detection.cuts import cuts_outside, finder_versions
 from tadacli.detection.feature_file import VALUES, Columns, StoredType, score_name
 from tadacli.detection.feature_layouts import FeatureStore
 from tadacli.detection.features import FeatureContract, VideoFeatures
@@ -23,10 +24,11 @@ from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, Wind
 from tadacli.detection.window_scores import mean_rows
 from tadacli.errors import TadaError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import DetectionStatus, Note, NoteKind, Run
+from tadacli.results import DetectionStatus, Note, NoteKind, Run, RunSettings
 from tadacli.sampling.pace import SAME_TIME_SECONDS
 from tadacli.sampling.snippets import SnippetSettings
 from tadacli.sampling.spans import unseen_seconds
+from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.provenance import machine_settings, run_of
 from tadacli.scoring.views import features_and_scores, padded_batch, require_features
 from tadacli.version import __version__
@@ -163,10 +165,12 @@ def feature_job(
         UsageError: The model has no features, or the lengths are none.
     """
     require_features(model)
-    settings = snippets.to_dict(model.spec.input, model.device.type)
+    settings: RunSettings = {**snippets.to_dict(model.spec.input, model.device.type), **machine_settings(model)}
+    if snippets.cuts == "auto":
+        settings["versions"] = {**settings["versions"], **finder_versions()}
     run = run_of(
         model.spec,
-        settings={**settings, **machine_settings(model), "stored": stored},
+        settings={**settings, "stored": stored},
         weights_sha256=model.weights_sha256,
         tool_version=__version__,
     )
@@ -313,6 +317,7 @@ def _pass(
         take=take,
         batch_size=batch_size,
         fps=job.snippets.fps,
+        cuts=job.snippets.cuts,
         journal=journal,
         on_progress=on_progress,
         max_download=job.max_download,
@@ -324,7 +329,7 @@ def _features(
 ) -> VideoFeatures:
     plan, spec = done.plan, job.model.spec
     centres = job.snippets.centres(plan.start, plan.end, spec=spec.input)
-    ((_, laid),) = job.snippets.laid(plan.start, plan.end, fps=float(done.info.fps), spec=spec.input)
+    ((_, laid),) = job.snippets.laid(plan.start, plan.end, cuts=plan.cuts, fps=float(done.info.fps), spec=spec.input)
     numbers, (spans, _, _) = plan.numbers()[done.is_done], plan.rows()
     return VideoFeatures(
         path=done.path,
@@ -339,18 +344,24 @@ def _features(
         start_seconds=plan.start,
         size_bytes=done.size_bytes,
         num_planned=plan.num_laid,
-        notes=(*video_notes(done.info), *_unseen(job.contract, laid, plan.start, plan.end)),
+        notes=(
+            *video_notes(done.info),
+            *_unseen(job.contract, laid, plan),
+            *cuts_outside(job.snippets.cuts, done.info),
+        ),
+        cuts=plan.cuts if job.snippets.cuts else None,
     )
 
 
-def _unseen(contract: FeatureContract, spans: Seconds, start: float, end: float) -> list[Note]:
-    """A note where snippets that are shorter than their stride leave time out."""
-    if contract.stride_seconds <= contract.snippet_seconds + SAME_TIME_SECONDS:
+def _unseen(contract: FeatureContract, spans: Seconds, plan: WindowPlan) -> list[Note]:
+    """A note where snippets that are shorter than their stride leave time out, or shots that no centre is in."""
+    if contract.stride_seconds <= contract.snippet_seconds + SAME_TIME_SECONDS and not plan.cuts:
         return []
-    unseen = unseen_seconds(spans, start, end)
+    unseen, whole = unseen_seconds(spans, plan.start, plan.end), plan.end - plan.start
     text = (
-        f"snippets of {contract.snippet_seconds:.3g} s every {contract.stride_seconds:.3g} s do not look at "
-        f"{unseen:.1f} of {end - start:.1f} s ({100 * unseen / (end - start):.0f} %)"
+        f"snippets of {contract.snippet_seconds:.3g} s every {contract.stride_seconds:.3g} s"
+        f"{' that keep to their shots' if plan.cuts else ''} do not look at "
+        f"{unseen:.1f} of {whole:.1f} s ({100 * unseen / whole:.0f} %)"
     )
     return [Note(NoteKind.UNSEEN, text)] if unseen > SAME_TIME_SECONDS else []
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,6 +221,7 @@ class _About(TypedDict):
     contract: _Contract | None
     spec: None  # read apart
     scores: list[str]
+    cuts: NotRequired[list[Number]]
 
 
 def facts_of(features: VideoFeatures) -> dict[str, object]:
@@ -243,6 +244,8 @@ def facts_of(features: VideoFeatures) -> dict[str, object]:
     if contract is not None:
         facts["contract"] = {name: getattr(contract, name) for name in _Contract.__annotations__}
         facts["spec"] = contract.spec.to_dict()
+    if features.cuts is not None:
+        facts["cuts"] = list(features.cuts)
     return facts
 
 
@@ -295,6 +298,7 @@ def decode_facts(
         size_bytes=about["size_bytes"],
         num_planned=about["num_planned"],
         notes=tuple(Note(NoteKind(note["kind"]), note["text"]) for note in about["notes"]),
+        cuts=tuple(about["cuts"]) if "cuts" in about else None,
     )
 
 

@@ -70,6 +70,7 @@ class VideoFeatures:
         size_bytes: Size of the video's file, if it is known.
         num_planned: Snippets that there would be without gaps; None for other people's files.
         notes: What to know of the video that is no error.
+        cuts: When shots begin across which no snippet reaches, in presentation seconds; None where nobody asked.
 
     Raises:
         ValueError: The arrays do not fit together, or hold values that are not finite.
@@ -88,6 +89,7 @@ class VideoFeatures:
     size_bytes: int | None = None
     num_planned: int | None = None
     notes: tuple[Note, ...] = ()
+    cuts: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for arrays that do not fit together."""

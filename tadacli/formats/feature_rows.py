@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tadacli.formats.rows import Count, GapRow, Number, ResultRow, rounded_seconds, run_row
+from tadacli.formats.rows import Count, CutsRow, GapRow, Number, ResultRow, rounded_seconds, run_row
 from tadacli.results import DetectionStatus, Gap, Note, Run
 
 
-class FeatureRow(ResultRow):
+class FeatureRow(ResultRow, CutsRow):
     """The features of one video: where they are, how many, and when. Facts of a video that failed are null or 0."""
 
     status: DetectionStatus
@@ -35,6 +35,7 @@ def feature_row(
     span: tuple[float, float] | None = None,
     gaps: Sequence[Gap] = (),
     notes: Sequence[Note] = (),
+    cuts: Sequence[float] | None = None,
     size_bytes: int | None = None,
 ) -> FeatureRow:
     """The row of one video.
@@ -51,11 +52,13 @@ def feature_row(
         span: Where the video's timeline starts and ends, in seconds.
         gaps: What of it cannot be read.
         notes: What else to know.
+        cuts: When shots begin across which no snippet reaches, where they were asked for.
         size_bytes: Size of the video's file.
 
     Returns:
         The row, its keys in the order in which they are written.
     """
+    known: CutsRow = {} if cuts is None else {"cuts": [rounded_seconds(cut) for cut in cuts]}
     return {
         "path": path,
         "status": status,
@@ -79,4 +82,5 @@ def feature_row(
         ],
         "notes": [note.text for note in notes],
         **run_row(run, size_bytes),
+        **known,
     }

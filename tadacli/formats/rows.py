@@ -132,7 +132,7 @@ class FramesRow(TypedDict):
 
 
 class CutsRow(TypedDict, total=False):
-    """When shots begin that no segment reaches across, where they were asked for."""
+    """When shots begin across which nothing that is found or made reaches, where they were asked for."""
 
     cuts: list[Number]
 

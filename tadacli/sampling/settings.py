@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tadacli.errors import UsageError
@@ -87,19 +89,33 @@ class WindowSettings:
         """The sampling asked for, or the one that suits the model's own."""
         return self.sampling or natural_sampling(spec)
 
-    def laid(self, start: float, end: float, *, fps: float, spec: InputSpec) -> list[tuple[float, Seconds]]:  # noqa: ARG002 - as others need it
+    def laid(
+        self,
+        start: float,
+        end: float,
+        *,
+        cuts: Sequence[float],
+        fps: float,
+        spec: InputSpec,  # noqa: ARG002 - as others need it
+    ) -> list[tuple[float, Seconds]]:
         """For each scale the length of a window and all spans over [start, end), of a video of `fps` frames a second.
 
-        Raises `UsageError` for lengths that cannot be laid out.
+        They begin anew at each of the `cuts`. Raises `UsageError` for lengths that cannot be laid out.
         """
+        import numpy as np
+
         from tadacli.sampling.spans import window_spans  # with numpy, which settings alone do not need
 
         scales = [
             (length.seconds(fps), stride.seconds(fps))
             for length, stride in zip(self.lengths, self.strides, strict=True)
         ]
+        shots = list(pairwise([start, *cuts, end]))
         return [
-            (length, window_spans(start, end, window_seconds=length, stride_seconds=stride))
+            (
+                length,
+                np.concatenate([window_spans(*shot, window_seconds=length, stride_seconds=stride) for shot in shots]),
+            )
             for length, stride in scales
         ]
 

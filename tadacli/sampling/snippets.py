@@ -6,13 +6,16 @@ follows the other by a stride up to its end. Lengths in frames count at the mode
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tadacli.errors import UsageError
 from tadacli.sampling import DEFAULT_WINDOW, WindowSampling
 from tadacli.sampling.plan import Part, clip_seconds
-from tadacli.sampling.settings import Length, default_batch_size, natural_sampling, parse_length
+from tadacli.sampling.settings import Cuts, Length, default_batch_size, natural_sampling, parse_length
 from tadacli.sampling.spans import snippet_centres, snippet_spans
 from tadacli.video.frame_names import checked_rate
 
@@ -37,6 +40,7 @@ class SnippetSettings:
         with_scores: Whether the scores of the classes are kept, too.
         batch_size: How many views go through the network at once; None are as many as suit the device.
         fps: The rate of folders and tars of frames; None is what their name says, or 30.
+        cuts: Where shots begin, across which no snippet reaches (see `WindowSettings`).
 
     Raises:
         UsageError: For other crops, and for a batch without a view.
@@ -49,6 +53,7 @@ class SnippetSettings:
     with_scores: bool = False
     batch_size: int | None = None
     fps: float | None = None
+    cuts: Cuts = ()
 
     def __post_init__(self) -> None:
         if self.crops not in (1, 3):
@@ -88,13 +93,24 @@ class SnippetSettings:
         stride, first = self.stride_seconds(spec), self.first_centre(spec)
         return snippet_centres(start, end, stride_seconds=stride, first_centre_seconds=first)
 
-    def laid(self, start: float, end: float, *, fps: float, spec: InputSpec) -> list[tuple[float, Seconds]]:  # noqa: ARG002 - as windows need it
+    def laid(
+        self,
+        start: float,
+        end: float,
+        *,
+        cuts: Sequence[float],
+        fps: float,  # noqa: ARG002 - as windows need it
+        spec: InputSpec,
+    ) -> list[tuple[float, Seconds]]:
         """The length of a snippet and the spans of all of them over [start, end), (N, 2) in seconds.
 
-        Raises `UsageError` for lengths that cannot be laid out.
+        Each lies in the shot that its centre is in: centres do not depend on cuts. Raises `UsageError` for lengths that
+        cannot be laid out.
         """
-        length = self.snippet_seconds(spec)
-        return [(length, snippet_spans(self.centres(start, end, spec=spec), start, end, snippet_seconds=length))]
+        length, centres = self.snippet_seconds(spec), self.centres(start, end, spec=spec)
+        edges = np.array([start, *cuts, end])
+        shot = np.clip(np.searchsorted(edges, centres, side="right") - 1, 0, len(cuts))
+        return [(length, snippet_spans(centres, edges[shot], edges[shot + 1], snippet_seconds=length))]
 
     def batch_size_on(self, device_type: str) -> int:
         """The batch size asked for, or the one that suits this type of device."""
@@ -113,6 +129,8 @@ class SnippetSettings:
         }
         if self.fps is not None:
             settings["fps"] = self.fps
+        if self.cuts:
+            settings["cuts"] = self.cuts if self.cuts == "auto" else list(self.cuts)
         return settings
 
 
@@ -125,6 +143,7 @@ def snippet_settings(
     with_scores: bool = False,
     batch_size: int | None = None,
     fps: float | None = None,
+    cuts: Cuts = (),
 ) -> SnippetSettings:
     """The settings that a person's words mean.
 
@@ -136,6 +155,7 @@ def snippet_settings(
         with_scores: Whether the scores of the classes are kept, too.
         batch_size: How many views go through the network at once.
         fps: Frames a second of folders and tars of frames; by default what their name says, or else 30.
+        cuts: Where shots begin, in presentation seconds, or "auto" (see `detection.cuts`); by default nowhere.
 
     Returns:
         The settings.
@@ -144,4 +164,4 @@ def snippet_settings(
         UsageError: A length cannot be read, or a value is out of range.
     """
     length, step = (None if text is None else parse_length(text) for text in (snippet, stride))
-    return SnippetSettings(length, step, first_centre_seconds, crops, with_scores, batch_size, fps)
+    return SnippetSettings(length, step, first_centre_seconds, crops, with_scores, batch_size, fps, cuts)

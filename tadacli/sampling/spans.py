@@ -61,12 +61,14 @@ def snippet_centres(
     return np.asarray(start_seconds + first_centre_seconds + np.arange(count) * stride_seconds, dtype=np.float64)
 
 
-def snippet_spans(centres: Seconds, start_seconds: float, end_seconds: float, *, snippet_seconds: float) -> Seconds:
+def snippet_spans(
+    centres: Seconds, start_seconds: float | Seconds, end_seconds: float | Seconds, *, snippet_seconds: float
+) -> Seconds:
     """Start and end of snippets around these centres; what sticks out of [start_seconds, end_seconds) is moved in.
 
     Args:
         centres: (num_snippets,), in seconds.
-        start_seconds: Start of what is covered.
+        start_seconds: Start of what is covered, for all snippets or (num_snippets,).
         end_seconds: Its end.
         snippet_seconds: Length of a snippet; where it is more than is covered, a snippet is all of that.
 

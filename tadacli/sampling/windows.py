@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -34,8 +34,13 @@ class Layout(Protocol):
         """How clips are taken from a window."""
         ...
 
-    def laid(self, start: float, end: float, *, fps: float, spec: InputSpec) -> list[tuple[float, Seconds]]:
-        """For each scale the length of a window, and the spans of all windows over [start, end), (W, 2) in seconds."""
+    def laid(
+        self, start: float, end: float, *, cuts: Sequence[float], fps: float, spec: InputSpec
+    ) -> list[tuple[float, Seconds]]:
+        """For each scale the length of a window, and the spans of all windows over [start, end), (W, 2) in seconds.
+
+        None of them reaches across one of the `cuts`, which lie within, in order.
+        """
         ...
 
 
@@ -192,10 +197,8 @@ class WindowPlan:
         self.start, self.end = settings.part.within(source.info)
         inside = [cut for cut in cuts if self.start < cut < self.end - SAME_TIME_SECONDS]
         self.cuts = tuple(cut for cut in at_frames(self._times, inside) if self.start < cut < self.end)
-        shots = pairwise([self.start, *self.cuts, self.end])
-        laid = [settings.laid(*shot, fps=fps, spec=spec) for shot in shots]
-        lengths = [length for length, _ in laid[0]]
-        spans = [np.concatenate([spans for _, spans in scale]) for scale in zip(*laid, strict=True)]
+        laid = settings.laid(self.start, self.end, cuts=self.cuts, fps=fps, spec=spec)
+        lengths, spans = [length for length, _ in laid], [each for _, each in laid]
 
         def planned(scale: int) -> Iterator[_Planned]:
             pieces = pieces_of(source, gap_seconds=lengths[scale]).split(self._times, self.cuts)

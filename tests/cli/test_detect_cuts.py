@@ -6,9 +6,11 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tadacli.camera_motion.virtual_camera import write_video
+from tadacli.detection.feature_file import read_features
 from tests.cli.conftest import Tada
 from tests.detection.test_cuts import CUTS, FPS, SHOTS, pictures
 
@@ -50,6 +52,38 @@ def test_cuts_that_are_not_in_the_video_are_told(tada: Tada, film: Path, tmp_pat
     assert f"note: {note}" in err
     assert json.loads(out)["cuts"] == [1.5]
     assert tada("detect", "--from-scores", kept)[1] == out
+
+
+def test_snippets_keep_to_their_shots_and_stay_on_their_grid(
+    tada: Tada, untrained: Path, film: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "cuts.txt"
+    file.write_text("\n".join(map(str, (*CUTS, 12.0))))
+    told = ("features", film, "--model", untrained, "--device", "cpu", "--snippet", "1s", "--stride", "200ms")
+    code, out, err = tada(*told, "--cuts", file, "-o", tmp_path / "f")
+    assert code == 0, err
+    row = json.loads(out)
+    assert row["cuts"] == list(CUTS)
+    assert row["notes"] == ["1 of 6 cuts lie outside of the video, 12 s first: it lasts from 0.00 s to 9.00 s"]
+    (kept, plain) = tmp_path / "f" / "six shots.npz", tmp_path / "plain" / "six shots.npz"
+    assert tada(*told, "-o", plain.parent)[0] == 0
+    found, whole = read_features(kept), read_features(plain)
+    assert (found.cuts, whole.cuts) == (pytest.approx(CUTS), None)
+    assert found.centres.tolist() == pytest.approx(whole.centres.tolist())
+    edges = np.array([0.0, *CUTS, 9.0])
+    shot = np.searchsorted(edges, found.centres, side="right") - 1
+    assert (found.spans[:, 0] >= edges[shot] - 1e-6).all()
+    assert (found.spans[:, 1] <= edges[shot + 1] + 1e-6).all()
+    assert (found.spans[:, 1] - found.spans[:, 0]).max() == pytest.approx(1.0)
+    # Frames of one shot are all alike: with cuts features change there and nowhere else.
+    changes, at_cut = np.linalg.norm(np.diff(found.values, axis=0), axis=1), np.diff(shot) > 0
+    assert changes[~at_cut].max() < changes[at_cut].min()
+    assert np.linalg.norm(np.diff(whole.values, axis=0), axis=1)[~at_cut].max() > 10 * changes[~at_cut].max()
+    code, again, _ = tada(*told, "--cuts", file, "-o", tmp_path / "f", "--resume")
+    assert (code, again) == (0, out)
+    code, _, err = tada(*told, "-o", tmp_path / "f", "--resume")
+    assert code == 1
+    assert "made with other settings" in err
 
 
 @finds_cuts
