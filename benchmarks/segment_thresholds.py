@@ -29,7 +29,7 @@ from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
 from tadacli.results import Segment
 from tadacli.sampling.settings import window_settings
-from tadacli.specs import Thresholds
+from tadacli.specs import LOW_SHARE, Thresholds
 from tadacli.training.segment_thresholds import SearchedVideo, fit_segment_thresholds
 from tadacli.zoo.loading import Model
 
@@ -69,12 +69,15 @@ def covered(spans: Spans) -> float:
 
 
 def measured(
-    videos: Sequence[SearchedVideo], settings: SegmentSettings, thresholds: Sequence[Thresholds | None]
+    videos: Sequence[SearchedVideo],
+    settings: SegmentSettings,
+    thresholds: Sequence[Thresholds | None],
+    low_shares: Sequence[float] = (LOW_SHARE,) * 3,
 ) -> tuple[float, float, str]:
     """F1 in percent over all classes and videos, and the largest excess of a label's time in any video, and which."""
     right = found = true = 0
     excess = (-100.0, "")
-    for video, own_thresholds in zip(videos, thresholds, strict=True):
+    for video, own_thresholds, low_share in zip(videos, thresholds, low_shares, strict=True):
         scores = video.scores
         segments = find_segments(
             scores.spans,
@@ -84,6 +87,7 @@ def measured(
             settings=settings.for_model(scores.spec),
             video_seconds=scores.range_seconds,
             thresholds=own_thresholds,
+            low_share=low_share,
         )
         seconds = scores.range_seconds[1] - scores.range_seconds[0]
         for index, label in enumerate(scores.spec.heads[""]):
@@ -126,13 +130,14 @@ def main() -> None:
         videos = searched(model, options.videos)
     fitted = [fit_segment_thresholds([each for each in videos if each is not one], model.spec.heads) for one in videos]
     of_windows = [each.thresholds for each in fitted if each is not None]
+    shares = [each.low_share for each in fitted if each is not None]
     auto, none = SegmentSettings(threshold="auto"), [None] * len(videos)
     sweep = {level: measured(videos, SegmentSettings(threshold=level), none) for level in LEVELS}
     best = max(sweep, key=lambda level: sweep[level][0])
     print("| thresholds | F1 at tIoU 0.3 | most time too much |")
     print("| --- | --- | --- |")
     for name, (f1, excess, label) in (
-        ("auto: fitted on windows of the other two videos", measured(videos, auto, of_windows)),
+        ("auto: fitted on windows of the other two videos", measured(videos, auto, of_windows, shares)),
         (
             "those of classify: fitted on trimmed clips of all three",
             measured(videos, auto, [model.spec.thresholds] * 3),

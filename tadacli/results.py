@@ -247,6 +247,7 @@ class SpecSummary(TypedDict, total=False):
     segment_thresholds: dict[str, list[float]]
     background: str
     exclusive_labels: bool
+    segment_low_share: float
 
 
 class SegmentSummary(TypedDict, total=False):

@@ -19,6 +19,8 @@ from tadacli.strict_tables import decode_table, parse_json
 Task = Literal["action", "camera motion", "action proposals"]
 # What the class of windows in which nothing is shown is called.
 BACKGROUND = "background"
+# The share of its threshold that a segment holds throughout, where nothing else is said.
+LOW_SHARE = 0.5
 # A score for all classes, or the thresholds that a model carries for each of them.
 ScoreLimit = float | Literal["auto"]
 Thresholds = Mapping[str, tuple[float, ...]]
@@ -172,9 +174,10 @@ class ModelSpec(ModelFacts):
     `temperatures` are what logits are divided by, by head; a head that is not named has its logits as they are.
     `thresholds` are the scores from which on each class is worth reporting, by head, for every head or for none; in
     windows of long videos, of which the class `background` says that they show none of the others, those are
-    `segment_thresholds`, if there are any. All are fitted on validation data (see `evaluation.calibration` and
-    `training.segment_thresholds`). With `exclusive_labels` exactly one label of the one head holds at any time of a
-    video, as of the moves of a camera, which is how segments are found then unless it is said otherwise.
+    `segment_thresholds`, if there are any; a segment holds `segment_low_share` of its threshold throughout. All are
+    fitted on validation data (see `evaluation.calibration` and `training.segment_thresholds`). With `exclusive_labels`
+    exactly one label of the one head holds at any time of a video, as of the moves of a camera, which is how segments
+    are found then unless it is said otherwise.
     """
 
     input: InputSpec
@@ -184,6 +187,7 @@ class ModelSpec(ModelFacts):
     segment_thresholds: Thresholds = field(default_factory=dict)
     background: str = ""
     exclusive_labels: bool = False
+    segment_low_share: float = LOW_SHARE
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for temperatures or thresholds that do not fit the heads."""
@@ -195,6 +199,8 @@ class ModelSpec(ModelFacts):
                 raise ValueError(f"temperatures.{head or '(single)'} is not a positive number: {temperature!r}")
         if self.background and self.background not in self.heads.get("", ()):
             raise ValueError(f"background is {self.background!r}, which is none of its labels")
+        if not 0 < self.segment_low_share <= 1:
+            raise ValueError(f"segment_low_share is {self.segment_low_share!r}, and no share above 0")
         for name in ("thresholds", "segment_thresholds"):
             _check_thresholds(getattr(self, name), self.heads, name=name)
 
@@ -219,11 +225,18 @@ class ModelSpec(ModelFacts):
         """
         return self.segment_thresholds or self.require_thresholds()
 
+    @property
+    def low_share(self) -> float:
+        """The share of its threshold that a segment holds: fitted with the thresholds of segments, or the usual one."""
+        return self.segment_low_share if self.segment_thresholds else LOW_SHARE
+
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
         values = super().to_dict(labels=labels)
         for key in ("mean", "std"):
             values["input"][key] = list(values["input"][key])
+        if self.segment_low_share == LOW_SHARE:
+            del values["segment_low_share"]
         for key in ("thresholds", "segment_thresholds"):
             if key in values:
                 values[key] = {name: list(scores) for name, scores in values[key].items()}

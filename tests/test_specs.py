@@ -307,6 +307,8 @@ def test_labels_that_exclude_each_other_are_said_where_they_do_and_no_run_is_ano
         ("thresholds", {"": 0.5}, r"thresholds.\(single\) has the wrong type or value, got 0.5"),
         ("thresholds", {"": [0.1, 1.5]}, "holds 1.5, which is not between 0 and 1"),
         ("thresholds", {"": [0.1, float("nan")]}, "holds nan"),
+        ("segment_low_share", 0, "segment_low_share is 0.0, and no share above 0"),
+        ("segment_low_share", 1.5, "segment_low_share is 1.5, and no share above 0"),
         ("thresholds", {"": [0.1, None]}, r"thresholds.\(single\).1 has the wrong type or value, got null"),
     ],
 )

@@ -287,6 +287,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         video_seconds=scores.range_seconds,
         cuts=scores.cuts,
         thresholds=scores.spec.require_segment_thresholds() if segments.threshold == "auto" else None,
+        low_share=scores.spec.low_share,
     )
     if segments.threshold == "auto" and scores.spec.segment_thresholds:
         notes += _other_windows(scores.settings)

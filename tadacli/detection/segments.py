@@ -22,7 +22,7 @@ from tadacli.detection.settings import Heads, SegmentSettings
 from tadacli.detection.timelines import SAME_INSTANT_SECONDS, ScoreRun, Timeline, find_runs, score_timeline, smooth
 from tadacli.errors import UsageError
 from tadacli.results import Segment
-from tadacli.specs import Thresholds
+from tadacli.specs import LOW_SHARE, Thresholds
 
 # Curves are made for this many classes at a time: memory does not grow with their number.
 _BLOCK = 128
@@ -54,6 +54,7 @@ def find_segments(
     video_seconds: tuple[float, float],
     cuts: Sequence[float] = (),
     thresholds: Thresholds | None = None,
+    low_share: float = LOW_SHARE,
 ) -> tuple[Segment, ...]:
     """The segments that the scores of windows give, sorted by start, end and index; there may be none.
 
@@ -71,6 +72,7 @@ def find_segments(
         cuts: Times that no window reaches across; no segment does either.
         thresholds: Those of every class by head, for the threshold "auto"; that of an action is the product of those of
             its verb and its noun, as its score is the product of theirs.
+        low_share: The share of these that a segment holds throughout.
 
     Returns:
         The segments; scores have seven significant digits. A score equals a threshold if it does so in float32.
@@ -84,7 +86,7 @@ def find_segments(
     classes = ClassScores.check(scores, heads, num_windows=len(spans))
     peaks = classes.peaks(max_pairs=settings.max_pairs)
     # Means do not exceed what they are means of, so a class that no window shows cannot have a segment.
-    levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
+    levels = _Levels.of(settings, thresholds, low_share, num_classes=len(peaks))
     shown = np.flatnonzero(peaks >= levels.high).tolist()
     indices = [index for index in shown if settings.wants(classes.names(index))]
     if settings.exclusive or settings.contrast:
@@ -118,12 +120,14 @@ def class_curves(
     segments: Sequence[Segment],
     cuts: Sequence[float] = (),
     thresholds: Thresholds | None = None,
+    low_share: float = LOW_SHARE,
     num_classes: int = 5,
 ) -> tuple[ClassCurve, ...]:
     """What was thresholded to find segments: a curve for each class and window length.
 
     Args:
-        spans: As of `find_segments`; so are `scale`, `scores`, `heads`, `settings`, `video_seconds` and `thresholds`.
+        spans: As of `find_segments`; so are `scale`, `scores`, `heads`, `settings`, `video_seconds`, `thresholds` and
+            `low_share`.
         segments: What was found. Classes that have segments come first, by index.
         cuts: As of `find_segments`.
         num_classes: If those are fewer, the classes with the highest scores of any window follow: they show what was
@@ -137,7 +141,7 @@ def class_curves(
             break
         if index not in chosen and settings.wants(classes.names(index)):
             chosen.append(index)
-    levels = _Levels.of(settings, thresholds, num_classes=len(peaks))
+    levels = _Levels.of(settings, thresholds, low_share, num_classes=len(peaks))
     num_levels = 1 if settings.exclusive or settings.contrast else 2
     curves = [
         ClassCurve(
@@ -166,12 +170,14 @@ class _Levels:
         return float(self.high[index]), float(self.low[index])
 
     @classmethod
-    def of(cls, settings: SegmentSettings, thresholds: Thresholds | None, *, num_classes: int) -> _Levels:
+    def of(
+        cls, settings: SegmentSettings, thresholds: Thresholds | None, low_share: float, *, num_classes: int
+    ) -> _Levels:
         if settings.levels is not None:
             high, low = (np.full(num_classes, level) for level in settings.levels)
         else:
             high = _class_thresholds(thresholds or {})
-            low = high / 2
+            low = high * low_share
         if high.shape != (num_classes,):
             raise ValueError(f"{len(high)} thresholds do not fit {num_classes} classes")
         return cls(_limit(high), _limit(low))

@@ -25,7 +25,8 @@ class SegmentSettings:
 
     A segment reaches `threshold` somewhere, after smoothing over `smooth_seconds`, holds half of that throughout, and
     ends where its score crosses half of its highest. With a `low_threshold` it holds that instead, and ends with the
-    windows that do. With the threshold "auto" each class has one of its own, which the model carries. Gaps of at most
+    windows that do. With the threshold "auto" each class has one of its own, which the model carries, with the share of
+    it that a segment holds. Gaps of at most
     `merge_gap_seconds` between segments of a class are bridged, then segments shorter than `min_duration_seconds`
     dropped. `nms` decides between segments of one class that overlap, as different window lengths give them: "hard"
     drops those with an IoU above `nms_iou`, "soft" lowers their scores as published, "none" keeps them; a segment that

@@ -144,6 +144,7 @@ def detection_report(
         cuts=scores.cuts,
         segments=result.segments,
         thresholds=scores.spec.segment_thresholds or scores.spec.thresholds,
+        low_share=scores.spec.low_share,
     )
     pictures: dict[int, bytes] = {}
     link = None

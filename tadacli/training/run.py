@@ -283,7 +283,7 @@ class _Run:
             network, spec, job.data, self.resources, on_video=self.listener.on_searched_video
         )
         if segments is not None:
-            spec = replace(spec, segment_thresholds=segments.thresholds)
+            spec = replace(spec, segment_thresholds=segments.thresholds, segment_low_share=segments.low_share)
         if self.processes.is_first:
             _write_model(self.folder.model, network, spec)
         self.processes.wait()

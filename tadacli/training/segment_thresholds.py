@@ -25,7 +25,7 @@ from tadacli.distributed import Processes, Resources
 from tadacli.errors import VideoError
 from tadacli.models.inference import inference_form
 from tadacli.sampling.settings import window_settings
-from tadacli.specs import ModelSpec
+from tadacli.specs import LOW_SHARE, ModelSpec
 from tadacli.training.data import FinetuneData
 from tadacli.zoo.loading import Model
 
@@ -35,6 +35,8 @@ RIGHT_TIOU = 0.3
 MIN_SEGMENTS = 3
 # How much more of a video than truly shows a class its segments may cover, as a fraction of the video.
 MAX_EXCESS = 0.2
+# Shares of its threshold that a segment may have to hold throughout; of equal F1 the first.
+LOW_SHARES = (LOW_SHARE, 0.7, 0.25, 0.85, 1.0)
 _CANDIDATES: NDArray[np.float64] = np.round(np.arange(0.02, 1.0, 0.02), 2)
 
 
@@ -55,7 +57,8 @@ class SegmentThresholds:
     """What a `ModelSpec` takes over, by head, and what a person should know about it.
 
     `windows` says in words which windows they are for; `f1` is what they reach on the same videos, in percent: of all
-    classes together, at `RIGHT_TIOU`. `num_videos` have segments, `num_negatives` none.
+    classes together, at `RIGHT_TIOU`. `num_videos` have segments, `num_negatives` none. `low_share` is the share of its
+    threshold that a segment holds throughout.
     """
 
     thresholds: Mapping[str, tuple[float, ...]]
@@ -65,6 +68,7 @@ class SegmentThresholds:
     f1: float
     notes: tuple[str, ...]
     num_negatives: int = 0
+    low_share: float = LOW_SHARE
 
 
 def segments_line(fitted: SegmentThresholds) -> str:
@@ -72,7 +76,8 @@ def segments_line(fitted: SegmentThresholds) -> str:
     negatives = f" and in {fitted.num_negatives} negatives" if fitted.num_negatives else ""
     return (
         f"F1 {fitted.f1:.1f} % at tIoU {RIGHT_TIOU:g}, on the {fitted.num_segments} segments of "
-        f"{fitted.num_videos} held-out videos{negatives} they were fitted on, {fitted.windows}"
+        f"{fitted.num_videos} held-out videos{negatives} they were fitted on, {fitted.windows}; segments "
+        f"hold {100 * fitted.low_share:g} % of their threshold"
     )
 
 
@@ -161,6 +166,9 @@ def fit_segment_thresholds(
 ) -> SegmentThresholds | None:
     """The score, for each class, from which its segments have the best F1 at `RIGHT_TIOU`.
 
+    The share of it that a segment holds throughout is fitted, too, one for all classes: that of `LOW_SHARES` with which
+    the segments of all classes together have the best F1.
+
     Few segments make an uneven curve, so that the F1 of a threshold is the mean with those of its neighbours.
     Thresholds with which the segments of a class cover more of a labelled video than truly shows it, by more than
     `MAX_EXCESS` of the video, are left out. What is found in negatives, which may be short, counts in the F1 alone, as
@@ -177,9 +185,14 @@ def fit_segment_thresholds(
     """
     if len(heads) != 1 or not any(len(video.spans) for video in videos):
         return None
+    return max((_fit(videos, heads, share) for share in LOW_SHARES), key=lambda fitted: fitted.f1)
+
+
+def _fit(videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]], low_share: float) -> SegmentThresholds:
+    """The thresholds of segments that hold this share of theirs."""
     ((head, labels),) = heads.items()
     num_truth = np.bincount(np.concatenate([video.classes for video in videos]), minlength=len(labels))
-    counts = [_Counts.at(float(level), videos, heads) for level in _CANDIDATES]
+    counts = [_Counts.at(float(level), low_share, videos, heads) for level in _CANDIDATES]
     right = np.stack([each.right for each in counts])
     num_found = np.stack([each.found for each in counts])
     is_sound = np.stack([each.excess <= MAX_EXCESS for each in counts])
@@ -212,7 +225,7 @@ def fit_segment_thresholds(
     num_negatives = sum(not len(video.spans) for video in videos)
     num_videos = len(videos) - num_negatives
     return SegmentThresholds(
-        thresholds, windows, num_videos, int(num_truth.sum()), float(reached), tuple(notes), num_negatives
+        thresholds, windows, num_videos, int(num_truth.sum()), float(reached), tuple(notes), num_negatives, low_share
     )
 
 
@@ -225,13 +238,15 @@ class _Counts:
     excess: NDArray[np.float64]
 
     @classmethod
-    def at(cls, level: float, videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]]) -> _Counts:
-        ((_, labels),) = heads.items()
+    def at(
+        cls, level: float, low_share: float, videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]]
+    ) -> _Counts:
+        ((head, labels),) = heads.items()
         right, found = np.zeros((2, len(labels)), dtype=np.int64)
         excess = np.full(len(labels), -np.inf)
         for video in videos:
             scores = video.scores
-            settings = SegmentSettings(threshold=level).for_model(scores.spec)
+            settings = SegmentSettings(threshold="auto").for_model(scores.spec)
             segments = find_segments(
                 scores.spans,
                 scores.scale,
@@ -239,6 +254,8 @@ class _Counts:
                 heads,
                 settings=settings,
                 video_seconds=scores.range_seconds,
+                thresholds={head: (level,) * len(labels)},
+                low_share=low_share,
             )
             duration = scores.range_seconds[1] - scores.range_seconds[0]
             for index in range(len(labels)):

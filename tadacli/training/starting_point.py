@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
-from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource
+from tadacli.specs import LOW_SHARE, EvalProtocol, InputSpec, ModelSpec, WeightsSource
 from tadacli.training import Init
 from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
 from tadacli.zoo.downloading import Room, discard, download, storing
@@ -129,6 +129,7 @@ def starting_point(
         temperatures={},
         thresholds={},
         segment_thresholds={},
+        segment_low_share=LOW_SHARE,
         background=background,
         exclusive_labels=False,  # which nobody says of the new labels
     )

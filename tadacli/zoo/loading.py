@@ -383,6 +383,7 @@ def _with_fitted(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
         temperatures=inside.temperatures,
         thresholds=inside.thresholds,
         segment_thresholds=inside.segment_thresholds,
+        segment_low_share=inside.segment_low_share,
     )
 
 

@@ -19,7 +19,7 @@ from tadacli.detection.window_scores import WindowScores
 from tadacli.distributed import Processes
 from tadacli.results import VideoInfo
 from tadacli.sampling.settings import window_settings
-from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
+from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, spec_from_dict
 from tadacli.training.segment_thresholds import (
     SearchedVideo,
     fit_segment_thresholds,
@@ -76,6 +76,23 @@ def test_the_threshold_lies_between_what_is_right_and_what_is_not() -> None:
     assert "1 of 2 classes" in found.notes[0]
 
 
+def test_the_share_of_its_threshold_that_a_segment_holds_is_fitted_too() -> None:
+    """Between waves of 0.9 the score falls to 0.6: no threshold parts them while half of it is held."""
+    waves = [0.1, *[0.9, 0.6] * 6, 0.1, 0.1]
+    truth = [(float(second), second + 1.0, 0) for second, score in enumerate(waves) if score == 0.9]
+    found = fit_segment_thresholds([searched(waves, truth)], HEADS)
+    assert found is not None
+    assert found.low_share > 0.6
+    assert f"hold {100 * found.low_share:g} % of their threshold" in segments_line(found)
+    for share, number in ((found.low_share, 6), (0.5, 1)):
+        spec = replace(SPEC, segment_thresholds=found.thresholds, segment_low_share=share)
+        assert spec_from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+        assert ("segment_low_share" in spec.to_dict()) == (share != 0.5)
+        scores = replace(searched(waves, truth).scores, spec=spec)
+        segments = detection_of(scores, SegmentSettings(threshold="auto")).segments
+        assert sum(each.label == "wave" for each in segments) == number
+
+
 def test_what_is_found_in_negatives_is_wrong() -> None:
     """Waves of 0.7 are right, and in a video without any of the classes they are not; those of 0.9 still are."""
     waves, truth = [0.1, 0.7, 0.1, 0.9, 0.1, 0.9, 0.1, 0.9, 0.1], [(1.0, 2.0, 0), *((n, n + 1.0, 0) for n in (3, 5, 7))]
@@ -113,7 +130,7 @@ def test_no_label_covers_far_more_of_a_video_than_shows_it() -> None:
     short = [(0.0, 8.0, 0), (16.5, 17.0, 0), (18.0, 18.5, 0)]
     found = fit_segment_thresholds([searched(waves, short)], HEADS)
     assert found is not None
-    settings = replace(SPEC, segment_thresholds=found.thresholds)
+    settings = replace(SPEC, segment_thresholds=found.thresholds, segment_low_share=found.low_share)
     scores = replace(searched(waves, short).scores, spec=settings)
     segments = detection_of(scores, SegmentSettings(threshold="auto")).segments
     assert sum(each.end_seconds - each.start_seconds for each in segments if each.label == "wave") <= 9 + 0.2 * 20
@@ -173,6 +190,7 @@ def test_a_run_on_segments_leaves_thresholds_for_segments(annotated: Path, tmp_p
     assert (result.segments.num_videos, result.segments.num_segments) == (1, 2)
     spec = tadacli.load_model(tmp_path / "mine", device="cpu").spec
     assert spec.segment_thresholds == result.segments.thresholds
+    assert spec.segment_low_share == result.segments.low_share
     assert len(spec.segment_thresholds[""]) == 2
     assert "threshold for segments" in (tmp_path / "mine" / "README.md").read_text()
     found = tadacli.detect(
