@@ -15,7 +15,7 @@ from tadacli.detection.feature_file import SUFFIX, VALUES, Columns, read_feature
 from tadacli.detection.feature_grid import features_grid, grid_in_pieces, steps_of
 from tadacli.detection.features import VideoFeatures
 from tadacli.detection.head_decoding import Head, ScoredSpans, find_spans_in
-from tadacli.detection.long_sequences import STEPS_AT_ONCE
+from tadacli.detection.long_sequences import piece_size
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress
 from tadacli.errors import SpecError, UsageError, VideoError
@@ -202,7 +202,9 @@ def _detection(
         grid = features_grid(features, where=in_one_line(video))
     except UsageError as error:
         raise VideoError(error.message, hint=error.hint) from error
-    steps = grid_in_pieces(pieces(), features.centres, stride_seconds=features.stride_seconds, size=STEPS_AT_ONCE)
+    steps = grid_in_pieces(
+        pieces(), features.centres, stride_seconds=features.stride_seconds, size=piece_size(len(grid))
+    )
     found = find_spans_in(cast(Head, head.network), grid, steps)
     notes = [Note(NoteKind.MODEL, head.spec.note)] if head.spec.note else []
     return Detection(

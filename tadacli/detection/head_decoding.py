@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from tadacli.detection.actions import fuse_actions
 from tadacli.detection.feature_grid import FeatureGrid
-from tadacli.detection.long_sequences import STEPS_AT_ONCE, pieces_of_levels, score_steps
+from tadacli.detection.long_sequences import (
+    MOST_AT_ONCE,
+    STEPS_IN_PIECE,
+    piece_size,
+    pieces_of_levels,
+    score_steps,
+)
 from tadacli.detection.nms import soft_nms
 from tadacli.models.pyramid import AtPoints, Pyramid, known_points, points
 from tadacli.models.temporal_head import TemporalHead
@@ -62,8 +68,8 @@ def find_spans(head: Head, grid: FeatureGrid) -> ScoredSpans:
     Returns:
         The spans within the video after soft-NMS, best first.
     """
-    starts = range(0, len(grid), STEPS_AT_ONCE)
-    return find_spans_in(head, grid, (grid.values[first : first + STEPS_AT_ONCE] for first in starts))
+    size = piece_size(len(grid))
+    return find_spans_in(head, grid, (grid.values[first : first + size] for first in range(0, len(grid), size)))
 
 
 def find_spans_in(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]]) -> ScoredSpans:
@@ -72,7 +78,7 @@ def find_spans_in(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.flo
     Args:
         head: The network, in eval mode.
         grid: Which steps there are; its values are not looked at.
-        pieces: The features of its steps in order, `STEPS_AT_ONCE` in each but the last one. More than one go through
+        pieces: The features of its steps in order, `piece_size` in each but the last one. More than one go through
             the head one by one, and what it says is that of the whole sequence but for the last digits of float32.
 
     Returns:
@@ -123,14 +129,14 @@ def _curves(
     head: TemporalHead, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """(number of the first, scores (k, T)) of some classes at a time."""
-    if len(known) <= STEPS_AT_ONCE:
+    if len(known) <= MOST_AT_ONCE:
         with torch.inference_mode():
             yield 0, head.scores(*_at_once(head, pieces, known))[0].cpu().numpy()
         return
     num_classes = max(_VALUES_AT_ONCE // len(known), 1)
     with score_steps(head, pieces, known) as scores:
         for first in range(0, head.num_classes, num_classes):
-            parts = [each[:, first : first + num_classes].copy() for each in scores.pieces(STEPS_AT_ONCE)]
+            parts = [each[:, first : first + num_classes].copy() for each in scores.pieces(STEPS_IN_PIECE)]
             yield first, np.concatenate(parts).T
 
 
@@ -138,7 +144,7 @@ def _at_points(
     head: Pyramid, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
 ) -> ScoredSpans:
     """The candidates of a head that has points."""
-    if len(grid) <= STEPS_AT_ONCE:
+    if len(grid) <= MOST_AT_ONCE:
         features, there = _at_once(head, pieces, known)
         with torch.inference_mode():
             found = {

@@ -22,11 +22,17 @@ from tadacli.models.pyramid import EMBEDDING_REACH, POINT_REACH, AtPoints, Pyram
 from tadacli.models.sequence_layers import halved, joined_moments
 from tadacli.models.temporal_head import TemporalHead
 
-# A sequence of so many steps goes through at once; at 8 frames of 60 a second, as published, these are nine minutes.
-STEPS_AT_ONCE = 4096
+# A sequence of so many steps goes through at once, and a longer one in pieces of so many; at 8 frames of 60 a second,
+# as published, these are nine and two minutes. Small pieces: what is longer takes less memory than what goes at once.
+MOST_AT_ONCE, STEPS_IN_PIECE = 4096, 1024
 
 Rows = NDArray[np.float32]
 Known = NDArray[np.bool_]
+
+
+def piece_size(num_steps: int) -> int:
+    """How many steps of a sequence go through together."""
+    return num_steps if num_steps <= MOST_AT_ONCE else STEPS_IN_PIECE
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +53,7 @@ def score_steps(head: TemporalHead, pieces: Iterable[Rows], known: Known) -> Row
 
     Args:
         head: In eval mode.
-        pieces: The features of the steps in order, `STEPS_AT_ONCE` in each but the last one.
+        pieces: The features of the steps in order, `STEPS_IN_PIECE` in each but the last one.
         known: (T,), which of them are there.
 
     Returns:
@@ -58,7 +64,7 @@ def score_steps(head: TemporalHead, pieces: Iterable[Rows], known: Known) -> Row
     try:
         with torch.inference_mode(), layers.files:
             embedded = layers.stored(pieces, head.embedded, reach=0)
-            for window in layers.windows(embedded.pieces(max(STEPS_AT_ONCE, head.reach)), reach=head.reach):
+            for window in layers.windows(embedded.pieces(max(STEPS_IN_PIECE, head.reach)), reach=head.reach):
                 found = head.scores_of(head.logits(window.x, window.known), window.known)
                 scores.append(_rows(found[:, :, window.core()]))
     except BaseException:
@@ -72,7 +78,7 @@ def pieces_of_levels(head: Pyramid, pieces: Iterable[Rows], known: Known) -> Gen
 
     Args:
         head: In eval mode.
-        pieces: The features of the steps in order, `STEPS_AT_ONCE` in each but the last one.
+        pieces: The features of the steps in order, `STEPS_IN_PIECE` in each but the last one.
         known: (T,), which of them are there; T is a multiple of the head's `step_multiple`.
 
     Yields:
@@ -94,7 +100,7 @@ def pieces_of_levels(head: Pyramid, pieces: Iterable[Rows], known: Known) -> Gen
 
 def _points(head: Pyramid, level: int, layers: _Layers, x: RowFile) -> Iterator[LevelPiece]:
     first = 0
-    for window in layers.windows(x.pieces(STEPS_AT_ONCE), reach=POINT_REACH):
+    for window in layers.windows(x.pieces(STEPS_IN_PIECE), reach=POINT_REACH):
         with torch.inference_mode():
             said = head.at_level(level, window.x, window.known)
             core = window.core()
@@ -144,7 +150,7 @@ class _Layers:
 
     def halved(self, x: RowFile) -> RowFile:
         """Every other step; closes what there was."""
-        found = self.stored(x.pieces(STEPS_AT_ONCE), lambda x, known: halved(x, known)[0], reach=2, stride=2)
+        found = self.stored(x.pieces(STEPS_IN_PIECE), lambda x, known: halved(x, known)[0], reach=2, stride=2)
         x.close()
         self.known = self.known[::2]
         return found
@@ -152,18 +158,18 @@ class _Layers:
     def through(self, block: SgpBlock, x: RowFile) -> RowFile:
         """What a block makes of steps; closes what there was."""
         total: Tensor | float = 0.0
-        for window in self.windows(x.pieces(STEPS_AT_ONCE)):
+        for window in self.windows(x.pieces(STEPS_IN_PIECE)):
             total = total + block.normed(window.x, window.known).double().sum(dim=2, keepdim=True)
         mean = torch.as_tensor(total / max(int(self.known.sum()), 1)).float()
 
         def first_half(x: Tensor, known: Tensor) -> Tensor:
             return block.with_surroundings(x, block.normed(x, known), known, mean)
 
-        mixed = self.stored(x.pieces(STEPS_AT_ONCE), first_half, reach=block.reach)
+        mixed = self.stored(x.pieces(STEPS_IN_PIECE), first_half, reach=block.reach)
         x.close()
-        each = (block.gn.moments(window.x, window.known) for window in self.windows(mixed.pieces(STEPS_AT_ONCE)))
+        each = (block.gn.moments(window.x, window.known) for window in self.windows(mixed.pieces(STEPS_IN_PIECE)))
         moments = joined_moments(list(each))
-        found = self.stored(mixed.pieces(STEPS_AT_ONCE), lambda x, _: block.by_step(x, moments), reach=0)
+        found = self.stored(mixed.pieces(STEPS_IN_PIECE), lambda x, _: block.by_step(x, moments), reach=0)
         mixed.close()
         return found
 

@@ -15,7 +15,7 @@ from tadacli.detection.detecting import DetectionJob, iter_detections
 from tadacli.detection.extraction import features
 from tadacli.detection.feature_file import write_features
 from tadacli.detection.features import VideoFeatures
-from tadacli.detection.long_sequences import STEPS_AT_ONCE
+from tadacli.detection.long_sequences import MOST_AT_ONCE
 from tadacli.detection.settings import SegmentSettings
 from tadacli.models import build
 from tadacli.models.temporal_head import TemporalHead
@@ -145,12 +145,12 @@ def long_features(num_rows: int) -> VideoFeatures:
 
 def test_features_of_more_steps_than_go_through_at_once(tmp_path: Path) -> None:
     """Every part of the video counts, also what is far from all others."""
-    made = long_features(2 * STEPS_AT_ONCE + 2000)
+    made = long_features(MOST_AT_ONCE + 1904)
     write_features(tmp_path / "v.npz", made)
     found = search(job_by_head_in_features(tmp_path, head=small_head(4, 1.0), segments=ANY))
     assert (found.status, found.num_windows) == ("ok", len(made.values))
     starts = np.array([segment.start_seconds for segment in found.segments])
-    assert set(np.unique(starts // STEPS_AT_ONCE)) == {0, 1, 2}
+    assert set(np.unique(starts // 2000)) == {0, 1, 2}
     write_features(tmp_path / "half.npz", made, stored="float16")
     assert search(job_by_head_in_features(tmp_path, head=small_head(4, 1.0), segments=ANY, videos=["half"])).segments
 
