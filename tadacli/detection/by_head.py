@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -56,12 +57,19 @@ def job_by_head(
         max_download: The largest file in bytes that is fetched for a URL.
 
     Raises:
-        UsageError: For settings that do not go with a head.
+        UsageError: For settings that do not go with a head, and a trunk that is not that of its training.
         SpecError: The head does not say of which snippets its features are.
     """
     snippets = _snippets(head.spec, batch_size=batch_size, fps=fps)
 
     features = feature_job(videos, model=trunk, snippets=snippets, max_download=max_download)
+    made = features.contract
+    expected = replace(head.spec.steps, weights_sha256=made.weights_sha256, snippet_seconds=made.snippet_seconds)
+    if (problem := _other_features(expected, head.spec.steps)) is not None:
+        raise UsageError(
+            f"{trunk.spec.name} is not the model that {head.spec.name} was trained with: {problem}",
+            hint="put the model of its training beside the head again",
+        )
 
     def features_of(
         video: str, journal: Path | None, on_progress: OnProgress | None

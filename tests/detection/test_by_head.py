@@ -17,6 +17,7 @@ from tadacli.detection.feature_file import write_features
 from tadacli.detection.features import VideoFeatures
 from tadacli.detection.long_sequences import MOST_AT_ONCE
 from tadacli.detection.settings import SegmentSettings
+from tadacli.errors import UsageError
 from tadacli.models import build
 from tadacli.models.temporal_head import TemporalHead
 from tadacli.profiling import Profile, profiled
@@ -123,6 +124,14 @@ def test_features_that_are_there_give_the_same_segments(job: DetectionJob, video
     kept = search(job_by_head_in_features(tmp_path, head=small_head(192), segments=ANY))
     found = search(job)
     assert replace(kept, path=found.path) == found
+
+
+def test_another_trunk_is_refused_before_a_video_is_opened() -> None:
+    head = small_head(192)
+    steps = replace(head.spec.steps, weights_sha256="2" * 64)
+    other = replace(head, spec=replace(head.spec, steps=steps))
+    with pytest.raises(UsageError, match=r"small is not the model that head .* weights_sha256 is 000"):
+        job_by_head(["none.mp4"], head=other, trunk=small_trunk(), segments=ANY)
 
 
 def test_a_video_that_fails_is_a_result(tmp_path: Path) -> None:
