@@ -131,7 +131,8 @@ def _curves(
     """(number of the first, scores (k, T)) of some classes at a time."""
     if len(known) <= MOST_AT_ONCE:
         with torch.inference_mode():
-            yield 0, head.scores(*_at_once(head, pieces, known))[0].cpu().numpy()
+            at_once = head.scores(*_at_once(head, pieces, known))[0].cpu().numpy()
+        yield 0, at_once
         return
     num_classes = max(_VALUES_AT_ONCE // len(known), 1)
     with score_steps(head, pieces, known) as scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from types import TracebackType
@@ -57,7 +58,8 @@ class RowFile:
 
     def close(self) -> None:
         """Give the file up."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # of a full disk, for what nobody reads any more
+            self._stream.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from contextlib import closing
 
 import numpy as np
@@ -179,11 +180,20 @@ def test_rows_come_back_while_more_are_added() -> None:
             rows.append(np.zeros((1, 3), np.float32))
 
 
-def test_a_full_disk_is_an_error_that_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_is_an_error_that_says_where() -> None:
+    """Also where the last bytes come to the disk only when the file is read or closed."""
 
-    monkeypatch.setattr("tempfile.TemporaryFile", full)
-    with pytest.raises(OutputError, match="No space left") as caught:
-        RowFile()
-    assert "TMPDIR" in caught.value.hint
+    def fill(num_rows: int) -> None:
+        with RowFile() as rows:
+            rows.append(np.zeros((num_rows, 2), np.float32))
+            list(rows.pieces(10))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        for num_rows in (200, 200_000):
+            with pytest.raises(OutputError, match="cannot hold what is worked out") as caught:
+                fill(num_rows)
+            assert "TMPDIR" in caught.value.hint
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
