@@ -1,6 +1,6 @@
 """Actions in real videos: heads over features beside the window path, on the same fine-tuned trunks, in five folds.
 
-    python -m benchmarks.real_actions [--work FOLDER] [--epochs 20] [--seeds 3] [--quick]
+    python -m benchmarks.real_actions [--work FOLDER] [--epochs 20] [--seeds 3] [--folds 0 1 2 3 4] [--quick]
 
 The 15 videos of `untrimmed_actions` make five folds of three; the published validation videos are one. In each fold the
 built-in network is fine-tuned on the segments of the other twelve videos (`tada finetune`). Both ways use this trunk:
@@ -11,8 +11,8 @@ built-in network is fine-tuned on the segments of the other twelve videos (`tada
   weights, for several seeds.
 
 Nothing of a head is chosen by the videos held out: they are looked at once, at the end. mAP is pooled over the videos
-of all folds, and the mean over the folds; the interval is of a bootstrap over the videos. `--work` keeps trunks and
-features, and a run that was stopped goes on from there.
+of all folds, and the mean over the folds; the interval is of a bootstrap over the videos. `--work` keeps what is done,
+so that a run that was stopped goes on from there, and several may share the folds.
 """
 
 from __future__ import annotations
@@ -376,7 +376,11 @@ def _run(options: argparse.Namespace, work: Path) -> None:
             windows.setdefault(name, []).append(found)
         sequences = sequences_of(model, work / f"features-{fold}", paths, rows, truth)
         for kind, seed in itertools.product(HEADS, range(options.seeds)):
-            heads[kind][seed].append(found_by_head(kind, seed, sequences, held_out, quick=options.quick))
+            file = work / f"found-{fold}-{kind}-{seed}.npz"
+            if not file.is_file():
+                np.savez(file, **vars(found_by_head(kind, seed, sequences, held_out, quick=options.quick)))
+            with np.load(file) as kept:
+                heads[kind][seed].append(ScoredSegments(**kept))
         print(f"fold {fold}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     codes = [code for code, number in enumerate(truth.folds) if number in options.folds]
     truth = Truth(of_videos(truth.columns, codes), truth.videos, truth.labels, truth.folds)
