@@ -118,7 +118,7 @@ def truth_of(rows: Sequence[Row]) -> Truth:
 
 def copy_small(source: Path, target: Path) -> None:
     """A copy of a video that is small and quick to read, with the same times."""
-    partial = target.with_suffix(".part.mp4")
+    partial = target.with_suffix(f".part{os.getpid()}.mp4")
     with av.open(str(source)) as video, av.open(str(partial), "w", format="mp4") as out:
         old = video.streams.video[0]
         new = out.add_stream("libx264", rate=old.average_rate, options={"crf": "12", "g": "12", "preset": "veryfast"})
