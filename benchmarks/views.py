@@ -93,6 +93,7 @@ def view_by_itself(video: Path, spec: InputSpec, *, clip: int, crop: int, views:
             target_fps=spec.target_fps,
             num_clips=views.num_clips,
             clip_index=clip,
+            minus_interval=spec.minus_interval,
         )
         step = round(1 / (stream.average_rate * stream.time_base))
         container.seek(min(wanted) * step, stream=stream)

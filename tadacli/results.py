@@ -200,6 +200,7 @@ class InputSummary(TypedDict, total=False):
     crop_size: int
     mean: list[float]
     std: list[float]
+    minus_interval: bool
 
 
 class FeatureSummary(TypedDict, total=False):

@@ -35,7 +35,7 @@ _MOST_ARGUMENTS, _MOST_WIDTH, _MOST_STAGES, _MOST_BLOCKS = 64, 1 << 16, 64, 512
 class InputSpec:
     """How clips are taken from a video and turned into a tensor (see `sampling` and `transforms`)."""
 
-    sampling: Literal["interval", "segment"]
+    sampling: Literal["interval", "interval_hub", "segment"]
     clip_frames: int
     frame_stride: int
     target_fps: float
@@ -43,6 +43,7 @@ class InputSpec:
     crop_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    minus_interval: bool = False
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for numbers that no clip can have."""
@@ -57,6 +58,13 @@ class InputSpec:
             raise ValueError(f"its clips have more than {_MOST_VALUES} pixels")
         if self.frame_stride > _MOST_STRIDE or self.target_fps > _MOST_FPS:
             raise ValueError(f"its frame_stride is above {_MOST_STRIDE}, or its target_fps above {_MOST_FPS:.0f}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        values = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        if not self.minus_interval:
+            del values["minus_interval"]  # runs of earlier versions do not have it
+        return values
 
 
 @dataclass(frozen=True)
@@ -233,8 +241,7 @@ class ModelSpec(ModelFacts):
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
         values = super().to_dict(labels=labels)
-        for key in ("mean", "std"):
-            values["input"][key] = list(values["input"][key])
+        values["input"] = self.input.to_dict()
         if self.segment_low_share == LOW_SHARE:
             del values["segment_low_share"]
         for key in ("thresholds", "segment_thresholds"):

@@ -115,11 +115,12 @@ def plan_clips(source: VideoSource, spec: InputSpec, *, num_clips: int, part: Pa
             target_fps=spec.target_fps,
             num_clips=num_clips,
             clip_index=clip_index,
+            minus_interval=spec.minus_interval,
         )
         for clip_index in range(num_clips)
     ]
     clips = [[first + index for index in clip] for clip in plan]
-    return _between_gaps(source, spec, clips) if spec.sampling == "interval" else clips
+    return clips if spec.sampling == "segment" else _between_gaps(source, spec, clips)
 
 
 def _between_gaps(source: VideoSource, spec: InputSpec, clips: list[list[int]]) -> list[list[int]]:

@@ -76,7 +76,7 @@ class SnippetSettings:
         """Length of a snippet."""
         if self.snippet is not None:
             return self.snippet.seconds(spec.target_fps)
-        return clip_seconds(spec) if spec.sampling == "interval" else parse_length(DEFAULT_WINDOW).value
+        return parse_length(DEFAULT_WINDOW).value if spec.sampling == "segment" else clip_seconds(spec)
 
     def stride_seconds(self, spec: InputSpec) -> float:
         """From one snippet to the next."""

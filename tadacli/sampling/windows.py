@@ -16,6 +16,7 @@ import numpy as np
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Window
 from tadacli.sampling import WindowSampling
+from tadacli.sampling.clips import rest_frames
 from tadacli.sampling.pace import SAME_TIME_SECONDS, Piece, frame_rate, pieces_of
 from tadacli.sampling.plan import Part, clip_seconds, frames_on_screen, frames_within
 from tadacli.specs import InputSpec
@@ -76,8 +77,9 @@ def window_clip_times(
     count = max(1, round((end - start) / span))
     starts = np.linspace(start, end - span, count) if count > 1 else np.array([(start + end - span) / 2])
     starts = np.maximum(np.minimum(starts, within[1] - span), within[0])
-    # From the first frame of a clip to its last it is one frame less than the span.
-    steps = np.linspace(0, max(0.0, span - 1 / fps), spec.clip_frames)
+    # From the first frame of a clip to its last it is that much less than the span.
+    rest = rest_frames(spec.frame_stride, minus_interval=spec.minus_interval)
+    steps = np.linspace(0, max(0.0, span - rest / fps), spec.clip_frames)
     return np.asarray(starts[:, None] + steps[None])
 
 

@@ -207,6 +207,7 @@ class TrainingClips:
                     fps=frame_rate(source, first, end),
                     clip_frames=self._input.clip_frames,
                     frame_stride=self._input.frame_stride,
+                    minus_interval=self._input.minus_interval,
                     target_fps=self._input.target_fps,
                     rng=rng,
                 )

@@ -63,7 +63,7 @@ class FinetuneJob:
             "recipe": recipe,
             "clips_at_once": self.clips_at_once(processes.count) if norms_learn else None,
             "start": {"weights": self.start.origin, "sha256": self.start.weights_sha256},
-            "input": asdict(self.start.spec.input),
+            "input": self.start.spec.input.to_dict(),
             "classes": {head: list(labels) for head, labels in self.data.heads.items()},
             "data": {split: _contents(dataset) for split, dataset in self.splits.items()},
         }

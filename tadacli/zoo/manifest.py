@@ -47,6 +47,7 @@ _ANY_INPUT: Mapping[str, Any] = {
     "crop_size": 1,
     "mean": [0, 0, 0],
     "std": [1, 1, 1],
+    "minus_interval": False,
     **_RATE,
 }
 

@@ -12,8 +12,9 @@ from tadacli.transforms import preprocess
 from tests.parity import goldens
 
 
-def test_sampling() -> None:
-    rows = json.loads((goldens.folder() / "sampling.json").read_text())
+@pytest.mark.parametrize("name", ["sampling", "sampling_hub"])
+def test_sampling(name: str) -> None:
+    rows = json.loads((goldens.folder() / f"{name}.json").read_text())
     wrong = [
         row
         for row in rows
@@ -27,6 +28,7 @@ def test_sampling() -> None:
             target_fps=row.get("target_fps", 30.0),
             num_clips=row["num_clips"],
             clip_index=row["clip_index"],
+            minus_interval=row.get("minus_interval", False),
         )
     ]
     assert len(rows) > 0

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
 from tadacli.sampling.clips import clip_indices, interval_length, training_indices
 
 
+@settings(deadline=None)  # the first call imports torch
 @given(
-    mode=st.sampled_from(["interval", "segment"]),
+    mode=st.sampled_from(["interval", "interval_hub", "segment"]),
     num_video_frames=st.integers(1, 100_000),
     fps=st.floats(1, 240),
     clip_frames=st.integers(1, 64),
@@ -50,6 +51,21 @@ def test_indices_exist_and_do_not_go_back(
             {"mode": "interval", "num_video_frames": 104, "fps": 30.0, "frame_stride": 1},
             [50, 51, 52, 53],
             "centred",
+        ),
+        (
+            {"mode": "interval", "num_video_frames": 104, "fps": 60.0, "frame_stride": 2, "minus_interval": True},
+            [44, 48, 53, 58],
+            "a span of 16 whose last frame lies 2 frames of the video before its end",
+        ),
+        (
+            {"mode": "interval", "num_video_frames": 103, "fps": 30.0, "num_clips": 3, "clip_index": 2},
+            [66, 67, 68, 69],
+            "two thirds of the room",
+        ),
+        (
+            {"mode": "interval_hub", "num_video_frames": 103, "fps": 30.0, "num_clips": 3, "clip_index": 2},
+            [98, 99, 100, 101],
+            "twice the whole part of half the room",
         ),
         (
             {"mode": "segment", "num_video_frames": 2},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -131,18 +132,21 @@ def test_a_native_clip_of_a_very_slow_video_does_not_run_backwards() -> None:
 
 
 @settings(deadline=None)  # the first call imports torch
-@given(st.integers(1, 32), st.integers(1, 8), st.sampled_from([24.0, 25.0, 30.0, 50.0, 60.0]), st.integers(0, 400))
+@given(
+    *(st.integers(1, 32), st.integers(1, 8), st.sampled_from([24.0, 25.0, 30.0, 50.0, 60.0]), st.integers(0, 400)),
+    st.booleans(),
+)
 def test_a_native_clip_of_a_whole_video_is_the_published_clip(
-    clip_frames: int, frame_stride: int, fps: float, extra: int
+    clip_frames: int, frame_stride: int, fps: float, extra: int, minus_interval: bool
 ) -> None:
     span = clip_frames * frame_stride * fps / 30.0
     num_frames = int(span) + 2 + extra
     whole = (0.0, num_frames / fps)
     clip = {"clip_frames": clip_frames, "frame_stride": frame_stride, "target_fps": 30.0}
-    published = clip_indices("interval", num_frames, fps=fps, **clip)
+    published = clip_indices("interval", num_frames, fps=fps, **clip, minus_interval=minus_interval)
     middle = sum(whole) / 2
     window = (middle - span / fps / 2, middle + span / fps / 2)
-    spec = clips_of(clip_frames, frame_stride)
+    spec = dataclasses.replace(clips_of(clip_frames, frame_stride), minus_interval=minus_interval)
     times = window_clip_times("native", window, within=whole, fps=fps, spec=spec)
     frames = frames_on_screen(np.arange(num_frames) / fps, times)
     # float32 may put a position on the other side of a whole number
