@@ -44,6 +44,10 @@ class FetchError(TadaError):
     """A file that could not be downloaded, or that is not the one that was asked for."""
 
 
+class NoConnectionError(FetchError):
+    """A server that could not be reached at all, as on a machine without a network."""
+
+
 class SpecError(TadaError):
     """A model specification that is unknown, incomplete or contradicts itself."""
 

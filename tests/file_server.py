@@ -38,6 +38,7 @@ class FileServer:
     replies: deque[Reply] = field(default_factory=deque)
     requests: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
+    close: Callable[[], None] = lambda: None  # from then on nobody listens
 
     def answer(self, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body that a good server gives."""
@@ -101,9 +102,14 @@ def serving(content: bytes) -> Iterator[FileServer]:
     files.url = f"http://127.0.0.1:{server.server_port}/weights.pyth"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    try:
-        yield files
-    finally:
+
+    def close() -> None:
         server.shutdown()
         server.server_close()
         thread.join()
+
+    files.close = close
+    try:
+        yield files
+    finally:
+        close()

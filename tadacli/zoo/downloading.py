@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tadacli.errors import FetchError, OutputError
+from tadacli.errors import FetchError, NoConnectionError, OutputError
 from tadacli.files import write_new
 from tadacli.zoo.sources import RemoteStream, Source, TransferError, open_source
 
@@ -31,10 +31,12 @@ class Patience:
     """How often and how long to wait for a server.
 
     `attempts` are those that bring nothing new; one that does starts the count again. The wait doubles from one to
-    the next, or is what the server asks for, up to `longest_wait_seconds`.
+    the next, or is what the server asks for, up to `longest_wait_seconds`. A server to which there was no connection
+    since the download began gets `attempts_to_reach`: without a network nobody waits long.
     """
 
     attempts: int = 6
+    attempts_to_reach: int = 2
     first_wait_seconds: float = 1.0
     longest_wait_seconds: float = 120.0
     timeout_seconds: float = 60.0
@@ -123,9 +125,10 @@ def download(
     Raises:
         FetchError: The source has no such file, one beyond the limit, another size than `expected_bytes`, a web page in
             place of the file, or fails too often. What arrived stays in `part` where it is of use.
+        NoConnectionError: There is no connection to the source.
         OutputError: The file cannot be kept here.
     """
-    furthest, failures, deadline = _size(part), 0, _Deadline(source, limit)
+    furthest, failures, deadline, was_reached = _size(part), 0, _Deadline(source, limit), False
     while True:
         try:
             with storing(part.parent, room):
@@ -137,8 +140,9 @@ def download(
                 part.unlink(missing_ok=True)
             failures = 1 if _size(part) > furthest else failures + 1
             furthest = max(furthest, _size(part))
-            if failures >= patience.attempts:
-                raise FetchError(
+            was_reached = was_reached or not failure.is_unreachable
+            if failures >= (patience.attempts if was_reached else min(patience.attempts_to_reach, patience.attempts)):
+                raise (FetchError if was_reached else NoConnectionError)(
                     f"{source.url} could not be downloaded: {failure.reason} ({failures} attempts)",
                     hint=f"{_size(part):,} bytes are kept, the same command goes on from there" if _size(part) else "",
                 ) from failure

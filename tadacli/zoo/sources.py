@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from tadacli.errors import FetchError
+from tadacli.errors import FetchError, NoConnectionError
 from tadacli.version import __version__
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}&export=download"
 _CHUNK_BYTES = 1 << 20
 _PAGE_BYTES = 4 << 20
 _MAX_DRIVE_PAGES = 2
+# Within it the system has tried three times to connect.
+_CONNECT_SECONDS = 8.0
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -51,11 +53,23 @@ def drive_source(file_id: str) -> Source:
 
 
 class TransferError(Exception):
-    """A failure that may pass: `reason`, how long to wait if the server said so, and whether bytes got useless."""
+    """A failure that may pass.
 
-    def __init__(self, reason: str, *, wait_seconds: float | None = None, is_stale: bool = False) -> None:
+    `reason` says what happened, `wait_seconds` how long to wait if the server said so. With `is_stale` the bytes that
+    are here are of no use; with `is_unreachable` there was no connection to the server.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        wait_seconds: float | None = None,
+        is_stale: bool = False,
+        is_unreachable: bool = False,
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.wait_seconds, self.is_stale = reason, wait_seconds, is_stale
+        self.reason, self.wait_seconds = reason, wait_seconds
+        self.is_stale, self.is_unreachable = is_stale, is_unreachable
 
 
 class RemoteStream:
@@ -104,8 +118,8 @@ def open_source(
     """The file at a source, from byte `start` on if it still has this validator, else from its beginning.
 
     The server may be silent for `timeout_seconds`; over http(s) all of it may take `seconds_left`, if that is given.
-    Raises `FetchError` for what will not pass (not there, not allowed, a page of Google Drive that says no), and
-    `TransferError` for what may.
+    Raises `FetchError` for what will not pass (not there, not allowed, a page of Google Drive that says no), its child
+    `NoConnectionError` for a host without an address, and `TransferError` for what may pass.
     """
     if source.google_drive:
         return _open_drive(source, start, validator, timeout_seconds)
@@ -145,7 +159,8 @@ def _open_http(
     import fsspec
 
     # The proxies of the environment; a limit on silence, and on the whole, which may take hours, where there is one.
-    timeout = aiohttp.ClientTimeout(total=seconds_left, sock_connect=timeout_seconds, sock_read=timeout_seconds)
+    connect = min(_CONNECT_SECONDS, timeout_seconds)
+    timeout = aiohttp.ClientTimeout(total=seconds_left, sock_connect=connect, sock_read=timeout_seconds)
     system = fsspec.filesystem("http", client_kwargs={"trust_env": True, "timeout": timeout})
     headers = {"Accept-Encoding": "identity", "User-Agent": f"tadacli/{__version__}", **(authorization or {})}
     if start:
@@ -163,9 +178,11 @@ def _open_http(
             raise TransferError(f"the server answers {error.status} {error.message}", wait_seconds=wait) from error
         raise FetchError(f"{url} cannot be downloaded: the server answers {error.status} {error.message}") from error
     except aiohttp.ClientConnectorDNSError as error:
-        raise FetchError(f"{url} cannot be downloaded: there is no address for the host {error.host}") from error
+        raise NoConnectionError(f"{url} cannot be downloaded: there is no address for the host {error.host}") from error
     except (aiohttp.ClientSSLError, ValueError) as error:  # InvalidURL is a ValueError, as is what a host cannot be
         raise FetchError(f"{url} cannot be downloaded: {_reason(error)}") from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise TransferError(_reason(error), is_unreachable=True) from error
     except (aiohttp.ClientError, OSError) as error:
         raise TransferError(_reason(error)) from error
     try:
