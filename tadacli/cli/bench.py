@@ -13,6 +13,7 @@ from tadacli.cli.console import be_quiet, say
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.printable import printable_lines
 from tadacli.cli.sinks import choose_format
+from tadacli.cli.weights import whole_name
 from tadacli.formats.registry import BENCH_SUFFIXES, BenchFormat
 from tadacli.zoo import DEFAULT_MODEL
 
@@ -72,7 +73,7 @@ def bench_command(
         batch_sizes=check_batch_sizes(batch_size),
         seconds=check_seconds(seconds),
         dtypes=dtypes_to_time(dtype, resolve_device(device)),
-        model=model_to_time(model, weights=weights, device=device),
+        model=model_to_time(whole_name(model, or_network=True), weights=weights, device=device),
         on_phase=lambda phase: say(f"{phase} ...") if sys.stderr.isatty() else None,
     )
     as_json = chosen == "json"

@@ -24,6 +24,7 @@ def classify_command(
     inputs: options.Inputs,
     model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
+    fetch: options.Fetch = False,
     views: Annotated[
         str | None,
         typer.Option(help="Clips x crops that are averaged. Default: as the model was published.", metavar="10x3"),
@@ -81,7 +82,7 @@ def classify_command(
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score), fps)
-    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
     run = classification_run(loaded, asked)
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"

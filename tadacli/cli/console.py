@@ -33,6 +33,11 @@ def be_quiet(quiet: bool) -> None:
     _is_quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Whether nothing is said but what is said always."""
+    return _is_quiet
+
+
 def say(text: str, *, always: bool = False) -> None:
     """A message of one line on stderr, below any progress bar; --quiet leaves what is said `always`."""
     if always or not _is_quiet:

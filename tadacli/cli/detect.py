@@ -42,6 +42,7 @@ def detect_command(
     inputs: own.Inputs = None,
     model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
+    fetch: options.Fetch = False,
     window: own.Window = DEFAULT_WINDOW,
     stride: own.Stride = None,
     sampling: options.Sampling = None,
@@ -143,6 +144,7 @@ def detect_command(
             features,
             model=model,
             weights=weights,
+            fetch=fetch,
             class_scores=class_scores,
             videos=inputs or [],
             device=device,
@@ -173,7 +175,7 @@ def detect_command(
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         own.check_cuts(cuts, videos)
-        loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
+        loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
     files = DetectionFiles(report, render, replace=resume, max_download=limit)

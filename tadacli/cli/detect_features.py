@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli.options import make_repeatable
+from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 # The parameters of the command that mean something where no video is opened and no window of frames is scored.
 _USED = frozenset(
-    "inputs model weights features class_scores device batch_size output_format output resume quiet".split()
+    "inputs model weights fetch features class_scores device batch_size output_format output resume quiet".split()
 )
 
 
@@ -33,6 +34,7 @@ def job_in_features(
     *,
     model: str,
     weights: str | None,
+    fetch: bool,
     class_scores: Path | None,
     videos: list[str],
     device: str,
@@ -42,6 +44,7 @@ def job_in_features(
     from tadacli.detection.from_features import features_job
     from tadacli.zoo.loading import load_proposal_model
 
+    model = model_here(model, weights=weights, fetch=fetch, takes_features=True)
     make_repeatable()
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} is no number of windows", hint="give 1 or more")

@@ -32,6 +32,7 @@ def eval_command(
     check: own.Check = False,
     model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
+    fetch: options.Fetch = False,
     views: own.Views = None,
     batch_size: own.BatchSize = DEFAULT_BATCH_SIZE,
     fill_batches: options.FillBatches = False,
@@ -106,7 +107,7 @@ def eval_command(
     from tadacli.cli.eval_run import publish_run
     from tadacli.evaluation.evaluating import evaluate
 
-    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
     run = partial(
         evaluate,
         dataset,

@@ -49,6 +49,7 @@ def features_command(
     output: Folder,
     model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
+    fetch: options.Fetch = False,
     snippet: Snippet = None,
     stride: Stride = None,
     crops: Crops = 1,
@@ -100,7 +101,7 @@ def features_command(
     limit = options.num_bytes("--max-download", max_download)
     videos = options.named_videos(inputs, recursive=recursive)
     check_cuts(cuts, videos)
-    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
     snippets = settings_for(layout, settings, loaded.spec.input)
     job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit)
     store = FeatureStore(job.videos, output, layout=layout, resume=resume)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import Progress, be_quiet, print_error, say
+from tadacli.cli.console import be_quiet, print_error, say
+from tadacli.cli.weights import MIRROR_VARIABLE, fetch_models
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tadacli.zoo.fetching import Fetched
 
 
 def fetch_command(
@@ -34,7 +33,7 @@ def fetch_command(
         typer.Option(
             help="Try here first: a folder or any fsspec URL, where the published file lies as NAME.pyth.",
             metavar="URL",
-            envvar="TADA_MIRROR",
+            envvar=MIRROR_VARIABLE,
         ),
     ] = None,
     keep_original: Annotated[
@@ -56,8 +55,8 @@ def fetch_command(
     if verify:
         _verify(names or [])
         return
-    from tadacli.zoo.fetching import NotFetched, fetch_each, plan_of
     from tadacli.zoo.loading import find_any_spec
+    from tadacli.zoo.offers import plan_of
 
     specs = [find_any_spec(name) for name in dict.fromkeys(names or [])]
     if not specs:
@@ -68,54 +67,9 @@ def fetch_command(
         for spec in specs:
             typer.echo(f"{spec.name}: {plan_of(spec, file=from_file, mirror=mirror, offline=offline)}")
         return
-    num_failed = 0
-    with Progress(unit="B", is_scaled=True) as progress:
-
-        def reach(name: str, done: int, total: int | None) -> None:
-            progress.rename(name)
-            progress.reach(done, total, begun_at=done)
-
-        def say_before_going_on(text: str) -> None:
-            progress.close()
-            say(text)
-
-        for result in fetch_each(
-            specs,
-            file=from_file,
-            mirror=mirror,
-            offline=offline,
-            keep_original=keep_original,
-            on_progress=reach,
-            on_message=say_before_going_on,
-        ):
-            progress.close()
-            if isinstance(result, NotFetched):
-                print_error(result.error)
-                num_failed += 1
-            else:
-                _report(result)
+    num_failed = fetch_models(specs, file=from_file, mirror=mirror, offline=offline, keep_original=keep_original)
     if num_failed:
         raise typer.Exit(1 if num_failed == len(specs) else exits.SOME_FAILED)
-
-
-def _report(fetched: Fetched) -> None:
-    from tadacli.zoo.store import lock_file, size_text
-
-    weights = fetched.weights
-    if weights is None:
-        say(f"{fetched.name} comes with tada; there is nothing to fetch")
-        return
-    if fetched.how == "stored":
-        say(f"{weights.name} is here, and its hash is right: {weights.path}")
-        return
-    say(f"{weights.name}: {weights.path} ({size_text(weights.size_bytes)})")
-    if fetched.is_first_use:
-        say(
-            f"trusted on first use, since no checksum of it is published: SHA-256 {weights.original_sha256} "
-            f"({weights.original_size_bytes:,} bytes); {lock_file()} holds every later file to it",
-        )
-    else:
-        say(f"the published file is the known one, SHA-256 {weights.original_sha256}")
 
 
 def _verify(names: Sequence[str]) -> None:

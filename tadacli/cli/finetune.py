@@ -13,6 +13,7 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet
 from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
+from tadacli.cli.weights import model_here, whole_name
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.errors import UsageError
 from tadacli.training import HeadKind, Init, Unlabelled
@@ -63,6 +64,7 @@ def finetune_command(
     allow_bad: Annotated[int, typer.Option(min=0, help="Leave out up to so many videos that cannot be read.")] = 0,
     model: options.ModelName = DEFAULT_MODEL,
     weights: options.Weights = None,
+    fetch: options.Fetch = False,
     init: Annotated[
         Init,
         typer.Option(help="Start from the model's weights, an image network's, or random ones."),
@@ -184,6 +186,11 @@ def finetune_command(
     be_quiet(quiet)
     defaults = {name: each.default for name, each in signature(finetune_command).parameters.items()}
     refuse_unused(given, defaults, is_detection=task == "detection")
+    if task == "classification":
+        if init == "weights":
+            model = model_here(model, weights=weights, fetch=fetch, or_network=True)
+        else:
+            model = whole_name(model, or_network=True)
     if task == "detection":
         # A part of an epoch stays one, and is refused: it is not rounded without a word.
         whole = {name: int(value) for name, value in common.items() if float(value).is_integer()}
@@ -200,6 +207,7 @@ def finetune_command(
             fps=fps,
             model=model,
             weights=weights,
+            fetch=fetch,
             settings=changes,
             numbers=numbers,
             device=device,

@@ -30,7 +30,8 @@ _OF_DETECTION = frozenset(("head", "features", "snippet", "stride"))
 # The parameters of the command that mean something for a head; the others are about training a network on clips.
 _USED = _OF_DETECTION | frozenset(
     "data dataset annotations data_root labels tier train_split validation_split validation_share group_by fps model "
-    "unlabelled negatives weights setting epochs batch_size learning_rate seed task device output resume quiet".split()
+    "unlabelled negatives weights fetch setting epochs batch_size learning_rate seed task device output resume "
+    "quiet".split()
 )
 
 
@@ -49,6 +50,7 @@ class HeadOptions:
     fps: float | None
     model: str
     weights: str | None
+    fetch: bool
     settings: Mapping[str, str]
     numbers: Mapping[str, float]
     device: str
@@ -112,7 +114,9 @@ def _trunk(chosen: HeadOptions) -> Model | None:
     """The model that makes features, or made them; of features that are there, the usual one is not meant."""
     if chosen.features is not None and chosen.model == DEFAULT_MODEL:
         return None
-    return options.repeatable_model(chosen.model, weights=chosen.weights, device=chosen.device, dtype="float32")
+    return options.repeatable_model(
+        chosen.model, weights=chosen.weights, device=chosen.device, dtype="float32", fetch=chosen.fetch
+    )
 
 
 def _typed(settings: Mapping[str, str]) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from tadacli.cli.console import say
+from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat
 from tadacli.sampling import WindowSampling
@@ -32,6 +33,10 @@ ModelName = Annotated[
     str, typer.Option(help="Model name, a run's folder, or a .safetensors file.", envvar="TADA_MODEL")
 ]
 Weights = Annotated[str | None, typer.Option(help="Weights for the model: .pyth, .pt, .safetensors.", metavar="FILE")]
+Fetch = Annotated[
+    bool,
+    typer.Option("--fetch", help="Fetch the model's weights if they are missing, without asking.", envvar="TADA_FETCH"),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.")]
 Annotations = Annotated[Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")]
@@ -119,8 +124,12 @@ def length_seconds(option: str, text: str | None) -> float:
     return length.value
 
 
-def repeatable_model(name: str, *, weights: str | None, device: str, dtype: str) -> Model:
-    """The model, in a process that is repeatable from now on; says what is to be known about it."""
+def repeatable_model(name: str, *, weights: str | None, device: str, dtype: str, fetch: bool = False) -> Model:
+    """The model, in a process that is repeatable from now on; says what is to be known about it.
+
+    Weights that are missing are fetched with `fetch`, or if the person says so, see `model_here`.
+    """
+    name = model_here(name, weights=weights, fetch=fetch)
     from tadacli.zoo.loading import load_model
 
     make_repeatable()

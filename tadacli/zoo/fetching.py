@@ -13,12 +13,13 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, TadaError
+from tadacli.errors import CheckpointError, FetchError, NoConnectionError, OutputError, SpecError, TadaError
 from tadacli.files import new_file
 from tadacli.specs import AnySpec
 from tadacli.zoo import manifest, store
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
-from tadacli.zoo.sources import Source, drive_source
+from tadacli.zoo.offers import sources_of
+from tadacli.zoo.sources import Source
 from tadacli.zoo.store import FileHash, StoredWeights
 
 # The converted weights are about as large as the original, and both are here for a moment.
@@ -60,6 +61,8 @@ def fetch_each(
 ) -> Iterator[Fetched | NotFetched]:
     """Each model in the store, one after the other, even where another cannot be fetched.
 
+    Once no source of a model could be reached, no others are tried: that would take as long for each of them.
+
     Args:
         specs: The models.
         file: The published file of the only model, in place of a download.
@@ -77,6 +80,7 @@ def fetch_each(
         OutputError: The disk is full or cannot be written: the others would fail as well.
         TadaError: The only model cannot be fetched.
     """
+    cut_off: NoConnectionError | None = None
     for spec in specs:
         try:
             if spec.source.file:
@@ -88,6 +92,7 @@ def fetch_each(
                     spec,
                     mirror=mirror,
                     offline=offline,
+                    cut_off=cut_off,
                     keep_original=keep_original,
                     patience=patience,
                     on_progress=partial(on_progress, spec.name),
@@ -96,26 +101,11 @@ def fetch_each(
         except TadaError as error:
             if len(specs) == 1 or isinstance(error, OutputError):
                 raise
+            if isinstance(error, NoConnectionError):
+                cut_off = cut_off or error
             yield NotFetched(spec.name, error)
         else:
             yield fetched
-
-
-def plan_of(spec: AnySpec, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:
-    """What `fetch_each` would do for a model, in words; no server is asked."""
-    target = store.weights_path(spec.name)
-    if spec.source.file:
-        return "comes with tada; there is nothing to fetch"
-    if file is not None:
-        return f"convert {file} to {target}"
-    if store.stored(spec.name) is not None:
-        return f"here: hash {target} again"
-    if offline:
-        return "not here, and --offline forbids to download it"
-    places = ", else ".join(source.url for source in sources_of(spec, mirror=mirror))
-    size = manifest.cards()[spec.name].about_bytes
-    amount = "a file of unknown size" if size is None else f"about {store.size_text(size)}"
-    return f"download {amount} from {places or 'nowhere: no source is known'}; convert to {target}"
 
 
 def verify_each(names: Sequence[str] = ()) -> Iterator[StoredWeights | NotFetched]:
@@ -142,24 +132,12 @@ def verify_each(names: Sequence[str] = ()) -> Iterator[StoredWeights | NotFetche
             yield weights
 
 
-def sources_of(spec: AnySpec, *, mirror: str | None = None) -> list[Source]:
-    """Where the published file of a model can be had, in the order in which it is tried.
-
-    A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`.
-    """
-    sources = [Source(f"{mirror.rstrip('/')}/{spec.name}.pyth")] if mirror else []
-    if spec.source.url:
-        sources.append(Source(spec.source.url))
-    if spec.source.google_drive:
-        sources.append(drive_source(spec.source.google_drive))
-    return sources
-
-
 def fetch(
     spec: AnySpec,
     *,
     mirror: str | None = None,
     offline: bool = False,
+    cut_off: NoConnectionError | None = None,
     keep_original: bool = False,
     patience: Patience = PATIENCE,
     on_progress: OnProgress = lambda _done, _total: None,
@@ -167,9 +145,11 @@ def fetch(
 ) -> Fetched:
     """The weights of a model in the store, downloaded and converted unless they are there and undamaged.
 
-    A second run for the same model waits for the first and takes its result. The arguments are those of `fetch_each`.
+    A second run for the same model waits for the first and takes its result. The arguments are those of `fetch_each`;
+    `cut_off` is what was found before where no source of another model could be reached: none is asked then.
 
     Raises:
+        NoConnectionError: No source can be reached.
         FetchError: No source gives the file, or one gives another file than before.
         CheckpointError: It is no safe weights file of this model.
         SpecError: This version cannot build the network.
@@ -189,6 +169,10 @@ def fetch(
             raise FetchError(
                 f"nothing says where {spec.name} can be had",
                 hint=f"give --mirror URL, or a file: tada fetch --from FILE {spec.name}",
+            )
+        if cut_off is not None:
+            raise NoConnectionError(
+                f"{spec.name} was not tried, since there is no connection", hint="the same command tries it again"
             )
         from tadacli.zoo.checkpoints import empty_network  # torch is slow to import, and not needed above
 
@@ -252,11 +236,15 @@ def _from_first(
 
 def _none_worked(name: str, sources: Sequence[Source], errors: Sequence[TadaError]) -> TadaError:
     hint = f"download {sources[-1].url} in a browser, then: tada fetch --from FILE {name}"
+    is_cut_off = all(isinstance(error, NoConnectionError) for error in errors)
+    if is_cut_off:
+        hint = f"see whether this machine has a network (HTTPS_PROXY names a proxy); elsewhere {hint}"
     if len(errors) == 1:
         error = errors[0]
         return type(error)(f"{name}: {error.message}", hint=f"{error.hint}; or {hint}" if error.hint else hint)
     reasons = "; ".join(error.message for error in errors)
-    return FetchError(f"{name}: none of {len(errors)} sources gave the file: {reasons}", hint=hint)
+    kind = NoConnectionError if is_cut_off else FetchError
+    return kind(f"{name}: none of {len(errors)} sources gave the file: {reasons}", hint=hint)
 
 
 def _keep(

@@ -20,7 +20,8 @@ from tadacli.strict_tables import refusing
 from tadacli.zoo import DEFAULT_MODEL, DtypeName
 from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint, spec_of
 from tadacli.zoo.dtype import choose_dtype
-from tadacli.zoo.manifest import ModelCard, cards, manifest
+from tadacli.zoo.manifest import cards, manifest
+from tadacli.zoo.offers import not_here
 from tadacli.zoo.store import stored
 
 MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
@@ -284,7 +285,7 @@ def find_checkpoint(name: str, spec: AnySpec, weights: str | os.PathLike[str] | 
     elif (kept := stored(name)) is not None:
         checkpoint = read_checkpoint(kept.path)
     else:
-        raise CheckpointError(f"the weights of {name} are not on this machine", hint=_where_to_get(cards()[name]))
+        raise not_here(cards()[name])
     _check_same_network(spec, checkpoint)
     return checkpoint
 
@@ -385,9 +386,3 @@ def _with_fitted(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
         segment_thresholds=inside.segment_thresholds,
         segment_low_share=inside.segment_low_share,
     )
-
-
-def _where_to_get(card: ModelCard) -> str:
-    size = card.about_bytes
-    amount = "" if size is None else f" (about {size / 1e6:.0f} MB)"
-    return f"tada fetch {card.name}{amount}, or give the file with --weights FILE"
