@@ -45,16 +45,16 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names of facts and what is known, without those of which nothing is."""
     size, drive = size_text(whole), card.source.google_drive
     cost = f", {card.gmacs:.2f} GMACs for one view" if card.gmacs is not None else ""
-    arguments = f" ({_pairs(card.arguments)})" if card.arguments else ""
+    arguments = f" ({pairs(card.arguments)})" if card.arguments else ""
     figures = ", ".join(f"{_FIGURES[key]} {figure:g} %" for key, figure in card.published.items())
     facts = [
         ("task", card.task),
         ("data set", card.dataset),
         ("network", f"{card.architecture}{arguments}"),
         ("parameters", "" if card.num_parameters is None else f"{card.num_parameters:,}{cost}"),
-        ("features" if "features" in whole else "input", _pairs(settings_of(card))),
+        ("features" if "features" in whole else "input", pairs(settings_of(card))),
         ("views", "" if card.protocol is None else f"{card.protocol} (clips x crops)"),
-        *((f"labels{f' {head}' if head else ''}", _labels(labels)) for head, labels in card.heads.items()),
+        *((f"labels{f' {head}' if head else ''}", labels_line(labels)) for head, labels in card.heads.items()),
         ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),
         ("labels", "they exclude each other: tada detect finds one at a time" if card.exclusive_labels else ""),
         ("accuracy", f"{figures} (published by its authors, not measured here)" if figures else ""),
@@ -78,13 +78,15 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, text) for key, text in [*facts, ("note", card.note)] if text]
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
+def pairs(values: Mapping[str, Any]) -> str:
+    """Names and values in a line: clip_frames 8, frame_stride 8."""
     return ", ".join(
         f"{key} {json.dumps(value) if isinstance(value, bool) else value}" for key, value in values.items()
     )
 
 
-def _labels(labels: tuple[str, ...]) -> str:
+def labels_line(labels: tuple[str, ...]) -> str:
+    """How many labels there are, and the first of them."""
     first = ", ".join(labels[:_SHOWN_LABELS])
     return f"{len(labels)}: {first}{', ...' if len(labels) > _SHOWN_LABELS else ''}"
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tadacli.cli.console import aligned, show
 from tadacli.cli.model_page import NOTHING, model_page, settings_of, size_text
-from tadacli.errors import SpecError
+from tadacli.cli.printable import printable
+from tadacli.cli.weights import whole_name
+from tadacli.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,11 +29,22 @@ _TEXTS = (0, 1, 8)  # columns
 
 def models_command(
     name: Annotated[
-        str | None, typer.Argument(help="Show all that is known about this one.", metavar="NAME", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Show all that is known about this one: a model, or a run's folder.",
+            metavar="NAME",
+            show_default=False,
+        ),
     ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Show its labels alone, one a line, in their order.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """List the known models and networks, or show all about one.
+
+    NAME may be the folder of a run of tada finetune, or a weights file of
+    its own, which say how good they were found to be.
 
     Sizes with ~ are those of the weights alone, in float32: nobody has
     published how large the files are. Accuracies are the authors'.
@@ -40,17 +54,59 @@ def models_command(
     from tadacli.zoo.store import stored
 
     built = {*BUILDERS, *OVER_FEATURES}
+    if labels:
+        show(_labels(name, as_json=as_json))
+        return
+    name = None if name is None else whole_name(name, or_network=True)
     if name is None:
         values = [_summary(card, built, stored(card.name)) for card in cards().values()]
         text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _list(values, BUILDERS)
     elif name in cards():
         whole = _whole(cards()[name], built, stored(name))
         text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else model_page(cards()[name], whole)
+    elif os.path.exists(name):
+        from tadacli.cli.run_page import run_page, run_values
+        from tadacli.training.run_summary import run_summary
+
+        found = run_summary(name)
+        text = json.dumps(run_values(found), indent=2, ensure_ascii=False) if as_json else run_page(found)
     elif name in BUILDERS:
         raise SpecError(f"{name} is a network, no model of its own", hint=_how_to_train(name))
     else:
         raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
     show(text)
+
+
+def _labels(name: str | None, *, as_json: bool) -> str:
+    """The labels of a model, one a line; of a model with several heads the head stands before a tab."""
+    if name is None:
+        raise UsageError("--labels shows those of one model", hint="tada models NAME --labels")
+    heads = _heads(whole_name(name))
+    if as_json:
+        return json.dumps({head: list(names) for head, names in heads.items()}, indent=2, ensure_ascii=False)
+    return "\n".join(
+        printable(f"{head}\t{label}" if head else label) for head, names in heads.items() for label in names
+    )
+
+
+def _heads(name: str) -> Mapping[str, tuple[str, ...]]:
+    """The labels of a known model or of a path by head. Raises `SpecError` where nobody knows their names."""
+    from tadacli.zoo.manifest import cards
+
+    card = cards().get(name)
+    if card is None and os.path.exists(name):
+        from tadacli.training.run_summary import run_summary
+
+        heads = run_summary(name).spec.heads
+    elif card is None:
+        raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
+    else:
+        heads = card.heads
+    if card is not None and card.takes_features:
+        raise SpecError(f"{name} has no labels of its own", hint="those of the classifier name what it proposes")
+    if not heads:
+        raise SpecError(f"the labels of {name} are not known", hint=f"tada models {name} says why")
+    return heads
 
 
 def _summary(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:

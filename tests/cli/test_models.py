@@ -139,3 +139,67 @@ def test_an_unknown_name_is_an_error(tada: Tada) -> None:
     code, out, err = tada("models", "nothing")
     assert (code, out) == (1, b"")
     assert err == "error: unknown model 'nothing'\nhint: tada models lists the known ones\n"
+
+
+# --- labels, and what was made here -------------------------------------------------------------------------
+
+
+def test_labels_come_one_a_line_in_their_order(tada: Tada, untrained: Path) -> None:
+    code, out, err = tada("models", NAME, "--labels")
+    assert (code, err) == (0, "")
+    assert tuple(out.decode().splitlines()) == label_list("kinetics400")
+    assert json.loads(tada("models", NAME, "--labels", "--json")[1]) == {"": list(label_list("kinetics400"))}
+    assert tada("models", untrained, "--labels")[1].decode().splitlines()[:2] == ["static", "pan left"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--labels"], 2, "--labels shows those of one model"),
+        (["nothing", "--labels"], 1, "unknown model 'nothing'"),
+        (["bmn.ek100_vivit", "--labels"], 1, "bmn.ek100_vivit has no labels of its own"),
+        (["tada2d_r50.ssv2"], 1, "is the beginning of 2 models: tada2d_r50.ssv2_8f, tada2d_r50.ssv2_16f"),
+    ],
+)
+def test_labels_that_nobody_knows(tada: Tada, arguments: list[str], code: int, says: str) -> None:
+    found, out, err = tada("models", *arguments)
+    assert (found, out) == (code, b"")
+    assert says in err
+    assert "hint: " in err
+
+
+RUNS = Path(__file__).parents[1] / "earlier_files"
+
+
+def test_the_page_of_a_run_says_what_it_is_and_how_good(tada: Tada) -> None:
+    code, out, err = tada("models", RUNS / "whole_run")
+    text = out.decode()
+    assert (code, err) == (0, "")
+    assert "labels        2: left, up\n" in text
+    assert "accuracy      top-1 50.0 %, mean of the classes 50.0 %, on 2 of 2 validation videos\n" in text
+    assert "state         finished\n" in text
+    assert "made by       tada 0.1.0: tada finetune --data clips --model model.safetensors" in text
+    assert text.endswith(f"Use it: tada classify VIDEO --model {RUNS / 'whole_run'}\n")
+    found = json.loads(tada("models", RUNS / "whole_run", "--json")[1])
+    assert found["sha256"] == hash_file(RUNS / "whole_run" / "model.safetensors").sha256
+    assert found["spec"]["heads"] == {"": ["left", "up"]}
+    assert (found["report"]["metrics"]["top1"], found["report"]["num_items"]) == (50.0, 2)
+    assert "state         not finished" in tada("models", RUNS / "stopped_run")[1].decode()
+    assert "state" not in tada("models", RUNS / "model.safetensors")[1].decode()
+
+
+def test_a_run_that_is_damaged_or_has_no_model_is_an_error(tada: Tada, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    code, _, err = tada("models", folder)
+    assert (code, "has no model.safetensors" in err, "--resume goes on" in err) == (1, True, True)
+    (folder / "model.safetensors").write_bytes((RUNS / "model.safetensors").read_bytes())
+    for content, says in (("[]", "it is no table"), ('{"tada": 1}', "run.json"), ("{", "run.json")):
+        (folder / "run.json").write_text(content)
+        code, out, err = tada("models", folder)
+        assert (code, out) == (1, b"")
+        assert says in err
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"other")
+    assert "is no weights file of ours" in tada("models", other)[2]
