@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tadacli.detection.detecting import DetectionJob, Found
 from tadacli.detection.extraction import feature_job, features_in_pieces
@@ -130,8 +131,7 @@ def head_segments(found: ScoredSpans, spec: HeadSpec, settings: SegmentSettings)
         The segments; a score equals a threshold if it does so in float32.
     """
     if settings.threshold == "auto":
-        (by_class,) = spec.require_thresholds().values()
-        levels = np.array(by_class, dtype=np.float32)[found.classes] if len(found) else np.empty(0, np.float32)
+        levels = _thresholds(spec).astype(np.float32)[found.classes] if len(found) else np.empty(0, np.float32)
     else:
         levels = np.full(len(found), settings.threshold, dtype=np.float32)
     counts: dict[int, int] = {}
@@ -146,6 +146,15 @@ def head_segments(found: ScoredSpans, spec: HeadSpec, settings: SegmentSettings)
             kept.append(segment)
     best = kept[: settings.topk]
     return tuple(sorted(best, key=lambda each: (each.start_seconds, each.end_seconds, each.index)))
+
+
+def _thresholds(spec: HeadSpec) -> NDArray[np.float64]:
+    """The threshold of each class; that of an action is the geometric mean of those of its verb and its noun."""
+    thresholds = spec.require_thresholds()
+    if "" in thresholds:
+        return np.array(thresholds[""], dtype=np.float64)
+    pairs: NDArray[np.float64] = np.sqrt(np.outer(thresholds["verb"], thresholds["noun"])).ravel()
+    return pairs
 
 
 def _segment(found: ScoredSpans, row: int, spec: HeadSpec) -> tuple[Segment, tuple[str, ...]]:

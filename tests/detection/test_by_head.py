@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from tadacli.detection.by_head import job_by_head, job_by_head_in_features
+from tadacli.detection.by_head import head_segments, job_by_head, job_by_head_in_features
 from tadacli.detection.detecting import DetectionJob, iter_detections
 from tadacli.detection.extraction import features
 from tadacli.detection.feature_file import write_features
 from tadacli.detection.features import VideoFeatures
+from tadacli.detection.head_decoding import ScoredSpans
 from tadacli.detection.long_sequences import MOST_AT_ONCE
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import UsageError
@@ -132,6 +133,17 @@ def test_another_trunk_is_refused_before_a_video_is_opened() -> None:
     other = replace(head, spec=replace(head.spec, steps=steps))
     with pytest.raises(UsageError, match=r"small is not the model that head .* weights_sha256 is 000"):
         job_by_head(["none.mp4"], head=other, trunk=small_trunk(), segments=ANY)
+
+
+def test_the_threshold_of_an_action_is_between_those_of_its_verb_and_its_noun() -> None:
+    head = small_head(192).spec
+    thresholds = {"verb": (0.25, 0.7), "noun": (0.49, 0.7, 1.0)}
+    spec = replace(head, heads={"verb": ("open", "close"), "noun": ("door", "box", "jar")}, thresholds=thresholds)
+    seconds = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]])
+    scores = np.array([0.7, 0.69, 0.35, 0.34])
+    found = ScoredSpans(seconds, np.array([4, 4, 0, 0]), scores, np.tile(scores[:, None], (1, 2)))
+    kept = head_segments(found, spec, SegmentSettings(threshold="auto"))
+    assert [(each.label, each.score) for each in kept] == [("open door", 0.35), ("close box", 0.7)][::-1]
 
 
 def test_a_video_that_fails_is_a_result(tmp_path: Path) -> None:

@@ -87,10 +87,10 @@ def publish(folder: RunFolder, network: Head, spec: HeadSpec, data: HeadData, re
     Raises:
         OutputError: A file cannot be written.
     """
-    if "" in spec.heads and result.threshold.f1:
-        # Of an action the thresholds of verb and noun would be needed apart.
+    if result.threshold.f1:
+        # That of an action is the geometric mean of those of its verb and its noun: the same again.
         level = float(np.float32(result.threshold.threshold))
-        spec = replace(spec, thresholds={"": (level,) * len(spec.heads[""])})
+        spec = replace(spec, thresholds={head: (level,) * len(labels) for head, labels in spec.heads.items()})
     write_checkpoint(folder.model, network.state_dict(), spec)
     metrics, further = result.metrics, data.num_negatives
     report = {

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tadacli.datasets.samples import Dataset
+from tadacli.detection.by_head import job_by_head_in_features
+from tadacli.detection.detecting import iter_detections
 from tadacli.detection.feature_file import read_features, write_features
+from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, UsageError
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
 from tadacli.evaluation.segment_f1 import best_threshold, right_ones
@@ -116,6 +121,44 @@ def test_what_cannot_be_is_said_before_anything_is_written(data: tuple[Path, Pat
     lines = table.read_text().replace("v3.mp4", "v2.mp4")
     (tmp_path / "leak.csv").write_text(lines)
     assert "to train and to validate with" in refused((tmp_path / "leak.csv", data[1]), tmp_path / "det")
+
+
+def test_verbs_and_nouns_have_the_threshold_that_is_the_best_for_their_actions(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    table, features = data
+    one = load_finetune_data(table)
+    heads = {"verb": ("jump", "run"), "noun": ("box",)}
+
+    def named(dataset: Dataset) -> Dataset:
+        labels = [{"verb": each.labels[""], "noun": 0} for each in dataset.samples]
+        pairs = zip(dataset.samples, labels, strict=True)
+        return replace(dataset, heads=heads, samples=tuple(replace(each, labels=both) for each, both in pairs))
+
+    two = replace(one, heads=heads, train=named(one.train), validation=named(one.validation))
+    settings = {"epochs": 3, "batch_size": 2, "warmup_epochs": 1, "learning_rate": 1e-2, "width": 16, "num_levels": 4}
+    result = finetune_head(
+        two, output=tmp_path / "det", features=features, head="pyramid", settings=settings, device="cpu"
+    )
+    assert result.threshold.f1 > 0.05
+    model = load_head_model(tmp_path / "det", device="cpu")
+    level = pytest.approx(result.threshold.threshold, rel=1e-6)
+    assert model.spec.thresholds == {"verb": (level, level), "noun": (level,)}
+    # What is reported then is what the F1 was measured with: all that reaches the one threshold.
+    validation = [name.stem for name in features.glob("v*.npz") if int(name.stem[1:]) % 4 == 3]
+    auto, number = (
+        [
+            found.result.segments
+            for found in iter_detections(
+                job_by_head_in_features(
+                    features, head=model, segments=SegmentSettings(threshold=threshold), videos=validation
+                )
+            )
+        ]
+        for threshold in ("auto", float(np.float32(result.threshold.threshold)))
+    )
+    assert auto == number
+    assert sum(map(len, auto)) > 6
 
 
 def test_the_threshold_with_the_best_f1() -> None:
