@@ -278,7 +278,8 @@ class FeatureSteps:
     """The features that a head takes: `num_channels` each, one every `stride_seconds`.
 
     `model` and `weights_sha256` are of the network that made them, `crops` how many of each frame stand beside each
-    other, `snippet_seconds` how much of the video each is of; "" and 0 where nothing says so.
+    other, `snippet_seconds` how much of the video each is of; "" and 0 where nothing says so. `within_shots` says
+    whether no snippet reaches across a cut, None where nothing says so.
     """
 
     num_channels: int
@@ -287,6 +288,7 @@ class FeatureSteps:
     weights_sha256: str = ""
     crops: int = 1
     snippet_seconds: float = 0.0
+    within_shots: bool | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for numbers that no features can have."""
@@ -330,6 +332,8 @@ class HeadSpec(ModelFacts):
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """The spec as JSON-ready values; `labels=False` gives the number of classes in their place."""
         values = super().to_dict(labels=labels)
+        if self.steps.within_shots is None:  # as in files of earlier versions
+            del values["steps"]["within_shots"]
         if self.thresholds:
             values["thresholds"] = {name: list(scores) for name, scores in self.thresholds.items()}
         return values

@@ -11,10 +11,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from tadacli.detection.cuts import finder_versions, parse_cuts
 from tadacli.detection.detecting import DetectionJob, Found
 from tadacli.detection.extraction import feature_job, features_in_pieces
 from tadacli.detection.feature_file import SUFFIX, VALUES, Columns, read_feature_pieces
-from tadacli.detection.feature_grid import features_grid, grid_in_pieces, steps_of
+from tadacli.detection.feature_grid import features_grid, grid_in_pieces, in_shots, steps_of
 from tadacli.detection.features import VideoFeatures
 from tadacli.detection.head_decoding import Head, ScoredSpans, find_spans_in
 from tadacli.detection.long_sequences import piece_size
@@ -77,7 +78,9 @@ def job_by_head(
     ) -> AbstractContextManager[tuple[VideoFeatures, Columns]]:
         return features_in_pieces(features, video, journal=journal, on_progress=on_progress)
 
-    settings = {**snippets.to_dict(trunk.spec.input, trunk.device.type)}
+    settings: dict[str, object] = {**snippets.to_dict(trunk.spec.input, trunk.device.type)}
+    if snippets.cuts:
+        settings["versions"] = finder_versions()
     return _job(videos, head, segments, features_of, settings)
 
 
@@ -185,10 +188,12 @@ def _job(
         head.spec.require_thresholds()
     steps = head.spec.steps
     window = f"{steps.snippet_seconds or steps.stride_seconds:g}s"
+    machine = machine_settings(head)
+    machine["versions"] = {**machine["versions"], **settings.pop("versions", {})}  # type: ignore[dict-item]
     settings = {"window": window, "stride": f"{steps.stride_seconds:g}s", **settings}
     run = run_of(
         head.spec,
-        settings={**settings, **machine_settings(head), "segments": segments.to_dict()},  # type: ignore[typeddict-item]
+        settings={**settings, **machine, "segments": segments.to_dict()},  # type: ignore[typeddict-item]
         weights_sha256=head.weights_sha256,
         tool_version=__version__,
     )
@@ -234,11 +239,12 @@ def _detection(
         num_windows_planned=len(features.values) if features.num_planned is None else features.num_planned,
         notes=(*notes, *features.notes),
         timeline=(features.start_seconds, features.duration_seconds),
+        cuts=features.cuts,
     )
 
 
 def _other_features(found: FeatureSteps, taken: FeatureSteps) -> str | None:
-    """What is wrong with features for a head, None if nothing is."""
+    """What is wrong with features for a head, None if nothing is. Of what either does not say nothing is known."""
     if found.num_channels != taken.num_channels:
         return f"its features have {found.num_channels} channels, and the head takes {taken.num_channels}"
     if not np.isclose(found.stride_seconds, taken.stride_seconds, rtol=1e-6):
@@ -247,12 +253,16 @@ def _other_features(found: FeatureSteps, taken: FeatureSteps) -> str | None:
         other, own = getattr(found, name), getattr(taken, name)
         if other and own and other != own:
             return f"its features were made in another way than those of the head: {name} is {other}, not {own}"
+    if None not in (found.within_shots, taken.within_shots) and found.within_shots != taken.within_shots:
+        return f"its snippets {in_shots(found)}, and those that the head was trained on {in_shots(taken)}"
     return None
 
 
 def _snippets(spec: HeadSpec, *, batch_size: int | None, fps: float | None) -> SnippetSettings:
     """The snippets that features are made of for a head. Raises `SpecError` if it does not say of which."""
     steps = spec.steps
+    if steps.within_shots:
+        parse_cuts("auto")  # where no cut can be found there is no use in beginning
     if not steps.snippet_seconds:
         raise SpecError(
             f"{spec.name} does not say of which snippets its features are",
@@ -264,6 +274,7 @@ def _snippets(spec: HeadSpec, *, batch_size: int | None, fps: float | None) -> S
         crops=3 if steps.crops == 3 else 1,
         batch_size=batch_size,
         fps=fps,
+        cuts="auto" if steps.within_shots else (),
     )
 
 

@@ -158,6 +158,11 @@ def grid_in_pieces(
         yield piece
 
 
+def in_shots(steps: FeatureSteps) -> str:
+    """Whether the snippets of features look across cuts, as the end of a sentence about snippets."""
+    return "keep to their shots" if steps.within_shots else "reach across cuts"
+
+
 def steps_of(features: VideoFeatures, *, num_channels: int | None = None) -> FeatureSteps:
     """What features are, as a head says what it takes; `num_channels` of those whose columns are elsewhere."""
     contract = features.contract
@@ -171,4 +176,5 @@ def steps_of(features: VideoFeatures, *, num_channels: int | None = None) -> Fea
         contract.weights_sha256,
         contract.crops,
         contract.snippet_seconds,
+        features.cuts is not None,
     )

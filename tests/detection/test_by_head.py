@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +134,44 @@ def test_another_trunk_is_refused_before_a_video_is_opened() -> None:
     other = replace(head, spec=replace(head.spec, steps=steps))
     with pytest.raises(UsageError, match=r"small is not the model that head .* weights_sha256 is 000"):
         job_by_head(["none.mp4"], head=other, trunk=small_trunk(), segments=ANY)
+
+
+def test_snippets_keep_to_their_shots_as_those_of_the_training_did_or_are_refused(video: Path, tmp_path: Path) -> None:
+    length = {"snippet": f"{SNIPPET_SECONDS}s", "stride": f"{STRIDE_SECONDS}s"}
+    for name, cuts in (("across", ()), ("within", (1.5, 2.5))):
+        (made,) = features(video, model=small_trunk(), snippets=snippet_settings(**length, cuts=cuts))
+        assert made.features is not None
+        write_features(tmp_path / f"{name}.npz", made.features)
+    head = small_head(192)
+    found = {}
+    for trained_within in (False, True, None):
+        steps = replace(head.spec.steps, within_shots=trained_within)
+        own = replace(head, spec=replace(head.spec, steps=steps))
+        with closing(iter_detections(job_by_head_in_features(tmp_path, head=own, segments=ANY))) as results:
+            found[trained_within] = [each.result for each in results]
+    assert [[each.status for each in results] for results in found.values()] == [
+        ["ok", "error"],
+        ["error", "ok"],
+        ["ok", "ok"],  # a head of an earlier version, which does not say
+    ]
+    assert (
+        "its snippets keep to their shots, and those that the head was trained on reach across" in found[False][1].error
+    )
+    assert "its snippets reach across cuts, and those that the head was trained on keep" in found[True][0].error
+    assert [each.cuts for each in found[None]] == [None, (1.5, 2.5)]
+
+
+def test_a_head_of_snippets_that_keep_to_their_shots_looks_for_cuts() -> None:
+    head = small_head(192)
+    within = replace(head, spec=replace(head.spec, steps=replace(head.spec.steps, within_shots=True)))
+    words = {"trunk": small_trunk(), "segments": ANY}
+    if importlib.util.find_spec("scenedetect") is None:
+        with pytest.raises(UsageError, match="to find cuts needs a package"):
+            job_by_head(["none.mp4"], head=within, **words)  # type: ignore[arg-type]
+        return
+    settings = job_by_head(["none.mp4"], head=within, **words).run.settings  # type: ignore[arg-type]
+    assert settings["cuts"] == "auto"
+    assert any("scenedetect" in package for package in settings["versions"])
 
 
 def test_the_threshold_of_an_action_is_between_those_of_its_verb_and_its_noun() -> None:

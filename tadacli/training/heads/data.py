@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tadacli.datasets.samples import Sample
 from tadacli.datasets.tables import named
 from tadacli.detection.feature_file import read_features
-from tadacli.detection.feature_grid import features_grid, steps_of
+from tadacli.detection.feature_grid import features_grid, in_shots, steps_of
 from tadacli.detection.features import VideoFeatures
 from tadacli.errors import UsageError
 from tadacli.specs import FeatureSteps
@@ -208,7 +208,13 @@ def _steps(loaded: Mapping[str, VideoFeatures]) -> FeatureSteps:
     (first_video, first), *others = loaded.items()
     found = steps_of(first)
     for video, features in others:
-        if (other := steps_of(features)) != found:
+        other = steps_of(features)
+        if other != found and replace(other, within_shots=found.within_shots) == found:
+            raise UsageError(
+                f"the snippets of {first_video} {in_shots(found)}, and those of {video} {in_shots(other)}",
+                hint="make all features with tada features --cuts auto, or all of them without",
+            )
+        if other != found:
             raise UsageError(
                 f"the features of {video} are others than those of {first_video}: {other} and {found}",
                 hint="make all of them with one model and one stride",

@@ -13,6 +13,7 @@ from tadacli.datasets.samples import Dataset
 from tadacli.detection.by_head import job_by_head_in_features
 from tadacli.detection.detecting import iter_detections
 from tadacli.detection.feature_file import read_features, write_features
+from tadacli.detection.features import FeatureContract
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, UsageError
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
@@ -24,6 +25,7 @@ from tadacli.training.heads.fitting import Progress
 from tadacli.training.heads.publishing import HeadResult
 from tadacli.training.heads.session import HeadListener, finetune_head
 from tadacli.zoo.loading import is_head, load_head_model, load_model
+from tadacli.zoo.manifest import manifest
 from tests.training.heads.planted_files import LABELS, SETTINGS, write_planted
 
 
@@ -121,6 +123,23 @@ def test_what_cannot_be_is_said_before_anything_is_written(data: tuple[Path, Pat
     lines = table.read_text().replace("v3.mp4", "v2.mp4")
     (tmp_path / "leak.csv").write_text(lines)
     assert "to train and to validate with" in refused((tmp_path / "leak.csv", data[1]), tmp_path / "det")
+
+
+def test_features_with_and_without_cuts_train_no_head_together(tmp_path: Path) -> None:
+    table, features = write_planted(tmp_path)
+    spec = manifest()["r2plus1d_tiny.camera_motion"]
+    contract = FeatureContract(spec, "0" * 64, "1", 30.0, 1.0, 0.5, 0.5, 1, {})
+    made = [replace(read_features(file), contract=contract, cuts=()) for file in features.iterdir()]
+    for name in ("within", "mixed"):
+        (tmp_path / name).mkdir()
+    for each in made:
+        write_features(tmp_path / "within" / f"{Path(each.path).stem}.npz", each)
+        mixed = each if each.path == "v5.mp4" else replace(each, cuts=None)
+        write_features(tmp_path / "mixed" / f"{Path(each.path).stem}.npz", mixed)
+    said = refused((table, tmp_path / "mixed"), tmp_path / "det")
+    assert said == "the snippets of v0 reach across cuts, and those of v5 keep to their shots"
+    run((table, tmp_path / "within"), tmp_path / "det", settings={**SETTINGS, "epochs": 6})
+    assert load_head_model(tmp_path / "det", device="cpu").spec.steps.within_shots is True
 
 
 def test_verbs_and_nouns_have_the_threshold_that_is_the_best_for_their_actions(
