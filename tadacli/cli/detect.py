@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import closing
 from inspect import signature
-from typing import TYPE_CHECKING
 
 import typer
 
 from tadacli.cli import detect_options as own
 from tadacli.cli import exits, options
-from tadacli.cli.console import Progress, TimelineProgress, be_quiet, clock, say, showing, start_profile
+from tadacli.cli.console import be_quiet, showing, start_profile
 from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
-from tadacli.cli.sinks import (
-    RESUMABLE,
-    Sink,
-    TableSink,
-    choose_format,
-    open_detection_sink,
-    summarise,
-    write_results,
-)
+from tadacli.cli.detect_output import write_detections
+from tadacli.cli.sinks import RESUMABLE, choose_format, open_detection_sink, summarise
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
 from tadacli.files import name_with
 from tadacli.formats.registry import DETECT_SUFFIXES
 from tadacli.sampling import DEFAULT_WINDOW
 from tadacli.zoo import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tadacli.detection.detecting import DetectionJob, Found
-    from tadacli.formats.rows import DetectionRow
-    from tadacli.reports.detection_files import DetectionFiles
 
 
 def detect_command(
@@ -186,66 +169,7 @@ def detect_command(
     if output is not None and chosen in RESUMABLE and not (from_scores or features):
         journal = output.with_name(name_with(output.name, ".unfinished"))
     with showing(stopwatch, unit="clip"):
-        statuses = _search(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
+        statuses = write_detections(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
     summarise(statuses, "searched", part="with gaps", output=output)
     if set(statuses.values()) & {"error", "partial"}:
         raise typer.Exit(exits.SOME_FAILED)
-
-
-def _search(
-    job: DetectionJob,
-    sink: Sink[DetectionRow],
-    files: DetectionFiles,
-    *,
-    journal: Path | None,
-    save_scores: Mapping[str, Path],
-    replace: bool,
-) -> dict[str, str]:
-    """Write what the sink does not hold yet; the status of every video by path."""
-    from tadacli.detection.detecting import iter_detections
-
-    progress = TimelineProgress(job.videos)
-    results = iter_detections(
-        job,
-        done=sink.done,
-        journal=journal,
-        save_scores=save_scores,
-        replace=replace,
-        on_video=progress.start,
-        on_progress=progress.reach_time,
-    )
-    rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
-    return write_results(rows, sink, job.videos)
-
-
-def _rows(
-    results: Generator[Found, None, None],
-    job: DetectionJob,
-    files: DetectionFiles,
-    progress: TimelineProgress,
-    *,
-    with_notes: bool,
-) -> Generator[DetectionRow, None, None]:
-    """The rows of results; when one is written, errors and gaps are said, and notes that no table shows, each once."""
-    from tadacli.formats.detection_rows import detection_row
-    from tadacli.profiling import Stage, during
-
-    noted: set[str] = set()
-    with closing(progress), closing(results):
-        for found in results:
-            progress.close()
-            row = detection_row(found.result, job.run, size_bytes=found.size_bytes)
-            with during(Stage.OUTPUT), Progress("render", unit="frame") as drawing:
-                notes = files.write(found, row, job.segments, on_frames=drawing.reach)
-            for note in notes:
-                say(f"note: {note}")
-            yield row
-            if row["status"] == "error":
-                say(f"error: {row['error']}", always=True)
-            for gap in row["gaps"]:
-                span = f"{clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}"
-                say(f"gap: {row['path']}: {span}: {gap['reason']}", always=True)
-            for text in row["notes"] if with_notes else ():
-                if text not in noted:
-                    say(f"note: {text}")
-                    noted.add(text)

@@ -1,0 +1,76 @@
+"""`tada detect`: results are written as they come; errors, gaps and notes are said."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from tadacli.cli.console import Progress, TimelineProgress, clock, say
+from tadacli.cli.sinks import Sink, TableSink, write_results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tadacli.detection.detecting import DetectionJob, Found
+    from tadacli.formats.rows import DetectionRow
+    from tadacli.reports.detection_files import DetectionFiles
+
+
+def write_detections(
+    job: DetectionJob,
+    sink: Sink[DetectionRow],
+    files: DetectionFiles,
+    *,
+    journal: Path | None,
+    save_scores: Mapping[str, Path],
+    replace: bool,
+) -> dict[str, str]:
+    """Write what the sink does not hold yet; the status of every video by path."""
+    from tadacli.detection.detecting import iter_detections
+
+    progress = TimelineProgress(job.videos)
+    results = iter_detections(
+        job,
+        done=sink.done,
+        journal=journal,
+        save_scores=save_scores,
+        replace=replace,
+        on_video=progress.start,
+        on_progress=progress.reach_time,
+    )
+    rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
+    return write_results(rows, sink, job.videos)
+
+
+def _rows(
+    results: Generator[Found, None, None],
+    job: DetectionJob,
+    files: DetectionFiles,
+    progress: TimelineProgress,
+    *,
+    with_notes: bool,
+) -> Generator[DetectionRow, None, None]:
+    """The rows of results; when one is written, errors and gaps are said, and notes that no table shows, each once."""
+    from tadacli.formats.detection_rows import detection_row
+    from tadacli.profiling import Stage, during
+
+    noted: set[str] = set()
+    with closing(progress), closing(results):
+        for found in results:
+            progress.close()
+            row = detection_row(found.result, job.run, size_bytes=found.size_bytes)
+            with during(Stage.OUTPUT), Progress("render", unit="frame") as drawing:
+                notes = files.write(found, row, job.segments, on_frames=drawing.reach)
+            for note in notes:
+                say(f"note: {note}")
+            yield row
+            if row["status"] == "error":
+                say(f"error: {row['error']}", always=True)
+            for gap in row["gaps"]:
+                span = f"{clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}"
+                say(f"gap: {row['path']}: {span}: {gap['reason']}", always=True)
+            for text in row["notes"] if with_notes else ():
+                if text not in noted:
+                    say(f"note: {text}")
+                    noted.add(text)

@@ -1,0 +1,50 @@
+"""`tada finetune` of a network on clips: what is shown of the run, and what it ends with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from tadacli.cli import exits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tadacli.training.data import FinetuneData
+    from tadacli.training.session import FinetuneOptions
+
+
+def train_network(
+    load: Callable[[int], FinetuneData],
+    chosen: FinetuneOptions,
+    *,
+    output: Path | None,
+    views: str | None,
+    tensorboard: bool,
+    resume: bool,
+    is_dry: bool,
+) -> None:
+    """Train a network and say how good it is, or show the plan of it; without a folder there is only the plan."""
+    from tadacli.cli.finetune_output import RunView
+    from tadacli.cli.finetune_plan import print_plan
+    from tadacli.training import session
+
+    view = RunView(output, is_dry=output is None or is_dry)
+    chosen = {**chosen, "listener": view.listener}
+    with view:
+        if output is None or is_dry:
+            name = output.resolve().name if output is not None else "mine"
+            found = session.dry_run(load, name=name, **chosen)
+            if found is not None:  # in the first process
+                print_plan(found, output=output)
+            return
+        command = ["tada", *sys.argv[1:]]
+        result = session.finetune(
+            load, output=output, views=views, tensorboard=tensorboard, resume=resume, command=command, **chosen
+        )
+    view.say_result(result)
+    if result.report.unscored:
+        raise typer.Exit(exits.SOME_FAILED)
