@@ -114,16 +114,29 @@ class ClassScores:
         return np.hstack([self.scores["verb"][:, verbs], self.scores["noun"][:, nouns]]).astype(np.float64)
 
     def names(self, index: int) -> tuple[str, ...]:
-        """Every name a class goes by: its label, and of an action those of its verb and its noun, too."""
-        if not self.is_action:
-            (labels,) = self.heads.values()
-            return (labels[index],)
-        verb, noun = divmod(index, len(self.heads["noun"]))
-        names = self.heads["verb"][verb], self.heads["noun"][noun]
-        return (" ".join(names), *names)
+        """Every name a class goes by (see `class_names`)."""
+        return class_names(index, self.heads)
 
     def verb_and_noun(self, index: int, verb_score: float, noun_score: float) -> tuple[Prediction, Prediction]:
         """The verb and the noun of an action, with these scores."""
         verb, noun = divmod(index, len(self.heads["noun"]))
         _, verb_name, noun_name = self.names(index)
         return Prediction(verb_name, verb, verb_score), Prediction(noun_name, noun, noun_score)
+
+
+def class_names(index: int, heads: Heads) -> tuple[str, ...]:
+    """Every name a class goes by: its label, and of an action, verb * num_nouns + noun, those of its verb and its noun.
+
+    Args:
+        index: Its number.
+        heads: The labels by head name: one head, or "verb" and "noun".
+
+    Returns:
+        Its own name first.
+    """
+    if len(heads) == 1:
+        (labels,) = heads.values()
+        return (labels[index],)
+    verb, noun = divmod(index, len(heads["noun"]))
+    names = heads["verb"][verb], heads["noun"][noun]
+    return (" ".join(names), *names)

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tadacli.detection.actions import class_names
 from tadacli.detection.cuts import finder_versions, parse_cuts
 from tadacli.detection.detecting import DetectionJob, Found
 from tadacli.detection.extraction import feature_job, features_in_pieces
 from tadacli.detection.feature_file import SUFFIX, VALUES, Columns, read_feature_pieces
 from tadacli.detection.feature_grid import features_grid, grid_in_pieces, in_shots, steps_of
 from tadacli.detection.features import VideoFeatures
-from tadacli.detection.head_decoding import Head, ScoredSpans, find_spans_in
+from tadacli.detection.head_curves import head_curves, head_thresholds
+from tadacli.detection.head_decoding import Head, ScoredSpans, find_candidates
 from tadacli.detection.long_sequences import piece_size
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress
@@ -133,16 +134,13 @@ def head_segments(found: ScoredSpans, spec: HeadSpec, settings: SegmentSettings)
     Returns:
         The segments; a score equals a threshold if it does so in float32.
     """
-    if settings.threshold == "auto":
-        levels = _thresholds(spec).astype(np.float32)[found.classes] if len(found) else np.empty(0, np.float32)
-    else:
-        levels = np.full(len(found), settings.threshold, dtype=np.float32)
+    levels = head_thresholds(found.classes, spec, settings)
     counts: dict[int, int] = {}
     kept: list[Segment] = []
     for row in np.flatnonzero(found.scores.astype(np.float32) >= levels).tolist():
-        segment, names = _segment(found, row, spec)
+        segment = _segment(found, row, spec)
         is_short = segment.end_seconds - segment.start_seconds < settings.min_duration_seconds
-        if is_short or not settings.wants(names):
+        if is_short or not settings.wants(class_names(segment.index, spec.heads)):
             continue
         counts[segment.index] = counts.get(segment.index, 0) + 1
         if settings.topk_per_class is None or counts[segment.index] <= settings.topk_per_class:
@@ -151,28 +149,15 @@ def head_segments(found: ScoredSpans, spec: HeadSpec, settings: SegmentSettings)
     return tuple(sorted(best, key=lambda each: (each.start_seconds, each.end_seconds, each.index)))
 
 
-def _thresholds(spec: HeadSpec) -> NDArray[np.float64]:
-    """The threshold of each class; that of an action is the geometric mean of those of its verb and its noun."""
-    thresholds = spec.require_thresholds()
-    if "" in thresholds:
-        return np.array(thresholds[""], dtype=np.float64)
-    pairs: NDArray[np.float64] = np.sqrt(np.outer(thresholds["verb"], thresholds["noun"])).ravel()
-    return pairs
-
-
-def _segment(found: ScoredSpans, row: int, spec: HeadSpec) -> tuple[Segment, tuple[str, ...]]:
-    """A segment, and the names that it goes by."""
+def _segment(found: ScoredSpans, row: int, spec: HeadSpec) -> Segment:
     start, end = found.seconds[row].tolist()
     number, score = int(found.classes[row]), _seven_digits(found.scores[row])
+    label, *parts = class_names(number, spec.heads)
     if found.pair_scores is None:
-        (labels,) = spec.heads.values()
-        return Segment(start, end, labels[number], number, score), (labels[number],)
-    verbs, nouns = spec.heads["verb"], spec.heads["noun"]
-    (v, n), (verb_score, noun_score) = divmod(number, len(nouns)), found.pair_scores[row].tolist()
-    verb = Prediction(verbs[v], v, _seven_digits(verb_score))
-    noun = Prediction(nouns[n], n, _seven_digits(noun_score))
-    label = f"{verb.label} {noun.label}"
-    return Segment(start, end, label, number, score, verb=verb, noun=noun), (label, verb.label, noun.label)
+        return Segment(start, end, label, number, score)
+    (v, n), (verb_score, noun_score) = divmod(number, len(spec.heads["noun"])), found.pair_scores[row].tolist()
+    verb, noun = Prediction(parts[0], v, _seven_digits(verb_score)), Prediction(parts[1], n, _seven_digits(noun_score))
+    return Segment(start, end, label, number, score, verb=verb, noun=noun)
 
 
 def _job(
@@ -200,7 +185,7 @@ def _job(
 
     def find(video: str, journal: Path | None, on_progress: OnProgress | None) -> Found:
         with features_of(video, journal, on_progress) as (features, columns):
-            return Found(_detection(video, features, columns, head, segments), None, features.size_bytes)
+            return _found(video, features, columns, head, segments)
 
     return DetectionJob(videos, head.spec, run, segments, find)
 
@@ -213,9 +198,7 @@ def _refuse_settings(segments: SegmentSettings) -> None:
             raise UsageError(f"{name} does not go with a head that finds segments", hint="leave it out")
 
 
-def _detection(
-    video: str, features: VideoFeatures, columns: Columns, head: HeadModel, segments: SegmentSettings
-) -> Detection:
+def _found(video: str, features: VideoFeatures, columns: Columns, head: HeadModel, segments: SegmentSettings) -> Found:
     """The result of one video. Raises `VideoError` for features that are not those that the head takes."""
     num_channels, pieces = columns.pieces[VALUES]
     if (problem := _other_features(steps_of(features, num_channels=num_channels), head.spec.steps)) is not None:
@@ -227,20 +210,25 @@ def _detection(
     steps = grid_in_pieces(
         pieces(), features.centres, stride_seconds=features.stride_seconds, size=piece_size(len(grid))
     )
-    found = find_spans_in(cast(Head, head.network), grid, steps)
+    candidates = find_candidates(cast(Head, head.network), grid, steps)
+    found = head_segments(candidates.suppressed(duration_seconds=grid.duration_seconds), head.spec, segments)
     notes = [Note(NoteKind.MODEL, head.spec.note)] if head.spec.note else []
-    return Detection(
+    result = Detection(
         path=video,
         status=features.status,
         model=head.spec.name,
-        segments=head_segments(found, head.spec, segments),
+        segments=found,
         gaps=features.gaps,
         num_windows=len(features.values),
         num_windows_planned=len(features.values) if features.num_planned is None else features.num_planned,
+        num_frames_used=features.num_frames_used,
+        video=features.info,
         notes=(*notes, *features.notes),
-        timeline=(features.start_seconds, features.duration_seconds),
+        timeline=(features.start_seconds, features.duration_seconds) if features.info is None else None,
         cuts=features.cuts,
     )
+    curves = head_curves(candidates, grid, head.spec, segments, segments=found)
+    return Found(result, None, features.size_bytes, curves)
 
 
 def _other_features(found: FeatureSteps, taken: FeatureSteps) -> str | None:

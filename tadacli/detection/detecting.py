@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tadacli.detection.curves import ClassCurve
 from tadacli.detection.cuts import cuts_outside
 from tadacli.detection.journal import WindowJournal
 from tadacli.detection.score_file import KIND, read_scores, write_scores
-from tadacli.detection.segments import find_segments
+from tadacli.detection.segments import class_curves, find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress, video_notes
 from tadacli.detection.window_scores import WindowScores, score_windows, scoring_settings
@@ -87,12 +88,32 @@ def detect(
 class Found:
     """The result of one video with the scores it was made of, None where there are no such scores.
 
-    `size_bytes` is the size of the video's file, None for what is no file.
+    `size_bytes` is the size of the video's file, None for what is no file. `head_curves` are what a head said over
+    time, if one did.
     """
 
     result: Detection
     scores: WindowScores | None
     size_bytes: int | None
+    head_curves: tuple[ClassCurve, ...] = ()
+
+    def curves(self, segments: SegmentSettings) -> tuple[ClassCurve, ...]:
+        """What the segments were made of over time, by these settings, for drawing; none where nothing says it."""
+        scores = self.scores
+        if scores is None:
+            return self.head_curves
+        return class_curves(
+            scores.spans,
+            scores.scale,
+            scores.scores,
+            scores.spec.heads,
+            settings=segments,
+            video_seconds=scores.range_seconds,
+            cuts=scores.cuts,
+            segments=self.result.segments,
+            thresholds=scores.spec.segment_thresholds or scores.spec.thresholds,
+            low_share=scores.spec.low_share,
+        )
 
 
 @dataclass(frozen=True)

@@ -350,6 +350,8 @@ def _features(
             *cuts_outside(job.snippets.cuts, done.info),
         ),
         cuts=plan.cuts if job.snippets.cuts else None,
+        info=done.info,
+        num_frames_used=done.num_frames_used,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.results import DetectionStatus, Gap, Note, NoteKind, RunSettings
+from tadacli.results import DetectionStatus, Gap, Note, NoteKind, RunSettings, VideoInfo
 from tadacli.specs import ModelSpec
 
 
@@ -71,6 +71,8 @@ class VideoFeatures:
         num_planned: Snippets that there would be without gaps; None for other people's files.
         notes: What to know of the video that is no error.
         cuts: When shots begin across which no snippet reaches, in presentation seconds; None where nobody asked.
+        info: What is known of the video; None where it was not opened, as its features were there already.
+        num_frames_used: Distinct frames that were looked at; 0 then.
 
     Raises:
         ValueError: The arrays do not fit together, or hold values that are not finite.
@@ -90,6 +92,8 @@ class VideoFeatures:
     num_planned: int | None = None
     notes: tuple[Note, ...] = ()
     cuts: tuple[float, ...] | None = None
+    info: VideoInfo | None = None
+    num_frames_used: int = 0
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for arrays that do not fit together."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tadacli.detection.actions import fuse_actions
+from tadacli.detection.curves import thinned
 from tadacli.detection.feature_grid import FeatureGrid
 from tadacli.detection.long_sequences import (
     MOST_AT_ONCE,
@@ -58,6 +59,22 @@ class ScoredSpans:
         return ScoredSpans(self.seconds[rows], self.classes[rows], scores, pairs)
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The spans that a head puts forward in a video, before soft-NMS.
+
+    `step_scores` are edges (N + 1,), in seconds, and the scores (K, N) of each class between them, NaN where no step is
+    known: what spans were cut from, of a long video thinned for drawing. None of a head that has points.
+    """
+
+    spans: ScoredSpans
+    step_scores: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
+
+    def suppressed(self, *, duration_seconds: float) -> ScoredSpans:
+        """The spans after soft-NMS, best first; `duration_seconds` is that of the video."""
+        return suppressed(self.spans, duration_seconds=duration_seconds)
+
+
 def find_spans(head: Head, grid: FeatureGrid) -> ScoredSpans:
     """The spans that a head finds in a video.
 
@@ -69,11 +86,12 @@ def find_spans(head: Head, grid: FeatureGrid) -> ScoredSpans:
         The spans within the video after soft-NMS, best first.
     """
     size = piece_size(len(grid))
-    return find_spans_in(head, grid, (grid.values[first : first + size] for first in range(0, len(grid), size)))
+    pieces = (grid.values[first : first + size] for first in range(0, len(grid), size))
+    return find_candidates(head, grid, pieces).suppressed(duration_seconds=grid.duration_seconds)
 
 
-def find_spans_in(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]]) -> ScoredSpans:
-    """The spans that a head finds in a video whose features need not be in memory.
+def find_candidates(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]]) -> Candidates:
+    """The spans that a head puts forward in a video whose features need not be in memory.
 
     Args:
         head: The network, in eval mode.
@@ -82,13 +100,12 @@ def find_spans_in(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.flo
             the head one by one, and what it says is that of the whole sequence but for the last digits of float32.
 
     Returns:
-        The spans within the video after soft-NMS, best first.
+        The spans within the video.
     """
     known = np.zeros(-(-len(grid) // head.step_multiple) * head.step_multiple, dtype=np.bool_)
     known[: len(grid)] = grid.known
     find = _in_curves if isinstance(head, TemporalHead) else _at_points
-    candidates = find(head, grid, _padded(pieces, len(grid), len(known)), known)  # type: ignore[arg-type]
-    return suppressed(candidates, duration_seconds=grid.duration_seconds)
+    return find(head, grid, _padded(pieces, len(grid), len(known)), known)  # type: ignore[arg-type]
 
 
 def _padded(pieces: Iterable[NDArray[np.float32]], num_steps: int, num_padded: int) -> Iterator[NDArray[np.float32]]:
@@ -113,16 +130,19 @@ def _at_once(
 
 def _in_curves(
     head: TemporalHead, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
-) -> ScoredSpans:
+) -> Candidates:
     """The candidates of a head that scores steps: of each class no more than go through soft-NMS."""
     found: list[ScoredSpans] = []
+    edges, drawn = np.arange(-0.5, len(grid), dtype=np.float64), []
     for first_class, curves in _curves(head, pieces, known):
+        cells, highest = thinned(edges, np.where(grid.known, curves, np.float32(np.nan)))
+        drawn.append(highest)
         spans = _in_seconds(spans_of_curves(curves.astype(np.float64), grid.known), grid)
         classes = range(len(curves))
         of_each = [_best(np.flatnonzero(spans.classes == number), spans.scores, _MOST_OF_CLASS) for number in classes]
         rows = np.concatenate(of_each)
         found.append(replace(spans.of(rows, spans.scores[rows]), classes=spans.classes[rows] + first_class))
-    return _joined(found)
+    return Candidates(_joined(found), (_within(cells, grid), np.concatenate(drawn)))
 
 
 def _curves(
@@ -143,7 +163,7 @@ def _curves(
 
 def _at_points(
     head: Pyramid, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
-) -> ScoredSpans:
+) -> Candidates:
     """The candidates of a head that has points."""
     if len(grid) <= MOST_AT_ONCE:
         features, there = _at_once(head, pieces, known)
@@ -152,7 +172,7 @@ def _at_points(
                 name: AtPoints(*(part[0].float().cpu() for part in at)) for name, at in head(features, there).items()
             }
         of_all = known_points(there, head.num_levels)[0].cpu()
-        return _in_seconds(spans_of_points(found, of_all, num_levels=head.num_levels), grid)
+        return Candidates(_in_seconds(spans_of_points(found, of_all, num_levels=head.num_levels), grid))
     best: dict[int, ScoredSpans] = {}
     with closing(pieces_of_levels(head, pieces, known)) as levels:
         for each in levels:
@@ -161,7 +181,7 @@ def _at_points(
             together = _joined([best[each.level], spans] if each.level in best else [spans])
             rows = _best(np.arange(len(together)), together.scores, MOST_CANDIDATES)
             best[each.level] = together.of(rows, together.scores[rows])
-    return _in_seconds(_joined(list(best.values())), grid)
+    return Candidates(_in_seconds(_joined(list(best.values())), grid))
 
 
 def spans_of_points(found: dict[str, AtPoints], known: torch.Tensor, *, num_levels: int) -> ScoredSpans:
@@ -296,7 +316,13 @@ def _best(rows: NDArray[np.int64], scores: NDArray[np.float64], most: int) -> ND
 
 def _in_seconds(candidates: ScoredSpans, grid: FeatureGrid) -> ScoredSpans:
     """Candidates in steps as spans of the video, without those that lie outside of it."""
-    seconds = np.clip(grid.seconds_of(candidates.seconds), grid.start_seconds, grid.duration_seconds)
+    seconds = _within(candidates.seconds, grid)
     within = np.flatnonzero(seconds[:, 1] > seconds[:, 0])
     pairs = None if candidates.pair_scores is None else candidates.pair_scores[within]
     return ScoredSpans(seconds[within], candidates.classes[within], candidates.scores[within], pairs)
+
+
+def _within(steps: NDArray[np.float64], grid: FeatureGrid) -> NDArray[np.float64]:
+    """The times of places on the grid, moved into the video where they lie outside of it."""
+    found: NDArray[np.float64] = np.clip(grid.seconds_of(steps), grid.start_seconds, grid.duration_seconds)
+    return found

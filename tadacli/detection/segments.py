@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tadacli.detection.actions import ClassScores, ScoresByHead
 from tadacli.detection.contrast import ContrastRun, contrast_runs
+from tadacli.detection.curves import ClassCurve
 from tadacli.detection.exclusive import LabelledRun, exclusive_runs
 from tadacli.detection.nms import nms, soft_nms
 from tadacli.detection.settings import Heads, SegmentSettings
@@ -26,22 +27,6 @@ from tadacli.specs import LOW_SHARE, Thresholds
 
 # Curves are made for this many classes at a time: memory does not grow with their number.
 _BLOCK = 128
-
-
-@dataclass(frozen=True, eq=False)
-class ClassCurve:
-    """What was thresholded for one class and one window length (`scale`), for drawing.
-
-    `values` (N,) hold in the cells [edges[i], edges[i + 1]), in seconds; NaN where no window covers the cell.
-    `levels` are the scores that a segment of the class reaches somewhere and, where that matters, holds throughout.
-    """
-
-    label: str
-    index: int
-    scale: int
-    edges: NDArray[np.float64]
-    values: NDArray[np.float64]
-    levels: tuple[float, ...]
 
 
 def find_segments(

@@ -54,11 +54,12 @@ class DetectionFiles:
         be read. Raises `OutputError` for a file that cannot be written.
         """
         notes: tuple[str, ...] = ()
-        if found.scores is None:
+        if found.result.status == "error":
             return notes
         if self.report is not None:
+            curves = found.curves(settings)
             page, notes = detection_report(
-                found.result, row, found.scores, settings, page_path=self.report, max_download=self.max_download
+                found.result, row, curves, page_path=self.report, max_download=self.max_download
             )
             write_new(self.report, page, replace=self.replace)
         if self.render is not None:
@@ -67,7 +68,8 @@ class DetectionFiles:
             try:
                 path = found.result.path
                 with VideoBoundary(path), local_path(path, max_bytes=self.max_download) as file:
-                    segments, fps = found.result.segments, found.scores.info.fps
+                    segments, info = found.result.segments, found.result.video
+                    fps = None if info is None else info.fps
                     notes += render_segments(file, self.render, segments, fps=fps, on_progress=on_frames)
             except VideoError as error:
                 notes += (f"{self.render} was not made: {error.message}",)

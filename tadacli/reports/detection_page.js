@@ -64,7 +64,7 @@ function buildLanes() {
     byId("cut-marks").append(mark);
   }
   const words = [];
-  if (data.curves.length) words.push("Lines show scores from 0 to 1");
+  if (data.curves.length) words.push(data.lines);
   const drawn = new Set(limited.map((each) => each.thresholds.map((y) => y.toFixed(2)).join(" and ")));
   if (drawn.size) words.push(drawn.size === 1 ? `dashes the thresholds, ${[...drawn]}` : "dashes the thresholds of each class");
   if (data.gaps.length) words.push("hatched spans were not scored");
@@ -329,7 +329,7 @@ function sayState() {
     const highest = new Set(limited.map((each) => Math.max(...each.thresholds)));
     let reached = limited.length ? "reached its threshold" : "scored high enough";
     if (highest.size === 1) reached = `reached ${[...highest][0].toFixed(2)}`;
-    const where = data.windows ? ` in any of ${counted(data.windows, "window", "windows")}` : "";
+    const where = data.windows ? ` in any of ${counted(data.windows, data.unit, `${data.unit}s`)}` : "";
     byId("empty").append(element("strong", { textContent: "Nothing found" }), `No class ${reached}${where}.`);
   }
   for (const gap of data.gaps) {

@@ -20,11 +20,8 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tadacli.detection.segments import ClassCurve, class_curves
-from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_scores import WindowScores
+from tadacli.detection.curves import ClassCurve, thinned
 from tadacli.errors import VideoError
 from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import facts, filled_page
@@ -35,7 +32,6 @@ from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, is_url, local_path
 from tadacli.video.reading import open_video
 
 MAX_INLINE_BYTES = 24_000_000
-MAX_CURVE_POINTS = 1500
 
 _PLAYED_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
 _PLAYED_CODECS = ("", "h264", "vp8", "vp9", "av1")
@@ -115,8 +111,7 @@ def report_html(
 def detection_report(
     result: Detection,
     row: DetectionRow,
-    scores: WindowScores,
-    settings: SegmentSettings,
+    curves: Sequence[ClassCurve],
     *,
     page_path: str | os.PathLike[str],
     max_download: int = DEFAULT_MAX_DOWNLOAD,
@@ -126,35 +121,23 @@ def detection_report(
     Args:
         result: What was found in the video.
         row: The same as `detection_row` says it.
-        scores: The scores of its windows.
-        settings: How they became segments.
+        curves: What they were made of, over time.
         page_path: The file that the page is for, to which links are relative.
         max_download: The largest file in bytes that is fetched for a URL.
 
     Returns:
         The page in UTF-8, and notes on what it lacks: without the video it has neither pictures nor a player.
     """
-    curves = class_curves(
-        scores.spans,
-        scores.scale,
-        scores.scores,
-        scores.spec.heads,
-        settings=settings,
-        video_seconds=scores.range_seconds,
-        cuts=scores.cuts,
-        segments=result.segments,
-        thresholds=scores.spec.segment_thresholds or scores.spec.thresholds,
-        low_share=scores.spec.low_share,
-    )
     pictures: dict[int, bytes] = {}
     link = None
     notes: tuple[str, ...] = ()
+    fps, codec = (result.video.fps, result.video.codec) if result.video else (None, "")
     try:
         with VideoBoundary(result.path):
             fetched = local_path(result.path, max_bytes=max_download)
-            with fetched as file, open_video(file, fps=scores.info.fps) as source:
+            with fetched as file, open_video(file, fps=fps) as source:
                 pictures = thumbnails(source, result.segments, gaps=result.gaps)
-            link = None if is_url(result.path) else video_link(result.path, page_path, codec=scores.info.codec)
+            link = None if is_url(result.path) else video_link(result.path, page_path, codec=codec)
     except VideoError as error:
         notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
     return report_html(row, curves=curves, thumbnails=pictures, video=link), notes
@@ -173,7 +156,7 @@ def _page_data(
     place = {name: number for number, name in enumerate(classes)}
     thresholds = {(curve.index, curve.label): [round(each, 3) for each in curve.levels] for curve in curves}
     edges: dict[tuple[float, ...], int] = {}
-    drawn = [_thinned(curve) for curve in curves]
+    drawn = [thinned(curve.edges, curve.values) for curve in curves]
     return {
         "title": title,
         "status": row["status"],
@@ -182,6 +165,8 @@ def _page_data(
         "start": start,
         "end": start + (row["duration_seconds"] or 0.0),
         "windows": row["windows"],
+        "unit": "snippet" if _is_by_head(row) else "window",
+        "lines": _lines(row),
         "classes": [
             {"index": index, "label": label, "thresholds": thresholds.get((index, label), [])}
             for index, label in classes
@@ -217,17 +202,6 @@ def _page_data(
     }
 
 
-def _thinned(curve: ClassCurve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(edges, values) with at most `MAX_CURVE_POINTS` cells, each as high as the highest it stands for."""
-    num_cells = len(curve.values)
-    group = -(-num_cells // MAX_CURVE_POINTS)
-    if group <= 1:
-        return curve.edges, curve.values
-    starts = np.arange(0, num_cells, group)
-    edges = curve.edges[np.append(starts, num_cells)]
-    return edges, np.fmax.reduceat(curve.values, starts)  # fmax passes NaN over
-
-
 def _facts(row: DetectionRow) -> list[tuple[str, str]]:
     """What the page lists as made with, in words; settings in their own order."""
     info = row["info"]
@@ -238,7 +212,7 @@ def _facts(row: DetectionRow) -> list[tuple[str, str]]:
         "First frame at": f"{row['start_seconds']} s" if row["start_seconds"] else None,
         "Model": row["model"],
         "Task": row["task"],
-        "Windows scored": f"{row['windows']} of {row['windows_planned']}",
+        f"{'Snippets seen' if _is_by_head(row) else 'Windows scored'}": f"{row['windows']} of {row['windows_planned']}",
         "Segments": _way(row),
         "Version": row["tool_version"],
         "Run": row["run"],
@@ -247,11 +221,29 @@ def _facts(row: DetectionRow) -> list[tuple[str, str]]:
     return facts(values)
 
 
+def _is_by_head(row: DetectionRow) -> bool:
+    """Whether a head found the segments in features of snippets, rather than windows were scored."""
+    return "steps" in row["spec"]
+
+
+def _lines(row: DetectionRow) -> str:
+    """What the curves are, the beginning of a sentence."""
+    if not _is_by_head(row):
+        return "Lines show scores from 0 to 1"
+    if row["spec"]["architecture"] == "temporal":
+        return "Lines show the scores of steps in time, from 0 to 1, and scores of segments say how far these stand out"
+    return "Lines show the best score, from 0 to 1, of any span that holds the moment"
+
+
 def _way(row: DetectionRow) -> str | None:
-    """How windows became segments, None where nothing says it."""
+    """How segments were found, None where nothing says it."""
     settings = row["settings"].get("segments")
     if settings is None:
         return None
+    if _is_by_head(row):
+        if row["spec"]["architecture"] == "temporal":
+            return "what stands out in the scores of steps in time, each label by itself"
+        return "spans that points of a pyramid reach for, the best of those that overlap, each label by itself"
     if settings.get("exclusive"):
         return "one label at a time: the most likely sequence of labels"
     if settings.get("contrast"):

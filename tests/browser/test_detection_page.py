@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
-from tadacli.detection.segments import ClassCurve
+from tadacli.detection.curves import ClassCurve
 from tadacli.reports.detection_page import VideoLink, report_html, video_link
 from tests import media
 from tests.reports.test_detection_page import detection, found

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 
+from tadacli.video.reading import probe, read_frames
 from tadacli.zoo.loading import load_head_model
 from tests.cli.conftest import Tada
 from tests.media import picture
+from tests.reports.test_detection_page import Elements
 from tests.training.heads.planted_files import SETTINGS, write_negatives, write_planted
 
 SET = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
@@ -90,6 +92,31 @@ def test_from_videos_to_a_model_that_finds_segments_in_videos(
         "detect", "e", "--features", run / "features", "--model", run, "--threshold", "auto", "--format", "jsonl"
     )
     assert json.loads(kept[1])["segments"] == row["segments"]
+
+
+def test_a_page_and_a_video_show_what_was_found(
+    tada: Tada, films: Path, trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    page, drawn = tmp_path / "page.html", tmp_path / "drawn.mp4"
+    words = ("detect", films / "e.mp4", "--model", trained[0], "--format", "jsonl", "--report", page, "--render", drawn)
+    code, out, err = tada(*words)
+    assert (code, "note" in err) == (0, False), err
+    (row,) = map(json.loads, out.splitlines())
+    assert (row["info"]["codec"], row["frames"]["used"]) == ("h264", 119)  # no snippet looks at the last one
+    data = Elements(page.read_bytes()).data()
+    assert [each["start"] for each in data["segments"]] == [each["start_seconds"] for each in row["segments"]]
+    assert len(data["thumbnails"]) == len(row["segments"])
+    assert data["lines"].startswith("Lines show the scores of steps in time")
+    assert ["Snippets seen", "32 of 32"] in data["facts"]
+    assert [each["thresholds"] for each in data["classes"]] == [[], []]
+    for number, (start, end) in enumerate(FILMS["e"]):
+        (curve,) = [each for each in data["curves"] if each["class"] == number]
+        edges, values = np.array(data["edges"][curve["edges"]]), np.array(curve["values"])
+        assert (edges[0], edges[-1], len(values)) == (0, 8, 32)
+        assert start < edges[np.argmax(values)] < end
+    shown, before = (read_frames(path, [0, 30, 78])[:, -40:, :60].astype(int) for path in (drawn, films / "e.mp4"))
+    assert (np.abs(shown - before).max(axis=(1, 2, 3)) > 150).tolist() == [False, True, True]
+    assert probe(drawn).num_frames == 120
 
 
 def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_path: Path) -> None:
@@ -171,6 +198,7 @@ def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
         (("detect", "--features", tmp_path / "none", "--model", run), "there is no folder"),
         (("detect", "--features", features, "--model", run, "--fps", "30"), "--fps does not go with --features"),
         (("detect", "--features", features, "--model", run, "--window", "3s"), "--window does not go with a head"),
+        (("detect", "--features", features, "--model", run, "--report", "x.html"), "--report does not go with --feat"),
         (("detect", "--features", features, "--model", run, "--nms", "soft"), "--nms does not go with a head"),
         (("classify", "x.mp4", "--model", run), "classifies no video"),
         ((*common[:-1], tmp_path / "new", "--recipe", "finetune"), "--recipe does not go with --task detection"),

@@ -125,7 +125,11 @@ def test_features_that_are_there_give_the_same_segments(job: DetectionJob, video
     write_features(tmp_path / "numbered.npz", made.features)
     kept = search(job_by_head_in_features(tmp_path, head=small_head(192), segments=ANY))
     found = search(job)
-    assert replace(kept, path=found.path) == found
+    assert found.video is not None
+    assert (kept.timeline, found.video.duration_seconds) == ((0.0, 4.0), 4.0)
+    assert 16 < found.num_frames_used <= 16 * 4  # snippets of four frames, of which some are shared
+    opened = {name: getattr(found, name) for name in ("path", "video", "timeline", "num_frames_used")}
+    assert replace(kept, **opened) == found
 
 
 def test_another_trunk_is_refused_before_a_video_is_opened() -> None:

@@ -17,8 +17,8 @@ from tadacli.detection.feature_grid import FeatureGrid, grid_in_pieces, grid_of
 from tadacli.detection.head_decoding import (
     MOST_CANDIDATES,
     Head,
+    find_candidates,
     find_spans,
-    find_spans_in,
     spans_of_curves,
     spans_of_points,
 )
@@ -146,7 +146,7 @@ def test_a_sequence_that_goes_through_at_once_needs_no_file(kind: str, monkeypat
 def test_features_of_another_number_are_refused() -> None:
     head, grid = make("temporal"), sequence(100)
     with pytest.raises(ValueError, match="90 features"):
-        find_spans_in(head, grid, [grid.values[:90]])
+        find_candidates(head, grid, [grid.values[:90]])
 
 
 # --- grids and rows in pieces ----------------------------------------------------------------------

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tadacli.detection.segments import ClassCurve
-from tadacli.reports.detection_page import MAX_CURVE_POINTS, MAX_INLINE_BYTES, VideoLink, report_html, video_link
+from tadacli.detection.curves import MAX_CURVE_CELLS, ClassCurve
+from tadacli.reports.detection_page import MAX_INLINE_BYTES, VideoLink, report_html, video_link
 
 
 def found(start: float, end: float, label: str, *, index: int = 0, score: float = 0.8) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def detection(**changes: Any) -> dict[str, Any]:
         "info": {"codec": codec, "width": 160, "height": 96},
         "tool_version": "1.0",
         "settings": {"threshold": 0.4},
+        "spec": {},
         "run": "0123456789ab",
     }
     return row | changes
@@ -148,7 +149,7 @@ def test_the_same_arguments_give_the_same_bytes() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 4 * MAX_CURVE_POINTS + 3), st.integers(0, 2**32 - 1), st.floats(0, 1))
+@given(st.integers(1, 4 * MAX_CURVE_CELLS + 3), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_a_thinned_curve_never_hides_a_peak_or_a_hole(num_cells: int, seed: int, share_missing: float) -> None:
     rng = np.random.default_rng(seed)
     edges = np.concatenate([[0.0], np.cumsum(rng.uniform(0.1, 2.0, num_cells))])
@@ -156,7 +157,7 @@ def test_a_thinned_curve_never_hides_a_peak_or_a_hole(num_cells: int, seed: int,
     data = Elements(report_html(detection(), curves=[ClassCurve("wave", 3, 0, edges, values, (0.4, 0.2))])).data()
     (drawn,) = data["curves"]
     cells = data["edges"][drawn["edges"]]
-    assert len(drawn["values"]) <= MAX_CURVE_POINTS
+    assert len(drawn["values"]) <= MAX_CURVE_CELLS
     assert len(cells) == len(drawn["values"]) + 1
     assert (cells[0], cells[-1]) == (round(edges[0], 3), round(edges[-1], 3))
     # What a cell shows is the highest of all cells whose middle it covers.
