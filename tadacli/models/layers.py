@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 QUICK_GELU = 1.702  # its factor, see `quick_gelu`
-# Of fewer channels, the gradient of a strided 1x1 convolution writes past its memory on processors with AVX2 and without
-# AVX-512 (oneDNN's issue 6035): it crashes, hangs or is wrong. The pixels that it uses are picked out before it instead.
+# Of fewer channels, the gradient of a strided 1x1 convolution writes past its memory on processors with AVX2 but no
+# AVX-512 (oneDNN's issue 6035): it crashes, hangs or is wrong. So the pixels that it uses are picked out first.
 NUM_SAFE_CHANNELS = 8
 
 

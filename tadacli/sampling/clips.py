@@ -131,8 +131,8 @@ def training_indices(
     """Frame numbers of a random clip, in order, as the published models were trained.
 
     "interval" and "interval_hub": the clip starts anywhere in the free room, evenly likely, and is otherwise the test
-    clip; where there is no room it is the test clip. "segment": one frame of each part, each as likely as the share of the
-    part it is on screen for.
+    clip; where there is no room it is the test clip. "segment": one frame of each part, each as likely as the share
+    of the part it is on screen for.
 
     Args:
         mode: "interval", "interval_hub" or "segment".
