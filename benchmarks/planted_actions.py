@@ -1,6 +1,6 @@
 """Whether heads over features learn to find actions: planted ones of known places in noise.
 
-    python -m benchmarks.planted_actions [--quick] [--heads temporal pyramid] [--seed 0]
+    python -m benchmarks.planted_actions [--quick] [--heads temporal pyramid trident] [--seed 0]
 
 A video is noise of 32 channels, one vector for each step, some hundreds to two thousand of them. An action adds to its
 steps the direction of its class, one of ten; it lasts from 4 to 400 steps, all lengths on a logarithmic scale equally
@@ -31,10 +31,12 @@ from tadacli.training.heads.settings import head_settings
 
 STRIDE_SECONDS = 0.5
 TIOU = (0.3, 0.5, 0.7)
-# What differs from the usual settings: enough epochs for so many videos, and levels for actions of 400 steps.
-HEADS: Mapping[HeadKind, Mapping[str, object]] = {
-    "temporal": {"epochs": 30, "batch_size": 4},
-    "pyramid": {"epochs": 12, "width": 64, "num_levels": 8},
+# The kind of each head and what differs from its usual settings: enough epochs for so many videos, and levels for
+# actions of 400 steps.
+HEADS: Mapping[str, tuple[HeadKind, Mapping[str, object]]] = {
+    "temporal": ("temporal", {"epochs": 30, "batch_size": 4}),
+    "pyramid": ("pyramid", {"epochs": 12, "width": 64, "num_levels": 8}),
+    "trident": ("pyramid", {"epochs": 12, "width": 64, "num_levels": 8, "num_bins": 16}),
 }
 
 
@@ -192,9 +194,10 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(f"{100 * each:.1f}" for each in found) + " |", flush=True)
 
     row("linear classifier of steps", linear_precision(train, test, tiou=TIOU))
-    for kind in options.heads:
-        changes = {**HEADS[kind], **({"epochs": 6} if options.quick else {})}
-        row(kind, head_precision(kind, videos, seed=options.seed, tiou=TIOU, changes=changes))
+    for name in options.heads:
+        kind, changes = HEADS[name]
+        changes = {**changes, **({"epochs": 6} if options.quick else {})}
+        row(name, head_precision(kind, videos, seed=options.seed, tiou=TIOU, changes=changes))
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ def spans_of_points(found: dict[str, AtPoints], known: torch.Tensor, *, num_leve
     """The candidates that points put forward, in steps.
 
     Args:
-        found: By head logits (P, K) and distances (P, 2).
+        found: By head logits (P, K) and distances (P, 2), or (P, K, 2).
         known: (P,), which points count.
         num_levels: L.
 
@@ -209,23 +209,28 @@ def _candidates(
     found: dict[str, AtPoints], places: torch.Tensor, strides: torch.Tensor, known: torch.Tensor
 ) -> tuple[ScoredSpans, NDArray[np.int64]]:
     """The likely and long enough spans of points, in steps and in order of the points, and of which point each is."""
-    reach = torch.stack([each.distances for each in found.values()]).mean(dim=0) * strides[:, None]
-    spans = torch.stack([places - reach[:, 0], places + reach[:, 1]], dim=1).double().numpy()
     scores = {name: (torch.sigmoid(each.logits) * known[:, None]).double().numpy() for name, each in found.items()}
     pair_scores = None
     if len(scores) == 1:
         (by_class,) = scores.values()
         rows, classes = np.nonzero(by_class > MIN_SCORE)
-        best = by_class[rows, classes]
+        best, of_heads = by_class[rows, classes], [classes]
     else:
         verb, noun = scores["verb"], scores["noun"]
         pairs, products = fuse_actions(verb, noun, top_verbs=_FUSED, top_nouns=_FUSED, num_pairs=_FUSED**2)
         rows, ranks = np.nonzero(np.sqrt(products) > MIN_SCORE)
         verbs, nouns = pairs[rows, ranks].T
-        best = np.sqrt(products[rows, ranks])
+        best, of_heads = np.sqrt(products[rows, ranks]), [verbs, nouns]
         classes, pair_scores = verbs * noun.shape[1] + nouns, np.stack([verb[rows, verbs], noun[rows, nouns]], axis=1)
-    is_long = np.flatnonzero(spans[rows, 1] - spans[rows, 0] > MIN_STEPS)
-    return ScoredSpans(spans[rows], classes, best, pair_scores).of(is_long, best[is_long]), rows[is_long]
+    at = torch.from_numpy(rows)
+    distances = [
+        each.distances[at, torch.from_numpy(own)] if each.of_each_class else each.distances[at]
+        for each, own in zip(found.values(), of_heads, strict=True)
+    ]
+    reach = torch.stack(distances).mean(dim=0) * strides[at, None]
+    spans = torch.stack([places[at] - reach[:, 0], places[at] + reach[:, 1]], dim=1).double().numpy()
+    is_long = np.flatnonzero(spans[:, 1] - spans[:, 0] > MIN_STEPS)
+    return ScoredSpans(spans, classes, best, pair_scores).of(is_long, best[is_long]), rows[is_long]
 
 
 def spans_of_curves(curves: NDArray[np.float64], known: NDArray[np.bool_]) -> ScoredSpans:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.detection.row_files import RowFile
-from tadacli.models.pyramid import EMBEDDING_REACH, POINT_REACH, AtPoints, Pyramid, SgpBlock
+from tadacli.models.pyramid import EMBEDDING_REACH, AtPoints, Pyramid, SgpBlock
 from tadacli.models.sequence_layers import halved, joined_moments
 from tadacli.models.temporal_head import TemporalHead
 
@@ -100,7 +100,7 @@ def pieces_of_levels(head: Pyramid, pieces: Iterable[Rows], known: Known) -> Gen
 
 def _points(head: Pyramid, level: int, layers: _Layers, x: RowFile) -> Iterator[LevelPiece]:
     first = 0
-    for window in layers.windows(x.pieces(STEPS_IN_PIECE), reach=POINT_REACH):
+    for window in layers.windows(x.pieces(STEPS_IN_PIECE), reach=head.point_reach):
         with torch.inference_mode():
             said = head.at_level(level, window.x, window.known)
             core = window.core()

@@ -1,8 +1,9 @@
 """A convolutional pyramid over features in time whose points each say what happens around them, from when to when.
 
 The blocks are those of Shi et al., "TriDet: Temporal Action Detection with Relative Boundary Modeling" (SGP); points,
-regression and heads those of Zhang et al., "ActionFormer: Localizing Moments of Actions with Transformers". Statistics
-over time are those of the steps that are there, so that padding changes nothing.
+plain regression and heads those of Zhang et al., "ActionFormer: Localizing Moments of Actions with Transformers"; a
+second kind of regression is that of TriDet (see `trident`). Statistics over time are those of the steps that are there,
+so that padding changes nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tadacli.models.dropout import DropPath, GaussianNoise, SampleDropout
 from tadacli.models.heads import NumClasses
 from tadacli.models.sequence_layers import (
     FeatureScaling,
+    KnownConv,
     KnownGroupNorm,
     Moments,
     StepNorm,
@@ -26,21 +28,29 @@ from tadacli.models.sequence_layers import (
     halved,
     same_conv,
 )
+from tadacli.models.trident import MOST_BINS, trident_distances
 
 _GROUPS, _MOST_LAYERS, _MOST_CHANNELS = 16, 16, 1 << 14
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 0.375, 64.0  # of three steps, as the short kernel, to 257
+_FARTHEST = 4  # strides that a boundary can be away from a point of any level but the last one
 _PRIOR = 0.01  # how likely a class is at a point, before training
-EMBEDDING_REACH, POINT_REACH = 2, 3  # of the layers with three steps each that follow each other
+EMBEDDING_REACH, _POINT_REACH = 2, 3  # of the layers with three steps each that follow each other
 
 
 class AtPoints(NamedTuple):
-    """What each of P points says: `logits` (B, P, K) of the classes, and `distances` (B, P, 2).
+    """What each of P points says: `logits` (B, P, K) of the classes, and `distances` (B, P, 2) or (B, P, K, 2).
 
-    The distances are those from the point back to the start and on to the end of the action, in strides of its level.
+    The distances are those from the point back to the start and on to the end of the action, in strides of its level:
+    the same for all classes, or those of each.
     """
 
     logits: Tensor
     distances: Tensor
+
+    @property
+    def of_each_class(self) -> bool:
+        """Whether each class has distances of its own."""
+        return self.distances.ndim > self.logits.ndim
 
 
 class Points(NamedTuple):
@@ -65,6 +75,8 @@ class Pyramid(nn.Module):
         drop_path: Share of the residual branches dropped in training.
         noise: Standard deviation of what is added to features in training, whose own deviation is 1.
         dropout: Share of the features dropped in training.
+        num_bins: How many points away the boundaries of an action can be by TriDet's regression, 16 as published, so
+            that nothing is found that reaches further from the points of the last level; 0 for plain regression.
 
     Example:
         >>> import torch
@@ -88,8 +100,11 @@ class Pyramid(nn.Module):
         drop_path: float = 0.1,
         noise: float = 0.0,
         dropout: float = 0.0,
+        num_bins: int = 0,
     ) -> None:
         super().__init__()
+        if num_bins and not _FARTHEST <= num_bins <= MOST_BINS:
+            raise ValueError(f"num_bins is {num_bins}, expected 0 (plain regression), or {_FARTHEST} to {MOST_BINS}")
         if not 1 <= width <= _MOST_CHANNELS or width % _GROUPS:
             raise ValueError(f"{width} channels cannot be taken in {_GROUPS} groups, or are more than {_MOST_CHANNELS}")
         if hidden is not None and not 1 <= hidden <= _MOST_CHANNELS:
@@ -109,7 +124,10 @@ class Pyramid(nn.Module):
         self.stem = nn.ModuleList(SgpBlock(width, **block) for _ in range(num_stem_blocks))  # type: ignore[arg-type]
         self.branch = nn.ModuleList(SgpBlock(width, **block) for _ in range(num_levels - 1))  # type: ignore[arg-type]
         self.level_norms = nn.ModuleList(StepNorm(width) for _ in range(num_levels))
-        self.heads = nn.ModuleList(_PointHead(width, count, num_levels) for count in self.num_classes.values())
+        self.heads = nn.ModuleList(
+            _PointHead(width, count, num_levels, num_bins) for count in self.num_classes.values()
+        )
+        self.point_reach = _POINT_REACH + num_bins
 
     def forward(self, x: Tensor, known: Tensor) -> dict[str, AtPoints]:
         """What the points say, by head ("" for a single one); level after level, each in order of time.
@@ -119,8 +137,8 @@ class Pyramid(nn.Module):
             known: (B, T), which of them are there.
 
         Returns:
-            For each head logits (B, P, K) and distances (B, P, 2), not below 0. `points(T)` says where the points are,
-            `known_points(known, L)` which of them count.
+            For each head logits (B, P, K) and distances (B, P, 2), with `num_bins` (B, P, K, 2), not below 0.
+            `points(T)` says where the points are, `known_points(known, L)` which of them count.
 
         Raises:
             ValueError: T is no such multiple.
@@ -144,7 +162,7 @@ class Pyramid(nn.Module):
         return embedded
 
     def at_level(self, level: int, x: Tensor, known: Tensor) -> dict[str, AtPoints]:
-        """What the points of one level say, by head; a point depends on those up to POINT_REACH points away."""
+        """What the points of one level say, by head; a point depends on those up to `point_reach` points away."""
         x = self.level_norms[level](x)
         return {name: head(x, known, level) for name, head in zip(self.num_classes, self.heads, strict=True)}
 
@@ -242,25 +260,47 @@ class _Layers(nn.Module):
 
 def _joined(levels: Sequence[AtPoints]) -> AtPoints:
     """What the points of all levels say; in memory still class by class, as the layers give it."""
-    logits, distances = (torch.cat([part.mT for part in parts], dim=2).mT for parts in zip(*levels, strict=True))
+    joined = (torch.cat([each.transpose(1, -1) for each in parts], dim=-1) for parts in zip(*levels, strict=True))
+    logits, distances = (each.transpose(1, -1) for each in joined)
     return AtPoints(logits, distances)
 
 
 class _PointHead(nn.Module):
-    """Classes and distances at the points, by layers that all levels share; each level scales distances by itself."""
+    """Classes and distances at the points, by layers that all levels share; each level scales distances by itself.
 
-    def __init__(self, width: int, num_classes: int, num_levels: int) -> None:
+    With `num_bins` the distances are those of TriDet: starts and ends of each class are looked for by layers of their
+    own, which do not train what is below them.
+    """
+
+    def __init__(self, width: int, num_classes: int, num_levels: int, num_bins: int) -> None:
         super().__init__()
         self.class_layers, self.distance_layers = _Layers(width, width), _Layers(width, width)
-        self.classes, self.distances = same_conv(width, num_classes), same_conv(width, 2)
+        self.classes = _class_conv(width, num_classes)
+        self.distances = same_conv(width, 2 * (num_bins + 1))
         self.scales = nn.Parameter(torch.ones(num_levels))
-        nn.init.constant_(self.classes.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
         nn.init.zeros_(self.distances.bias)  # type: ignore[arg-type]
+        self.num_bins = num_bins
+        if num_bins:
+            self.start_layers, self.starts = _Layers(width, width), _class_conv(width, num_classes)
+            self.end_layers, self.ends = _Layers(width, width), _class_conv(width, num_classes)
 
     def forward(self, x: Tensor, known: Tensor, level: int) -> AtPoints:
-        logits = self.classes(self.class_layers(x, known), known)
-        distances = F.relu(self.scales[level] * self.distances(self.distance_layers(x, known), known))
-        return AtPoints(logits.transpose(1, 2), distances.transpose(1, 2))
+        logits = self.classes(self.class_layers(x, known), known).transpose(1, 2)
+        found = F.relu(self.scales[level] * self.distances(self.distance_layers(x, known), known))
+        if not self.num_bins:
+            return AtPoints(logits, found.transpose(1, 2))
+        x = x.detach()
+        starts = at_known(self.starts(self.start_layers(x, known), known), known)
+        ends = at_known(self.ends(self.end_layers(x, known), known), known)
+        distances = trident_distances(starts, ends, found.reshape(len(found), 2, self.num_bins + 1, -1))
+        return AtPoints(logits, distances.transpose(1, 2))
+
+
+def _class_conv(width: int, num_classes: int) -> KnownConv:
+    """Logits of classes, all of them unlikely at first."""
+    conv = same_conv(width, num_classes)
+    nn.init.constant_(conv.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
+    return conv
 
 
 def points(num_steps: int, num_levels: int) -> Points:
@@ -281,7 +321,7 @@ def points(num_steps: int, num_levels: int) -> Points:
         stride = 2**level
         here = torch.arange(0, num_steps, stride, dtype=torch.float32)
         least = 0.0 if level == 0 else float(stride)
-        most = math.inf if level == num_levels - 1 else float(4 * stride)
+        most = math.inf if level == num_levels - 1 else float(_FARTHEST * stride)
         places.append(here)
         strides.append(torch.full_like(here, stride))
         ranges.append(torch.tensor([least, most]).expand(len(here), 2))

@@ -78,6 +78,22 @@ def test_a_verb_and_a_noun_at_one_point_are_an_action() -> None:
     assert found.pair_scores[best].tolist() == pytest.approx([0.9, 0.4])
 
 
+def test_classes_with_distances_of_their_own_have_spans_of_their_own() -> None:
+    logits = {"verb": torch.full((1, 2), logit(0.9)), "noun": torch.full((1, 3), logit(0.4))}
+    distances = {"verb": 1 + torch.arange(4.0).view(1, 2, 2), "noun": 10 + torch.arange(6.0).view(1, 3, 2)}
+    said = {head: AtPoints(logits[head], distances[head]) for head in logits}
+    known = torch.ones(1, dtype=torch.bool)
+    nouns = spans_of_points({"": said["noun"]}, known, num_levels=1)
+    assert nouns.classes.tolist() == [0, 1, 2]
+    assert nouns.seconds.tolist() == [[-10, 11], [-12, 13], [-14, 15]]
+    actions = spans_of_points(said, known, num_levels=1)
+    order = np.argsort(actions.classes)
+    assert actions.classes[order].tolist() == [0, 1, 2, 3, 4, 5]
+    assert actions.seconds[order].tolist() == [
+        [-(verb + noun) / 2, (verb + noun) / 2 + 1] for verb in (1, 3) for noun in (10, 12, 14)
+    ]
+
+
 def test_only_spans_of_one_class_suppress_each_other() -> None:
     seconds = np.array([[0.0, 10.0], [0.0, 10.0], [0.0, 10.0], [20.0, 30.0]])
     found = suppressed(

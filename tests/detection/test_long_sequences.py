@@ -33,12 +33,13 @@ CHANNELS = 6
 TOLERANCE = 1e-4
 
 
-def make(kind: str, num_classes: dict[str, int] | int = 3, *, num_blocks: int = 7) -> Head:
+def make(kind: str, num_classes: dict[str, int] | int = 3, *, num_blocks: int = 7, num_bins: int = 0) -> Head:
     torch.manual_seed(0)
     if kind == "temporal":
         head: Head = TemporalHead(in_channels=CHANNELS, num_classes=3, width=8, num_blocks=num_blocks)
     else:
-        head = Pyramid(in_channels=CHANNELS, num_classes=num_classes, width=16, num_levels=5, num_stem_blocks=1)
+        size = {"width": 16, "num_levels": 5, "num_stem_blocks": 1}
+        head = Pyramid(in_channels=CHANNELS, num_classes=num_classes, num_bins=num_bins, **size)  # type: ignore[arg-type]
     for parameter in head.parameters():  # not the small scales of the start
         if parameter.requires_grad and parameter.ndim == 1:
             nn.init.normal_(parameter, 0.5, 0.5)
@@ -89,8 +90,9 @@ def test_steps_are_scored_as_those_of_the_whole_sequence(num_steps: int, num_blo
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_points_say_what_they_say_of_the_whole_sequence() -> None:
-    head, grid = make("pyramid", {"verb": 3, "noun": 4}), sequence(3 * STEPS_IN_PIECE + 1)
+@pytest.mark.parametrize("num_bins", [0, 16])
+def test_points_say_what_they_say_of_the_whole_sequence(num_bins: int) -> None:
+    head, grid = make("pyramid", {"verb": 3, "noun": 4}, num_bins=num_bins), sequence(3 * STEPS_IN_PIECE + 1)
     assert isinstance(head, Pyramid)
     features, known = whole(head, grid)
     with torch.inference_mode():

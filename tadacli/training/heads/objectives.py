@@ -23,6 +23,7 @@ from tadacli.training.heads.sequences import FeatureWindow
 # As published: an action is to be found by the points this many strides around its middle; the focal loss.
 _CENTRE_RADIUS = 1.5
 _ALPHA, _GAMMA = 0.25, 2.0
+_IOU_POWER = 0.25  # of TriDet
 
 
 class Objective(Protocol):
@@ -83,6 +84,8 @@ class PointObjective:
     """Points near the middle of an action, on the level of its length, are to be it and to reach its boundaries.
 
     Focal loss of the classes at all points, and DIoU of the spans at those of an action, as ActionFormer has them.
+    Where each class has distances of its own, its focal loss at an action is weighted by the IoU of its span to the
+    power of 0.25, as TriDet has it; here nothing is learnt through that weight, which would have the IoU fall.
     `normaliser` is the number of points of an action in a window on the average.
     """
 
@@ -114,10 +117,16 @@ class PointObjective:
         assert isinstance(found, dict)
         is_action, losses = _is_action(targets, self.num_classes), []
         for head in self.num_classes:
-            said: AtPoints = found[head]
-            focal = focal_loss(said.logits.float(), targets[f"{head}.classes"]).sum(dim=2) * targets["weights"]
-            spans = diou_loss(said.distances.float()[is_action], targets["distances"][is_action])
-            losses.append(focal.sum() + spans.sum())
+            said, classes = found[head], targets[f"{head}.classes"]
+            assert isinstance(said, AtPoints)
+            focal, chosen, wanted = focal_loss(said.logits.float(), classes), is_action, targets["distances"]
+            if said.of_each_class:
+                chosen, wanted = is_action[..., None] & (classes > 0), wanted[:, :, None].expand(said.distances.shape)
+            spans, wanted = said.distances.float()[chosen], wanted[chosen]
+            if said.of_each_class:
+                weights = iou(spans.detach(), wanted) ** _IOU_POWER
+                focal = focal * torch.ones_like(focal).masked_scatter(chosen, weights)
+            losses.append((focal.sum(dim=2) * targets["weights"]).sum() + diou_loss(spans, wanted).sum())
         return torch.stack(losses).sum() / (self.normaliser * len(is_action))
 
 
@@ -176,11 +185,17 @@ def diou_loss(distances: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (N,).
     """
-    shared = torch.minimum(distances, targets).sum(dim=1)
-    union = distances.sum(dim=1) + targets.sum(dim=1) - shared
+    missed = 1 - iou(distances, targets)
     hull = torch.maximum(distances, targets).sum(dim=1).clamp(min=1e-8)
     apart = (distances[:, 1] - distances[:, 0] - targets[:, 1] + targets[:, 0]) / 2
-    return 1 - shared / union.clamp(min=1e-8) + (apart / hull) ** 2
+    return missed + (apart / hull) ** 2
+
+
+def iou(distances: Tensor, targets: Tensor) -> Tensor:
+    """The IoU of spans around one point; arguments as of `diou_loss`."""
+    shared = torch.minimum(distances, targets).sum(dim=1)
+    union = distances.sum(dim=1) + targets.sum(dim=1) - shared
+    return shared / union.clamp(min=1e-8)
 
 
 def measure_normaliser(objective: StepObjective | PointObjective, windows: list[FeatureWindow], multiple: int) -> float:

@@ -157,3 +157,32 @@ def test_the_loss_of_points_is_none_for_what_is_right() -> None:
     assert objective.loss(right, targets) < 1e-6
     right["noun"].distances[...] *= 2
     assert objective.loss(right, targets) > 0.1
+
+
+def test_an_action_weighs_as_much_as_its_span_is_right_where_classes_have_their_own() -> None:
+    """The loss of TriDet, written out pair by pair of a point and a class."""
+    torch.manual_seed(3)
+    objective = PointObjective({"": 3}, 3, normaliser=2.0)
+    # Two actions of other classes at the same time, and one in time of which nothing is known.
+    part = window(32, [(4, 9), (4, 9), (20, 26)], [1, 2, 0], missing=(22, 23))
+    targets = {name: each[None] for name, each in objective.targets(part, 32).items()}
+    logits, distances = torch.randn(1, 56, 3), (3 * torch.rand(1, 56, 3, 2)).requires_grad_()
+    loss = objective.loss({"": AtPoints(logits, distances)}, targets)
+    expected = span_losses = torch.tensor(0.0)
+    num_pairs = 0
+    for point in range(56):
+        for number in range(3):
+            is_there, counts = targets[".classes"][0, point, number], targets["weights"][0, point]
+            cost = focal_loss(logits[0, point, number], is_there) * counts
+            if is_there and counts:
+                num_pairs += 1
+                own, true = distances[0, point, number], targets["distances"][0, point]
+                shared, whole = torch.minimum(own, true).sum(), torch.maximum(own, true).sum()
+                cost = cost * (shared / whole).detach() ** 0.25
+                middles = (own[1] - own[0] - true[1] + true[0]) / 2
+                span_losses = span_losses + 1 - shared / whole + (middles / whole) ** 2
+            expected = expected + cost
+    assert num_pairs >= 4
+    assert loss.item() == pytest.approx((expected + span_losses).item() / 2, rel=1e-5)
+    learnt, wanted = torch.autograd.grad(loss, distances)[0], torch.autograd.grad(span_losses / 2, distances)[0]
+    torch.testing.assert_close(learnt, wanted, rtol=1e-4, atol=1e-6)
