@@ -26,7 +26,6 @@ from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
-from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
 # The models were trained and evaluated on clips of about ten seconds that show one thing.
@@ -38,7 +37,7 @@ LONG_VIDEO_SECONDS = 3 * MODEL_RANGE_SECONDS
 def classify(
     videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
-    model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
+    model: str | os.PathLike[str] | Model | None = None,
     weights: str | os.PathLike[str] | None = None,
     views: str | EvalProtocol | None = None,
     part: Part | None = None,
@@ -55,8 +54,8 @@ def classify(
 
     Args:
         videos: A path or URL, or several: video files, folders or tars of numbered frames, JPEG or PNG.
-        model: A known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
-            `device` and `dtype` are not used.
+        model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
+            `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
         weights: A file of weights for a known name; by default those that were fetched.
         views: How many views are averaged: "CLIPSxCROPS"; by default as many as the model was published with.
         part: The part of each video to look at, in seconds of presentation time; by default all of it.

@@ -52,5 +52,9 @@ class SpecError(TadaError):
     """A model specification that is unknown, incomplete or contradicts itself."""
 
 
+class UndecidedError(SpecError):
+    """A model whose settings need a person's word: one is not known, or two sides say different things."""
+
+
 class OutputError(TadaError):
     """Results that cannot be written, or that must not be overwritten."""

@@ -90,12 +90,15 @@ class WeightsSource:
     """Where the weights of a model come from, as far as it is known; empty or zero where it is not.
 
     `file` ships with the package; `google_drive` is the id of a file there. Size and SHA-256 are those of the
-    published file.
+    published file. On the model hub, `configuration` is the URL of the file with the model's settings, and `listing`
+    that of what the hub says of its files.
     """
 
     file: str = ""
     google_drive: str = ""
     url: str = ""
+    configuration: str = ""
+    listing: str = ""
     licence: str = ""
     sha256: str = ""
     size_bytes: int = 0
@@ -422,3 +425,8 @@ def count_classes(heads: Mapping[str, tuple[str, ...]]) -> int | dict[str, int]:
     if tuple(heads) == ("",):
         return len(heads[""])
     return {name: len(labels) for name, labels in heads.items()}
+
+
+def numbered_labels(num_classes: int) -> tuple[str, ...]:
+    """Labels for classes whose names nobody knows: "class 0" and so on."""
+    return tuple(f"class {index}" for index in range(num_classes))

@@ -30,9 +30,13 @@ class Reply:
 
 @dataclass
 class FileServer:
-    """The file under every path, ranges and validators as they should be; `replies` come first, one a request."""
+    """The file under every path, ranges and validators as they should be; `replies` come first, one a request.
+
+    Paths that hold a text of `others` have its content instead.
+    """
 
     content: bytes
+    others: dict[str, bytes] = field(default_factory=dict)
     etag: str | None = '"first"'
     has_ranges: bool = True
     replies: deque[Reply] = field(default_factory=deque)
@@ -40,19 +44,20 @@ class FileServer:
     url: str = ""
     close: Callable[[], None] = lambda: None  # from then on nobody listens
 
-    def answer(self, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, headers: dict[str, str], path: str = "") -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body that a good server gives."""
+        content = next((other for text, other in self.others.items() if text in path), self.content)
         found = {"Content-Type": "application/octet-stream"}
         if self.etag is not None:
             found["ETag"] = self.etag
         wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
         if wanted and self.has_ranges and headers.get("If-Range", self.etag) == self.etag:
             start = int(wanted[1])
-            if start >= len(self.content):
-                return 416, {"Content-Range": f"bytes */{len(self.content)}"}, b""
-            found["Content-Range"] = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
-            return 206, found, self.content[start:]
-        return 200, found, self.content
+            if start >= len(content):
+                return 416, {"Content-Range": f"bytes */{len(content)}"}, b""
+            found["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return 206, found, content[start:]
+        return 200, found, content
 
     @property
     def ranges(self) -> list[str | None]:
@@ -71,7 +76,7 @@ def serving(content: bytes) -> Iterator[FileServer]:
         def do_GET(self) -> None:
             files.requests.append({**self.headers, "path": self.path})
             reply = files.replies.popleft() if files.replies else Reply()
-            status, headers, body = files.answer(dict(self.headers))
+            status, headers, body = files.answer(dict(self.headers), self.path)
             body = body if reply.body is None else reply.body
             self.send_response(status if reply.status is None else reply.status)
             length = str(len(body) if reply.length is None else reply.length)

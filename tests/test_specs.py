@@ -150,7 +150,7 @@ def test_what_nobody_published_is_not_made_up() -> None:
     assert len(incomplete) == 1 + 5 + 4  # the hub's, 32 frames at an unknown rate, Kinetics-710
     for name in incomplete:
         card = cards()[name]
-        assert card.obstacles([card.architecture]), name
+        assert card.told_by_file, name
         assert set(card.unknown) & {"input", "input.frame_stride", "heads", "features"}, name
     assert "frame_stride" not in cards()["tadaconvnextv2_tiny.k400_32f"].input
 
@@ -244,13 +244,13 @@ def test_what_takes_features_is_read_as_strictly(old: str, new: str, reason: str
         read_cards(PROPOSALS.replace(old, new, 1))
 
 
-def test_an_entry_says_why_a_setting_is_left_out_and_is_then_not_usable() -> None:
+def test_an_entry_says_why_a_setting_is_left_out_and_leaves_it_to_the_file() -> None:
     text = ENTRY.replace('"segment"', '"interval", target_fps = 30')
     with pytest.raises(SpecError, match="frame_stride is missing"):
         read_cards(text)
     card = read_cards(text + 'unknown = { "input.frame_stride" = "never written down" }')["net.recipe"]
     assert (card.spec, card.input["clip_frames"]) == (None, 8)
-    assert card.obstacles(["tada2d_r50"]) == ["input.frame_stride is not known: never written down"]
+    assert (card.obstacles(["tada2d_r50"]), card.told_by_file) == ([], ("input.frame_stride",))
     with pytest.raises(SpecError, match="not positive"):  # what is known is still checked
         read_cards(text.replace("clip_frames = 8", "clip_frames = 0") + 'unknown = { "input.frame_stride" = "x" }')
 

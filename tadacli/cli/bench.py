@@ -15,7 +15,6 @@ from tadacli.cli.printable import printable_lines
 from tadacli.cli.sinks import choose_format
 from tadacli.cli.weights import whole_name
 from tadacli.formats.registry import BENCH_SUFFIXES, BenchFormat
-from tadacli.zoo import DEFAULT_MODEL
 
 
 def bench_command(
@@ -26,9 +25,13 @@ def bench_command(
         ),
     ] = None,
     model: Annotated[
-        str,
-        typer.Option(help="Model or network by name, a run's folder, or a .safetensors file.", envvar="TADA_MODEL"),
-    ] = DEFAULT_MODEL,
+        str | None,
+        typer.Option(
+            help="Model or network by name, a run's folder, or a weights file that says what it is. Default: the "
+            "built-in one.",
+            envvar="TADA_MODEL",
+        ),
+    ] = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
     dtype: Annotated[
@@ -68,6 +71,7 @@ def bench_command(
     from tadacli.cli.bench_output import speed_table, speed_values
     from tadacli.zoo.loading import resolve_device
 
+    model, weights = options.model_and_weights(model, weights)
     report = measure_speed(
         video,
         batch_sizes=check_batch_sizes(batch_size),

@@ -13,7 +13,6 @@ from tadacli.cli.console import ViewsProgress, be_quiet, classification_table, s
 from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
-from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tadacli.formats.rows import ClassificationRow
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
 
 def classify_command(
     inputs: options.Inputs,
-    model: options.ModelName = DEFAULT_MODEL,
+    model: options.ModelName = None,
     weights: options.Weights = None,
+    trust: options.TrustedSettings = None,
     fetch: options.Fetch = False,
     views: Annotated[
         str | None,
@@ -68,6 +68,7 @@ def classify_command(
     the exit code is then 3.
     """
     be_quiet(quiet)
+    model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=CLASSIFY_SUFFIXES, plain=("table", "jsonl"))
     from tadacli.classification import classification_run, iter_classifications
@@ -82,7 +83,7 @@ def classify_command(
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score), fps)
-    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
     run = classification_run(loaded, asked)
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"

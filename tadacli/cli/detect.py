@@ -18,13 +18,13 @@ from tadacli.errors import UsageError
 from tadacli.files import name_with
 from tadacli.formats.registry import DETECT_SUFFIXES
 from tadacli.sampling import DEFAULT_WINDOW
-from tadacli.zoo import DEFAULT_MODEL
 
 
 def detect_command(
     inputs: own.Inputs = None,
-    model: options.ModelName = DEFAULT_MODEL,
+    model: options.ModelName = None,
     weights: options.Weights = None,
+    trust: options.TrustedSettings = None,
     fetch: options.Fetch = False,
     window: own.Window = DEFAULT_WINDOW,
     stride: own.Stride = None,
@@ -82,6 +82,7 @@ def detect_command(
     """
     given = locals().copy()
     be_quiet(quiet)
+    model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
     from tadacli.detection.cuts import parse_cuts
@@ -158,7 +159,7 @@ def detect_command(
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         own.check_cuts(cuts, videos)
-        loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
+        loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
     files = DetectionFiles(report, render, replace=resume, max_download=limit)

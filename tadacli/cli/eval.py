@@ -17,7 +17,6 @@ from tadacli.datasets import DatasetName, DetectionDatasetName
 from tadacli.errors import UsageError
 from tadacli.formats.registry import REPORT_SUFFIXES
 from tadacli.scoring import DEFAULT_BATCH_SIZE
-from tadacli.zoo import DEFAULT_MODEL
 
 
 def eval_command(
@@ -30,8 +29,9 @@ def eval_command(
     tiou: own.Tiou = None,
     merge: own.Merge = False,
     check: own.Check = False,
-    model: options.ModelName = DEFAULT_MODEL,
+    model: options.ModelName = None,
     weights: options.Weights = None,
+    trust: options.TrustedSettings = None,
     fetch: options.Fetch = False,
     views: own.Views = None,
     batch_size: own.BatchSize = DEFAULT_BATCH_SIZE,
@@ -67,6 +67,7 @@ def eval_command(
         "--save-predictions": save_predictions,
         "--views": views,
         "--weights": weights,
+        "--trust": trust,
     }
     of_runs["--fps"] = None if check else fps
     given = [name for name, value in of_runs.items() if value is not None] + ["--profile"] * profile
@@ -107,7 +108,8 @@ def eval_command(
     from tadacli.cli.eval_run import publish_run
     from tadacli.evaluation.evaluating import evaluate
 
-    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
+    model, weights = options.model_and_weights(model, weights)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
     run = partial(
         evaluate,
         dataset,

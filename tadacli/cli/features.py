@@ -14,7 +14,6 @@ from tadacli.cli.console import TimelineProgress, be_quiet, clock, feature_table
 from tadacli.cli.detect_options import CutsWord, check_cuts
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.sinks import summarise
-from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tadacli.detection.extraction import Extraction, FeatureJob
@@ -47,8 +46,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Keep the files that are 
 def features_command(
     inputs: options.Inputs,
     output: Folder,
-    model: options.ModelName = DEFAULT_MODEL,
+    model: options.ModelName = None,
     weights: options.Weights = None,
+    trust: options.TrustedSettings = None,
     fetch: options.Fetch = False,
     snippet: Snippet = None,
     stride: Stride = None,
@@ -82,6 +82,7 @@ def features_command(
     is then 3.
     """
     be_quiet(quiet)
+    model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
     from tadacli.detection.cuts import parse_cuts
     from tadacli.detection.extraction import feature_job
@@ -101,7 +102,7 @@ def features_command(
     limit = options.num_bytes("--max-download", max_download)
     videos = options.named_videos(inputs, recursive=recursive)
     check_cuts(cuts, videos)
-    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch)
+    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
     snippets = settings_for(layout, settings, loaded.spec.input)
     job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit)
     store = FeatureStore(job.videos, output, layout=layout, resume=resume)

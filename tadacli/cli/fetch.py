@@ -11,6 +11,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet, print_error, say
 from tadacli.cli.weights import MIRROR_VARIABLE, fetch_models
 from tadacli.errors import UsageError
+from tadacli.zoo import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,20 @@ def fetch_command(
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Check what is here; download nothing.")] = False,
     from_file: Annotated[
-        Path | None, typer.Option("--from", help="The published file, downloaded by other means.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--from",
+            help="The published file, or the hub's two in a folder, downloaded by other means.",
+            metavar="FILE",
+        ),
+    ] = None,
+    trust: Annotated[
+        Trust | None,
+        typer.Option("--trust", help="Whose settings count where the file states others than are known."),
+    ] = None,
+    frame_stride: Annotated[
+        int | None,
+        typer.Option(min=1, help="From one frame of a clip to the next, if neither the file nor tada knows it."),
     ] = None,
     mirror: Annotated[
         str | None,
@@ -50,15 +64,19 @@ def fetch_command(
     file fetched is trusted, and its size and SHA-256 are written to
     lock.json. From then on no other file is taken under that name.
     A file is never run: pickles are opened as plain tensors only.
+
+    The settings that a file states complete what is known of its model,
+    and are compared with it; a difference is an error without --trust.
     """
     be_quiet(quiet)
     if verify:
         _verify(names or [])
         return
-    from tadacli.zoo.loading import find_any_spec
+    from tadacli.zoo.loading import find_known
     from tadacli.zoo.offers import plan_of
+    from tadacli.zoo.stated import Decided
 
-    specs = [find_any_spec(name) for name in dict.fromkeys(names or [])]
+    specs = [find_known(name) for name in dict.fromkeys(names or [])]
     if not specs:
         raise UsageError("no model is named", hint="tada models says which there are")
     if from_file is not None and len(specs) != 1:
@@ -67,7 +85,10 @@ def fetch_command(
         for spec in specs:
             typer.echo(f"{spec.name}: {plan_of(spec, file=from_file, mirror=mirror, offline=offline)}")
         return
-    num_failed = fetch_models(specs, file=from_file, mirror=mirror, offline=offline, keep_original=keep_original)
+    decided = Decided(trust, {} if frame_stride is None else {"frame_stride": frame_stride})
+    num_failed = fetch_models(
+        specs, decided=decided, file=from_file, mirror=mirror, offline=offline, keep_original=keep_original
+    )
     if num_failed:
         raise typer.Exit(1 if num_failed == len(specs) else exits.SOME_FAILED)
 

@@ -13,7 +13,6 @@ from tadacli.cli.finetune_clips import train_network
 from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
 from tadacli.cli.weights import model_here, whole_name
 from tadacli.errors import UsageError
-from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from tadacli.training.data import FinetuneData
@@ -36,7 +35,7 @@ def finetune_command(
     negatives: own.Negatives = None,
     fps: options.Fps = None,
     allow_bad: own.AllowBad = 0,
-    model: options.ModelName = DEFAULT_MODEL,
+    model: options.ModelName = None,
     weights: options.Weights = None,
     fetch: options.Fetch = False,
     init: own.InitFrom = "weights",
@@ -115,6 +114,10 @@ def finetune_command(
     be_quiet(quiet)
     defaults = {name: each.default for name, each in signature(finetune_command).parameters.items()}
     refuse_unused(given, defaults, is_detection=task == "detection")
+    if init == "weights" or task == "detection":
+        model, weights = options.model_and_weights(model, weights)
+    else:  # the weights are those of an image network
+        model, _ = options.model_and_weights(model, None)
     if task == "classification":
         if init == "weights":
             model = model_here(model, weights=weights, fetch=fetch, or_network=True)

@@ -74,7 +74,10 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"{kept['source']}, {kept['original_size_bytes']:,} bytes, SHA-256 {kept['original_sha256']}",
             ),
         ]
-    facts += [("not known", f"{key}: {reason}") for key, reason in card.unknown.items()]
+    facts += [
+        ("with the file" if key in card.told_by_file else "not known", f"{key}: {reason}")
+        for key, reason in card.unknown.items()
+    ]
     return [(key, text) for key, text in [*facts, ("note", card.note)] if text]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tadacli.zoo.manifest import ModelCard
     from tadacli.zoo.store import StoredWeights
 
-State = Literal["built in", "installed", "not installed", "incomplete", "not built yet"]
+State = Literal["built in", "installed", "not installed", "settings come with the file", "not built yet"]
 
 _COLUMNS = ("model", "data set", "frames", "parameters", "GMACs", "top-1", "top-5", "size", "state")
 _TEXTS = (0, 1, 8)  # columns
@@ -59,11 +59,14 @@ def models_command(
         return
     name = None if name is None else whole_name(name, or_network=True)
     if name is None:
-        values = [_summary(card, built, stored(card.name)) for card in cards().values()]
+        kept = {name: stored(name) for name in cards()}
+        of_files = [_own_card(card, kept[name]) if card.told_by_file else card for name, card in cards().items()]
+        values = [_summary(card, built, kept[card.name]) for card in of_files]
         text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _list(values, BUILDERS)
     elif name in cards():
-        whole = _whole(cards()[name], built, stored(name))
-        text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else model_page(cards()[name], whole)
+        card = _own_card(cards()[name], stored(name))
+        whole = _whole(card, built, stored(name))
+        text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else model_page(card, whole)
     elif os.path.exists(name):
         from tadacli.cli.run_page import run_page, run_values
         from tadacli.training.run_summary import run_summary
@@ -92,6 +95,7 @@ def _labels(name: str | None, *, as_json: bool) -> str:
 def _heads(name: str) -> Mapping[str, tuple[str, ...]]:
     """The labels of a known model or of a path by head. Raises `SpecError` where nobody knows their names."""
     from tadacli.zoo.manifest import cards
+    from tadacli.zoo.store import stored
 
     card = cards().get(name)
     if card is None and os.path.exists(name):
@@ -101,7 +105,7 @@ def _heads(name: str) -> Mapping[str, tuple[str, ...]]:
     elif card is None:
         raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
     else:
-        heads = card.heads
+        heads = _own_card(card, stored(card.name)).heads
     if card is not None and card.takes_features:
         raise SpecError(f"{name} has no labels of its own", hint="those of the classifier name what it proposes")
     if not heads:
@@ -133,9 +137,30 @@ def _state(card: ModelCard, architectures: Collection[str], kept: StoredWeights 
         return "built in"
     if card.architecture not in architectures:
         return "not built yet"
-    if card.obstacles(architectures):
-        return "incomplete"
-    return "not installed" if kept is None else "installed"
+    if kept is not None:
+        return "installed"
+    return "settings come with the file" if card.told_by_file else "not installed"
+
+
+def _own_card(card: ModelCard, kept: StoredWeights | None) -> ModelCard:
+    """The card with the settings that came with the file, once it is here."""
+    if kept is None:
+        return card
+    from tadacli.specs import ModelSpec
+    from tadacli.zoo.checkpoints import settings_of  # which takes as long as torch does
+
+    spec, stated = settings_of(kept.path)
+    if not isinstance(spec, ModelSpec) or not (card.told_by_file or (stated is not None and stated.is_trusted)):
+        return card
+    return dataclasses.replace(
+        card,
+        input=spec.input.to_dict(),
+        arguments=spec.arguments,
+        heads=spec.heads,
+        protocol=spec.protocol,
+        num_classes=spec.num_classes,
+        unknown={key: reason for key, reason in card.unknown.items() if key not in card.told_by_file},
+    )
 
 
 def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:

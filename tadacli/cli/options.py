@@ -14,7 +14,7 @@ from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat
 from tadacli.sampling import WindowSampling
-from tadacli.zoo import DtypeName
+from tadacli.zoo import DEFAULT_MODEL, DtypeName, Trust
 
 if TYPE_CHECKING:
     from tadacli.specs import ScoreLimit
@@ -30,9 +30,23 @@ INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of frames (JPEG, PNG
 
 Inputs = Annotated[list[str], typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
 ModelName = Annotated[
-    str, typer.Option(help="Model name, a run's folder, or a .safetensors file.", envvar="TADA_MODEL")
+    str | None,
+    typer.Option(
+        help="Model name, a run's folder, or a weights file that says what it is. Default: the built-in one.",
+        envvar="TADA_MODEL",
+    ),
 ]
-Weights = Annotated[str | None, typer.Option(help="Weights for the model: .pyth, .pt, .safetensors.", metavar="FILE")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights for the model, or without --model as it: .pyth, .pt, .safetensors, a hub's folder.",
+        metavar="FILE",
+    ),
+]
+TrustedSettings = Annotated[
+    Trust | None,
+    typer.Option("--trust", help="Whose settings count where --weights states others than are known."),
+]
 Fetch = Annotated[
     bool,
     typer.Option("--fetch", help="Fetch the model's weights if they are missing, without asking.", envvar="TADA_FETCH"),
@@ -124,7 +138,16 @@ def length_seconds(option: str, text: str | None) -> float:
     return length.value
 
 
-def repeatable_model(name: str, *, weights: str | None, device: str, dtype: str, fetch: bool = False) -> Model:
+def model_and_weights(model: str | None, weights: str | None) -> tuple[str, str | None]:
+    """The model that is meant, and the weights for it: without a model, weights that say what they are, or built in."""
+    if model is not None:
+        return model, weights
+    return (DEFAULT_MODEL if weights is None else weights), None
+
+
+def repeatable_model(
+    name: str, *, weights: str | None, device: str, dtype: str, fetch: bool = False, trust: Trust | None = None
+) -> Model:
     """The model, in a process that is repeatable from now on; says what is to be known about it.
 
     Weights that are missing are fetched with `fetch`, or if the person says so, see `model_here`.
@@ -133,7 +156,7 @@ def repeatable_model(name: str, *, weights: str | None, device: str, dtype: str,
     from tadacli.zoo.loading import load_model
 
     make_repeatable()
-    model = load_model(name, weights=weights, device=device, dtype=dtype)
+    model = load_model(name, weights=weights, trust=trust, device=device, dtype=dtype)
     for note in model.notes:
         say(note)
     return model

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tadacli.specs import AnySpec
+    from tadacli.specs import ModelFacts
     from tadacli.zoo.fetching import Fetched
+    from tadacli.zoo.manifest import Known
+    from tadacli.zoo.stated import Decided
 
 MIRROR_VARIABLE = "TADA_MIRROR"
 
@@ -80,16 +82,16 @@ def model_here(
     card = cards().get(name)
     if weights is not None or card is None or is_here(name) or card.takes_features != takes_features:
         return name
-    if card.obstacles({*BUILDERS, *OVER_FEATURES}) or card.spec is None:
+    if card.obstacles({*BUILDERS, *OVER_FEATURES}):
         return name
     mirror = os.environ.get(MIRROR_VARIABLE) or None
-    if not fetch and not _is_wanted(card.spec, mirror):
+    if not fetch and not _is_wanted(card, mirror):
         raise not_here(card)
-    fetch_models([card.spec], mirror=mirror)
+    fetch_models([card.spec or card], mirror=mirror)
     return name
 
 
-def _is_wanted(spec: AnySpec, mirror: str | None) -> bool:
+def _is_wanted(spec: ModelFacts, mirror: str | None) -> bool:
     """Asks, where a person can answer: not in a pipe, not with --quiet, and not one of several processes."""
     from tadacli.zoo.offers import offer_of
 
@@ -106,8 +108,9 @@ def _is_wanted(spec: AnySpec, mirror: str | None) -> bool:
 
 
 def fetch_models(
-    specs: Sequence[AnySpec],
+    specs: Sequence[Known],
     *,
+    decided: Decided | None = None,
     file: Path | None = None,
     mirror: str | None = None,
     offline: bool = False,
@@ -122,6 +125,7 @@ def fetch_models(
         TadaError: The only model cannot be fetched, or the disk takes nothing.
     """
     from tadacli.zoo.fetching import NotFetched, fetch_each
+    from tadacli.zoo.stated import NOTHING_DECIDED
 
     num_failed = 0
     with Progress(unit="B", is_scaled=True) as progress:
@@ -136,6 +140,7 @@ def fetch_models(
 
         for result in fetch_each(
             specs,
+            decided=decided or NOTHING_DECIDED,
             file=file,
             mirror=mirror,
             offline=offline,
@@ -170,3 +175,5 @@ def _report(fetched: Fetched) -> None:
         )
     else:
         say(f"the published file is the known one, SHA-256 {weights.original_sha256}")
+    for note in fetched.notes:
+        say(f"note: {note}")

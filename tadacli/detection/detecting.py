@@ -26,14 +26,13 @@ from tadacli.version import __version__
 from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
-from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
 
 def detect(
     videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
-    model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
+    model: str | os.PathLike[str] | Model | None = None,
     weights: str | os.PathLike[str] | None = None,
     windows: WindowSettings | None = None,
     segments: SegmentSettings | None = None,
@@ -46,8 +45,8 @@ def detect(
 
     Args:
         videos: A path or URL, or several, as `classify` takes them.
-        model: A known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
-            `device` and `dtype` are not used.
+        model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
+            `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
         weights: A file of weights for a known name; by default those that were fetched.
         windows: Which windows are scored (`window_settings()` reads words such as "2s"); by default windows of two
             seconds, one every second.

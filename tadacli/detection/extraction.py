@@ -35,7 +35,6 @@ from tadacli.version import __version__
 from tadacli.video.addresses import address
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
 from tadacli.video.source import Seconds
-from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
 _KIND = "tada features 1"  # of a journal
@@ -68,7 +67,7 @@ class Extraction:
 def features(
     videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
-    model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
+    model: str | os.PathLike[str] | Model | None = None,
     weights: str | os.PathLike[str] | None = None,
     snippets: SnippetSettings | None = None,
     device: str = "auto",
@@ -81,8 +80,8 @@ def features(
 
     Args:
         videos: A path or URL, or several, as `classify` takes them.
-        model: A known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
-            `device` and `dtype` are not used.
+        model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
+            `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
         weights: A file of weights for a known name; by default those that were fetched.
         snippets: Which snippets there are (`snippet_settings()` reads words such as "64f"); by default each is as long
             as a clip of the model, and one begins every eighth of that.

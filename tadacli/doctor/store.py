@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tadacli.doctor.findings import Finding
 from tadacli.errors import CheckpointError, FetchError, OutputError
+from tadacli.models import BUILDERS
 from tadacli.zoo import store
-from tadacli.zoo.loading import usable_models
 from tadacli.zoo.manifest import cards
 
 _OTHER_FOLDER = "export TADA_HOME=FOLDER  (one of yours that can be written)"
@@ -72,7 +72,7 @@ def _said(folder: Path, what: str) -> str:
 
 def _room(folder: Path) -> Finding:
     """Is there room for the largest model? A download needs twice its size, for itself and for what is made of it."""
-    needed = 2 * max(cards()[name].about_bytes or 0 for name in usable_models())
+    needed = 2 * max(card.about_bytes or 0 for card in cards().values() if card.architecture in BUILDERS)
     free = shutil.disk_usage(_nearest(folder)).free
     if free < needed:
         found = f"{free / 1e6:.0f} MB free; the largest model needs {needed / 1e6:.0f} MB while it is fetched"
@@ -99,6 +99,6 @@ def _strays(folder: Path, names: set[str]) -> list[Finding]:
 
 def _fetch_again(name: str, files: Sequence[Path]) -> str:
     """The command that puts weights right; what this version does not know can only be removed."""
-    if name in usable_models():
+    if name in cards() and cards()[name].architecture in BUILDERS:
         return f"tada fetch {name}"
     return shlex.join(["rm", *map(str, files)])

@@ -35,7 +35,6 @@ from tadacli.scoring import DEFAULT_BATCH_SIZE
 from tadacli.scoring.options import ScoringOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol
-from tadacli.zoo import DEFAULT_MODEL
 from tadacli.zoo.loading import Model, load_model
 
 
@@ -63,7 +62,7 @@ class EvalInterrupted(KeyboardInterrupt):
 def evaluate(
     dataset: EvalDatasetName | Dataset,
     *,
-    model: AnyPath | Model = DEFAULT_MODEL,
+    model: AnyPath | Model | None = None,
     weights: AnyPath | None = None,
     annotations: AnyPath | None = None,
     data_root: AnyPath | None = None,
@@ -92,8 +91,8 @@ def evaluate(
         dataset: a known name, whose samples are found as `datasets.loading.DatasetSource` says, or samples in memory;
             then `split` is what the report calls them, and `annotations` only the place of the lists of
             EPIC-KITCHENS-100's unseen participants and tail classes.
-        model: a known name, a run's folder, a weights file of our own, or what `load_model` returned; then `weights`,
-            `device` and `dtype` are not used.
+        model: a known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
+            `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
         weights: a file of weights for a known name; by default those that were fetched.
         annotations: the annotations of the data set, as published.
         data_root: the folder with its videos.

@@ -94,12 +94,12 @@ def evaluate_predictions(
         with refusing(os.fspath(paths[0]), UsageError):
             table = read_recognition(paths[0])
         return evaluate_scores(truth, table, split=source.split_name, scores_are="logits", subsets=subsets)
-    from tadacli.zoo.manifest import manifest
+    from tadacli.zoo.manifest import cards
 
     with refusing(os.fspath(paths[0]), UsageError):
         top = read_classifications(paths[0])
-    spec = manifest().get(top.model)
-    truth = load_for_heads(source, None if spec is None else spec.heads)
+    card = cards().get(top.model)
+    truth = load_for_heads(source, None if card is None else card.heads or None)
     return evaluate_classified(truth, top, split=source.split_name)
 
 

@@ -21,7 +21,7 @@ from tadacli.specs import LOW_SHARE, EvalProtocol, InputSpec, ModelSpec, Weights
 from tadacli.training import Init
 from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
 from tadacli.zoo.downloading import Room, discard, download, storing
-from tadacli.zoo.loading import find_checkpoint, find_spec, read_own_file
+from tadacli.zoo.loading import find_checkpoint, find_model, find_spec, read_own_file
 from tadacli.zoo.manifest import cards
 from tadacli.zoo.sources import Source
 from tadacli.zoo.store import hash_file
@@ -60,12 +60,20 @@ class StartingPoint:
     fresh: tuple[str, ...] = ()
 
 
-def base_spec(name_or_path: str | os.PathLike[str]) -> tuple[ModelSpec, Checkpoint | None]:
-    """The spec to start from: of a known model, or of one of our own files or run folders (then with its weights).
+def base_spec(
+    name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None
+) -> tuple[ModelSpec, Checkpoint | None]:
+    """The spec to start from: of a known model, or of a file or folder that says what it is (then with its weights).
+
+    A known model has those of `weights`, if that is given, which may state some of its settings.
 
     The bare name of a network stands for it without weights, on clips like those of the published 8x8 models.
     """
     name = os.fspath(name_or_path)
+    if name in cards() and weights is not None:
+        completed, checkpoint = find_model(name, weights=weights)
+        if isinstance(completed.spec, ModelSpec):
+            return completed.spec, checkpoint
     if name in cards():
         return find_spec(name), None
     if name in BUILDERS:
@@ -108,10 +116,10 @@ def starting_point(
         CheckpointError: Weights are missing or do not fit.
         UsageError: Options contradict each other, or clips cannot be like this.
     """
-    base, own = base_spec(name_or_path)
+    base, own = base_spec(name_or_path, weights if init == "weights" else None)
     if init == "random" and weights is not None:
         raise UsageError("random initial weights need no file", hint="leave out --weights, or --init random")
-    if init == "weights" and own is not None and weights is not None:
+    if init == "weights" and own is not None and weights is not None and os.fspath(name_or_path) not in cards():
         raise UsageError(
             f"{os.fspath(name_or_path)} holds weights of its own, and --weights names others",
             hint="leave out --weights, or give the name of a known model",
@@ -144,7 +152,7 @@ def starting_point(
         state, origin, sha256 = _image_weights(network, weights)
         fresh = _load_trunk(network, state, origin, may_lack=(*getattr(network, "NOT_OF_IMAGES", ()), _COUNTS))
         return StartingPoint(spec, network, origin, sha256, _all_new(heads), fresh)
-    checkpoint = own or find_checkpoint(os.fspath(name_or_path), base, weights)
+    checkpoint = own or find_checkpoint(os.fspath(name_or_path), base)
     _load_trunk(network, checkpoint.state_dict, f"{checkpoint.path}", may_lack=())
     changes = _move_heads(network, checkpoint, base.heads, heads)
     return StartingPoint(spec, network, base.name, checkpoint.sha256, changes)

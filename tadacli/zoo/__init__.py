@@ -1,7 +1,8 @@
 """Models with their weights: what is known about each, how weights get here, and how they become a model.
 
-Here: the manifest and the label lists, fetching, conversion, the store, safe reading of checkpoints, the number type a
-model computes in. Not here: the networks (`models`), and the form of a model's settings (`specs`).
+Here: the manifest and the label lists, what files state of themselves, fetching, conversion, the store, safe reading of
+checkpoints, the number type a model computes in. Not here: the networks (`models`), and the form of a model's settings
+(`specs`).
 """
 
 from typing import Literal
@@ -9,3 +10,4 @@ from typing import Literal
 # What commands offer, where asking for it loads nothing.
 DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"  # the built-in one
 DtypeName = Literal["float32", "bfloat16", "float16"]  # what a network computes in; scores are float32 in any case
+Trust = Literal["manifest", "file"]  # whose settings count where what is known of a model and its file differ

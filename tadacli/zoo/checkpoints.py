@@ -24,10 +24,13 @@ from tadacli.files import write_new
 from tadacli.models import build, build_over_features
 from tadacli.specs import AnySpec, HeadSpec, ProposalSpec, any_spec_from_dict
 from tadacli.strict_tables import in_one_line, parse_json, refusing
+from tadacli.zoo.stated import CFG, StatedSettings, settings_in_cfg, settings_kept
 from tadacli.zoo.store import hash_file
 from tadacli.zoo.torch_files import load_torch_file
 
 SPEC_KEY = "tada_spec"
+# Of the spec's text, since safetensors keeps several texts in any order: what the original of the weights stated.
+STATED_KEY = "stated"
 MOST_SPEC_CHARACTERS = 1 << 24  # that of a hundred thousand classes is smaller
 PICKLE_SUFFIXES = (".pyth", ".pth", ".pt")
 # Where a state dict lies in the pickles that circulate; the published TAda checkpoints use the first.
@@ -36,19 +39,24 @@ STATE_KEYS = ("model_state", "state_dict", "model")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A weights file in memory: tensors by name, the spec if the file carries one, and the file's hash."""
+    """A weights file in memory: tensors by name, the spec if the file carries one, and the file's hash.
+
+    `stated` are the settings that a published file states of itself, also where it is one of our own by now.
+    """
 
     path: Path
     state_dict: Mapping[str, Tensor]
     spec: AnySpec | None
     sha256: str
+    stated: StatedSettings | None = None
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """The weights in a `.safetensors`, `.pyth`, `.pth` or `.pt` file.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe or holds no weights.
+        CheckpointError: The file is missing, damaged, unsafe or holds no weights, or the settings that it states are
+            damaged.
     """
     file = Path(path)
     if not file.is_file():
@@ -57,28 +65,36 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"the weights file {file} is empty", hint="fetch the file again")
     with refusing(file, CheckpointError):
         if file.suffix == ".safetensors":
-            state_dict, spec = _read_safetensors(file)
+            state_dict, (spec, stated) = _read_safetensors(file)
         elif file.suffix in PICKLE_SUFFIXES:
-            state_dict, spec = _read_pickle(file), None
+            (state_dict, stated), spec = _read_pickle(file), None
         else:
             known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
             raise CheckpointError(f"{file} is not a weights file by its name", hint=f"known endings: {known}")
-    return Checkpoint(path=file, state_dict=state_dict, spec=spec, sha256=hash_file(file).sha256)
+    return Checkpoint(file, state_dict, spec, hash_file(file).sha256, stated)
 
 
-def write_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], spec: AnySpec) -> None:
+def write_checkpoint(
+    path: str | os.PathLike[str],
+    state_dict: Mapping[str, Tensor],
+    spec: AnySpec,
+    *,
+    stated: StatedSettings | None = None,
+) -> None:
     """Writes safetensors with the spec inside, all or nothing: a reader never sees half a file.
 
     Args:
         path: The file, which is replaced if it is there.
         state_dict: The weights by name.
         spec: The model's settings.
+        stated: What the file that the weights come from states of itself, if it does.
 
     Raises:
         OutputError: It cannot be written; what was there before stays.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    write_new(Path(path), save(tensors, metadata={SPEC_KEY: json.dumps(spec.to_dict())}), replace=True)
+    values = spec.to_dict() | ({} if stated is None else {STATED_KEY: stated.to_dict()})
+    write_new(Path(path), save(tensors, metadata={SPEC_KEY: json.dumps(values)}), replace=True)
 
 
 def empty_network(spec: AnySpec) -> nn.Module:
@@ -147,7 +163,7 @@ def _is_other_head(name: str, shape: tuple[int, ...], found: Mapping[str, tuple[
     return name.startswith("head.") and name in found and found[name] != shape
 
 
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], AnySpec | None]:
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], tuple[AnySpec | None, StatedSettings | None]]:
     try:
         with safe_open(file, framework="pt") as reader:
             metadata = reader.metadata() or {}
@@ -156,7 +172,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], AnySpec | None]:
         raise CheckpointError(
             f"{file} is not a whole safetensors file: {error}", hint="fetch the file again"
         ) from error
-    return state_dict, _spec_in(metadata, file)
+    return state_dict, _settings_in(metadata, file)
 
 
 def spec_of(path: str | os.PathLike[str]) -> AnySpec | None:
@@ -165,26 +181,37 @@ def spec_of(path: str | os.PathLike[str]) -> AnySpec | None:
     Raises:
         CheckpointError: The spec is damaged.
     """
+    return settings_of(path)[0]
+
+
+def settings_of(path: str | os.PathLike[str]) -> tuple[AnySpec | None, StatedSettings | None]:
+    """The spec as for `spec_of`, and what the file that the weights come from states of itself.
+
+    Raises:
+        CheckpointError: One of them is damaged.
+    """
     try:
         with safe_open(path, framework="pt") as reader:
             metadata = reader.metadata() or {}
     except (SafetensorError, OSError):
-        return None
-    return _spec_in(metadata, Path(path))
+        return None, None
+    return _settings_in(metadata, Path(path))
 
 
-def _spec_in(metadata: Mapping[str, str], file: Path) -> AnySpec | None:
+def _settings_in(metadata: Mapping[str, str], file: Path) -> tuple[AnySpec | None, StatedSettings | None]:
     if SPEC_KEY not in metadata:
-        return None
+        return None, None
     try:
         if len(metadata[SPEC_KEY]) > MOST_SPEC_CHARACTERS:
             raise SpecError(f"it is larger than {MOST_SPEC_CHARACTERS:,} characters")
-        return any_spec_from_dict(parse_json(metadata[SPEC_KEY]))
+        values = parse_json(metadata[SPEC_KEY])
+        stated = values.pop(STATED_KEY, None) if isinstance(values, dict) else None
+        return any_spec_from_dict(values), None if stated is None else settings_kept(stated, file=file)
     except (ValueError, SpecError) as error:
         raise CheckpointError(f"{file} carries a damaged model specification: {error}") from error
 
 
-def _read_pickle(file: Path) -> dict[str, Tensor]:
+def _read_pickle(file: Path) -> tuple[dict[str, Tensor], StatedSettings | None]:
     try:
         content = load_torch_file(file)
     except pickle.UnpicklingError as error:
@@ -203,10 +230,13 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
+def _state_dict(content: Any, file: Path) -> tuple[dict[str, Tensor], StatedSettings | None]:
+    stated = None
     if isinstance(content, Mapping):
         for key in STATE_KEYS:
             if isinstance(content.get(key), Mapping):
+                if content.get(CFG) is not None:
+                    stated = settings_in_cfg(content[CFG], file=file)
                 content = content[key]
                 break
     if not isinstance(content, Mapping) or not content:
@@ -214,4 +244,4 @@ def _state_dict(content: Any, file: Path) -> dict[str, Tensor]:
     others = [in_one_line(str(name)) for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise CheckpointError(f"{file} holds values that are no weights: {', '.join(others[:5])}")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}, stated

@@ -8,14 +8,25 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tadacli.errors import CheckpointError
-from tadacli.specs import AnySpec
+from tadacli.strict_tables import refusing
 from tadacli.zoo.checkpoints import empty_network, load_weights, read_checkpoint, write_checkpoint
+from tadacli.zoo.completing import Completed, complete
+from tadacli.zoo.manifest import Known
+from tadacli.zoo.stated import NOTHING_DECIDED, Decided, StatedSettings
 from tadacli.zoo.store import FileHash
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-zip", b"Rar!": "rar"}
 
 
-def convert(file: Path, target: Path, *, spec: AnySpec, original: FileHash) -> None:
+def convert(
+    file: Path,
+    target: Path,
+    *,
+    spec: Known,
+    original: FileHash,
+    decided: Decided = NOTHING_DECIDED,
+    configuration: StatedSettings | None = None,
+) -> Completed:
     """Write published weights as safetensors, with the spec and labels inside, and the hash of the original in it.
 
     The same file gives the same bytes.
@@ -23,11 +34,18 @@ def convert(file: Path, target: Path, *, spec: AnySpec, original: FileHash) -> N
     Args:
         file: The published weights.
         target: The file to write, replaced if it is there.
-        spec: The model that they are of.
+        spec: The model that they are of, or the card of one whose settings come with the file.
         original: What the published file was when it was looked at before.
+        decided: What a person says of its settings, as for `completing.complete`.
+        configuration: What lies beside the file and states its settings, in place of what it states itself.
+
+    Returns:
+        The settings that were written.
 
     Raises:
         CheckpointError: The file is unsafe, damaged, an archive, or made for another model; then nothing is written.
+        UndecidedError: As `completing.complete` raises it.
+        UsageError: As `completing.complete` raises it.
     """
     refuse_archive(file)
     checkpoint = read_checkpoint(file)
@@ -37,10 +55,15 @@ def convert(file: Path, target: Path, *, spec: AnySpec, original: FileHash) -> N
         raise CheckpointError(
             f"{file} holds {checkpoint.spec.name}, not {spec.name}", hint="give that name, or no file"
         )
-    network = empty_network(spec)
-    load_weights(network, checkpoint)
-    noted = replace(spec.source, sha256=original.sha256, size_bytes=original.size_bytes)
-    write_checkpoint(target, network.state_dict(), replace(spec, source=noted))
+    if configuration is not None:
+        checkpoint = replace(checkpoint, stated=configuration)
+    completed = complete(spec, checkpoint, decided=decided)
+    with refusing(file, CheckpointError):  # a file may state any sizes
+        network = empty_network(completed.spec)
+        load_weights(network, checkpoint)
+    noted = replace(completed.spec.source, sha256=original.sha256, size_bytes=original.size_bytes)
+    write_checkpoint(target, network.state_dict(), replace(completed.spec, source=noted), stated=completed.stated)
+    return completed
 
 
 def refuse_archive(file: Path) -> None:

@@ -13,13 +13,23 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tadacli.errors import CheckpointError, FetchError, NoConnectionError, OutputError, SpecError, TadaError
-from tadacli.files import new_file
-from tadacli.specs import AnySpec
+from tadacli.errors import (
+    CheckpointError,
+    FetchError,
+    NoConnectionError,
+    OutputError,
+    SpecError,
+    TadaError,
+    UndecidedError,
+)
+from tadacli.files import new_file, write_new
 from tadacli.zoo import manifest, store
+from tadacli.zoo.configuration import Configuration, fetch_configuration, read_configuration
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
+from tadacli.zoo.manifest import Known, ModelCard
 from tadacli.zoo.offers import sources_of
 from tadacli.zoo.sources import Source
+from tadacli.zoo.stated import NOTHING_DECIDED, Decided
 from tadacli.zoo.store import FileHash, StoredWeights
 
 # The converted weights are about as large as the original, and both are here for a moment.
@@ -32,12 +42,14 @@ class Fetched:
 
     Those of the built-in model lie elsewhere: `weights` is None.
     What is seen for the first time, with no hash in the manifest, is trusted; only that file is taken from then on.
+    `notes` are what a person should know of the model's settings.
     """
 
     name: str
     how: Literal["built in", "stored", "downloaded", "imported"]
     weights: StoredWeights | None
     is_first_use: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,9 @@ class NotFetched:
 
 
 def fetch_each(
-    specs: Sequence[AnySpec],
+    specs: Sequence[Known],
     *,
+    decided: Decided = NOTHING_DECIDED,
     file: Path | None = None,
     mirror: str | None = None,
     offline: bool = False,
@@ -64,8 +77,9 @@ def fetch_each(
     Once no source of a model could be reached, no others are tried: that would take as long for each of them.
 
     Args:
-        specs: The models.
-        file: The published file of the only model, in place of a download.
+        specs: The models; the card of one whose settings come with its file.
+        decided: What a person says of their settings, see `completing.complete`.
+        file: The published file of the only model, in place of a download; of one of the hub the folder, too.
         mirror: Where to try first, see `sources_of`.
         offline: Whether to forbid any transfer.
         keep_original: Whether to keep the published file beside the converted one.
@@ -86,10 +100,11 @@ def fetch_each(
             if spec.source.file:
                 fetched = Fetched(spec.name, "built in", None)
             elif file is not None:
-                fetched = fetch_file(spec, file, keep_original=keep_original)
+                fetched = fetch_file(spec, file, decided=decided, keep_original=keep_original)
             else:
                 fetched = fetch(
                     spec,
+                    decided=decided,
                     mirror=mirror,
                     offline=offline,
                     cut_off=cut_off,
@@ -133,8 +148,9 @@ def verify_each(names: Sequence[str] = ()) -> Iterator[StoredWeights | NotFetche
 
 
 def fetch(
-    spec: AnySpec,
+    spec: Known,
     *,
+    decided: Decided = NOTHING_DECIDED,
     mirror: str | None = None,
     offline: bool = False,
     cut_off: NoConnectionError | None = None,
@@ -153,10 +169,13 @@ def fetch(
         FetchError: No source gives the file, or one gives another file than before.
         CheckpointError: It is no safe weights file of this model.
         SpecError: This version cannot build the network.
+        UndecidedError: The file differs from what is known of the model, or does not say all that is not.
         OutputError: The disk is full or cannot be written.
     """
     with _only_run(spec.name, on_message):
         present = _undamaged(spec.name, on_message)
+        if present is not None and decided.trust == "manifest" and _was_trusted(present):
+            present = None
         if present is not None and (not keep_original or store.original_path(spec.name).is_file()):
             return Fetched(spec.name, "stored", present)
         if offline:
@@ -174,27 +193,42 @@ def fetch(
             raise NoConnectionError(
                 f"{spec.name} was not tried, since there is no connection", hint="the same command tries it again"
             )
-        from tadacli.zoo.checkpoints import empty_network  # torch is slow to import, and not needed above
+        if not isinstance(spec, ModelCard):
+            from tadacli.zoo.checkpoints import empty_network  # torch is slow to import, and not needed above
 
-        empty_network(spec)  # better refused now than after the download
-        return _from_first(spec, sources, keep_original, patience, on_progress, on_message)
+            empty_network(spec)  # better refused now than after the download
+        configuration = None
+        if spec.source.configuration:
+            spec, configuration = fetch_configuration(
+                spec, _downloads(), mirror=mirror, patience=patience, on_message=on_message
+            )
+        keep = partial(_keep, decided=decided, keep_original=keep_original, configuration=configuration)
+        return _from_first(spec, sources, keep, patience, on_progress, on_message)
 
 
-def fetch_file(spec: AnySpec, file: Path, *, keep_original: bool = False) -> Fetched:
+def fetch_file(spec: Known, file: Path, *, decided: Decided = NOTHING_DECIDED, keep_original: bool = False) -> Fetched:
     """The weights of a model in the store, from its published file on this disk, which is left as it is.
 
+    Of a model of the hub `file` is the folder of both files, or the weights, beside which the configuration lies.
     Raises what `fetch` raises.
     """
-    if not file.is_file():
+    if not file.is_file() and not (spec.source.configuration and file.is_dir()):
         raise FetchError(f"there is no file {file}", hint="check the path given to --from")
     with _only_run(spec.name, lambda _text: None):
-        return _keep(spec, file, how="imported", source=str(file), keep_original=keep_original)
+        configuration = None
+        if spec.source.configuration:
+            from tadacli.zoo.hub import hub_files
+
+            file, beside = hub_files(file)
+            configuration = read_configuration(spec, beside)
+        keep = partial(_keep, decided=decided, keep_original=keep_original, configuration=configuration)
+        return keep(spec, file, how="imported", source=str(file))
 
 
 def _from_first(
-    spec: AnySpec,
+    spec: Known,
     sources: Sequence[Source],
-    keep_original: bool,
+    keep: Callable[..., Fetched],
     patience: Patience,
     on_progress: OnProgress,
     on_message: OnMessage,
@@ -218,10 +252,10 @@ def _from_first(
             )
             with storing(part.parent):
                 part.replace(complete)
-            return _keep(spec, complete, how="downloaded", source=source.url, keep_original=keep_original)
-        except OutputError:
+            return keep(spec, complete, how="downloaded", source=source.url)
+        except (OutputError, UndecidedError):
             if complete.is_file():
-                complete.replace(part)  # all of it is here; only room for the rest is missing
+                complete.replace(part)  # all of it is here; only room for the rest is missing, or a person's word
             raise
         except (FetchError, CheckpointError) as error:
             if complete.is_file():  # it was not the file we want, and will not be the next time
@@ -248,7 +282,14 @@ def _none_worked(name: str, sources: Sequence[Source], errors: Sequence[TadaErro
 
 
 def _keep(
-    spec: AnySpec, file: Path, *, how: Literal["downloaded", "imported"], source: str, keep_original: bool
+    spec: Known,
+    file: Path,
+    *,
+    how: Literal["downloaded", "imported"],
+    source: str,
+    decided: Decided,
+    keep_original: bool,
+    configuration: Configuration | None,
 ) -> Fetched:
     """Check the original, convert it, and put the result into the store; the lock file remembers the original."""
     from tadacli.zoo.conversion import convert
@@ -258,19 +299,24 @@ def _keep(
         is_first_use = _check_original(spec, file, original)
         partial = _downloads() / f"{spec.name}.converted"
         try:
-            convert(file, partial, spec=spec, original=original)
+            beside = None if configuration is None else configuration.stated
+            completed = convert(file, partial, spec=spec, original=original, decided=decided, configuration=beside)
             if keep_original:
                 _copy_original(file, store.original_path(spec.name))
+            if configuration is not None:
+                if keep_original:
+                    write_new(store.original_configuration_path(spec.name), configuration.content, replace=True)
+                store.lock(store.configuration_name(spec.name), configuration.original)
             store.lock(spec.name, original)
             weights = store.put(partial, name=spec.name, original=original, source=source)
         finally:
             partial.unlink(missing_ok=True)
         for left in _downloads().glob(f"{spec.name}.*.part*"):
             left.unlink()
-    return Fetched(spec.name, how, weights, is_first_use)
+    return Fetched(spec.name, how, weights, is_first_use, completed.notes)
 
 
-def _check_original(spec: AnySpec, file: Path, original: FileHash) -> bool:
+def _check_original(spec: Known, file: Path, original: FileHash) -> bool:
     """Whether this is the first sight of the file, with nothing to hold it to. Raises `FetchError` if it is another."""
     known = store.locked(spec.name)
     if spec.source.sha256:
@@ -292,7 +338,7 @@ def _check_original(spec: AnySpec, file: Path, original: FileHash) -> bool:
     return not wanted
 
 
-def _expected_size(spec: AnySpec) -> int | None:
+def _expected_size(spec: Known) -> int | None:
     if spec.source.size_bytes:
         return spec.source.size_bytes
     known = store.locked(spec.name)
@@ -308,6 +354,14 @@ def _undamaged(name: str, on_message: OnMessage) -> StoredWeights | None:
             on_message(f"{error.message}; fetching it again")
             return None
     return weights
+
+
+def _was_trusted(weights: StoredWeights) -> bool:
+    """Whether the settings of a file were taken where others are known."""
+    from tadacli.zoo.checkpoints import settings_of
+
+    _, stated = settings_of(weights.path)
+    return stated is not None and stated.is_trusted
 
 
 def _copy_original(file: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -17,11 +17,14 @@ from tadacli.models import BUILDERS, OVER_FEATURES
 from tadacli.models.inference import fuse
 from tadacli.specs import AnySpec, HeadSpec, ModelSpec, ProposalSpec
 from tadacli.strict_tables import refusing
-from tadacli.zoo import DEFAULT_MODEL, DtypeName
-from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint, spec_of
+from tadacli.zoo import DEFAULT_MODEL, DtypeName, Trust
+from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint, settings_of, spec_of
+from tadacli.zoo.completing import Completed, by_itself, check_same_network, complete, with_fitted
 from tadacli.zoo.dtype import choose_dtype
-from tadacli.zoo.manifest import cards, manifest
+from tadacli.zoo.hub import is_hub_folder, read_described
+from tadacli.zoo.manifest import Known, ModelCard, cards, manifest
 from tadacli.zoo.offers import not_here
+from tadacli.zoo.stated import Decided
 from tadacli.zoo.store import stored
 
 MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
@@ -59,20 +62,25 @@ class ProposalModel:
 
 
 def load_model(
-    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+    name_or_path: str | os.PathLike[str] | None = None,
     *,
     weights: str | os.PathLike[str] | None = None,
+    trust: Trust | None = None,
     device: str = "auto",
     dtype: str = "float32",
 ) -> Model:
     """A model with its weights, ready to use: its network is in the form for inference, see `models.inference.fuse`.
 
     Args:
-        name_or_path: A known name, the path of one of our own weights files, or the folder of a fine-tuning run.
+        name_or_path: A known name, the path of a weights file that says what model it is for (one of our own, or one
+            of the authors' training code), or the folder of a fine-tuning run or of a model of the hub; by default
+            `weights`, or else the built-in model.
         weights: A file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it, the
             weights are those that ship with the package or that were fetched. The temperatures and thresholds of a
             file of our own are the model's; one that was trained on clips of another kind than the known model's is
             refused.
+        trust: Whose settings to take where `weights` states others than are known of the model: "manifest" or "file";
+            None to refuse that.
         device: "auto" (CUDA, else Apple's MPS, else CPU) or a torch device.
         dtype: "float32", "bfloat16" or "float16" for weights and inputs (scores are always computed in float32), or
             "auto" for what `choose_dtype` finds.
@@ -82,6 +90,7 @@ def load_model(
 
     Raises:
         SpecError: The model is unknown, cannot be used yet, or takes features (see `load_proposal_model`).
+        UndecidedError: A setting is not known, or the file states another one.
         CheckpointError: The weights are missing or do not fit.
         UsageError: The device or the dtype is unknown.
 
@@ -96,14 +105,14 @@ def load_model(
     target = resolve_device(device)
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of auto, {', '.join(DTYPES)}")
-    spec, checkpoint = _find(name_or_path, weights, ModelSpec)
+    completed, checkpoint = _find(name_or_path, weights, ModelSpec, trust)
+    spec, notes = _of_kind(completed.spec, ModelSpec), completed.notes
     if weights is not None:
-        spec = _with_fitted(spec, checkpoint)
+        spec = with_fitted(spec, checkpoint)
     network = fuse(_with_weights(spec, checkpoint)).to(target)
-    notes: tuple[str, ...] = ()
     if dtype == "auto":
         choice = choose_dtype(network, spec, target)
-        dtype, notes = choice.dtype, (str(choice),)
+        dtype, notes = choice.dtype, (*notes, str(choice))
     return Model(
         spec=spec,
         network=network.to(DTYPES[dtype]),
@@ -153,7 +162,8 @@ def load_head_model(path: str | os.PathLike[str], *, device: str = "auto") -> He
         UsageError: The device is unknown.
     """
     target = resolve_device(device)
-    spec, checkpoint = _read_own_file(os.fspath(path), HeadSpec)
+    completed, checkpoint = _read_own_file(os.fspath(path), HeadSpec)
+    spec = _of_kind(completed.spec, HeadSpec)
     network = _with_weights(spec, checkpoint)
     trunk = checkpoint.path.with_name(TRUNK_FILE)
     return HeadModel(
@@ -189,7 +199,8 @@ def load_proposal_model(
         UsageError: The device is unknown.
     """
     target = resolve_device(device)
-    spec, checkpoint = _find(name_or_path, weights, ProposalSpec)
+    completed, checkpoint = _find(name_or_path, weights, ProposalSpec)
+    spec = _of_kind(completed.spec, ProposalSpec)
     network = _with_weights(spec, checkpoint)
     return ProposalModel(
         spec=spec,
@@ -260,70 +271,126 @@ def find_spec(name: str) -> ModelSpec:
 
 def find_any_spec(name: str) -> AnySpec:
     """The spec of a known model, whatever it takes. Raises `SpecError`: It is unknown, or cannot be used yet."""
-    card = cards().get(name)
-    if card is None:
-        raise SpecError(f"unknown model {name!r}", hint=_known_models(name))
-    obstacles = card.obstacles({*BUILDERS, *OVER_FEATURES})
-    if obstacles or card.spec is None:
+    card = _built_card(name)
+    kept = stored(name)
+    if kept is not None:
+        inside, stated = settings_of(kept.path)
+        if inside is not None and (card.spec is None or (stated is not None and stated.is_trusted)):
+            return inside
+    if card.spec is None:
         raise SpecError(
-            f"{name} cannot be used yet: {'; '.join(obstacles)}",
-            hint=f"tada models {name} shows what is known about it",
+            f"{name} cannot be used yet: its settings come with its file, which is not on this machine",
+            hint=not_here(card).hint,
         )
     return card.spec
 
 
-def find_checkpoint(name: str, spec: AnySpec, weights: str | os.PathLike[str] | None = None) -> Checkpoint:
-    """The weights of a known model: of `weights`, or those that ship with the package or that were fetched.
+def _built_card(name: str) -> ModelCard:
+    card = cards().get(name)
+    if card is None:
+        raise SpecError(f"unknown model {name!r}", hint=_known_models(name))
+    if obstacles := card.obstacles({*BUILDERS, *OVER_FEATURES}):
+        raise SpecError(
+            f"{name} cannot be used yet: {'; '.join(obstacles)}",
+            hint=f"tada models {name} shows what is known about it",
+        )
+    return card
+
+
+def find_known(name: str) -> Known:
+    """What is known of a model that this version can build: its spec, or its card where not all is known here.
+
+    Raises:
+        SpecError: It is unknown, or its network is not built into this version.
+    """
+    card = _built_card(name)
+    return card.spec or card
+
+
+def find_model(
+    name: str, *, weights: str | os.PathLike[str] | None = None, trust: Trust | None = None
+) -> tuple[Completed, Checkpoint]:
+    """The settings and weights of a known model, whatever it takes.
+
+    Args:
+        name: Its name.
+        weights: As for `load_model`.
+        trust: As for `load_model`.
+
+    Returns:
+        What is known of it, with what its file states of itself; and the weights.
+
+    Raises:
+        SpecError: It is unknown, or cannot be used yet.
+        UndecidedError: A setting is not known, or the file states another one.
+        CheckpointError: The weights are missing, cannot be read, or are of another model.
+    """
+    card = _built_card(name)
+    if weights is None:
+        checkpoint = find_checkpoint(name, find_any_spec(name))
+    else:
+        checkpoint = read_described(weights, of_hub=bool(card.source.configuration))
+    completed = complete(card, checkpoint, decided=Decided(trust))
+    check_same_network(completed.spec, checkpoint)
+    return completed, checkpoint
+
+
+def find_checkpoint(name: str, spec: AnySpec) -> Checkpoint:
+    """The weights of a known model: those that ship with the package or that were fetched.
 
     Raises:
         CheckpointError: They are not on this machine, cannot be read, or are of another model.
     """
-    if weights is not None:
-        checkpoint = read_checkpoint(weights)
-    elif spec.source.file:
+    if spec.source.file:
         return read_checkpoint(builtin_weights(spec.source.file))
-    elif (kept := stored(name)) is not None:
-        checkpoint = read_checkpoint(kept.path)
-    else:
+    kept = stored(name)
+    if kept is None:
         raise not_here(cards()[name])
-    _check_same_network(spec, checkpoint)
+    checkpoint = read_checkpoint(kept.path)
+    check_same_network(spec, checkpoint)
     return checkpoint
 
 
 def read_own_file(path: str) -> tuple[ModelSpec, Checkpoint]:
-    """The spec and weights in one of our own weights files, or in the folder of a fine-tuning run.
+    """The spec and weights in a weights file that says what model it is for, or in the folder of a run or of the hub.
 
     Raises:
         SpecError: There is no such file or folder, or it holds a model that takes features.
         CheckpointError: The file cannot be read, or does not say what model it is for.
     """
-    return _read_own_file(path, ModelSpec)
+    completed, checkpoint = _read_own_file(path, ModelSpec)
+    return _of_kind(completed.spec, ModelSpec), checkpoint
 
 
-def _read_own_file(path: str, kind: type[Spec]) -> tuple[Spec, Checkpoint]:
+def _read_own_file(path: str, kind: type[Spec]) -> tuple[Completed, Checkpoint]:
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
-    if not file.is_file():
+    if not file.is_file() and not is_hub_folder(path):
         if Path(path).is_dir():
             raise SpecError(f"{path} has no {MODEL_FILE}", hint="give the folder of a run of tada finetune")
-        raise SpecError(f"unknown model {path!r}", hint=f"{_known_models(path)}; or give a .safetensors file")
-    checkpoint = read_checkpoint(file)
-    if checkpoint.spec is None:
-        raise CheckpointError(
-            f"{path} does not say what model it is for", hint=f"name it: --model NAME --weights {path}"
-        )
-    return _of_kind(checkpoint.spec, kind), checkpoint
+        raise SpecError(f"unknown model {path!r}", hint=f"{_known_models(path)}; or give a weights file")
+    checkpoint = read_checkpoint(file) if file.is_file() else read_described(path)
+    completed = by_itself(checkpoint) if checkpoint.spec is None else Completed(checkpoint.spec)
+    _of_kind(completed.spec, kind)
+    return completed, checkpoint
 
 
 def _find(
-    name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None, kind: type[Spec]
-) -> tuple[Spec, Checkpoint]:
+    name_or_path: str | os.PathLike[str] | None,
+    weights: str | os.PathLike[str] | None,
+    kind: type[Spec],
+    trust: Trust | None = None,
+) -> tuple[Completed, Checkpoint]:
+    if name_or_path is None:
+        name_or_path, weights = (DEFAULT_MODEL if weights is None else weights), None
     name = os.fspath(name_or_path)
-    if name in cards():
-        spec = _of_kind(find_any_spec(name), kind)
-        return spec, find_checkpoint(name, spec, weights)
-    if weights is not None:
-        raise SpecError(f"unknown model {name!r}", hint=f"{_known_models(name)}; or give a .safetensors file")
-    return _read_own_file(name, kind)
+    if name not in cards():
+        if weights is not None:
+            raise SpecError(f"unknown model {name!r}", hint=f"{_known_models(name)}; or give a weights file")
+        return _read_own_file(name, kind)
+    known = cards()[name].spec
+    if known is not None:
+        _of_kind(known, kind)  # before a file is looked for
+    return find_model(name, weights=weights, trust=trust)
 
 
 def _of_kind(spec: AnySpec, kind: type[Spec]) -> Spec:
@@ -353,36 +420,3 @@ def _known_models(name: str) -> str:
     close = difflib.get_close_matches(name, cards(), n=1, cutoff=0.5)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"{meant}known models: {', '.join(usable_models())}; tada models lists the others"
-
-
-def _check_same_network(spec: AnySpec, checkpoint: Checkpoint) -> None:
-    inside = checkpoint.spec
-    if inside is not None and (inside.architecture, inside.heads) != (spec.architecture, spec.heads):
-        raise CheckpointError(
-            f"{checkpoint.path} holds {inside.name}, not {spec.name}", hint=f"use --model {checkpoint.path}"
-        )
-
-
-def _with_fitted(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
-    """The spec with what was fitted to the weights of a file of our own, if it is one."""
-    inside = checkpoint.spec
-    if not isinstance(inside, ModelSpec):
-        return spec
-    for what, own, known in (
-        ("clips", vars(inside.input), vars(spec.input)),
-        ("network", dict(inside.arguments), dict(spec.arguments)),
-    ):
-        keys = sorted({key for key in (*own, *known) if own.get(key) != known.get(key)})
-        if keys:
-            differing = ", ".join(f"{key} {own.get(key)}, not {known.get(key)}" for key in keys)
-            raise CheckpointError(
-                f"{checkpoint.path} was trained with other settings of the {what} than {spec.name} has: {differing}",
-                hint=f"use --model {checkpoint.path}, which has its own settings",
-            )
-    return replace(
-        spec,
-        temperatures=inside.temperatures,
-        thresholds=inside.thresholds,
-        segment_thresholds=inside.segment_thresholds,
-        segment_low_share=inside.segment_low_share,
-    )

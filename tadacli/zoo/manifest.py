@@ -1,7 +1,7 @@
 """What is known about every published checkpoint, whether or not it can be used.
 
-Some published checkpoints come without settings that are needed; a `ModelCard` lists all that is known of one, from
-`manifest.toml`, and says what nobody has published. It is read as strictly as a `ModelSpec`.
+Of some published checkpoints not all settings are known here, since only their files state them; a `ModelCard` lists
+all that is known of one, from `manifest.toml`, and says what is not, and why. It is read as strictly as a `ModelSpec`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ from tadacli.specs import (
 from tadacli.strict_tables import decode_table
 
 PUBLISHED = ("top1", "top5", "verb_map", "noun_map", "action_map")
+_URL = re.compile(r"https://\S+")
 _SOURCE_TEXTS = {
     "google_drive": re.compile(r"[A-Za-z0-9_-]{33}"),
-    "url": re.compile(r"https://\S+"),
+    "url": _URL,
+    "configuration": _URL,
+    "listing": _URL,
     "file": re.compile(r"[^/\\]+\.safetensors"),
     "sha256": re.compile(r"[0-9a-f]{64}"),
 }
+_TOLD_BY_FILES = ("input", "arguments", "heads", "protocol")
 # What segment sampling does not use.
-_RATE = {"frame_stride": 1, "target_fps": 30.0}
+RATE = {"frame_stride": 1, "target_fps": 30.0}
 # Stands where a setting is not known, so that the other settings of the input can be checked.
 _ANY_INPUT: Mapping[str, Any] = {
     "sampling": "segment",
@@ -48,7 +52,7 @@ _ANY_INPUT: Mapping[str, Any] = {
     "mean": [0, 0, 0],
     "std": [1, 1, 1],
     "minus_interval": False,
-    **_RATE,
+    **RATE,
 }
 
 
@@ -126,11 +130,17 @@ class ModelCard(ModelFacts):
 
     def obstacles(self, architectures: Collection[str]) -> list[str]:
         """Why the checkpoint cannot be used where these architectures are built; empty if it can."""
-        found = []
-        if self.architecture not in architectures:
-            found.append(f"its network, {self.architecture}, is not built into this version")
-        needed = [key for key in self.unknown if key.split(".")[0] in ("input", "features", "heads", "protocol")]
-        return found + [f"{key} is not known: {self.unknown[key]}" for key in needed]
+        if self.architecture in architectures:
+            return []
+        return [f"its network, {self.architecture}, is not built into this version"]
+
+    @property
+    def told_by_file(self) -> tuple[str, ...]:
+        """The settings that are not known here and come with the file, by key; empty if all are known."""
+        return tuple(key for key in self.unknown if key.split(".")[0] in _TOLD_BY_FILES)
+
+
+Known = AnySpec | ModelCard  # a model of which all is known, or not all
 
 
 @cache
@@ -183,7 +193,7 @@ def _input(card: ModelCard) -> InputSpec | None:
     if card.takes_features:
         return None
     known = card.input
-    unused = _RATE if known.get("sampling") == "segment" else {}
+    unused = RATE if known.get("sampling") == "segment" else {}
     names = [each.name for each in fields(InputSpec)]
     if sure := [key for key in names if key in known and f"input.{key}" in card.unknown]:
         raise SpecError(f"{card.name}: input.{sure[0]} is given, and said to be unknown")
@@ -197,7 +207,17 @@ def _input(card: ModelCard) -> InputSpec | None:
 
 def _check_unknown(unknown: Mapping[str, str]) -> None:
     settings = [f"input.{each.name}" for each in fields(InputSpec)]
-    allowed = ("input", *settings, "features", "heads", "protocol", "num_parameters", "gmacs", "source.licence")
+    allowed = (
+        "input",
+        *settings,
+        "arguments",
+        "features",
+        "heads",
+        "protocol",
+        "num_parameters",
+        "gmacs",
+        "source.licence",
+    )
     for key, reason in unknown.items():
         if key not in allowed:
             raise ValueError(f"unknown.{key} is no key that may be left out")

@@ -7,10 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tadacli.errors import CheckpointError
-from tadacli.specs import AnySpec
+from tadacli.specs import ModelFacts
 from tadacli.zoo import manifest, store
 from tadacli.zoo.manifest import ModelCard
 from tadacli.zoo.sources import Source, drive_source
+from tadacli.zoo.stated import CONFIGURATION
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Offer:
         return f"{size} from {self.place}, {licence}"
 
 
-def offer_of(spec: AnySpec, *, mirror: str | None = None) -> Offer:
+def offer_of(spec: ModelFacts, *, mirror: str | None = None) -> Offer:
     """What the weights of a known model are and where they are tried first; no server is asked.
 
     Args:
@@ -62,10 +63,11 @@ def not_here(card: ModelCard) -> CheckpointError:
     )
 
 
-def sources_of(spec: AnySpec, *, mirror: str | None = None) -> list[Source]:
+def sources_of(spec: ModelFacts, *, mirror: str | None = None) -> list[Source]:
     """Where the published file of a model can be had, in the order in which it is tried.
 
-    A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`.
+    A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`, and beside it the configuration of a model of
+    the hub as `NAME.configuration.json`.
     """
     sources = [Source(f"{mirror.rstrip('/')}/{spec.name}.pyth")] if mirror else []
     if spec.source.url:
@@ -75,7 +77,15 @@ def sources_of(spec: AnySpec, *, mirror: str | None = None) -> list[Source]:
     return sources
 
 
-def plan_of(spec: AnySpec, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:
+def configuration_sources_of(spec: ModelFacts, *, mirror: str | None = None) -> list[Source]:
+    """The same for the configuration of a model of the hub; none for other models."""
+    if not spec.source.configuration:
+        return []
+    sources = [Source(f"{mirror.rstrip('/')}/{spec.name}.{CONFIGURATION}")] if mirror else []
+    return [*sources, Source(spec.source.configuration)]
+
+
+def plan_of(spec: ModelFacts, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:
     """What `fetching.fetch_each` would do for a model, in words; no server is asked."""
     target = store.weights_path(spec.name)
     if spec.source.file:
@@ -89,6 +99,8 @@ def plan_of(spec: AnySpec, *, file: Path | None = None, mirror: str | None = Non
     places = ", else ".join(source.url for source in sources_of(spec, mirror=mirror))
     size = manifest.cards()[spec.name].about_bytes
     amount = "a file of unknown size" if size is None else f"about {store.size_text(size)}"
+    if spec.source.configuration:
+        amount = f"{CONFIGURATION} and {amount}"
     return f"download {amount} from {places or 'nowhere: no source is known'}; convert to {target}"
 
 

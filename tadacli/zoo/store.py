@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from tadacli.errors import CheckpointError, FetchError, OutputError
 from tadacli.files import write_new
+from tadacli.zoo.stated import CONFIGURATION
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ def weights_path(name: str) -> Path:
 def original_path(name: str) -> Path:
     """Where the published file of a model lies if it was kept."""
     return store_folder() / "originals" / f"{name}.pyth"
+
+
+def original_configuration_path(name: str) -> Path:
+    """Where the published configuration of a model of the hub lies if it was kept."""
+    return original_path(name).with_name(f"{name}.{CONFIGURATION}")
+
+
+def configuration_name(name: str) -> str:
+    """What the configuration of a model is called in the lock file."""
+    return f"{name}/{CONFIGURATION}"
 
 
 def lock_file() -> Path:

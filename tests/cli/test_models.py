@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from tadacli.models import BUILDERS, OVER_FEATURES
+from tadacli.models import BUILDERS, OVER_FEATURES, build
 from tadacli.specs import label_list
 from tadacli.zoo.manifest import cards
 from tadacli.zoo.store import hash_file, put
 from tests.cli.conftest import Tada
+from tests.zoo.configurations import hub_tables
 
 NAME = "tada2d_r50.k400_8x8"
+SIZES = {"dims": [8, 16, 32, 64], "depths": [1, 1, 1, 1]}
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +68,31 @@ def test_the_state_says_what_can_be_used(tada: Tada, tmp_path: Path) -> None:
     assert not [name for name, each in found.items() if each["state"] == "not built yet"]
 
 
-def test_incomplete_settings_show(tada: Tada) -> None:
+def test_settings_that_only_the_file_has_show(tada: Tada) -> None:
     _, out, _ = tada("models", "--json")
     found = listed(out)
-    assert found["tadaconvnextv2_tiny.k400_32f"]["state"] == "incomplete"
+    told = {name for name, each in found.items() if each["state"] == "settings come with the file"}
+    assert told == {name for name, card in cards().items() if card.spec is None}
+    assert {"tadaconvnext_tiny.k400", "tadaconvnextv2_tiny.k400_32f", "tadaformer_b16.k710_16f"} <= told
     assert found["tadaconvnextv2_tiny.k400_16f"]["state"] == "not installed"
+    assert all(each["state"] != "incomplete" for each in found.values())
+
+
+def test_settings_that_came_with_the_file_are_shown(tada: Tada, tmp_path: Path) -> None:
+    name = "tadaconvnext_tiny.k400"
+    (tmp_path / "configuration.json").write_text(json.dumps(hub_tables()))
+    torch.save(
+        {"model_state": build("tadaconvnext_tiny", num_classes=3, stem_t_kernel=2, **SIZES).state_dict()},
+        tmp_path / "pytorch_model.pt",
+    )
+    code, _, err = tada("fetch", "--from", tmp_path, name)
+    assert code == 0, err
+    assert listed(tada("models", "--json")[1])[name]["state"] == "installed"
+    text = tada("models", name)[1].decode()
+    for shown in ("sampling interval_hub", "4x3 (clips x crops)", "3: action 0, action 1, action 2", "stem_t_kernel 2"):
+        assert shown in text
+    assert "with the file" not in text
+    assert tada("models", name, "--labels")[1].decode() == "action 0\naction 1\naction 2\n"
 
 
 def test_a_page_says_all_about_one_model(tada: Tada) -> None:
@@ -92,10 +115,11 @@ def test_a_page_says_where_the_weights_are_and_what_they_were(tada: Tada, tmp_pa
     assert "tada fetch" not in text
 
 
-def test_a_page_says_what_is_missing(tada: Tada) -> None:
+def test_a_page_says_what_comes_with_the_file(tada: Tada) -> None:
     text = tada("models", "tadaconvnextv2_tiny.k400_32f")[1].decode()
-    assert "input.frame_stride: no configuration was published for 32 frames" in text
-    assert "tada fetch" not in text
+    assert "with the file input.frame_stride: no configuration was published for 32 frames" in text
+    assert "state         settings come with the file" in text
+    assert "tada fetch tadaconvnextv2_tiny.k400_32f" in text
 
 
 def test_what_takes_features_is_said_to_take_no_video(tada: Tada, tmp_path: Path) -> None:

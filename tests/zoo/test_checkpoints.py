@@ -31,7 +31,7 @@ def small_network(seed: int = 0, *, num_classes: int = 6) -> nn.Module:
     [
         (
             ".pyth",
-            lambda state: {"model_state": state, "epoch": 3, "optimizer_state": {"lr": 0.1}, "cfg": "a: 1"},
+            lambda state: {"model_state": state, "epoch": 3, "optimizer_state": {"lr": 0.1}, "cfg": "{}"},
         ),
         (".pt", lambda state: {"model_state": {f"module.{name}": tensor for name, tensor in state.items()}}),
         (".pth", lambda state: {"state_dict": state}),

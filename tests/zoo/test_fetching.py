@@ -48,7 +48,7 @@ def published(seed: int = 0, **options: bool) -> bytes:
     """A checkpoint in the published layout."""
     stream = io.BytesIO()
     torch.save(
-        {"model_state": states(seed), "optimizer_state": {"lr": 0.1}, "cfg": "a: 1", "epoch": 3}, stream, **options
+        {"model_state": states(seed), "optimizer_state": {"lr": 0.1}, "cfg": "{}", "epoch": 3}, stream, **options
     )
     return stream.getvalue()
 
@@ -450,7 +450,7 @@ def test_golden_weights_in_the_published_layout_give_the_golden_outputs(tmp_path
     case, arrays = goldens.load("tada2d_r50_k400_8f")
     weights = goldens.weights(case["state_dict"], case["seed"])
     file = tmp_path / "K400_8x8.pyth"
-    torch.save({"model_state": weights, "optimizer_state": {}, "cfg": "MODEL: {}", "epoch": 100}, file)
+    torch.save({"model_state": weights, "optimizer_state": {}, "cfg": '{"MODEL": {}}', "epoch": 100}, file)
     fetch_file(manifest()["tada2d_r50.k400_8x8"], file)
     network = load_model("tada2d_r50.k400_8x8", device="cpu").network
     clips = goldens.inputs(case["input_shapes"][0], case["seed"] * 100)
