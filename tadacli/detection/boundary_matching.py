@@ -6,8 +6,8 @@ proposal is averaged over the windows that hold it, on one axis over the whole v
 a likely end stay, soft-NMS sorts out those of the same action, and the scores of a classifier of snippets, sampled
 over each proposal, say which action it is.
 
-The axis counts bins of `SNIPPETS_PER_BIN` snippets from the start of the video. Nothing is kept of the classes but for
-the proposals that stay, so that the memory beside the features is that of one map over the axis.
+The axis counts bins of `SNIPPETS_PER_BIN` snippets from the start of the video. Windows go by one after the other:
+nothing is kept of the features, and of the proposals only those that may stay.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from torch import Tensor
 from tadacli.detection.actions import fuse_actions
 from tadacli.detection.nms import soft_nms
 from tadacli.detection.settings import DETECTED_PAIRS, Heads
-from tadacli.models.bmn import BMN, sampling_table
+from tadacli.models.bmn import BMN, SNIPPETS_PER_BIN, sampling_table
 from tadacli.results import Prediction, Segment
 
-SNIPPETS_PER_BIN = 2
 # A window that would begin with less than this left of the video is left out.
 _LEAST_SECONDS = 0.2
 # The score of a proposal is its confidence as a class, to this power, times its confidence by regression.
@@ -90,17 +89,15 @@ def propose(
     """
     if len(features) == 0 or duration_seconds <= 0:
         raise ValueError(f"{len(features)} snippets of {duration_seconds} s hold no actions")
-    maps = _fused_maps(features, network, duration_seconds, snippet_seconds, batch_size)
-    confidence, start, end = maps.confidence, maps.start, maps.end
-    num_bins = len(start)
-    starts, ends = _likely(start), _likely(end)
-    starts[0], ends[-1] = True, True
-    durations, first = np.nonzero(_holds(starts, ends, len(confidence[0])))
-    scores = confidence[1, durations, first] ** _CLASS_POWER * confidence[0, durations, first]
+    found = _candidates(features, network, duration_seconds, snippet_seconds, batch_size)
+    durations, first = found.cells.T
+    num_bins = -(-len(features) // SNIPPETS_PER_BIN)
+    by_regression, as_class = found.confidence.T
+    scores = as_class**_CLASS_POWER * by_regression
     bins = np.stack([first, first + durations + 1], axis=1)
     spans = (bins / num_bins * duration_seconds).clip(0, duration_seconds)
     kept, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, max_kept=int(duration_seconds) + 1)
-    return Proposals(spans[kept], lowered, np.stack([durations, first], axis=1)[kept], maps.num_windows)
+    return Proposals(spans[kept], lowered, found.cells[kept], found.num_windows)
 
 
 def class_probabilities(
@@ -132,7 +129,7 @@ def class_probabilities(
         for row in held:
             cell = durations[row] * num_bins + places[row]
             entries = slice(int(table.offsets[cell]), int(table.offsets[cell + 1]))
-            point, place = table.columns[entries] // num_bins, table.columns[entries] % num_bins
+            point, place = table.columns[entries] % _CLASS_POINTS, table.columns[entries] // _CLASS_POINTS
             points = by_bin.new_zeros(_CLASS_POINTS, by_bin.shape[1])
             points.index_add_(0, point, table.weights[entries, None] * by_bin[place])
             summed[row] += points.view(-1, *logits.shape[1:]).softmax(dim=-1).mean(dim=(0, 1)).double().numpy()
@@ -193,36 +190,84 @@ def labelled_segments(
 
 
 @dataclass(frozen=True, eq=False)
-class _Maps:
-    """`confidence` (2, D, A), `start` and `end` (A,) over the axis of a video, means over its windows."""
+class _Candidates:
+    """Proposals from a likely start to a likely end: `cells` (N, 2) as of `Proposals`, in their order.
 
+    `confidence` (N, 2) is that by regression and that as a class, means over the windows that hold a proposal.
+    """
+
+    cells: NDArray[np.int64]
     confidence: NDArray[np.float64]
-    start: NDArray[np.float64]
-    end: NDArray[np.float64]
     num_windows: int
 
 
-def _fused_maps(
+def _candidates(
     features: Rows, network: BMN, duration_seconds: float, snippet_seconds: float, batch_size: int
-) -> _Maps:
-    num_bins, longest = network.num_bins, network.max_duration_bins
-    length = -(-len(features) // SNIPPETS_PER_BIN)
-    confidence, boundaries = np.zeros((2, longest, length)), np.zeros((2, length))
-    proposal_counts, window_counts = np.zeros((longest, length)), np.zeros(length)
-    fits = np.arange(longest)[:, None] + np.arange(num_bins) < num_bins
+) -> _Candidates:
+    """Looks for candidates while windows come: of the map over the video only their confidence is kept."""
+    longest, length = network.max_duration_bins, -(-len(features) // SNIPPETS_PER_BIN)
+    start, end = boundaries = np.zeros((2, length))
     windows = _windows(features, network, duration_seconds, snippet_seconds)
-    num_windows = 0
-    for number, found in enumerate(_outputs(windows, network, batch_size)):
-        first = number * longest
-        here = slice(first, min(first + num_bins, length))
-        shown = slice(0, here.stop - here.start)
-        confidence[:, :, here] += (found["confidence_map"] * fits)[:, :, shown]
-        boundaries[:, here] += np.stack([found["start"], found["end"]])[:, shown]
-        proposal_counts[:, here] += fits[:, shown]
-        window_counts[here] += 1
+    waiting: list[NDArray[np.float64]] = []  # maps of which ends are to come
+    cells: list[NDArray[np.int64]] = []
+    confidence: list[NDArray[np.float64]] = []
+    num_known = num_looked_at = num_windows = 0
+
+    def look_at(maps: NDArray[np.float64]) -> None:
+        """Keeps what may be a candidate: what is likely is no likelier when more of the video is known."""
+        nonlocal num_looked_at
+        starts, ends = (_likely(each[:num_known]) for each in boundaries)
+        starts[0], ends[-1] = True, True
+        until = num_looked_at + maps.shape[2]
+        here = slice(num_looked_at, until + longest)
+        durations, first = np.nonzero(_holds(starts[here], ends[here], longest)[:, : maps.shape[2]])
+        cells.append(np.stack([durations, first + num_looked_at], axis=1))
+        confidence.append(maps[:, durations, first].T)
+        num_looked_at = until
+
+    for maps, *of_bins in _fused(_outputs(windows, network, batch_size), network, length):
+        boundaries[:, num_known : num_known + maps.shape[2]] = of_bins
+        num_known += maps.shape[2]
         num_windows += 1
-    start, end = boundaries / np.maximum(window_counts, 1)
-    return _Maps(confidence / np.maximum(proposal_counts, 1), start, end, num_windows)
+        waiting.append(maps)
+        if num_known > num_looked_at + waiting[0].shape[2] + longest and num_known < length:
+            look_at(waiting.pop(0))
+    for maps in waiting:
+        look_at(maps)
+    starts, ends = _likely(start), _likely(end)
+    starts[0], ends[-1] = True, True
+    every, of_every = np.concatenate(cells), np.concatenate(confidence)
+    kept = np.flatnonzero(starts[every[:, 1]] & ends[every.sum(axis=1) + 1])
+    order = kept[np.lexsort((every[kept, 1], every[kept, 0]))]
+    return _Candidates(every[order], of_every[order], num_windows)
+
+
+def _fused(
+    outputs: Iterator[dict[str, NDArray[np.float64]]], network: BMN, length: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+    """What windows say together of the bins of the axis in order, as soon as no later window says more of them.
+
+    Yields confidence (2, D, n), starts and ends (n,), means over the windows: once for each window.
+    """
+    num_bins, longest = network.num_bins, network.max_duration_bins
+    fits = np.arange(longest)[:, None] + np.arange(num_bins) < num_bins
+    confidence, boundaries = np.zeros((2, longest, num_bins)), np.zeros((2, num_bins))
+    proposal_counts, window_counts = np.zeros((longest, num_bins)), np.zeros(num_bins)
+    sums = (confidence, boundaries, proposal_counts, window_counts)
+    first, found = 0, next(outputs, None)
+    while found is not None:
+        confidence += found["confidence_map"] * fits
+        boundaries += np.stack([found["start"], found["end"]])
+        proposal_counts += fits
+        window_counts += 1
+        found = next(outputs, None)
+        done = slice(0, min(length - first, longest if found is not None else num_bins))
+        start, end = boundaries[:, done] / window_counts[done]
+        yield confidence[:, :, done] / np.maximum(proposal_counts[:, done], 1), start, end
+        first += longest
+        for each in sums:  # the next window begins so many bins later
+            each[..., :-longest] = each[..., longest:].copy()
+            each[..., -longest:] = 0
 
 
 def _outputs(windows: Iterator[Tensor], network: BMN, batch_size: int) -> Iterator[dict[str, NDArray[np.float64]]]:

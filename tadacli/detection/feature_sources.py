@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from tadacli.detection.boundary_matching import SNIPPETS_PER_BIN, Rows
+from tadacli.detection.boundary_matching import Rows
 from tadacli.detection.clip_folders import (
     FIRST_CENTRE_SECONDS,
     LENGTHS_FILE,
@@ -25,6 +25,7 @@ from tadacli.detection.feature_file import SUFFIX, read_features
 from tadacli.detection.features import VideoFeatures
 from tadacli.detection.settings import Heads, check_segment_heads
 from tadacli.errors import UsageError, VideoError
+from tadacli.models.bmn import SNIPPETS_PER_BIN
 from tadacli.results import Note, NoteKind
 from tadacli.specs import FeatureInput, label_list
 from tadacli.strict_tables import in_one_line

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.detection.boundary_matching import (
-    SNIPPETS_PER_BIN,
     Proposals,
     action_segments,
     class_probabilities,
@@ -23,7 +22,7 @@ from tadacli.detection.detecting import DetectionJob, Found, iter_detections
 from tadacli.detection.feature_sources import NO_CLASS, FeatureSource, open_source, snippet_seconds
 from tadacli.detection.settings import Heads, SegmentSettings
 from tadacli.errors import UsageError, VideoError
-from tadacli.models.bmn import BMN
+from tadacli.models.bmn import BMN, SNIPPETS_PER_BIN
 from tadacli.results import Detection, Note, NoteKind, Segment
 from tadacli.scoring.provenance import machine_settings, run_of
 from tadacli.strict_tables import in_one_line

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 _WIDTH, _CELL_WIDTH, _MAP_WIDTH = 256, 512, 128
 _GROUPS = 4
 NUM_POINTS, SAMPLES_PER_POINT, EXTENSION = 32, 3, 0.5
+SNIPPETS_PER_BIN = 2  # of the features that bins are resampled from
 
 
 class BMN(nn.Module):
@@ -77,19 +78,18 @@ class BMN(nn.Module):
             raise ValueError(f"the network takes windows of {self.num_bins} bins, not {x.shape[2]}")
         shared = self.backbone.conv_layer(x)
         head = self.head
+        by_point = cast(nn.Conv3d, head.x_3d_p[0]).weight.flatten(2).permute(1, 2, 0).flatten(1)  # (C, points * C')
         # One window after the other: the cells of each are 40 MB as published.
-        maps = [head.x_2d_p(self._cells(features)) for features in head.x_1d_p(shared)]
+        maps = [head.x_2d_p(self._cells(features, by_point)) for features in head.x_1d_p(shared)]
         return {
             "confidence_map": torch.cat(maps),
             "start": head.x_1d_s(shared).squeeze(1),
             "end": head.x_1d_e(shared).squeeze(1),
         }
 
-    def _cells(self, features: Tensor) -> Tensor:
+    def _cells(self, features: Tensor, by_point: Tensor) -> Tensor:
         """The layers `x_3d_p` over the points of each proposal: (C, T) -> (1, C', D, T), channels last in memory."""
-        layer = cast(nn.Conv3d, self.head.x_3d_p[0])
-        by_point = layer.weight.flatten(2).permute(2, 1, 0)  # (points, C, C')
-        products = torch.matmul(features.t(), by_point).flatten(0, 1)  # (points * T, C')
+        products = (features.t() @ by_point).view(self.num_bins * NUM_POINTS, -1)  # (T * points, C')
         table = sampling_table(self.num_bins, self.max_duration_bins, dtype=features.dtype, device=features.device)
         cells = F.embedding_bag(
             table.columns,
@@ -99,7 +99,7 @@ class BMN(nn.Module):
             per_sample_weights=table.weights,
             include_last_offset=True,
         )
-        cells = F.relu_(cells.add_(cast(Tensor, layer.bias)))
+        cells = F.relu_(cells.add_(cast(Tensor, cast(nn.Conv3d, self.head.x_3d_p[0]).bias)))
         return cells.view(1, self.max_duration_bins, self.num_bins, -1).permute(0, 3, 1, 2)
 
 
@@ -141,9 +141,9 @@ def _conv1d(in_channels: int, out_channels: int, *, groups: int = 1) -> tuple[nn
 
 
 class SamplingTable(NamedTuple):
-    """A sparse matrix (D * T, P * T): each cell as a weighted sum of values of points at bins.
+    """A sparse matrix (D * T, T * P): each cell as a weighted sum of values of points at bins.
 
-    The entries of cell i = d * T + s are those from `offsets[i]` to before `offsets[i + 1]`: `columns`, p * T + t of
+    The entries of cell i = d * T + s are those from `offsets[i]` to before `offsets[i + 1]`: `columns`, t * P + p of
     point p at bin t, and `weights`.
     """
 
@@ -198,7 +198,7 @@ def sampling_table(
         summed = summed.reshape(bins.shape) / SAMPLES_PER_POINT
         used = (summed > 0) & (bins >= 0) & (bins < num_bins)
         sizes[duration, starts] = used.sum(axis=(1, 2))
-        columns.append((np.arange(num_points)[:, None] * num_bins + bins)[used])
+        columns.append((bins * num_points + np.arange(num_points)[:, None])[used])
         weights.append(summed[used])
     offsets = np.concatenate([[0], sizes.cumsum()])
     with torch.inference_mode(False):  # or training could not use what inference has left here

@@ -34,7 +34,7 @@ def test_every_weight_of_the_sampling_is_the_published_one() -> None:
     table = sampling_table(num_bins, durations)
     dense = np.zeros((durations * num_bins, points * num_bins), dtype=np.float32)
     dense[np.arange(len(dense)).repeat(np.diff(table.offsets)), table.columns] = table.weights
-    published = dense.reshape(durations, num_bins, points, num_bins).transpose(3, 2, 0, 1).reshape(num_bins, -1)
+    published = dense.reshape(durations, num_bins, num_bins, points).transpose(2, 3, 0, 1).reshape(num_bins, -1)
     np.testing.assert_array_equal(published, arrays["sample_mask"])
 
 
