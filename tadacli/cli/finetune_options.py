@@ -76,7 +76,7 @@ Task = Annotated[
     Literal["classification", "detection"],
     typer.Option(help="Tell clips apart, or find segments in long videos: a head over features of the model."),
 ]
-Head = Annotated[HeadKind, typer.Option(help="Of detection: temporal for few data, or pyramid.")]
+Head = Annotated[HeadKind, typer.Option(help="Of detection: temporal for few data, pyramid, or bmn.")]
 Features = Annotated[
     Path | None,
     typer.Option(help="Of detection: features that tada features made; else they are made.", metavar="FOLDER"),

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tadacli.detection.actions import fuse_actions
+from tadacli.detection.boundary_matching import class_probabilities, propose
 from tadacli.detection.curves import thinned
 from tadacli.detection.feature_grid import FeatureGrid
 from tadacli.detection.long_sequences import (
@@ -21,10 +22,14 @@ from tadacli.detection.long_sequences import (
     score_steps,
 )
 from tadacli.detection.nms import soft_nms
+from tadacli.detection.passing_snippets import PassingSnippets
+from tadacli.detection.settings import DETECTED_PAIRS
+from tadacli.models.bmn import SNIPPETS_PER_BIN
+from tadacli.models.bmn_head import BMNHead
 from tadacli.models.pyramid import AtPoints, Pyramid, known_points, points
 from tadacli.models.temporal_head import TemporalHead
 
-Head = TemporalHead | Pyramid
+Head = TemporalHead | Pyramid | BMNHead
 
 # As published for EPIC-KITCHENS-100 by ActionFormer and TriDet: the lowest score, how many points of a level are asked,
 # the shortest span in steps, the deviation of soft-NMS; and of the fusion of verbs and nouns, how many are paired.
@@ -64,14 +69,18 @@ class Candidates:
     """The spans that a head puts forward in a video, before soft-NMS.
 
     `step_scores` are edges (N + 1,), in seconds, and the scores (K, N) of each class between them, NaN where no step is
-    known: what spans were cut from, of a long video thinned for drawing. None of a head that has points.
+    known: what spans were cut from, of a long video thinned for drawing. None of a head that has points or proposals.
+    Proposals have gone through soft-NMS already, before they had classes (`is_suppressed`).
     """
 
     spans: ScoredSpans
     step_scores: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
+    is_suppressed: bool = False
 
     def suppressed(self, *, duration_seconds: float) -> ScoredSpans:
         """The spans after soft-NMS, best first; `duration_seconds` is that of the video."""
+        if self.is_suppressed:
+            return self.spans
         return suppressed(self.spans, duration_seconds=duration_seconds)
 
 
@@ -102,10 +111,45 @@ def find_candidates(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.f
     Returns:
         The spans within the video.
     """
+    if isinstance(head, BMNHead):
+        return _of_proposals(head, grid, pieces)
     known = np.zeros(-(-len(grid) // head.step_multiple) * head.step_multiple, dtype=np.bool_)
     known[: len(grid)] = grid.known
     find = _in_curves if isinstance(head, TemporalHead) else _at_points
     return find(head, grid, _padded(pieces, len(grid), len(known)), known)  # type: ignore[arg-type]
+
+
+def _of_proposals(head: BMNHead, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]]) -> Candidates:
+    """Proposals with their likeliest classes, sorted out before they have any, as published.
+
+    A bin lasts from half a stride before its first snippet to half a stride after its last one.
+    """
+    network, stride = head.proposals, grid.stride_seconds
+    duration = -(-len(grid) // SNIPPETS_PER_BIN) * SNIPPETS_PER_BIN * stride
+    with PassingSnippets(head, pieces, grid.known) as snippets:
+        proposals = propose(snippets, network, duration_seconds=duration, snippet_seconds=stride)
+        scores = {
+            name: class_probabilities(
+                logits, proposals, network=network, duration_seconds=duration, snippet_seconds=stride
+            )
+            for name, logits in snippets.logits().items()
+        }
+    pair_scores = None
+    if len(scores) == 1:
+        (by_class,) = scores.values()
+        classes = np.argsort(-by_class, axis=1, kind="stable")[:, :DETECTED_PAIRS]
+        likely = np.take_along_axis(by_class, classes, axis=1)
+    else:
+        pairs, likely = fuse_actions(scores["verb"], scores["noun"], num_pairs=DETECTED_PAIRS)
+        classes = pairs[..., 0] * scores["noun"].shape[1] + pairs[..., 1]
+        rows = np.arange(len(pairs))[:, None]
+        pair_scores = np.stack([scores["verb"][rows, pairs[..., 0]], scores["noun"][rows, pairs[..., 1]]], axis=2)
+        pair_scores = pair_scores.reshape(-1, 2)
+    spans = np.repeat(proposals.spans, likely.shape[1], axis=0) / stride - 0.5
+    found = ScoredSpans(spans, classes.ravel(), (proposals.scores[:, None] * likely).ravel(), pair_scores)
+    found = _in_seconds(found, grid)
+    best = _best(np.arange(len(found)), found.scores, len(found))
+    return Candidates(found.of(best, found.scores[best]), is_suppressed=True)
 
 
 def _padded(pieces: Iterable[NDArray[np.float32]], num_steps: int, num_padded: int) -> Iterator[NDArray[np.float32]]:

@@ -46,15 +46,26 @@ class RowFile:
     def pieces(self, size: int) -> Iterator[NDArray[np.float32]]:
         """All rows in order, `size` at once, at the end those that are left."""
         for first in range(0, self._num_rows, size):
-            rows = np.empty((min(size, self._num_rows - first), self._num_columns), dtype=np.float32)
-            try:
-                self._stream.seek(first * self._num_columns * rows.itemsize)
-                is_whole = self._stream.readinto(rows.data.cast("B")) == rows.nbytes
-            except OSError as error:
-                raise _failed(error) from error
-            if not is_whole:
-                raise OutputError(f"a temporary file in {tempfile.gettempdir()} has lost what was written to it")
-            yield rows
+            yield self.rows(first, first + size)
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def rows(self, first: int, end: int) -> NDArray[np.float32]:
+        """The rows from `first` to before `end`, as many of them as there are.
+
+        Raises:
+            OutputError: They cannot be read.
+        """
+        rows = np.empty((min(end, self._num_rows) - first, self._num_columns), dtype=np.float32)
+        try:
+            self._stream.seek(first * self._num_columns * rows.itemsize)
+            is_whole = self._stream.readinto(rows.data.cast("B")) == rows.nbytes
+        except OSError as error:
+            raise _failed(error) from error
+        if not is_whole:
+            raise OutputError(f"a temporary file in {tempfile.gettempdir()} has lost what was written to it")
+        return rows
 
     def close(self) -> None:
         """Give the file up."""

@@ -40,6 +40,7 @@ OVER_FEATURES = {
     "bmn": ("bmn", "BMN"),
     "temporal": ("temporal_head", "TemporalHead"),
     "pyramid": ("pyramid", "Pyramid"),
+    "bmn_head": ("bmn_head", "BMNHead"),
 }
 
 

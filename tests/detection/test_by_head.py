@@ -21,6 +21,7 @@ from tadacli.detection.long_sequences import MOST_AT_ONCE
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import UsageError
 from tadacli.models import build
+from tadacli.models.bmn_head import BMNHead
 from tadacli.models.temporal_head import TemporalHead
 from tadacli.profiling import Profile, profiled
 from tadacli.results import Detection
@@ -130,6 +131,23 @@ def test_features_that_are_there_give_the_same_segments(job: DetectionJob, video
     assert 16 < found.num_frames_used <= 16 * 4  # snippets of four frames, of which some are shared
     opened = {name: getattr(found, name) for name in ("path", "video", "timeline", "num_frames_used")}
     assert replace(kept, **opened) == found
+
+
+def test_a_boundary_matching_head_searches_a_video_in_one_pass(video: Path, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    arguments = {"in_channels": 192, "num_classes": 2, "num_bins": 6, "max_duration_bins": 3}
+    network = BMNHead(**arguments).eval()  # type: ignore[arg-type]
+    head = replace(small_head(192), network=network)
+    head = replace(head, spec=replace(head.spec, architecture="bmn_head", arguments=arguments))
+    job = job_by_head([str(video)], head=head, trunk=small_trunk(), segments=ANY)
+    found = search(job)
+    assert found.status == "ok"
+    assert {segment.label for segment in found.segments} == {"jump", "run"}
+    assert all(0 <= each.start_seconds < each.end_seconds <= 4.0 for each in found.segments)
+    journal = tmp_path / "journal"
+    with pytest.raises(StoppedError):
+        search(job, journal, stop_after=7)
+    assert search(job, journal) == found
 
 
 def test_another_trunk_is_refused_before_a_video_is_opened() -> None:

@@ -16,11 +16,14 @@ from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.evaluation.detection_metrics import DetectionMetrics, ScoredSegments, TimedLabels, average_precision
 from tadacli.models import build_over_features
-from tadacli.models.pyramid import Pyramid
+from tadacli.models.bmn import SNIPPETS_PER_BIN
+from tadacli.models.bmn_head import BMNHead
 from tadacli.models.temporal_head import TemporalHead
 from tadacli.strict_tables import decode_table
 from tadacli.training.clips import sample_at
 from tadacli.training.heads.objectives import batch_targets, measure_normaliser, objective_of, rounded_up
+from tadacli.training.heads.proposal_objective import ProposalObjective
+from tadacli.training.heads.proposal_windows import ProposalWindows
 from tadacli.training.heads.sequences import LabelledSequence, TrainingWindows, padded
 from tadacli.training.heads.settings import HeadSettings
 from tadacli.training.loop import StepReport, Trainer, TrainingBatch, TrainingSettings
@@ -62,14 +65,14 @@ def build_head(settings: HeadSettings, *, in_channels: int, num_classes: Mapping
     """
     counts = num_classes.get("", dict(num_classes))
     if settings.kind == "temporal" and not isinstance(counts, int):
-        raise SpecError("a temporal head has one kind of label", hint="use --head pyramid for verbs and nouns")
+        raise SpecError("a temporal head has one kind of label", hint="use --head pyramid or bmn for verbs and nouns")
     sizes = {"in_channels": in_channels, "num_classes": counts}
     if fixed := sizes.keys() & settings.arguments.keys():
         raise SpecError(f"{min(fixed)} is that of the features and the data", hint="leave it out of the settings")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         try:
-            return cast(Head, build_over_features(settings.kind, **sizes, **settings.arguments))
+            return cast(Head, build_over_features(settings.architecture, **sizes, **settings.arguments))
         except RuntimeError as error:  # there is no memory for it
             raise SpecError(
                 f"the {settings.kind} head cannot be built: {error}", hint="docs/finetune.md has its settings"
@@ -117,7 +120,7 @@ def fit_head(
     processes = processes or Processes()
     _measure_scaling(head, train)
     batches = _Batches(head, train, settings, processes)
-    steps_per_epoch = len(train) / settings.batch_size
+    steps_per_epoch = batches.num_windows / settings.batch_size
     loop = TrainingSettings(
         num_steps=max(1, round(settings.epochs * steps_per_epoch)),
         optimisation=settings.optimisation,
@@ -146,7 +149,7 @@ def fit_head(
         if report.step % every and report.step != loop.num_steps:
             continue
         with trainer.result() as network:
-            assert isinstance(network, Pyramid | TemporalHead)
+            assert isinstance(network, Head)
             found = precision_of(network, validation, tiou=settings.tiou).average
             is_best = found >= best.precision  # of equal ones the last, which has learnt for longer
             if is_best:
@@ -172,7 +175,7 @@ def precision_of(head: Head, sequences: Sequence[LabelledSequence], *, tiou: Seq
     Returns:
         Average precision; with a verb and a noun, of the pairs of both.
     """
-    num_nouns = head.num_classes.get("noun", 0) if isinstance(head, Pyramid) else 0
+    num_nouns = 0 if isinstance(head, TemporalHead) else head.num_classes.get("noun", 0)
     found = [find_spans(head, each.grid) for each in sequences]
     return precision_of_spans(found, sequences, tiou=tiou, num_nouns=num_nouns)
 
@@ -227,10 +230,16 @@ class _Batches:
                 hint="use a batch size that the number of processes divides",
             )
         self._settings, self._processes, self._multiple = settings, processes, head.step_multiple
-        self._windows = TrainingWindows(sequences, most_steps=settings.most_steps, seed=settings.seed)
+        self._windows = _windows_of(head, sequences, settings)
         self.objective = objective_of(head)
-        first = [self._windows.at(0, number)[0] for number in range(len(sequences))]
-        self.objective.normaliser = measure_normaliser(self.objective, first, self._multiple)
+        if not isinstance(self.objective, ProposalObjective):
+            first = [self._windows.at(0, number)[0] for number in range(len(sequences))]
+            self.objective.normaliser = measure_normaliser(self.objective, first, self._multiple)
+
+    @property
+    def num_windows(self) -> int:
+        """Of an epoch."""
+        return len(self._windows)
 
     def of(self, step: int) -> TrainingBatch:
         """The share of this process in the batch of a step."""
@@ -244,6 +253,15 @@ class _Batches:
         features, known = padded(windows, num_steps=num_steps)
         seeds = torch.tensor([noise for _, noise in own], dtype=torch.int64)
         return TrainingBatch(features, batch_targets(self.objective, windows, num_steps), seeds, known)
+
+
+def _windows_of(
+    head: Head, sequences: Sequence[LabelledSequence], settings: HeadSettings
+) -> TrainingWindows | ProposalWindows:
+    if not isinstance(head, BMNHead):
+        return TrainingWindows(sequences, most_steps=settings.most_steps, seed=settings.seed)
+    stride = SNIPPETS_PER_BIN * head.proposals.max_duration_bins
+    return ProposalWindows(sequences, num_steps=head.step_multiple, stride_steps=stride, seed=settings.seed)
 
 
 def check_head_data(train: Sequence[LabelledSequence], validation: Sequence[LabelledSequence]) -> None:

@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tadacli.models.bmn_head import BMNHead
 from tadacli.models.pyramid import AtPoints, Points, Pyramid, known_points, points
 from tadacli.models.temporal_head import TemporalHead
-from tadacli.training.heads.sequences import FeatureWindow
+from tadacli.training.heads.proposal_objective import ProposalObjective
+from tadacli.training.heads.sequences import FeatureWindow, classes_by_step
 
 # As published: an action is to be found by the points this many strides around its middle; the focal loss.
 _CENTRE_RADIUS = 1.5
@@ -30,8 +32,6 @@ class Objective(Protocol):
     """Targets of a window, padded to a number of steps, and the loss of a batch of them."""
 
     def targets(self, window: FeatureWindow, num_steps: int) -> dict[str, Tensor]: ...
-
-    def count(self, targets: Mapping[str, Tensor]) -> float: ...
 
     def loss(self, found: object, targets: Mapping[str, Tensor]) -> Tensor: ...
 
@@ -49,17 +49,11 @@ class StepObjective:
 
     def targets(self, window: FeatureWindow, num_steps: int) -> dict[str, Tensor]:
         """`classes` (K, T), 0 or 1, and `weights` (T,), 0 where nothing is known."""
-        steps = np.arange(num_steps)
-        classes = np.zeros((self.num_classes, num_steps), dtype=np.float32)
-        (numbers,) = window.classes.values()
-        for (start, end), number in zip(window.spans, numbers, strict=True):
-            covered = (steps >= start) & (steps < end)
-            if not covered.any():  # shorter than a stride
-                covered[min(max(round(float(start + end) / 2), 0), len(window) - 1)] = True
-            classes[number, covered] = 1
+        (head,) = window.classes
+        classes = classes_by_step(window, head, self.num_classes, num_steps)
         weights = np.zeros(num_steps, dtype=np.float32)
         weights[: len(window)] = window.known
-        weights[_covered(steps, window) & ~classes.any(axis=0)] = 0
+        weights[_covered(np.arange(num_steps), window) & ~classes.any(axis=0)] = 0
         return {"classes": torch.from_numpy(classes), "weights": torch.from_numpy(weights)}
 
     def count(self, targets: Mapping[str, Tensor]) -> float:
@@ -130,8 +124,10 @@ class PointObjective:
         return torch.stack(losses).sum() / (self.normaliser * len(is_action))
 
 
-def objective_of(head: TemporalHead | Pyramid) -> StepObjective | PointObjective:
+def objective_of(head: TemporalHead | Pyramid | BMNHead) -> StepObjective | PointObjective | ProposalObjective:
     """What a network is trained by."""
+    if isinstance(head, BMNHead):
+        return ProposalObjective(head.num_classes, head.proposals.num_bins, head.proposals.max_duration_bins)
     if isinstance(head, TemporalHead):
         return StepObjective(head.num_classes, head.exclusive)
     return PointObjective(head.num_classes, head.num_levels)

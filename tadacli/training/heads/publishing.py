@@ -123,8 +123,9 @@ def _card(folder: RunFolder, spec: HeadSpec, data: HeadData, result: HeadResult)
     lines = [
         f"# {escape_markdown(spec.name)}",
         "",
-        f"A {spec.architecture} head that finds segments of {len(result.labels)} classes in videos, from features of "
-        f"{made_by}: {spec.steps.num_channels} channels, one every {spec.steps.stride_seconds:g} s.",
+        f"A {spec.architecture.removesuffix('_head')} head that finds segments of {len(result.labels)} classes in "
+        f"videos, from features of {made_by}: {spec.steps.num_channels} channels, one every "
+        f"{spec.steps.stride_seconds:g} s.",
         "",
         "```sh",
         shlex.join(use),

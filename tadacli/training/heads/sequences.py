@@ -94,6 +94,28 @@ def _cut(sequence: LabelledSequence, start: int, end: int) -> FeatureWindow:
     )
 
 
+def classes_by_step(window: FeatureWindow, head: str, num_classes: int, num_steps: int) -> NDArray[np.float32]:
+    """Which classes the steps of a window are of.
+
+    Args:
+        window: With its spans.
+        head: The kind of label.
+        num_classes: K.
+        num_steps: T, that of the window or more.
+
+    Returns:
+        (K, T), 0 or 1. A span that is shorter than a stride has the step that is nearest to its middle.
+    """
+    steps = np.arange(num_steps)
+    classes = np.zeros((num_classes, num_steps), dtype=np.float32)
+    for (start, end), number in zip(window.spans, window.classes[head], strict=True):
+        covered = (steps >= start) & (steps < end)
+        if not covered.any():
+            covered[min(max(round(float(start + end) / 2), 0), len(window) - 1)] = True
+        classes[number, covered] = 1
+    return classes
+
+
 class TrainingWindows:
     """Random windows of sequences, drawn anew in every epoch, as a function of the seed, the epoch and the sequence.
 

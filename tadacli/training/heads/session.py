@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from tadacli.detection.head_decoding import Head
 from tadacli.distributed import Processes, joined
 from tadacli.errors import TadaError, UsageError
 from tadacli.files import held_folder, new_file
+from tadacli.models.bmn import SNIPPETS_PER_BIN
+from tadacli.models.bmn_head import BMNHead
 from tadacli.sampling.snippets import SnippetSettings
 from tadacli.specs import FeatureSteps, HeadSpec, WeightsSource
 from tadacli.strict_tables import in_one_line
@@ -25,6 +27,7 @@ from tadacli.training.data import FinetuneData
 from tadacli.training.heads.data import HeadData, load_head_data
 from tadacli.training.heads.feature_files import FeatureFiles, files_in, made_files
 from tadacli.training.heads.fitting import Fitted, Progress, build_head, check_head_data, fit_head
+from tadacli.training.heads.proposal_windows import too_long
 from tadacli.training.heads.publishing import HeadResult, measured, publish
 from tadacli.training.heads.settings import HeadSettings, head_settings
 from tadacli.training.loop import StepReport
@@ -45,6 +48,7 @@ from tadacli.zoo.manifest import cards
 
 AnyPath = str | os.PathLike[str]
 _LOGGED = "validation_mAP"
+_SOME_CHANNELS = 4  # which every kind of head takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +115,7 @@ def finetune_head(
     path, chosen, listener = Path(output), head_settings(head, settings), listener or HeadListener()
     negatives = negatives or Negatives()
     # Settings that no network takes are refused before features are made, which may take hours.
-    build_head(chosen, in_channels=1, num_classes=_counts(data.heads))
+    build_head(chosen, in_channels=_SOME_CHANNELS, num_classes=_counts(data.heads))
     target = own_device(resolve_device(device))
     with joined(target) as processes, ExitStack() as held:
 
@@ -128,6 +132,10 @@ def finetune_head(
         maker = _trunk_of(found.steps, trunk)
         network = build_head(chosen, in_channels=found.steps.num_channels, num_classes=_counts(found.heads))
         check_head_data(found.trained_on, (*found.validation, *found.held_out_negatives))
+        if isinstance(network, BMNHead):
+            most = SNIPPETS_PER_BIN * network.proposals.max_duration_bins
+            notes = too_long((*found.train, *found.validation), max_duration_steps=most)
+            found = replace(found, remarks=(*found.remarks, *notes))
         spec = _spec(path.resolve().name, found, chosen)
         listener.on_plan(found, chosen)
         folder = by_first(processes, lambda: open_run(path, resume=True))  # it was looked at before anything was made
@@ -169,7 +177,7 @@ def _counts(heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
 def _spec(name: str, data: HeadData, settings: HeadSettings) -> HeadSpec:
     return HeadSpec(
         name=f"{settings.kind}.{name}",
-        architecture=settings.kind,
+        architecture=settings.architecture,
         task="action",
         dataset=data.samples.name,
         heads=dict(data.heads),
@@ -242,7 +250,6 @@ def _fit(
     elif processes.is_first:
         folder.log.unlink(missing_ok=True)
     started = time.monotonic()
-    steps_per_epoch = len(data.trained_on) / settings.batch_size
     with ExitStack() as stack:
         logs = []
         if processes.is_first:
@@ -252,7 +259,7 @@ def _fit(
             row = LogRow(
                 step=now.step,
                 event="evaluation",
-                epoch=now.step / steps_per_epoch,
+                epoch=now.epoch,
                 num_examples=now.step * settings.batch_size,
                 elapsed_seconds=time.monotonic() - started,
                 train_loss=now.loss,

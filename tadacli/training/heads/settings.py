@@ -20,8 +20,9 @@ _WHERE = "settings of the head"
 class HeadSettings:
     """The settings of a training.
 
-    `arguments` are those of the network's class. `most_steps` is the longest window that is trained on; `tiou` are the
-    thresholds whose mean mAP on the validation videos says which epoch is the best.
+    `arguments` are those of the network's class. `most_steps` is the longest window that is trained on, but for
+    "bmn", whose network has windows of one length; `tiou` are the thresholds whose mean mAP on the validation videos
+    says which epoch is the best.
 
     Raises:
         ValueError: A value is out of range; the message names it.
@@ -36,6 +37,11 @@ class HeadSettings:
     tiou: tuple[float, ...] = EPIC_TIOU
     arguments: Mapping[str, Any] = field(default_factory=dict)
     optimisation: Optimisation
+
+    @property
+    def architecture(self) -> str:
+        """The name of the network."""
+        return "bmn_head" if self.kind == "bmn" else self.kind
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "most_steps", "evaluate_every_epochs"):
@@ -74,6 +80,20 @@ _DEFAULTS: Mapping[HeadKind, HeadSettings] = {
         arguments={"width": 128, "noise": 0.2, "dropout": 0.1},
         optimisation=_optimisation(1e-3, ema_decay=0.999),
     ),
+    # As published but for the number of epochs and the batch, which are for many more videos: 10, and 16.
+    "bmn": HeadSettings(
+        kind="bmn",
+        epochs=40,
+        batch_size=4,
+        optimisation=Optimisation(
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=1e-4,
+            schedule="cosine",
+            warmup_epochs=1,
+            warmup_start_rate=1e-5,
+        ),
+    ),
 }
 
 
@@ -81,7 +101,7 @@ def head_settings(kind: HeadKind, changes: Mapping[str, Any] | None = None) -> H
     """The settings of a kind of head, with some of them replaced.
 
     Args:
-        kind: "temporal" or "pyramid".
+        kind: "temporal", "pyramid" or "bmn".
         changes: By key: those of `HeadSettings` and of its optimisation, and arguments of the network.
 
     Raises:

@@ -26,7 +26,7 @@ from tadacli.training.heads.publishing import HeadResult
 from tadacli.training.heads.session import HeadListener, finetune_head
 from tadacli.zoo.loading import is_head, load_head_model, load_model
 from tadacli.zoo.manifest import manifest
-from tests.training.heads.planted_files import LABELS, SETTINGS, write_planted
+from tests.training.heads.planted_files import LABELS, PLANTED, SETTINGS, write_planted
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,26 @@ def test_features_with_and_without_cuts_train_no_head_together(tmp_path: Path) -
     assert said == "the snippets of v0 reach across cuts, and those of v5 keep to their shots"
     run((table, tmp_path / "within"), tmp_path / "det", settings={**SETTINGS, "epochs": 6})
     assert load_head_model(tmp_path / "det", device="cpu").spec.steps.within_shots is True
+
+
+def test_a_boundary_matching_network_is_trained_to_a_head_like_the_others(tmp_path: Path) -> None:
+    few = replace(PLANTED, num_videos=8, steps=(60, 90), lengths=(4, 14), strength=8.0)
+    data = write_planted(tmp_path, planted=few)
+    settings = {"num_bins": 16, "max_duration_bins": 6, "epochs": 2, "batch_size": 8, "learning_rate": 4e-3}
+    remarks: list[str] = []
+    listener = HeadListener(on_plan=lambda found, _: remarks.extend(found.remarks))
+    result = run(data, tmp_path / "det", head="bmn", settings=settings, listener=listener)
+    model = load_head_model(tmp_path / "det", device="cpu")
+    assert (model.spec.name, model.spec.architecture) == ("bmn.det", "bmn_head")
+    assert model.spec.arguments == {"in_channels": 8, "num_bins": 16, "max_duration_bins": 6}
+    assert "A bmn head that finds segments of 2 classes" in (tmp_path / "det" / "README.md").read_text()
+    assert any("segments last longer than 6 s" in remark for remark in remarks)
+    job = job_by_head_in_features(data[1], head=model, segments=SegmentSettings(threshold=0.0), videos=["v3", "v7"])
+    for found in iter_detections(job):
+        assert found.result.status == "ok"
+        assert found.result.segments
+        assert max(each.end_seconds - each.start_seconds for each in found.result.segments) <= 6.0 + 1e-6
+    assert 0 < result.metrics.average <= 1
 
 
 def test_verbs_and_nouns_have_the_threshold_that_is_the_best_for_their_actions(
