@@ -1,4 +1,7 @@
-"""Frozen values that the library returns: facts about a video, predictions, classifications, detections, runs."""
+"""Frozen values that the library returns: facts about a video, predictions, classifications, detections, runs.
+
+And counts in words, as their notes say them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,16 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from typing_extensions import TypedDict  # Python 3.11's own cannot be read strictly
+
+_OF_ONE = {
+    "are": "is",
+    "have": "has",
+    "do": "does",
+    "lie": "lies",
+    "look": "looks",
+    "last": "lasts",
+    "reach": "reaches",
+}
 
 
 class NoteKind(StrEnum):
@@ -315,3 +328,23 @@ class Run:
     spec: SpecSummary
     settings: RunSettings
     id: str
+
+
+def counted(number: int, unit: str) -> str:
+    """So many, in words: "1 video", "2 videos"; the unit is in the plural, which ends in s."""
+    return f"{number} {unit.removesuffix('s') if number == 1 else unit}"
+
+
+def out_of(count: int, total: int, unit: str, what: str) -> str:
+    """So many of all, in words: "1 of 1 video is done", "2 of 3 videos are done".
+
+    Args:
+        count: How many.
+        total: Of how many.
+        unit: What they are, in the plural, which ends in s.
+        what: What is said of them, in the plural.
+    """
+    if total == 1:
+        many, _, more = what.partition(" ")
+        what = f"{_OF_ONE.get(many, many)} {more}".rstrip()
+    return f"{count} of {counted(total, unit)} {what}"

@@ -24,7 +24,6 @@ Cell = tuple[str, str]  # a text and its style
 _NOTHING: Cell = ("", "")
 _LONGEST_NAME = 30
 _is_quiet = False
-_OF_ONE = {"are done": "is done", "have features": "has features"}
 
 
 def be_quiet(quiet: bool) -> None:
@@ -169,20 +168,6 @@ class TimelineProgress(Progress):
 
 def _place(number: int, num_videos: int, path: str) -> str:
     return f"{number}/{num_videos} {printable(os.path.basename(path))[:_LONGEST_NAME]}"
-
-
-def out_of(count: int, total: int, unit: str, what: str) -> str:
-    """So many of all, in words: "1 of 1 video is done", "2 of 3 videos are done".
-
-    Args:
-        count: How many.
-        total: Of how many.
-        unit: What they are, in the plural, which ends in s.
-        what: What is said of them, in the plural.
-    """
-    if total == 1:
-        unit, what = unit.removesuffix("s"), _OF_ONE.get(what, what)
-    return f"{count} of {total} {unit} {what}"
 
 
 def clock(seconds: float) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli import exits
-from tadacli.cli.console import out_of, say
+from tadacli.cli.console import say
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import ReportFormat
+from tadacli.results import out_of
 
 if TYPE_CHECKING:
     from tadacli.evaluation.report import EvalReport, HeadResult, RunFacts

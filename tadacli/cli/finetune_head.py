@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tadacli.cli import options
 from tadacli.cli.console import Progress, be_quiet, say
 from tadacli.errors import UsageError
+from tadacli.results import counted
 from tadacli.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ class _View:
         for remark in data.remarks:
             say(f"note: {remark}")
         for split, sequences in (("train", data.train), ("validation", data.validation)):
-            say(f"{split}: {sum(len(each.spans) for each in sequences)} segments of {len(sequences)} videos")
+            num_segments = counted(sum(len(each.spans) for each in sequences), "segments")
+            say(f"{split}: {num_segments} of {counted(len(sequences), 'videos')}")
         if line := negatives_line(data):
             say(f"negatives: {line}")
         steps = data.steps
@@ -179,7 +181,7 @@ def _say_result(result: HeadResult, output: Path) -> None:
         for tiou, value in zip(metrics.tiou, metrics.mean_average_precision, strict=True)
     )
     say(
-        f"the best head, of step {result.fitted.best_step}, on {result.num_segments} segments of {result.num_videos} "
-        f"validation videos: mAP {at}"
+        f"the best head, of step {result.fitted.best_step}, on {counted(result.num_segments, 'segments')} of "
+        f"{counted(result.num_videos, 'validation videos')}: mAP {at}"
     )
     say(f"to use it: tada detect VIDEO --model {shlex.quote(str(output))} --threshold auto")

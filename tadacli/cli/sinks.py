@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, get_args
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import detection_table, out_of, say
+from tadacli.cli.console import detection_table, say
 from tadacli.cli.exits import write_stdout
 from tadacli.errors import UsageError
 from tadacli.files import check_new_files, held_file, write_new
 from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, SegmentFormat
+from tadacli.results import out_of
 
 if TYPE_CHECKING:
     from tadacli.detection.detecting import DetectionJob

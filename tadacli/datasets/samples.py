@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.results import Note, NoteKind
+from tadacli.results import Note, NoteKind, out_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ class Dataset:
         """What to know about the rows that cannot be evaluated, each as "N of M"; nothing if all can."""
         notes = list(self.remarks)
         for reason, count in sorted(Counter(row.reason for row in self.unused).items()):
-            notes.append(Note(NoteKind.UNUSED_ROWS, f"{count} of {self.num_rows} rows are not used: {reason}"))
+            notes.append(
+                Note(NoteKind.UNUSED_ROWS, f"{out_of(count, self.num_rows, 'rows', 'are not used')}: {reason}")
+            )
         missing = sum(sample.path is None for sample in self.samples)
         unlabelled = sum(not sample.labels for sample in self.samples)
         for kind, count, lack in (
@@ -94,7 +96,7 @@ class Dataset:
             (NoteKind.NO_LABEL, unlabelled, "label"),
         ):
             if count:
-                notes.append(Note(kind, f"{count} of {len(self.samples)} samples have no {lack}"))
+                notes.append(Note(kind, out_of(count, len(self.samples), "samples", f"have no {lack}")))
         return tuple(notes)
 
     def names_of(self, sample: Sample) -> dict[str, str]:

@@ -30,7 +30,7 @@ from tadacli.evaluation.report import EvalReport
 from tadacli.evaluation.saved import evaluate_predictions, refuse_submission, refuse_tiou, write_submission
 from tadacli.evaluation.scoring import check_heads, score_samples, shard_of
 from tadacli.profiling import Stage, during
-from tadacli.results import RunSettings
+from tadacli.results import RunSettings, counted
 from tadacli.scoring import DEFAULT_BATCH_SIZE
 from tadacli.scoring.options import ScoringOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
@@ -203,8 +203,9 @@ def _refuse_unlabelled(truth: Dataset, split: str) -> None:
     if not truth.samples:
         raise UsageError(f"{truth.name}, {split}, has no samples", hint="check --annotations, --data-root and --split")
     if not any(sample.labels for sample in truth.samples):
+        every = counted(len(truth.samples), "samples")
         raise UsageError(
-            f"not one of {len(truth.samples)} samples of {truth.name}, {split}, has a class to compare with",
+            f"not one of {every} of {truth.name}, {split}, has a class to compare with",
             hint="give annotations that name classes, or keep the scores: --save-predictions FILE",
         )
 

@@ -11,7 +11,7 @@ from tadacli.datasets.samples import Sample
 from tadacli.errors import UsageError
 from tadacli.evaluation.predictions import TopScores
 from tadacli.formats.video_names import video_id
-from tadacli.results import Note, NoteKind
+from tadacli.results import Note, NoteKind, counted, out_of
 
 # So many are named in a text; the files of a report have all of them.
 _NUM_NAMED = 10
@@ -54,8 +54,9 @@ class Unmatched:
         """A note about them; none if all match."""
         if not self.names:
             return ()
-        text = f"{len(self.names)} of {self.num_names} results are of {self.unit} that are no samples: {self.text}"
-        return (Note(NoteKind.PREDICTIONS, f"{text}; {self.hint}"),)
+        what = f"are of {self.unit} that are no samples"
+        text = f"{out_of(len(self.names), self.num_names, 'results', what)}: {self.text}; {self.hint}"
+        return (Note(NoteKind.PREDICTIONS, text),)
 
     def refuse_if_all(self, where: str) -> None:
         """Refuse predictions of which not one fits.
@@ -67,7 +68,9 @@ class Unmatched:
             UsageError: There are names, and none of them matches; the first are listed.
         """
         if self.names and len(self.names) == self.num_names:
-            whole = f"not one of {self.num_names} {self.unit} in the predictions is in the annotations of {where}"
+            whole = (
+                f"not one of {counted(self.num_names, self.unit)} in the predictions is in the annotations of {where}"
+            )
             raise UsageError(f"{whole}: {self.text}", hint=self.hint)
 
 
@@ -120,7 +123,7 @@ def match_results(samples: Sequence[Sample], top: TopScores) -> MatchedResults:
     spans = [sample.id for sample in samples if (sample.start_seconds, sample.end_seconds) != (None, None)]
     if spans:
         raise UsageError(
-            f"{len(spans)} of {len(samples)} samples are spans of a video ({spans[0]} first), which the "
+            f"{out_of(len(spans), len(samples), 'samples', 'have a span of a video')} ({spans[0]} first), which the "
             "results of whole videos do not tell",
             hint="score the data set with tada eval --model",
         )

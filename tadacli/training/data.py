@@ -17,6 +17,7 @@ from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.splitting import grouping, split_samples
 from tadacli.datasets.tables import AnyPath, named
 from tadacli.errors import UsageError
+from tadacli.results import counted, out_of
 from tadacli.specs import InputSpec
 from tadacli.strict_tables import in_one_line
 
@@ -178,7 +179,7 @@ def check_finetune_data(
         remarks += _counted([each for each in left if each.kind is kind], datasets, what)
     left_out = tuple(f"{each.id}: {each.reason}" for each in _once(bad))
     if left_out:
-        remarks.append(f"{len(left_out)} of {_total(datasets)} samples are left out: {named(left_out)}")
+        remarks.append(f"{out_of(len(left_out), _total(datasets), 'samples', 'are left out')}: {named(left_out)}")
 
     def kept(split: str) -> Dataset:
         samples = tuple(each for each in datasets[split].samples if (split, each.id) not in dropped)
@@ -345,10 +346,10 @@ def _row_notes(dataset: Dataset) -> list[str]:
     return [
         *map(str, dataset.remarks),
         *(
-            f"{reasons[each]} of {dataset.num_rows} rows are not used: {each} ({first[each]})"
+            f"{out_of(reasons[each], dataset.num_rows, 'rows', 'are not used')}: {each} ({first[each]})"
             for each in sorted(reasons)
         ),
-        *([f"{unlabelled} of {len(dataset.samples)} samples are not used: no label"] if unlabelled else []),
+        *([f"{out_of(unlabelled, len(dataset.samples), 'samples', 'are not used')}: no label"] if unlabelled else []),
     ]
 
 
@@ -391,12 +392,12 @@ def _refuse_bad(bad: Sequence[Finding], datasets: Mapping[str, Dataset], allow_b
     samples = {sample.id: sample for each in datasets.values() for sample in each.samples}
     files = {each.path or samples[each.id].video_id or each.id for each in bad}
     if len(files) > allow_bad:
-        num_videos = "1 video" if len(files) == 1 else f"{len(files)} videos"
         first = [f"{each.id} ({each.reason}){_at(samples[each.id])}" for each in _once(bad)]
         beyond = any(each.kind is FindingKind.OUTSIDE for each in bad)
         units = "times count in seconds, unless columns are called start_ms or start_frame; " if beyond else ""
         raise UsageError(
-            f"{num_videos}, {len(first)} of {_total(datasets)} samples, cannot be used: {named(first)}",
+            f"{counted(len(files), 'videos')}, {len(first)} of {counted(_total(datasets), 'samples')}, cannot be used: "
+            f"{named(first)}",
             hint=f"{units}mend or remove them, or leave them out: --allow-bad {len(files)}",
         )
 
@@ -422,4 +423,5 @@ def _leaks(found: Sequence[Finding], datasets: Mapping[str, Dataset], published:
 
 def _counted(found: Sequence[Finding], datasets: Mapping[str, Dataset], what: str) -> list[str]:
     found = _once(found)
-    return [f"{len(found)} of {_total(datasets)} samples {what}: {found[0].id} ({found[0].reason})"] if found else []
+    told = out_of(len(found), _total(datasets), "samples", what)
+    return [f"{told}: {found[0].id} ({found[0].reason})"] if found else []

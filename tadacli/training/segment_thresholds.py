@@ -24,6 +24,7 @@ from tadacli.detection.window_scores import WindowScores, score_windows
 from tadacli.distributed import Processes, Resources
 from tadacli.errors import VideoError
 from tadacli.models.inference import inference_form
+from tadacli.results import counted
 from tadacli.sampling.settings import window_settings
 from tadacli.specs import LOW_SHARE, ModelSpec
 from tadacli.training.data import FinetuneData
@@ -75,8 +76,8 @@ def segments_line(fitted: SegmentThresholds) -> str:
     """How good the thresholds are, in words."""
     negatives = f" and in {fitted.num_negatives} negatives" if fitted.num_negatives else ""
     return (
-        f"F1 {fitted.f1:.1f} % at tIoU {RIGHT_TIOU:g}, on the {fitted.num_segments} segments of "
-        f"{fitted.num_videos} held-out videos{negatives} they were fitted on, {fitted.windows}; segments "
+        f"F1 {fitted.f1:.1f} % at tIoU {RIGHT_TIOU:g}, on the {counted(fitted.num_segments, 'segments')} of "
+        f"{counted(fitted.num_videos, 'held-out videos')}{negatives} they were fitted on, {fitted.windows}; segments "
         f"hold {100 * fitted.low_share:g} % of their threshold"
     )
 

@@ -78,7 +78,10 @@ def test_from_videos_to_a_model_that_finds_segments_in_videos(
     tada: Tada, films: Path, trained: tuple[Path, str]
 ) -> None:
     run, said = trained
-    assert "8 segments of 4 videos" in said
+    assert "train: 8 segments of 4 videos" in said
+    assert "validation: 2 segments of 1 video\n" in said
+    assert "on 2 segments of 1 validation video: mAP" in said
+    assert "On 1 validation video with 2 segments, which" in (run / "README.md").read_text()
     assert load_head_model(run, device="cpu").trunk == run / "trunk.safetensors"
     assert len(list((run / "features").iterdir())) == 5
     code, out, err = tada("detect", films / "e.mp4", "--model", run, "--threshold", "auto", "--format", "jsonl")

@@ -72,7 +72,7 @@ def test_what_cannot_be_measured_is_said_before_anything_is_decoded(monkeypatch:
     known = Dataset("mine", {"": LABELS}, (sample,))
     for data, options, message in (
         (replace(known, heads={"": ("b", "c")}), {}, "tells 9 classes apart, mine has 2"),
-        (replace(known, samples=(replace(sample, labels={}),)), {}, "not one of 1 samples of mine, all, has a class"),
+        (replace(known, samples=(replace(sample, labels={}),)), {}, "not one of 1 sample of mine, all, has a class"),
         (known, {"data_root": "videos"}, "samples in memory"),
         (known, {"views": "2x2"}, "views '2x2'"),
         ("k500", {}, "unknown dataset 'k500'"),
@@ -84,7 +84,7 @@ def test_what_cannot_be_measured_is_said_before_anything_is_decoded(monkeypatch:
 
 def test_nothing_that_can_be_scored_is_an_error(tmp_path: Path) -> None:
     sample = Sample("gone", tmp_path / "gone.mp4", {"": 0})
-    with pytest.raises(TadaError, match="not one of 1 videos"):
+    with pytest.raises(TadaError, match="not one of 1 video"):
         tadacli.evaluate(Dataset("mine", {"": LABELS}, (sample,)), model=MODEL, workers=1)
 
 

@@ -46,7 +46,7 @@ def predicted(folder: Path, segments: Mapping[str, Sequence[Sequence[float]]]) -
 
 @pytest.mark.parametrize("name", ["v_x", "x.mp4", "X", "videos/x.MKV", "v_x.webm"])
 def test_another_spelling_of_an_id_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="not one of 1 videos") as caught:
+    with pytest.raises(UsageError, match="not one of 1 video ") as caught:
         evaluate_activitynet(annotated(tmp_path, ["x"]), predicted(tmp_path, {name: [SPAN]}))
     assert f"{name} (x?)" in caught.value.message
     assert f"the annotations have x where the predictions have {name}" in caught.value.hint
@@ -139,7 +139,7 @@ def test_relative_paths_count_from_the_folder_of_the_file_too(tmp_path: Path, mo
     data = samples(tmp_path / "run" / "a.mp4", tmp_path / "elsewhere" / "b.mp4")
     report = evaluate_classified(data, tops(["a.mp4", "b.mp4"], folder=str(tmp_path / "run")), split="all")
     assert (report.num_scored, report.is_complete, report.unmatched) == (2, True, ())
-    with pytest.raises(UsageError, match="not one of 1 videos"):
+    with pytest.raises(UsageError, match="not one of 1 video "):
         evaluate_classified(data, tops(["a.mp4"]), split="all")
 
 

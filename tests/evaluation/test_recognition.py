@@ -257,7 +257,7 @@ def test_results_that_do_not_tell_enough_are_refused() -> None:
     top = top_scores(table, ["/videos/v0.mp4"], 5, {})
     spans = data_set([0])
     spans = replace(spans, samples=(replace(spans.samples[0], start_seconds=1.0),))
-    with pytest.raises(UsageError, match="1 of 1 samples are spans"):
+    with pytest.raises(UsageError, match="1 of 1 sample has a span of a video"):
         evaluate_classified(spans, top, split="all")
     with pytest.raises(UsageError, match="do not tell the best actions"):
         evaluate_classified(Dataset("ek100", epic_heads(), ()), top, split="all")

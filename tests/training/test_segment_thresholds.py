@@ -103,7 +103,7 @@ def test_what_is_found_in_negatives_is_wrong() -> None:
     assert taught is not None
     assert plain.thresholds[""][0] <= 0.7 < taught.thresholds[""][0] <= 0.9
     assert (taught.num_videos, taught.num_negatives, taught.num_segments) == (1, 2, 4)
-    assert "4 segments of 1 held-out videos and in 2 negatives they were" in segments_line(taught)
+    assert "4 segments of 1 held-out video and in 2 negatives they were" in segments_line(taught)
     assert "negatives" not in segments_line(plain)
 
 

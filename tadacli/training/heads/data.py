@@ -15,6 +15,7 @@ from tadacli.detection.feature_file import read_features
 from tadacli.detection.feature_grid import features_grid, in_shots, steps_of
 from tadacli.detection.features import VideoFeatures
 from tadacli.errors import UsageError
+from tadacli.results import counted, out_of
 from tadacli.specs import FeatureSteps
 from tadacli.strict_tables import in_one_line
 from tadacli.training import Unlabelled
@@ -116,7 +117,7 @@ def load_head_data(
     quiet, held_out = (tuple(sequence(str(each.path)) for each in further[side]) for side in ("train", "validation"))
     gaps = [video for video, each in loaded.items() if each.gaps]
     if gaps:
-        remarks.append(f"of {len(gaps)} of {len(loaded)} videos some features are missing: {named(gaps)}")
+        remarks.append(f"{out_of(len(gaps), len(loaded), 'videos', 'have no features at some times')}: {named(gaps)}")
     if unlabelled == "ignore":
         train = tuple(_without_unlabelled(each) for each in train)
         if not quiet:
@@ -135,7 +136,7 @@ def negatives_line(data: HeadData) -> str:
     """
     purposes = {"train": "to train with", "validation": "held out for the threshold, and in no mAP"}
     return ", ".join(
-        f"{each.num_videos} {'video' if each.num_videos == 1 else 'videos'} of {each.seconds:.0f} s {purposes[split]}"
+        f"{counted(each.num_videos, 'videos')} of {each.seconds:.0f} s {purposes[split]}"
         for split, each in data.num_negatives.items()
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tadacli.errors import UsageError
+from tadacli.results import out_of
 from tadacli.training.clips import derived_seed
 from tadacli.training.heads.proposal_objective import WHOLE
 from tadacli.training.heads.sequences import FeatureWindow, LabelledSequence
@@ -20,8 +21,8 @@ def too_long(sequences: Sequence[LabelledSequence], *, max_duration_steps: int) 
         return ()
     seconds = max_duration_steps * sequences[0].grid.stride_seconds
     return (
-        f"{count} of {len(lengths)} segments last longer than {seconds:.3g} s, which is as much as the head finds: "
-        "max_duration_bins and num_bins, twice as many, change that",
+        f"{out_of(count, len(lengths), 'segments', f'last longer than {seconds:.3g} s')}, which is as much as the head "
+        "finds: max_duration_bins and num_bins, twice as many, change that",
     )
 
 

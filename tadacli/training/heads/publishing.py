@@ -13,6 +13,7 @@ from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.segment_f1 import TIOU, BestThreshold, best_threshold
 from tadacli.files import write_new
 from tadacli.formats.records import encode_json
+from tadacli.results import counted
 from tadacli.specs import HeadSpec
 from tadacli.training import Unlabelled
 from tadacli.training.heads.data import HeadData, negatives_line
@@ -119,6 +120,7 @@ def _card(folder: RunFolder, spec: HeadSpec, data: HeadData, result: HeadResult)
     use = ["tada", "detect", "VIDEO", "--model", str(folder.path)]
     if not (folder.path / TRUNK_FILE).is_file():
         use = ["tada", "detect", "--features", "FOLDER", "--model", str(folder.path)]
+    trained_on = counted(sum(len(each.spans) for each in data.train), "segments")
     made_by = escape_markdown(spec.steps.model) if spec.steps.model else "a network that is not named"
     lines = [
         f"# {escape_markdown(spec.name)}",
@@ -131,13 +133,13 @@ def _card(folder: RunFolder, spec: HeadSpec, data: HeadData, result: HeadResult)
         shlex.join(use),
         "```",
         "",
-        f"Trained on {len(data.train)} videos with {sum(len(each.spans) for each in data.train)} segments; the time "
-        f"between them is {_UNLABELLED[data.unlabelled]}.",
+        f"Trained on {counted(len(data.train), 'videos')} with {trained_on}; the time between them is "
+        f"{_UNLABELLED[data.unlabelled]}.",
         "",
         *([f"Videos that hold none of the classes: {line}.", ""] if (line := negatives_line(data)) else []),
-        f"On the {result.num_videos} validation videos with {result.num_segments} segments, which also chose the best "
-        f"of the {result.fitted.num_steps} steps ({result.fitted.best_step}) and the threshold, so that less is to be "
-        "expected of other videos:",
+        f"On {counted(result.num_videos, 'validation videos')} with {counted(result.num_segments, 'segments')}, which "
+        f"also chose the best of the {result.fitted.num_steps} steps ({result.fitted.best_step}) and the threshold, so "
+        "that less is to be expected of other videos:",
         "",
         "| class | segments | " + " | ".join(f"AP at {each:.2g}" for each in metrics.tiou) + " |",
         "| --- " * (len(metrics.tiou) + 2) + "|",

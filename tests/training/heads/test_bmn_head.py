@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarks.planted_actions import Planted
 from tadacli.detection.feature_grid import FeatureGrid
 from tadacli.detection.head_decoding import Head, find_candidates, find_spans
+from tadacli.detection.passing_snippets import PassingSnippets
 from tadacli.errors import SpecError
 from tadacli.models.bmn import BMN
 from tadacli.models.bmn_head import BMNHead
@@ -107,6 +108,19 @@ def test_pieces_of_a_long_video_give_what_it_gives_at_once(
     np.testing.assert_array_equal(find_spans(head, other).scores, whole.scores)
     with pytest.raises(ValueError, match="are not those of"):
         find_candidates(head, grid, [values[:-1]])
+
+
+def test_snippets_go_by_once() -> None:
+    head = BMNHead(in_channels=8, num_classes=1, num_bins=16, max_duration_bins=8).eval()
+    values = VIDEOS[0].grid.values[:40]
+    pieces = (values[first : first + 8] for first in range(0, 40, 8))
+    with PassingSnippets(head, pieces, np.ones(40, np.bool_)) as snippets:
+        torch.testing.assert_close(snippets[0:20], torch.from_numpy(values[:20]))
+        torch.testing.assert_close(snippets[16:48], torch.from_numpy(values[16:]))
+        with pytest.raises(ValueError, match="row 0 has gone by"):
+            snippets[0:20]
+        logits = snippets.logits()[""]
+        assert (len(logits), tuple(logits[38:50].shape)) == (40, (2, 1, 1))
 
 
 def test_verbs_and_nouns_are_pairs() -> None:

@@ -116,6 +116,16 @@ def test_losses_are_the_published_ones() -> None:
     assert OBJECTIVE.loss(said, batch).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_overlaps_count_in_equal_parts() -> None:
+    overlap = torch.tensor([[[0.8] * 2 + [0.32] * 8 + [0.1] * 4 + [0.0] * 6]])
+    counted = torch.ones_like(overlap)
+    for wrong in (0.8, 0.32, 0.1):
+        found = torch.where(overlap == torch.tensor(wrong), overlap + 0.2, overlap)
+        assert overlap_loss(found, overlap, counted).item() == pytest.approx(0.5 * 0.2**2 / 3, rel=1e-5)
+    without = torch.where(overlap > 0.7, 0.5, overlap)
+    assert overlap_loss(torch.zeros_like(overlap), without, counted).item() == 0.0
+
+
 def test_the_loss_of_a_batch_is_the_mean_of_its_windows() -> None:
     generator = torch.Generator().manual_seed(1)
     windows = [targets_of([(1.0, 3.0)], [1]), targets_of([(2.5, 7.5), (8.0, 9.0)]), targets_of([])]
