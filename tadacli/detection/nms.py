@@ -87,20 +87,24 @@ def soft_nms(
     if duration_seconds <= 0:
         raise ValueError(f"a video of {duration_seconds} seconds has no spans")
     low, high = iou_thresholds
-    left = np.ones(len(spans), dtype=bool)
+    # Those that overlap a span begin before its end, and at most so long before its start as the longest one lasts.
+    by_start = np.argsort(spans[:, 0], kind="stable")
+    starts, longest = spans[by_start, 0], float((spans[:, 1] - spans[:, 0]).max(initial=0.0))
     taken: list[int] = []
-    while left.any() and (max_kept is None or len(taken) < max_kept):
-        best = int(np.argmax(np.where(left, lowered, -np.inf)))
+    scores_taken: list[float] = []
+    while len(taken) < (len(spans) if max_kept is None else min(max_kept, len(spans))):
+        best = int(np.argmax(lowered))
         if lowered[best] < min_score:
             break
+        start, end = spans[best].tolist()
         taken.append(best)
-        left[best] = False
-        iou = temporal_iou(spans[best : best + 1], spans)[0]
-        threshold = low + (high - low) * float(spans[best, 1] - spans[best, 0]) / duration_seconds
-        near = left & (iou > threshold)
-        lowered[near] *= np.exp(-np.square(iou[near]) / sigma)
-    order = np.array(taken, dtype=np.int64)
-    return order, lowered[order]
+        scores_taken.append(float(lowered[best]))
+        lowered[best] = -np.inf
+        near = by_start[slice(*np.searchsorted(starts, (start - longest, end)))]
+        iou = temporal_iou(spans[best : best + 1], spans[near])[0]
+        hit = iou > low + (high - low) * (end - start) / duration_seconds
+        lowered[near[hit]] *= np.exp(-np.square(iou[hit]) / sigma)
+    return np.array(taken, dtype=np.int64), np.array(scores_taken, dtype=np.float64)
 
 
 def _spans(values: NDArray[np.float64]) -> NDArray[np.float64]:
