@@ -58,12 +58,13 @@ class FinetuneJob:
         }
         if not self.recipe.balance:
             del recipe["balance"]  # runs of earlier versions do not have it
+        clip = self.start.spec.input
         norms_learn = self.settings.freeze == "nothing" and not self.settings.freeze_norms
         return {
             "recipe": recipe,
             "clips_at_once": self.clips_at_once(processes.count) if norms_learn else None,
             "start": {"weights": self.start.origin, "sha256": self.start.weights_sha256},
-            "input": self.start.spec.input.to_dict(),
+            "input": {**clip.to_dict(), "mean": clip.mean, "std": clip.std},  # tuples, as in runs of earlier versions
             "classes": {head: list(labels) for head, labels in self.data.heads.items()},
             "data": {split: _contents(dataset) for split, dataset in self.splits.items()},
         }

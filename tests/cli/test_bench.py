@@ -118,7 +118,7 @@ def test_without_a_video_one_is_made_and_removed(tada: Tada, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("arguments", "code", "message", "hint"),
     [
-        (["--model", "tada2d"], 1, "unknown model 'tada2d'", "known models"),
+        (["--model", "tada3d"], 1, "unknown model 'tada3d'", "known models"),
         (["--dtype", "int8"], 2, "unknown dtype 'int8'", "bfloat16"),
         (["--batch-size", "1,x"], 2, "batch sizes '1,x' cannot be read", "1,4,8"),
         (["--seconds", "0"], 2, "0 s is no time", "give a number"),

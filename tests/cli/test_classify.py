@@ -130,7 +130,7 @@ def test_a_name_with_a_leading_dash_follows_two_dashes(tada, tmp_path: Path, unt
 @pytest.mark.parametrize(
     ("arguments", "code", "error", "hint"),
     [
-        (["--model", "tada2d"], 1, "unknown model 'tada2d'", "known models"),
+        (["--model", "tada3d"], 1, "unknown model 'tada3d'", "known models"),
         (["--model", "tada2d_r50.k400_8x8"], 1, "not on this machine", "--weights FILE"),
         (["--model", "tada2d_r50.k400_8x8", "--weights", "none.pyth"], 1, "no weights file none.pyth", "--weights"),
         (["--views", "10x2"], 2, "views '10x2' cannot be read", "--views 10x3"),
