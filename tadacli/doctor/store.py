@@ -13,6 +13,7 @@ from tadacli.doctor.findings import Finding
 from tadacli.errors import CheckpointError, FetchError, OutputError
 from tadacli.models import BUILDERS
 from tadacli.zoo import store
+from tadacli.zoo.loading import usable_models
 from tadacli.zoo.manifest import cards
 
 _OTHER_FOLDER = "export TADA_HOME=FOLDER  (one of yours that can be written)"
@@ -72,7 +73,7 @@ def _said(folder: Path, what: str) -> str:
 
 def _room(folder: Path) -> Finding:
     """Is there room for the largest model? A download needs twice its size, for itself and for what is made of it."""
-    needed = 2 * max(card.about_bytes or 0 for card in cards().values() if card.architecture in BUILDERS)
+    needed = 2 * max(cards()[name].about_bytes or 0 for name in usable_models())
     free = shutil.disk_usage(_nearest(folder)).free
     if free < needed:
         found = f"{free / 1e6:.0f} MB free; the largest model needs {needed / 1e6:.0f} MB while it is fetched"
