@@ -45,7 +45,7 @@ def fetch_command(
     mirror: Annotated[
         str | None,
         typer.Option(
-            help="Try here first: a folder or any fsspec URL, where the published file lies as NAME.pyth.",
+            help="Try here first: a folder or any fsspec URL with the published file as NAME.pyth (docs/mirrors.md).",
             metavar="URL",
             envvar=MIRROR_VARIABLE,
         ),
@@ -53,6 +53,11 @@ def fetch_command(
     keep_original: Annotated[
         bool, typer.Option("--keep-original", help="Keep the published file beside the converted one.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every model that this version can use.")] = False,
+    mirror_to: Annotated[
+        Path | None,
+        typer.Option(help="Also put the published files here, as a mirror with their hashes.", metavar="FOLDER"),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Download published weights, check them, and keep them as safetensors.
@@ -73,21 +78,31 @@ def fetch_command(
         _verify(names or [])
         return
     from tadacli.zoo.loading import find_known
+    from tadacli.zoo.names import fetchable
     from tadacli.zoo.offers import plan_of
     from tadacli.zoo.stated import Decided
 
-    specs = [find_known(name) for name in dict.fromkeys(names or [])]
+    if every and names:
+        raise UsageError("--all are all models, and some are named", hint="leave out --all, or the names")
+    specs = [find_known(name) for name in (fetchable() if every else dict.fromkeys(names or []))]
     if not specs:
-        raise UsageError("no model is named", hint="tada models says which there are")
+        raise UsageError("no model is named", hint="tada models says which there are; --all takes all of them")
     if from_file is not None and len(specs) != 1:
         raise UsageError("--from takes the file of one model", hint="tada fetch --from FILE NAME")
     if dry_run:
         for spec in specs:
-            typer.echo(f"{spec.name}: {plan_of(spec, file=from_file, mirror=mirror, offline=offline)}")
+            copied = "" if mirror_to is None else f"; copy the published file to {mirror_to}"
+            typer.echo(f"{spec.name}: {plan_of(spec, file=from_file, mirror=mirror, offline=offline)}{copied}")
         return
     decided = Decided(trust, {} if frame_stride is None else {"frame_stride": frame_stride})
     num_failed = fetch_models(
-        specs, decided=decided, file=from_file, mirror=mirror, offline=offline, keep_original=keep_original
+        specs,
+        decided=decided,
+        file=from_file,
+        mirror=mirror,
+        offline=offline,
+        keep_original=keep_original,
+        mirror_to=mirror_to,
     )
     if num_failed:
         raise typer.Exit(1 if num_failed == len(specs) else exits.SOME_FAILED)

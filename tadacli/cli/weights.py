@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tadacli.cli.console import Progress, is_quiet, print_error, say
@@ -115,8 +116,11 @@ def fetch_models(
     mirror: str | None = None,
     offline: bool = False,
     keep_original: bool = False,
+    mirror_to: Path | None = None,
 ) -> int:
     """Fetch models with a bar for each, and say what came of them; the arguments are those of `fetching.fetch_each`.
+
+    With `mirror_to` the published files go into that folder, too, see `mirroring.fill_mirror`.
 
     Returns:
         How many could not be fetched; why is said.
@@ -125,6 +129,7 @@ def fetch_models(
         TadaError: The only model cannot be fetched, or the disk takes nothing.
     """
     from tadacli.zoo.fetching import NotFetched, fetch_each
+    from tadacli.zoo.mirroring import fill_mirror
     from tadacli.zoo.stated import NOTHING_DECIDED
 
     num_failed = 0
@@ -138,7 +143,8 @@ def fetch_models(
             progress.close()
             say(text)
 
-        for result in fetch_each(
+        fetch = fetch_each if mirror_to is None else partial(fill_mirror, folder=mirror_to)
+        for result in fetch(
             specs,
             decided=decided or NOTHING_DECIDED,
             file=file,
@@ -161,6 +167,9 @@ def _report(fetched: Fetched) -> None:
     from tadacli.zoo.store import lock_file, size_text
 
     weights = fetched.weights
+    if fetched.how == "mirrored":
+        say(f"{fetched.name} is in the mirror, and its hash is right")
+        return
     if weights is None:
         say(f"{fetched.name} comes with tada; there is nothing to fetch")
         return

@@ -17,6 +17,7 @@ from tadacli.specs import ModelFacts
 from tadacli.strict_tables import parse_json
 from tadacli.zoo import store
 from tadacli.zoo.downloading import Limit, OnMessage, Patience, discard, download, storing
+from tadacli.zoo.mirror_lists import check_listed
 from tadacli.zoo.offers import configuration_sources_of
 from tadacli.zoo.sources import Source
 from tadacli.zoo.stated import CONFIGURATION, HUB_WEIGHTS, MOST_CHARACTERS, StatedSettings, settings_of_configuration
@@ -63,6 +64,7 @@ def fetch_configuration(
         try:
             limit = Limit(num_bytes=MOST_CHARACTERS)
             download(source, part, patience=patience, limit=limit, on_message=on_message)
+            check_listed(source, part, patience=patience, on_message=on_message)
             found = read_configuration(spec, part, listed=listed.get(CONFIGURATION))
         except (FetchError, CheckpointError) as error:
             if source == sources[-1]:

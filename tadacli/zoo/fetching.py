@@ -27,6 +27,7 @@ from tadacli.zoo import manifest, store
 from tadacli.zoo.configuration import Configuration, fetch_configuration, read_configuration
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
 from tadacli.zoo.manifest import Known, ModelCard
+from tadacli.zoo.mirror_lists import check_listed
 from tadacli.zoo.offers import sources_of
 from tadacli.zoo.sources import Source
 from tadacli.zoo.stated import NOTHING_DECIDED, Decided
@@ -40,13 +41,14 @@ _ROOM = Room(copies=2)
 class Fetched:
     """Weights that are now in the store: how they came, and whether their original was seen for the first time.
 
-    Those of the built-in model lie elsewhere: `weights` is None.
+    Those of the built-in model lie elsewhere, and of one "mirrored" the published file was in the mirror that is being
+    filled: `weights` is None.
     What is seen for the first time, with no hash in the manifest, is trusted; only that file is taken from then on.
     `notes` are what a person should know of the model's settings.
     """
 
     name: str
-    how: Literal["built in", "stored", "downloaded", "imported"]
+    how: Literal["built in", "stored", "downloaded", "imported", "mirrored"]
     weights: StoredWeights | None
     is_first_use: bool = False
     notes: tuple[str, ...] = ()
@@ -252,6 +254,7 @@ def _from_first(
             )
             with storing(part.parent):
                 part.replace(complete)
+            check_listed(source, complete, patience=patience, on_message=on_message)
             return keep(spec, complete, how="downloaded", source=source.url)
         except (OutputError, UndecidedError):
             if complete.is_file():

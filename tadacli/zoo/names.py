@@ -62,6 +62,12 @@ def is_here(name: str) -> bool:
     return bool(cards()[name].source.file) or stored(name) is not None
 
 
+def fetchable() -> list[str]:
+    """The names of the known models that this version can use and that do not come with it, whether they are here."""
+    built = {*BUILDERS, *OVER_FEATURES}
+    return [name for name, card in cards().items() if not card.source.file and not card.obstacles(built)]
+
+
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -10,6 +10,7 @@ from tadacli.errors import CheckpointError
 from tadacli.specs import ModelFacts
 from tadacli.zoo import manifest, store
 from tadacli.zoo.manifest import ModelCard
+from tadacli.zoo.mirror_lists import mirror_address
 from tadacli.zoo.sources import Source, drive_source
 from tadacli.zoo.stated import CONFIGURATION
 
@@ -67,9 +68,9 @@ def sources_of(spec: ModelFacts, *, mirror: str | None = None) -> list[Source]:
     """Where the published file of a model can be had, in the order in which it is tried.
 
     A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`, and beside it the configuration of a model of
-    the hub as `NAME.configuration.json`.
+    the hub as `NAME.configuration.json`; in its address `{file}` may stand for that.
     """
-    sources = [Source(f"{mirror.rstrip('/')}/{spec.name}.pyth")] if mirror else []
+    sources = [_at_mirror(mirror, f"{spec.name}.pyth")] if mirror else []
     if spec.source.url:
         sources.append(Source(spec.source.url))
     if spec.source.google_drive:
@@ -81,8 +82,12 @@ def configuration_sources_of(spec: ModelFacts, *, mirror: str | None = None) -> 
     """The same for the configuration of a model of the hub; none for other models."""
     if not spec.source.configuration:
         return []
-    sources = [Source(f"{mirror.rstrip('/')}/{spec.name}.{CONFIGURATION}")] if mirror else []
+    sources = [_at_mirror(mirror, f"{spec.name}.{CONFIGURATION}")] if mirror else []
     return [*sources, Source(spec.source.configuration)]
+
+
+def _at_mirror(mirror: str, file: str) -> Source:
+    return Source(mirror_address(mirror, file), mirror=mirror, file=file)
 
 
 def plan_of(spec: ModelFacts, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:

@@ -30,12 +30,14 @@ _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 class Source:
     """A place that has a file: the address for people and records, and its id if that is Google Drive.
 
-    `credentials` are the user name and password for its server, "NAME:PASSWORD" escaped as in a URL; nothing shows
-    them, and no other server gets them.
+    Of a mirror's file, `mirror` is the mirror, and `file` its name there. `credentials` are the user name and password
+    for its server, "NAME:PASSWORD" escaped as in a URL; nothing shows them, and no other server gets them.
     """
 
     url: str
     google_drive: str = ""
+    mirror: str = ""
+    file: str = ""
     credentials: str = field(default="", repr=False)
 
     @property

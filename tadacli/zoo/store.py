@@ -65,6 +65,11 @@ def original_configuration_path(name: str) -> Path:
     return original_path(name).with_name(f"{name}.{CONFIGURATION}")
 
 
+def original_files(name: str) -> list[Path]:
+    """The published files of a model that were kept."""
+    return [path for path in (original_path(name), original_configuration_path(name)) if path.is_file()]
+
+
 def configuration_name(name: str) -> str:
     """What the configuration of a model is called in the lock file."""
     return f"{name}/{CONFIGURATION}"

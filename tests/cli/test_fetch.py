@@ -184,3 +184,21 @@ def test_the_built_in_model_needs_no_fetching(tada, server: FileServer) -> None:
     code, _, err = tada("fetch", "r2plus1d_tiny.camera_motion")
     assert (code, err) == (0, "r2plus1d_tiny.camera_motion comes with tada; there is nothing to fetch\n")
     assert server.requests == []
+
+
+def test_a_mirror_of_all_models(tada, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = tmp_path / "mirror"
+    server.replies.extend([Reply(), Reply(status=404, body=b"")])
+    code, out, err = tada("fetch", "--all", "--mirror-to", mirror)
+    assert (code, out) == (3, b"")
+    assert "r2plus1d_tiny.camera_motion" not in err
+    assert f"error: {SECOND}: {server.url}?{SECOND} is not there (404)\n" in err
+    assert {file.name for file in mirror.iterdir()} == {f"{FIRST}.pyth", "mirror.json", "SHA256SUMS"}
+    assert f"{FIRST} is in the mirror, and its hash is right\n" in tada("fetch", FIRST, "--mirror-to", mirror)[2]
+    monkeypatch.setenv("TADA_HOME", str(tmp_path / "another machine"))
+    server.close()
+    monkeypatch.setenv("TADA_MIRROR", mirror.as_uri())
+    assert tada("fetch", FIRST)[0] == 0
+    assert "copy the published file to" in tada("fetch", SECOND, "--dry-run", "--mirror-to", mirror)[1].decode()
+    code, _, err = tada("fetch", "--all", FIRST)
+    assert (code, "--all are all models" in err) == (2, True)
