@@ -53,7 +53,9 @@ def fetch_command(
     keep_original: Annotated[
         bool, typer.Option("--keep-original", help="Keep the published file beside the converted one.")
     ] = False,
-    every: Annotated[bool, typer.Option("--all", help="Every model that this version can use.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every model that this version can use, and what --init starts from.")
+    ] = False,
     mirror_to: Annotated[
         Path | None,
         typer.Option(help="Also put the published files here, as a mirror with their hashes.", metavar="FOLDER"),
@@ -77,6 +79,7 @@ def fetch_command(
     if verify:
         _verify(names or [])
         return
+    from tadacli.zoo.image_weights import IMAGE_WEIGHTS
     from tadacli.zoo.loading import find_known
     from tadacli.zoo.names import fetchable
     from tadacli.zoo.offers import plan_of
@@ -84,7 +87,8 @@ def fetch_command(
 
     if every and names:
         raise UsageError("--all are all models, and some are named", hint="leave out --all, or the names")
-    specs = [find_known(name) for name in (fetchable() if every else dict.fromkeys(names or []))]
+    wanted = fetchable() if every else dict.fromkeys(names or [])
+    specs = [IMAGE_WEIGHTS.get(name) or find_known(name) for name in wanted]
     if not specs:
         raise UsageError("no model is named", hint="tada models says which there are; --all takes all of them")
     if from_file is not None and len(specs) != 1:

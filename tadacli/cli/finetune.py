@@ -11,7 +11,7 @@ from tadacli.cli import options
 from tadacli.cli.console import be_quiet
 from tadacli.cli.finetune_clips import train_network
 from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
-from tadacli.cli.weights import model_here, whole_name
+from tadacli.cli.weights import image_weights_here, model_here, whole_name
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def finetune_command(
             model = model_here(model, weights=weights, fetch=fetch, or_network=True)
         else:
             model = whole_name(model, or_network=True)
+            if init != "random" and weights is None:
+                image_weights_here(model, init=init)
     if task == "detection":
         # A part of an epoch stays one, and is refused: it is not rounded without a word.
         whole = {name: int(value) for name, value in common.items() if float(value).is_integer()}

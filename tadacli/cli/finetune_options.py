@@ -44,7 +44,9 @@ Negatives = Annotated[
 AllowBad = Annotated[int, typer.Option(min=0, help="Leave out up to so many videos that cannot be read.")]
 InitFrom = Annotated[
     Init,
-    typer.Option(help="Start from the model's weights, an image network's, or random ones."),
+    typer.Option(
+        help="Start from the model's weights, those of an image network (CLIP's for TAdaFormer), or random ones."
+    ),
 ]
 Recipe = Annotated[
     str | None,

@@ -50,6 +50,7 @@ def models_command(
     published how large the files are. Accuracies are the authors'.
     """
     from tadacli.models import BUILDERS, OVER_FEATURES
+    from tadacli.zoo.image_weights import IMAGE_WEIGHTS
     from tadacli.zoo.manifest import cards
     from tadacli.zoo.store import stored
 
@@ -73,6 +74,9 @@ def models_command(
 
         found = run_summary(name)
         text = json.dumps(run_values(found), indent=2, ensure_ascii=False) if as_json else run_page(found)
+    elif name in IMAGE_WEIGHTS:
+        known, init = IMAGE_WEIGHTS[name], f"tada finetune --init {IMAGE_WEIGHTS[name].kind}"
+        raise SpecError(f"{name} are image weights, {known.file}, and no model", hint=f"{init} starts from them")
     elif name in BUILDERS:
         raise SpecError(f"{name} is a network, no model of its own", hint=_how_to_train(name))
     else:
@@ -189,7 +193,8 @@ def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> st
 
 
 def _how_to_train(architecture: str) -> str:
-    return f"tada finetune --model {architecture} --init imagenet (or random) trains one"
+    init = "clip" if architecture.startswith("tadaformer") else "imagenet"
+    return f"tada finetune --model {architecture} --init {init} (or random) trains one"
 
 
 def _row(values: Mapping[str, Any]) -> dict[str, str]:

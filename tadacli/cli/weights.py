@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tadacli.specs import ModelFacts
-    from tadacli.zoo.fetching import Fetched
-    from tadacli.zoo.manifest import Known
+    from tadacli.training import Init
+    from tadacli.zoo.fetching import Fetchable, Fetched
     from tadacli.zoo.stated import Decided
 
 MIRROR_VARIABLE = "TADA_MIRROR"
@@ -92,6 +92,17 @@ def model_here(
     return name
 
 
+def image_weights_here(model: str, *, init: Init) -> None:
+    """Fetch the published image weights that a model starts from, unless they are here; --init has asked for them."""
+    from tadacli.training.starting_point import image_weights_for
+    from tadacli.zoo.image_weights import earlier_file
+    from tadacli.zoo.store import stored
+
+    known = image_weights_for(model, init=init)
+    if stored(known.name) is None:
+        fetch_models([known], file=earlier_file(known), mirror=os.environ.get(MIRROR_VARIABLE) or None)
+
+
 def _is_wanted(spec: ModelFacts, mirror: str | None) -> bool:
     """Asks, where a person can answer: not in a pipe, not with --quiet, and not one of several processes."""
     from tadacli.zoo.offers import offer_of
@@ -109,7 +120,7 @@ def _is_wanted(spec: ModelFacts, mirror: str | None) -> bool:
 
 
 def fetch_models(
-    specs: Sequence[Known],
+    specs: Sequence[Fetchable],
     *,
     decided: Decided | None = None,
     file: Path | None = None,

@@ -13,6 +13,7 @@ from tadacli.doctor.findings import Finding
 from tadacli.errors import CheckpointError, FetchError, OutputError
 from tadacli.models import BUILDERS
 from tadacli.zoo import store
+from tadacli.zoo.image_weights import IMAGE_WEIGHTS
 from tadacli.zoo.loading import usable_models
 from tadacli.zoo.manifest import cards
 
@@ -100,6 +101,6 @@ def _strays(folder: Path, names: set[str]) -> list[Finding]:
 
 def _fetch_again(name: str, files: Sequence[Path]) -> str:
     """The command that puts weights right; what this version does not know can only be removed."""
-    if name in cards() and cards()[name].architecture in BUILDERS:
+    if name in IMAGE_WEIGHTS or (name in cards() and cards()[name].architecture in BUILDERS):
         return f"tada fetch {name}"
     return shlex.join(["rm", *map(str, files)])

@@ -196,13 +196,14 @@ class ConvNeXtClassifier(ClipClassifier):
     """A trunk of ConvNeXt's kind with a classification head; it can take over the weights of torchvision's ConvNeXt."""
 
     backbone: Trunk
+    IMAGE_KIND = "imagenet"
     NOT_OF_IMAGES: tuple[str, ...] = ("_rf.",)  # parts of names that an image network lacks
 
     def __init__(
         self, trunk: Trunk, widths: Sequence[int], depths: Sequence[int], num_classes: NumClasses, *, dropout: float
     ) -> None:
         super().__init__(trunk, widths[-1], num_classes, dropout=dropout)
-        self.IMAGE_WEIGHTS_URL = image_weights_url(depths, widths[0])
+        self.IMAGE_WEIGHTS = _IMAGE_WEIGHTS.get((tuple(depths), widths[0]), "")
 
     def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Trunk weights of this network from torchvision's ConvNeXt, see `from_torchvision`."""
@@ -284,17 +285,12 @@ tadaconvnext_tiny = partial(TAdaConvNeXt, dims=(96, 192, 384, 768), depths=(3, 3
 _TORCHVISION_BLOCK = {"block.0": "dwconv", "block.2": "norm", "block.3": "pwconv1", "block.5": "pwconv2"}
 
 
+# torchvision's ConvNeXt by depths and width of the stem, trained on ImageNet-1K: their names in `zoo.image_weights`.
 _IMAGE_WEIGHTS: dict[tuple[tuple[int, ...], int], str] = {
-    ((3, 3, 9, 3), 96): "convnext_tiny-983f1562.pth",
-    ((3, 3, 27, 3), 96): "convnext_small-0c510722.pth",
-    ((3, 3, 27, 3), 128): "convnext_base-6075fbad.pth",
+    ((3, 3, 9, 3), 96): "convnext_tiny.imagenet",
+    ((3, 3, 27, 3), 96): "convnext_small.imagenet",
+    ((3, 3, 27, 3), 128): "convnext_base.imagenet",
 }
-
-
-def image_weights_url(depths: Sequence[int], stem_width: int) -> str:
-    """Address of torchvision's ConvNeXt of these depths and this width, trained on ImageNet-1K; "" if there is none."""
-    file = _IMAGE_WEIGHTS.get((tuple(depths), stem_width))
-    return "" if file is None else f"https://download.pytorch.org/models/{file}"
 
 
 def from_torchvision(state_dict: Mapping[str, Tensor], *, stem_t_kernel: int = 3) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ class token first; T counts tubelets, one for every two frames of the clip.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Self
 
@@ -260,6 +260,9 @@ class TAdaFormer(ClipClassifier):
     `drop_path` is the rate of the last block; it rises linearly from none at the first.
     """
 
+    IMAGE_KIND = "clip"
+    NOT_OF_IMAGES = (".tada.", ".tada2.")  # parts of names that CLIP lacks
+
     def __init__(
         self,
         num_classes: NumClasses,
@@ -289,9 +292,32 @@ class TAdaFormer(ClipClassifier):
         super().__init__(trunk, width, num_classes, dropout=dropout)
         self.crop_size = crop_size
         self.num_layers = num_layers
+        self.IMAGE_WEIGHTS = _CLIP_WEIGHTS.get((width, num_layers, patch_size), "")
         # Weights on meta have no values, and pretending to set them loads torch's compiler, which takes a second.
         if not trunk.class_embedding.is_meta:
             _initialise(trunk)
+
+    def from_image_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Trunk weights of this network from CLIP, of whose image encoder they are; the TAda parts are left out.
+
+        As published, CLIP's patch kernel becomes the middle frame of a tubelet's, with zeros around it. With the TAda
+        parts as initialised the network sees the middle frame of each tubelet as CLIP does.
+
+        Raises `ValueError` for weights without an image encoder.
+        """
+        converted: dict[str, Tensor] = {}
+        for name, tensor in state_dict.items():
+            part = name.removeprefix("visual.").replace("transformer.resblocks.", "layers.")
+            if not name.startswith("visual.") or part in _NOT_OF_TRUNK:
+                continue
+            if part == "conv1.weight":
+                kernel = tensor.new_zeros(*tensor.shape[:2], TUBELET_FRAMES, *tensor.shape[2:])
+                kernel[:, :, TUBELET_FRAMES // 2] = tensor
+                tensor = kernel
+            converted[f"backbone.{part}"] = tensor.float()
+        if not converted:
+            raise ValueError("it has no image encoder of CLIP: no name begins with visual.")
+        return converted
 
     def layers(self) -> list[str]:
         """Prefixes of the trunk's parameter names in order of depth: embeddings, blocks, last norm.
@@ -317,6 +343,12 @@ class TAdaFormer(ClipClassifier):
             )
         features: Tensor = self.backbone(x)
         return features
+
+
+# CLIP's projection to the space of its texts, and the size of its pictures.
+_NOT_OF_TRUNK = ("proj", "input_resolution")
+# The image encoder of CLIP by width, layers and patches: the name of its weights (see `zoo.image_weights`).
+_CLIP_WEIGHTS = {(768, 12, 16): "vit_b16.clip", (1024, 24, 14): "vit_l14.clip"}
 
 
 @torch.no_grad()

@@ -189,7 +189,7 @@ class VideoResNet(ClipClassifier):
     """A trunk of bottlenecks with a head, freshly initialised; it can take over the weights of an image ResNet."""
 
     # torchvision's ResNet-50, ImageNet-1K, first version; the published models were started from it.
-    IMAGE_WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-19c8e357.pth"
+    IMAGE_KIND, IMAGE_WEIGHTS = "imagenet", "resnet50.imagenet"  # see `zoo.image_weights`
     NOT_OF_IMAGES: tuple[str, ...] = ("_rf.",)  # parts of names that an image network lacks
     FRESH_CONVS: type | UnionType = AnyConv  # those that start at random by He et al. (2015), for ReLU
 

@@ -10,6 +10,6 @@ from typing import Literal
 
 # Here, where the command line finds them without loading anything.
 DEFAULT_RECIPE = "finetune"
-Init = Literal["weights", "imagenet", "random"]
+Init = Literal["weights", "imagenet", "clip", "random"]
 HeadKind = Literal["temporal", "pyramid", "bmn"]
 Unlabelled = Literal["background", "ignore"]  # what the time of long videos is that has no label

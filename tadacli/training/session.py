@@ -89,8 +89,9 @@ def finetune(
             function of the seed that returns it, which the first process calls for all.
         output: The new folder of the run; afterwards `load_model` takes it.
         model: The name of a known model, a weights file of our own, or the folder of an earlier run.
-        weights: A file of weights for a known model, or of an image network for `init="imagenet"`.
-        init: What the trunk starts from: the model's "weights", an "imagenet" network, or "random" numbers.
+        weights: A file of weights for a known model, or of an image network for `init="imagenet"` and "clip".
+        init: What the trunk starts from: the model's "weights", an "imagenet" or "clip" network of pictures, or
+            "random" numbers.
         recipe: The name of a known recipe, a .toml file, or a `Recipe`; by default one that suits the size
             of the network.
         settings: Settings of a named recipe to replace, by key (docs/finetune.md).

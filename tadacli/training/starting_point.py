@@ -6,25 +6,23 @@ Classes that the trained model knows by the same name keep their rows of its hea
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.specs import LOW_SHARE, EvalProtocol, InputSpec, ModelSpec, WeightsSource
 from tadacli.training import Init
-from tadacli.zoo.checkpoints import Checkpoint, read_checkpoint
-from tadacli.zoo.downloading import Room, discard, download, storing
+from tadacli.zoo.checkpoints import Checkpoint, empty_network
+from tadacli.zoo.fetching import fetch, fetch_file
+from tadacli.zoo.image_weights import IMAGE_KINDS, IMAGE_WEIGHTS, ImageWeights, earlier_file, read_image_weights
 from tadacli.zoo.loading import find_checkpoint, find_model, find_spec, read_own_file
 from tadacli.zoo.manifest import cards
-from tadacli.zoo.sources import Source
-from tadacli.zoo.store import hash_file
+from tadacli.zoo.store import StoredWeights, stored
 
 # Counts of batch norms, which nothing is computed from; some image networks come without them.
 _COUNTS = ".num_batches_tracked"
@@ -32,6 +30,17 @@ _COUNTS = ".num_batches_tracked"
 
 # The input of the published 8x8 models: 8 frames, every eighth of 30 in a second.
 _PLAIN_INPUT = InputSpec("interval", 8, 8, 30.0, 256, 256, (0.45,) * 3, (0.225,) * 3)
+# The input of the published TAdaFormers: 16 frames over the whole video, with the size, mean and deviation of CLIP.
+_CLIP_INPUT = InputSpec(
+    "segment",
+    16,
+    1,
+    30.0,
+    224,
+    224,
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,8 @@ def base_spec(
 
     A known model has those of `weights`, if that is given, which may state some of its settings.
 
-    The bare name of a network stands for it without weights, on clips like those of the published 8x8 models.
+    The bare name of a network stands for it without weights, on clips like those of the published 8x8 models, or, of
+    one that starts from CLIP, on clips as CLIP sees pictures.
     """
     name = os.fspath(name_or_path)
     if name in cards() and weights is not None:
@@ -77,7 +87,8 @@ def base_spec(
     if name in cards():
         return find_spec(name), None
     if name in BUILDERS:
-        return ModelSpec(name, name, "action", "", _PLAIN_INPUT, {"": ()}, EvalProtocol(10, 3)), None
+        clips = _CLIP_INPUT if name.startswith("tadaformer") else _PLAIN_INPUT
+        return ModelSpec(name, name, "action", "", clips, {"": ()}, EvalProtocol(10, 3)), None
     return read_own_file(name)
 
 
@@ -101,8 +112,9 @@ def starting_point(
         heads: The new class names by head.
         name: Of the new model, which becomes `architecture.name`.
         dataset: The name of the data, for the new spec.
-        weights: A file of weights for a known model, or of an image network for `init="imagenet"`.
-        init: "weights": those of the model; "imagenet": an image network's, `weights` or else downloaded; "random".
+        weights: A file of weights for a known model, or of an image network for `init="imagenet"` and "clip".
+        init: "weights": those of the model; "imagenet" and "clip": those of an image network, `weights` or else those
+            in the store, downloaded if they are not there; "random".
         clip: Fields of the model's `InputSpec` to replace.
         arguments: Further ones of the network's builder for training (dropout, drop_path).
         seed: Of the new head, and of all that starts at random.
@@ -143,13 +155,14 @@ def starting_point(
     )
     if init == "weights" and not any(base.heads.values()):
         raise UsageError(
-            f"{base.name} is a network without weights", hint="add --init imagenet or --init random, or name a model"
+            f"{base.name} is a network without weights",
+            hint="add --init imagenet, --init clip (TAdaFormer) or --init random, or name a model",
         )
     network = fresh_network(spec, arguments=arguments, seed=seed)
     if init == "random":
         return StartingPoint(spec, network, "random weights", "", _all_new(heads))
-    if init == "imagenet":
-        state, origin, sha256 = _image_weights(network, weights)
+    if init in IMAGE_KINDS:
+        state, origin, sha256 = _image_weights(network, init, weights)
         fresh = _load_trunk(network, state, origin, may_lack=(*getattr(network, "NOT_OF_IMAGES", ()), _COUNTS))
         return StartingPoint(spec, network, origin, sha256, _all_new(heads), fresh)
     checkpoint = own or find_checkpoint(os.fspath(name_or_path), base)
@@ -208,46 +221,85 @@ def _load_trunk(
     return lacking
 
 
-def _image_weights(network: nn.Module, weights: str | os.PathLike[str] | None) -> tuple[dict[str, Tensor], str, str]:
-    """Trunk weights made from those of an image network, what they are, and the hash of their file."""
-    convert, url = getattr(network, "from_image_weights", None), getattr(network, "IMAGE_WEIGHTS_URL", "")
-    if convert is None:
+def image_weights_for(name_or_path: str | os.PathLike[str], *, init: Init) -> ImageWeights:
+    """The published image weights that a model starts from; nothing is downloaded.
+
+    Args:
+        name_or_path: As for `starting_point`.
+        init: "imagenet" or "clip".
+
+    Returns:
+        What they are, and where.
+
+    Raises:
+        SpecError: The model is not known, or no such weights fit its network.
+    """
+    spec, _ = base_spec(name_or_path)
+    return _published_weights(empty_network(replace(spec, heads={"": ("",)})), init)
+
+
+def _published_weights(network: nn.Module, init: Init) -> ImageWeights:
+    _require_kind(network, init)
+    name = getattr(network, "IMAGE_WEIGHTS", "")
+    if name not in IMAGE_WEIGHTS:
         raise SpecError(
-            f"{type(network).__name__} has no image network to start from", hint="use --init weights or --init random"
+            f"no published {IMAGE_KINDS[init]} weights fit this {type(network).__name__}",
+            hint="give a file of them with --weights FILE, or use --init random",
         )
-    path = Path(weights) if weights is not None else _image_file(url)
-    checkpoint = read_checkpoint(path)
+    return IMAGE_WEIGHTS[name]
+
+
+def _require_kind(network: nn.Module, init: Init) -> None:
+    """Raises `SpecError` for a network that does not start from weights of this kind."""
+    kind = getattr(network, "IMAGE_KIND", "")
+    if kind != init:
+        others = f"--init {kind}, " if kind else ""
+        raise SpecError(
+            f"{type(network).__name__} has no image network of {IMAGE_KINDS[init]} to start from",
+            hint=f"use {others}--init weights or --init random",
+        )
+
+
+def _image_weights(
+    network: nn.Module, init: Init, weights: str | os.PathLike[str] | None
+) -> tuple[dict[str, Tensor], str, str]:
+    """Trunk weights made from those of an image network, what they are, and the hash of their published file."""
+    _require_kind(network, init)
+    if weights is not None:
+        checkpoint = read_image_weights(weights)
+        file, sha256 = checkpoint.path.name, checkpoint.sha256
+    else:
+        known = _published_weights(network, init)
+        kept = _stored(known)
+        checkpoint = read_image_weights(kept.path)
+        file, sha256 = known.file, kept.original_sha256
+    convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = getattr(network, "from_image_weights")  # noqa: B009
     try:
-        converted: dict[str, Tensor] = convert(checkpoint.state_dict)
+        converted = convert(checkpoint.state_dict)
     except (KeyError, ValueError) as error:
+        belongs = getattr(network, "IMAGE_WEIGHTS", "") or "a network of the same layers"
         raise CheckpointError(
-            f"{path} is not the image network that belongs here: {error}", hint=f"give the file of {url}"
+            f"{checkpoint.path} is not the image network that belongs here: {error}",
+            hint=f"give the file of {IMAGE_WEIGHTS[belongs].source.url if belongs in IMAGE_WEIGHTS else belongs}",
         ) from error
-    return converted, f"{path.name} (ImageNet)", checkpoint.sha256
+    return converted, f"{file} ({IMAGE_KINDS[init]})", sha256
 
 
-def _image_file(url: str) -> Path:
-    """The file of a published image network, checked against the hash in its name and kept where torch keeps it."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    part, room = path.with_name(path.name + ".part"), Room(variable="TORCH_HOME")
+def _stored(known: ImageWeights) -> StoredWeights:
+    """The published image weights in the store, fetched if they are not there."""
+    kept = stored(known.name)
+    if kept is not None:
+        return kept
     try:
-        with storing(path.parent, room):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_name(path.name + ".lock")):  # all processes of a run start from this file
-                if not path.is_file():
-                    download(Source(url), part, room=room)
-                    digest, expected = hash_file(part).sha256, path.stem.rsplit("-", 1)[-1]
-                    if not digest.startswith(expected):
-                        discard(part)
-                        raise FetchError(f"its SHA-256 is {digest}, which does not begin with {expected}")
-                    part.replace(path)
-                    discard(part)
+        earlier = earlier_file(known)
+        fetched = fetch(known) if earlier is None else fetch_file(known, earlier)
     except (FetchError, OutputError) as error:
         raise CheckpointError(
-            f"the ImageNet weights cannot be fetched from {url}: {error.message}",
-            hint="fetch the file in another way and give it with --weights FILE",
+            f"the {IMAGE_KINDS[known.kind]} weights cannot be fetched: {error.message}",
+            hint=f"fetch the file in another way: tada fetch --from FILE {known.name}, or --weights FILE",
         ) from error
-    return path
+    assert fetched.weights is not None
+    return fetched.weights
 
 
 # --- the head -----------------------------------------------------------------------------------------------

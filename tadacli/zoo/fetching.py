@@ -26,6 +26,7 @@ from tadacli.files import new_file, write_new
 from tadacli.zoo import manifest, store
 from tadacli.zoo.configuration import Configuration, fetch_configuration, read_configuration
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
+from tadacli.zoo.image_weights import IMAGE_WEIGHTS, ImageWeights, convert_image_weights
 from tadacli.zoo.manifest import Known, ModelCard
 from tadacli.zoo.mirror_lists import check_listed
 from tadacli.zoo.offers import sources_of
@@ -35,6 +36,7 @@ from tadacli.zoo.store import FileHash, StoredWeights
 
 # The converted weights are about as large as the original, and both are here for a moment.
 _ROOM = Room(copies=2)
+Fetchable = Known | ImageWeights
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class NotFetched:
 
 
 def fetch_each(
-    specs: Sequence[Known],
+    specs: Sequence[Fetchable],
     *,
     decided: Decided = NOTHING_DECIDED,
     file: Path | None = None,
@@ -79,7 +81,7 @@ def fetch_each(
     Once no source of a model could be reached, no others are tried: that would take as long for each of them.
 
     Args:
-        specs: The models; the card of one whose settings come with its file.
+        specs: The models, the card of one whose settings come with its file; or image weights to start training from.
         decided: What a person says of their settings, see `completing.complete`.
         file: The published file of the only model, in place of a download; of one of the hub the folder, too.
         mirror: Where to try first, see `sources_of`.
@@ -135,7 +137,7 @@ def verify_each(names: Sequence[str] = ()) -> Iterator[StoredWeights | NotFetche
         SpecError: There is no model of a name; then nothing is hashed.
     """
     for name in names:
-        if name not in manifest.cards():
+        if name not in manifest.cards() and name not in IMAGE_WEIGHTS:
             raise SpecError(f"unknown model {name!r}", hint="tada models says which there are")
     for name in list(names) or [weights.name for weights in store.all_stored()]:
         weights = store.stored(name)
@@ -150,7 +152,7 @@ def verify_each(names: Sequence[str] = ()) -> Iterator[StoredWeights | NotFetche
 
 
 def fetch(
-    spec: Known,
+    spec: Fetchable,
     *,
     decided: Decided = NOTHING_DECIDED,
     mirror: str | None = None,
@@ -195,12 +197,12 @@ def fetch(
             raise NoConnectionError(
                 f"{spec.name} was not tried, since there is no connection", hint="the same command tries it again"
             )
-        if not isinstance(spec, ModelCard):
+        if not isinstance(spec, ModelCard | ImageWeights):
             from tadacli.zoo.checkpoints import empty_network  # torch is slow to import, and not needed above
 
             empty_network(spec)  # better refused now than after the download
         configuration = None
-        if spec.source.configuration:
+        if not isinstance(spec, ImageWeights) and spec.source.configuration:
             spec, configuration = fetch_configuration(
                 spec, _downloads(), mirror=mirror, patience=patience, on_message=on_message
             )
@@ -208,17 +210,20 @@ def fetch(
         return _from_first(spec, sources, keep, patience, on_progress, on_message)
 
 
-def fetch_file(spec: Known, file: Path, *, decided: Decided = NOTHING_DECIDED, keep_original: bool = False) -> Fetched:
+def fetch_file(
+    spec: Fetchable, file: Path, *, decided: Decided = NOTHING_DECIDED, keep_original: bool = False
+) -> Fetched:
     """The weights of a model in the store, from its published file on this disk, which is left as it is.
 
     Of a model of the hub `file` is the folder of both files, or the weights, beside which the configuration lies.
     Raises what `fetch` raises.
     """
-    if not file.is_file() and not (spec.source.configuration and file.is_dir()):
+    has_configuration = not isinstance(spec, ImageWeights) and bool(spec.source.configuration)
+    if not file.is_file() and not (has_configuration and file.is_dir()):
         raise FetchError(f"there is no file {file}", hint="check the path given to --from")
     with _only_run(spec.name, lambda _text: None):
         configuration = None
-        if spec.source.configuration:
+        if not isinstance(spec, ImageWeights) and has_configuration:
             from tadacli.zoo.hub import hub_files
 
             file, beside = hub_files(file)
@@ -228,7 +233,7 @@ def fetch_file(spec: Known, file: Path, *, decided: Decided = NOTHING_DECIDED, k
 
 
 def _from_first(
-    spec: Known,
+    spec: Fetchable,
     sources: Sequence[Source],
     keep: Callable[..., Fetched],
     patience: Patience,
@@ -285,7 +290,7 @@ def _none_worked(name: str, sources: Sequence[Source], errors: Sequence[TadaErro
 
 
 def _keep(
-    spec: Known,
+    spec: Fetchable,
     file: Path,
     *,
     how: Literal["downloaded", "imported"],
@@ -302,8 +307,14 @@ def _keep(
         is_first_use = _check_original(spec, file, original)
         partial = _downloads() / f"{spec.name}.converted"
         try:
-            beside = None if configuration is None else configuration.stated
-            completed = convert(file, partial, spec=spec, original=original, decided=decided, configuration=beside)
+            if isinstance(spec, ImageWeights):
+                notes: tuple[str, ...] = ()
+                convert_image_weights(file, partial, weights=spec, original=original)
+            else:
+                beside = None if configuration is None else configuration.stated
+                notes = convert(
+                    file, partial, spec=spec, original=original, decided=decided, configuration=beside
+                ).notes
             if keep_original:
                 _copy_original(file, store.original_path(spec.name))
             if configuration is not None:
@@ -316,10 +327,10 @@ def _keep(
             partial.unlink(missing_ok=True)
         for left in _downloads().glob(f"{spec.name}.*.part*"):
             left.unlink()
-    return Fetched(spec.name, how, weights, is_first_use, completed.notes)
+    return Fetched(spec.name, how, weights, is_first_use, notes)
 
 
-def _check_original(spec: Known, file: Path, original: FileHash) -> bool:
+def _check_original(spec: Fetchable, file: Path, original: FileHash) -> bool:
     """Whether this is the first sight of the file, with nothing to hold it to. Raises `FetchError` if it is another."""
     known = store.locked(spec.name)
     if spec.source.sha256:
@@ -341,7 +352,7 @@ def _check_original(spec: Known, file: Path, original: FileHash) -> bool:
     return not wanted
 
 
-def _expected_size(spec: Known) -> int | None:
+def _expected_size(spec: Fetchable) -> int | None:
     if spec.source.size_bytes:
         return spec.source.size_bytes
     known = store.locked(spec.name)

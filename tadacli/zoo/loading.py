@@ -416,7 +416,8 @@ def _of_kind(spec: AnySpec, kind: type[Spec]) -> Spec:
 
 def _known_models(name: str) -> str:
     if name in BUILDERS:
-        return f"it is a network without weights; tada finetune --model {name} --init imagenet (or random) trains one"
+        init = "clip" if name.startswith("tadaformer") else "imagenet"
+        return f"it is a network without weights; tada finetune --model {name} --init {init} (or random) trains one"
     close = difflib.get_close_matches(name, cards(), n=1, cutoff=0.5)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"{meant}known models: {', '.join(usable_models())}; tada models lists the others"

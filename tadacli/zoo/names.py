@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tadacli.errors import SpecError
 from tadacli.models import BUILDERS, OVER_FEATURES
+from tadacli.zoo.image_weights import IMAGE_WEIGHTS
 from tadacli.zoo.manifest import cards
 from tadacli.zoo.store import stored
 
@@ -63,9 +64,10 @@ def is_here(name: str) -> bool:
 
 
 def fetchable() -> list[str]:
-    """The names of the known models that this version can use and that do not come with it, whether they are here."""
+    """The names of all that `tada fetch` gets: models that this version can use, and image weights to start from."""
     built = {*BUILDERS, *OVER_FEATURES}
-    return [name for name, card in cards().items() if not card.source.file and not card.obstacles(built)]
+    models = [name for name, card in cards().items() if not card.source.file and not card.obstacles(built)]
+    return [*models, *IMAGE_WEIGHTS]
 
 
 def _listed(names: Sequence[str]) -> str:

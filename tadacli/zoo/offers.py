@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from tadacli.errors import CheckpointError
 from tadacli.specs import ModelFacts
 from tadacli.zoo import manifest, store
+from tadacli.zoo.image_weights import ImageWeights
 from tadacli.zoo.manifest import ModelCard
 from tadacli.zoo.mirror_lists import mirror_address
 from tadacli.zoo.sources import Source, drive_source
@@ -64,7 +65,7 @@ def not_here(card: ModelCard) -> CheckpointError:
     )
 
 
-def sources_of(spec: ModelFacts, *, mirror: str | None = None) -> list[Source]:
+def sources_of(spec: ModelFacts | ImageWeights, *, mirror: str | None = None) -> list[Source]:
     """Where the published file of a model can be had, in the order in which it is tried.
 
     A mirror, any URL or folder that fsspec opens, has it as `NAME.pyth`, and beside it the configuration of a model of
@@ -90,7 +91,9 @@ def _at_mirror(mirror: str, file: str) -> Source:
     return Source(mirror_address(mirror, file), mirror=mirror, file=file)
 
 
-def plan_of(spec: ModelFacts, *, file: Path | None = None, mirror: str | None = None, offline: bool = False) -> str:
+def plan_of(
+    spec: ModelFacts | ImageWeights, *, file: Path | None = None, mirror: str | None = None, offline: bool = False
+) -> str:
     """What `fetching.fetch_each` would do for a model, in words; no server is asked."""
     target = store.weights_path(spec.name)
     if spec.source.file:
@@ -102,7 +105,7 @@ def plan_of(spec: ModelFacts, *, file: Path | None = None, mirror: str | None = 
     if offline:
         return "not here, and --offline forbids to download it"
     places = ", else ".join(source.url for source in sources_of(spec, mirror=mirror))
-    size = manifest.cards()[spec.name].about_bytes
+    size = None if isinstance(spec, ImageWeights) else manifest.cards()[spec.name].about_bytes
     amount = "a file of unknown size" if size is None else f"about {store.size_text(size)}"
     if spec.source.configuration:
         amount = f"{CONFIGURATION} and {amount}"

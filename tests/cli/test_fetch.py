@@ -17,6 +17,7 @@ from tadacli.cli.fetch import fetch_command
 from tadacli.models import build
 from tadacli.specs import WeightsSource
 from tadacli.zoo import store
+from tadacli.zoo.image_weights import IMAGE_WEIGHTS
 from tadacli.zoo.manifest import cards
 from tests.file_server import FileServer, Reply, serving
 
@@ -55,7 +56,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
             source = WeightsSource(url=f"{files.url}?{name}", licence="Apache-2.0", size_bytes=len(CONTENT))
             models[name] = dataclasses.replace(built_in, name=name, source=source)
         models[OTHER] = dataclasses.replace(models[OTHER], architecture="not_built")
-        for module in ("manifest", "loading"):
+        monkeypatch.setattr("tadacli.zoo.names.cards", lambda: models)  # which at first imports the real ones
+        monkeypatch.setattr("tadacli.zoo.names.IMAGE_WEIGHTS", {})
+        for module in ("loading", "manifest"):
             monkeypatch.setattr(f"tadacli.zoo.{module}.cards", lambda: models)
             monkeypatch.setattr(
                 f"tadacli.zoo.{module}.manifest", lambda: {key: card.spec for key, card in models.items()}
@@ -202,3 +205,22 @@ def test_a_mirror_of_all_models(tada, server: FileServer, tmp_path: Path, monkey
     assert "copy the published file to" in tada("fetch", SECOND, "--dry-run", "--mirror-to", mirror)[1].decode()
     code, _, err = tada("fetch", "--all", FIRST)
     assert (code, "--all are all models" in err) == (2, True)
+
+
+def test_image_weights_are_fetched_like_models(tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, file = "resnet50.imagenet", tmp_path / "image.pth"
+    torch.save({"conv1.weight": torch.ones(2, 3, 1, 1)}, file)
+    digest = store.hash_file(file).sha256
+    assert tada("fetch", name, "--from", file)[0] == 1  # it is not the published file
+    assert store.stored(name) is None
+    monkeypatch.setitem(IMAGE_WEIGHTS, name, dataclasses.replace(IMAGE_WEIGHTS[name], hash_begin=digest[:8]))
+    code, out, err = tada("fetch", name, "--from", file)
+    assert (code, out) == (0, b"")
+    assert digest in err
+    assert tada("fetch", "--verify")[1].decode().startswith(f"{name}: right, SHA-256 ")
+    assert f"{name}: here" in tada("fetch", name, "--dry-run")[1].decode()
+    code, _, err = tada("models", name)
+    assert (code, "are image weights" in err, "--init imagenet starts from them" in err) == (1, True, True)
+    assert (
+        "vit_b16.clip: download a file of unknown size from https://" in tada("fetch", "--all", "--dry-run")[1].decode()
+    )

@@ -51,7 +51,7 @@ def server(content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         for name in (FIRST, SECOND):
             source = WeightsSource(url=f"{files.url}?{name}", licence="Apache-2.0")
             models[name] = dataclasses.replace(built_in, name=name, source=source)
-        for module in ("manifest", "loading", "names"):
+        for module in ("names", "loading", "manifest"):  # what is imported here takes the real ones
             monkeypatch.setattr(f"tadacli.zoo.{module}.cards", lambda: models)
         yield files
 

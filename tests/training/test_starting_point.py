@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tadacli.errors import CheckpointError, SpecError, UsageError
-from tadacli.models import build
-from tadacli.models.tada2d import FrameResNet
+from tadacli.models import build, tadaformer
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec, WeightsSource, count_classes
-from tadacli.training.starting_point import HeadChange, StartingPoint, starting_point
+from tadacli.training.starting_point import HeadChange, StartingPoint, base_spec, image_weights_for, starting_point
+from tadacli.zoo import store
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
+from tadacli.zoo.image_weights import IMAGE_WEIGHTS
 from tadacli.zoo.manifest import manifest
 from tests.file_server import FileServer, Reply, serving
 
@@ -183,35 +187,180 @@ def test_image_weights_make_a_network_that_starts_as_the_image_network_on_every_
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """A server that has image weights, and a folder of torch that has none."""
+    """A server that has image weights, a store that has none, and a folder of torch that has none."""
     torch.save(image_state(), tmp_path / "image.pth")
+    content = (tmp_path / "image.pth").read_bytes()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    with serving((tmp_path / "image.pth").read_bytes()) as server:
+    monkeypatch.setenv("TADA_HOME", str(tmp_path / "home"))
+    known, digest = IMAGE_WEIGHTS["resnet50.imagenet"], hashlib.sha256(content).hexdigest()
+    with serving(content) as server:
+        source = dataclasses.replace(known.source, url=server.url)
+        changed = dataclasses.replace(known, file=f"image-{digest[:8]}.pth", hash_begin=digest[:8], source=source)
+        monkeypatch.setitem(IMAGE_WEIGHTS, known.name, changed)
         yield server
 
 
-def test_image_weights_are_fetched_once(published: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_weights_are_fetched_once_into_the_store(published: FileServer, tmp_path: Path) -> None:
     path, digest = write_tada(tmp_path / "base.safetensors"), hashlib.sha256(published.content).hexdigest()
-    url = f"{published.url.rpartition('/')[0]}/image-{digest[:8]}.pth"
-    monkeypatch.setattr(FrameResNet, "IMAGE_WEIGHTS_URL", url)
     published.replies.append(Reply(status=503, body=b"", headers={"Retry-After": "0"}))
-    for _ in range(2):
-        assert start(path, {"": ("x",)}, init="imagenet").weights_sha256 == digest
+    first, second = (start(path, {"": ("x",)}, init="imagenet") for _ in range(2))
+    assert (first.weights_sha256, first.origin) == (digest, f"image-{digest[:8]}.pth (ImageNet)")
     assert len(published.requests) == 2
-    kept = sorted(file.name for file in (tmp_path / "torch/hub/checkpoints").iterdir())
-    assert kept == [f"image-{digest[:8]}.pth", f"image-{digest[:8]}.pth.lock"]
+    kept = store.stored("resnet50.imagenet")
+    assert kept is not None
+    store.verify(kept)
+    assert store.locked("resnet50.imagenet") == store.FileHash(len(published.content), digest)
+    of_file = start(path, {"": ("x",)}, init="imagenet", weights=tmp_path / "image.pth")
+    for found in (second, of_file):
+        assert_same(trunk(first.network.state_dict()), trunk(found.network.state_dict()))
 
 
 def test_image_weights_are_held_to_the_hash_in_their_name(
     published: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_tada(tmp_path / "base.safetensors")
-    url = f"{published.url.rpartition('/')[0]}/image-00000000.pth"
-    monkeypatch.setattr(FrameResNet, "IMAGE_WEIGHTS_URL", url)
-    with pytest.raises(CheckpointError, match=r"cannot be fetched from .*does not begin with 00000000") as error:
+    path, known = write_tada(tmp_path / "base.safetensors"), IMAGE_WEIGHTS["resnet50.imagenet"]
+    monkeypatch.setitem(IMAGE_WEIGHTS, known.name, dataclasses.replace(known, hash_begin="00000000"))
+    with pytest.raises(CheckpointError, match=r"cannot be fetched: .*does not begin with 00000000") as error:
         start(path, {"": ("x",)}, init="imagenet")
-    assert "--weights FILE" in str(error.value.hint)
-    assert [file.name for file in (tmp_path / "torch/hub/checkpoints").iterdir()] == ["image-00000000.pth.lock"]
+    assert "tada fetch --from FILE resnet50.imagenet" in str(error.value.hint)
+    assert store.stored("resnet50.imagenet") is None
+    assert store.locked("resnet50.imagenet") is None
+    assert len(published.requests) == 1
+
+
+def test_what_torch_has_already_is_not_downloaded_unless_it_is_damaged(published: FileServer, tmp_path: Path) -> None:
+    path, file = write_tada(tmp_path / "base.safetensors"), IMAGE_WEIGHTS["resnet50.imagenet"].file
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / file).write_bytes(published.content[:-1])
+    start(path, {"": ("x",)}, init="imagenet")
+    assert len(published.requests) == 1
+    for kept in (tmp_path / "home" / "models").iterdir():
+        kept.unlink()
+    (folder / file).write_bytes(published.content)
+    start(path, {"": ("x",)}, init="imagenet")
+    assert len(published.requests) == 1
+
+
+class ImageTransformer(nn.Module):
+    """CLIP's image encoder as its paper describes it: the class token after the last layer and its norm."""
+
+    def __init__(self, width: int, layers: int, patch: int, grid: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, patch, patch, bias=False)
+        self.class_embedding = nn.Parameter(torch.randn(width))
+        self.positional_embedding = nn.Parameter(torch.randn(1 + grid * grid, width))
+        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.transformer = nn.Module()
+        self.transformer.resblocks = nn.ModuleList(ImageBlock(width) for _ in range(layers))
+        self.proj = nn.Parameter(torch.randn(width, 8))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        patches = self.conv1(pictures).flatten(2).transpose(1, 2)
+        x = torch.cat((self.class_embedding.expand(len(patches), 1, -1), patches), dim=1)
+        x = self.ln_pre(x + self.positional_embedding)
+        for block in self.transformer.resblocks:
+            x = block(x)
+        return self.ln_post(x[:, 0])
+
+
+class ImageBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, width // 64, batch_first=True)
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mlp = nn.Module()
+        self.mlp.c_fc, self.mlp.c_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.ln_1(x)
+        x = x + self.attn(y, y, y, need_weights=False)[0]
+        y = self.mlp.c_fc(self.ln_2(x))
+        return x + self.mlp.c_proj(y * torch.sigmoid(1.702 * y))
+
+
+class Clip(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = ImageTransformer(256, 2, 16, 2)
+        self.token_embedding = nn.Embedding(10, 8)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.visual(pictures)
+
+
+FORMER = {"width": 256, "num_layers": 2, "patch_size": 16, "crop_size": 32}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Clip]:
+    """A small CLIP, and its TorchScript archive in float16, as the published ones are."""
+    torch.manual_seed(7)
+    network, path = Clip().half().eval(), tmp_path_factory.mktemp("clip") / "ViT-small.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(network.float(), torch.zeros(1, 3, 32, 32), check_trace=False).half().save(str(path))
+    return path, network.float()
+
+
+def write_former(path: Path) -> Path:
+    clips = InputSpec("segment", 3, 1, 30.0, 32, 32, GREY, SPREAD)
+    spec = ModelSpec(
+        "tadaformer_b16.small", "tadaformer_b16", "action", "none", clips, {"": ("a", "b")}, EvalProtocol(1, 1), FORMER
+    )
+    torch.manual_seed(6)
+    write_checkpoint(path, build("tadaformer_b16", num_classes=2, **FORMER).state_dict(), spec)
+    return path
+
+
+def test_a_tadaformer_starts_as_clip_sees_the_middle_frame(clip: tuple[Path, Clip], tmp_path: Path) -> None:
+    found = start(write_former(tmp_path / "base.safetensors"), {"": ("x", "y")}, init="clip", weights=clip[0])
+    assert found.origin == "ViT-small.pt (CLIP)"
+    assert found.fresh
+    assert all(".tada." in name for name in found.fresh)
+    pictures = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        features = found.network.eval().forward_features(pictures[:, :, None])
+        assert torch.allclose(features, clip[1](pictures), rtol=1e-3, atol=1e-3)
+
+
+def test_clip_comes_through_the_store_and_its_texts_stay_outside(
+    clip: tuple[Path, Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TADA_HOME", str(tmp_path / "home"))
+    content, known = clip[0].read_bytes(), IMAGE_WEIGHTS["vit_b16.clip"]
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(tadaformer._CLIP_WEIGHTS, (256, 2, 16), known.name)
+    with serving(content) as server:
+        source = dataclasses.replace(known.source, url=server.url, sha256=digest)
+        monkeypatch.setitem(IMAGE_WEIGHTS, known.name, dataclasses.replace(known, hash_begin=digest, source=source))
+        found = start(write_former(tmp_path / "base.safetensors"), {"": ("x",)}, init="clip")
+    assert (found.origin, found.weights_sha256) == ("ViT-B-16.pt (CLIP)", digest)
+    kept = store.stored(known.name)
+    assert kept is not None
+    names = set(read_checkpoint(kept.path).state_dict)
+    assert "visual.class_embedding" in names
+    assert not [name for name in names if not name.startswith("visual.")]
+
+
+def test_clip_and_imagenet_belong_to_their_networks(clip: tuple[Path, Clip], tmp_path: Path) -> None:
+    former, tada = write_former(tmp_path / "former.safetensors"), write_tada(tmp_path / "tada.safetensors")
+    heads = {"": ("x",)}
+    with pytest.raises(SpecError, match="TAdaFormer has no image network of ImageNet") as error:
+        start(former, heads, init="imagenet")
+    assert "--init clip" in str(error.value.hint)
+    with pytest.raises(SpecError, match="has no image network of CLIP") as error:
+        start(tada, heads, init="clip", weights=clip[0])
+    assert "--init imagenet" in str(error.value.hint)
+    with pytest.raises(SpecError, match="no published CLIP weights fit this TAdaFormer"):
+        start(former, heads, init="clip")
+    torch.save(image_state(), tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match="no image encoder of CLIP"):
+        start(former, heads, init="clip", weights=tmp_path / "resnet.pth")
+    assert image_weights_for("tadaformer_l14", init="clip").file == "ViT-L-14.pt"
+    assert image_weights_for("tadaformer_b16.k400_16f", init="clip").file == "ViT-B-16.pt"
+    assert image_weights_for("tadaconvnextv2_small", init="imagenet").name == "convnext_small.imagenet"
+    assert base_spec("tadaformer_b16")[0].input.crop_size == 224
 
 
 def test_image_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
