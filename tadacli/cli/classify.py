@@ -24,6 +24,7 @@ def classify_command(
     model: options.ModelName = None,
     weights: options.Weights = None,
     trust: options.TrustedSettings = None,
+    labels: options.LabelsFile = None,
     fetch: options.Fetch = False,
     views: Annotated[
         str | None,
@@ -83,7 +84,9 @@ def classify_command(
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score), fps)
-    loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
+    loaded = options.repeatable_model(
+        model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust, labels=labels
+    )
     run = classification_run(loaded, asked)
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"

@@ -25,6 +25,7 @@ def detect_command(
     model: options.ModelName = None,
     weights: options.Weights = None,
     trust: options.TrustedSettings = None,
+    labels: options.LabelsFile = None,
     fetch: options.Fetch = False,
     window: own.Window = DEFAULT_WINDOW,
     stride: own.Stride = None,
@@ -139,6 +140,8 @@ def detect_command(
     elif from_scores:
         if inputs or save_scores:
             raise UsageError("--from-scores takes the place of videos", hint="leave INPUT and --save-scores out")
+        if labels is not None:
+            raise UsageError("--from-scores have their labels", hint="leave --labels out; --label chooses among them")
         if fps is not None or cuts != "none":
             option = "--fps" if fps is not None else "--cuts, as the score files have them,"
             raise UsageError("--from-scores opens no video", hint=f"leave {option} out")
@@ -159,7 +162,9 @@ def detect_command(
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         own.check_cuts(cuts, videos)
-        loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
+        loaded = options.repeatable_model(
+            model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust, labels=labels
+        )
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
     files = DetectionFiles(report, render, replace=resume, max_download=limit)

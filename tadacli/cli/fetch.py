@@ -42,6 +42,12 @@ def fetch_command(
         int | None,
         typer.Option(min=1, help="From one frame of a clip to the next, if neither the file nor tada knows it."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Names for classes that have none, one a line; they are kept with the model.", metavar="FILE"
+        ),
+    ] = None,
     mirror: Annotated[
         str | None,
         typer.Option(
@@ -98,7 +104,10 @@ def fetch_command(
             copied = "" if mirror_to is None else f"; copy the published file to {mirror_to}"
             typer.echo(f"{spec.name}: {plan_of(spec, file=from_file, mirror=mirror, offline=offline)}{copied}")
         return
-    decided = Decided(trust, {} if frame_stride is None else {"frame_stride": frame_stride})
+    names_of_classes = options.label_names(labels)
+    if names_of_classes and len(specs) != 1:
+        raise UsageError("--labels are those of one model", hint="tada fetch NAME --labels FILE")
+    decided = Decided(trust, {} if frame_stride is None else {"frame_stride": frame_stride}, names_of_classes)
     num_failed = fetch_models(
         specs,
         decided=decided,

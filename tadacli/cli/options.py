@@ -51,6 +51,9 @@ Fetch = Annotated[
     bool,
     typer.Option("--fetch", help="Fetch the model's weights if they are missing, without asking.", envvar="TADA_FETCH"),
 ]
+LabelsFile = Annotated[
+    Path | None, typer.Option("--labels", help="Names for classes that have none, one a line.", metavar="FILE")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.")]
 Annotations = Annotated[Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")]
@@ -145,18 +148,35 @@ def model_and_weights(model: str | None, weights: str | None) -> tuple[str, str 
     return (DEFAULT_MODEL if weights is None else weights), None
 
 
+def label_names(file: Path | None) -> tuple[str, ...]:
+    """The names in the file of --labels; none without one."""
+    if file is None:
+        return ()
+    from tadacli.datasets.own_data import label_file
+
+    return label_file(file)
+
+
 def repeatable_model(
-    name: str, *, weights: str | None, device: str, dtype: str, fetch: bool = False, trust: Trust | None = None
+    name: str,
+    *,
+    weights: str | None,
+    device: str,
+    dtype: str,
+    fetch: bool = False,
+    trust: Trust | None = None,
+    labels: Path | None = None,
 ) -> Model:
     """The model, in a process that is repeatable from now on; says what is to be known about it.
 
     Weights that are missing are fetched with `fetch`, or if the person says so, see `model_here`.
     """
-    name = model_here(name, weights=weights, fetch=fetch)
+    names = label_names(labels)
+    name = model_here(name, weights=weights, fetch=fetch, labels=names)
     from tadacli.zoo.loading import load_model
 
     make_repeatable()
-    model = load_model(name, weights=weights, trust=trust, device=device, dtype=dtype)
+    model = load_model(name, weights=weights, trust=trust, labels=names, device=device, dtype=dtype)
     for note in model.notes:
         say(note)
     return model

@@ -53,6 +53,7 @@ def model_here(
     *,
     weights: str | None = None,
     fetch: bool = False,
+    labels: Sequence[str] = (),
     takes_features: bool = False,
     or_network: bool = False,
 ) -> str:
@@ -64,6 +65,7 @@ def model_here(
         model: A name, the beginning of one, or a path.
         weights: A file of weights, with which none are fetched.
         fetch: Whether to fetch without asking.
+        labels: Names for classes that nobody has named.
         takes_features: As for `whole_name`.
         or_network: As for `whole_name`.
 
@@ -72,15 +74,19 @@ def model_here(
 
     Raises:
         CheckpointError: The weights are missing, and nobody wants them.
+        UsageError: The classes have names, or are not as many as the labels.
         TadaError: The name is the beginning of several, or the weights cannot be fetched.
     """
     from tadacli.models import BUILDERS, OVER_FEATURES
+    from tadacli.zoo.class_names import check_labels
     from tadacli.zoo.manifest import cards
     from tadacli.zoo.names import is_here
     from tadacli.zoo.offers import not_here
 
     name = whole_name(model, takes_features=takes_features, or_network=or_network)
     card = cards().get(name)
+    if card is not None:
+        check_labels(card.spec or card, labels)
     if weights is not None or card is None or is_here(name) or card.takes_features != takes_features:
         return name
     if card.obstacles({*BUILDERS, *OVER_FEATURES}):

@@ -6,7 +6,7 @@ side to trust. A checkpoint of which nothing is known becomes a model by its own
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from tadacli.specs import (
     numbered_labels,
 )
 from tadacli.strict_tables import in_one_line
-from tadacli.zoo import Trust
 from tadacli.zoo.checkpoints import Checkpoint
+from tadacli.zoo.class_names import check_labels, with_labels
 from tadacli.zoo.manifest import RATE, Known, ModelCard
 from tadacli.zoo.stated import CFG, CONFIGURATION, NOTHING_DECIDED, Decided, StatedSettings
 from tadacli.zoo.stated_networks import StatedNetwork, network_of, plain, usual_arguments
@@ -78,20 +78,22 @@ def complete(known: Known, checkpoint: Checkpoint, *, decided: Decided = NOTHING
     if isinstance(known, ModelCard) and known.spec is not None:
         known = known.spec
     if checkpoint.spec is not None:
-        return _of_our_own(known, checkpoint, decided.trust)
+        return _of_our_own(known, checkpoint, decided)
     if isinstance(known, ModelSpec | ModelCard):
         return _merged(known, checkpoint.path, checkpoint.stated, decided)
     if checkpoint.stated is not None and decided.trust is None and isinstance(known, ProposalSpec):
         _refuse_differences(_proposal_differences(known, checkpoint.stated), known.name, checkpoint.path)
+    check_labels(known, decided.labels)
     return Completed(known, stated=checkpoint.stated)
 
 
-def by_itself(checkpoint: Checkpoint) -> Completed:
+def by_itself(checkpoint: Checkpoint, *, labels: Sequence[str] = ()) -> Completed:
     """A model of the authors' networks by what its checkpoint states alone.
 
-    Its labels are those that the checkpoint states, or else "class 0" and so on.
+    Its labels are those that the checkpoint states, or else `labels`, or else "class 0" and so on.
 
     Raises:
+        UsageError: There are not as many `labels` as classes, or the checkpoint states some.
         CheckpointError: It states no settings, not all that are needed, or a network that cannot be built.
     """
     stated, file = checkpoint.stated, checkpoint.path
@@ -117,13 +119,20 @@ def by_itself(checkpoint: Checkpoint) -> Completed:
         protocol=_stated_views(stated) or _ONE_VIEW,
         arguments=_unusual(network),
     )
+    spec = with_labels(spec, labels)
     return Completed(spec, _notes(spec, stated, views=False), stated)
 
 
-def check_same_network(spec: AnySpec, checkpoint: Checkpoint) -> None:
-    """Raises `CheckpointError` for a file of our own that holds another network, or one with other labels."""
+def check_same_network(spec: AnySpec, checkpoint: Checkpoint, *, are_renamed: bool = False) -> None:
+    """Raises `CheckpointError` for a file of our own that holds another network, or one with other labels.
+
+    Where classes `are_renamed`, only their number counts.
+    """
     inside = checkpoint.spec
-    if inside is not None and (inside.architecture, inside.heads) != (spec.architecture, spec.heads):
+    if inside is None:
+        return
+    of_file, of_spec = (count_classes(each.heads) if are_renamed else each.heads for each in (inside, spec))
+    if (inside.architecture, of_file) != (spec.architecture, of_spec):
         raise CheckpointError(
             f"{checkpoint.path} holds {inside.name}, not {spec.name}", hint=f"use --model {checkpoint.path}"
         )
@@ -158,17 +167,20 @@ def with_fitted(spec: ModelSpec, checkpoint: Checkpoint) -> ModelSpec:
     )
 
 
-def _of_our_own(known: Known, checkpoint: Checkpoint, trust: Trust | None) -> Completed:
+def _of_our_own(known: Known, checkpoint: Checkpoint, decided: Decided) -> Completed:
     """A file of our own: the settings inside are the model's, unless all are known and the file was not trusted."""
     inside, stated = checkpoint.spec, checkpoint.stated
     assert inside is not None
-    was_trusted = stated is not None and stated.is_trusted and trust != "manifest"
+    was_trusted = stated is not None and stated.is_trusted and decided.trust != "manifest"
     if not isinstance(known, ModelCard) and not was_trusted:
+        check_labels(known, decided.labels)
         return Completed(known, stated=stated)
     if inside.architecture != known.architecture:
         raise CheckpointError(
             f"{checkpoint.path} holds {inside.name}, not {known.name}", hint=f"use --model {checkpoint.path}"
         )
+    are_given = isinstance(known, ModelCard) and not known.heads and not (stated is not None and stated.labels)
+    inside = with_labels(inside, decided.labels, may_replace=are_given)
     notes = _notes(inside, stated, views=known.protocol is not None) if isinstance(inside, ModelSpec) else ()
     return Completed(inside, notes, stated)
 
@@ -188,6 +200,7 @@ def _merged(known: ModelSpec | ModelCard, file: Path, stated: StatedSettings | N
     merged = {**settings, **own} if takes_file else {**own, **settings}
     _refuse_unneeded(given, merged, known.name)
     if isinstance(known, ModelSpec) and not takes_file:
+        check_labels(known, decided.labels)
         return Completed(known, stated=stated)
     arguments, num_classes = dict(known.arguments), known.num_classes
     if network is not None:
@@ -205,7 +218,7 @@ def _merged(known: ModelSpec | ModelCard, file: Path, stated: StatedSettings | N
         "heads": dict(known.heads) if are_known else _labels_of(num_classes, stated),
         "protocol": known.protocol or _stated_views(stated) or _ONE_VIEW,
     }
-    spec = ModelSpec(**facts, exclusive_labels=known.exclusive_labels)
+    spec = with_labels(ModelSpec(**facts, exclusive_labels=known.exclusive_labels), decided.labels)
     return Completed(spec, _notes(spec, stated, views=known.protocol is not None), stated)
 
 

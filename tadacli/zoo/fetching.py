@@ -24,12 +24,14 @@ from tadacli.errors import (
 )
 from tadacli.files import new_file, write_new
 from tadacli.zoo import manifest, store
+from tadacli.zoo.class_names import check_labels
 from tadacli.zoo.configuration import Configuration, fetch_configuration, read_configuration
 from tadacli.zoo.downloading import PATIENCE, OnMessage, OnProgress, Patience, Room, discard, download, storing
 from tadacli.zoo.image_weights import IMAGE_WEIGHTS, ImageWeights, convert_image_weights
 from tadacli.zoo.manifest import Known, ModelCard
 from tadacli.zoo.mirror_lists import check_listed
 from tadacli.zoo.offers import sources_of
+from tadacli.zoo.renaming import renamed
 from tadacli.zoo.sources import Source
 from tadacli.zoo.stated import NOTHING_DECIDED, Decided
 from tadacli.zoo.store import FileHash, StoredWeights
@@ -101,6 +103,7 @@ def fetch_each(
     cut_off: NoConnectionError | None = None
     for spec in specs:
         try:
+            check_labels(spec, decided.labels)  # before anything is downloaded
             if spec.source.file:
                 fetched = Fetched(spec.name, "built in", None)
             elif file is not None:
@@ -174,12 +177,15 @@ def fetch(
         CheckpointError: It is no safe weights file of this model.
         SpecError: This version cannot build the network.
         UndecidedError: The file differs from what is known of the model, or does not say all that is not.
+        UsageError: The classes have names, or are not as many as the labels.
         OutputError: The disk is full or cannot be written.
     """
     with _only_run(spec.name, on_message):
         present = _undamaged(spec.name, on_message)
         if present is not None and decided.trust == "manifest" and _was_trusted(present):
             present = None
+        if present is not None and decided.labels and not isinstance(spec, ImageWeights):
+            present = renamed(spec, present, decided, partial=_downloads() / f"{spec.name}.converted")
         if present is not None and (not keep_original or store.original_path(spec.name).is_file()):
             return Fetched(spec.name, "stored", present)
         if offline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -19,12 +19,13 @@ from tadacli.specs import AnySpec, HeadSpec, ModelSpec, ProposalSpec
 from tadacli.strict_tables import refusing
 from tadacli.zoo import DEFAULT_MODEL, DtypeName, Trust
 from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint, settings_of, spec_of
+from tadacli.zoo.class_names import with_labels
 from tadacli.zoo.completing import Completed, by_itself, check_same_network, complete, with_fitted
 from tadacli.zoo.dtype import choose_dtype
 from tadacli.zoo.hub import is_hub_folder, read_described
 from tadacli.zoo.manifest import Known, ModelCard, cards, manifest
 from tadacli.zoo.offers import not_here
-from tadacli.zoo.stated import Decided
+from tadacli.zoo.stated import NOTHING_DECIDED, Decided
 from tadacli.zoo.store import stored
 
 MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
@@ -66,6 +67,7 @@ def load_model(
     *,
     weights: str | os.PathLike[str] | None = None,
     trust: Trust | None = None,
+    labels: Sequence[str] = (),
     device: str = "auto",
     dtype: str = "float32",
 ) -> Model:
@@ -81,6 +83,7 @@ def load_model(
             refused.
         trust: Whose settings to take where `weights` states others than are known of the model: "manifest" or "file";
             None to refuse that.
+        labels: Names for classes that nobody has named, in their order.
         device: "auto" (CUDA, else Apple's MPS, else CPU) or a torch device.
         dtype: "float32", "bfloat16" or "float16" for weights and inputs (scores are always computed in float32), or
             "auto" for what `choose_dtype` finds.
@@ -92,7 +95,7 @@ def load_model(
         SpecError: The model is unknown, cannot be used yet, or takes features (see `load_proposal_model`).
         UndecidedError: A setting is not known, or the file states another one.
         CheckpointError: The weights are missing or do not fit.
-        UsageError: The device or the dtype is unknown.
+        UsageError: The device or the dtype is unknown, or the classes have names or are not as many as the labels.
 
     Example:
         >>> import tadacli
@@ -105,7 +108,7 @@ def load_model(
     target = resolve_device(device)
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of auto, {', '.join(DTYPES)}")
-    completed, checkpoint = _find(name_or_path, weights, ModelSpec, trust)
+    completed, checkpoint = _find(name_or_path, weights, ModelSpec, Decided(trust, labels=tuple(labels)))
     spec, notes = _of_kind(completed.spec, ModelSpec), completed.notes
     if weights is not None:
         spec = with_fitted(spec, checkpoint)
@@ -308,14 +311,14 @@ def find_known(name: str) -> Known:
 
 
 def find_model(
-    name: str, *, weights: str | os.PathLike[str] | None = None, trust: Trust | None = None
+    name: str, *, weights: str | os.PathLike[str] | None = None, decided: Decided = NOTHING_DECIDED
 ) -> tuple[Completed, Checkpoint]:
     """The settings and weights of a known model, whatever it takes.
 
     Args:
         name: Its name.
         weights: As for `load_model`.
-        trust: As for `load_model`.
+        decided: What a person says of its settings.
 
     Returns:
         What is known of it, with what its file states of itself; and the weights.
@@ -330,8 +333,8 @@ def find_model(
         checkpoint = find_checkpoint(name, find_any_spec(name))
     else:
         checkpoint = read_described(weights, of_hub=bool(card.source.configuration))
-    completed = complete(card, checkpoint, decided=Decided(trust))
-    check_same_network(completed.spec, checkpoint)
+    completed = complete(card, checkpoint, decided=decided)
+    check_same_network(completed.spec, checkpoint, are_renamed=bool(decided.labels))
     return completed, checkpoint
 
 
@@ -362,14 +365,17 @@ def read_own_file(path: str) -> tuple[ModelSpec, Checkpoint]:
     return _of_kind(completed.spec, ModelSpec), checkpoint
 
 
-def _read_own_file(path: str, kind: type[Spec]) -> tuple[Completed, Checkpoint]:
+def _read_own_file(path: str, kind: type[Spec], labels: Sequence[str] = ()) -> tuple[Completed, Checkpoint]:
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     if not file.is_file() and not is_hub_folder(path):
         if Path(path).is_dir():
             raise SpecError(f"{path} has no {MODEL_FILE}", hint="give the folder of a run of tada finetune")
         raise SpecError(f"unknown model {path!r}", hint=f"{_known_models(path)}; or give a weights file")
     checkpoint = read_checkpoint(file) if file.is_file() else read_described(path)
-    completed = by_itself(checkpoint) if checkpoint.spec is None else Completed(checkpoint.spec)
+    if checkpoint.spec is None:
+        completed = by_itself(checkpoint, labels=labels)
+    else:
+        completed = Completed(with_labels(checkpoint.spec, labels))
     _of_kind(completed.spec, kind)
     return completed, checkpoint
 
@@ -378,7 +384,7 @@ def _find(
     name_or_path: str | os.PathLike[str] | None,
     weights: str | os.PathLike[str] | None,
     kind: type[Spec],
-    trust: Trust | None = None,
+    decided: Decided = NOTHING_DECIDED,
 ) -> tuple[Completed, Checkpoint]:
     if name_or_path is None:
         name_or_path, weights = (DEFAULT_MODEL if weights is None else weights), None
@@ -386,11 +392,11 @@ def _find(
     if name not in cards():
         if weights is not None:
             raise SpecError(f"unknown model {name!r}", hint=f"{_known_models(name)}; or give a weights file")
-        return _read_own_file(name, kind)
+        return _read_own_file(name, kind, decided.labels)
     known = cards()[name].spec
     if known is not None:
         _of_kind(known, kind)  # before a file is looked for
-    return find_model(name, weights=weights, trust=trust)
+    return find_model(name, weights=weights, decided=decided)
 
 
 def _of_kind(spec: AnySpec, kind: type[Spec]) -> Spec:

@@ -58,11 +58,12 @@ class Decided:
     """What a person says of a model's settings.
 
     `trust` is whose setting to take where what is known and what the file states differ, None to refuse that; `given`
-    are fields of the `InputSpec` that neither side knows.
+    are fields of the `InputSpec` that neither side knows; `labels` are names for classes that nobody has named.
     """
 
     trust: Trust | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
 
 NOTHING_DECIDED = Decided()
