@@ -21,11 +21,11 @@ from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
-from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
+from tadacli.zoo.addresses import address
 from tadacli.zoo.loading import Model, load_model
 
 # The models were trained and evaluated on clips of about ten seconds that show one thing.

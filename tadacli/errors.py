@@ -48,6 +48,10 @@ class NoConnectionError(FetchError):
     """A server that could not be reached at all, as on a machine without a network."""
 
 
+class NotThereError(FetchError):
+    """A file that the server or the folder does not have."""
+
+
 class SpecError(TadaError):
     """A model specification that is unknown, incomplete or contradicts itself."""
 

@@ -23,9 +23,9 @@ from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import run_of
 from tadacli.specs import AnySpec, ModelSpec
 from tadacli.version import __version__
-from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
+from tadacli.zoo.addresses import address
 from tadacli.zoo.loading import Model, load_model
 
 

@@ -32,9 +32,9 @@ from tadacli.sampling.windows import WindowPlan
 from tadacli.scoring.provenance import machine_settings, run_of
 from tadacli.scoring.views import features_and_scores, padded_batch, require_features
 from tadacli.version import __version__
-from tadacli.video.addresses import address
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
 from tadacli.video.source import Seconds
+from tadacli.zoo.addresses import address
 from tadacli.zoo.loading import Model, load_model
 
 _KIND = "tada features 1"  # of a journal

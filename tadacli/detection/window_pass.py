@@ -25,12 +25,12 @@ from tadacli.results import Gap, Note, NoteKind, VideoInfo, Window
 from tadacli.sampling.settings import Cuts
 from tadacli.sampling.windows import Layout, WindowPlan
 from tadacli.transforms import preprocess
-from tadacli.video.addresses import address
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size, local_path
 from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, Unreadable, VideoSource
+from tadacli.zoo.addresses import address
 from tadacli.zoo.loading import Model
 
 # Frames that are ready before the model asks for them take so much memory: 16 of 256 pixels, those of a window or

@@ -11,8 +11,8 @@ from types import TracebackType
 
 from tadacli.errors import TadaError, VideoError
 from tadacli.strict_tables import in_one_line
-from tadacli.video.addresses import address
 from tadacli.video.source import VideoPath, shown
+from tadacli.zoo.addresses import address
 
 _LONGEST_TEXT = 200
 _SURPRISE_HINT = "TADA_DEBUG=1 shows where it comes from"

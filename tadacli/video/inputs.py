@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
-from tadacli.video.addresses import address, credentials_of
 from tadacli.video.frame_names import is_first_name, is_published_name
+from tadacli.zoo.addresses import address, credentials_of
 from tadacli.zoo.downloading import Limit, Patience, Room, download
 from tadacli.zoo.sources import Source
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tadacli.errors import FetchError, NoConnectionError
+from tadacli.errors import FetchError, NoConnectionError, NotThereError
 from tadacli.strict_tables import decode_table, parse_json, refusing
 from tadacli.zoo.downloading import Limit, OnMessage, Patience, discard, download
 from tadacli.zoo.sources import Source
@@ -114,11 +114,14 @@ def _listed_hash(source: Source, folder: Path, patience: Patience, on_message: O
     address = mirror_address(source.mirror, LIST_FILE)
     part = folder / f"{source.file}.{LIST_FILE}"
     try:
-        limit = Limit(num_bytes=_MOST_BYTES)
-        download(Source(address), part, patience=patience, limit=limit, on_message=on_message)
+        listing, limit = Source(address, credentials=source.credentials), Limit(num_bytes=_MOST_BYTES)
+        download(listing, part, patience=patience, limit=limit, on_message=on_message)
     except NoConnectionError:
         raise
-    except FetchError:  # a mirror without a list
+    except NotThereError:  # a mirror without a list
+        return None
+    except FetchError as error:  # some servers refuse what they do not have
+        on_message(f"{source.url} is not compared with the list of its mirror: {error.message}")
         return None
     else:
         if not part.read_bytes().lstrip().startswith(b"{"):  # what some servers give for any name

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from tadacli.errors import CheckpointError
 from tadacli.specs import ModelFacts
 from tadacli.zoo import manifest, store
+from tadacli.zoo.addresses import address, credentials_of
 from tadacli.zoo.image_weights import ImageWeights
 from tadacli.zoo.manifest import ModelCard
 from tadacli.zoo.mirror_lists import mirror_address
@@ -88,7 +89,8 @@ def configuration_sources_of(spec: ModelFacts, *, mirror: str | None = None) -> 
 
 
 def _at_mirror(mirror: str, file: str) -> Source:
-    return Source(mirror_address(mirror, file), mirror=mirror, file=file)
+    shown = address(mirror)
+    return Source(mirror_address(shown, file), mirror=shown, file=file, credentials=credentials_of(shown))
 
 
 def plan_of(

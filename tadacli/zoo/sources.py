@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from tadacli.errors import FetchError, NoConnectionError
+from tadacli.errors import FetchError, NoConnectionError, NotThereError
 from tadacli.version import __version__
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}&export=download"
@@ -120,8 +120,9 @@ def open_source(
     """The file at a source, from byte `start` on if it still has this validator, else from its beginning.
 
     The server may be silent for `timeout_seconds`; over http(s) all of it may take `seconds_left`, if that is given.
-    Raises `FetchError` for what will not pass (not there, not allowed, a page of Google Drive that says no), its child
-    `NoConnectionError` for a host without an address, and `TransferError` for what may pass.
+    Raises `FetchError` for what will not pass (not allowed, a page of Google Drive that says no), its children
+    `NoConnectionError` for a host without an address and `NotThereError` for a file that there is not, and
+    `TransferError` for what may pass.
     """
     if source.google_drive:
         return _open_drive(source, start, validator, timeout_seconds)
@@ -171,7 +172,7 @@ def _open_http(
         # No blocks and any size at all: one request with these headers, whose answer is streamed.
         file = system.open(url, "rb", block_size=0, size=1, headers=headers)
     except FileNotFoundError as error:
-        raise FetchError(f"{url} is not there (404)") from error
+        raise NotThereError(f"{url} is not there (404)") from error
     except aiohttp.ClientResponseError as error:
         if error.status == 416 and start:
             raise TransferError("the server does not have the rest of the file", is_stale=True) from error
@@ -231,7 +232,9 @@ def _open_other(url: str, start: int, validator: str) -> RemoteStream:
         except BaseException:
             file.close()
             raise
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+    except FileNotFoundError as error:
+        raise NotThereError(f"{url} cannot be opened: {_reason(error)}") from error
+    except (PermissionError, IsADirectoryError) as error:
         raise FetchError(f"{url} cannot be opened: {_reason(error)}") from error
     except OSError as error:
         raise TransferError(_reason(error)) from error

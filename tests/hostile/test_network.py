@@ -11,8 +11,8 @@ import pytest
 from tadacli.classification import classify, iter_classifications
 from tadacli.detection.detecting import detect
 from tadacli.errors import FetchError, UsageError, VideoError
-from tadacli.video.addresses import address, credentials_of
 from tadacli.video.inputs import expand_inputs, local_path
+from tadacli.zoo.addresses import address, credentials_of
 from tadacli.zoo.downloading import Limit, Patience, download
 from tadacli.zoo.loading import Model, load_model
 from tadacli.zoo.sources import Source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import io
@@ -26,6 +27,7 @@ from tadacli.zoo.downloading import Patience
 from tadacli.zoo.fetching import Fetched, NotFetched, fetch
 from tadacli.zoo.manifest import manifest
 from tadacli.zoo.mirroring import fill_mirror
+from tadacli.zoo.offers import plan_of
 from tests.file_server import FileServer, Reply, serving
 
 FIRST, SECOND = "small.first", "small.second"
@@ -151,6 +153,26 @@ def test_a_mirror_serves_its_files_wherever_it_stands(mirror: Path, web: str, au
         assert fetched.weights is not None
         assert fetched.weights.original_sha256 == hashlib.sha256(CONTENTS[name]).hexdigest()
     assert authors.requests == []
+
+
+@pytest.mark.usefixtures("home")
+def test_who_asks_a_mirror_is_told_to_it_and_to_nobody_else(mirror: Path, authors: FileServer, tmp_path: Path) -> None:
+    said = list[str]()
+    with serving(CONTENTS[FIRST]) as private:
+        private.others["mirror.json"] = (mirror / "mirror.json").read_bytes()
+        place = private.url.replace("://", "://anna:s3cret@").rsplit("/", 1)[0]
+        fetched = fetch(spec_of(FIRST, authors), mirror=place, patience=QUICK, on_message=said.append)
+        asked = {request["path"].rsplit("/", 1)[1]: request.get("Authorization") for request in private.requests}
+        basic = "Basic " + base64.b64encode(b"anna:s3cret").decode()
+        assert asked == {f"{FIRST}.pyth": basic, "mirror.json": basic}
+        private.replies += [Reply(), Reply(status=403)]
+        store.weights_path(FIRST).unlink()
+        fetch(spec_of(FIRST, authors), mirror=place, patience=QUICK, on_message=said.append)
+        assert any("is not compared with the list of its mirror" in text and "403" in text for text in said)
+    assert fetched.weights is not None
+    assert f"{FIRST}: downloading {private.url.rsplit('/', 1)[0]}/{FIRST}.pyth" in said
+    kept = [file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [text for text in (*said, *kept, plan_of(spec_of(FIRST, authors), mirror=place)) if "s3cret" in text]
 
 
 @pytest.mark.usefixtures("home")

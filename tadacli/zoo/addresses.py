@@ -1,4 +1,4 @@
-"""The URLs of videos: shown and written without the name and password in them, but fetched with these."""
+"""URLs of videos and mirrors: shown and written without the name and password in them, but fetched with these."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Address(str):
     credentials: str
 
 
-def address(video: str | os.PathLike[str]) -> str:
-    """What a video is called: its path, or its URL without a user name and password.
+def address(place: str | os.PathLike[str]) -> str:
+    """What a video or a mirror is called: its path, or its URL without a user name and password.
 
     A URL that had some becomes an `Address`, and can be fetched with them.
     """
-    name = os.fspath(video)
+    name = os.fspath(place)
     found = None if isinstance(name, Address) else _USER_INFO.fullmatch(name)
     if found is None:
         return name
@@ -29,6 +29,6 @@ def address(video: str | os.PathLike[str]) -> str:
     return shown
 
 
-def credentials_of(video: str) -> str:
-    """The user name and password of an `Address`, as they stood in the URL; empty for any other video."""
-    return video.credentials if isinstance(video, Address) else ""
+def credentials_of(place: str) -> str:
+    """The user name and password of an `Address`, as they stood in the URL; empty for any other place."""
+    return place.credentials if isinstance(place, Address) else ""
