@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,6 @@ _FIGURES = {
     "noun_map": "noun mAP",
     "action_map": "action mAP",
 }
-
-
-def settings_of(card: ModelCard) -> Mapping[str, Any]:
-    """What is known of its input, as JSON-ready values."""
-    return dataclasses.asdict(card.features) if card.features is not None else card.input
 
 
 def size_text(values: Mapping[str, Any]) -> str:
@@ -47,12 +41,13 @@ def _facts(card: ModelCard, whole: Mapping[str, Any]) -> list[tuple[str, str]]:
     cost = f", {card.gmacs:.2f} GMACs for one view" if card.gmacs is not None else ""
     arguments = f" ({pairs(card.arguments)})" if card.arguments else ""
     figures = ", ".join(f"{_FIGURES[key]} {figure:g} %" for key, figure in card.published.items())
+    taken = "features" if "features" in whole else "input"
     facts = [
         ("task", card.task),
         ("data set", card.dataset),
         ("network", f"{card.architecture}{arguments}"),
         ("parameters", "" if card.num_parameters is None else f"{card.num_parameters:,}{cost}"),
-        ("features" if "features" in whole else "input", pairs(settings_of(card))),
+        (taken, pairs(whole[taken])),
         ("views", "" if card.protocol is None else f"{card.protocol} (clips x crops)"),
         *((f"labels{f' {head}' if head else ''}", labels_line(labels)) for head, labels in card.heads.items()),
         ("labels", f"{card.num_classes}, without names" if card.num_classes and not card.heads else ""),

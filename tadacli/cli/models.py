@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tadacli.cli.console import aligned, show
-from tadacli.cli.model_page import NOTHING, model_page, settings_of, size_text
+from tadacli.cli.model_page import NOTHING, model_page, size_text
 from tadacli.cli.printable import printable
 from tadacli.cli.weights import whole_name
 from tadacli.errors import SpecError, UsageError
@@ -18,10 +17,6 @@ from tadacli.errors import SpecError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from tadacli.zoo.manifest import ModelCard
-    from tadacli.zoo.store import StoredWeights
-
-State = Literal["built in", "installed", "not installed", "settings come with the file", "not built yet"]
 
 _COLUMNS = ("model", "data set", "frames", "parameters", "GMACs", "top-1", "top-5", "size", "state")
 _TEXTS = (0, 1, 8)  # columns
@@ -50,6 +45,7 @@ def models_command(
     published how large the files are. Accuracies are the authors'.
     """
     from tadacli.models import BUILDERS, OVER_FEATURES
+    from tadacli.zoo.card_values import card_summary, card_values, told_card
     from tadacli.zoo.image_weights import IMAGE_WEIGHTS
     from tadacli.zoo.manifest import cards
     from tadacli.zoo.store import stored
@@ -61,12 +57,12 @@ def models_command(
     name = None if name is None else whole_name(name, or_network=True)
     if name is None:
         kept = {name: stored(name) for name in cards()}
-        of_files = [_own_card(card, kept[name]) if card.told_by_file else card for name, card in cards().items()]
-        values = [_summary(card, built, kept[card.name]) for card in of_files]
+        of_files = [told_card(card, kept[name]) if card.told_by_file else card for name, card in cards().items()]
+        values = [card_summary(card, built, kept[card.name]) for card in of_files]
         text = json.dumps(values, indent=2, ensure_ascii=False) if as_json else _list(values, BUILDERS)
     elif name in cards():
-        card = _own_card(cards()[name], stored(name))
-        whole = _whole(card, built, stored(name))
+        card = told_card(cards()[name], stored(name))
+        whole = card_values(card, built, stored(name))
         text = json.dumps(whole, indent=2, ensure_ascii=False) if as_json else model_page(card, whole)
     elif os.path.exists(name):
         from tadacli.cli.run_page import run_page, run_values
@@ -98,6 +94,7 @@ def _labels(name: str | None, *, as_json: bool) -> str:
 
 def _heads(name: str) -> Mapping[str, tuple[str, ...]]:
     """The labels of a known model or of a path by head. Raises `SpecError` where nobody knows their names."""
+    from tadacli.zoo.card_values import told_card
     from tadacli.zoo.manifest import cards
     from tadacli.zoo.store import stored
 
@@ -109,79 +106,12 @@ def _heads(name: str) -> Mapping[str, tuple[str, ...]]:
     elif card is None:
         raise SpecError(f"unknown model {name!r}", hint="tada models lists the known ones")
     else:
-        heads = _own_card(card, stored(card.name)).heads
+        heads = told_card(card, stored(card.name)).heads
     if card is not None and card.takes_features:
         raise SpecError(f"{name} has no labels of its own", hint="those of the classifier name what it proposes")
     if not heads:
         raise SpecError(f"the labels of {name} are not known", hint=f"tada models {name} says why")
     return heads
-
-
-def _summary(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:
-    """One model as JSON-ready values; sizes in bytes, None where nothing is known."""
-    return {
-        "name": card.name,
-        "dataset": card.dataset,
-        "task": card.task,
-        "architecture": card.architecture,
-        "clip_frames": settings_of(card).get("clip_frames"),
-        "frame_stride": settings_of(card).get("frame_stride"),
-        "num_parameters": card.num_parameters,
-        "gmacs": card.gmacs,
-        "published": dict(card.published),
-        "size_bytes": card.about_bytes if kept is None else kept.size_bytes,
-        "size_is_exact": kept is not None or bool(card.source.size_bytes),
-        "state": _state(card, architectures, kept),
-        "installed": kept is not None or bool(card.source.file),
-    }
-
-
-def _state(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> State:
-    if card.source.file:
-        return "built in"
-    if card.architecture not in architectures:
-        return "not built yet"
-    if kept is not None:
-        return "installed"
-    return "settings come with the file" if card.told_by_file else "not installed"
-
-
-def _own_card(card: ModelCard, kept: StoredWeights | None) -> ModelCard:
-    """The card with the settings that came with the file, once it is here."""
-    if kept is None:
-        return card
-    from tadacli.specs import ModelSpec
-    from tadacli.zoo.checkpoints import settings_of  # which takes as long as torch does
-
-    spec, stated = settings_of(kept.path)
-    if not isinstance(spec, ModelSpec) or not (card.told_by_file or (stated is not None and stated.is_trusted)):
-        return card
-    return dataclasses.replace(
-        card,
-        input=spec.input.to_dict(),
-        arguments=spec.arguments,
-        heads=spec.heads,
-        protocol=spec.protocol,
-        num_classes=spec.num_classes,
-        unknown={key: reason for key, reason in card.unknown.items() if key not in card.told_by_file},
-    )
-
-
-def _whole(card: ModelCard, architectures: Collection[str], kept: StoredWeights | None) -> dict[str, Any]:
-    """All that is known about a model as JSON-ready values, labels included."""
-    return {
-        **_summary(card, architectures, kept),
-        "arguments": dict(card.arguments),
-        "features" if card.takes_features else "input": dict(settings_of(card)),
-        "protocol": None if card.protocol is None else dataclasses.asdict(card.protocol),
-        "num_classes": card.num_classes,
-        "heads": {head: list(labels) for head, labels in card.heads.items()},
-        "source": card.source.to_dict(),
-        "unknown": dict(card.unknown),
-        "obstacles": card.obstacles(architectures),
-        "note": card.note,
-        "stored": None if kept is None else {**dataclasses.asdict(kept), "path": str(kept.path)},
-    }
 
 
 def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> str:
