@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from tadacli.cli import finetune_options as own
 from tadacli.cli import options
 from tadacli.cli.console import be_quiet
-from tadacli.cli.finetune_clips import train_network
+from tadacli.cli.finetune_clips import start_of_training, train_network
 from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
-from tadacli.cli.weights import image_weights_here, model_here, whole_name
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,18 +113,8 @@ def finetune_command(
     be_quiet(quiet)
     defaults = {name: each.default for name, each in signature(finetune_command).parameters.items()}
     refuse_unused(given, defaults, is_detection=task == "detection")
-    if init == "weights" or task == "detection":
-        model, weights = options.model_and_weights(model, weights)
-    else:  # the weights are those of an image network
-        model, _ = options.model_and_weights(model, None)
-    if task == "classification":
-        if init == "weights":
-            model = model_here(model, weights=weights, fetch=fetch, or_network=True)
-        else:
-            model = whole_name(model, or_network=True)
-            if init != "random" and weights is None:
-                image_weights_here(model, init=init)
     if task == "detection":
+        model, weights = options.model_and_weights(model, weights)
         # A part of an epoch stays one, and is refused: it is not rounded without a word.
         whole = {name: int(value) for name, value in common.items() if float(value).is_integer()}
         numbers: dict[str, float] = {**common, **whole}
@@ -149,6 +138,7 @@ def finetune_command(
         )
         train_head(load, chosen_head)
         return
+    model, weights = start_of_training(model, weights, init=init, fetch=fetch)
     sizes = {"short_side": short_side, "crop_size": crop_size}
     train_network(
         load,

@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tadacli.cli import exits
+from tadacli.cli import exits, options
+from tadacli.cli.weights import image_weights_here, model_here, whole_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tadacli.training import Init
     from tadacli.training.data import FinetuneData
     from tadacli.training.session import FinetuneOptions
+
+
+def start_of_training(model: str | None, weights: str | None, *, init: Init, fetch: bool) -> tuple[str, str | None]:
+    """The model that training starts from, and the weights for it; those that are missing are fetched if wanted."""
+    if init == "weights":
+        name, weights = options.model_and_weights(model, weights)
+        return model_here(name, weights=weights, fetch=fetch, or_network=True), weights
+    # The weights are those of an image network.
+    name = whole_name(options.model_and_weights(model, None)[0], or_network=True)
+    if init != "random" and weights is None:
+        image_weights_here(name, init=init)
+    return name, weights
 
 
 def train_network(

@@ -22,6 +22,7 @@ from tadacli.training.heads.fitting import Fitted, build_head, fit_head, precisi
 from tadacli.training.heads.proposal_objective import in_bins, overlap_map
 from tadacli.training.heads.settings import head_settings
 from tadacli.training.loop import StepReport
+from tests.training.heads.spans import check_spans
 
 PLANTED = Planted(num_videos=14, num_classes=2, num_channels=8, steps=(60, 90), lengths=(4, 14), strength=8.0)
 VIDEOS = PLANTED.videos(0)
@@ -58,12 +59,7 @@ def test_it_finds_planted_actions(trained: tuple[dict[str, Tensor], Fitted, Head
     _, fitted, head = trained
     assert fitted.precision >= 0.5
     assert precision_of(head, VALIDATION, tiou=(0.5,)).average == pytest.approx(fitted.precision)
-    for video in VALIDATION:
-        spans = find_spans(head, video.grid)
-        assert (np.diff(spans.scores) <= 0).all()
-        assert (spans.seconds[:, 0] < spans.seconds[:, 1]).all()
-        assert spans.seconds.min() >= 0
-        assert spans.seconds.max() <= video.grid.duration_seconds
+    check_spans(head, VALIDATION)
 
 
 class StoppedError(Exception):

@@ -20,6 +20,7 @@ from tadacli.training.heads.fitting import Fitted, Progress, build_head, fit_hea
 from tadacli.training.heads.sequences import LabelledSequence
 from tadacli.training.heads.settings import HeadSettings, head_settings
 from tadacli.training.loop import StepReport
+from tests.training.heads.spans import check_spans
 
 PLANTED = Planted(num_videos=40, num_classes=3, num_channels=8, steps=(100, 200), lengths=(4, 40), strength=3.9)
 VIDEOS = PLANTED.videos(0)
@@ -64,12 +65,7 @@ def test_a_head_finds_what_single_steps_do_not_show(kind: str, changes: dict[str
     assert found >= least
     assert found > by_step + 0.1
     assert fitted.precision >= least - 0.1
-    for video in test:
-        spans = find_spans(head, video.grid)
-        assert (np.diff(spans.scores) <= 0).all()
-        assert (spans.seconds[:, 0] < spans.seconds[:, 1]).all()
-        assert spans.seconds.min() >= 0
-        assert spans.seconds.max() <= video.grid.duration_seconds
+    check_spans(head, test)
 
 
 class StoppedError(Exception):
