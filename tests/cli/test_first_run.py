@@ -166,6 +166,15 @@ def test_in_a_pipe_it_is_fetched_where_that_was_said(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("command", ["detect", "features", "finetune"])
+def test_other_commands_fetch_too_and_once(tada: Tada, server: FileServer, clip: Path, command: str) -> None:
+    told = {"features": ("-o", clip.parent / "features"), "finetune": ("--data", clip.parent / "none", "-o", "run")}
+    inputs = () if command == "finetune" else (clip,)
+    _, _, err = tada(command, *inputs, "--model", FIRST, "--fetch", *told.get(command, ()))
+    assert "downloading" in err
+    assert len(server.requests) == 1
+
+
 def test_what_cannot_be_fetched_ends_the_command(tada: Tada, server: FileServer, clip: Path) -> None:
     server.replies.append(Reply(status=404, body=b""))
     code, out, err = tada("classify", clip, "--model", FIRST, "--fetch")
