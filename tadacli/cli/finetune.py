@@ -36,6 +36,7 @@ def finetune_command(
     allow_bad: own.AllowBad = 0,
     model: options.ModelName = None,
     weights: options.Weights = None,
+    trust: options.TrustedSettings = None,
     fetch: options.Fetch = False,
     init: own.InitFrom = "weights",
     recipe: own.Recipe = None,
@@ -130,6 +131,7 @@ def finetune_command(
             fps=fps,
             model=model,
             weights=weights,
+            trust=trust,
             fetch=fetch,
             settings=changes,
             numbers=numbers,
@@ -145,6 +147,7 @@ def finetune_command(
         {
             "model": model,
             "weights": weights,
+            "trust": trust,
             "init": init,
             "recipe": recipe,
             "settings": {**changes, **common, **({"balance": True} if balance else {})},

@@ -15,7 +15,7 @@ from tadacli.cli import options
 from tadacli.cli.console import Progress, be_quiet, say
 from tadacli.errors import UsageError
 from tadacli.results import counted
-from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo import DEFAULT_MODEL, Trust
 
 if TYPE_CHECKING:
     from tadacli.training import HeadKind, Unlabelled
@@ -31,7 +31,7 @@ _OF_DETECTION = frozenset(("head", "features", "snippet", "stride"))
 # The parameters of the command that mean something for a head; the others are about training a network on clips.
 _USED = _OF_DETECTION | frozenset(
     "data dataset annotations data_root labels tier train_split validation_split validation_share group_by fps model "
-    "unlabelled negatives weights fetch setting epochs batch_size learning_rate seed task device output resume "
+    "unlabelled negatives weights trust fetch setting epochs batch_size learning_rate seed task device output resume "
     "quiet".split()
 )
 
@@ -51,6 +51,7 @@ class HeadOptions:
     fps: float | None
     model: str
     weights: str | None
+    trust: Trust | None
     fetch: bool
     settings: Mapping[str, str]
     numbers: Mapping[str, float]
@@ -116,7 +117,12 @@ def _trunk(chosen: HeadOptions) -> Model | None:
     if chosen.features is not None and chosen.model == DEFAULT_MODEL:
         return None
     return options.repeatable_model(
-        chosen.model, weights=chosen.weights, device=chosen.device, dtype="float32", fetch=chosen.fetch
+        chosen.model,
+        weights=chosen.weights,
+        device=chosen.device,
+        dtype="float32",
+        fetch=chosen.fetch,
+        trust=chosen.trust,
     )
 
 

@@ -34,7 +34,7 @@ from tadacli.training.run_folder import RunFolder, check_run_folder, open_run, r
 from tadacli.training.run_log import read_log, require_tensorboard
 from tadacli.training.settings import Recipe
 from tadacli.training.starting_point import starting_point
-from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo import DEFAULT_MODEL, Trust
 from tadacli.zoo.loading import resolve_device
 from tadacli.zoo.store import hash_file
 
@@ -50,6 +50,7 @@ class FinetuneOptions(TypedDict, total=False):
 
     model: AnyPath
     weights: AnyPath | None
+    trust: Trust | None
     init: Init
     recipe: AnyPath | Recipe | None
     settings: Mapping[str, object] | None
@@ -66,6 +67,7 @@ def finetune(
     output: AnyPath,
     model: AnyPath = DEFAULT_MODEL,
     weights: AnyPath | None = None,
+    trust: Trust | None = None,
     init: Init = "weights",
     recipe: AnyPath | Recipe | None = None,
     settings: Mapping[str, object] | None = None,
@@ -90,6 +92,8 @@ def finetune(
         output: The new folder of the run; afterwards `load_model` takes it.
         model: The name of a known model, a weights file of our own, or the folder of an earlier run.
         weights: A file of weights for a known model, or of an image network for `init="imagenet"` and "clip".
+        trust: Whose settings to take where `weights` states others than are known of the model: "manifest" or "file";
+            None to refuse that.
         init: What the trunk starts from: the model's "weights", an "imagenet" or "clip" network of pictures, or
             "random" numbers.
         recipe: The name of a known recipe, a .toml file, or a `Recipe`; by default one that suits the size
@@ -139,6 +143,7 @@ def finetune(
         begun=read_choice(RunFolder(folder)) if resume else None,
         model=model,
         weights=weights,
+        trust=trust,
         init=init,
         recipe=recipe,
         settings=settings,
@@ -241,6 +246,7 @@ def _prepared(
             name=name,
             dataset=found.name,
             weights=options.get("weights"),
+            trust=options.get("trust"),
             init=init,
             clip=clip,
             arguments=builder_arguments(recipe),

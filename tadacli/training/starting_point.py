@@ -17,11 +17,13 @@ from tadacli.errors import CheckpointError, FetchError, OutputError, SpecError, 
 from tadacli.models import BUILDERS, build
 from tadacli.specs import LOW_SHARE, EvalProtocol, InputSpec, ModelSpec, WeightsSource
 from tadacli.training import Init
+from tadacli.zoo import Trust
 from tadacli.zoo.checkpoints import Checkpoint, empty_network
 from tadacli.zoo.fetching import fetch, fetch_file
 from tadacli.zoo.image_weights import IMAGE_KINDS, IMAGE_WEIGHTS, ImageWeights, earlier_file, read_image_weights
 from tadacli.zoo.loading import find_checkpoint, find_model, find_spec, read_own_file
 from tadacli.zoo.manifest import cards
+from tadacli.zoo.stated import Decided
 from tadacli.zoo.store import StoredWeights, stored
 
 # Counts of batch norms, which nothing is computed from; some image networks come without them.
@@ -70,18 +72,21 @@ class StartingPoint:
 
 
 def base_spec(
-    name_or_path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None
+    name_or_path: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    trust: Trust | None = None,
 ) -> tuple[ModelSpec, Checkpoint | None]:
     """The spec to start from: of a known model, or of a file or folder that says what it is (then with its weights).
 
-    A known model has those of `weights`, if that is given, which may state some of its settings.
+    A known model has those of `weights`, if that is given, which may state some of its settings; `trust` is as for
+    `load_model`.
 
     The bare name of a network stands for it without weights, on clips like those of the published 8x8 models, or, of
     one that starts from CLIP, on clips as CLIP sees pictures.
     """
     name = os.fspath(name_or_path)
     if name in cards() and weights is not None:
-        completed, checkpoint = find_model(name, weights=weights)
+        completed, checkpoint = find_model(name, weights=weights, decided=Decided(trust))
         if isinstance(completed.spec, ModelSpec):
             return completed.spec, checkpoint
     if name in cards():
@@ -99,6 +104,7 @@ def starting_point(
     name: str,
     dataset: str,
     weights: str | os.PathLike[str] | None = None,
+    trust: Trust | None = None,
     init: Init = "weights",
     clip: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -113,6 +119,7 @@ def starting_point(
         name: Of the new model, which becomes `architecture.name`.
         dataset: The name of the data, for the new spec.
         weights: A file of weights for a known model, or of an image network for `init="imagenet"` and "clip".
+        trust: Whose settings to take where `weights` states others than are known of the model, as for `load_model`.
         init: "weights": those of the model; "imagenet" and "clip": those of an image network, `weights` or else those
             in the store, downloaded if they are not there; "random".
         clip: Fields of the model's `InputSpec` to replace.
@@ -125,10 +132,13 @@ def starting_point(
 
     Raises:
         SpecError: The model is not known, or its network does not take an argument.
+        UndecidedError: A setting is not known, or the file states another one.
         CheckpointError: Weights are missing or do not fit.
         UsageError: Options contradict each other, or clips cannot be like this.
     """
-    base, own = base_spec(name_or_path, weights if init == "weights" else None)
+    base, own = base_spec(name_or_path, weights if init == "weights" else None, trust)
+    if trust is not None and (init != "weights" or weights is None):
+        raise UsageError("trust is about the settings in weights, and none are given", hint="leave out --trust")
     if init == "random" and weights is not None:
         raise UsageError("random initial weights need no file", hint="leave out --weights, or --init random")
     if init == "weights" and own is not None and weights is not None and os.fspath(name_or_path) not in cards():

@@ -94,6 +94,26 @@ def test_it_is_a_start_for_training(tmp_path: Path) -> None:
     assert (start.spec.arguments["stem_width"], start.spec.input.frame_stride) == (8, 5)
 
 
+@pytest.mark.usefixtures("partly")
+def test_training_starts_from_settings_that_a_person_trusts(tmp_path: Path, tada: Tada) -> None:
+    other = save(tmp_path / "other.pyth", own_tables(TEST_SCALE=40))
+    for number, label in enumerate(["one", "two", "one", "two"]):
+        (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        media.render(tmp_path / "data" / label / f"{number}.mp4", 30 + number)
+    words = ("finetune", "--data", tmp_path / "data", "--model", PARTLY, "--weights", other, "--validation-share", 0.5)
+    run = (*words, "--output", tmp_path / "run", "--epochs", 1, "--workers", 0)
+    code, _, err = tada(*run)
+    assert (code, "--trust file takes the file's" in err) == (1, True)
+    for trust, side in (("file", 40), ("manifest", 32)):
+        start = starting_point(PARTLY, weights=other, trust=trust, heads={"": ("x", "y")}, name="new", dataset="d")
+        assert start.spec.input.short_side == side
+    code, _, err = tada(*run, "--trust", "file")
+    assert (code, err) == (0, err)
+    assert tadacli.load_model(tmp_path / "run", device="cpu").spec.input.short_side == 40
+    code, _, err = tada(*words, "--output", tmp_path / "no", "--init", "random", "--trust", "file")
+    assert (code, "leave out --trust" in err) == (2, True)
+
+
 def test_settings_that_disagree_with_the_weights_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "mine.pyth", own_tables(), num_classes=5)
     with pytest.raises(CheckpointError, match=r"wrong shape head\.out\.weight"):
