@@ -16,7 +16,7 @@ from tests import media
 ARCHITECTURE = "r2plus1d_tiny"
 # Each of these takes as long to import as all of our own modules, or longer.
 NOT_FOR_SCORING = ["sympy", "pandas", "scipy", "torchvision", "matplotlib", "torch._dynamo", "torch._inductor", "rich"]
-NOT_FOR_HELP = {"torch", "torchvision", "av", "pandas", "numpy", "safetensors"}
+NOT_FOR_HELP = {"torch", "torchvision", "av", "pandas", "numpy", "safetensors", "rich"}
 
 
 def modules_after(*commands: list[str], at_first: str = "") -> set[str]:

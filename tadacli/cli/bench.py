@@ -6,11 +6,10 @@ import json
 import sys
 from typing import Annotated
 
-import typer
-
 from tadacli.cli import options
 from tadacli.cli.console import be_quiet, say
 from tadacli.cli.exits import write_stdout
+from tadacli.cli.help import INPUT, MODEL, OUTPUT, SPEED
 from tadacli.cli.printable import printable_lines
 from tadacli.cli.sinks import choose_format
 from tadacli.cli.weights import whole_name
@@ -20,31 +19,33 @@ from tadacli.formats.registry import BENCH_SUFFIXES, BenchFormat
 def bench_command(
     video: Annotated[
         str | None,
-        typer.Argument(
+        INPUT.argument(
             help="Video to measure on. Default: a sample that is made for it.", metavar="VIDEO", show_default=False
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
+        MODEL.option(
             help="Model or network by name, a run's folder, or a weights file that says what it is. Default: the "
             "built-in one.",
             envvar="TADA_MODEL",
+            metavar="MODEL",
         ),
     ] = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
     dtype: Annotated[
         str,
-        typer.Option(
-            help="What to compare with float32, with commas: bfloat16, float16. auto: bfloat16 where it is fast."
+        SPEED.option(
+            help="What to compare with float32, with commas: bfloat16, float16. auto: bfloat16 where it is fast.",
+            metavar="DTYPE",
         ),
     ] = "auto",
-    batch_size: Annotated[str, typer.Option(help="Clips at a time, with commas.", metavar="1,4,8")] = "1,4,8",
-    seconds: Annotated[float, typer.Option(help="About how long each measurement takes.")] = 2.0,
+    batch_size: Annotated[str, SPEED.option(help="Clips at a time, with commas.", metavar="1,4,8")] = "1,4,8",
+    seconds: Annotated[float, SPEED.option(help="About how long each measurement takes.", metavar="SECONDS")] = 2.0,
     output_format: Annotated[
         BenchFormat | None,
-        typer.Option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
+        OUTPUT.option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
     ] = None,
     output: options.Output = None,
     quiet: options.Quiet = False,

@@ -10,6 +10,7 @@ import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import ViewsProgress, be_quiet, classification_table, showing, start_profile
+from tadacli.cli.help import CLIPS, OUTPUT, SPEED
 from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
@@ -28,20 +29,20 @@ def classify_command(
     fetch: options.Fetch = False,
     views: Annotated[
         str | None,
-        typer.Option(help="Clips x crops that are averaged. Default: as the model was published.", metavar="10x3"),
+        CLIPS.option(help="Clips x crops that are averaged. Default: as the model was published.", metavar="10x3"),
     ] = None,
     start: options.Start = None,
     end: options.End = None,
     sampling: options.Sampling = None,
-    topk: Annotated[int, typer.Option(help="Labels given for each video.")] = DEFAULT_TOPK,
+    topk: Annotated[int, OUTPUT.option(help="Labels given for each video.", metavar="N")] = DEFAULT_TOPK,
     min_score: Annotated[
         str,
-        typer.Option(help="Leave out labels below this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto"),
+        OUTPUT.option(help="Leave out labels below this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto"),
     ] = str(DEFAULT_MIN_SCORE),
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: Annotated[
-        int | None, typer.Option(help="Views scored at once. Default: 8; with --sampling as tada detect.")
+        int | None, SPEED.option(help="Views scored at once. Default: 8; with --sampling as tada detect.", metavar="N")
     ] = None,
     fill_batches: options.FillBatches = False,
     fps: options.Fps = None,

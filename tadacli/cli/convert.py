@@ -9,6 +9,7 @@ import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import say
+from tadacli.cli.help import INPUT, OUTPUT
 from tadacli.cli.sinks import write_contents
 from tadacli.errors import UsageError
 from tadacli.files import refuse_existing
@@ -20,7 +21,7 @@ _BEGINNING = 4096
 def convert_command(
     results: Annotated[
         Path,
-        typer.Argument(
+        INPUT.argument(
             help="What tada detect wrote: .json or .jsonl. Or labels of another program.",
             metavar="RESULTS",
             show_default=False,
@@ -28,7 +29,7 @@ def convert_command(
     ],
     to: Annotated[
         ConvertFormat,
-        typer.Option(
+        OUTPUT.option(
             help="Subtitles (srt, vtt), Audacity labels, ELAN (eaf), ActivityNet or EPIC-KITCHENS predictions, "
             "or our own csv, json, jsonl.",
             show_default=False,
@@ -36,7 +37,7 @@ def convert_command(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
+        OUTPUT.option(
             "--output",
             "-o",
             help="Write here, not to stdout; never overwrites. A folder for the subtitles, labels or "
@@ -46,13 +47,14 @@ def convert_command(
         ),
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option(help="Of labels: the folder with the videos. Default: theirs.", metavar="FOLDER")
+        Path | None, INPUT.option(help="Of labels: the folder with the videos. Default: theirs.", metavar="FOLDER")
     ] = None,
     tier: Annotated[
-        list[str] | None, typer.Option(help="Of labels: the tier that counts; may be repeated.", metavar="NAME")
+        list[str] | None, INPUT.option(help="Of labels: the tier that counts; may be repeated.", metavar="NAME")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Of labels: frames are counted at this rate. Default: each video's own.")
+        float | None,
+        INPUT.option(help="Of labels: frames are counted at this rate. Default: each video's own.", metavar="RATE"),
     ] = None,
 ) -> None:
     """Convert detected segments, without the video or the model.

@@ -29,7 +29,7 @@ def detect_command(
     fetch: options.Fetch = False,
     window: own.Window = DEFAULT_WINDOW,
     stride: own.Stride = None,
-    sampling: options.Sampling = None,
+    sampling: own.Sampling = None,
     start: options.Start = None,
     end: options.End = None,
     allow_gaps: own.AllowGaps = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tadacli.cli.console import show
+from tadacli.cli.help import OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tadacli.doctor.findings import Finding
 
 
-def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False) -> None:
+def doctor_command(as_json: Annotated[bool, OUTPUT.option("--json", help="Write JSON.")] = False) -> None:
     """Check this installation, and say what mends each problem.
 
     Looks at versions, devices, threads, decoders, the fetched weights

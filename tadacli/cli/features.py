@@ -13,6 +13,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import TimelineProgress, be_quiet, clock, feature_table, say, showing, start_profile
 from tadacli.cli.detect_options import CutsWord, check_cuts
 from tadacli.cli.exits import write_stdout
+from tadacli.cli.help import OUTPUT, SPEED, WINDOWS
 from tadacli.cli.sinks import summarise
 from tadacli.results import out_of
 
@@ -22,26 +23,26 @@ if TYPE_CHECKING:
     from tadacli.formats.feature_rows import FeatureRow
 
 Folder = Annotated[
-    Path, typer.Option("--output", "-o", help="The folder for the features; it need not exist.", metavar="FOLDER")
+    Path, OUTPUT.option("--output", "-o", help="The folder for the features; it need not exist.", metavar="FOLDER")
 ]
 Snippet = Annotated[
-    str | None, typer.Option(help="Length of a snippet: 64f, 2s. Default: a clip of the model.", metavar="LENGTH")
+    str | None, WINDOWS.option(help="Length of a snippet: 64f, 2s. Default: a clip of the model.", metavar="LENGTH")
 ]
 Stride = Annotated[
-    str | None, typer.Option(help="From one snippet to the next. Default: an eighth of it.", metavar="LENGTH")
+    str | None, WINDOWS.option(help="From one snippet to the next. Default: an eighth of it.", metavar="LENGTH")
 ]
-Crops = Annotated[int, typer.Option(help="1, or 3 along the longer side, whose features are joined.", metavar="1|3")]
-WithScores = Annotated[bool, typer.Option("--with-scores", help="Keep the scores of the classes, too.")]
+Crops = Annotated[int, WINDOWS.option(help="1, or 3 along the longer side, whose features are joined.", metavar="1|3")]
+WithScores = Annotated[bool, OUTPUT.option("--with-scores", help="Keep the scores of the classes, too.")]
 Layout = Annotated[
-    Literal["tada", "actionformer", "opentad", "epic-5s"], typer.Option(help="What the files are laid out for.")
+    Literal["tada", "actionformer", "opentad", "epic-5s"], OUTPUT.option(help="What the files are laid out for.")
 ]
-Stored = Annotated[Literal["float32", "float16"], typer.Option(help="The type of the numbers in the files.")]
-BatchSize = Annotated[int | None, typer.Option(help="Views at once. Default: 1, on a GPU 8.")]
+Stored = Annotated[Literal["float32", "float16"], OUTPUT.option(help="The type of the numbers in the files.")]
+BatchSize = Annotated[int | None, SPEED.option(help="Views at once. Default: 1, on a GPU 8.", metavar="N")]
 Format = Annotated[
     Literal["table", "jsonl"] | None,
-    typer.Option("--format", help="What is said on stdout. Default: table on a terminal, jsonl in a pipe."),
+    OUTPUT.option("--format", help="What is said on stdout. Default: table on a terminal, jsonl in a pipe."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Keep the files that are whole, and go on with the others.")]
+Resume = Annotated[bool, OUTPUT.option("--resume", help="Keep the files that are whole, and go on with the others.")]
 
 
 def features_command(

@@ -9,6 +9,7 @@ import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet, print_error, say
+from tadacli.cli.help import INPUT, MODEL, OUTPUT
 from tadacli.cli.weights import MIRROR_VARIABLE, fetch_models
 from tadacli.errors import UsageError
 from tadacli.zoo import Trust
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
 
 def fetch_command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models, as tada models lists them.", metavar="NAME", show_default=False)
+        list[str] | None, INPUT.argument(help="Models, as tada models lists them.", metavar="NAME", show_default=False)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; ask no server.")] = False,
+    dry_run: Annotated[bool, OUTPUT.option("--dry-run", help="Say what would be done; ask no server.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash what is here again: the models named, or all of them.")
+        bool, OUTPUT.option("--verify", help="Hash what is here again: the models named, or all of them.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Check what is here; download nothing.")] = False,
+    offline: Annotated[bool, INPUT.option("--offline", help="Check what is here; download nothing.")] = False,
     from_file: Annotated[
         Path | None,
-        typer.Option(
+        INPUT.option(
             "--from",
             help="The published file, or the hub's two in a folder, downloaded by other means.",
             metavar="FILE",
@@ -36,35 +37,37 @@ def fetch_command(
     ] = None,
     trust: Annotated[
         Trust | None,
-        typer.Option("--trust", help="Whose settings count where the file states others than are known."),
+        MODEL.option("--trust", help="Whose settings count where the file states others than are known."),
     ] = None,
     frame_stride: Annotated[
         int | None,
-        typer.Option(min=1, help="From one frame of a clip to the next, if neither the file nor tada knows it."),
+        MODEL.option(
+            min=1, help="From one frame of a clip to the next, if neither the file nor tada knows it.", metavar="N"
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
+        MODEL.option(
             help="Names for classes that have none, one a line; they are kept with the model.", metavar="FILE"
         ),
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(
+        INPUT.option(
             help="Try here first: a folder or any fsspec URL with the published file as NAME.pyth (docs/mirrors.md).",
             metavar="URL",
             envvar=MIRROR_VARIABLE,
         ),
     ] = None,
     keep_original: Annotated[
-        bool, typer.Option("--keep-original", help="Keep the published file beside the converted one.")
+        bool, OUTPUT.option("--keep-original", help="Keep the published file beside the converted one.")
     ] = False,
     every: Annotated[
-        bool, typer.Option("--all", help="Every model that this version can use, and what --init starts from.")
+        bool, INPUT.option("--all", help="Every model that this version can use, and what --init starts from.")
     ] = False,
     mirror_to: Annotated[
         Path | None,
-        typer.Option(help="Also put the published files here, as a mirror with their hashes.", metavar="FOLDER"),
+        OUTPUT.option(help="Also put the published files here, as a mirror with their hashes.", metavar="FOLDER"),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:

@@ -6,9 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from tadacli.cli.console import aligned, show
+from tadacli.cli.help import INPUT, OUTPUT
 from tadacli.cli.model_page import NOTHING, model_page, size_text
 from tadacli.cli.printable import printable
 from tadacli.cli.weights import whole_name
@@ -25,16 +24,16 @@ _TEXTS = (0, 1, 8)  # columns
 def models_command(
     name: Annotated[
         str | None,
-        typer.Argument(
+        INPUT.argument(
             help="Show all that is known about this one: a model, or a run's folder.",
             metavar="NAME",
             show_default=False,
         ),
     ] = None,
     labels: Annotated[
-        bool, typer.Option("--labels", help="Show its labels alone, one a line, in their order.")
+        bool, OUTPUT.option("--labels", help="Show its labels alone, one a line, in their order.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: Annotated[bool, OUTPUT.option("--json", help="Write JSON.")] = False,
 ) -> None:
     """List the known models and networks, or show all about one.
 

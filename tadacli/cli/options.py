@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
-import typer
-
 from tadacli.cli.console import say
+from tadacli.cli.help import CLIPS, INPUT, MODEL, OUTPUT, SPEED
 from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat
@@ -28,52 +27,56 @@ def file_or_stdout(output: Path | None) -> Path | None:
 
 INPUT_HELP = "Videos, folders, globs, URLs, folders or tars of frames (JPEG, PNG), @LIST, or - (list on stdin)."
 
-Inputs = Annotated[list[str], typer.Argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
+Inputs = Annotated[list[str], INPUT.argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
 ModelName = Annotated[
     str | None,
-    typer.Option(
+    MODEL.option(
         help="Model name, a run's folder, or a weights file that says what it is. Default: the built-in one.",
         envvar="TADA_MODEL",
+        metavar="MODEL",
     ),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(
+    MODEL.option(
         help="Weights for the model, or without --model as it: .pyth, .pt, .safetensors, a hub's folder.",
         metavar="FILE",
     ),
 ]
 TrustedSettings = Annotated[
     Trust | None,
-    typer.Option("--trust", help="Whose settings count where --weights states others than are known."),
+    MODEL.option("--trust", help="Whose settings count where --weights states others than are known."),
 ]
 Fetch = Annotated[
     bool,
-    typer.Option("--fetch", help="Fetch the model's weights if they are missing, without asking.", envvar="TADA_FETCH"),
+    MODEL.option("--fetch", help="Fetch the model's weights if they are missing, without asking.", envvar="TADA_FETCH"),
 ]
 LabelsFile = Annotated[
-    Path | None, typer.Option("--labels", help="Names for classes that have none, one a line.", metavar="FILE")
+    Path | None, MODEL.option("--labels", help="Names for classes that have none, one a line.", metavar="FILE")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Dtype = Annotated[str, typer.Option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.")]
-Annotations = Annotated[Path | None, typer.Option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")]
-Start = Annotated[str | None, typer.Option(help="Look only from this time on.", metavar="00:10:00")]
-End = Annotated[str | None, typer.Option(help="Look only up to this time.", metavar="00:20:00")]
+Device = Annotated[str, SPEED.option(help="auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")]
+Dtype = Annotated[
+    str, SPEED.option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.", metavar="DTYPE")
+]
+Annotations = Annotated[Path | None, INPUT.option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")]
+Start = Annotated[str | None, INPUT.option(help="Look only from this time on.", metavar="00:10:00")]
+End = Annotated[str | None, INPUT.option(help="Look only up to this time.", metavar="00:20:00")]
+SAMPLING_HELP = "stretch: frames over the whole span; native: clips at the model's own rate."
 Sampling = Annotated[
     WindowSampling | None,
-    typer.Option(help="stretch: frames over the whole span; native: clips at the model's own rate."),
+    CLIPS.option(help=SAMPLING_HELP),
 ]
 Format = Annotated[
     ClassifyFormat | None,
-    typer.Option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
+    OUTPUT.option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
 ]
-Fps = Annotated[float | None, typer.Option(help="Frames a second of folders and tars of frames.", metavar="RATE")]
+Fps = Annotated[float | None, INPUT.option(help="Frames a second of folders and tars of frames.", metavar="RATE")]
 FillBatches = Annotated[
-    bool, typer.Option("--fill-batches", help="Share batches among videos: for a GPU, where each has few views.")
+    bool, SPEED.option("--fill-batches", help="Share batches among videos: for a GPU, where each has few views.")
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
+    OUTPUT.option(
         "--output",
         "-o",
         help="Write the results here, - is stdout; never overwrites.",
@@ -81,13 +84,13 @@ Output = Annotated[
         callback=file_or_stdout,
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished --output.")]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look below folders too.")]
+Resume = Annotated[bool, OUTPUT.option("--resume", help="Continue an unfinished --output.")]
+Recursive = Annotated[bool, INPUT.option("--recursive", "-r", help="Look below folders too.")]
 MaxDownload = Annotated[
-    str, typer.Option(help="The largest file fetched for a URL; it may take what it takes at 1 MB/s.", metavar="4GB")
+    str, INPUT.option(help="The largest file fetched for a URL; it may take what it takes at 1 MB/s.", metavar="4GB")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")]
-Profile = Annotated[bool, typer.Option("--profile", help="Say at the end where the wall time went.")]
+Quiet = Annotated[bool, OUTPUT.option("--quiet", "-q", help="Nothing but errors on stderr.")]
+Profile = Annotated[bool, SPEED.option("--profile", help="Say at the end where the wall time went.")]
 
 
 def named_videos(inputs: list[str], *, recursive: bool) -> list[str]:
