@@ -136,9 +136,9 @@ def starting_point(
         CheckpointError: Weights are missing or do not fit.
         UsageError: Options contradict each other, or clips cannot be like this.
     """
-    base, own = base_spec(name_or_path, weights if init == "weights" else None, trust)
     if trust is not None and (init != "weights" or weights is None):
         raise UsageError("trust is about the settings in weights, and none are given", hint="leave out --trust")
+    base, own = base_spec(name_or_path, weights if init == "weights" else None, trust)
     if init == "random" and weights is not None:
         raise UsageError("random initial weights need no file", hint="leave out --weights, or --init random")
     if init == "weights" and own is not None and weights is not None and os.fspath(name_or_path) not in cards():
