@@ -69,7 +69,8 @@ def partly(monkeypatch: pytest.MonkeyPatch) -> ModelCard:
     known = {**cards(), PARTLY: card}
     for module in ("manifest", "loading", "names"):
         monkeypatch.setattr(f"tadacli.zoo.{module}.cards", lambda: known)
-    monkeypatch.setattr("tadacli.training.starting_point.cards", lambda: known)
+    for module in ("starting_point", "default_recipe"):
+        monkeypatch.setattr(f"tadacli.training.{module}.cards", lambda: known)
     return card
 
 
