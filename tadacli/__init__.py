@@ -18,18 +18,31 @@ if TYPE_CHECKING:
     from tadacli.classification import classify
     from tadacli.detection.detecting import detect
     from tadacli.detection.extraction import features
+    from tadacli.detection.settings import SegmentSettings
     from tadacli.evaluation.evaluating import evaluate
+    from tadacli.results import Classification, Classifications, Detection, Detections, Prediction, Segment
+    from tadacli.sampling.plan import Part
+    from tadacli.sampling.settings import WindowSettings, window_settings
     from tadacli.training.session import finetune
     from tadacli.zoo.loading import Model, load_model
 
 __all__ = [
     "CheckpointError",
+    "Classification",
+    "Classifications",
+    "Detection",
+    "Detections",
     "Model",
     "OutputError",
+    "Part",
+    "Prediction",
+    "Segment",
+    "SegmentSettings",
     "SpecError",
     "TadaError",
     "UsageError",
     "VideoError",
+    "WindowSettings",
     "__version__",
     "classify",
     "detect",
@@ -37,17 +50,28 @@ __all__ = [
     "features",
     "finetune",
     "load_model",
+    "window_settings",
 ]
 
 # The module of each public name. None of them is called like a function, so that importing one hides none.
 _HOME = {
+    "Classification": "results",
+    "Classifications": "results",
+    "Detection": "results",
+    "Detections": "results",
+    "Model": "zoo.loading",
+    "Part": "sampling.plan",
+    "Prediction": "results",
+    "Segment": "results",
+    "SegmentSettings": "detection.settings",
+    "WindowSettings": "sampling.settings",
     "classify": "classification",
     "detect": "detection.detecting",
     "evaluate": "evaluation.evaluating",
     "features": "detection.extraction",
     "finetune": "training.session",
     "load_model": "zoo.loading",
-    "Model": "zoo.loading",
+    "window_settings": "sampling.settings",
 }
 _SUBMODULES = ("models", "sampling", "transforms", "video")
 

@@ -14,7 +14,17 @@ from torch import Tensor
 from tadacli.concurrency import map_ahead
 from tadacli.errors import VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Classification, FrameTime, Note, NoteKind, Prediction, Run, RunSettings, VideoInfo
+from tadacli.results import (
+    Classification,
+    Classifications,
+    FrameTime,
+    Note,
+    NoteKind,
+    Prediction,
+    Run,
+    RunSettings,
+    VideoInfo,
+)
 from tadacli.sampling.plan import Part, is_short, seconds_of, time_gaps
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
 from tadacli.scoring.options import ClassificationOptions, scoring_options
@@ -47,7 +57,7 @@ def classify(
     fps: float | None = None,
     device: str = "auto",
     dtype: str = "float32",
-) -> list[Classification]:
+) -> Classifications:
     """What each video shows: one result for each, in order.
 
     A video that fails has status "error" and stops nothing.
@@ -68,7 +78,8 @@ def classify(
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
 
     Returns:
-        The results; scores are the mean over the views of the softmax, 0 to 1, with seven digits.
+        The results, in a list that has `filter` and `to_pandas`. Scores are the mean over the views of the softmax, 0
+        to 1, with seven digits.
 
     Raises:
         UsageError: For settings that contradict each other or are out of range, before anything is decoded.
@@ -80,7 +91,9 @@ def classify(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = render_sample(f"{folder}/video.mp4")
         ...     (result,) = tadacli.classify(f"{folder}/video.mp4", device="cpu")
-        >>> result.heads[""][0].label
+        >>> result
+        Classification(...video.mp4': pan left 0.9...)
+        >>> result.label
         'pan left'
     """
     if isinstance(videos, (str, os.PathLike)):
@@ -89,7 +102,7 @@ def classify(
     options = ClassificationOptions(scoring, part, topk, min_score, fps)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    return list(iter_classifications(videos, model=model, options=options))
+    return Classifications(iter_classifications(videos, model=model, options=options))
 
 
 def classification_run(model: Model, options: ClassificationOptions) -> Run:
@@ -243,6 +256,7 @@ def _result(
         clips=opened.clips,
         video=opened.info,
         notes=opened.notes,
+        num_labels={name: len(labels) for name, labels in model.spec.heads.items()},
     )
 
 

@@ -20,6 +20,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -55,6 +56,25 @@ def segments(video: str) -> list[tuple[float, float, str, float]]:
     results: list[Detection] = tadacli.detect([video])
     found: list[Segment] = [segment for result in results for segment in result.segments]
     return [(each.start_seconds, each.end_seconds, each.label, each.score) for each in found]
+
+
+def chosen(video: str) -> tuple[str | None, float | None, list[str], dict[str, object]]:
+    result: Classification = tadacli.classify(video)[0]
+    names: list[str] = [each.label for each in result.top(3)]
+    return result.label, result.score, names, result.to_dict()
+
+
+def table(videos: list[str]) -> pandas.DataFrame:
+    found: tadacli.Detections = tadacli.detect(videos, window="2s", stride=1, threshold=0.4, labels=["pan left"])
+    for detection in found.filter(label="pan left", min_score=0.6, between=(10.0, None)):
+        part: Detection = detection.merge(0.5).clip_to(0, 60)
+        print(len(part), [segment.duration_seconds for segment in part], part)
+    return found.to_pandas()
+
+
+def settings() -> list[Detection]:
+    windows: tadacli.WindowSettings = tadacli.window_settings(window="1s,4s", cuts="auto")
+    return tadacli.detect("a.mp4", windows=windows, segments=tadacli.SegmentSettings(smooth_seconds=1.0))
 
 
 def accuracy(annotations: Path) -> tuple[int, int]:
@@ -100,6 +120,9 @@ MISUSED = [
     ('tadacli.classify("a.mp4", top_k=3)', "call-arg"),
     ('tadacli.classify("a.mp4")[0].topk', "attr-defined"),
     ('tadacli.detect("a.mp4").segments', "attr-defined"),
+    ('tadacli.detect("a.mp4", threshold="high")', "arg-type"),
+    ('tadacli.detect("a.mp4")[0].filter(labels="a")', "call-arg"),
+    ('tadacli.classify("a.mp4")[0].label.upper()', "union-attr"),
     ('tadacli.detect("a.mp4")[0].segments[0].start', "attr-defined"),
     ('tadacli.evaluate("csv", annotations="a.csv").accuracy', "attr-defined"),
     ('tadacli.finetune("clips")', "call-arg"),

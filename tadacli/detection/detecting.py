@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tadacli.detection import DEFAULT_THRESHOLD
 from tadacli.detection.curves import ClassCurve
 from tadacli.detection.cuts import cuts_outside
 from tadacli.detection.journal import WindowJournal
@@ -18,10 +19,11 @@ from tadacli.detection.window_pass import OnProgress, video_notes
 from tadacli.detection.window_scores import WindowScores, score_windows, scoring_settings
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Detection, Note, NoteKind, Run, RunSettings
+from tadacli.results import Detection, Detections, Note, NoteKind, Run, RunSettings
+from tadacli.sampling import DEFAULT_WINDOW
 from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import run_of
-from tadacli.specs import AnySpec, ModelSpec
+from tadacli.specs import AnySpec, ModelSpec, ScoreLimit
 from tadacli.version import __version__
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
@@ -34,11 +36,15 @@ def detect(
     *,
     model: str | os.PathLike[str] | Model | None = None,
     weights: str | os.PathLike[str] | None = None,
+    window: str | float | None = None,
+    stride: str | float | None = None,
+    threshold: ScoreLimit | None = None,
+    labels: Sequence[str] | None = None,
     windows: WindowSettings | None = None,
     segments: SegmentSettings | None = None,
     device: str = "auto",
     dtype: str = "float32",
-) -> list[Detection]:
+) -> Detections:
     """What happens in each video, and when: one result for each, in order.
 
     A video that fails has status "error" and stops nothing.
@@ -48,17 +54,23 @@ def detect(
         model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
             `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
         weights: A file of weights for a known name; by default those that were fetched.
-        windows: Which windows are scored (`window_settings()` reads words such as "2s"); by default windows of two
-            seconds, one every second.
-        segments: What becomes a segment.
+        window: How long the windows are that are scored: seconds, or words such as "2s", "64f" (frames) or "1s,4s"; by
+            default two seconds.
+        stride: From one window to the next, alike; by default half a window.
+        threshold: The score that a segment reaches, 0 to 1, or "auto" for the model's own; by default 0.4.
+        labels: The only labels that are reported; by default all.
+        windows: All settings of windows, in the place of `window` and `stride` (see `window_settings`).
+        segments: All settings of segments, in the place of `threshold` and `labels`.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
 
     Returns:
-        The results. Times of segments and gaps are presentation times in seconds, scores are 0 to 1.
+        The results, in a list that has `filter`, `merge` and `to_pandas`. Times of segments and gaps are presentation
+        times in seconds, scores are 0 to 1.
 
     Raises:
-        UsageError: For settings that contradict each other or do not go with the model, before anything is decoded.
+        UsageError: For settings that contradict each other, are given twice or do not go with the model, before
+            anything is decoded.
         TadaError: For a model that cannot be loaded, or whose scores are not numbers.
 
     Example:
@@ -67,20 +79,53 @@ def detect(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = render_sample(f"{folder}/video.mp4")
         ...     (result,) = tadacli.detect(f"{folder}/video.mp4", device="cpu")
-        >>> [(segment.label, segment.start_seconds, segment.end_seconds) for segment in result.segments]
+        >>> result
+        Detection(...video.mp4': 1 segment: pan left)
+        >>> [(segment.label, segment.start_seconds, segment.end_seconds) for segment in result]
         [('pan left', 0.0, 4.0)]
     """
     if isinstance(videos, (str, os.PathLike)):
         videos = [videos]
+    windows, segments = _settings(window, stride, threshold, labels, windows, segments)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     job = detection_job(
         [address(video) for video in videos],
         model=model,
-        windows=windows or window_settings(),
-        segments=segments or SegmentSettings(),
+        windows=windows,
+        segments=segments,
     )
-    return [found.result for found in iter_detections(job)]
+    return Detections(found.result for found in iter_detections(job))
+
+
+def _settings(
+    window: str | float | None,
+    stride: str | float | None,
+    threshold: ScoreLimit | None,
+    labels: Sequence[str] | None,
+    windows: WindowSettings | None,
+    segments: SegmentSettings | None,
+) -> tuple[WindowSettings, SegmentSettings]:
+    """The settings that plain arguments mean, or those that were given whole. Raises `UsageError` for both."""
+    for whole, name, parts in (
+        (windows, "windows", {"window": window, "stride": stride}),
+        (segments, "segments", {"threshold": threshold, "labels": labels}),
+    ):
+        given = [part for part, value in parts.items() if value is not None]
+        if whole is not None and given:
+            raise UsageError(
+                f"{given[0]} is given twice: by itself, and within {name}", hint="leave one of the two out"
+            )
+    if isinstance(labels, str):
+        labels = [labels]
+    return (
+        windows
+        or window_settings(
+            window=DEFAULT_WINDOW if window is None else str(window), stride=None if stride is None else str(stride)
+        ),
+        segments
+        or SegmentSettings(threshold=DEFAULT_THRESHOLD if threshold is None else threshold, labels=tuple(labels or ())),
+    )
 
 
 @dataclass(frozen=True)

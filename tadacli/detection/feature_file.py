@@ -18,8 +18,8 @@ from tadacli.detection.array_files import ABOUT, about_array, read_arrays
 from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.errors import UsageError
 from tadacli.files import new_file
-from tadacli.formats.rows import Count, GapRow, Number
 from tadacli.results import Gap, Note, NoteKind, RunSettings
+from tadacli.results.json_ready import Count, GapRow, Number
 from tadacli.specs import spec_from_dict
 from tadacli.strict_tables import decode_table
 

@@ -33,8 +33,8 @@ from tadacli.detection.feature_file import (
 from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.errors import OutputError, UsageError, VideoError
 from tadacli.files import check_new_files, name_with, new_file, not_written, require_folder, write_new
-from tadacli.formats.rows import Count, Number
 from tadacli.formats.video_names import output_names
+from tadacli.results.json_ready import Count, Number
 from tadacli.sampling.settings import Length
 from tadacli.sampling.snippets import SnippetSettings
 from tadacli.scoring.provenance import run_of

@@ -24,8 +24,8 @@ from tadacli.datasets.samples import Sample
 from tadacli.errors import OutputError, TadaError, UsageError
 from tadacli.evaluation.predictions import ScoreTable
 from tadacli.files import held_file, not_written, require_folder, write_new
-from tadacli.formats.rows import Count, Number
 from tadacli.results import Run, RunSettings, SpecSummary, Status
+from tadacli.results.json_ready import Count, Number
 from tadacli.strict_tables import decode_table, parse_json
 from tadacli.video.inputs import file_size
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from tadacli.formats.captions import player_segments
 from tadacli.formats.records import encode_json
-from tadacli.formats.rows import DetectionRow, SegmentRow
+from tadacli.formats.rows import DetectionRow
 from tadacli.formats.video_names import video_ids
+from tadacli.results.json_ready import SegmentRow
 
 
 def activitynet(rows: Sequence[DetectionRow]) -> bytes:

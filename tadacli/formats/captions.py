@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tadacli.formats.rows import DetectionRow, SegmentRow, rounded_seconds
+from tadacli.formats.rows import DetectionRow
+from tadacli.results.json_ready import SegmentRow, rounded_seconds
 
 _LINE_BREAKERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NO_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")  # no encoding and no XML holds these

@@ -5,17 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from tadacli.formats.rows import (
-    CutsRow,
-    DetectionRow,
-    SegmentRow,
-    csv_text,
-    flat_rows,
-    rounded_seconds,
-    run_row,
-    video_facts,
-)
-from tadacli.results import Detection, Run, Segment
+from tadacli.formats.rows import DetectionRow, csv_text, flat_rows, run_row
+from tadacli.results import Detection, Run
+from tadacli.results.json_ready import detection_facts
 
 DETECTION_CSV_COLUMNS = (
     "path status error model task start_seconds end_seconds label index score verb noun action gaps notes "
@@ -33,45 +25,9 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
         size_bytes: The size of the video's file, by which a later run sees that it is still the same; None if unknown.
 
     Returns:
-        The row, its keys in the order in which they are written. Its times are presentation times in seconds. `video`
-        and `path` are both the input as it was named; `duration_seconds`, `start_seconds`, `fps` and `info` are null
-        for a video that could not be opened.
+        The row, its keys in the order in which they are written.
     """
-    facts = None if result.video is None else video_facts(result.video)
-    start, duration = None, None
-    if facts is not None:
-        start, duration = facts["start_seconds"], facts["duration_seconds"]
-    elif result.timeline is not None:
-        start, end = result.timeline
-        start, duration = rounded_seconds(start), rounded_seconds(end - start)
-    cuts: CutsRow = {} if result.cuts is None else {"cuts": [rounded_seconds(cut) for cut in result.cuts]}
-    return {
-        "video": result.path,
-        "path": result.path,
-        "status": result.status,
-        "error": result.error or None,
-        "model": result.model,
-        "task": run.spec["task"],
-        "duration_seconds": duration,
-        "start_seconds": start,
-        "fps": facts and facts["fps"],
-        "windows": result.num_windows,
-        "windows_planned": result.num_windows_planned,
-        "segments": [_segment(each) for each in result.segments],
-        "gaps": [
-            {
-                "start_seconds": rounded_seconds(gap.start_seconds),
-                "end_seconds": rounded_seconds(gap.end_seconds),
-                "reason": gap.reason,
-            }
-            for gap in result.gaps
-        ],
-        "frames": {"used": result.num_frames_used},
-        "notes": [note.text for note in result.notes],
-        "info": facts,
-        **run_row(run, size_bytes),
-        **cuts,
-    }
+    return {**detection_facts(result), **run_row(run, size_bytes)}
 
 
 def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
@@ -95,26 +51,3 @@ def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
     keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action", "peak_score")
     segments: list[Mapping[str, object]] = [*row["segments"]]
     return flat_rows(row, common, [{key: str(each[key]) for key in keys if key in each} for each in segments])
-
-
-def _segment(segment: Segment) -> SegmentRow:
-    row: SegmentRow = {
-        "start_seconds": rounded_seconds(segment.start_seconds),
-        "end_seconds": rounded_seconds(segment.end_seconds),
-        "label": segment.label,
-        "index": segment.index,
-        "score": segment.score,
-    }
-    if segment.peak_score is not None:
-        row["peak_score"] = segment.peak_score
-    if segment.verb is not None and segment.noun is not None and segment.action is not None:
-        row |= {
-            "verb": segment.verb.index,
-            "noun": segment.noun.index,
-            "action": segment.action,
-            "verb_label": segment.verb.label,
-            "noun_label": segment.noun.label,
-            "verb_score": segment.verb.score,
-            "noun_score": segment.noun.score,
-        }
-    return row

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.captions import player_segments
 from tadacli.formats.records import encode_json
-from tadacli.formats.rows import DetectionRow, SegmentRow
+from tadacli.formats.rows import DetectionRow
 from tadacli.formats.video_names import video_ids
+from tadacli.results.json_ready import SegmentRow
 
 VERSION = "0.2"
 CHALLENGE = "action_detection"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tadacli.formats.rows import Count, CutsRow, GapRow, Number, ResultRow, rounded_seconds, run_row
+from tadacli.formats.rows import ResultRow, run_row
 from tadacli.results import DetectionStatus, Gap, Note, Run
+from tadacli.results.json_ready import Count, CutsRow, GapRow, Number, gap_rows, rounded_seconds
 
 
 class FeatureRow(ResultRow, CutsRow):
@@ -64,7 +65,6 @@ def feature_row(
         "status": status,
         "error": error or None,
         "model": run.spec["name"],
-        "task": run.spec["task"],
         "file": file,
         "snippets": size[0],
         "snippets_planned": num_planned,
@@ -72,14 +72,7 @@ def feature_row(
         "stride_seconds": stride_seconds,
         "start_seconds": None if span is None else rounded_seconds(span[0]),
         "end_seconds": None if span is None else rounded_seconds(span[1]),
-        "gaps": [
-            {
-                "start_seconds": rounded_seconds(gap.start_seconds),
-                "end_seconds": rounded_seconds(gap.end_seconds),
-                "reason": gap.reason,
-            }
-            for gap in gaps
-        ],
+        "gaps": gap_rows(gaps),
         "notes": [note.text for note in notes],
         **run_row(run, size_bytes),
         **known,

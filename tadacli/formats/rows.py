@@ -8,43 +8,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, NotRequired, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from typing_extensions import TypedDict
 
-from tadacli.results import (
-    Classification,
-    DetectionStatus,
-    Prediction,
-    Run,
-    RunSettings,
-    SpecSummary,
-    Status,
-    VideoInfo,
-)
-from tadacli.strict_tables import Finite
-
-Count: TypeAlias = Annotated[int, Finite]
-Number: TypeAlias = Annotated[float, Finite]
-
-
-class VideoRow(TypedDict):
-    """Facts about a video; times in seconds, sides in pixels, rotation in degrees."""
-
-    num_frames: Count
-    fps: Number
-    duration_seconds: Number
-    start_seconds: Number
-    height: Count
-    width: Count
-    rotation: Count
-    codec: str
-    truncated: bool
+from tadacli.results import Classification, Run, RunSettings, SpecSummary
+from tadacli.results.json_ready import ClassificationFacts, Count, DetectionFacts, FrameRow, classification_facts
 
 
 class RunRow(TypedDict):
     """What a result was made with, and of how large a file."""
 
+    task: str
     size_bytes: Count | None
     tool_version: str
     weights_sha256: str
@@ -59,98 +34,15 @@ class ResultRow(RunRow):
     path: str
     error: str | None
     model: str
-    task: str
     notes: list[str]
 
 
-class PredictionRow(TypedDict):
-    """A class with its score in 0..1."""
-
-    label: str
-    index: Count
-    score: Number
+class ClassificationRow(ResultRow, ClassificationFacts):
+    """The row of `tada classify`."""
 
 
-class FrameRow(TypedDict):
-    """A frame that the model saw, with its presentation time."""
-
-    index: Count
-    time_seconds: Number
-
-
-class PredictionsRow(TypedDict, total=False):
-    """The best classes: `topk` of a model with one head, `heads` by name of one with several."""
-
-    topk: list[PredictionRow]
-    heads: dict[str, list[PredictionRow]]
-
-
-class ClassificationRow(ResultRow, PredictionsRow):
-    """What one video was found to show; `clips` are the frames that the model saw."""
-
-    status: Status
-    video: VideoRow | None
-    clips: list[list[FrameRow]]
-
-
-class SpanRow(TypedDict):
-    """A span in presentation time."""
-
-    start_seconds: Number
-    end_seconds: Number
-
-
-class SegmentRow(SpanRow):
-    """A labelled span with its score in 0..1; that of an action says its verb and its noun besides.
-
-    `peak_score` is what met the threshold; earlier versions did not write it.
-    """
-
-    label: str
-    index: Count
-    score: Number
-    peak_score: NotRequired[Number]
-    verb: NotRequired[Count]
-    noun: NotRequired[Count]
-    action: NotRequired[str]
-    verb_label: NotRequired[str]
-    noun_label: NotRequired[str]
-    verb_score: NotRequired[Number]
-    noun_score: NotRequired[Number]
-
-
-class GapRow(SpanRow):
-    """A span of which frames cannot be read, and why."""
-
-    reason: str
-
-
-class FramesRow(TypedDict):
-    """How many distinct frames the model saw."""
-
-    used: Count
-
-
-class CutsRow(TypedDict, total=False):
-    """When shots begin across which nothing that is found or made reaches, where they were asked for."""
-
-    cuts: list[Number]
-
-
-class DetectionRow(ResultRow, CutsRow):
-    """What happens in one video, and when. `start_seconds` is the presentation time of its first frame."""
-
-    video: str
-    status: DetectionStatus
-    duration_seconds: Number | None
-    start_seconds: Number | None
-    fps: Number | None
-    windows: Count
-    windows_planned: Count
-    segments: list[SegmentRow]
-    gaps: list[GapRow]
-    frames: FramesRow
-    info: VideoRow | None
+class DetectionRow(ResultRow, DetectionFacts):
+    """The row of `tada detect`."""
 
 
 Row: TypeAlias = ClassificationRow | DetectionRow
@@ -178,32 +70,13 @@ def classification_row(result: Classification, run: Run, *, size_bytes: int | No
     Returns:
         The row, its keys in the order in which they are written.
     """
-    names = run.spec["heads"]
-    found: PredictionsRow = (
-        {"topk": _predictions(result.heads.get("", ()))}
-        if tuple(names) == ("",)
-        else {"heads": {name: _predictions(result.heads.get(name, ())) for name in names}}
-    )
-    return {
-        "path": result.path,
-        "status": result.status,
-        "error": result.error or None,
-        "model": result.model,
-        "task": run.spec["task"],
-        **found,
-        "notes": [note.text for note in result.notes],
-        "video": None if result.video is None else video_facts(result.video),
-        "clips": [
-            [{"index": frame.index, "time_seconds": rounded_seconds(frame.time_seconds)} for frame in clip]
-            for clip in result.clips
-        ],
-        **run_row(run, size_bytes),
-    }
+    return {**classification_facts(result, heads=run.spec["heads"]), **run_row(run, size_bytes)}
 
 
 def run_row(run: Run, size_bytes: int | None) -> RunRow:
     """The end of a row: what the result was made with, and the size of the video's file."""
     return {
+        "task": run.spec["task"],
         "size_bytes": size_bytes,
         "tool_version": run.tool_version,
         "weights_sha256": run.weights_sha256,
@@ -276,37 +149,6 @@ def path_in_csv(cell: str) -> str:
 def csv_text(value: float | None) -> str:
     """A number in CSV, where one that is not known is empty."""
     return "" if value is None else str(value)
-
-
-def _predictions(predictions: tuple[Prediction, ...]) -> list[PredictionRow]:
-    return [{"label": each.label, "index": each.index, "score": each.score} for each in predictions]
-
-
-def video_facts(info: VideoInfo) -> VideoRow:
-    """What a row says of the video itself.
-
-    Args:
-        info: What is known of the video.
-
-    Returns:
-        The facts; times in seconds, rounded to microseconds.
-    """
-    return {
-        "num_frames": info.num_frames,
-        "fps": round(float(info.fps), 6),
-        "duration_seconds": rounded_seconds(info.duration_seconds),
-        "start_seconds": rounded_seconds(info.start_seconds),
-        "height": info.height,
-        "width": info.width,
-        "rotation": info.rotation,
-        "codec": info.codec,
-        "truncated": info.truncated,
-    }
-
-
-def rounded_seconds(value: float) -> float:
-    """A time in whole microseconds, which are finer than any container's clock ticks that matter."""
-    return round(value, 6)
 
 
 def _frames_text(clips: list[list[FrameRow]]) -> str:

@@ -577,3 +577,36 @@ def test_the_built_in_model_finds_known_moves(tmp_path: Path) -> None:
     truth = render_sequence(tmp_path / "moves.mp4", moves=moves, height=180, width=320, seed=1)
     (found,) = detect(tmp_path / "moves.mp4", windows=window_settings(window="1s", stride="250ms"))
     assert mean_average_precision(found.segments, truth, iou=0.5) >= 0.9
+
+
+# --- plain arguments ------------------------------------------------------------------------------------------
+
+
+def test_plain_arguments_are_the_settings_they_name(model: Model, tmp_path: Path) -> None:
+    media.render(tmp_path / "a.mp4", 60)
+    plain = detect(tmp_path / "a.mp4", model=model, window="1s", stride=0.5, threshold=0.1, labels=["static"])
+    whole = detect(
+        tmp_path / "a.mp4",
+        model=model,
+        windows=window_settings(window="1s", stride="0.5s"),
+        segments=SegmentSettings(threshold=0.1, labels=("static",)),
+    )
+    assert plain == whole
+    assert plain[0].num_windows == 3
+    assert plain == detect(tmp_path / "a.mp4", model=model, window=1, threshold=0.1, labels=["static"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"window": "2s", "windows": window_settings()}, "window is given twice"),
+        ({"stride": "1s", "windows": window_settings()}, "stride is given twice"),
+        ({"threshold": 0.4, "segments": SegmentSettings()}, "threshold is given twice"),
+        ({"labels": ["static"], "segments": SegmentSettings()}, "labels is given twice"),
+        ({"window": "two"}, "no length of time"),
+        ({"threshold": 40}, "not between 0 and 1"),
+    ],
+)
+def test_a_setting_is_given_once(model: Model, given: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        detect("a.mp4", model=model, **given)  # type: ignore[arg-type]

@@ -28,9 +28,10 @@ from tadacli.evaluation.report import RunFacts
 from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
-from tadacli.formats.rows import DetectionRow, PredictionRow, SegmentRow
+from tadacli.formats.rows import DetectionRow
 from tadacli.formats.video_names import video_ids
 from tadacli.results import Note, NoteKind, SpecSummary, Status
+from tadacli.results.json_ready import PredictionRow, SegmentRow
 from tadacli.strict_tables import decode_table, parse_json
 
 _NO_RESULTS = partial(UsageError, hint="give the .json or .jsonl that tada classify wrote")
