@@ -14,7 +14,9 @@ from tadacli.formats.registry import DetectFormat
 from tadacli.sampling import WindowSampling
 
 Inputs = Annotated[list[str] | None, INPUT.argument(help=INPUT_HELP, metavar="INPUT", show_default=False)]
-Window = Annotated[str, WINDOWS.option(help="Length of a window: 2s, 64f, or several: 1s,2s,4s.", metavar="LENGTH")]
+Window = Annotated[
+    str, WINDOWS.option(help="Length of a window: 2s, 2m, 1m30s, 64f, or several: 1s,4s.", metavar="LENGTH")
+]
 Stride = Annotated[
     str | None, WINDOWS.option(help="From one window to the next. Default: half a window.", metavar="LENGTH")
 ]

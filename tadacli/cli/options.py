@@ -13,7 +13,7 @@ from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat
 from tadacli.sampling import WindowSampling
-from tadacli.zoo import DEFAULT_MODEL, DtypeName, Trust
+from tadacli.zoo import DEFAULT_MODEL, DEVICE_NAMES, DtypeName, Trust
 
 if TYPE_CHECKING:
     from tadacli.specs import ScoreLimit
@@ -54,7 +54,7 @@ Fetch = Annotated[
 LabelsFile = Annotated[
     Path | None, MODEL.option("--labels", help="Names for classes that have none, one a line.", metavar="FILE")
 ]
-Device = Annotated[str, SPEED.option(help="auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")]
+Device = Annotated[str, SPEED.option(help=f"{DEVICE_NAMES}.", metavar="DEVICE")]
 Dtype = Annotated[
     str, SPEED.option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.", metavar="DTYPE")
 ]

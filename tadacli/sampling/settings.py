@@ -42,22 +42,34 @@ class Length:
 
 
 def parse_length(text: str) -> Length:
-    """The length of "2s", "500ms", "64f" or a plain number of seconds. Raises `UsageError` for others."""
+    """The length of "2s", "500ms", "2m", "1m30s", "64f" or a number of seconds. Raises `UsageError` for others."""
     found = re.fullmatch(r"(\d+\.?\d*|\.\d+)(s|ms|f|)", text.strip())
-    value = float(found[1]) if found else 0.0
-    if not found or value <= 0 or (found[2] == "f" and value != int(value)):
-        raise UsageError(f"{text!r} is no length of time above zero", hint="give seconds or frames: 2s, 500ms, 64f")
-    if found[2] == "f":
+    value = float(found[1]) if found else _in_units(text)
+    if value <= 0 or (found and found[2] == "f" and value != int(value)):
+        raise UsageError(
+            f"{text!r} is no length of time above zero", hint="give seconds, minutes or frames: 2s, 500ms, 1m30s, 64f"
+        )
+    if found and found[2] == "f":
         return Length(value, "frames")
-    return Length(value / 1000 if found[2] == "ms" else value)
+    return Length(value / 1000 if found and found[2] == "ms" else value)
 
 
 def parse_time(text: str) -> float:
-    """Seconds of "90", "90s", "1:30" or "00:01:30.5". Raises `UsageError` for others."""
+    """Seconds of "90", "90s", "1:30", "00:01:30.5", "2m" or "1h2m3s". Raises `UsageError` for others."""
+    if in_units := _in_units(text):
+        return in_units
     found = re.fullmatch(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?)s?", text.strip())
     if not found or (found[2] is not None and float(found[3]) >= 60):
-        raise UsageError(f"{text!r} is no time", hint="give seconds or a clock: 90, 90.5s, 1:30, 00:01:30.5")
+        raise UsageError(f"{text!r} is no time", hint="give seconds or a clock: 90, 90.5s, 1m30s, 1:30, 00:01:30.5")
     return 3600 * int(found[1] or 0) + 60 * int(found[2] or 0) + float(found[3])
+
+
+def _in_units(text: str) -> float:
+    """Seconds of hours, minutes and seconds such as "1h2m3s", "2m" or "1.5h"; 0 for anything else."""
+    number = r"(\d{1,9}(?:\.\d{1,9})?)"
+    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m(?:in)?)?(?:{number}s)?", text.strip())
+    hours, minutes, seconds = (float(each or 0) for each in (found.groups() if found else (0, 0, 0)))
+    return 3600 * hours + 60 * minutes + seconds
 
 
 @dataclass(frozen=True)
@@ -165,7 +177,7 @@ def window_settings(
     """The settings that a person's words mean.
 
     Args:
-        window: A length such as "2s" or "64f", or several with commas between.
+        window: A length such as "2s", "2m" or "64f", or several with commas between.
         stride: A length for all windows, or one for each; by default half of each window.
         sampling: "stretch" or "native"; by default the way that suits the model's own.
         start_seconds: Start of the part of the video to cover; by default its own.

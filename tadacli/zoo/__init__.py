@@ -9,5 +9,6 @@ from typing import Literal
 
 # What commands offer, where asking for it loads nothing.
 DEFAULT_MODEL = "r2plus1d_tiny.camera_motion"  # the built-in one
+DEVICE_NAMES = "auto, cpu, gpu, cuda, cuda:1 or mps"
 DtypeName = Literal["float32", "bfloat16", "float16"]  # what a network computes in; scores are float32 in any case
 Trust = Literal["manifest", "file"]  # whose settings count where what is known of a model and its file differ

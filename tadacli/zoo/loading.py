@@ -17,7 +17,7 @@ from tadacli.models import BUILDERS, OVER_FEATURES
 from tadacli.models.inference import fuse
 from tadacli.specs import AnySpec, HeadSpec, ModelSpec, ProposalSpec
 from tadacli.strict_tables import refusing
-from tadacli.zoo import DEFAULT_MODEL, DtypeName, Trust
+from tadacli.zoo import DEFAULT_MODEL, DEVICE_NAMES, DtypeName, Trust
 from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, read_checkpoint, settings_of, spec_of
 from tadacli.zoo.class_names import with_labels
 from tadacli.zoo.completing import Completed, by_itself, check_same_network, complete, with_fitted
@@ -84,7 +84,7 @@ def load_model(
         trust: Whose settings to take where `weights` states others than are known of the model: "manifest" or "file";
             None to refuse that.
         labels: Names for classes that nobody has named, in their order.
-        device: "auto" (CUDA, else Apple's MPS, else CPU) or a torch device.
+        device: "auto" (CUDA, else Apple's MPS, else CPU), "gpu" (the same without the CPU) or a torch device.
         dtype: "float32", "bfloat16" or "float16" for weights and inputs (scores are always computed in float32), or
             "auto" for what `choose_dtype` finds.
 
@@ -224,17 +224,24 @@ def _with_weights(spec: AnySpec, checkpoint: Checkpoint) -> nn.Module:
 
 
 def resolve_device(device: str) -> torch.device:
-    """The torch device of a name; "auto" is the best one this machine has.
+    """The torch device of a name; "auto" is the best one this machine has, "gpu" the same, but never the CPU.
 
     Raises:
-        UsageError: It cannot be used here.
+        UsageError: There is none of this name, or it cannot be used here.
     """
-    if device == "auto":
+    if device in ("auto", "gpu"):
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        if device == "gpu":
+            raise UsageError("PyTorch finds no GPU here", hint="use --device cpu or auto; tada doctor says more")
+        return torch.device("cpu")
     try:
         target = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"there is no device {device!r}", hint=f"use --device {DEVICE_NAMES}") from error
+    try:
         torch.empty(1, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -124,7 +124,7 @@ def test_without_a_video_one_is_made_and_removed(tada: Tada, monkeypatch: pytest
         (["--seconds", "0"], 2, "0 s is no time", "give a number"),
         (["--seconds", "nan"], 2, "nan s is no time", "give a number"),
         (["--seconds", "inf"], 2, "inf s is no time", "give a number"),
-        (["--device", "abacus"], 2, "device 'abacus' cannot be used", "cpu"),
+        (["--device", "abacus"], 2, "there is no device 'abacus'", "cpu"),
         (["--output", "result"], 2, "is not clear from its name", "table"),
         (["--weights", "none.pyth"], 1, "none.pyth", ""),
     ],

@@ -22,13 +22,25 @@ from tadacli.specs import InputSpec
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("2s", 2.0), ("0.5s", 0.5), (".5", 0.5), ("500ms", 0.5), ("64f", 64 / 25), ("3", 3.0)],
+    [
+        ("2s", 2.0),
+        ("0.5s", 0.5),
+        (".5", 0.5),
+        ("500ms", 0.5),
+        ("64f", 64 / 25),
+        ("3", 3.0),
+        ("2m", 120.0),
+        ("1m30s", 90.0),
+        ("1.5m", 90.0),
+        ("2min", 120.0),
+        ("1h", 3600.0),
+    ],
 )
 def test_a_length_is_read_in_seconds_or_frames(text: str, seconds: float) -> None:
     assert parse_length(text).seconds(25.0) == seconds
 
 
-@pytest.mark.parametrize("text", ["0s", "-1s", "", "s", "2 m", "1.5f", "0f", "nan", "inf", "1e3s", "2s2s"])
+@pytest.mark.parametrize("text", "0s|-1s||s|2 m|m|0m|1s1m|1m30|1.5f|0f|nan|inf|1e3s|2s2s".split("|"))
 def test_what_is_no_length_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no length of time"):
         parse_length(text)
@@ -36,13 +48,23 @@ def test_what_is_no_length_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90.5s", 90.5), ("1:30", 90), ("00:10:00", 600), ("01:00:00.25", 3600.25), ("0", 0), ("7:5", 425)],
+    [
+        ("90", 90),
+        ("90.5s", 90.5),
+        ("1:30", 90),
+        ("00:10:00", 600),
+        ("01:00:00.25", 3600.25),
+        ("0", 0),
+        ("7:5", 425),
+        ("2m", 120),
+        ("1h2m3.5s", 3723.5),
+    ],
 )
 def test_a_time_is_read_in_seconds_or_as_a_clock(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:61:00", "a", "1m", "::", "1:", "1e3", "nan"])
+@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:61:00", "a", "1m1m", "::", "1:", "1e3", "nan"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no time"):
         parse_time(text)

@@ -15,7 +15,14 @@ from tadacli.models.inference import inference_form
 from tadacli.specs import FeatureSteps, HeadSpec, ModelSpec, WeightsSource
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.conversion import convert
-from tadacli.zoo.loading import find_any_spec, find_spec, load_head_model, load_proposal_model, usable_models
+from tadacli.zoo.loading import (
+    find_any_spec,
+    find_spec,
+    load_head_model,
+    load_proposal_model,
+    resolve_device,
+    usable_models,
+)
 from tadacli.zoo.manifest import cards, manifest
 from tadacli.zoo.store import hash_file, put
 from tests import media
@@ -137,6 +144,31 @@ def test_what_cannot_be_loaded_says_what_to_do(
     with pytest.raises(error, match=message) as caught:
         tadacli.load_model(**arguments)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "device", "expected"),
+    [
+        (True, True, "gpu", "cuda"),
+        (False, True, "gpu", "mps"),
+        (False, True, "auto", "mps"),
+        (False, False, "auto", "cpu"),
+    ],
+)
+def test_devices_by_the_words_people_use(
+    cuda: bool, mps: bool, device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert resolve_device(device) == torch.device(expected)
+
+
+def test_a_gpu_that_is_not_there_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="finds no GPU here") as caught:
+        resolve_device("gpu")
+    assert "--device cpu" in caught.value.hint
 
 
 def test_a_network_that_is_not_built_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
