@@ -86,12 +86,7 @@ def detect_command(
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
     chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
-    from tadacli.detection.cuts import parse_cuts
-    from tadacli.detection.detecting import detection_job, job_of_kept_scores
-    from tadacli.detection.score_file import plan_score_files
     from tadacli.detection.settings import SegmentSettings
-    from tadacli.reports.detection_files import DetectionFiles
-    from tadacli.sampling.settings import window_settings
 
     segments = SegmentSettings(
         threshold=options.score_limit("--threshold", threshold),
@@ -147,8 +142,13 @@ def detect_command(
             raise UsageError("--from-scores opens no video", hint=f"leave {option} out")
         if profile:
             raise UsageError("--from-scores runs no model", hint="leave --profile out")
+        from tadacli.detection.detecting import job_of_kept_scores
+
         job = job_of_kept_scores(from_scores, segments=segments)
     else:
+        from tadacli.detection.cuts import parse_cuts
+        from tadacli.sampling.settings import window_settings
+
         windows = window_settings(
             window=window,
             stride=stride,
@@ -162,10 +162,15 @@ def detect_command(
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         own.check_cuts(cuts, videos)
+        from tadacli.detection.detecting import detection_job
+
         loaded = options.repeatable_model(
             model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust, labels=labels
         )
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
+    from tadacli.detection.score_file import plan_score_files
+    from tadacli.reports.detection_files import DetectionFiles
+
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
     files = DetectionFiles(report, render, replace=resume, max_download=limit)
     files.check(job.videos)

@@ -11,6 +11,7 @@ from tadacli.cli import options
 from tadacli.cli.console import be_quiet
 from tadacli.cli.finetune_clips import start_of_training, train_network
 from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
+from tadacli.datasets.own_path import require_data
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def finetune_command(
     given = locals().copy()
     if output is None and not dry_run:
         raise UsageError("the run needs a folder", hint="--output runs/mine, or --dry-run to look first")
+    require_data(data, dataset)
     from tadacli.training.background import with_background
     from tadacli.training.data import load_finetune_data
 

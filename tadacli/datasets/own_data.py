@@ -15,6 +15,7 @@ from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.elan import eaf_files
 from tadacli.datasets.folder import load_folder, plain_name, subfolders
 from tadacli.datasets.loading import DatasetSource, is_same_split, load_dataset, usual_spelling
+from tadacli.datasets.own_path import require_data
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.spans import Annotations, LabelledSpan
 from tadacli.datasets.tables import AnyPath, named, parse_json, read_bytes, read_lines, read_text
@@ -128,8 +129,7 @@ def own_data(
     Raises:
         UsageError: The path is not there, an option does not belong to what it is, or its classes are not in `labels`.
     """
-    if not data.exists():
-        raise UsageError(f"there is no {data}", hint="give a folder with a folder for each class, or annotations")
+    require_data(data, None)
     name = Path(os.path.abspath(data)).name
     if data.is_dir() and not eaf_files(data):
         if data_root is not None or tiers is not None:

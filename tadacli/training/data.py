@@ -12,6 +12,7 @@ from pathlib import Path
 from tadacli.datasets import FinetuneDatasetName
 from tadacli.datasets.check import Finding, FindingDetail, FindingKind, check_dataset
 from tadacli.datasets.own_data import Source, WantedSplits, known_dataset, label_file, own_data
+from tadacli.datasets.own_path import require_data
 from tadacli.datasets.rates import with_rates
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.splitting import grouping, split_samples
@@ -120,8 +121,7 @@ def load_finetune_data(
         UsageError: Options contradict each other, there are fewer than two classes, or one without a training sample,
             unless the list is an official one.
     """
-    if (data is None) == (dataset is None):
-        raise UsageError("give either a path with the data, or the name of a data set", hint="--data or --dataset")
+    require_data(data, dataset)
     names = None if labels is None else label_file(labels)
     tiers = [tier] if isinstance(tier, str) else tier
     splits = WantedSplits(train_split, validation_split)
