@@ -34,9 +34,10 @@ from tadacli.camera_motion.virtual_camera import (
     sample_source,
     write_video,
 )
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_scores import WindowScores, score_windows
+from tadacli.detection.window_scores import score_windows
 from tadacli.evaluation.detection_metrics import THUMOS_TIOU, ScoredSegments, TimedLabels, average_precision
 from tadacli.results import Segment
 from tadacli.sampling.settings import Cuts, window_settings

@@ -46,9 +46,10 @@ from tadacli.camera_motion.virtual_camera import CAMERA_MOTIONS, render_sample
 from tadacli.detection.extraction import feature_job, iter_features
 from tadacli.detection.feature_grid import features_grid
 from tadacli.detection.head_decoding import ScoredSpans, find_spans
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_scores import WindowScores, score_windows
+from tadacli.detection.window_scores import score_windows
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, average_precision
 from tadacli.evaluation.segment_f1 import best_threshold
 from tadacli.sampling.settings import window_settings

@@ -13,10 +13,11 @@ from tadacli.detection.curves import ClassCurve
 from tadacli.detection.cuts import cuts_outside
 from tadacli.detection.journal import WindowJournal
 from tadacli.detection.score_file import KIND, read_scores, write_scores
+from tadacli.detection.scored_windows import WindowScores, video_notes
 from tadacli.detection.segments import class_curves, find_segments
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_pass import OnProgress, video_notes
-from tadacli.detection.window_scores import WindowScores, score_windows, scoring_settings
+from tadacli.detection.window_pass import OnProgress
+from tadacli.detection.window_scores import score_windows, scoring_settings
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Detection, Detections, Note, NoteKind, Run, RunSettings

@@ -20,7 +20,8 @@ from tadacli.detection.feature_layouts import FeatureStore
 from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.detection.journal import WindowJournal
 from tadacli.detection.row_files import RowFile
-from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over, video_notes
+from tadacli.detection.scored_windows import video_notes
+from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over
 from tadacli.detection.window_scores import mean_rows
 from tadacli.errors import TadaError, VideoError
 from tadacli.profiling import Stage, during

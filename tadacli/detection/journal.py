@@ -9,13 +9,15 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from tadacli.detection.window_pass import Group
 from tadacli.errors import OutputError
 from tadacli.files import held_file, not_written
+
+if TYPE_CHECKING:
+    from tadacli.detection.window_pass import Group
 
 _JOURNAL = b'{"journal": '  # how a journal begins
 
@@ -121,4 +123,6 @@ def _decode_group(line: bytes) -> Group:
         for name, (shape, data) in row["scores"].items()
     }
     unreadable = {int(index): reason for index, reason in row["unreadable"].items()}
+    from tadacli.detection.window_pass import Group
+
     return Group(row["windows"], tuple(row["missing"]), rows, unreadable)

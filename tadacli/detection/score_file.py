@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tadacli.detection.array_files import Arrays, about_array, read_arrays
-from tadacli.detection.window_scores import WindowScores
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.errors import UsageError
 from tadacli.files import check_new_files, not_written, require_folder, write_new
 from tadacli.formats.video_names import output_names

@@ -21,7 +21,7 @@ from torch import Tensor
 from tadacli.detection.cuts import find_cuts
 from tadacli.errors import VideoError
 from tadacli.profiling import Stage, count, during, steps
-from tadacli.results import Gap, Note, NoteKind, VideoInfo, Window
+from tadacli.results import Gap, VideoInfo, Window
 from tadacli.sampling.settings import Cuts
 from tadacli.sampling.windows import Layout, WindowPlan
 from tadacli.transforms import preprocess
@@ -296,12 +296,6 @@ def crops_of(frame: Pixels, model: Model, *, num_crops: int = 1) -> Tensor:
         std=spec.std,
     )
     return crops[:, :, 0]
-
-
-def video_notes(info: VideoInfo) -> tuple[Note, ...]:
-    """What to know of a video whose windows were looked at: its own notes, and whether its end is missing."""
-    text = "the file is cut short, and does not say how much is missing at its end"
-    return (*info.notes, *(() if info.num_frames_known else (Note(NoteKind.CUT_SHORT, text),)))
 
 
 def _gaps(plan: WindowPlan, unreadable: Mapping[int, str]) -> tuple[Gap, ...]:

@@ -11,45 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tadacli.detection.actions import ScoresByHead
 from tadacli.detection.cuts import finder_versions
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, pass_over
-from tadacli.results import Gap, RunSettings, VideoInfo
+from tadacli.results import RunSettings
 from tadacli.sampling.settings import WindowSettings
 from tadacli.scoring.provenance import machine_settings
 from tadacli.scoring.views import check_finite, class_scores, padded_batch
-from tadacli.specs import ModelSpec
 from tadacli.version import __version__
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD
 from tadacli.zoo.loading import Model
-
-
-@dataclass(frozen=True)
-class WindowScores:
-    """The scores of a video's windows, and all that a result needs to know besides.
-
-    `spans` and `used` are (W, 2) float64 in seconds, `scale` (W,) int64, `scores` (W, num_classes) float32 by
-    head; only windows whose frames could all be read have a row. `settings` are those that the scores depend
-    on. `range_seconds` is the part of the timeline that the windows were laid over, `cuts` are the times in it that
-    none of them reaches across.
-    """
-
-    path: str
-    size_bytes: int | None
-    spec: ModelSpec
-    weights_sha256: str
-    tool_version: str
-    settings: RunSettings
-    info: VideoInfo
-    range_seconds: tuple[float, float]
-    spans: NDArray[np.float64]
-    used: NDArray[np.float64]
-    scale: NDArray[np.int64]
-    scores: ScoresByHead
-    gaps: tuple[Gap, ...]
-    num_windows_planned: int
-    num_frames_used: int
-    cuts: tuple[float, ...] = ()
 
 
 def score_windows(

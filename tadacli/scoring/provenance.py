@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import cast
-
-import av
-import torch
+from typing import TYPE_CHECKING, cast
 
 from tadacli.results import Run, RunSettings, SpecSummary
 from tadacli.specs import AnySpec
 from tadacli.version import __version__
-from tadacli.zoo.loading import HeadModel, Model, ProposalModel
+
+if TYPE_CHECKING:
+    from tadacli.zoo.loading import HeadModel, Model, ProposalModel
 
 
 def describe_run(model: Model, settings: RunSettings) -> Run:
@@ -35,6 +34,9 @@ def machine_settings(model: Model | ProposalModel | HeadModel) -> RunSettings:
         Device, dtype, the versions of the libraries, and on a CPU the number of threads if there are several: each
         adds up a part, so that the last digits of a sum depend on how many there are.
     """
+    import av
+    import torch  # neither is loaded to describe results that are there already
+
     settings: RunSettings = {
         "device": model.device.type,
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -18,9 +18,10 @@ from torch import nn
 
 from tadacli.datasets.samples import Dataset
 from tadacli.detection.nms import temporal_iou
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_scores import WindowScores, score_windows
+from tadacli.detection.window_scores import score_windows
 from tadacli.distributed import Processes, Resources
 from tadacli.errors import VideoError
 from tadacli.models.inference import inference_form

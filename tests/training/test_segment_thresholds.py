@@ -14,8 +14,8 @@ import pytest
 import tadacli
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.detection.detecting import detection_of
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.window_scores import WindowScores
 from tadacli.distributed import Processes
 from tadacli.results import VideoInfo
 from tadacli.sampling.settings import window_settings
