@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tadacli import sampling as sampling
     from tadacli import transforms as transforms
     from tadacli import video as video
-    from tadacli.classification import classify
-    from tadacli.detection.detecting import detect
+    from tadacli.classification import classify, iter_classify
+    from tadacli.detection.detecting import detect, iter_detect
     from tadacli.detection.extraction import features
     from tadacli.detection.settings import SegmentSettings
     from tadacli.evaluation.evaluating import evaluate
-    from tadacli.results import Classification, Classifications, Detection, Detections, Prediction, Segment
+    from tadacli.results import Classification, Classifications, Detection, Detections, Prediction, Progress, Segment
     from tadacli.sampling.plan import Part
     from tadacli.sampling.settings import WindowSettings, window_settings
     from tadacli.training.session import finetune
@@ -36,6 +36,7 @@ __all__ = [
     "OutputError",
     "Part",
     "Prediction",
+    "Progress",
     "Segment",
     "SegmentSettings",
     "SpecError",
@@ -49,6 +50,8 @@ __all__ = [
     "evaluate",
     "features",
     "finetune",
+    "iter_classify",
+    "iter_detect",
     "load_model",
     "window_settings",
 ]
@@ -62,6 +65,7 @@ _HOME = {
     "Model": "zoo.loading",
     "Part": "sampling.plan",
     "Prediction": "results",
+    "Progress": "results",
     "Segment": "results",
     "SegmentSettings": "detection.settings",
     "WindowSettings": "sampling.settings",
@@ -70,6 +74,8 @@ _HOME = {
     "evaluate": "evaluation.evaluating",
     "features": "detection.extraction",
     "finetune": "training.session",
+    "iter_classify": "classification",
+    "iter_detect": "detection.detecting",
     "load_model": "zoo.loading",
     "window_settings": "sampling.settings",
 }

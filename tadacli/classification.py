@@ -21,16 +21,19 @@ from tadacli.results import (
     Note,
     NoteKind,
     Prediction,
+    Progress,
     Run,
     RunSettings,
     VideoInfo,
 )
+from tadacli.results.progress import ProgressTeller
 from tadacli.sampling.plan import Part, is_short, seconds_of, time_gaps
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
 from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
 from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score_in_order
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
+from tadacli.video.array_frames import Times, VideoLike, named_videos
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
 from tadacli.video.reading import open_video
@@ -45,7 +48,7 @@ LONG_VIDEO_SECONDS = 3 * MODEL_RANGE_SECONDS
 
 
 def classify(
-    videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    videos: VideoLike | Iterable[VideoLike],
     *,
     model: str | os.PathLike[str] | Model | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -55,15 +58,18 @@ def classify(
     min_score: ScoreLimit = DEFAULT_MIN_SCORE,
     batch_size: int | None = None,
     fps: float | None = None,
+    times: Times | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    progress: Callable[[Progress], object] | None = None,
 ) -> Classifications:
     """What each video shows: one result for each, in order.
 
     A video that fails has status "error" and stops nothing.
 
     Args:
-        videos: A path or URL, or several: video files, folders or tars of numbered frames, JPEG or PNG.
+        videos: A path or URL, or several: video files, folders or tars of numbered frames, JPEG or PNG. Or frames that
+            are in memory, an array or tensor uint8 (T, H, W, 3), RGB, or several; the path of their result is "frames".
         model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
             `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
         weights: A file of weights for a known name; by default those that were fetched.
@@ -73,16 +79,20 @@ def classify(
         min_score: Classes below this score, 0 to 1, are left out; "auto" leaves out those below the thresholds that
             the model carries for each class. None may be left: nothing here that the model knows.
         batch_size: Views scored at once; by default 8, and for a window as many as `detect` takes on the device.
-        fps: Frames a second of folders and tars of frames; by default what their name says, or else 30, with a note.
+        fps: Frames a second of arrays, and of folders and tars of frames; by default what their name says, or else 30,
+            with a note.
+        times: In the place of `fps` the presentation time of each frame of one array, in seconds, ascending.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+        progress: Called with a `Progress` when a video is begun, and after each batch of it.
 
     Returns:
         The results, in a list that has `filter` and `to_pandas`. Scores are the mean over the views of the softmax, 0
         to 1, with seven digits.
 
     Raises:
-        UsageError: For settings that contradict each other or are out of range, before anything is decoded.
+        UsageError: For settings that contradict each other or are out of range, and for arrays that are not of frames,
+            before anything is decoded.
         TadaError: For a model that cannot be loaded, or whose scores are not numbers.
 
     Example:
@@ -96,13 +106,103 @@ def classify(
         >>> result.label
         'pan left'
     """
-    if isinstance(videos, (str, os.PathLike)):
-        videos = [videos]
+    return Classifications(
+        iter_classify(
+            videos,
+            model=model,
+            weights=weights,
+            views=views,
+            part=part,
+            topk=topk,
+            min_score=min_score,
+            batch_size=batch_size,
+            fps=fps,
+            times=times,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    )
+
+
+def iter_classify(
+    videos: VideoLike | Iterable[VideoLike],
+    *,
+    model: str | os.PathLike[str] | Model | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    views: str | EvalProtocol | None = None,
+    part: Part | None = None,
+    topk: int = DEFAULT_TOPK,
+    min_score: ScoreLimit = DEFAULT_MIN_SCORE,
+    batch_size: int | None = None,
+    fps: float | None = None,
+    times: Times | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    progress: Callable[[Progress], object] | None = None,
+) -> Generator[Classification, None, None]:
+    """What each video shows, in order, each result as soon as it is known; close the iterator to end early.
+
+    The arguments are checked and the model is loaded when this is called, not when the first result is asked for.
+
+    Args:
+        videos: A path or URL, or several: video files, folders or tars of numbered frames, JPEG or PNG. Or frames that
+            are in memory, an array or tensor uint8 (T, H, W, 3), RGB, or several; the path of their result is "frames".
+        model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
+            `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
+        weights: A file of weights for a known name; by default those that were fetched.
+        views: How many views are averaged: "CLIPSxCROPS"; by default as many as the model was published with.
+        part: The part of each video to look at, in seconds of presentation time; by default all of it.
+        topk: At most so many labels are given for each head.
+        min_score: Classes below this score, 0 to 1, are left out; "auto" leaves out those below the thresholds that
+            the model carries for each class. None may be left: nothing here that the model knows.
+        batch_size: Views scored at once; by default 8, and for a window as many as `detect` takes on the device.
+        fps: Frames a second of arrays, and of folders and tars of frames; by default what their name says, or else 30,
+            with a note.
+        times: In the place of `fps` the presentation time of each frame of one array, in seconds, ascending.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+        progress: Called with a `Progress` when a video is begun, and after each batch of it.
+
+    Yields:
+        A result for each video, as `classify` gives it.
+
+    Raises:
+        UsageError: For settings that contradict each other or are out of range, and for arrays that are not of frames,
+            before anything is decoded.
+        TadaError: For a model that cannot be loaded, or whose scores are not numbers.
+
+    Example:
+        >>> import tempfile, tadacli
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     videos = [render_sample(f"{folder}/{name}.mp4") for name in "ab"]
+        ...     for result in tadacli.iter_classify([f"{folder}/a.mp4", f"{folder}/b.mp4"], device="cpu"):
+        ...         print(result.label)
+        pan left
+        pan left
+    """
+    named = named_videos(videos, fps=fps, times=times, needs_rate=False)
     scoring = scoring_options(views=views, batch_size=batch_size)
     options = ClassificationOptions(scoring, part, topk, min_score, fps)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    return Classifications(iter_classifications(videos, model=model, options=options))
+    least_scores(model.spec, min_score)
+    protocol, num_scored = scoring.views_of(model.spec), 0
+    teller = ProgressTeller(progress, len(named))
+
+    def start(path: str) -> None:
+        nonlocal num_scored
+        num_scored = 0
+        teller.start(path)
+
+    def advance(num_views: int) -> None:
+        nonlocal num_scored
+        num_scored += num_views
+        if part is None or part.sampling is None:  # how many views a window has is known in the end
+            teller.reach(num_scored / (protocol.num_clips * protocol.num_crops))
+
+    return iter_classifications(named, model=model, options=options, on_video=start, on_views=advance)
 
 
 def classification_run(model: Model, options: ClassificationOptions) -> Run:
@@ -244,12 +344,12 @@ def _result(
     least: Mapping[str, Sequence[float]],
 ) -> Classification:
     if isinstance(scores, VideoError):
-        return Classification(path=opened.path, status="error", model=model.spec.name, error=scores.reason)
+        return Classification(path=str(opened.path), status="error", model=model.spec.name, error=scores.reason)
     heads = {
         name: _rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
     }
     return Classification(
-        path=opened.path,
+        path=str(opened.path),
         status="short" if opened.is_short else "ok",
         model=model.spec.name,
         heads=heads,

@@ -18,6 +18,8 @@ PUBLIC = [
     "tadacli.load_model",
     "tadacli.classify",
     "tadacli.detect",
+    "tadacli.iter_classify",
+    "tadacli.iter_detect",
     "tadacli.features",
     "tadacli.evaluate",
     "tadacli.finetune",
@@ -56,7 +58,7 @@ def test_public_functions_say_what_they_take_and_give(name: str) -> None:
     module, _, attribute = name.rpartition(".")
     function = getattr(importlib.import_module(module), attribute)
     text = inspect.getdoc(function) or ""
-    for part in ("Args:", "Returns:" if attribute != "iter_frames" else "Yields:", "Raises:", "Example:"):
+    for part in ("Args:", "Yields:" if attribute.startswith("iter_") else "Returns:", "Raises:", "Example:"):
         assert part in text, f"{name} lacks {part}"
     parameters = inspect.signature(function).parameters.values()
     args = text.partition("Args:")[2].partition("\n\n")[0]

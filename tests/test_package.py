@@ -121,7 +121,7 @@ def test_no_module_hides_a_public_function() -> None:
     for name in tadacli.__all__:
         assert not isinstance(getattr(tadacli, name), type(sys)), name
     assert {"classify", "detect", "evaluate", "features", "finetune", "load_model"} <= set(tadacli.__all__)
-    for name in ("classify", "detect", "evaluate", "features", "finetune"):
+    for name in ("classify", "detect", "evaluate", "features", "finetune", "iter_classify", "iter_detect"):
         first, *others = inspect.signature(getattr(tadacli, name)).parameters.values()
         assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD, f"the data of {name} come first"
         assert {other.kind for other in others} == {inspect.Parameter.KEYWORD_ONLY}, name

@@ -77,6 +77,20 @@ def settings() -> list[Detection]:
     return tadacli.detect("a.mp4", windows=windows, segments=tadacli.SegmentSettings(smooth_seconds=1.0))
 
 
+def in_memory(pixels: NDArray[np.uint8], tensor: Tensor, seconds: NDArray[np.float64]) -> float:
+    def tell(progress: tadacli.Progress) -> None:
+        print(progress.path, progress.index, progress.num_videos, progress.fraction, progress.overall)
+
+    model = tadacli.load_model()
+    for result in tadacli.iter_classify([pixels, tensor, "a.mp4"], model=model, fps=25.0, progress=tell):
+        print(result.label)
+    for detection in tadacli.iter_detect(pixels, model=model, times=seconds):
+        print(len(detection))
+    classified: tadacli.Classifications = model.classify(tensor, fps=30, views="1x1")
+    detected: tadacli.Detections = model.detect([Path("a.mp4")], window="1s", progress=tell)
+    return (classified[0].score or 0.0) + len(detected)
+
+
 def accuracy(annotations: Path) -> tuple[int, int]:
     report = tadacli.evaluate("csv", annotations=annotations, model="runs/mine", split="test")
     num_scored: int = report.num_scored

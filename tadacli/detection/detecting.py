@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tadacli.detection import DEFAULT_THRESHOLD
 from tadacli.detection.curves import ClassCurve
 from tadacli.detection.cuts import cuts_outside
 from tadacli.detection.journal import WindowJournal
+from tadacli.detection.plain_arguments import settings_of
 from tadacli.detection.score_file import KIND, read_scores, write_scores
 from tadacli.detection.scored_windows import WindowScores, video_notes
 from tadacli.detection.segments import class_curves, find_segments
@@ -20,38 +21,41 @@ from tadacli.detection.window_pass import OnProgress
 from tadacli.detection.window_scores import score_windows, scoring_settings
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Detection, Detections, Note, NoteKind, Run, RunSettings
-from tadacli.sampling import DEFAULT_WINDOW
+from tadacli.results import Detection, Detections, Note, NoteKind, Progress, Run, RunSettings
+from tadacli.results.progress import ProgressTeller
 from tadacli.sampling.settings import WindowSettings, window_settings
 from tadacli.scoring.provenance import run_of
 from tadacli.specs import AnySpec, ModelSpec, ScoreLimit
 from tadacli.version import __version__
+from tadacli.video.array_frames import Times, VideoLike, named_videos
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size
-from tadacli.zoo.addresses import address
 from tadacli.zoo.loading import Model, load_model
 
 
 def detect(
-    videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    videos: VideoLike | Iterable[VideoLike],
     *,
     model: str | os.PathLike[str] | Model | None = None,
     weights: str | os.PathLike[str] | None = None,
     window: str | float | None = None,
     stride: str | float | None = None,
     threshold: ScoreLimit | None = None,
-    labels: Sequence[str] | None = None,
+    labels: str | Sequence[str] | None = None,
     windows: WindowSettings | None = None,
     segments: SegmentSettings | None = None,
+    fps: float | None = None,
+    times: Times | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    progress: Callable[[Progress], object] | None = None,
 ) -> Detections:
     """What happens in each video, and when: one result for each, in order.
 
     A video that fails has status "error" and stops nothing.
 
     Args:
-        videos: A path or URL, or several, as `classify` takes them.
+        videos: A path or URL, or several, or frames that are in memory, as `classify` takes them.
         model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
             `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
         weights: A file of weights for a known name; by default those that were fetched.
@@ -62,16 +66,19 @@ def detect(
         labels: The only labels that are reported; by default all.
         windows: All settings of windows, in the place of `window` and `stride` (see `window_settings`).
         segments: All settings of segments, in the place of `threshold` and `labels`.
+        fps: Frames a second of arrays, and of folders and tars of frames. Arrays need it, or `times`.
+        times: In the place of `fps` the presentation time of each frame of one array, in seconds, ascending.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+        progress: Called with a `Progress` when a video is begun, and after each group of windows.
 
     Returns:
         The results, in a list that has `filter`, `merge` and `to_pandas`. Times of segments and gaps are presentation
         times in seconds, scores are 0 to 1.
 
     Raises:
-        UsageError: For settings that contradict each other, are given twice or do not go with the model, before
-            anything is decoded.
+        UsageError: For settings that contradict each other, are given twice or do not go with the model, and for arrays
+            that are not of frames, before anything is decoded.
         TadaError: For a model that cannot be loaded, or whose scores are not numbers.
 
     Example:
@@ -85,48 +92,103 @@ def detect(
         >>> [(segment.label, segment.start_seconds, segment.end_seconds) for segment in result]
         [('pan left', 0.0, 4.0)]
     """
-    if isinstance(videos, (str, os.PathLike)):
-        videos = [videos]
-    windows, segments = _settings(window, stride, threshold, labels, windows, segments)
+    return Detections(
+        iter_detect(
+            videos,
+            model=model,
+            weights=weights,
+            window=window,
+            stride=stride,
+            threshold=threshold,
+            labels=labels,
+            windows=windows,
+            segments=segments,
+            fps=fps,
+            times=times,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+    )
+
+
+def iter_detect(
+    videos: VideoLike | Iterable[VideoLike],
+    *,
+    model: str | os.PathLike[str] | Model | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    window: str | float | None = None,
+    stride: str | float | None = None,
+    threshold: ScoreLimit | None = None,
+    labels: str | Sequence[str] | None = None,
+    windows: WindowSettings | None = None,
+    segments: SegmentSettings | None = None,
+    fps: float | None = None,
+    times: Times | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    progress: Callable[[Progress], object] | None = None,
+) -> Generator[Detection, None, None]:
+    """What happens in each video, in order, each result as soon as it is known; close the iterator to end early.
+
+    The arguments are checked and the model is loaded when this is called, not when the first result is asked for.
+
+    Args:
+        videos: A path or URL, or several, or frames that are in memory, as `classify` takes them.
+        model: A known name, a run's folder, a weights file that says what it is, or what `load_model` returned; then
+            `weights`, `device` and `dtype` are not used. By default `weights`, or else the built-in model.
+        weights: A file of weights for a known name; by default those that were fetched.
+        window: How long the windows are that are scored: seconds, or words such as "2s", "64f" (frames) or "1s,4s"; by
+            default two seconds.
+        stride: From one window to the next, alike; by default half a window.
+        threshold: The score that a segment reaches, 0 to 1, or "auto" for the model's own; by default 0.4.
+        labels: The only labels that are reported; by default all.
+        windows: All settings of windows, in the place of `window` and `stride` (see `window_settings`).
+        segments: All settings of segments, in the place of `threshold` and `labels`.
+        fps: Frames a second of arrays, and of folders and tars of frames. Arrays need it, or `times`.
+        times: In the place of `fps` the presentation time of each frame of one array, in seconds, ascending.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+        progress: Called with a `Progress` when a video is begun, and after each group of windows.
+
+    Yields:
+        A result for each video, as `detect` gives it.
+
+    Raises:
+        UsageError: For settings that contradict each other, are given twice or do not go with the model, and for arrays
+            that are not of frames, before anything is decoded.
+        TadaError: For a model that cannot be loaded, or whose scores are not numbers.
+
+    Example:
+        >>> import tempfile, tadacli
+        >>> from tadacli.camera_motion.virtual_camera import render_sample
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = render_sample(f"{folder}/video.mp4")
+        ...     for result in tadacli.iter_detect([f"{folder}/video.mp4", "none.mp4"], device="cpu"):
+        ...         print(result.status, len(result))
+        ok 1
+        error 0
+    """
+    windows, segments = settings_of(
+        window=window, stride=stride, fps=fps, threshold=threshold, labels=labels, windows=windows, segments=segments
+    )
+    rate = windows.fps if times is None else fps
+    named = named_videos(videos, fps=rate, times=times, needs_rate=True)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    job = detection_job(
-        [address(video) for video in videos],
-        model=model,
-        windows=windows,
-        segments=segments,
-    )
-    return Detections(found.result for found in iter_detections(job))
+    job = detection_job(named, model=model, windows=windows, segments=segments)
+    teller = ProgressTeller(progress, len(named))
+
+    def reach(start: float, end: float, reached: float) -> None:
+        teller.reach((reached - start) / (end - start))
+
+    return _results(iter_detections(job, on_video=teller.start, on_progress=reach))
 
 
-def _settings(
-    window: str | float | None,
-    stride: str | float | None,
-    threshold: ScoreLimit | None,
-    labels: Sequence[str] | None,
-    windows: WindowSettings | None,
-    segments: SegmentSettings | None,
-) -> tuple[WindowSettings, SegmentSettings]:
-    """The settings that plain arguments mean, or those that were given whole. Raises `UsageError` for both."""
-    for whole, name, parts in (
-        (windows, "windows", {"window": window, "stride": stride}),
-        (segments, "segments", {"threshold": threshold, "labels": labels}),
-    ):
-        given = [part for part, value in parts.items() if value is not None]
-        if whole is not None and given:
-            raise UsageError(
-                f"{given[0]} is given twice: by itself, and within {name}", hint="leave one of the two out"
-            )
-    if isinstance(labels, str):
-        labels = [labels]
-    return (
-        windows
-        or window_settings(
-            window=DEFAULT_WINDOW if window is None else str(window), stride=None if stride is None else str(stride)
-        ),
-        segments
-        or SegmentSettings(threshold=DEFAULT_THRESHOLD if threshold is None else threshold, labels=tuple(labels or ())),
-    )
+def _results(found: Generator[Found, None, None]) -> Generator[Detection, None, None]:
+    with closing(found):
+        for each in found:
+            yield each.result
 
 
 @dataclass(frozen=True)
@@ -317,7 +379,7 @@ def iter_detections(
         try:
             found = job.find(video, journal, on_progress)
         except VideoError as error:
-            result = Detection(video, "error", job.spec.name, error=error.reason)
+            result = Detection(str(video), "error", job.spec.name, error=error.reason)
             found = Found(result, None, file_size(video))
         if found.scores is not None and save_scores is not None and video in save_scores:
             with during(Stage.OUTPUT):
@@ -362,7 +424,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
     notes += video_notes(scores.info)
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
-        path=scores.path,
+        path=str(scores.path),
         status="ok" if is_whole else "partial",
         model=scores.spec.name,
         segments=found,

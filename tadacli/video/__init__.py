@@ -11,16 +11,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tadacli.video.array_frames import Times, VideoLike
     from tadacli.video.reading import iter_frames, open_video, probe, read_frames
     from tadacli.video.source import Frame, Unreadable, VideoSource
 
-__all__ = ["Frame", "Unreadable", "VideoSource", "iter_frames", "open_video", "probe", "read_frames"]
+__all__ = [
+    "Frame",
+    "Times",
+    "Unreadable",
+    "VideoLike",
+    "VideoSource",
+    "iter_frames",
+    "open_video",
+    "probe",
+    "read_frames",
+]
+_HOME = {"Times": "array_frames", "VideoLike": "array_frames"} | dict.fromkeys(
+    ("iter_frames", "open_video", "probe", "read_frames"), "reading"
+)
 
 
 if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
 
     def __getattr__(name: str) -> object:
         if name in __all__:  # PyAV is loaded when it is first needed
-            module = "reading" if name.islower() else "source"
-            return getattr(import_module(f"tadacli.video.{module}"), name)
+            return getattr(import_module(f"tadacli.video.{_HOME.get(name, 'source')}"), name)
         raise AttributeError(f"module 'tadacli.video' has no attribute {name!r}")

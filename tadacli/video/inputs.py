@@ -12,13 +12,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
 from tadacli.video.frame_names import is_first_name, is_published_name
 from tadacli.zoo.addresses import address, credentials_of
 from tadacli.zoo.downloading import Limit, Patience, Room, download
 from tadacli.zoo.sources import Source
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from tadacli.results import Note
+    from tadacli.video.source import Pixels, Seconds
 
 # What FFmpeg reads as video and what is seldom anything else: not .dat, .ogg or .webp, which mostly are.
 VIDEO_SUFFIXES = frozenset(
@@ -36,6 +42,35 @@ URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 DEFAULT_MAX_DOWNLOAD = 4_000_000_000  # bytes
 # A download has as much time as one takes at this rate, and a minute at least.
 _SLOWEST_BYTES_PER_SECOND, _LEAST_SECONDS = 1_000_000, 60.0
+
+
+class FrameArray(str):
+    """What frames in memory are called, with the frames: it is a video wherever a path is one.
+
+    `pixels` are uint8 (T, H, W, 3), RGB, `times` and `end_seconds` when each of them is shown and the last one ends,
+    `fps` their average rate, and `notes` what else to know.
+    """
+
+    pixels: Pixels
+    times: Seconds
+    end_seconds: float
+    fps: Fraction
+    notes: tuple[Note, ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        pixels: Pixels,
+        times: Seconds,
+        end_seconds: float,
+        fps: Fraction,
+        notes: tuple[Note, ...] = (),
+    ) -> FrameArray:
+        """Frames with their name."""
+        video = cls(name)
+        video.pixels, video.times, video.end_seconds, video.fps, video.notes = pixels, times, end_seconds, fps, notes
+        return video
 
 
 class PassedOver:
@@ -133,6 +168,8 @@ def is_pictures(path: str) -> bool:
 
 def file_size(path: str) -> int | None:
     """Size of a file in bytes, None for what is no file; tells whether an input is still the same."""
+    if isinstance(path, FrameArray):
+        return None
     try:
         return os.stat(path).st_size if os.path.isfile(path) else None
     except OSError:

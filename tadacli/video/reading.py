@@ -20,6 +20,7 @@ from av.video.frame import VideoFrame
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
+from tadacli.video.array_frames import ArraySource
 from tadacli.video.bitstream import MP4
 from tadacli.video.container import VideoPacket, open_stream
 from tadacli.video.damage import Damage
@@ -27,7 +28,7 @@ from tadacli.video.decoder import Decoder, ReadFile, TableError
 from tadacli.video.frame_names import NAMES
 from tadacli.video.frame_table import FrameTable, build_table, decode_table
 from tadacli.video.full_decode import FirstFrame
-from tadacli.video.inputs import ARCHIVE_SUFFIXES, is_frames_folder
+from tadacli.video.inputs import ARCHIVE_SUFFIXES, FrameArray, is_frames_folder
 from tadacli.video.picture_frames import PictureSource
 from tadacli.video.refusals import (
     check_not_joined,
@@ -66,6 +67,9 @@ def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Itera
     Raises:
         VideoError: Not one frame can be had; it names the reason.
     """
+    if isinstance(path, FrameArray):
+        yield ArraySource(path)
+        return
     name = os.fsdecode(path)
     _check_is_there(name)
     if os.path.isdir(name) or name.lower().endswith(ARCHIVE_SUFFIXES):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -23,6 +22,9 @@ from tadacli.zoo.class_names import with_labels
 from tadacli.zoo.completing import Completed, by_itself, check_same_network, complete, with_fitted
 from tadacli.zoo.dtype import choose_dtype
 from tadacli.zoo.hub import is_hub_folder, read_described
+from tadacli.zoo.loaded import HeadModel as HeadModel
+from tadacli.zoo.loaded import Model as Model
+from tadacli.zoo.loaded import ProposalModel as ProposalModel
 from tadacli.zoo.manifest import Known, ModelCard, cards, manifest
 from tadacli.zoo.offers import not_here
 from tadacli.zoo.stated import NOTHING_DECIDED, Decided
@@ -32,34 +34,6 @@ MODEL_FILE = "model.safetensors"  # in the folder of a fine-tuning run
 TRUNK_FILE = "trunk.safetensors"  # beside a head: the model that makes its features
 Spec = TypeVar("Spec", ModelSpec, ProposalSpec, HeadSpec)
 DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(DtypeName)}
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network in its form for inference on its device, with the spec and the hash of its weights file.
-
-    `notes` are what the person who asked for the model should know, such as the dtype that "auto" came to.
-    """
-
-    spec: ModelSpec
-    network: nn.Module
-    device: torch.device
-    dtype: torch.dtype
-    weights_path: Path
-    weights_sha256: str
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ProposalModel:
-    """A network over features on its device, in evaluation mode, with its spec and the hash of its weights file."""
-
-    spec: ProposalSpec
-    network: nn.Module
-    device: torch.device
-    dtype: torch.dtype
-    weights_path: Path
-    weights_sha256: str
 
 
 def load_model(
@@ -125,22 +99,6 @@ def load_model(
         weights_sha256=checkpoint.sha256,
         notes=notes,
     )
-
-
-@dataclass(frozen=True)
-class HeadModel:
-    """A head over features on its device, in evaluation mode, with its spec and the hash of its weights file.
-
-    `trunk` is the file of the model that makes the features, None where it is not kept with the head.
-    """
-
-    spec: HeadSpec
-    network: nn.Module
-    device: torch.device
-    dtype: torch.dtype
-    weights_path: Path
-    weights_sha256: str
-    trunk: Path | None
 
 
 def is_head(path: str | os.PathLike[str]) -> bool:
