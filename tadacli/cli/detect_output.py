@@ -61,7 +61,8 @@ def _rows(
             progress.close()
             row = detection_row(found.result, job.run, size_bytes=found.size_bytes)
             with during(Stage.OUTPUT), Progress("render", unit="frame") as drawing:
-                notes = files.write(found, row, job.segments, on_frames=drawing.reach)
+                labels = job.spec.heads.get("", ())
+                notes = files.write(found, row, job.segments, labels=labels, on_frames=drawing.reach)
             for note in notes:
                 say(f"note: {note}")
             yield row

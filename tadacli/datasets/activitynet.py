@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 
 from tadacli.datasets.loading import is_same_split
 from tadacli.datasets.samples import GroundTruth, Sample
-from tadacli.datasets.tables import AnyPath, bad_line, is_number, parse_json, read_text
+from tadacli.datasets.tables import AnyPath, bad_line, is_number, parse_json, read_bytes, read_text
 from tadacli.datasets.video_files import VideoFiles
-from tadacli.errors import UsageError
+from tadacli.errors import OutputError, UsageError
+from tadacli.formats.captions import player_segments
+from tadacli.formats.results import is_detect_results, parse_detections
+from tadacli.formats.video_names import video_ids
 
 _SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
@@ -29,7 +33,8 @@ def load_activitynet(
     order. A segment that ends before it starts is kept, as it is there.
 
     Args:
-        file: The annotations, plain or gzipped.
+        file: The annotations, plain or gzipped; or what `tada detect` found once a person corrected it, all of whose
+            videos are then in the subset.
         data_root: The folder with the videos; None: none is looked for.
         subset: The subset, as the file spells it; else in whatever case, and "val" for "validation" and the like.
 
@@ -39,7 +44,7 @@ def load_activitynet(
     Raises:
         UsageError: The file has another form, or no video in the subset.
     """
-    database = _database(file)
+    database = _database(file, subset)
     counts = Counter(str(entry.get("subset")) for entry in database.values())
     spelled = {subset} if subset in counts else {each for each in counts if is_same_split(each, subset)}
     chosen = {video: entry for video, entry in database.items() if str(entry.get("subset")) in spelled}
@@ -67,7 +72,9 @@ def load_activitynet(
     )
 
 
-def _database(file: AnyPath) -> dict[str, Mapping[str, Any]]:
+def _database(file: AnyPath, subset: str) -> dict[str, Mapping[str, Any]]:
+    if is_detect_results(read_bytes(file)):
+        return _of_results(file, subset)
     content = parse_json(read_text(file), file)
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict):
@@ -76,6 +83,36 @@ def _database(file: AnyPath) -> dict[str, Mapping[str, Any]]:
         if not isinstance(entry, dict):
             raise bad_line(file, f"video {video}", "not an object")
     return database
+
+
+def _of_results(file: AnyPath, subset: str) -> dict[str, Mapping[str, Any]]:
+    """The segments of a results file of `tada detect` as annotations, on the clock of players."""
+    rows = parse_detections(read_bytes(file), os.fspath(file))
+    if not all("removed" in row for row in rows):
+        raise UsageError(
+            f"{os.fspath(file)} is what a model found, and nobody corrected it",
+            hint="correct it on the page of tada detect --report, and save that",
+        )
+    failed = [row["path"] for row in rows if row["status"] == "error"]
+    if failed:
+        raise UsageError(
+            f"{os.fspath(file)}: nothing is known of {failed[0]}, which could not be read", hint="leave its result out"
+        )
+    try:
+        ids = video_ids([row["path"] for row in rows])
+    except OutputError as error:
+        raise UsageError(f"{os.fspath(file)}: {error.message}", hint="keep the results of one of them") from error
+    return {
+        ids[row["path"]]: {
+            "subset": subset,
+            "duration": row["duration_seconds"],
+            "annotations": [
+                {"label": each["label"], "segment": [each["start_seconds"], each["end_seconds"]]}
+                for each in player_segments(row)
+            ],
+        }
+        for row in rows
+    }
 
 
 def _segments(video: str, entry: Mapping[str, Any], file: AnyPath) -> list[tuple[str, str, float, float]]:

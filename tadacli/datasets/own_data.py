@@ -23,7 +23,8 @@ from tadacli.datasets.video_search import VideoSearch
 from tadacli.errors import UsageError
 from tadacli.formats.captions import player_segments
 from tadacli.formats.results import is_detect_results, parse_detections
-from tadacli.results import Note, NoteKind
+from tadacli.formats.rows import DetectionRow
+from tadacli.results import Note, NoteKind, counted
 from tadacli.video.inputs import is_frames_folder, is_video_name
 
 _TABLES = ("csv", "activitynet", "segments")
@@ -314,9 +315,23 @@ def _detected(file: Path, data_root: AnyPath | None) -> Annotations:
             spans.append(
                 LabelledSpan(place, row["path"], segment["label"], start, end, path, reason=reason, missing=missing)
             )
-    remark = f"{len(spans)} labels are what a model found in {len(rows)} videos, unless a person mended them"
+    remark = _origins(rows)
     notes = tuple(Note(NoteKind.READING, text) for text in (remark, *videos.remarks))
     return Annotations(os.fspath(file), tuple(spans), notes)
+
+
+def _origins(rows: Sequence[DetectionRow]) -> str:
+    """Whose the labels of results are, in words."""
+    segments = [each for row in rows for each in row["segments"]]
+    counts = Counter(each.get("origin", "machine") for each in segments)
+    if not any("removed" in row for row in rows):
+        return f"{len(segments)} labels are what a model found in {len(rows)} videos, unless a person mended them"
+    checked = sum(each.get("checked", False) for each in segments)
+    parts = [f"{counts[name]} {name}" for name in ("corrected", "added") if counts[name]]
+    removed = sum(len(row.get("removed", ())) for row in rows)
+    parts += [f"{removed} removed"] if removed else []
+    found = f"{counted(len(segments), 'labels')} in {counted(len(rows), 'videos')}"
+    return f"{found}: {', '.join(parts) or 'none corrected'} by a person, {checked} checked, the others as found"
 
 
 # --- classes ----------------------------------------------------------------------------------------------

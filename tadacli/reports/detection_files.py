@@ -46,12 +46,14 @@ class DetectionFiles:
         row: DetectionRow,
         settings: SegmentSettings,
         *,
+        labels: Sequence[str] = (),
         on_frames: Callable[[int, int], None] | None = None,
     ) -> tuple[str, ...]:
         """Write the files of a video; returns what a person should know about them.
 
-        `on_frames` is called with how many frames are drawn, of how many. Nothing is written of a video that could not
-        be read. Raises `OutputError` for a file that cannot be written.
+        `labels` are those of the model, which a person may choose from. `on_frames` is called with how many frames are
+        drawn, of how many. Nothing is written of a video that could not be read. Raises `OutputError` for a file that
+        cannot be written.
         """
         notes: tuple[str, ...] = ()
         if found.result.status == "error":
@@ -59,7 +61,12 @@ class DetectionFiles:
         if self.report is not None:
             curves = found.curves(settings)
             page, notes = detection_report(
-                found.result, row, curves, page_path=self.report, max_download=self.max_download
+                found.result,
+                row,
+                curves,
+                page_path=self.report,
+                labels=labels,
+                max_download=self.max_download,
             )
             write_new(self.report, page, replace=self.replace)
         if self.render is not None:

@@ -1,4 +1,4 @@
-/* The second half of the page's script: timeline, list, keys and words. It goes on from player.js. */
+/* The second part of the page's script: timeline, list, keys and words. It goes on from player.js. */
 
 // --- the timeline ------------------------------------------------------------------------------
 
@@ -24,33 +24,40 @@ function curveIn(svg, curve) {
 }
 
 function barOf(number) {
+  bars[number] = element("button", { className: "bar", type: "button", tabIndex: -1, onclick: () => choose(number) });
+  showBar(number);
+  return bars[number];
+}
+
+function showBar(number) {
   const each = segments[number];
+  const bar = bars[number];
   const peak = each.peak === null ? "" : `, peak ${each.peak.toFixed(2)}`;
-  const title = `${labelOf(each)}, ${span(each)}, score ${each.score.toFixed(2)}${peak}`;
-  const bar = element("button", { className: "bar", type: "button", tabIndex: -1, title, onclick: () => choose(number) });
-  bar.setAttribute("aria-label", title);
+  bar.title = `${labelOf(each)}, ${span(each)}, score ${each.score.toFixed(2)}${peak}`;
+  bar.setAttribute("aria-label", bar.title);
   bar.style.left = percent(each.start);
   bar.style.width = `${((each.end - each.start) / length) * 100}%`;
-  bars[number] = bar;
-  return bar;
+}
+
+function laneOf(number) {
+  const { label, thresholds } = classes[number];
+  const own = [...segments.keys()].filter((i) => segments[i].class === number);
+  const track = element("div", { className: "track" }, ...own.map(barOf));
+  const curves = data.curves.filter((curve) => curve.class === number);
+  if (curves.length) {
+    const svg = drawing("svg", { viewBox: "0 0 1000 1", preserveAspectRatio: "none", "aria-hidden": "true" });
+    for (const curve of curves) curveIn(svg, curve);
+    for (const y of thresholds) {
+      svg.append(drawing("line", { class: "threshold", x1: 0, x2: 1000, y1: 1 - y, y2: 1 - y }));
+    }
+    track.append(svg);
+  }
+  const name = element("div", { className: "lane-name", title: label }, chip(), element("span", { textContent: label }));
+  return paint(element("div", { className: "lane" }, name, track), number);
 }
 
 function buildLanes() {
-  classes.forEach(({ label, thresholds }, number) => {
-    const own = [...segments.keys()].filter((i) => segments[i].class === number);
-    const track = element("div", { className: "track" }, ...own.map(barOf));
-    const curves = data.curves.filter((curve) => curve.class === number);
-    if (curves.length) {
-      const svg = drawing("svg", { viewBox: "0 0 1000 1", preserveAspectRatio: "none", "aria-hidden": "true" });
-      for (const curve of curves) curveIn(svg, curve);
-      for (const y of thresholds) {
-        svg.append(drawing("line", { class: "threshold", x1: 0, x2: 1000, y1: 1 - y, y2: 1 - y }));
-      }
-      track.append(svg);
-    }
-    const name = element("div", { className: "lane-name", title: label }, chip(), element("span", { textContent: label }));
-    lanes.push(paint(element("div", { className: "lane" }, name, track), number));
-  });
+  lanes.push(...[...classes.keys()].map(laneOf));
   byId("lanes").append(...lanes);
   for (const gap of data.gaps) {
     const mark = element("div", { className: "gap-mark" });
@@ -143,7 +150,6 @@ function rowOf(each, number) {
     ? element("img", { src: `data:image/jpeg;base64,${picture}`, alt: "", loading: "lazy" })
     : element("span", { className: "blank", textContent: "\u25b6" });
   const button = element("button", { className: "seek", type: "button" }, image);
-  button.setAttribute("aria-label", `Go to ${labelOf(each)} at ${clock(each.start)}`);
   const level = element("i");
   level.style.width = `${each.score * 100}%`;
   const score = cell("score", each.score.toFixed(2), element("span", { className: "meter" }, level));
@@ -151,14 +157,27 @@ function rowOf(each, number) {
     "tr",
     { onclick: () => choose(number) },
     cell("picture", button),
-    cell("time start", clock(each.start)),
-    cell("time end", clock(each.end)),
-    cell("label", chip(), labelOf(each)),
+    cell("time start"),
+    cell("time end"),
+    cell("label"),
     score,
   );
   row.setAttribute("role", "row");
   row.dataset.number = number;
-  return paint(row, each.class);
+  rows[number] = row;
+  showRow(number);
+  return row;
+}
+
+function showRow(number) {
+  const each = segments[number];
+  const row = rows[number];
+  const [picture, start, end, label] = row.children;
+  picture.firstChild.setAttribute("aria-label", `Go to ${labelOf(each)} at ${clock(each.start)}`);
+  start.textContent = clock(each.start);
+  end.textContent = clock(each.end);
+  label.replaceChildren(chip(), labelOf(each), ...(each.marks || []).flatMap((text) => [" ", element("span", { className: "mark", textContent: text })]));
+  paint(row, each.class);
 }
 
 function buildList() {
@@ -169,7 +188,7 @@ function buildList() {
   }
   for (const each of head) each.setAttribute("role", "columnheader");
   byId("columns").append(...head);
-  rows.push(...segments.map(rowOf));
+  segments.forEach(rowOf);
 }
 
 function sortBy(key) {
@@ -183,28 +202,52 @@ function isNamed(label) {
 }
 
 function isShown(each) {
-  return each.score >= Number(byId("filter-score").value) && isNamed(labelOf(each));
+  return !each.removed && each.score >= Number(byId("filter-score").value) && isNamed(labelOf(each));
+}
+
+/* The numbers of the segments that are shown, in the order of the list. */
+function ordered() {
+  const value = columns.find(([key]) => key === sorting.key)[2];
+  const compare = (a, b) => (value(segments[a]) < value(segments[b]) ? -1 : value(segments[a]) > value(segments[b]) ? 1 : 0);
+  const shown = [...segments.keys()].filter((number) => isShown(segments[number]));
+  return shown.sort((a, b) => (sorting.descending ? -1 : 1) * compare(a, b) || a - b);
 }
 
 function refresh() {
-  const value = columns.find(([key]) => key === sorting.key)[2];
-  const compare = (a, b) => (value(segments[a]) < value(segments[b]) ? -1 : value(segments[a]) > value(segments[b]) ? 1 : 0);
-  const shown = segments.map(isShown);
-  order = [...segments.keys()].filter((number) => shown[number]);
-  order.sort((a, b) => (sorting.descending ? -1 : 1) * compare(a, b) || a - b);
+  order = ordered();
+  const shown = new Set(order);
   byId("rows").replaceChildren(...order.map((number) => rows[number]));
   for (const th of byId("columns").children) {
     if (th.dataset.key === sorting.key) th.setAttribute("aria-sort", sorting.descending ? "descending" : "ascending");
     else th.removeAttribute("aria-sort");
   }
-  bars.forEach((bar, number) => (bar.hidden = !shown[number]));
+  bars.forEach((bar, number) => (bar.hidden = !shown.has(number)));
   lanes.forEach((lane, i) => (lane.hidden = !isNamed(classes[i].label)));
   byId("filter-score-shown").value = Number(byId("filter-score").value).toFixed(2);
-  byId("count").textContent = segments.length
-    ? order.length === segments.length
-      ? counted(segments.length, "segment", "segments")
-      : `${order.length} of ${counted(segments.length, "segment", "segments")}`
-    : "";
+  sayCount();
+}
+
+/* Shows one segment anew, in its place, without touching the others. */
+function refreshOne(number) {
+  order = ordered();
+  const place = order.indexOf(number);
+  showBar(number);
+  showRow(number);
+  bars[number].hidden = place < 0;
+  if (place < 0) rows[number].remove();
+  else {
+    const next = place + 1 < order.length ? rows[order[place + 1]] : null;
+    if (!rows[number].isConnected || rows[number].nextSibling !== next) byId("rows").insertBefore(rows[number], next);
+  }
+  sayCount();
+}
+
+const numKept = () => segments.reduce((sum, each) => sum + !each.removed, 0);
+
+function sayCount() {
+  const kept = numKept();
+  const all = counted(kept, "segment", "segments");
+  byId("count").textContent = kept ? (order.length === kept ? all : `${order.length} of ${all}`) : "";
   byId("list").querySelector("table").hidden = !order.length;
   byId("empty").hidden = order.length > 0;
 }
@@ -217,8 +260,11 @@ function clearFilters() {
 
 // --- following and choosing --------------------------------------------------------------------
 
+let onChosen = () => {};
+
 function choose(number) {
   chosen = number;
+  onChosen();
   const start = segments[number].start;
   seek(start);
   reveal(number);
@@ -256,7 +302,7 @@ function follow() {
   const time = now();
   byId("clock").textContent = clock(time);
   byId("playhead").style.left = percent(Math.min(Math.max(time, data.start), data.end));
-  const holding = segments.map((each) => each.start <= time + 1e-4 && time < each.end);
+  const holding = segments.map((each) => !each.removed && each.start <= time + 1e-4 && time < each.end);
   const state = `${chosen}:${holding.map(Number).join("")}`;
   if (state !== current) {
     current = state;
@@ -270,13 +316,14 @@ function follow() {
     });
     if (hasVideo && !player.paused && holding.includes(true)) reveal(holding.indexOf(true));
   }
+  if (chosen >= 0) atEnd(segments[chosen]);
   if (hasVideo && !player.paused && zoom > 1) showPlayhead(0.05);
 }
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const target = event.target;
-  if (target.closest("input, summary")) {
+  if (target.closest("input, select, summary")) {
     if (event.key === "Escape") target.blur();
     return;
   }
@@ -285,6 +332,9 @@ function onKey(event) {
     j: () => step(1),
     k: () => step(-1),
     "/": () => byId("filter-text").focus(),
+    ",": () => stepFrames(-1),
+    ".": () => stepFrames(1),
+    l: () => (byId("at-end").value = byId("at-end").value === "loop" ? "on" : "loop"),
     ...(isOnPlayer ? {} : { ArrowDown: () => step(1), ArrowRight: () => step(1), ArrowUp: () => step(-1), ArrowLeft: () => step(-1) }),
     // Buttons keep their space key, but those that seek are pressed with Enter.
     ...(isOnPlayer || !hasVideo || target.closest("button:not(.seek, .bar)")
@@ -314,7 +364,7 @@ function sayState() {
   byId("summary").textContent = parts.join(" \u00b7 ");
   if (failed) {
     byId("banner").textContent = `This video could not be analysed: ${data.error}`;
-    for (const id of ["found", "timeline", "keys"]) byId(id).hidden = true;
+    for (const id of ["found", "timeline", "keys", "correct"]) byId(id).hidden = true;
     byId("main").classList.add("no-player");
   } else if (data.gaps.length) {
     const lost = data.gaps.reduce((sum, gap) => sum + gap.end - gap.start, 0);

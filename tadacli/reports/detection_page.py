@@ -1,8 +1,9 @@
 """One self-contained HTML page about what was detected in one video: player, timeline, curves, table.
 
-The page is `detection_page.html` with its style, its script (in two files) and the data put in. It asks for nothing
-from outside but, where the video is too large to be inside, the file next to it; a content security policy with the
-hashes of its own style and script holds it to that.
+The page is `detection_page.html` with its style, its script (in several files) and the data put in. A person can
+correct on it what was found, and save that as a results file; the browser keeps what is not saved yet. The page asks
+for nothing from outside but, where the video is too large to be inside, the file next to it; a content security policy
+with the hashes of its own style and script holds it to that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tadacli.detection.curves import ClassCurve, thinned
 from tadacli.errors import VideoError
@@ -32,6 +34,8 @@ from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, is_url, local_path
 from tadacli.video.reading import open_video
 
 MAX_INLINE_BYTES = 24_000_000
+# A rate that a file's clock of milliseconds rounds is still a steady one.
+_STEADY_SECONDS, _MOST_TIMES = 1e-3, 200_000
 
 _PLAYED_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
 _PLAYED_CODECS = ("", "h264", "vp8", "vp9", "av1")
@@ -45,6 +49,40 @@ class VideoLink:
     url: str = ""
     content: bytes = b""
     media_type: str = ""
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """When the frames of a video are shown, in seconds: each `step` from `start` on, or, without a step, at `times`."""
+
+    start: float
+    step: float = 0.0
+    times: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The grid as JSON-ready values."""
+        return {"start": self.start, "step": self.step, "times": list(self.times)}
+
+
+def frame_grid(times: NDArray[np.float64]) -> FrameGrid | None:
+    """The grid of a video's frames.
+
+    Args:
+        times: When each frame appears on screen, in seconds, ascending (num_frames,).
+
+    Returns:
+        A grid with a step where each frame is within a millisecond of it, else with all times, rounded to the
+        microsecond; None where there are too many of these, or too few to know a step.
+    """
+    if len(times) < 2:
+        return None
+    start, step = float(times[0]), float(times[-1] - times[0]) / (len(times) - 1)
+    if step <= 0:
+        return None
+    if np.abs(start + step * np.arange(len(times)) - times).max() <= _STEADY_SECONDS:
+        return FrameGrid(start, step)
+    different = np.unique(np.round(times, 6))
+    return FrameGrid(start, times=tuple(different.tolist())) if len(different) <= _MOST_TIMES else None
 
 
 def video_link(path: str | os.PathLike[str], page_path: str | os.PathLike[str], *, codec: str = "") -> VideoLink:
@@ -82,6 +120,8 @@ def report_html(
     curves: Sequence[ClassCurve] = (),
     thumbnails: Mapping[int, bytes] | None = None,
     video: VideoLink | None = None,
+    labels: Sequence[str] = (),
+    frames: FrameGrid | None = None,
 ) -> bytes:
     """The page of one detection row.
 
@@ -91,6 +131,8 @@ def report_html(
             shown if it has a curve. A class may have several curves, one for each window length.
         thumbnails: JPEG files by segment number.
         video: Where the page finds its video.
+        labels: Those of the model in index order, to choose from in corrections.
+        frames: When frames are shown, to which the ends of corrected segments snap; nowhere without it.
 
     Returns:
         The page in UTF-8; the same arguments give the same bytes.
@@ -100,9 +142,14 @@ def report_html(
     return filled_page(
         "detection_page.html",
         title=title,
-        styles=["page.css", "detection_page.css"],
-        scripts=["page.js", "player.js", "detection_page.js"],
-        data=_page_data(row, title, curves, thumbnails or {}, video),
+        styles=["page.css", "detection_page.css", "correcting.css"],
+        scripts=["page.js", "player.js", "detection_page.js", "correcting.js"],
+        data={
+            **_page_data(row, title, curves, thumbnails or {}, video),
+            "labels": list(labels),
+            "frames": None if frames is None else frames.to_dict(),
+            "row": row,
+        },
         policy="media-src 'self' file: blob:",
         parts={"media_type": html.escape(video.media_type), "media": base64.b64encode(video.content).decode()},
     )
@@ -114,6 +161,7 @@ def detection_report(
     curves: Sequence[ClassCurve],
     *,
     page_path: str | os.PathLike[str],
+    labels: Sequence[str] = (),
     max_download: int = DEFAULT_MAX_DOWNLOAD,
 ) -> tuple[bytes, tuple[str, ...]]:
     """The page of a video with its curves, thumbnails and player. The video is opened again for the latter two.
@@ -123,6 +171,7 @@ def detection_report(
         row: The same as `detection_row` says it.
         curves: What they were made of, over time.
         page_path: The file that the page is for, to which links are relative.
+        labels: Those of the model in index order, to choose from in corrections.
         max_download: The largest file in bytes that is fetched for a URL.
 
     Returns:
@@ -130,6 +179,7 @@ def detection_report(
     """
     pictures: dict[int, bytes] = {}
     link = None
+    frames = None
     notes: tuple[str, ...] = ()
     fps, codec = (result.video.fps, result.video.codec) if result.video else (None, "")
     try:
@@ -137,10 +187,12 @@ def detection_report(
             fetched = local_path(result.path, max_bytes=max_download)
             with fetched as file, open_video(file, fps=fps) as source:
                 pictures = thumbnails(source, result.segments, gaps=result.gaps)
+                frames = frame_grid(source.times_shown)
             link = None if is_url(result.path) else video_link(result.path, page_path, codec=codec)
     except VideoError as error:
         notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
-    return report_html(row, curves=curves, thumbnails=pictures, video=link), notes
+    page = report_html(row, curves=curves, thumbnails=pictures, video=link, labels=labels, frames=frames)
+    return page, notes
 
 
 def _page_data(

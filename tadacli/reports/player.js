@@ -66,10 +66,64 @@ function cannotPlay() {
   notice(`This browser cannot play the video: it may not know its codec${codec}${file}. The times on this page are still right.`);
 }
 
+/* Plays a segment once more, or stops, when its end is passed. */
+let passed = 0;
+function atEnd(segment) {
+  const time = now();
+  const isPast = passed < segment.end && time >= segment.end && time - passed < 1;
+  passed = time;
+  if (!isPast || player.paused) return;
+  const way = byId("at-end").value;
+  if (way === "on") return;
+  if (way === "stop") player.pause();
+  seek(way === "loop" ? segment.start : segment.end);
+  passed = now();
+}
+
 function notice(text) {
   byId("player-notice").textContent = text;
   byId("player-notice").hidden = false;
   byId("stage").classList.add("unplayable");
+}
+
+// --- frames ------------------------------------------------------------------------------------
+
+const grid = data.frames;
+const microseconds = (seconds) => Math.round(seconds * 1e6) / 1e6;
+const numTimes = grid ? (grid.times.length || Math.round((data.end - grid.start) / grid.step)) : 0;
+const timeOfFrame = (i) => (i >= numTimes ? data.end : grid.times.length ? grid.times[i] : grid.start + i * grid.step);
+
+/* The number of the frame that is shown at a time; a seek goes a little inside a frame. */
+function frameAt(seconds) {
+  const inside = seconds + 1e-4;
+  if (!grid.times.length) return Math.min(Math.max(Math.floor((inside - grid.start) / grid.step), 0), numTimes);
+  let [low, high] = [0, numTimes];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (grid.times[middle] <= inside) low = middle;
+    else high = middle;
+  }
+  return inside >= data.end ? numTimes : low;
+}
+
+/* The time at which the frame shown began; of a video without known frames, the time itself. */
+function frameTime(seconds) {
+  return microseconds(grid ? timeOfFrame(frameAt(seconds)) : seconds);
+}
+
+/* The nearest time at which a frame begins, or the end of the video. */
+function snap(seconds) {
+  const time = Math.min(Math.max(seconds, data.start), data.end);
+  if (!grid) return microseconds(time);
+  const before = frameAt(time);
+  const [low, high] = [timeOfFrame(before), timeOfFrame(before + 1)];
+  return microseconds(time - low <= high - time ? low : high);
+}
+
+function stepFrames(by) {
+  if (hasVideo) player.pause();
+  const time = now();
+  seek(grid ? timeOfFrame(Math.min(Math.max(frameAt(time) + by, 0), Math.max(numTimes - 1, 0))) : time + by / 25);
 }
 
 function blobOf(media) {
@@ -103,5 +157,9 @@ function startPlayer() {
     follow();
     if (!player.paused) requestAnimationFrame(frame);
   });
+  byId("controls").hidden = false;
+  byId("speed").onchange = () => (player.playbackRate = Number(byId("speed").value));
+  byId("frame-back").onclick = () => stepFrames(-1);
+  byId("frame-on").onclick = () => stepFrames(1);
   player.src = data.video.url || URL.createObjectURL(blobOf(byId("media")));
 }

@@ -67,16 +67,23 @@ class SpanRow(TypedDict):
     end_seconds: Number
 
 
+Origin: TypeAlias = Literal["machine", "corrected", "added"]
+
+
 class SegmentRow(SpanRow):
     """A labelled span with its score in 0..1; that of an action says its verb and its noun besides.
 
-    `peak_score` is what met the threshold; earlier versions did not write it.
+    `peak_score` is what met the threshold; earlier versions did not write it. `origin` and `checked` are those of a
+    person who looked at what was found: whether the segment is as the machine found it, was corrected or was added (its
+    score is then 1, and the index of a new label above those of the model), and whether it was marked as right.
     """
 
     label: str
     index: Count
     score: Number
     peak_score: NotRequired[Number]
+    origin: NotRequired[Origin]
+    checked: NotRequired[bool]
     verb: NotRequired[Count]
     noun: NotRequired[Count]
     action: NotRequired[str]
@@ -143,7 +150,13 @@ class ClassificationFacts(PredictionsRow):
     clips: list[list[FrameRow]]
 
 
-class DetectionFacts(CutsRow):
+class CorrectedRow(CutsRow, total=False):
+    """What a person took away from what was found, where one corrected it."""
+
+    removed: list[SegmentRow]
+
+
+class DetectionFacts(CorrectedRow):
     """What happens in one video, and when. `start_seconds` is the presentation time of its first frame."""
 
     video: str
@@ -212,7 +225,7 @@ def detection_facts(result: Detection) -> DetectionFacts:
     elif result.timeline is not None:
         start, end = result.timeline
         start, duration = rounded_seconds(start), rounded_seconds(end - start)
-    cuts: CutsRow = {} if result.cuts is None else {"cuts": [rounded_seconds(cut) for cut in result.cuts]}
+    cuts: CorrectedRow = {} if result.cuts is None else {"cuts": [rounded_seconds(cut) for cut in result.cuts]}
     return {
         "video": result.path,
         "path": result.path,
