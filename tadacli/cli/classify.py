@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import ViewsProgress, be_quiet, classification_table, showing, start_profile
+from tadacli.cli.console import be_quiet, classification_table, say, showing, start_profile
 from tadacli.cli.help import CLIPS, OUTPUT, SPEED
+from tadacli.cli.progress import ViewsProgress
 from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
@@ -133,9 +134,9 @@ def _rows(
             progress.end()
             yield classification_row(result, run, size_bytes=file_size(result.path))
             if result.status == "error":
-                progress.say(f"error: {result.error}", always=True)
+                say(f"error: {result.error}", always=True)
             for note in result.notes if with_notes else ():
                 text = note.text if note.kind is NoteKind.MODEL else f"{result.path}: {note}"
                 if text not in noted:
-                    progress.say(f"note: {text}")
+                    say(f"note: {text}")
                     noted.add(text)

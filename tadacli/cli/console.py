@@ -1,18 +1,20 @@
-"""What goes to the person: messages and progress on stderr, tables on a terminal."""
+"""What goes to the person: messages on stderr, tables on a terminal."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import shutil
 import sys
-import time
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from tadacli.cli import progress
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.printable import printable, printable_lines
+from tadacli.cli.progress import clock, end_line, redraw
 from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 Cell = tuple[str, str]  # a text and its style
 _NOTHING: Cell = ("", "")
-_LONGEST_NAME = 30
 _is_quiet = False
 
 
@@ -30,6 +31,7 @@ def be_quiet(quiet: bool) -> None:
     """Say nothing but what is said always, and show no progress, from now on; or everything again."""
     global _is_quiet
     _is_quiet = quiet
+    progress.show_bars(not quiet)
 
 
 def is_quiet() -> bool:
@@ -41,7 +43,16 @@ def say(text: str, *, always: bool = False) -> None:
     """A message of one line on stderr, below any progress bar; --quiet leaves what is said `always`."""
     if always or not _is_quiet:
         with contextlib.suppress(OSError):  # nobody reads it; what the command is for goes on
-            print(printable(text), file=sys.stderr, flush=True)
+            end_line()
+            print(_fitting(printable(text)), file=sys.stderr, flush=True)
+            redraw()
+
+
+def _fitting(text: str) -> str:
+    """A note as it is read on a terminal, broken between words; commands and paths in other messages stay whole."""
+    if not (text.startswith("note") and sys.stderr.isatty()):
+        return text
+    return textwrap.fill(text, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
 
 
 def show(text: str) -> None:
@@ -54,128 +65,6 @@ def print_error(error: TadaError) -> None:
     say(f"error: {error.message}", always=True)
     if error.hint:
         say(f"hint: {error.hint}", always=True)
-
-
-# --- progress ---------------------------------------------------------------------------------------
-
-
-class Progress:
-    """A bar on stderr, which comes with the first step; none with --quiet or where stderr is no terminal."""
-
-    def __init__(self, name: str = "", *, unit: str = "it", is_scaled: bool = False, layout: str | None = None) -> None:
-        self._name, self._unit, self._is_scaled, self._layout = name, unit, is_scaled, layout
-        self._bar: Any = None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def rename(self, name: str) -> None:
-        """The bar has this name from now on."""
-        self._name = name
-        if self._bar is not None:
-            self._bar.set_description(name)
-
-    def reach(self, done: float, total: float | None, *, begun_at: float = 0, more: str = "") -> None:
-        """So many steps of the total are done, and all but `begun_at` of them in this run; `more` stands beside it."""
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                desc=self._name or None,
-                total=total,
-                initial=begun_at,
-                unit=self._unit,
-                unit_scale=self._is_scaled,
-                bar_format=self._layout,
-                file=sys.stderr,
-                disable=True if _is_quiet else None,  # None: only on a terminal
-                dynamic_ncols=True,
-                leave=False,
-            )
-        if more:
-            self._bar.set_postfix_str(more, refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def say(self, text: str, *, always: bool = False) -> None:
-        """A message above the bar."""
-        if self._bar is not None:
-            self._bar.clear()
-        say(text, always=always)
-        if self._bar is not None:
-            self._bar.refresh()
-
-    def close(self) -> None:
-        """Take the bar away, until there is another step."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
-class ViewsProgress(Progress):
-    """A bar over the views of all videos, with the time left."""
-
-    def __init__(self, num_videos: int, views_per_video: int) -> None:
-        super().__init__(unit="view")
-        self._num_videos, self._number = num_videos, 0
-        self._views, self._done = views_per_video, 0
-
-    def start(self, path: str) -> None:
-        """The next video begins."""
-        self._number += 1
-        self.rename(_place(self._number, self._num_videos, path))
-        self.advance(0)
-
-    def advance(self, views: int) -> None:
-        """This many more views of the video are scored."""
-        self._done += views
-        self.reach(self._done, self._num_videos * self._views)
-
-    def end(self) -> None:
-        """The video is done, whether all its views could be scored or not."""
-        self.advance(self._number * self._views - self._done)
-
-
-class TimelineProgress(Progress):
-    """A bar along the timeline of each video: time reached, how much faster than real time, time left."""
-
-    def __init__(self, videos: Sequence[str]) -> None:
-        super().__init__(layout="{desc} {bar} {postfix} [{elapsed}<{remaining}]")
-        self._videos = videos
-        self._first, self._started = 0.0, 0.0
-
-    def start(self, path: str) -> None:
-        """The next video begins, one of those in the list."""
-        self.rename(_place(self._videos.index(path) + 1, len(self._videos), path))
-        self._started = 0.0
-
-    def reach_time(self, start_seconds: float, end_seconds: float, reached_seconds: float) -> None:
-        """The range from start to end is scored up to here."""
-        if not self._started:
-            self._first, self._started = reached_seconds, time.perf_counter()
-        done, whole = min(reached_seconds, end_seconds) - start_seconds, end_seconds - start_seconds
-        elapsed = time.perf_counter() - self._started
-        factor = (reached_seconds - self._first) / elapsed if elapsed > 0 else 0.0
-        self.reach(
-            done,
-            whole,
-            begun_at=self._first - start_seconds,
-            more=f"{clock(done)[:-4]} of {clock(whole)[:-4]}, {factor:.1f}x real time",
-        )
-
-
-def _place(number: int, num_videos: int, path: str) -> str:
-    return f"{number}/{num_videos} {printable(os.path.basename(path))[:_LONGEST_NAME]}"
-
-
-def clock(seconds: float) -> str:
-    """A time as h:mm:ss.mmm."""
-    whole = round(seconds * 1000)
-    sign = "-" if whole < 0 else ""
-    minutes, milliseconds = divmod(abs(whole), 60_000)
-    return f"{sign}{minutes // 60}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"
 
 
 # --- tables -----------------------------------------------------------------------------------------
@@ -265,13 +154,14 @@ def _table(
     for lines in videos:
         for number, line in enumerate(lines, start=1):
             table.add_row(*(Text(text, style=style) for text, style in line), end_section=number == len(lines))
-    console = Console(width=width)
+    size = shutil.get_terminal_size()
+    console = Console(width=width or size.columns, height=size.lines)  # or a dumb terminal is taken for 80 columns
     with console.capture() as capture:
         for text in above:
             console.print(Text(text), soft_wrap=True)
         console.print(table)
         for text in below:
-            console.print(Text(text), soft_wrap=True)
+            console.print(Text(_fitting(text)), soft_wrap=True)
     return capture.get()
 
 

@@ -6,7 +6,8 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tadacli.cli.console import Progress, TimelineProgress, clock, say
+from tadacli.cli.console import say
+from tadacli.cli.progress import Progress, TimelineProgress, clock
 from tadacli.cli.sinks import Sink, TableSink, write_results
 
 if TYPE_CHECKING:

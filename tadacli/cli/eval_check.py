@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import Progress, say
+from tadacli.cli.console import say
 from tadacli.cli.eval_output import Destination
+from tadacli.cli.progress import Progress
 
 if TYPE_CHECKING:
     from tadacli.datasets.loading import DatasetSource

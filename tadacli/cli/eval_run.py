@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import Progress, say, showing
+from tadacli.cli.console import say, showing
 from tadacli.cli.eval_output import Destination
 from tadacli.cli.printable import printable
+from tadacli.cli.progress import Progress
 
 if TYPE_CHECKING:
     from tadacli.evaluation.evaluating import EvalStart

@@ -9,6 +9,7 @@ from typing import NoReturn
 import typer
 
 from tadacli.cli.printable import printable_lines
+from tadacli.cli.progress import end_line
 from tadacli.errors import OutputError
 
 USAGE = 2
@@ -34,6 +35,8 @@ def write_stdout(content: bytes, *, is_styled: bool = False) -> None:
         typer.Exit: The reader of stdout has gone away.
         OutputError: They cannot be written, as where the disk is full.
     """
+    if sys.stdout.isatty():
+        end_line()
     if sys.stdout.isatty() and not is_styled:
         content = printable_lines(content.decode("utf-8", errors="surrogateescape")).encode()
     left = memoryview(content)

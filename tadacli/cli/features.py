@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import TimelineProgress, be_quiet, clock, feature_table, say, showing, start_profile
+from tadacli.cli.console import be_quiet, feature_table, say, showing, start_profile
 from tadacli.cli.detect_options import CutsWord, check_cuts
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.help import OUTPUT, SPEED, WINDOWS
+from tadacli.cli.progress import TimelineProgress, clock
 from tadacli.cli.sinks import summarise
 from tadacli.results import out_of
 

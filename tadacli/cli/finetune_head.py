@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli import options
-from tadacli.cli.console import Progress, be_quiet, say
+from tadacli.cli.console import be_quiet, say
+from tadacli.cli.progress import Progress
 from tadacli.errors import UsageError
 from tadacli.results import counted
 from tadacli.zoo import DEFAULT_MODEL, Trust
@@ -177,7 +178,7 @@ class _View:
     def evaluation(self, found: Evaluated) -> None:
         """An evaluation on the validation videos."""
         best = ", the best so far" if found.is_best else ""
-        self._steps.say(f"step {found.step}, epoch {found.epoch:.0f}: mAP {100 * found.precision:.1f} %{best}")
+        say(f"step {found.step}, epoch {found.epoch:.0f}: mAP {100 * found.precision:.1f} %{best}")
 
 
 def _say_result(result: HeadResult, output: Path) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tadacli.cli.console import Progress, be_quiet, say
+from tadacli.cli.console import be_quiet, say
 from tadacli.cli.finetune_plan import plan_lines
+from tadacli.cli.progress import Progress
 from tadacli.errors import TadaError
 from tadacli.training.loop import StepReport
 from tadacli.training.plan import FinetuneJob
@@ -82,7 +83,7 @@ class RunView:
         self._accuracy = f", top-1 {validation.top1:.1f} %"
         count = f"{len(validation.table.ids)} of {len(validation.table.ids) + len(validation.failed)} items"
         best = ", the best so far" if found.is_best else ""
-        self._steps.say(
+        say(
             f"step {found.step}, epoch {found.epoch:.1f}: top-1 {validation.top1:.1f} % "
             f"({_majority(validation.majority)}), loss {validation.loss:.3f} on {count}, one view each{best}",
         )

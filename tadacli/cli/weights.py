@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tadacli.cli.console import Progress, is_quiet, print_error, say
+from tadacli.cli.console import is_quiet, print_error, say
 from tadacli.cli.printable import printable
+from tadacli.cli.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tadacli.cli.console import clock
+from tadacli.cli.progress import clock
 from tests import media
 from tests.cli.conftest import Tada, with_thresholds
 
