@@ -11,7 +11,7 @@ VIDEO ?=
 FOOTAGE ?=
 N ?=
 
-.PHONY: demo test test-lowest check fix bench fuzz weights kill clean
+.PHONY: demo test test-lowest check fix docs pictures bench fuzz weights kill clean
 
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
@@ -51,7 +51,16 @@ fix: $(VENV)/dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-## the ratios that the README states
+## build the documentation into build/site, strictly and without a network
+docs: $(VENV)/dev
+	NO_MKDOCS_2_WARNING=1 $(PY) -m documentation.building
+	@echo "the site is build/site/index.html; with search: $(PY) -m http.server --directory build/site --bind 127.0.0.1"
+
+## render the pictures of the README again; needs Chromium
+pictures: $(VENV)/dev
+	$(PY) -m documentation.pictures
+
+## the ratios that the documentation states
 bench: $(VENV)/dev
 	$(PY) -m benchmarks.forward
 	$(PY) -m benchmarks.detect

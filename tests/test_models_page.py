@@ -1,17 +1,13 @@
-"""The README's table says what the manifest, the networks and the built-in model's card say."""
+"""The table of models says what the manifest, the networks and the built-in model's card say."""
 
 from __future__ import annotations
 
-import inspect
 import re
 from dataclasses import replace
 
 import pytest
 
-from benchmarks.published_table import BEGIN, CARD, END, README, between, num_parameters, table
-from tadacli.cli.classify import classify_command
-from tadacli.cli.detect import detect_command
-from tadacli.cli.finetune import finetune_command
+from benchmarks.published_table import BEGIN, CARD, END, PAGE, between, num_parameters, table
 from tadacli.models import BUILDERS, build
 from tadacli.zoo.loading import usable_models
 
@@ -26,8 +22,8 @@ def cells(text: str) -> dict[str, dict[str, str]]:
     return {row[0].strip("`"): dict(zip(header[1:], row[1:], strict=True)) for row in rows}
 
 
-def test_the_table_in_the_readme_is_the_generated_one() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_table_on_the_page_is_the_generated_one() -> None:
+    text = PAGE.read_text(encoding="utf-8")
     assert (text.count(BEGIN), text.count(END)) == (1, 1)
     before, inside, behind = between(text)
     assert inside == table(MODELS, MODEL_CARD)
@@ -50,15 +46,8 @@ def test_only_what_was_measured_here_is_called_so() -> None:
 
 
 def test_every_network_that_can_be_built_is_named() -> None:
-    (told,) = [part for part in README.read_text(encoding="utf-8").split("\n\n") if part.startswith("`build` knows")]
+    (told,) = [part for part in PAGE.read_text(encoding="utf-8").split("\n\n") if part.startswith("`build` knows")]
     assert re.findall(r"`(\w+)`", told)[1:] == list(BUILDERS)
-
-
-def test_the_section_on_training_names_options_that_there_are() -> None:
-    section = README.read_text(encoding="utf-8").split("## Train a model of your own")[1].partition("\n## ")[0]
-    commands = (finetune_command, classify_command, detect_command)
-    names = {name.replace("_", "-") for each in commands for name in inspect.signature(each).parameters}
-    assert set(re.findall(r"--([a-z-]+)", section)) <= names | {"set", "nproc-per-node"}
 
 
 def test_the_measured_figure_follows_the_card() -> None:
@@ -85,8 +74,8 @@ def test_parameters_are_those_of_the_networks() -> None:
     assert f"{num_parameters(MODELS[BUILT_IN]):,} parameters" in MODEL_CARD
 
 
-def test_the_readme_corrects_the_figure_that_is_called_epic_kitchens_accuracy() -> None:
-    parts = [part for part in README.read_text(encoding="utf-8").split("\n\n") if "32.3" in part]
+def test_the_page_corrects_the_figure_that_is_called_epic_kitchens_accuracy() -> None:
+    parts = [part for part in PAGE.read_text(encoding="utf-8").split("\n\n") if "32.3" in part]
     assert all("HACS" in part for part in parts)
     (correction,) = [part for part in parts if "acc@1" in part]
     assert all(word in correction for word in ("mAP", "13.18"))
