@@ -242,6 +242,7 @@ function refreshOne(number) {
   sayCount();
 }
 
+let onSegments = () => {};
 const numKept = () => segments.reduce((sum, each) => sum + !each.removed, 0);
 
 function sayCount() {
@@ -250,6 +251,7 @@ function sayCount() {
   byId("count").textContent = kept ? (order.length === kept ? all : `${order.length} of ${all}`) : "";
   byId("list").querySelector("table").hidden = !order.length;
   byId("empty").hidden = order.length > 0;
+  onSegments();
 }
 
 function clearFilters() {

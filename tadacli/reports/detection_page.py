@@ -143,7 +143,7 @@ def report_html(
         "detection_page.html",
         title=title,
         styles=["page.css", "detection_page.css", "correcting.css"],
-        scripts=["page.js", "player.js", "detection_page.js", "correcting.js"],
+        scripts=["page.js", "player.js", "detection_page.js", "time_budget.js", "correcting.js"],
         data={
             **_page_data(row, title, curves, thumbnails or {}, video),
             "labels": list(labels),

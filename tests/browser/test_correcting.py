@@ -151,6 +151,9 @@ def test_what_a_person_corrects_is_kept_saved_and_trained_on(opened: Opener, vid
     wanted = [("0:00.50", "0:02.00", "nod corrected checked"), ("0:03.20", "0:03.80", "<b>new</b> added checked")]
     assert listed(page) == wanted
     assert page.one("#correcting-state").text == "1 corrected, 1 added, 1 removed, 2 of 2 checked."
+    page.one("#budget summary").click()
+    budget = ["nod 1 0:01.50 37.5 % 0:01.50", "<b>new</b> 1 0:00.60 15.0 % 0:00.60"]
+    assert page.texts("#budget-rows tr:not([hidden])") == budget
     page.browser.refresh()
     page.wait_for_seconds(3.2005)  # where its address says that it stood
     assert listed(page) == wanted
@@ -241,7 +244,8 @@ def test_an_action_touches_as_few_elements_among_many_segments(opened: Opener, v
             press(page, key)
             touched.append(page.browser.execute_script("const n = touched.size; touched.clear(); return n"))
         counts[number] = touched
-    assert counts[200] == counts[2000]
+    # Whether the rounded time of a label changes with its segment depends on how long that is.
+    assert np.abs(np.subtract(counts[200], counts[2000])).max() <= 2
     assert max(counts[2000]) < 40
 
 
