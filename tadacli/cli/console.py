@@ -122,6 +122,30 @@ def _gaps(rows: Sequence[DetectionRow | FeatureRow]) -> list[str]:
     ]
 
 
+def terminal_width() -> int | None:
+    """The columns of the terminal that stdout is, None where it is none: then nothing needs to fit."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def hanging(head: str, text: str, *, indent: int) -> str:
+    """A short text and beside it a longer one, which on a terminal goes on below itself; broken between words alone."""
+    line, width = f"{head:{indent}}{text}", terminal_width()
+    if width is None or width <= 2 * indent or " " not in text.strip():
+        return line
+    return textwrap.fill(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
+def fitting_columns(rows: Sequence[Sequence[str]], *, least: Sequence[int], width: int | None) -> list[int]:
+    """The numbers of the columns that stand in `width` beside each other: those named `least` first go first."""
+    widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    kept = list(range(len(widest)))
+    for number in least:
+        if width is None or sum(widest[each] + 2 for each in kept) - 2 <= width:
+            break
+        kept.remove(number)
+    return kept
+
+
 def aligned(rows: Sequence[Sequence[str]], *, to_left: Collection[int] = (0,)) -> list[str]:
     """Rows as plain lines: the columns of these numbers to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from tadacli.cli.console import hanging
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,7 +33,7 @@ def size_text(values: Mapping[str, Any]) -> str:
 
 def model_page(card: ModelCard, whole: Mapping[str, Any]) -> str:
     """All that is known about a model, for a person."""
-    lines = [f"{key:14}{text}" for key, text in _facts(card, whole)]
+    lines = [hanging(key, text, indent=14) for key, text in _facts(card, whole)]
     return "\n".join([card.name, "", *lines, "", _what_to_do(card, whole)])
 
 

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tadacli.cli.console import aligned, show
+from tadacli.cli.console import aligned, fitting_columns, hanging, show, terminal_width
 from tadacli.cli.help import INPUT, OUTPUT
 from tadacli.cli.model_page import NOTHING, model_page, size_text
 from tadacli.cli.printable import printable
@@ -16,9 +16,12 @@ from tadacli.errors import SpecError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from tadacli.zoo.card_values import State
 
 _COLUMNS = ("model", "data set", "frames", "parameters", "GMACs", "top-1", "top-5", "size", "state")
 _TEXTS = (0, 1, 8)  # columns
+_LEAST = (6, 4, 1, 3, 2, 7)  # those that a narrow window does without first
+_SHORT_STATES: Mapping[State, str] = {"settings come with the file": "with its file"}
 
 
 def models_command(
@@ -40,6 +43,7 @@ def models_command(
     NAME may be the folder of a run of tada finetune, or a weights file of
     its own, which say how good they were found to be.
 
+    The settings of a model "with its file" come with that.
     Sizes with ~ are those of the weights alone, in float32: nobody has
     published how large the files are. Accuracies are the authors'.
     """
@@ -117,8 +121,16 @@ def _list(summaries: list[dict[str, Any]], architectures: Collection[str]) -> st
     """The table, and below it the networks that nobody has published weights for."""
     used = {values["architecture"] for values in summaries}
     others = [name for name in architectures if name not in used]
-    table = aligned([_COLUMNS, *(tuple(_row(values).values()) for values in summaries)], to_left=_TEXTS)
-    return "\n".join([*table, "", f"networks without published weights: {', '.join(others)}", _how_to_train("NAME")])
+    rows = [_COLUMNS, *(tuple(_row(values).values()) for values in summaries)]
+    kept = fitting_columns(rows, least=_LEAST, width=terminal_width())
+    table = aligned(
+        [[row[number] for number in kept] for row in rows],
+        to_left=[place for place, number in enumerate(kept) if number in _TEXTS],
+    )
+    gone = [name for number, name in enumerate(_COLUMNS) if number not in kept]
+    below = [f"not shown here: {', '.join(gone)}; a wider window or --json shows them"] if gone else []
+    below += [f"networks without published weights: {', '.join(others)}", _how_to_train("NAME")]
+    return "\n".join([*table, "", *(hanging("", text, indent=0) for text in below)])
 
 
 def _how_to_train(architecture: str) -> str:
@@ -137,7 +149,7 @@ def _row(values: Mapping[str, Any]) -> dict[str, str]:
         NOTHING if values["gmacs"] is None else f"{values['gmacs']:.2f}",
         *(NOTHING if figure is None else f"{figure:.1f}" for figure in figures),
         size_text(values),
-        values["state"],
+        _SHORT_STATES.get(values["state"], values["state"]),
     )
     return dict(zip(_COLUMNS, cells, strict=True))
 

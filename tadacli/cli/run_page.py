@@ -32,7 +32,7 @@ def run_values(found: RunSummary) -> dict[str, Any]:
 
 def run_page(found: RunSummary) -> str:
     """All that is known of it, for a person."""
-    lines = [f"{key:14}{printable(text)}" for key, text in _facts(found) if text]
+    lines = [hanging(key, printable(text), indent=14) for key, text in _facts(found) if text]
     return "\n".join([printable(str(found.path)), "", *lines, "", _use(found)])
 
 
