@@ -104,12 +104,12 @@ class Progress:
             self._bar.refresh()
             self.stands = True
 
-    def close(self) -> None:
-        """The bar is over, until there is another step."""
+    def close(self, *, is_kept: bool = True) -> None:
+        """The bar is over, until there is another step; it stays above the text that follows if it `is_kept`."""
         global _drawing, _left
         if self._bar is None:
             return
-        if self.stands:
+        if self.stands and is_kept:
             self._bar.refresh()
             _left = self._bar
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from tadacli.cli.console import hanging
 from tadacli.cli.model_page import labels_line, pairs
 from tadacli.cli.printable import printable
 

@@ -39,7 +39,7 @@ PACKAGES = (
     ("gdown", "gdown", "6"),
     ("filelock", "filelock", "3.13"),
     ("platformdirs", "platformdirs", "4"),
-    ("typer", "typer", "0.27"),
+    ("typer", "typer", "0.28"),
     ("pydantic", "pydantic", "2.12"),
     ("typing-extensions", "typing_extensions", "4.14.1"),
     ("rich", "rich", "13.8"),

@@ -51,24 +51,26 @@ def test_findings_stand_below_their_groups_with_what_mends_them(tada: Tada, foun
     code, out, err = tada("doctor")
     assert (code, err) == (1, "")
     assert out.decode() == (
+        "1 problem: three; 1 note: two (3 checks)\n\n"
         "first\n  ok       one: fine\n  note     two: slow\n           fix: unset IT\n\n"
         "second\n  problem  three: broken, at [v1]/café\n           fix: mend it\n\n"
-        "1 problem and 1 note in 3 checks\n"
+        "1 problem: three; 1 note: two (3 checks)\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("findings", "code", "last"),
+    ("findings", "code", "verdict"),
     [
-        ([GOOD], 0, "all 1 checks are well"),
-        ([GOOD, NOTE, NOTE], 0, "2 notes in 3 checks"),
-        ([BAD, BAD, GOOD], 1, "2 problems in 3 checks"),
+        ([GOOD], 0, "all well (1 check)"),
+        ([GOOD, NOTE, NOTE], 0, "all well; 2 notes: two, two (3 checks)"),
+        ([BAD, BAD, GOOD], 1, "2 problems: three, three (3 checks)"),
     ],
 )
-def test_only_problems_make_it_fail(findings: list[Finding], code: int, last: str, tada: Tada, found) -> None:
+def test_only_problems_make_it_fail(findings: list[Finding], code: int, verdict: str, tada: Tada, found) -> None:
     found(findings)
     done, out, _ = tada("doctor")
-    assert (done, out.decode().splitlines()[-1]) == (code, last)
+    lines = out.decode().splitlines()
+    assert (done, lines[0], lines[-1]) == (code, verdict, verdict)
     done, out, _ = tada("doctor", "--json")
     assert (done, json.loads(out)["num_problems"]) == (code, findings.count(BAD))
 
