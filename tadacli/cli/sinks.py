@@ -20,6 +20,7 @@ from tadacli.results import out_of
 
 if TYPE_CHECKING:
     from tadacli.detection.detecting import DetectionJob
+    from tadacli.formats.labelled import LabelledVideo
     from tadacli.formats.records import Format
     from tadacli.formats.rows import DetectionRow, Row
 
@@ -201,17 +202,25 @@ class SegmentSink(Sink["DetectionRow"]):
 
         self._form, self._files = form, plan_files(form, paths, output)
         self._rows: list[DetectionRow] = []
+        self._written: list[LabelledVideo] = []
 
     def add(self, row: DetectionRow) -> None:
         """Write the file of one video, or keep its row for the one of all."""
+        from tadacli.formats.labelled import labelled_video
+
+        self._written += [labelled_video(row)] if row["status"] != "error" else []
         if self._form.per_video:
             self._write([row])
         else:
             self._rows.append(row)
 
     def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
-        """Write the file of all videos."""
+        """Write the file of all videos, and say what the format could not hold."""
+        from tadacli.formats.losses import losses
+
         self._write(self._rows)
+        for text in losses(self._form, self._written):
+            say(text)
 
     def _write(self, rows: Sequence[DetectionRow]) -> None:
         from tadacli.formats.segment_files import encode_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
@@ -21,19 +21,24 @@ from tadacli.video.inputs import is_video_name
 
 ROOT_TAG = "ANNOTATION_DOCUMENT"
 # What our own documents say of themselves, see `formats.elan`.
-_OWN_AUTHOR, _OWN_TYPE = "tada ", "segments"
+_OWN_AUTHOR, _OWN_TYPE, _OWN_SCORES = "tada ", "segments", "score"
 _OWN_ID = re.compile(r"a\d+")
 _LANE = re.compile(r" \(\d+\)$")
-_SCORE = re.compile(r" \([01]\.\d\d\)$")
+_SCORE = re.compile(r" \([01]\.\d\d\)$")  # as earlier versions wrote it after the label
+_SCORE_TEXT = re.compile(r"(0|1)(\.\d{1,20})?|\d(\.\d{1,20})?e-\d{1,3}")
 
 
 @dataclass(frozen=True)
 class _Document:
-    """A document: its annotations by tier, and whether `tada detect` wrote it and nobody saved it with ELAN since."""
+    """A document: its annotations by tier, and whether `tada detect` wrote it and nobody saved it with ELAN since.
+
+    `scores` are by the annotation that they are of; the tiers that hold them are none of `tiers`.
+    """
 
     file: Path
     root: Element
     tiers: dict[str, tuple[TimedAnnotation, ...]]
+    scores: Mapping[str, float]
     own_tiers: frozenset[str]
     is_own: bool
     is_saved_since: bool
@@ -94,11 +99,26 @@ def _read(file: Path) -> _Document:
     if units != "milliseconds":
         raise UsageError(f"{file} counts time in {units}", hint="save it with times in milliseconds")
     is_own = root.get("AUTHOR", "").startswith(_OWN_AUTHOR)
-    # Only ELAN writes these.
-    is_saved_since = root.find("CONSTRAINT") is not None or root.find("LICENSE") is not None
+    # ELAN writes all constraints that it knows, and a licence.
+    is_saved_since = len(root.findall("CONSTRAINT")) > 1 or root.find("LICENSE") is not None
     own = [tier for tier in root.iterfind("TIER") if is_own and tier.get("LINGUISTIC_TYPE_REF") == _OWN_TYPE]
     own_tiers = frozenset(attribute(tier, "TIER_ID", file) for tier in own)
-    return _Document(file, root, annotations_by_tier(root, file), own_tiers, is_own, is_saved_since)
+    scored = [tier for tier in root.iterfind("TIER") if is_own and tier.get("LINGUISTIC_TYPE_REF") == _OWN_SCORES]
+    tiers = annotations_by_tier(root, file)
+    for tier in scored:
+        tiers.pop(attribute(tier, "TIER_ID", file), None)
+    return _Document(file, root, tiers, _scores(scored), own_tiers, is_own, is_saved_since)
+
+
+def _scores(tiers: Sequence[Element]) -> dict[str, float]:
+    """The scores on tiers of ours, by the annotation that each is of; what somebody made no number is none."""
+    found = {}
+    for tier in tiers:
+        for each in tier.iterfind("ANNOTATION/REF_ANNOTATION"):
+            text = (each.findtext("ANNOTATION_VALUE") or "").strip()
+            if _SCORE_TEXT.fullmatch(text):
+                found[each.get("ANNOTATION_REF", "")] = float(text)
+    return found
 
 
 # --- tiers ----------------------------------------------------------------------------------------------
@@ -195,6 +215,7 @@ def _spans(document: _Document, tiers: frozenset[str], video: LabelledSpan, offs
                 participant=each.participant,
                 reason=reason,
                 missing=video.missing,
+                score=document.scores.get(each.id),
             )
 
 

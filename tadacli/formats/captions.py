@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from tadacli.formats.rows import DetectionRow
 from tadacli.results.json_ready import SegmentRow, rounded_seconds
+
+if TYPE_CHECKING:
+    from tadacli.formats.labelled import LabelledSegment, LabelledVideo
 
 _LINE_BREAKERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NO_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")  # no encoding and no XML holds these
@@ -31,25 +35,24 @@ def player_segments(row: DetectionRow) -> list[SegmentRow]:
     ]
 
 
-def cues(row: DetectionRow) -> list[tuple[int, int, SegmentRow]]:
-    """The segments of a row as subtitles show them.
+def cues(video: LabelledVideo) -> list[tuple[int, int, LabelledSegment]]:
+    """The segments of a video as subtitles show them.
 
     Args:
-        row: One video.
+        video: One video.
 
     Returns:
         (start, end, segment), ordered by time, in whole milliseconds of the player's clock. A cue lasts at least one
         millisecond, as players and editors drop or refuse those that last none.
     """
     timed = [
-        (round(segment["start_seconds"] * 1000), round(segment["end_seconds"] * 1000), segment)
-        for segment in player_segments(row)
+        (round(segment.start_seconds * 1000), round(segment.end_seconds * 1000), segment) for segment in video.segments
     ]
     return sorted(((start, max(end, start + 1), segment) for start, end, segment in timed), key=lambda cue: cue[:2])
 
 
-def caption(segment: SegmentRow) -> str:
-    """The label and the score of a segment on one line.
+def caption(segment: LabelledSegment) -> str:
+    """The label of a segment on one line, and its score if it has one.
 
     Args:
         segment: The segment.
@@ -57,22 +60,21 @@ def caption(segment: SegmentRow) -> str:
     Returns:
         Such as "pan left (0.75)".
     """
-    return f"{one_line(segment['label'])} ({segment['score']:.2f})"
+    score = "" if segment.score is None else f" ({segment.score:.2f})"
+    return f"{one_line(segment.label)}{score}"
 
 
-def audacity(row: DetectionRow) -> bytes:
+def audacity(video: LabelledVideo) -> bytes:
     """A label track of Audacity.
 
     Args:
-        row: One video.
+        video: One video.
 
     Returns:
         A line for each segment in order of time: start, end and text divided by tabs, times in seconds.
     """
-    segments = sorted(player_segments(row), key=lambda each: (each["start_seconds"], each["end_seconds"]))
-    return "".join(
-        f"{each['start_seconds']:.6f}\t{each['end_seconds']:.6f}\t{caption(each)}\n" for each in segments
-    ).encode()
+    segments = sorted(video.segments, key=lambda each: (each.start_seconds, each.end_seconds))
+    return "".join(f"{each.start_seconds:.6f}\t{each.end_seconds:.6f}\t{caption(each)}\n" for each in segments).encode()
 
 
 def one_line(text: str) -> str:

@@ -8,23 +8,42 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tadacli.formats.labelled import LabelledVideo
     from tadacli.formats.rows import DetectionRow
 
 # Our own: all that is known of each video, so that they can be resumed and read back.
 RowsName = Literal["csv", "json", "jsonl"]
 _Player = Literal["srt", "vtt", "audacity"]
-_Challenge = Literal["activitynet", "epic"]
-_Editor = Literal["eaf"]
-SegmentsName = Literal[_Player, _Challenge, _Editor]
+_Challenge = Literal["activitynet", "epic", "actionformer", "charades", "thumos"]
+_Annotator = Literal["eaf", "elan-txt", "labelstudio", "boris", "boris-csv", "cvat", "via", "via-csv"]
+SegmentsName = Literal[_Player, _Challenge, _Annotator]
 
 ClassifyFormat = Literal["table", RowsName]
 DetectFormat = Literal[ClassifyFormat, SegmentsName]
-ConvertFormat = Literal[_Player, _Editor, _Challenge, RowsName]
+ConvertFormat = Literal[_Player, _Annotator, _Challenge, RowsName]
 ReportFormat = Literal["table", "json", "csv"]
 BenchFormat = Literal["table", "json"]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a format can hold of labelled segments; what it cannot is said when it is written.
+
+    `labels` are any text, text on one line, one word, or a number. With `frames` times are numbers of frames.
+    """
+
+    scores: bool = False
+    splits: bool = False
+    subjects: bool = False
+    frames: bool = False
+    labels: Literal["text", "line", "word", "number"] = "text"
 
 
 @dataclass(frozen=True)
@@ -32,19 +51,24 @@ class SegmentFormat:
     """A format of other programs: its name, the suffix of its files, and the function that makes them.
 
     With `per_video` a file holds one video, else any number of them. `made_by` is a module of this package and a
-    function in it, which takes one row or, for several videos, a sequence of them.
+    function in it, which takes one labelled video or, for several, a sequence of them. With `of_rows` it takes rows of
+    `tada detect` instead, and labels of people cannot be written; with `in_folder` it also takes the file's folder.
     """
 
     name: SegmentsName
     suffix: str
     per_video: bool
     made_by: tuple[str, str]
+    holds: Holding = Holding()
+    of_rows: bool = False
+    in_folder: bool = False
 
-    def encode(self, rows: Sequence[DetectionRow]) -> bytes:
+    def encode(self, rows: Sequence[DetectionRow], *, folder: Path | None = None) -> bytes:
         """The bytes of a file of this format.
 
         Args:
             rows: Videos that could be read; exactly one if the format is `per_video`.
+            folder: The folder that the file will be in, if that is known.
 
         Returns:
             The whole content of the file; the same rows give the same bytes.
@@ -52,31 +76,70 @@ class SegmentFormat:
         Raises:
             TadaError: The format has no place for what the rows say, or two videos would have one name in it.
         """
-        module, function = self.made_by
-        make: Callable[[Any], bytes] = getattr(import_module(f"tadacli.formats.{module}"), function)
+        if self.of_rows:
+            return self._make()(rows)
+        from tadacli.formats.labelled import labelled_video
+
+        return self.encode_labelled([labelled_video(row) for row in rows], folder=folder)
+
+    def encode_labelled(self, videos: Sequence[LabelledVideo], *, folder: Path | None = None) -> bytes:
+        """The bytes of a file of this format, of labels of any origin.
+
+        Args:
+            videos: The videos; exactly one if the format is `per_video`.
+            folder: The folder that the file will be in, if that is known.
+
+        Returns:
+            The whole content of the file; equal videos give equal bytes.
+
+        Raises:
+            TadaError: As `encode`.
+        """
+        if self.of_rows:
+            raise UsageError(
+                f"{self.name} holds what a model found, and these are labels", hint="convert them to another format"
+            )
+        make = self._make()
         if not self.per_video:
-            return make(rows)
-        (row,) = rows
-        return make(row)
+            return make(videos)
+        (video,) = videos
+        return make(video, folder=folder) if self.in_folder else make(video)
+
+    def _make(self) -> Callable[..., bytes]:
+        module, function = self.made_by
+        make: Callable[..., bytes] = getattr(import_module(f"tadacli.formats.{module}"), function)
+        return make
 
 
+_ON_A_LINE = Holding(scores=True, labels="line")
+_OF_PEOPLE = Holding(subjects=True)
 SEGMENT_FORMATS: Mapping[str, SegmentFormat] = {
     form.name: form
     for form in (
-        SegmentFormat("srt", ".srt", True, ("subtitles", "srt")),
-        SegmentFormat("vtt", ".vtt", True, ("subtitles", "vtt")),
-        SegmentFormat("audacity", ".txt", True, ("captions", "audacity")),
-        SegmentFormat("activitynet", ".json", False, ("activitynet", "activitynet")),
-        SegmentFormat("epic", ".json", False, ("epic_detection", "epic_detection")),
-        SegmentFormat("eaf", ".eaf", True, ("elan", "eaf")),
+        SegmentFormat("srt", ".srt", True, ("subtitles", "srt"), _ON_A_LINE),
+        SegmentFormat("vtt", ".vtt", True, ("subtitles", "vtt"), _ON_A_LINE),
+        SegmentFormat("audacity", ".txt", True, ("captions", "audacity"), _ON_A_LINE),
+        SegmentFormat("activitynet", ".json", False, ("activitynet", "activitynet"), Holding(scores=True)),
+        SegmentFormat("epic", ".json", False, ("epic_detection", "epic_detection"), Holding(scores=True), of_rows=True),
+        SegmentFormat("eaf", ".eaf", True, ("elan", "eaf"), _ON_A_LINE, in_folder=True),
+        SegmentFormat("elan-txt", ".txt", True, ("elan_table", "elan_table"), _ON_A_LINE),
+        SegmentFormat("labelstudio", ".json", False, ("labelstudio", "labelstudio"), Holding(scores=True, frames=True)),
+        SegmentFormat("boris", ".boris", False, ("boris", "boris"), _OF_PEOPLE),
+        SegmentFormat("boris-csv", ".csv", False, ("boris", "boris_table"), _OF_PEOPLE),
+        SegmentFormat("cvat", ".xml", True, ("cvat", "cvat"), Holding(frames=True, labels="line")),
+        SegmentFormat("via", ".json", False, ("via", "via"), Holding(scores=True)),
+        SegmentFormat("via-csv", ".csv", False, ("via", "via_table"), Holding(scores=True)),
+        SegmentFormat("actionformer", ".json", False, ("activitynet", "actionformer"), Holding(splits=True)),
+        SegmentFormat("charades", ".csv", False, ("word_lists", "charades"), Holding(labels="word")),
+        SegmentFormat("thumos", ".txt", False, ("word_lists", "thumos"), Holding(scores=True, labels="number")),
     )
 }
 
-# The format that a file's name stands for. A suffix that two formats share is that of the first.
+# The format that a file's name stands for. Suffixes that many programs share stand for none of theirs.
 CLASSIFY_SUFFIXES: Mapping[str, ClassifyFormat] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
 DETECT_SUFFIXES: Mapping[str, DetectFormat] = {
     **CLASSIFY_SUFFIXES,
-    **{form.suffix: form.name for form in SEGMENT_FORMATS.values() if form.suffix not in CLASSIFY_SUFFIXES},
+    **{SEGMENT_FORMATS[name].suffix: SEGMENT_FORMATS[name].name for name in ("srt", "vtt", "eaf", "boris")},
 }
 REPORT_SUFFIXES: Mapping[str, ReportFormat] = {".json": "json", ".csv": "csv", ".txt": "table"}
 BENCH_SUFFIXES: Mapping[str, BenchFormat] = {".json": "json", ".txt": "table"}

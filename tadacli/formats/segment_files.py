@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
 from tadacli.files import check_new_files, refuse_existing, require_folder, write_new
+from tadacli.formats.labelled import LabelledVideo
 from tadacli.formats.records import detection_format, encode_all
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat, SegmentFormat
 from tadacli.formats.rows import DetectionRow
@@ -73,7 +74,40 @@ def encode_files(
     """
     readable = [row for row in rows if row["status"] != "error"]
     groups = [[row] for row in readable] if form.per_video else [readable] if readable else []
-    return {files[group[0]["path"]]: form.encode(group) for group in groups}
+    contents = {}
+    for group in groups:
+        file = files[group[0]["path"]]
+        contents[file] = form.encode(group, folder=_folder_of(file))
+    return contents
+
+
+def convert_labels(
+    videos: Sequence[LabelledVideo], form: SegmentFormat, output: Path | None
+) -> dict[Path | None, bytes]:
+    """The contents of the files that hold labels in the format of another program.
+
+    Args:
+        videos: The videos.
+        form: The format.
+        output: A file or folder, None for stdout.
+
+    Returns:
+        The content by file, None for stdout.
+
+    Raises:
+        TadaError: As `plan_files` and `SegmentFormat.encode_labelled`.
+    """
+    files = plan_files(form, [video.path for video in videos], output)
+    groups = [[video] for video in videos] if form.per_video else [list(videos)]
+    contents = {}
+    for group in groups:
+        file = files[group[0].path] if group else output
+        contents[file] = form.encode_labelled(group, folder=_folder_of(file))
+    return contents
+
+
+def _folder_of(file: Path | None) -> Path | None:
+    return None if file is None else file.parent
 
 
 def convert(rows: Sequence[DetectionRow], to: ConvertFormat, output: Path | None) -> dict[Path | None, bytes]:

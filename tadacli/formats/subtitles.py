@@ -5,37 +5,37 @@ from __future__ import annotations
 import html
 
 from tadacli.formats.captions import caption, cues
-from tadacli.formats.rows import DetectionRow
+from tadacli.formats.labelled import LabelledVideo
 
 
-def srt(row: DetectionRow) -> bytes:
+def srt(video: LabelledVideo) -> bytes:
     """A SubRip file. SubRip has no escapes: the text stands as it is.
 
     Args:
-        row: One video.
+        video: One video.
 
     Returns:
         The file, empty without segments.
     """
     blocks = [
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{caption(segment)}\n"
-        for number, (start, end, segment) in enumerate(cues(row), start=1)
+        for number, (start, end, segment) in enumerate(cues(video), start=1)
     ]
     return "\n".join(blocks).encode()
 
 
-def vtt(row: DetectionRow) -> bytes:
+def vtt(video: LabelledVideo) -> bytes:
     """A WebVTT file (https://www.w3.org/TR/webvtt1/). Its text has no tags, and no `-->`.
 
     Args:
-        row: One video.
+        video: One video.
 
     Returns:
         The file, without segments only its header.
     """
     blocks = [
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(caption(segment), quote=False)}\n"
-        for start, end, segment in cues(row)
+        for start, end, segment in cues(video)
     ]
     return "\n".join(["WEBVTT\n", *blocks]).encode()
 

@@ -14,6 +14,7 @@ from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.samples import Dataset
 from tadacli.errors import UsageError
 from tadacli.formats.elan import eaf
+from tadacli.formats.labelled import LabelledSegment, LabelledVideo
 from tests.media import shared_folder
 
 Fact = tuple[str, str, float | None, float | None]
@@ -299,18 +300,19 @@ def test_an_offset_of_the_media_is_added(tmp_path: Path) -> None:
 
 
 def test_documents_that_detect_wrote_and_a_person_mended(tmp_path: Path) -> None:
-    segments = [
-        {"start_seconds": start, "end_seconds": end, "label": label, "index": index, "score": 0.75}
-        for start, end, label, index in ((2.0, 3.0, "run (far)", 1), (2.5, 4.0, "run (far)", 1), (5.0, 6.5, "fall", 0))
-    ]
-    row = {"path": "x/a.mp4", "start_seconds": 1.0, "tool_version": "1", "segments": segments}
-    mended = eaf(row).decode().replace("fall (0.75)", "sit")
+    found = ((1.0, 2.0, "run (far)", 1), (1.5, 3.0, "run (far)", 1), (4.0, 5.5, "fall", 0))
+    segments = tuple(LabelledSegment(*each, score=0.75) for each in found)
+    mended = (
+        eaf(LabelledVideo("x/a.mp4", segments)).decode().replace(">fall</ANNOTATION_VALUE>", ">sit</ANNOTATION_VALUE>")
+    )
     (data,) = load_segments(write(tmp_path / "a.eaf", mended)).values()
     assert sorted(facts(data)) == [
         ("a.mp4@1.0-2.0", "run (far)", 1.0, 2.0),
         ("a.mp4@1.5-3.0", "run (far)", 1.5, 3.0),
         ("a.mp4@4.0-5.5", "sit", 4.0, 5.5),
     ]
+    spans = read_annotations(tmp_path / "a.eaf").spans
+    assert [(span.label, span.score) for span in spans] == [("sit", 0.75), ("run (far)", 0.75), ("run (far)", 0.75)]
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]>'

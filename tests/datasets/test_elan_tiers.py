@@ -9,6 +9,7 @@ import pytest
 from tadacli.datasets.annotations import read_annotations
 from tadacli.errors import UsageError
 from tadacli.formats.elan import eaf
+from tadacli.formats.labelled import LabelledSegment, LabelledVideo
 
 Fact = tuple[str, float | None, float | None]
 # (id, slot, slot, text), and of a child tier (id, parent, previous annotation, text)
@@ -136,16 +137,15 @@ def test_one_document_without_annotations_among_others_is_a_note(tmp_path: Path)
 # --- documents that detect wrote ------------------------------------------------------------------------
 
 
-def own(folder: Path, *, added: str = "", saved: bool = True, name: str = "a.eaf") -> Path:
-    """What `tada detect` wrote, maybe saved with ELAN since, with something added."""
-    segments = [
-        {"start_seconds": start, "end_seconds": start + 1, "label": label, "index": index, "score": 0.5}
-        for start, label, index in ((0.0, "fall", 0), (1.0, "walk", 1), (1.5, "walk", 1))
-    ]
-    row = {"path": "x/a.mp4", "start_seconds": 0.0, "tool_version": "1", "segments": segments}
-    text = (
-        eaf(row).decode().replace("</ANNOTATION_DOCUMENT>", f"{added}{'<CONSTRAINT/>' * saved}</ANNOTATION_DOCUMENT>")
+def own(folder: Path, *, added: str = "", saved: bool = True, name: str = "a.eaf", earlier: bool = False) -> Path:
+    """What `tada detect` wrote, or an `earlier` version of it, maybe saved with ELAN since, with something added."""
+    found = ((0.0, "fall", 0), (1.0, "walk", 1), (1.5, "walk", 1))
+    segments = tuple(
+        LabelledSegment(start, start + 1, label, index, None if earlier else 0.5) for start, label, index in found
     )
+    end = "</ANNOTATION_DOCUMENT>"
+    text = eaf(LabelledVideo("x/a.mp4", segments)).decode().replace(end, f"{added}{'<CONSTRAINT/>' * saved}{end}")
+    text = text.replace("</ANNOTATION_VALUE>", " (0.50)</ANNOTATION_VALUE>") if earlier else text
     file = folder / name
     file.write_text(text, encoding="utf-8")
     return file
@@ -170,10 +170,14 @@ def test_a_tier_that_somebody_added_is_not_mixed_with_ours(tmp_path: Path, added
     assert facts(file, "notes") == [("look again", 0.0, 1.0)]
 
 
-def test_our_tiers_are_read_together_whatever_a_person_mended(tmp_path: Path) -> None:
-    own(tmp_path, name="b.eaf")
+@pytest.mark.parametrize("earlier", [False, True])
+def test_our_tiers_are_read_together_whatever_a_person_mended(tmp_path: Path, *, earlier: bool) -> None:
+    own(tmp_path, name="b.eaf", earlier=earlier, saved=not earlier)
     # In one document all falls were none; the other one tells that the tier holds labels.
-    mended = own(tmp_path)
-    mended.write_text(mended.read_text().replace("fall (0.50)", "sit"))
+    mended = own(tmp_path, earlier=earlier, saved=not earlier)
+    was = "fall (0.50)" if earlier else "fall"
+    mended.write_text(mended.read_text().replace(f"{was}</ANNOTATION_VALUE>", "sit</ANNOTATION_VALUE>"))
     assert facts(tmp_path)[:3] == [("sit", 0.0, 1.0), ("walk", 1.0, 2.0), ("walk", 1.5, 2.5)]
     assert len(facts(tmp_path)) == 6
+    scores = {span.score for span in read_annotations(tmp_path).spans}
+    assert scores == {None if earlier else 0.5}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tadacli.formats.detection_rows import detection_row
+from tadacli.formats.labelled import LabelledVideo, labelled_video
 from tadacli.results import Detection, Gap, Note, NoteKind, Prediction, Run, Segment, VideoInfo
 
 RUN = Run("0.1", "ab" * 32, {"name": "m", "task": "action", "heads": {"": 3}}, {"window": "2s"}, "run1")
@@ -49,6 +50,11 @@ def failure(path: str) -> Detection:
 def row(path: str = "a.mp4", *segments: Segment, run: Run = RUN, size_bytes: int | None = 7, **options) -> dict:
     """The row of a video with these segments."""
     return detection_row(detection(path, *segments, **options), run, size_bytes=size_bytes)
+
+
+def labelled(path: str = "a.mp4", *segments: Segment, **options) -> LabelledVideo:
+    """The video with these segments, as the formats of other programs take it."""
+    return labelled_video(row(path, *segments, **options))
 
 
 def action_row(path: str, *segments: Segment) -> dict:

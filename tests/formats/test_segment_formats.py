@@ -21,7 +21,8 @@ from tadacli.formats.captions import audacity
 from tadacli.formats.elan import eaf
 from tadacli.formats.subtitles import srt, vtt
 from tadacli.results import Segment
-from tests.formats.detections import row, segment
+from tests.formats.detections import labelled as row
+from tests.formats.detections import segment
 
 Cue = tuple[float, float, str]
 HALF_MILLISECOND = 0.5e-3 + 1e-6  # rows hold whole microseconds
@@ -81,29 +82,43 @@ def audacity_cues(content: bytes) -> list[Cue]:
 
 
 def eaf_tiers(content: bytes) -> dict[str, list[Cue]]:
-    """The annotations of each tier, after checks of what the schema asks of ids, references and order."""
+    """The annotations of each tier with their scores, after checks of what the schema asks of references and order."""
     root = ElementTree.fromstring(content)
-    tags = ("HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE")
+    tags = ("HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LANGUAGE", "CONSTRAINT", "CONTROLLED_VOCABULARY")
     assert [tags.index(each.tag) for each in root] == sorted(tags.index(each.tag) for each in root)
     slots = [(slot.attrib["TIME_SLOT_ID"], int(slot.attrib["TIME_VALUE"])) for slot in root.iter("TIME_SLOT")]
     times = dict(slots)
     assert [time for _, time in slots] == sorted(times.values())
     assert len(times) == len(slots)
-    types = {each.attrib["LINGUISTIC_TYPE_ID"] for each in root.iter("LINGUISTIC_TYPE")}
-    ids = [each.attrib["ANNOTATION_ID"] for each in root.iter("ALIGNABLE_ANNOTATION")]
-    assert len(set(ids)) == len(ids) == int(root.findtext("HEADER/PROPERTY[@NAME='lastUsedAnnotationId']", "-1"))
+    types = {each.attrib["LINGUISTIC_TYPE_ID"]: each.attrib for each in root.iter("LINGUISTIC_TYPE")}
+    annotations = list(root.iterfind("TIER/ANNOTATION/*"))
+    ids = {each.attrib["ANNOTATION_ID"] for each in annotations}
+    assert len(annotations) == len(ids) == int(root.findtext("HEADER/PROPERTY[@NAME='lastUsedAnnotationId']", "-1"))
+    stereotypes = {each.attrib["STEREOTYPE"] for each in root.iter("CONSTRAINT")}
+    scores = {}
+    for tier in root.iterfind("TIER[@PARENT_REF]"):
+        assert types[tier.attrib["LINGUISTIC_TYPE_REF"]]["CONSTRAINTS"] in stereotypes
+        assert tier.attrib["PARENT_REF"] in {each.attrib["TIER_ID"] for each in root.iter("TIER")}
+        for each in tier.iter("REF_ANNOTATION"):
+            scores[each.attrib["ANNOTATION_REF"]] = float(each.findtext("ANNOTATION_VALUE", ""))
+    words = {each.text for each in root.iter("CVE_VALUE")}
     tiers: dict[str, list[Cue]] = {}
-    for tier in root.iter("TIER"):
-        assert tier.attrib["LINGUISTIC_TYPE_REF"] in types
+    for tier in root.iterfind("TIER"):
+        if "PARENT_REF" in tier.attrib:
+            continue
+        vocabulary = types[tier.attrib["LINGUISTIC_TYPE_REF"]]["CONTROLLED_VOCABULARY_REF"]
+        assert vocabulary in {each.attrib["CV_ID"] for each in root.iter("CONTROLLED_VOCABULARY")}
         assert tier.attrib["TIER_ID"] not in tiers
         tiers[tier.attrib["TIER_ID"]] = [
             (
                 times[each.attrib["TIME_SLOT_REF1"]] / 1000,
                 times[each.attrib["TIME_SLOT_REF2"]] / 1000,
-                each.findtext("ANNOTATION_VALUE", ""),
+                f"{each.findtext('ANNOTATION_VALUE', '')} ({scores[each.attrib['ANNOTATION_ID']]:.2f})",
             )
             for each in tier.iter("ALIGNABLE_ANNOTATION")
         ]
+        assert {each.text for each in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION/ANNOTATION_VALUE")} <= words
+    assert scores.keys() <= ids
     return tiers
 
 
@@ -248,11 +263,14 @@ def test_pympi_reads_the_elan_document(tmp_path: Path, found: list[Segment]) -> 
         document = elan.Eaf(str(tmp_path / "out.eaf"))
     read = {name: document.get_annotation_data_for_tier(name) for name in document.get_tier_names()}
     wanted = {
-        "pan left": [(0, 2000, "pan left (0.75)")],
-        "pan left (2)": [(1000, 3000, "pan left (0.75)")],
-        "日本 & <b>": [(2000, 4000, "日本 & <b> (0.75)")],
+        "pan left": [(0, 2000, "pan left")],
+        "pan left (2)": [(1000, 3000, "pan left")],
+        "日本 & <b>": [(2000, 4000, "日本 & <b>")],
     }
-    assert read == (wanted if found else {})
+    scores = {f"{name} score": [(*times, "0.75", label)] for name, [(*times, label)] in wanted.items()}
+    assert read == (wanted | scores if found else {})
+    entries = document.get_cv_entries("labels")
+    assert [values[0][0] for values, _ in entries.values()] == list(dict.fromkeys(each.label for each in found))
     assert document.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == "./a.mp4"
 
 
