@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +12,13 @@ from tadacli.cli import exits, options
 from tadacli.cli.console import say
 from tadacli.cli.help import INPUT, OUTPUT
 from tadacli.cli.sinks import write_contents
+from tadacli.datasets import AnnotationFormat
 from tadacli.errors import UsageError
 from tadacli.files import refuse_existing
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
+
+if TYPE_CHECKING:
+    from tadacli.formats.labelled import LabelledVideo
 
 _BEGINNING = 4096
 
@@ -22,7 +27,7 @@ def convert_command(
     results: Annotated[
         Path,
         INPUT.argument(
-            help="What tada detect wrote: .json or .jsonl. Or labels of another program.",
+            help="What tada detect wrote: .json or .jsonl. Or labels or predictions of another program.",
             metavar="RESULTS",
             show_default=False,
         ),
@@ -30,8 +35,8 @@ def convert_command(
     to: Annotated[
         ConvertFormat,
         OUTPUT.option(
-            help="Subtitles (srt, vtt), Audacity labels, ELAN (eaf), ActivityNet or EPIC-KITCHENS predictions, "
-            "or our own csv, json, jsonl.",
+            help="Subtitles (srt, vtt), a program of annotators, a form of a data set, or our own csv, json, jsonl. "
+            "What each can hold: docs/annotation_formats.md.",
             show_default=False,
         ),
     ],
@@ -56,6 +61,10 @@ def convert_command(
         float | None,
         INPUT.option(help="Of labels: frames are counted at this rate. Default: each video's own.", metavar="RATE"),
     ] = None,
+    from_format: Annotated[
+        AnnotationFormat | None,
+        INPUT.option(help="Of labels: how they are written. Default: as their content says.", show_default=False),
+    ] = None,
 ) -> None:
     """Convert detected segments, without the video or the model.
 
@@ -65,14 +74,16 @@ def convert_command(
     Videos that failed have no segments: they are left out, and the
     exit code is then 3. Only csv, json and jsonl keep them.
 
-    Labels of another program become a table with --to csv: ELAN, BORIS,
-    CVAT, VIA, Label Studio, ActivityNet and others (docs/finetune.md).
+    Labels of ELAN, BORIS, CVAT, VIA, Label Studio, ActivityNet and others
+    go to any of these formats, or with --to csv to a table for finetune.
+    What a format cannot hold is counted.
     """
+    from tadacli.formats.labelled import labelled_video
     from tadacli.formats.results import read_detections
     from tadacli.formats.segment_files import convert
 
-    if _holds_labels(results):
-        _convert_labels(results, to, output, data_root, tier or None, fps)
+    if from_format is not None or _holds_labels(results):
+        _convert_labels(results, to, output, data_root, tier or None, fps, from_format)
         return
     if data_root is not None or tier or fps is not None:
         raise UsageError(
@@ -83,6 +94,7 @@ def convert_command(
     write_contents(contents, named=output)
     # Our own formats say all of it themselves.
     failed = [row for row in rows if row["status"] == "error" and to in SEGMENT_FORMATS]
+    _say_losses(to, [labelled_video(row) for row in rows if row["status"] != "error"])
     if contents and output is not None:
         say(f"{_count(len(rows) - len(failed), 'video')} written to {output}")
     for row in rows if to in SEGMENT_FORMATS else ():
@@ -116,24 +128,42 @@ def _convert_labels(
     data_root: Path | None,
     tiers: list[str] | None,
     fps: float | None,
+    kind: AnnotationFormat | None,
 ) -> None:
     from tadacli.datasets.annotations import read_annotations
     from tadacli.datasets.label_table import label_table
+    from tadacli.datasets.label_videos import label_videos
+    from tadacli.formats.segment_files import convert_labels
 
-    if to != "csv":
-        raise UsageError(f"{file} holds labels, which become a table and no {to}", hint="--to csv")
-    if output is not None:
+    if to in ("json", "jsonl"):
+        raise UsageError(
+            f"{file} holds labels, and {to} is what tada detect writes", hint="--to csv makes a table of labels"
+        )
+    if output is not None and to == "csv":
         refuse_existing([output])
-    found = read_annotations(file, data_root=data_root, tiers=tiers, fps=fps)
-    unused = [span for span in found.spans if span.reason]
-    write_contents({output: label_table(found)}, named=output)
-    for remark in found.remarks:
+    read = read_annotations(file, data_root=data_root, tiers=tiers, fps=fps, kind=kind)
+    found = label_videos(read, fps=fps, keep_open=to == "csv")
+    if to == "csv":
+        contents: dict[Path | None, bytes] = {output: label_table(read, left_out=found.left_out)}
+    else:
+        contents = convert_labels(found.videos, SEGMENT_FORMATS[to], output)
+    write_contents(contents, named=output)
+    for remark in (*map(str, read.remarks), *found.remarks):
         say(f"note: {remark}")
-    for span in unused:
+    for span in found.left_out:
         say(f"left out: {span.place}: {span.reason}")
-    say(f"{len(found.spans) - len(unused)} of {len(found.spans)} labels written{f' to {output}' if output else ''}")
-    if unused:
+    _say_losses(to, found.videos)
+    where = f" to {output}" if output else ""
+    say(f"{len(read.spans) - len(found.left_out)} of {len(read.spans)} labels written{where}")
+    if found.left_out:
         raise typer.Exit(exits.SOME_FAILED)
+
+
+def _say_losses(to: ConvertFormat, videos: Sequence[LabelledVideo]) -> None:
+    from tadacli.formats.losses import losses
+
+    for text in losses(SEGMENT_FORMATS[to], videos) if to in SEGMENT_FORMATS else ():
+        say(text)
 
 
 def _count(number: int, noun: str) -> str:

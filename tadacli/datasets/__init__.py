@@ -14,3 +14,7 @@ DatasetName = Literal[_Large, _Small]
 DetectionDatasetName = Literal["ek100-detection", "activitynet"]
 EvalDatasetName = Literal[_Large, DetectionDatasetName, _Small]
 FinetuneDatasetName = Literal[_Large, "activitynet", "segments", _Small]
+# How annotations are written, as `--from-format` calls it; a program that writes several forms has one name.
+_Programs = Literal["eaf", "elan-txt", "labelstudio", "boris", "cvat", "via"]
+_Published = Literal["activitynet", "captions", "charades", "ego4d", "createml", "thumos", "ava", "tsm"]
+AnnotationFormat = Literal["csv", _Programs, _Published]

@@ -12,23 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tadacli.datasets import AnnotationFormat
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.elan import read_elan
-from tadacli.datasets.foreign import boris, cvat
-from tadacli.datasets.foreign.reading import placed, reader_of
+from tadacli.datasets.foreign.families import Content, family_of
+from tadacli.datasets.foreign.reading import placed
 from tadacli.datasets.loading import usual_spelling
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.segment_table import read_segment_table
 from tadacli.datasets.spans import Annotations, LabelledSpan, refuse_contradictions
-from tadacli.datasets.tables import AnyPath, SampleRows, bad_line, parse_json, read_bytes, read_text
+from tadacli.datasets.tables import AnyPath, SampleRows, bad_line
 from tadacli.datasets.video_search import FOLDERS, VideoSearch, without_suffix
-from tadacli.datasets.xml_files import parse_xml
 from tadacli.errors import UsageError
 from tadacli.results import Note, NoteKind
-from tadacli.video.inputs import is_video_name
 
 NAME = "segments"
-_MARKS = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"
 
 
 def read_annotations(
@@ -37,6 +35,7 @@ def read_annotations(
     data_root: AnyPath | None = None,
     tiers: Sequence[str] | None = None,
     fps: float | None = None,
+    kind: AnnotationFormat | None = None,
 ) -> Annotations:
     """The annotations of a file, which says by itself what it is, or of the .eaf files of a folder.
 
@@ -47,6 +46,7 @@ def read_annotations(
             default the folder of the annotations. Names may lack their suffix.
         tiers: The tiers (attributes, controls) that hold the labels, where the annotations have several.
         fps: The rate that frames are counted at where a program counts them; by default that of each video.
+        kind: How the file is written; None: its content says it.
 
     Returns:
         The annotations, splits in their usual spelling.
@@ -55,40 +55,29 @@ def read_annotations(
         UsageError: The file is none of these, lacks what it needs, or names a video that could be several.
     """
     path = Path(file)
-    content = b"" if path.is_dir() or is_video_name(path.name) else read_bytes(path)
-    begin = content[:1000].lstrip(_MARKS)[:1]
-    if not begin and not path.is_dir():
-        raise UsageError(
-            f"{path} is not known to hold labelled segments", hint="give a table, annotations of ELAN, or a .json"
-        )
     if path.is_dir():
+        if kind not in (None, "eaf"):
+            raise UsageError(f"{path} is a folder, and {kind} is a file", hint="a folder holds documents of ELAN")
         return read_elan(path, data_root=data_root, tiers=tiers)
-    if begin == b"<":
-        root = parse_xml(content, path)
-        if root.tag != cvat.ROOT_TAG:
-            return read_elan(path, data_root=data_root, tiers=tiers)
-        marks = cvat.read_cvat(root, path)
-    elif begin in (b"{", b"["):
-        value = parse_json(read_text(path), path)
-        read = reader_of(value)
-        if read is None:
-            _refuse_tiers(path, tiers)
-            return _activitynet(value, path, data_root)
-        marks = read(value, path)
-    elif boris.is_boris_table(path):
-        marks = boris.read_boris_table(path)
-    else:
-        _refuse_tiers(path, tiers)
-        table = read_segment_table(path, data_root=data_root)
-        spans = [replace(span, split=usual_spelling(span.split)) for span in table.spans]
-        return replace(table, spans=tuple(spans))
-    return placed(marks, path, data_root=data_root, layers=tiers, fps=fps)
+    content = Content(path)
+    family = family_of(content, kind)
+    if family is not None and family.read is not None:
+        return placed(family.read(content), path, data_root=data_root, layers=tiers, fps=fps)
+    if content.notation == "XML":
+        return read_elan(path, data_root=data_root, tiers=tiers)
+    _refuse_tiers(path, tiers)
+    if content.notation == "JSON":
+        return _activitynet(content.value, path, data_root)
+    if content.notation == "pickle":
+        raise UsageError(f"{path} is a pickle, and no predictions of ActionFormer", hint="give its annotations")
+    table = read_segment_table(path, data_root=data_root)
+    spans = [replace(span, split=usual_spelling(span.split)) for span in table.spans]
+    return replace(table, spans=tuple(spans))
 
 
-def is_known_json(content: bytes, file: AnyPath) -> bool:
-    """Whether a JSON text is of ActivityNet's form or of a known family. Raises `UsageError` if it is none."""
-    value = parse_json(content.decode("utf-8-sig", "replace"), file)
-    return reader_of(value) is not None or (isinstance(value, dict) and "database" in value)
+def is_annotations(file: Path) -> bool:
+    """Whether a file is of a known family. Raises `UsageError` if it cannot be read."""
+    return family_of(Content(file)) is not None
 
 
 def _refuse_tiers(path: Path, tiers: Sequence[str] | None) -> None:
@@ -150,8 +139,9 @@ def _activitynet(content: Any, file: Path, data_root: AnyPath | None) -> Annotat
     database = content.get("database") if isinstance(content, dict) else None
     entries = [entry for entry in database.values() if isinstance(entry, dict)] if isinstance(database, dict) else []
     given = [entry.get("subset") for entry in entries]
-    subsets = list(dict.fromkeys(subset for subset in given if isinstance(subset, str) and subset))
-    if not all(isinstance(subset, str) and subset for subset in given):
+    subsets = list(dict.fromkeys(subset for subset in given if isinstance(subset, str)))
+    names_none = all(subset == "" for subset in given)  # as we write labels that name no split
+    if not names_none and not all(isinstance(subset, str) and subset for subset in given):
         raise UsageError(f"{file} has a video without a subset", hint="name one for each: training or validation")
     root = file.parent if data_root is None else data_root
     search = VideoSearch(root)

@@ -60,6 +60,23 @@ class FrameClock:
         index = int(number)
         return times[index] if index == number and 0 <= index < len(times) else number / rate
 
+    def counts(self, video: Path) -> tuple[int, float, float]:
+        """How many frames a video has by its file, and how many a second.
+
+        Args:
+            video: The video.
+
+        Returns:
+            (number, rate on average, rate from the first frame to the last, however long the last is shown).
+
+        Raises:
+            VideoError: It cannot be opened.
+        """
+        times, rate = self._timeline(video)
+        num_frames = len(times) - 1
+        span = times[-2] - times[0] if num_frames > 1 else 0.0
+        return num_frames, rate, (num_frames - 1) / span if span > 0 else rate
+
     def rate_of_frames(self, video: Path | None, *, fps: float | None = None) -> float | None:
         """The rate that frames of a folder or tar were counted at, None for other videos: they are to be read at it.
 

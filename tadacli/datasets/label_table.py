@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from tadacli.datasets.annotations import is_known_json
+from tadacli.datasets.annotations import is_annotations
 from tadacli.datasets.elan import eaf_files
-from tadacli.datasets.foreign.boris import is_boris_table
-from tadacli.datasets.spans import Annotations
+from tadacli.datasets.spans import Annotations, LabelledSpan
 from tadacli.datasets.tables import read_bytes
 from tadacli.errors import UsageError
 from tadacli.files import csv_line
@@ -22,35 +22,38 @@ def holds_labels(path: Path) -> bool:
         path: A file or folder.
 
     Returns:
-        True for documents of ELAN, or a folder of them, for XML, and for JSON and tables of the programs and data sets
-        that `read_annotations` knows.
+        True for XML and other files of the programs and data sets that `read_annotations` knows, for tables with a
+        column of labels, and for a folder of documents of ELAN.
     """
     if path.is_dir():
         return bool(eaf_files(path))
     try:
-        content = read_bytes(path)
-        begin = content.lstrip()[:1]
-        return begin == b"<" or (is_known_json(content, path) if begin in (b"{", b"[") else is_boris_table(path))
+        return read_bytes(path).lstrip()[:1] == b"<" or is_annotations(path)
     except UsageError:  # whoever reads it says what is wrong
         return False
 
 
-def label_table(annotations: Annotations) -> bytes:
+def label_table(annotations: Annotations, *, left_out: Collection[LabelledSpan] = ()) -> bytes:
     """The labels that can be used, as a CSV.
 
     Args:
         annotations: What was read.
+        left_out: Spans that are not written, beside those that say why they cannot be used.
 
     Returns:
         The table in UTF-8, a line for each label in its order: the video's file, or its name where none was found,
-        and times in seconds from its first frame. It has a column `split` if splits are named.
+        and times in seconds from its first frame. It has a column `score` if there are scores, and one `split` if
+        splits are named.
     """
-    has_splits = bool(annotations.splits)
-    lines = [csv_line([*_COLUMNS, *(["split"] if has_splits else [])])]
-    for span in annotations.spans:
-        if not span.reason:
-            times = [_shown(span.start_seconds), _shown(span.end_seconds)]
-            lines.append(csv_line([span.path or span.video, span.label, *times, *([span.split] if has_splits else [])]))
+    refused = {(span.place, span.id, span.label) for span in left_out}
+    spans = [span for span in annotations.spans if not span.reason and (span.place, span.id, span.label) not in refused]
+    has_scores, has_splits = any(span.score is not None for span in spans), bool(annotations.splits)
+    more = [*(["score"] if has_scores else []), *(["split"] if has_splits else [])]
+    lines = [csv_line([*_COLUMNS, *more])]
+    for span in spans:
+        cells = [span.path or span.video, span.label, _shown(span.start_seconds), _shown(span.end_seconds)]
+        cells += ["" if span.score is None else repr(span.score)] if has_scores else []
+        lines.append(csv_line([*cells, *([span.split] if has_splits else [])]))
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from tadacli.datasets.foreign.marks import score_of
 from tadacli.datasets.frame_clock import FrameClock
 from tadacli.datasets.spans import Annotations, LabelledSpan
 from tadacli.datasets.tables import AnyPath, TableRow, read_table
@@ -20,7 +21,7 @@ COLUMNS = "a CSV with the columns path (or video) and label, and if wanted start
 _PARTICIPANT = ("participant", "participant_id")
 _KNOWN = ("path", "video", "label", "split", *_PARTICIPANT, FRAME_RATE)
 # The CSV of `tada detect` has presentation times, and a row without a label for a video without a segment.
-_DETECT_CSV_START = "video_start_seconds"
+_DETECT_CSV_START, _SCORE = "video_start_seconds", "score"
 _USUAL_TIMES = ("start", "start_seconds", "end", "end_seconds", _DETECT_CSV_START)
 
 
@@ -103,4 +104,5 @@ def _span(
         missing=missing,
         fps=rate,
         columns=row.values,
+        score=score_of(row.values.get(_SCORE, "")),
     )

@@ -245,14 +245,17 @@ def _check_header(shown: str, header: Sequence[str], required: Collection[str], 
     )
 
 
-def has_columns(path: AnyPath, names: Collection[str]) -> bool:
-    """Whether a file is a table whose header has these columns. Raises `UsageError` if it cannot be read as text."""
-    text, separator, _ = _dialect(read_text(path), names, ())
+def has_columns(path: AnyPath, names: Collection[str], *, any_case: Collection[str] = ()) -> bool:
+    """Whether a file is a table whose header has these columns, those of `any_case` in whatever case.
+
+    Raises `UsageError` if it cannot be read as text.
+    """
+    text, separator, _ = _dialect(read_text(path), names, any_case)
     try:
         first = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
         return False
-    return set(names) <= {name.strip() for name in first}
+    return set(names) <= set(_header(first, any_case))
 
 
 def header_of(path: AnyPath) -> list[str]:

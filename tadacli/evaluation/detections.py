@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.epic import load_epic_detection
+from tadacli.datasets.foreign.numbered import is_numbered
 from tadacli.datasets.samples import GroundTruth
 from tadacli.datasets.tables import AnyPath, read_bytes
 from tadacli.errors import UsageError
@@ -31,7 +32,7 @@ from tadacli.evaluation.matching import Unmatched, unmatched
 from tadacli.evaluation.predictions import TimedScores
 from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
 from tadacli.evaluation.readers.epic import read_epic_detections
-from tadacli.evaluation.readers.numbered import is_numbered, read_numbered, with_names
+from tadacli.evaluation.readers.numbered import read_numbered, with_names
 from tadacli.evaluation.readers.own_results import DetectResults, read_detected_actions, read_detected_labels
 from tadacli.evaluation.report import (
     EvalReport,

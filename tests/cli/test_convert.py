@@ -46,12 +46,22 @@ def test_subtitles_go_to_stdout_whatever_the_results_are_in(tada, results) -> No
         assert tada("convert", results(ONE, name), "--to", "srt") == (0, SRT, "")
 
 
+NO_SCORES = {"not kept: scores of 1 segment"}
+LOST = {
+    **dict.fromkeys(("actionformer", "boris", "boris-csv"), NO_SCORES),
+    "charades": {*NO_SCORES, "1 label got other characters, such as 'verb_3_noun_12' for 'verb 3 noun 12'"},
+    "cvat": {"not kept: scores of 1 segment, fractions of frames of 1 segment"},
+    "labelstudio": {"not kept: fractions of frames of 1 segment"},
+    "thumos": {"labels are numbers: 912 verb 3 noun 12"},
+}
+
+
 def test_every_format_can_be_asked_for(tada, results, tmp_path: Path) -> None:
     assert set(get_args(ConvertFormat)) == {*SEGMENT_FORMATS, *DETECTION_FORMATS}
     rows = [action_row("P01_11.mp4", action(0.0, 1.5, 3, 12))]
     for name in get_args(ConvertFormat):
         code, out, err = tada("convert", results(rows), "--to", name)
-        assert (code, err) == (0, "")
+        assert (code, set(err.splitlines())) == (0, LOST.get(name, set()))
         assert tada("convert", results(rows), "--to", name, "-o", tmp_path / f"out.{name}")[:2] == (0, b"")
         assert (tmp_path / f"out.{name}").read_bytes() == out != b""
 
@@ -109,7 +119,8 @@ def test_an_elan_document_is_named_after_the_video(tada, results, tmp_path: Path
     (tmp_path / "out").mkdir()
     assert tada("convert", results(ONE), "--to", "eaf", "-o", tmp_path / "out")[0] == 0
     root = ElementTree.parse(tmp_path / "out" / "walk.eaf").getroot()
-    assert [tier.attrib["TIER_ID"] for tier in root.iter("TIER")] == ["pan left", "日本 & <b>"]
+    tiers = ["pan left", "pan left score", "日本 & <b>", "日本 & <b> score"]
+    assert [tier.attrib["TIER_ID"] for tier in root.iter("TIER")] == tiers
 
 
 @pytest.mark.parametrize(
@@ -239,7 +250,7 @@ def test_labels_become_a_table_that_is_read_again(tada, labels: Path, tmp_path: 
 
 
 def test_options_of_labels_are_not_those_of_results(tada, labels: Path, results) -> None:
-    code, _, err = tada("convert", labels, "--to", "srt")
+    code, _, err = tada("convert", labels, "--to", "jsonl")
     assert (code, "holds labels" in err) == (2, True)
     code, _, err = tada("convert", results(ONE), "--to", "csv", "--fps", "25")
     assert (code, "--fps" in err) == (2, True)

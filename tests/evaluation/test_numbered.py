@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tadacli.datasets.foreign.numbered import is_numbered
 from tadacli.errors import UsageError
 from tadacli.evaluation.detections import evaluate_activitynet
-from tadacli.evaluation.readers.numbered import is_numbered, read_numbered
+from tadacli.evaluation.readers.numbered import read_numbered
 
 CLASSES = {7: "throw", 9: "clean", 12: "jump"}
 ROWS = [("a", 1.0, 3.0, 9, 0.9), ("b", 0.5, 2.0, 7, 0.25), ("a", 2.0, 6.5, 12, 0.75)]

@@ -16,10 +16,11 @@ ROOT_TAG = "annotations"
 
 @dataclass(frozen=True)
 class _Task:
-    """A task: its video, and the number of its last frame."""
+    """A task: its video, the number of its last frame, and of how many frames, if it is all of a video."""
 
     video: str
     last_frame: int | None
+    num_frames: int | None = None
 
 
 def read_cvat(root: Element, file: AnyPath) -> Marks:
@@ -55,7 +56,13 @@ def _task(element: Element, source: str, file: AnyPath) -> _Task:
     """A task or a job; `source` is its video if it does not name one itself."""
     last = element.findtext("stop_frame")
     video = element.findtext("source") or source
-    return _Task(video.strip(), _number(last, file, "stop_frame") if last else None)
+    last_frame = _number(last, file, "stop_frame") if last else None
+    # A job or a part of a video says nothing of all its frames.
+    is_part = element.tag != "task" or (element.findtext("start_frame") or "0").strip() != "0"
+    has_steps = bool((element.findtext("frame_filter") or "").strip())
+    size = (element.findtext("size") or "").strip()
+    is_whole = size.isdigit() and last_frame is not None and int(size[:12]) == last_frame + 1
+    return _Task(video.strip(), last_frame, int(size[:12]) if is_whole and not is_part and not has_steps else None)
 
 
 def _marks(track: Element, task: _Task, file: AnyPath) -> Iterator[Mark]:
@@ -65,25 +72,26 @@ def _marks(track: Element, task: _Task, file: AnyPath) -> Iterator[Mark]:
         for shape in track
         if shape.get("frame") is not None
     )
-    video = task.video
+    video, num_frames = task.video, task.num_frames
     reason = "" if video else "the document does not name its video"
     start: int | None = None
     last = 0
     for frame, is_outside in shapes:
         if is_outside and start is not None:
-            yield _mark(name, video, track, start, frame, reason)
+            yield _mark(name, video, track, start, frame, reason, num_frames)
             start = None
         elif not is_outside and start is None:
             start = frame
         last = frame
     if start is not None:
         end = last if task.last_frame is None else max(last, task.last_frame)
-        yield _mark(name, video, track, start, end + 1, reason)
+        yield _mark(name, video, track, start, end + 1, reason, num_frames)
 
 
-def _mark(place: str, video: str, track: Element, start: int, end: int, reason: str) -> Mark:
+def _mark(place: str, video: str, track: Element, start: int, end: int, reason: str, num_frames: int | None) -> Mark:
     label = track.get("label", "").strip()
-    return Mark(f"{place}, frame {start}", video, label, start, end, in_frames=True, reason=reason)
+    where = f"{place}, frame {start}"
+    return Mark(where, video, label, start, end, in_frames=True, reason=reason, num_frames=num_frames)
 
 
 def _number(text: str | None, file: AnyPath, place: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +19,8 @@ class Mark:
     """A label as another program wrote it: from `start` to `end` in seconds, or in numbers of frames with `in_frames`.
 
     `place` is where it stands, `video` the video as it is named there, `also` are further names of its file. `layer` is
-    the tier, attribute or control that it was made on, `reason` says why it cannot be used.
+    the tier, attribute or control that it was made on, `reason` says why it cannot be used. `score` is 0..1 where a
+    model made it. `fps` is the rate that the file says it counts frames at, `num_frames` how many its video has.
     """
 
     place: str
@@ -32,6 +34,9 @@ class Mark:
     participant: str = ""
     layer: str = ""
     reason: str = ""
+    score: float | None = None
+    fps: float | None = None
+    num_frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,15 @@ class Marks:
 
     marks: tuple[Mark, ...]
     remarks: tuple[str, ...] = ()
+
+
+def score_of(text: str) -> float | None:
+    """The score that a text is, None if it is none: something that a person wrote instead."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def decoded(kind: type[T], value: Mapping[str, Any] | Sequence[Any], file: AnyPath, program: str) -> T:

@@ -1,15 +1,13 @@
-"""Which family a file is of, and its marks as labelled spans: videos found, numbers of frames turned into seconds."""
+"""Marks as labelled spans: videos found, numbers of frames turned into seconds, at their rate."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from tadacli.datasets.foreign import boris, charades, createml, ego4d, labelstudio, via
 from tadacli.datasets.foreign.marks import Mark, Marks
 from tadacli.datasets.frame_clock import FrameClock
 from tadacli.datasets.loading import usual_spelling
@@ -19,21 +17,8 @@ from tadacli.datasets.video_search import VideoSearch
 from tadacli.errors import UsageError, VideoError
 from tadacli.results import Note, NoteKind
 
-_Reader = Callable[[Any, AnyPath], Marks]
-# The first that knows the content reads it.
-_FAMILIES: tuple[tuple[Callable[[Any], bool], _Reader], ...] = (
-    (labelstudio.is_labelstudio, labelstudio.read_labelstudio),
-    (boris.is_boris_project, boris.read_boris_project),
-    (via.is_via, via.read_via),
-    (ego4d.is_ego4d, ego4d.read_ego4d),
-    (charades.is_charades, charades.read_charades),
-    (createml.is_createml, createml.read_createml),
-)
-
-
-def reader_of(content: Any) -> _Reader | None:
-    """What reads a JSON value of one of the families; None if it is of none."""
-    return next((read for is_of, read in _FAMILIES if is_of(content)), None)
+# Programs round rates, 29.97 for 30000/1001, and some count a frame more or less than there are.
+_MOST_OFF, _SPARE_FRAMES = 0.002, 2
 
 
 def placed(
@@ -72,6 +57,8 @@ def placed(
         lost = [mark.video for mark in in_frames if paths.get((mark.video, mark.also)) is None]
         _refuse_lost(list(dict.fromkeys(lost)), file, root)
     clock = FrameClock(fps)
+    if fps is None:
+        _refuse_other_rates(in_frames, paths, clock, file)
     spans = []
     for mark in marks:
         path = paths.get((mark.video, mark.also))
@@ -109,6 +96,30 @@ def _refuse_lost(lost: Sequence[str], file: Path, root: AnyPath) -> None:
         )
 
 
+def _refuse_other_rates(
+    marks: Sequence[Mark], paths: Mapping[tuple[str, tuple[str, ...]], Path | None], clock: FrameClock, file: Path
+) -> None:
+    """Raise `UsageError`, with both rates, if a file counts frames at another rate than its videos have."""
+    checked = set()
+    for mark in marks:
+        path = paths.get((mark.video, mark.also))
+        if path is None or (path, mark.fps, mark.num_frames) in checked:
+            continue
+        checked.add((path, mark.fps, mark.num_frames))
+        try:
+            num_frames, average, rate = clock.counts(path)
+        except VideoError:  # its marks say so themselves
+            continue
+        said = mark.fps
+        if said is None and mark.num_frames is not None and abs(mark.num_frames - num_frames) > _SPARE_FRAMES:
+            said = rate * mark.num_frames / num_frames
+        if said is not None and min(abs(said - rate), abs(said - average)) > _MOST_OFF * rate:
+            raise UsageError(
+                f"{file}, {mark.place}: frames are counted at {said:.6g} a second, and {path.name} has {rate:.6g}",
+                hint="give the video that was labelled; or say the rate: tada convert FILE --to csv --fps N",
+            )
+
+
 def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> LabelledSpan:
     start, end, reason, rate = mark.start, mark.end, mark.reason, None
     if not reason and not mark.label:
@@ -137,4 +148,5 @@ def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> Lab
         reason=reason,
         missing=missing,
         fps=rate,
+        score=mark.score,
     )
