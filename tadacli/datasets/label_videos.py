@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tadacli.datasets.spans import Annotations, LabelledSpan
+from tadacli.datasets.spans import Annotations, LabelledSpan, label_twins
 from tadacli.datasets.tables import named
 from tadacli.errors import VideoError
 from tadacli.formats.labelled import LabelledSegment, LabelledVideo
@@ -62,7 +62,10 @@ def label_videos(annotations: Annotations, *, fps: float | None = None, keep_ope
         divided += [name] if len(splits) > 1 else []
         video = replace(video, segments=tuple(segments), split=splits.pop() if len(splits) == 1 else "")
         videos.append(video if fps is None else replace(video, fps=fps, frame_times=()))
-    remarks = [f"of several splits, and so of none: {named(divided)}"] if divided else []
+    remarks = [
+        f"labels that differ in spelling alone: {one!r} and {two!r}" for one, two in label_twins(annotations.labels)
+    ]
+    remarks += [f"of several splits, and so of none: {named(divided)}"] if divided else []
     return LabelVideos(tuple(videos), tuple(left_out), tuple(remarks))
 
 

@@ -62,6 +62,17 @@ class Annotations:
         return tuple(sorted({span.label for span in self.spans if not span.reason}))
 
 
+def label_twins(labels: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of labels that differ only by case, blanks or underscores: a person may mean one class by both."""
+    seen: dict[str, str] = {}
+    pairs = []
+    for label in labels:
+        other = seen.setdefault(" ".join(label.replace("_", " ").split()).casefold(), label)
+        if other != label:
+            pairs.append((other, label))
+    return pairs
+
+
 def refuse_contradictions(spans: Iterable[LabelledSpan], shown: str) -> None:
     """Raise `UsageError`, with the rows, if a span of a video has two labels: a sample has one."""
     first: dict[tuple[Path | str, float, float | None, str], LabelledSpan] = {}

@@ -83,11 +83,17 @@ def labelled_video(row: DetectionRow) -> LabelledVideo:
         row: One video.
 
     Returns:
-        The video with its segments in their order.
+        The video with its segments in their order; what a person added has no score.
     """
     facts = row["info"]
     segments = (
-        LabelledSegment(each["start_seconds"], each["end_seconds"], each["label"], each["index"], each["score"])
+        LabelledSegment(
+            each["start_seconds"],
+            each["end_seconds"],
+            each["label"],
+            each["index"],
+            None if each.get("origin") == "added" else each["score"],
+        )
         for each in player_segments(row)
     )
     return LabelledVideo(

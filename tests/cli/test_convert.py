@@ -18,6 +18,7 @@ from tadacli.formats.records import DETECTION_FORMATS
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
 from tadacli.results import Gap
 from tests.formats.detections import action, action_row, failed_row, row, segment
+from tests.media import render
 
 ONE = [row("videos/walk.mp4", segment(10.5, 12.0, "pan left"), segment(11.0, 13.25, "日本 & <b>"), start_seconds=10.0)]
 TWO = [*ONE, row("videos/still.mp4")]
@@ -254,3 +255,34 @@ def test_options_of_labels_are_not_those_of_results(tada, labels: Path, results)
     assert (code, "holds labels" in err) == (2, True)
     code, _, err = tada("convert", results(ONE), "--to", "csv", "--fps", "25")
     assert (code, "--fps" in err) == (2, True)
+
+
+def test_labels_go_to_other_programs_and_what_is_lost_is_said(tada, tmp_path: Path) -> None:
+    render(tmp_path / "a.mp4", 30)
+    table = tmp_path / "labels.csv"
+    table.write_text("video,label,start,end,split\na,Walk,0,0.5,train\na,walk,0.5,,train\na,fall,0.6,2,train\n")
+    code, out, err = tada("convert", table, "--to", "cvat")
+    assert code == 3
+    assert err.splitlines() == [
+        "note: labels that differ in spelling alone: 'Walk' and 'walk'",
+        "left out: line 4: it ends at 2.00 s, and the video lasts 1.00 s",
+        "not kept: splits of 1 video",
+        "2 of 3 labels written",
+    ]
+    (tmp_path / "out.xml").write_bytes(out)
+    code, out, _ = tada("convert", tmp_path / "out.xml", "--to", "csv", "--from-format", "cvat")
+    rows = list(csv.DictReader(io.StringIO(out.decode())))
+    assert [(row["label"], row["start_seconds"], row["end_seconds"]) for row in rows] == [
+        ("Walk", "0.0", "0.5"),
+        ("walk", "0.5", "1.0"),
+    ]
+    code, _, err = tada("convert", tmp_path / "out.xml", "--to", "srt", "--from-format", "boris")
+    assert (code, "is XML, and files of boris are JSON or text" in err) == (2, True)
+
+
+def test_a_csv_of_detect_goes_where_its_segments_go(tada, results, tmp_path: Path) -> None:
+    flat = tmp_path / "flat.csv"
+    flat.write_bytes(tada("convert", results(ONE), "--to", "csv")[1])
+    code, out, _ = tada("convert", flat, "--to", "activitynet")
+    wanted = json.loads(tada("convert", results(ONE), "--to", "activitynet")[1])["results"]
+    assert (code, json.loads(out)["results"]) == (0, wanted)

@@ -8,6 +8,7 @@ import json
 import re
 import warnings
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -296,3 +297,19 @@ def test_activitynet_predictions_hold_every_video_by_its_id() -> None:
 def test_videos_that_activitynet_could_not_tell_apart_are_refused() -> None:
     with pytest.raises(OutputError, match=r"a/clip\.mp4 and b/clip\.mkv would both be the video clip"):
         activitynet([row("a/clip.mp4"), row("b/clip.mkv")])
+
+
+@pytest.mark.parametrize("found", [[], [segment(0.0, 1.5), segment(1.0, 3661.25, "a < b & c", score=0.5)]])
+def test_other_programs_read_the_subtitles(found: list[Segment]) -> None:
+    read_srt, read_vtt = pytest.importorskip("srt"), pytest.importorskip("webvtt")
+
+    def srt_clock(seconds: float) -> str:
+        return str(read_srt.timedelta_to_srt_timestamp(timedelta(seconds=seconds)))
+
+    wanted = [(each.start_seconds, each.end_seconds, f"{each.label} ({each.score:.2f})") for each in found]
+    cues = list(read_srt.parse(srt(row("a.mp4", *found)).decode()))
+    assert [(cue.start.total_seconds(), cue.end.total_seconds(), cue.content) for cue in cues] == wanted
+    captions = read_vtt.from_string(vtt(row("a.mp4", *found)).decode())
+    clocks = [tuple(srt_clock(time).replace(",", ".") for time in cue[:2]) for cue in wanted]
+    assert [(each.start, each.end) for each in captions] == clocks
+    assert [html.unescape(each.text) for each in captions] == [text for *_, text in wanted]

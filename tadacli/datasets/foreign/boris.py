@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +10,13 @@ from enum import StrEnum
 from typing import Any
 
 from tadacli.datasets.foreign.marks import Mark, Marks, decoded
-from tadacli.datasets.tables import AnyPath, TableRow, has_columns, is_number, read_table
+from tadacli.datasets.tables import AnyPath, TableRow, bad_line, has_columns, is_number, read_table
 from tadacli.errors import UsageError
 
 PROGRAM = "BORIS"
 _TABULAR, _AGGREGATED = ("Observation id", "Behavior", "Time"), ("Observation id", "Behavior", "Start (s)", "Stop (s)")
 _NOBODY = "No focal subject"
+_MOST_FACTS = 1 << 16
 _PLAYER = re.compile(r"(player )?#?\d+ *: *", re.IGNORECASE)
 
 
@@ -109,6 +111,50 @@ def read_boris_table(file: AnyPath) -> Marks:
         rows = read_table(file, _AGGREGATED, what=what)
         return Marks(tuple(_aggregated(row) for row in rows))
     return Marks(tuple(_paired([_row_event(row) for row in read_table(file, _TABULAR, what=what)])))
+
+
+def is_earlier_table(text: str) -> bool:
+    """Whether a text is a table of events of BORIS before version 8: facts of the observation, then the events."""
+    return text.startswith("Observation id") and any(map(_is_earlier_header, text[:_MOST_FACTS].splitlines()))
+
+
+def read_earlier_table(text: str, file: AnyPath) -> Marks:
+    """The state events of a table of BORIS before version 8.
+
+    Args:
+        text: The table, of one observation.
+        file: Its name, for errors.
+
+    Returns:
+        A mark for each event; point events cannot be used.
+
+    Raises:
+        UsageError: A row has not what the header names, or a cell is not what it should be.
+    """
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if _is_earlier_header(line))
+    separator = _separator(lines[start])
+    name = next(csv.reader([lines[0]], delimiter=separator), [""])[-1].strip()
+    header = next(csv.reader([lines[start]], delimiter=separator))
+    events = []
+    for number, fields in enumerate(csv.reader(lines[start + 1 :], delimiter=separator), start=start + 2):
+        if not any(fields):
+            continue
+        if len(fields) < len(header):
+            raise bad_line(file, number, f"{len(fields)} fields, where the header has {len(header)}")
+        values = {"Observation id": name, **dict(zip(header, fields, strict=False))}
+        values["Media file"] = values.get("Media file path", "")
+        events.append(_row_event(TableRow(str(file), number, values, separator)))
+    return Marks(tuple(_paired(events)))
+
+
+def _is_earlier_header(line: str) -> bool:
+    names = {name.strip().strip('"') for name in line.split(_separator(line))}
+    return {"Time", "Behavior", "Status"} <= names
+
+
+def _separator(line: str) -> str:
+    return "\t" if "\t" in line else ","
 
 
 # --- events ---------------------------------------------------------------------------------------------

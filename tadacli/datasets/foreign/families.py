@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -58,13 +58,13 @@ class Content:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of files: its name, whether a file is one of it, and what reads its marks.
+    """A family of files: its name, None for those without labels in time, whether a file is one of it, and its marks.
 
     Both are asked only about files of its notation. Without `read` the file is read by a module of its own: documents
     of ELAN, labels of ActivityNet, and tables.
     """
 
-    name: AnnotationFormat
+    name: AnnotationFormat | None
     notation: Notation
     is_of: Callable[[Content], bool]
     read: Callable[[Content], Marks] | None = None
@@ -85,6 +85,20 @@ def _table(name: AnnotationFormat, is_of: Callable[[Path], bool], read: Callable
     return Family(name, "text", lambda it: is_of(it.file), lambda it: read(it.file))
 
 
+def _without_times(notation: Notation, keys: Collection[str], what: str, hint: str) -> Family:
+    """A family of files that are known, and hold no labels in time."""
+
+    def is_of(it: Content) -> bool:
+        there = it.value if notation == "JSON" else (it.value.tag, *(each.tag for each in it.value))
+        return not isinstance(there, list) and set(keys) <= set(there)
+
+    def read(it: Content) -> Marks:
+        raise UsageError(f"{it.file} is {what}", hint=hint)
+
+    return Family(None, notation, is_of, read)
+
+
+_NO_TIMES = "label spans of time, and export those"
 # The first that knows a content reads it.
 _FAMILIES: Sequence[Family] = (
     _valued("eaf", "XML", lambda root: root.tag == _EAF_ROOT),
@@ -114,6 +128,13 @@ _FAMILIES: Sequence[Family] = (
     ),
     _valued("ava", "text", plain_lists.is_ava, plain_lists.read_ava),
     _valued("tsm", "text", plain_lists.is_folder_list, plain_lists.read_folder_list),
+    _without_times(
+        "JSON", ["_via_img_metadata"], "a project of VIA 2, which labels regions of images", "label in VIA 3"
+    ),
+    _without_times("JSON", ["images", "annotations", "categories"], "a file of COCO, which labels images", _NO_TIMES),
+    _without_times("JSON", ["shapes", "imagePath"], "a file of LabelMe, which labels images", _NO_TIMES),
+    _without_times("XML", ["annotation", "filename"], "a file of Pascal VOC, which labels images", _NO_TIMES),
+    _valued("boris", "text", boris.is_earlier_table, boris.read_earlier_table),
     Family("csv", "text", lambda it: has_columns(it.file, ("label",), any_case=("label",))),
 )
 
@@ -137,7 +158,7 @@ def family_of(content: Content, name: AnnotationFormat | None = None) -> Family 
     if known is not None or name is None:
         return known
     if not own:
-        others = sorted({family.notation for family in _FAMILIES if family.name == name})
+        others: list[str] = sorted({family.notation for family in _FAMILIES if family.name == name})
         raise UsageError(
             f"{content.file} is {content.notation}, and files of {name} are {' or '.join(others)}",
             hint="leave out --from-format, or name another one",

@@ -1,0 +1,234 @@
+"""Files that annotators and data sets write, known by their content alone, or by what the caller says they are."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tadacli.datasets import AnnotationFormat
+from tadacli.datasets.annotations import read_annotations
+from tadacli.datasets.spans import Annotations
+from tadacli.errors import UsageError
+
+Fact = tuple[str, str, float | None, float | None, float | None]
+
+
+def found_in(tmp_path: Path, content: str | bytes | Any, *, kind: AnnotationFormat | None = None) -> Annotations:
+    """Under a name that says nothing."""
+    file = tmp_path / "labels"
+    text = content if isinstance(content, str | bytes) else json.dumps(content)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_annotations(file, kind=kind)
+
+
+def facts(found: Annotations) -> list[Fact]:
+    return [
+        (span.video, span.label, span.start_seconds, span.end_seconds, span.score)
+        for span in found.spans
+        if not span.reason
+    ]
+
+
+def remarks(found: Annotations) -> list[str]:
+    return list(map(str, found.remarks))
+
+
+# --- data sets --------------------------------------------------------------------------------------
+
+
+def test_charades_as_a_table(tmp_path: Path) -> None:
+    table = (
+        'id,subject,script,actions,length\nAB12C,S,"a person, who",c092 11.90 21.20;c147 0.00 12.60,33\nEMPTY,S,x,,5\n'
+    )
+    assert facts(found_in(tmp_path, table)) == [
+        ("AB12C", "c092", 11.9, 21.2, None),
+        ("AB12C", "c147", 0.0, 12.6, None),
+    ]
+    with pytest.raises(UsageError, match=r"line 2: action 0 is 'c092 11.90', not a class, a start and an end"):
+        found_in(tmp_path, "id,actions\nAB12C,c092 11.90\n")
+
+
+def test_ava_becomes_stretches_of_seconds(tmp_path: Path) -> None:
+    box = "0.1,0.1,0.5,0.5"
+    rows = [
+        f"v,{second},{box},{action},{person}"
+        for second, action, person in ((902, 12, 0), (903, 12, 0), (903, 80, 0), (903, 12, 1), (905, 12, 0))
+    ]
+    found = found_in(tmp_path, "\n".join([*rows, f"v,0906,{box},,"]) + "\n")
+    assert facts(found) == [
+        ("v", "12", 901.5, 903.5, None),
+        ("v", "12", 904.5, 905.5, None),
+        ("v", "80", 902.5, 903.5, None),
+        ("v", "12", 902.5, 903.5, None),
+    ]
+    assert [(span.place, span.participant) for span in found.spans][::3] == [("line 1", "0"), ("line 4", "1")]
+    with pytest.raises(UsageError, match=r"line 2: not a video, a second"):
+        found_in(tmp_path, f"{rows[0]}\nv,902\n")
+
+
+def test_captions_are_labels_as_far_as_they_have_any(tmp_path: Path) -> None:
+    captions = {
+        "v_x": {"duration": 9.0, "timestamps": [[0.5, 2], [2, 9.0]], "sentences": [" A man runs.", "He falls."]}
+    }
+    found = found_in(tmp_path, captions)
+    assert facts(found) == [("v_x", "A man runs.", 0.5, 2.0, None), ("v_x", "He falls.", 2.0, 9.0, None)]
+    assert remarks(found) == ["labels are sentences, 2 different ones"]
+    captions["v_x"]["sentences"] = ["A man runs."]
+    with pytest.raises(UsageError, match="video v_x: 2 timestamps and 1 sentences"):
+        found_in(tmp_path, captions)
+
+
+def test_predictions_of_activitynet(tmp_path: Path) -> None:
+    results = {"x": [{"label": "run", "score": 0.25, "segment": [1, 2.5]}], "y": []}
+    found = found_in(tmp_path, {"version": "VERSION 1.3", "results": results, "external_data": {}})
+    assert facts(found) == [("x", "run", 1.0, 2.5, 0.25)]
+    assert remarks(found) == ["the labels are predictions of a model"]
+
+
+@pytest.mark.parametrize("kind", ["text", "pickle"])
+def test_predictions_of_numbered_classes(tmp_path: Path, kind: str) -> None:
+    columns = {
+        "video-id": ["x", "y"],
+        "t-start": np.array([1.0, 0.5]),
+        "t-end": np.array([2.5, 1.0]),
+        "label": np.array([7, 0]),
+        "score": np.array([0.25, 0.5]),
+    }
+    text = "x 1.0 2.5 7 0.25\ny\t0.5 1 0 0.5\n"
+    found = found_in(tmp_path, pickle.dumps(columns, protocol=4) if kind == "pickle" else text)
+    assert facts(found) == [("x", "7", 1.0, 2.5, 0.25), ("y", "0", 0.5, 1.0, 0.5)]
+    assert remarks(found) == ["classes are numbers", "the labels are predictions of a model"]
+
+
+def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    content = b"\x80\x04cbuiltins\nprint\n(Vran\ntR."
+    with pytest.raises(UsageError, match=r"is refused: it names builtins.print, which could run a program"):
+        found_in(tmp_path, content)
+
+
+def test_lists_of_frame_folders(tmp_path: Path) -> None:
+    found = found_in(tmp_path, "a b/v1 120 3\nv2 90 0\n")
+    assert facts(found) == [("a b/v1", "3", None, None, None), ("v2", "0", None, None, None)]
+    with pytest.raises(UsageError, match="line 2: not a folder"):
+        found_in(tmp_path, "v1 120 3\nv2 ninety 0\n")
+
+
+# --- programs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tier\tBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation\nacts\t0.5\t61.25\trun, far\n",
+        "Begin Time - hh:mm:ss.ms\tEnd Time - hh:mm:ss.ms\tDuration - hh:mm:ss.ms\tacts\n"
+        "00:00:00.500\t00:01:01.250\t00:01:00.750\trun, far\n",
+        "Begin Time - msec\tEnd Time - msec\tacts\tFile Path\n500\t61250\trun, far\tC:\\films\\labels.eaf\n",
+        "acts\t\t00:00:00.500\t00:01:01.250\t00:01:00.750\trun, far\n",
+        "acts\tAnn\t00:00:00.500\t0.5\t00:01:01.250\t61.25\t00:01:00.750\t60.75\trun, far\n",
+    ],
+    ids=["tier in a column", "a column for each tier", "milliseconds", "no header", "no header, times twice"],
+)
+def test_tab_delimited_text_of_elan(tmp_path: Path, text: str) -> None:
+    assert facts(found_in(tmp_path, text)) == [("labels", "run, far", 0.5, 61.25, None)]
+
+
+def test_tiers_of_tab_delimited_text_are_told_apart(tmp_path: Path) -> None:
+    text = "Begin Time - ss.msec\tEnd Time - ss.msec\tacts\tmood\n0\t1\trun\t\n1\t2\t\tglad\n"
+    with pytest.raises(UsageError, match=r"labels of several kinds: 'acts' \(1\), 'mood' \(1\)"):
+        found_in(tmp_path, text)
+    found = read_annotations(tmp_path / "labels", tiers=["mood"])
+    assert facts(found) == [("labels", "glad", 1.0, 2.0, None)]
+    with pytest.raises(UsageError, match=r"line 2: begin time - ss\.msec is 'soon', not a time"):
+        found_in(tmp_path, text.replace("\n0\t", "\nsoon\t"))
+    with pytest.raises(UsageError, match=r"no column end time in seconds.*, but end time - frames"):
+        found_in(tmp_path, text.replace("End Time - ss.msec", "End Time - frames"))
+
+
+VIA_HEADER = (
+    "# Exported using VGG Image Annotator\n"
+    '# ATTRIBUTE = {"1":{"aname":"act","options":{"0":"run","1":"fall"}},"2":{"aname":"score","options":{}}}\n'
+    "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata\n"
+)
+
+
+def test_the_table_of_via(tmp_path: Path) -> None:
+    rows = (
+        '"1_a","[""x, y.mp4""]",0,"[1.5,2]","[]","{""1"":""1"",""2"":""0.25""}"\n'
+        '"1_b","[""x, y.mp4""]",0,"[2.4]","[2,1,1,5,5]","{""1"":""0""}"\n'
+    )
+    found = found_in(tmp_path, VIA_HEADER + rows)
+    assert facts(found) == [("x, y.mp4", "fall", 1.5, 2.0, 0.25)]
+    assert remarks(found) == ["1 of 2 entries are no segments in time"]
+    for bad, said in (("[oops]", r"line 4: '\[oops\]' is not JSON"), ("{}", "line 4: file_list is no list of files")):
+        with pytest.raises(UsageError, match=said):
+            found_in(tmp_path, VIA_HEADER + rows.replace('[""x, y.mp4""]', bad))
+
+
+def test_predictions_of_label_studio_are_read_where_nobody_annotated(tmp_path: Path) -> None:
+    value = {"start": 0.5, "end": 2, "labels": ["run"], "channel": 0}
+    result = {"type": "labels", "from_name": "label", "value": value}
+    task = {
+        "data": {"audio": "/data/x.mp4"},
+        "annotations": [],
+        "predictions": [{"score": 0.25, "result": [result, {**result, "score": 0.5}]}],
+    }
+    found = found_in(tmp_path, [task])
+    assert facts(found) == [("/data/x.mp4", "run", 0.5, 2.0, 0.25), ("/data/x.mp4", "run", 0.5, 2.0, 0.5)]
+    assert "the labels are predictions: no task has an annotation" in remarks(found)
+    task["annotations"] = [{"result": [result]}]  # type: ignore[list-item]
+    task["predictions"] = [17]  # as exports without them have it
+    assert facts(found_in(tmp_path, [task])) == [("/data/x.mp4", "run", 0.5, 2.0, None)]
+
+
+def test_regions_of_text_are_no_labels_in_time(tmp_path: Path) -> None:
+    value = {"start": 3, "end": 8, "labels": ["Person"], "text": "Maria"}
+    task = {"data": {"video": "x.mp4"}, "annotations": [{"result": [{"type": "labels", "value": value}]}]}
+    found = found_in(tmp_path, [task])
+    assert (facts(found), remarks(found)) == ([], ["1 results of type 'labels' are no labels in time"])
+
+
+EARLIER = (
+    "Observation id\tobs 1\n\nMedia file(s)\n\tx.mp4\n\n"
+    "Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment\tStatus\n"
+    "0.5\tC:/films/x.mp4\t13\t25\tCat\trun\t\t\tSTART\n"
+    "1.0\tC:/films/x.mp4\t13\t25\tCat\tfall\t\t\tSTART\n"
+    "2.0\tC:/films/x.mp4\t13\t25\tCat\trun\t\t\tSTOP\n"
+)
+
+
+def test_tables_of_earlier_versions_of_boris(tmp_path: Path) -> None:
+    found = found_in(tmp_path, EARLIER)
+    assert facts(found) == [("C:/films/x.mp4", "run", 0.5, 2.0, None)]
+    assert [(span.place, span.reason) for span in found.spans if span.reason] == [("line 8", "it never stops")]
+
+
+# --- what it is said to be, and what it is not ------------------------------------------------------
+
+
+def test_a_format_that_is_said_decides(tmp_path: Path) -> None:
+    ambiguous = "v 10 20 3 1\n"
+    assert facts(found_in(tmp_path, ambiguous)) == [("v", "3", 10.0, 20.0, 1.0)]
+    assert facts(found_in(tmp_path, ambiguous, kind="tsm")) == [("v 10 20", "1", None, None, None)]
+    with pytest.raises(UsageError, match="is text, and files of cvat are XML"):
+        found_in(tmp_path, ambiguous, kind="cvat")
+    with pytest.raises(UsageError, match="read as a file of VIA: file is missing; metadata is missing"):
+        found_in(tmp_path, {"observations": {}, "behaviors_conf": {}}, kind="via")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"_via_settings": {}, "_via_img_metadata": {}}, "a project of VIA 2, which labels regions of images"),
+        ({"images": [], "annotations": [], "categories": []}, "a file of COCO, which labels images"),
+        ({"shapes": [], "imagePath": "x.jpg"}, "a file of LabelMe, which labels images"),
+        ("<annotation><filename>x</filename></annotation>", "a file of Pascal VOC, which labels images"),
+    ],
+)
+def test_files_of_other_tools_are_named(tmp_path: Path, content: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        found_in(tmp_path, content)
