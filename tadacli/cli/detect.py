@@ -172,13 +172,15 @@ def detect_command(
     from tadacli.reports.detection_files import DetectionFiles
 
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
-    files = DetectionFiles(report, render, replace=resume, max_download=limit)
-    files.check(job.videos)
-    sink = open_detection_sink(chosen, output, job, resume=resume)
     # Kept scores and features need no journal: they are all there.
     journal = None
     if output is not None and chosen in RESUMABLE and not (from_scores or features):
         journal = output.with_name(name_with(output.name, ".unfinished"))
+    files = DetectionFiles(
+        job.videos, report, render, replace=resume, keep_parts=journal is not None, max_download=limit
+    )
+    files.check()
+    sink = open_detection_sink(chosen, output, job, resume=resume)
     with showing(stopwatch, unit="clip"):
         statuses = write_detections(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
     summarise(statuses, "searched", part="with gaps", output=output)

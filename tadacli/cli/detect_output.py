@@ -41,7 +41,13 @@ def write_detections(
         on_progress=progress.reach_time,
     )
     rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
-    return write_results(rows, sink, job.videos)
+    try:
+        statuses = write_results(rows, sink, job.videos)
+        for note in files.finish(job.run.id):
+            say(f"note: {note}")
+    finally:
+        files.leave()
+    return statuses
 
 
 def _rows(

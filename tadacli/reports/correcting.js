@@ -4,7 +4,8 @@
 const machine = segments.map((_, number) => stateOf(number));
 const done = []; // steps: the number of a segment, its state before (null: there was none) and after
 const undone = [];
-const KEPT = `tada corrections ${data.row.run} ${data.row.path}`;
+const keyOf = (row) => `tada corrections ${row.run} ${row.path}`;
+const KEPT = keyOf(data.row);
 let inTime = null;
 let isKept = true;
 
@@ -263,34 +264,41 @@ function keep() {
   sayCorrections();
 }
 
-function isState(state) {
+function isState(state, video) {
   const { start, end, label, checked, removed } = state ?? {};
-  const inside = [start, end].every((time) => Number.isFinite(time) && time >= data.start - 1 && time <= data.end + 1);
+  const inside = [start, end].every((time) => Number.isFinite(time) && time >= video.start - 1 && time <= video.end + 1);
   return inside && start <= end && typeof label === "string" && label !== "" && [checked, removed].every((each) => typeof each === "boolean");
 }
 
-/* Takes up what the browser kept of this page; what is damaged is left alone. */
-function takeUp() {
+/* The steps that the browser kept of a video; none where they are damaged. */
+function keptOf(video) {
+  const nothing = { done: [], undone: [] };
   let found;
   try {
-    found = JSON.parse(localStorage.getItem(KEPT) ?? "null");
+    found = JSON.parse(localStorage.getItem(keyOf(video.row)) ?? "null");
   } catch {
-    return;
+    return nothing;
   }
   const [made, takenBack] = [found?.done, found?.undone];
-  if (!Array.isArray(made) || !Array.isArray(takenBack)) return;
-  let count = segments.length;
+  if (!Array.isArray(made) || !Array.isArray(takenBack)) return nothing;
+  let count = video.segments.length;
   for (const step of [...made, ...takenBack.toReversed()]) {
     const { number, before, after } = step ?? {};
-    const isThere = Number.isInteger(number) && number >= 0 && number <= count && isState(after);
-    if (!isThere || (number < count ? !isState(before) && before !== null : before !== null)) return;
+    const isThere = Number.isInteger(number) && number >= 0 && number <= count && isState(after, video);
+    if (!isThere || (number < count ? !isState(before, video) && before !== null : before !== null)) return nothing;
     count = Math.max(count, number + 1);
   }
-  for (const step of made) {
+  return { done: made, undone: takenBack };
+}
+
+/* Takes up what the browser kept of this video. */
+function takeUp() {
+  const kept = keptOf(data);
+  for (const step of kept.done) {
     put(step.number, step.after);
     done.push(step);
   }
-  undone.push(...takenBack);
+  undone.push(...kept.undone);
   if (done.length) setCorrecting(true);
   sayCorrections();
 }
@@ -306,29 +314,41 @@ function discard() {
   leave();
 }
 
-/* The row of the results file with the segments as they are now. */
-function correctedRow() {
+/* The segments of a video after so many steps, as the results file says them; `indices` are those of all labels. */
+function correctedRow({ row, segments: found, classes: known }, steps, indices) {
+  const states = found.map(({ start, end, class: number }) => ({ start, end, label: known[number].label, checked: false, removed: false }));
+  for (const { number, after } of steps) states[number] = after;
   const kept = [];
   const removed = [];
-  segments.forEach((each, number) => {
-    const found = data.row.segments[number];
-    if (each.removed) {
-      if (found) removed.push(found);
+  states.forEach(({ start, end, label, checked, removed: isRemoved }, number) => {
+    const was = row.segments[number];
+    if (isRemoved) {
+      if (was) removed.push(was);
       return;
     }
-    const { index, label } = classes[each.class];
-    const isAction = found && found.label === label;
-    const others = isAction ? found : { score: each.score };
-    kept.push({ ...others, start_seconds: each.start, end_seconds: each.end, label, index, origin: originOf(number), checked: Boolean(each.checked) });
+    if (!indices.has(label)) indices.set(label, Math.max(-1, ...indices.values()) + 1);
+    const isSame = was && was.start_seconds === start && was.end_seconds === end && was.label === label;
+    const others = was && was.label === label ? was : { score: was ? was.score : 1 };
+    const origin = isSame ? "machine" : was ? "corrected" : "added";
+    kept.push({ ...others, start_seconds: start, end_seconds: end, label, index: indices.get(label), origin, checked });
   });
   kept.sort((a, b) => a.start_seconds - b.start_seconds || a.end_seconds - b.end_seconds);
-  return { ...data.row, segments: kept, removed };
+  return { ...row, segments: kept, removed };
+}
+
+/* All videos of the page that could be read, with what is corrected in each. */
+function correctedRows() {
+  const read = [...videos].map((each) => JSON.parse(each.textContent));
+  const indices = new Map(data.labels.map((label, i) => [label, i]));
+  for (const video of read) for (const { label, index } of video.classes) indices.set(label, index);
+  const steps = (video, i) => (i + 1 === shownVideo ? done : keptOf(video).done);
+  return read.map((video, i) => (video.status === "error" ? null : correctedRow(video, steps(video, i), indices))).filter(Boolean);
 }
 
 function save() {
-  const text = JSON.stringify({ results: [correctedRow()] }, null, 1) + "\n";
+  const text = JSON.stringify({ results: correctedRows() }, null, 1) + "\n";
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "application/json" })) });
-  link.download = `${data.title.replace(/\.\w{1,5}$/, "")}.corrected.json`;
+  link.download = `${(videos.length > 1 ? document.title : data.title).replace(/\.\w{1,5}$/, "")}.corrected.json`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   say(`Saved as ${link.download}, where this browser puts downloads.`);

@@ -1,44 +1,63 @@
-"""The page and the video with its labels drawn in that `tada detect` writes besides its results."""
+"""The page and the video with its labels drawn in that `tada detect` writes besides its results.
+
+A page of several videos is put together at the end, of a part for each. The parts wait in a folder beside it, each
+written when its video is done, so that memory does not grow, and a run that was stopped goes on with them.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tadacli.detection.detecting import Found
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import UsageError, VideoError
-from tadacli.files import check_new_files, write_new
+from tadacli.files import check_new_files, name_with, new_file, not_written, write_new
 from tadacli.formats.rows import DetectionRow
-from tadacli.reports.detection_page import detection_report
+from tadacli.reports.detection_page import MAX_INLINE_BYTES, detection_part, page_around, page_of
 from tadacli.reports.rendering import render_segments
+from tadacli.results import out_of
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, local_path
+
+_PART = ".part"
 
 
 @dataclass(frozen=True)
 class DetectionFiles:
-    """The files asked for, None where one was not.
+    """The files asked for of these videos, None where one was not.
 
-    With `replace` those that are there already are made anew. For a URL at most `max_download` bytes are fetched.
+    With `replace` those that are there already are made anew, and parts of a page that an earlier run left are used.
+    With `keep_parts` they stay where the run ends early. For a URL at most `max_download` bytes are fetched.
     """
 
+    videos: Sequence[str] = ()
     report: Path | None = None
     render: Path | None = None
     replace: bool = False
+    keep_parts: bool = False
     max_download: int = DEFAULT_MAX_DOWNLOAD
+    _inline: set[str] = field(default_factory=set)
 
-    def check(self, videos: Sequence[str]) -> None:
+    def check(self) -> None:
         """Raise `UsageError` or `OutputError` for files that cannot be written, before any work."""
         wanted = [(self.report, "--report", ".html"), (self.render, "--render", ".mp4")]
         named = [(file, option, suffix) for file, option, suffix in wanted if file is not None]
         for file, option, suffix in named:
-            if len(videos) > 1:
-                raise UsageError(f"{option} shows one video, and these are {len(videos)}")
             if file.suffix.lower() != suffix:
                 raise UsageError(f"{option} {file} has another ending", hint=f"name it {file.with_suffix(suffix)}")
+        if self.render is not None and len(self.videos) > 1:
+            raise UsageError(f"--render shows one video, and these are {len(self.videos)}")
         check_new_files([file for file, _, _ in named], replace=self.replace)
+        if self.report is not None:
+            self._inline.update(_first_small(self.videos))
+            if not self.replace:
+                self._remove_parts()
 
     def write(
         self,
@@ -52,24 +71,26 @@ class DetectionFiles:
         """Write the files of a video; returns what a person should know about them.
 
         `labels` are those of the model, which a person may choose from. `on_frames` is called with how many frames are
-        drawn, of how many. Nothing is written of a video that could not be read. Raises `OutputError` for a file that
-        cannot be written.
+        drawn, of how many. Of a video that could not be read nothing is drawn, and a page of several says so. Raises
+        `OutputError` for a file that cannot be written.
         """
         notes: tuple[str, ...] = ()
-        if found.result.status == "error":
-            return notes
-        if self.report is not None:
-            curves = found.curves(settings)
-            page, notes = detection_report(
+        has_failed = found.result.status == "error"
+        if self.report is not None and not (has_failed and len(self.videos) == 1):
+            part, notes = detection_part(
                 found.result,
                 row,
-                curves,
+                found.curves(settings),
                 page_path=self.report,
                 labels=labels,
+                max_inline=MAX_INLINE_BYTES if found.result.path in self._inline else 0,
                 max_download=self.max_download,
             )
-            write_new(self.report, page, replace=self.replace)
-        if self.render is not None:
+            if len(self.videos) == 1:
+                write_new(self.report, page_of(part, row), replace=self.replace)
+            else:
+                self._keep(part, row)
+        if self.render is not None and not has_failed:
             if self.replace:
                 self.render.unlink(missing_ok=True)
             try:
@@ -81,3 +102,73 @@ class DetectionFiles:
             except VideoError as error:
                 notes += (f"{self.render} was not made: {error.message}",)
         return notes
+
+    def finish(self, run: str) -> tuple[str, ...]:
+        """Put the page of several videos together; returns what a person should know about it.
+
+        Args:
+            run: The id of the run whose parts it is made of.
+
+        Raises:
+            OutputError: The page cannot be written.
+        """
+        if self.report is None or len(self.videos) < 2:
+            return ()
+        parts = [part for video in self.videos if (part := self._part(video, run)).is_file()]
+        before, after = page_around(len(parts))
+        if parts:
+            with new_file(self.report, replace=self.replace) as page:
+                page.write(before)
+                for part in parts:
+                    with part.open("rb") as stream:
+                        shutil.copyfileobj(stream, page)
+                page.write(after)
+        self._remove_parts()
+        if len(parts) == len(self.videos):
+            return ()
+        shown = out_of(len(parts), len(self.videos), "videos", "are on the page")
+        return (f"{shown}; the others were done before it was asked for",)
+
+    def leave(self) -> None:
+        """Remove the parts of a page that was not put together, unless a later run can go on with them."""
+        if not self.keep_parts:
+            self._remove_parts()
+
+    def _keep(self, part: str, row: DetectionRow) -> None:
+        file = self._part(row["path"], row["run"])
+        try:
+            file.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise not_written(file.parent, error) from error
+        write_new(file, part.encode("utf-8", "replace"), replace=True)
+
+    def _part(self, video: str, run: str) -> Path:
+        name = hashlib.sha256(os.fsencode(video)).hexdigest()[:32]
+        return self._folder() / f"{name}-{run}{_PART}"
+
+    def _folder(self) -> Path:
+        assert self.report is not None
+        return self.report.with_name(name_with(self.report.name, ".parts"))
+
+    def _remove_parts(self) -> None:
+        """Removes the parts, and their folder if nothing else is in it."""
+        if self.report is None:
+            return
+        with contextlib.suppress(OSError):
+            for part in self._folder().glob(f"*{_PART}"):
+                part.unlink(missing_ok=True)
+            self._folder().rmdir()
+
+
+def _first_small(videos: Sequence[str]) -> list[str]:
+    """The first videos, those that a page holds inside: together they are small."""
+    found, total = [], 0
+    for video in videos:
+        try:
+            size = os.stat(video).st_size
+        except (OSError, ValueError):
+            continue
+        if total + size <= MAX_INLINE_BYTES:
+            total += size
+            found.append(video)
+    return found

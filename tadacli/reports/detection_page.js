@@ -272,7 +272,7 @@ function choose(number) {
   reveal(number);
   showPlayhead(0.2);
   try {
-    history.replaceState(null, "", `#t=${Number(start.toFixed(3))}`);
+    history.replaceState(null, "", `#${videos.length > 1 ? `v=${shownVideo}&` : ""}t=${Number(start.toFixed(3))}`);
   } catch {
     // Some viewers show pages without an address of their own.
   }
@@ -336,6 +336,8 @@ function onKey(event) {
     "/": () => byId("filter-text").focus(),
     ",": () => stepFrames(-1),
     ".": () => stepFrames(1),
+    n: () => goToVideo(shownVideo + 1),
+    p: () => goToVideo(shownVideo - 1),
     l: () => (byId("at-end").value = byId("at-end").value === "loop" ? "on" : "loop"),
     ...(isOnPlayer ? {} : { ArrowDown: () => step(1), ArrowRight: () => step(1), ArrowUp: () => step(-1), ArrowLeft: () => step(-1) }),
     // Buttons keep their space key, but those that seek are pressed with Enter.
@@ -350,8 +352,34 @@ function onKey(event) {
 }
 
 function goToAddress() {
-  const match = /^#t=(\d+(?:\.\d+)?)$/.exec(location.hash);
+  if (videos.length > 1 && numberInAddress() !== shownVideo) return location.reload();
+  const match = /[#&]t=(\d+(?:\.\d+)?)$/.exec(location.hash);
   if (match) seek(Number(match[1]));
+}
+
+// --- several videos ----------------------------------------------------------------------------
+
+/* Each video has the page to itself: going to another one loads the page anew. */
+function goToVideo(number) {
+  if (number < 1 || number > videos.length || number === shownVideo) return;
+  location.hash = `v=${number}`;
+}
+
+function listVideos() {
+  if (videos.length < 2) return;
+  document.body.classList.add("has-several");
+  byId("title").textContent = data.title;
+  byId("videos").hidden = false;
+  byId("video-choice").append(
+    ...[...videos].map(({ dataset }, i) => element("option", { value: i + 1, textContent: `${i + 1}. ${dataset.title} \u2013 ${dataset.found}` })),
+  );
+  byId("video-choice").value = shownVideo;
+  byId("video-choice").onchange = () => goToVideo(Number(byId("video-choice").value));
+  byId("video-before").disabled = shownVideo === 1;
+  byId("video-after").disabled = shownVideo === videos.length;
+  byId("video-before").onclick = () => goToVideo(shownVideo - 1);
+  byId("video-after").onclick = () => goToVideo(shownVideo + 1);
+  byId("video-count").textContent = `${grouped(shownVideo)} of ${counted(videos.length, "video", "videos")}`;
 }
 
 // --- words -------------------------------------------------------------------------------------
@@ -395,6 +423,7 @@ function sayState() {
 }
 
 byId("clock-total").textContent = ` / ${clock(data.end)}`;
+listVideos();
 sayState();
 buildLanes();
 buildList();

@@ -26,14 +26,15 @@ from numpy.typing import NDArray
 from tadacli.detection.curves import ClassCurve, thinned
 from tadacli.errors import VideoError
 from tadacli.formats.rows import DetectionRow
-from tadacli.reports.pages import facts, filled_page
+from tadacli.reports.pages import embedded, facts, filled_page
 from tadacli.reports.thumbnails import thumbnails
-from tadacli.results import Detection
+from tadacli.results import Detection, counted
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, is_url, local_path
 from tadacli.video.reading import open_video
 
 MAX_INLINE_BYTES = 24_000_000
+_PARTS = "<!-- videos -->"  # no text of others gets into a page with a `<`
 # A rate that a file's clock of milliseconds rounds is still a steady one.
 _STEADY_SECONDS, _MOST_TIMES = 1e-3, 200_000
 
@@ -85,13 +86,20 @@ def frame_grid(times: NDArray[np.float64]) -> FrameGrid | None:
     return FrameGrid(start, times=tuple(different.tolist())) if len(different) <= _MOST_TIMES else None
 
 
-def video_link(path: str | os.PathLike[str], page_path: str | os.PathLike[str], *, codec: str = "") -> VideoLink:
+def video_link(
+    path: str | os.PathLike[str],
+    page_path: str | os.PathLike[str],
+    *,
+    codec: str = "",
+    max_inline: int = MAX_INLINE_BYTES,
+) -> VideoLink:
     """How a page shows its video: inside if browsers play it and it is small, else by its file.
 
     Args:
         path: The video.
         page_path: The file that the page is for.
         codec: FFmpeg's name of the video's codec, if known.
+        max_inline: A video of up to so many bytes is put inside.
 
     Returns:
         The link; an empty one for a folder or archive of frames, and for a path that is no file.
@@ -104,7 +112,7 @@ def video_link(path: str | os.PathLike[str], page_path: str | os.PathLike[str], 
         return VideoLink()
     name = os.fsencode(file.name).decode("utf-8", "replace")
     media_type = _PLAYED_TYPES.get(file.suffix.lower(), "")
-    if media_type and codec in _PLAYED_CODECS and file.stat().st_size <= MAX_INLINE_BYTES:
+    if media_type and codec in _PLAYED_CODECS and file.stat().st_size <= max_inline:
         return VideoLink(name=name, content=file.read_bytes(), media_type=media_type)
     try:
         # Browsers resolve ".." in the address itself, so symbolic links are left as they are.
@@ -137,34 +145,68 @@ def report_html(
     Returns:
         The page in UTF-8; the same arguments give the same bytes.
     """
+    part = video_part(row, curves=curves, thumbnails=thumbnails, video=video, labels=labels, frames=frames)
+    return _page(_title(row), part)
+
+
+def video_part(
+    row: DetectionRow,
+    *,
+    curves: Sequence[ClassCurve] = (),
+    thumbnails: Mapping[int, bytes] | None = None,
+    video: VideoLink | None = None,
+    labels: Sequence[str] = (),
+    frames: FrameGrid | None = None,
+) -> str:
+    """What a page holds of one video. Arguments are those of `report_html`."""
     video = video or VideoLink()
-    title = re.split(r"[/\\]", row["path"].rstrip("/\\"))[-1] or row["path"]
+    data = {
+        **_page_data(row, _title(row), curves, thumbnails or {}, video),
+        "labels": list(labels),
+        "frames": None if frames is None else frames.to_dict(),
+        "row": row,
+    }
+    found = "could not be read" if row["status"] == "error" else counted(len(row["segments"]), "segments")
+    named = f'data-title="{html.escape(data["title"])}" data-found="{found}"'
+    media = base64.b64encode(video.content).decode()
+    return (
+        f'<script type="application/json" class="video" {named}>{embedded(data)}</script>\n'
+        f'<script type="text/plain" class="media" data-type="{html.escape(video.media_type)}">{media}</script>\n'
+    )
+
+
+def page_around(num_videos: int) -> tuple[bytes, bytes]:
+    """What stands before and after the parts of several videos, see `video_part`, on a page."""
+    before, after = _page(counted(num_videos, "videos"), _PARTS).split(_PARTS.encode())
+    return before, after
+
+
+def _page(title: str, videos: str) -> bytes:
     return filled_page(
         "detection_page.html",
         title=title,
         styles=["page.css", "detection_page.css", "correcting.css"],
         scripts=["page.js", "player.js", "detection_page.js", "time_budget.js", "correcting.js"],
-        data={
-            **_page_data(row, title, curves, thumbnails or {}, video),
-            "labels": list(labels),
-            "frames": None if frames is None else frames.to_dict(),
-            "row": row,
-        },
         policy="media-src 'self' file: blob:",
-        parts={"media_type": html.escape(video.media_type), "media": base64.b64encode(video.content).decode()},
+        parts={"videos": videos},
     )
 
 
-def detection_report(
+def _title(row: DetectionRow) -> str:
+    return re.split(r"[/\\]", row["path"].rstrip("/\\"))[-1] or row["path"]
+
+
+def detection_part(
     result: Detection,
     row: DetectionRow,
     curves: Sequence[ClassCurve],
     *,
     page_path: str | os.PathLike[str],
     labels: Sequence[str] = (),
+    max_inline: int = MAX_INLINE_BYTES,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
-) -> tuple[bytes, tuple[str, ...]]:
-    """The page of a video with its curves, thumbnails and player. The video is opened again for the latter two.
+) -> tuple[str, tuple[str, ...]]:
+    """The part of a page about a video, with curves, thumbnails and player. For the latter two it is opened again.
 
     Args:
         result: What was found in the video.
@@ -172,27 +214,35 @@ def detection_report(
         curves: What they were made of, over time.
         page_path: The file that the page is for, to which links are relative.
         labels: Those of the model in index order, to choose from in corrections.
+        max_inline: A video of up to so many bytes is put inside.
         max_download: The largest file in bytes that is fetched for a URL.
 
     Returns:
-        The page in UTF-8, and notes on what it lacks: without the video it has neither pictures nor a player.
+        The part, see `video_part`, and notes on what it lacks: without the video it has neither pictures nor a player.
     """
     pictures: dict[int, bytes] = {}
     link = None
     frames = None
     notes: tuple[str, ...] = ()
     fps, codec = (result.video.fps, result.video.codec) if result.video else (None, "")
+    if result.status == "error":
+        return video_part(row, labels=labels), notes
     try:
         with VideoBoundary(result.path):
             fetched = local_path(result.path, max_bytes=max_download)
             with fetched as file, open_video(file, fps=fps) as source:
                 pictures = thumbnails(source, result.segments, gaps=result.gaps)
                 frames = frame_grid(source.times_shown)
-            link = None if is_url(result.path) else video_link(result.path, page_path, codec=codec)
+            if not is_url(result.path):
+                link = video_link(result.path, page_path, codec=codec, max_inline=max_inline)
     except VideoError as error:
         notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
-    page = report_html(row, curves=curves, thumbnails=pictures, video=link, labels=labels, frames=frames)
-    return page, notes
+    return video_part(row, curves=curves, thumbnails=pictures, video=link, labels=labels, frames=frames), notes
+
+
+def page_of(part: str, row: DetectionRow) -> bytes:
+    """The page of one video, of its part."""
+    return _page(_title(row), part)
 
 
 def _page_data(

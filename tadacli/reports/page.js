@@ -1,7 +1,12 @@
 /* What the scripts of all pages build on: the page's data, and small helpers. */
 
 const byId = (id) => document.getElementById(id);
-const data = JSON.parse(byId("data").textContent);
+
+/* A page of several videos has the data of each; its address says which one is shown. */
+const videos = document.querySelectorAll("script.video");
+const numberInAddress = () => Number(/[#&]v=(\d+)/.exec(location.hash)?.[1] ?? 1);
+const shownVideo = Math.min(Math.max(numberInAddress(), 1), Math.max(videos.length, 1));
+const data = JSON.parse((byId("data") ?? videos[shownVideo - 1]).textContent);
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);

@@ -18,7 +18,7 @@ def filled_page(
     title: str,
     styles: Sequence[str],
     scripts: Sequence[str],
-    data: Any,
+    data: Any = None,
     policy: str = "",
     parts: Mapping[str, str] | None = None,
 ) -> bytes:
@@ -32,7 +32,7 @@ def filled_page(
         title: Its title.
         styles: Files beside this module.
         scripts: Alike; they find the data as JSON in the element "data".
-        data: JSON-ready values.
+        data: JSON-ready values; not needed by a page whose parts hold its data.
         policy: More rules of the content security policy.
         parts: HTML by the name it has in the template.
 
@@ -49,7 +49,7 @@ def filled_page(
         "style": style,
         "script": script,
         "policy": _policy(style, script) + (policy and f"; {policy}"),
-        "data": _embedded(data),
+        "data": embedded(data),
     }
     # In one pass: what was put in is not looked at again.
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], _resource(template))
@@ -74,8 +74,18 @@ def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _embedded(data: Any) -> str:
-    """JSON that may stand inside a script element: nothing in it can end that, or begin another."""
+def embedded(data: Any) -> str:
+    """JSON that may stand inside a script element: nothing in it can end that, or begin another.
+
+    Args:
+        data: JSON-ready values.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: The data are no JSON, such as NaN.
+    """
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

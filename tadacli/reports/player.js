@@ -3,7 +3,8 @@
 const { segments, classes } = data;
 const length = Math.max(data.end - data.start, 1e-3);
 const player = byId("player");
-const hasVideo = Boolean(data.video.url || byId("media").dataset.type);
+const media = document.querySelectorAll("script.media")[shownVideo - 1];
+const hasVideo = Boolean(data.video.url || media.dataset.type);
 
 const span = (each) => `${clock(each.start)} \u2013 ${clock(each.end)}`;
 const percent = (seconds) => `${((seconds - data.start) / length) * 100}%`;
@@ -161,5 +162,5 @@ function startPlayer() {
   byId("speed").onchange = () => (player.playbackRate = Number(byId("speed").value));
   byId("frame-back").onclick = () => stepFrames(-1);
   byId("frame-on").onclick = () => stepFrames(1);
-  player.src = data.video.url || URL.createObjectURL(blobOf(byId("media")));
+  player.src = data.video.url || URL.createObjectURL(blobOf(media));
 }

@@ -20,7 +20,7 @@ from tadacli.errors import UsageError
 from tadacli.evaluation.detections import evaluate_activitynet
 from tadacli.formats.results import read_detections
 from tadacli.formats.rows import DetectionRow
-from tadacli.reports.detection_page import FrameGrid, frame_grid, report_html
+from tadacli.reports.detection_page import FrameGrid, frame_grid, page_around, report_html, video_part
 from tests import media
 from tests.browser.test_detection_page import Opener, Page, inline, opened
 from tests.reports.test_detection_page import detection, found
@@ -124,6 +124,14 @@ def spans(row: DetectionRow) -> list[tuple[object, ...]]:
     return [tuple(each[key] for key in keys) for each in row["segments"]]  # type: ignore[literal-required]
 
 
+def wait_for(page: Page, title: str) -> None:
+    """Returns when the page, which loads anew, shows the video with this title."""
+    script = "return document.readyState === 'complete' && document.getElementById('title').textContent"
+    deadline = time.monotonic() + 30
+    while page.browser.execute_script(script) != title:
+        assert time.monotonic() < deadline, f"{title} is not shown"
+
+
 def write(page: Page, field: str, text: str) -> None:
     page.one(field).send_keys(Keys.CONTROL + "a", Keys.NULL, text, Keys.ENTER)
 
@@ -207,6 +215,49 @@ def test_ends_are_typed_or_taken_from_the_frame_shown(opened: Opener, video: Pat
     assert page.texts(".lane .lane-name") == ["nod", "wave", "bow"]
     drag(page, ".handle.start", 1.2)  # a segment keeps at least one frame
     assert listed(page)[1] == ("0:02.70", "0:02.80", "bow corrected")
+
+
+def test_corrections_of_several_videos_are_saved_together(opened: Opener, video: Path, downloads: Path) -> None:
+    before, after = page_around(3)
+    names = ["a.mp4", "b.mp4", "c.mp4"]
+    rows = [row_of(video) | {"path": name, "video": name} for name in names]
+    rows[2] |= {"status": "error", "error": "it is a text file", "segments": [], "fps": None}
+    how = {"labels": ("nod", "wave"), "frames": FrameGrid(0.0, 1 / FPS)}
+    parts = [video_part(row, **how) for row in rows]  # type: ignore[arg-type]
+    page = fresh(opened(before + "".join(parts).encode() + after))
+    press(page, "e", "j")
+    page.one("#new-label").send_keys(Keys.CONTROL + "a", Keys.NULL, "bow", Keys.ENTER)
+    assert [each.text for each in page.all("#video-choice option")] == [
+        "1. a.mp4 \u2013 2 segments",
+        "2. b.mp4 \u2013 2 segments",
+        "3. c.mp4 \u2013 could not be read",
+    ]
+    page.one("#video-after").click()
+    wait_for(page, "b.mp4")
+    assert [each[2] for each in listed(page)] == ["nod", "wave"]
+    press(page, "e", "j")
+    page.one("#new-label").send_keys(Keys.CONTROL + "a", Keys.NULL, "jump", Keys.ENTER)
+    press(page, Keys.DELETE)
+    press(page, "j")
+    write(page, "#new-label", "run")
+    page.choose("#video-choice", "3. c.mp4 \u2013 could not be read")
+    wait_for(page, "c.mp4")
+    assert page.one("#banner").text == "This video could not be analysed: it is a text file"
+    press(page, "p")
+    wait_for(page, "b.mp4")
+    assert page.texts(".label") == ["run corrected"]
+    press(page, Keys.CONTROL + "s")
+    deadline = time.monotonic() + 30
+    while not (files := list(downloads.glob("*.json"))):
+        assert time.monotonic() < deadline, "nothing was saved"
+        time.sleep(0.05)
+    first, second = read_detections(files[0])
+    assert [(each["label"], each["index"], each["origin"]) for each in first["segments"]] == [
+        ("bow", 2, "corrected"),
+        ("wave", 1, "machine"),
+    ]
+    assert [(each["label"], each["index"]) for each in second["segments"]] == [("run", 3)]
+    assert [each["label"] for each in second["removed"]] == ["nod"]
 
 
 def test_without_the_mode_no_key_changes_anything(opened: Opener, video: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -398,6 +399,45 @@ def test_report_and_rendered_video_are_written(detect, kitchen: Path, tmp_path: 
     from tadacli.video.reading import probe
 
     assert probe(drawn).num_frames == 180
+
+
+def test_a_page_of_several_videos_is_put_together_also_after_a_kill(
+    detect, kitchen: Path, videos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "no.mp4").write_text("no video")
+    inputs = [kitchen, tmp_path / "no.mp4", videos / "clip 3.mp4"]
+    words = ["--window", "1s", "--stride", "500ms", "--sampling", "stretch", "-o"]
+    clean, killed = tmp_path / "clean.html", tmp_path / "killed.html"
+    code, _, err = detect(*inputs, *words, tmp_path / "clean.jsonl", "--report", clean)
+    assert code == 3, err
+    found = re.findall(r'data-title="([^"]+)" data-found="([^"]+)"', clean.read_text())
+    assert [name for name, _ in found] == ["a kitchen.mp4", "no.mp4", "clip 3.mp4"]
+    assert found[1][1] == "could not be read"
+    output = tmp_path / "killed.jsonl"
+    command = [sys.executable, "-m", "tadacli", "detect", *inputs, *words, output, "--report", killed, "--resume"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        if list((tmp_path / "killed.html.parts").glob("*.part")):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            break
+        time.sleep(0.002)
+    assert not killed.exists()
+    code, _, err = detect(*inputs, *words, output, "--report", killed, "--resume")
+    assert code == 3, err
+    assert killed.read_bytes() == clean.read_bytes()
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_a_page_says_how_many_videos_it_lacks(detect, kitchen: Path, videos: Path, tmp_path: Path) -> None:
+    words = ["--window", "1s", "--stride", "1s", "--sampling", "stretch", "--resume", "-o", tmp_path / "found.jsonl"]
+    assert detect(kitchen, *words)[0] == 0
+    page = tmp_path / "page.html"
+    code, _, err = detect(kitchen, videos / "clip 3.mp4", *words, "--report", page)
+    assert (code, page.read_text().count('class="video"')) == (0, 1)
+    assert "1 of 2 videos are on the page; the others were done before it was asked for" in err
+    code, _, err = detect(kitchen, videos / "clip 3.mp4", "--render", tmp_path / "drawn.mp4")
+    assert (code, "--render shows one video, and these are 2" in err) == (2, True)
 
 
 def test_damage_is_told_as_gaps(detect, kitchen: Path, tmp_path: Path) -> None:
