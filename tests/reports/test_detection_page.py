@@ -78,7 +78,11 @@ class Elements(html.parser.HTMLParser):
         return [text for name, _, text in self.found if name == tag]
 
     def data(self) -> dict[str, Any]:
-        (text,) = [text for _, attributes, text in self.found if attributes.get("class") == "video"]
+        (text,) = [
+            text
+            for _, attributes, text in self.found
+            if attributes.get("id") == "data" or attributes.get("class") == "video"
+        ]
         parsed: dict[str, Any] = json.loads(text)
         return parsed
 
