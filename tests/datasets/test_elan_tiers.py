@@ -181,3 +181,9 @@ def test_our_tiers_are_read_together_whatever_a_person_mended(tmp_path: Path, *,
     assert len(facts(tmp_path)) == 6
     scores = {span.score for span in read_annotations(tmp_path).spans}
     assert scores == {None if earlier else 0.5}
+
+
+def test_a_document_of_ours_that_elan_did_not_save_needs_no_word_of_its_own(tmp_path: Path) -> None:
+    file = own(tmp_path, saved=False)
+    file.write_text(file.read_text().replace("fall</ANNOTATION_VALUE>", "sit</ANNOTATION_VALUE>"))
+    assert facts(file)[:1] == [("sit", 0.0, 1.0)]

@@ -121,3 +121,23 @@ def test_frames_counted_at_another_rate_than_the_video_has_are_refused(tmp_path:
         assert [(span.start_seconds, span.end_seconds) for span in spans] == [(0.0, 0.4), (0.4, 1.0)]
         file.write_bytes(SEGMENT_FORMATS[name].encode_labelled([replace(VIDEO, fps=30, num_frames=31)]))
         assert [span.reason for span in read_annotations(file).spans] == ["", ""]
+
+
+def test_a_track_of_cvat_ends_with_its_video_or_outside() -> None:
+    video = replace(VIDEO, num_frames=25)
+    root = ElementTree.fromstring(SEGMENT_FORMATS["cvat"].encode_labelled([video]))
+    boxes = [[(box.get("frame"), box.get("outside")) for box in track] for track in root.iter("track")]
+    assert boxes == [[("0", "0"), ("10", "1")], [("10", "0")]]
+    assert [root.findtext(f"meta/task/{name}") for name in ("size", "stop_frame")] == ["25", "24"]
+
+
+def test_no_behaviour_of_boris_starts_when_it_stops() -> None:
+    touching = replace(VIDEO, segments=(*SEGMENTS, LabelledSegment(1.0, 2.0, "fall", 0, subject="Cat")))
+    project = json.loads(SEGMENT_FORMATS["boris"].encode_labelled([touching]))
+    events = {name: [tuple(each[:3]) for each in one["events"]] for name, one in project["observations"].items()}
+    assert events == {
+        "a": [(0.0, "Cat", "run"), (0.4, "Cat", "run"), (0.41, "Cat", "fall"), (1.0, "Cat", "fall")],
+        "a (2)": [(1.0, "Cat", "fall"), (2.0, "Cat", "fall")],
+    }
+    assert {one["file"]["1"][0] for one in project["observations"].values()} == {"a.mp4"}
+    assert {each["type"] for each in project["behaviors_conf"].values()} == {"State event"}
