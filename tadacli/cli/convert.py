@@ -59,7 +59,7 @@ def convert_command(
     ] = None,
     fps: Annotated[
         float | None,
-        INPUT.option(help="Of labels: frames are counted at this rate. Default: each video's own.", metavar="RATE"),
+        INPUT.option(help="Where frames are counted: at this rate. Default: each video's own.", metavar="RATE"),
     ] = None,
     from_format: Annotated[
         AnnotationFormat | None,
@@ -85,16 +85,16 @@ def convert_command(
     if from_format is not None or _holds_labels(results):
         _convert_labels(results, to, output, data_root, tier or None, fps, from_format)
         return
-    if data_root is not None or tier or fps is not None:
+    if data_root is not None or tier or (fps is not None and not _counts_frames(to)):
         raise UsageError(
             f"{results} is what tada detect wrote", hint="leave out --data-root, --tier and --fps, which are for labels"
         )
     rows = read_detections(results)
-    contents = convert(rows, to, output)
+    contents = convert(rows, to, output, fps=fps)
     write_contents(contents, named=output)
     # Our own formats say all of it themselves.
     failed = [row for row in rows if row["status"] == "error" and to in SEGMENT_FORMATS]
-    _say_losses(to, [labelled_video(row) for row in rows if row["status"] != "error"])
+    _say_losses(to, [labelled_video(row, fps=fps) for row in rows if row["status"] != "error"])
     if contents and output is not None:
         say(f"{_count(len(rows) - len(failed), 'video')} written to {output}")
     for row in rows if to in SEGMENT_FORMATS else ():
@@ -104,6 +104,10 @@ def convert_command(
             say(f"note: {row['path']}: {_count(len(row['gaps']), 'span')} could not be read, which {to} does not say")
     if failed:
         raise typer.Exit(exits.SOME_FAILED)
+
+
+def _counts_frames(to: ConvertFormat) -> bool:
+    return to in SEGMENT_FORMATS and SEGMENT_FORMATS[to].holds.frames
 
 
 def _holds_labels(path: Path) -> bool:

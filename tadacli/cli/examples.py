@@ -25,6 +25,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     },
     "convert": {
         "Subtitles of what tada detect found:": "tada convert found.jsonl --to srt -o found.srt",
+        "What was found, to be corrected in Label Studio:": "tada convert found.jsonl --to labelstudio -o tasks.json",
         "Labels of ELAN as a table to train with:": "tada convert labels.eaf --to csv -o labels.csv",
     },
     "eval": {

@@ -76,11 +76,12 @@ class LabelledVideo:
         return frame / self.fps if self.fps else 0.0
 
 
-def labelled_video(row: DetectionRow) -> LabelledVideo:
+def labelled_video(row: DetectionRow, *, fps: float | None = None) -> LabelledVideo:
     """What `tada detect` found in a video, on the clock of a player.
 
     Args:
         row: One video.
+        fps: The rate to count frames at; None: that of the video.
 
     Returns:
         The video with its segments in their order; what a person added has no score.
@@ -99,7 +100,7 @@ def labelled_video(row: DetectionRow) -> LabelledVideo:
     return LabelledVideo(
         path=row["path"],
         segments=tuple(segments),
-        fps=row["fps"],
+        fps=row["fps"] if fps is None else fps,
         num_frames=None if facts is None else facts["num_frames"],
         duration_seconds=row["duration_seconds"],
         height=0 if facts is None else facts["height"],

@@ -23,11 +23,12 @@ RowsName = Literal["csv", "json", "jsonl"]
 _Player = Literal["srt", "vtt", "audacity"]
 _Challenge = Literal["activitynet", "epic", "actionformer", "charades", "thumos"]
 _Annotator = Literal["eaf", "elan-txt", "labelstudio", "boris", "boris-csv", "cvat", "via", "via-csv"]
-SegmentsName = Literal[_Player, _Challenge, _Annotator]
+_Editor = Literal["edl"]
+SegmentsName = Literal[_Player, _Challenge, _Annotator, _Editor]
 
 ClassifyFormat = Literal["table", RowsName]
 DetectFormat = Literal[ClassifyFormat, SegmentsName]
-ConvertFormat = Literal[_Player, _Annotator, _Challenge, RowsName]
+ConvertFormat = Literal[_Player, _Editor, _Annotator, _Challenge, RowsName]
 ReportFormat = Literal["table", "json", "csv"]
 BenchFormat = Literal["table", "json"]
 
@@ -119,6 +120,7 @@ SEGMENT_FORMATS: Mapping[str, SegmentFormat] = {
         SegmentFormat("srt", ".srt", True, ("subtitles", "srt"), _ON_A_LINE),
         SegmentFormat("vtt", ".vtt", True, ("subtitles", "vtt"), _ON_A_LINE),
         SegmentFormat("audacity", ".txt", True, ("captions", "audacity"), _ON_A_LINE),
+        SegmentFormat("edl", ".edl", True, ("edl", "edl"), Holding(scores=True, frames=True, labels="line")),
         SegmentFormat("activitynet", ".json", False, ("activitynet", "activitynet"), Holding(scores=True)),
         SegmentFormat("epic", ".json", False, ("epic_detection", "epic_detection"), Holding(scores=True), of_rows=True),
         SegmentFormat("eaf", ".eaf", True, ("elan", "eaf"), _ON_A_LINE, in_folder=True),
@@ -139,7 +141,7 @@ SEGMENT_FORMATS: Mapping[str, SegmentFormat] = {
 CLASSIFY_SUFFIXES: Mapping[str, ClassifyFormat] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
 DETECT_SUFFIXES: Mapping[str, DetectFormat] = {
     **CLASSIFY_SUFFIXES,
-    **{SEGMENT_FORMATS[name].suffix: SEGMENT_FORMATS[name].name for name in ("srt", "vtt", "eaf", "boris")},
+    **{SEGMENT_FORMATS[name].suffix: SEGMENT_FORMATS[name].name for name in ("srt", "vtt", "edl", "eaf", "boris")},
 }
 REPORT_SUFFIXES: Mapping[str, ReportFormat] = {".json": "json", ".csv": "csv", ".txt": "table"}
 BENCH_SUFFIXES: Mapping[str, BenchFormat] = {".json": "json", ".txt": "table"}

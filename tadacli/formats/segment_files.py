@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
 from tadacli.files import check_new_files, refuse_existing, require_folder, write_new
-from tadacli.formats.labelled import LabelledVideo
+from tadacli.formats.labelled import LabelledVideo, labelled_video
 from tadacli.formats.records import detection_format, encode_all
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat, SegmentFormat
 from tadacli.formats.rows import DetectionRow
@@ -110,13 +110,16 @@ def _folder_of(file: Path | None) -> Path | None:
     return None if file is None else file.parent
 
 
-def convert(rows: Sequence[DetectionRow], to: ConvertFormat, output: Path | None) -> dict[Path | None, bytes]:
+def convert(
+    rows: Sequence[DetectionRow], to: ConvertFormat, output: Path | None, *, fps: float | None = None
+) -> dict[Path | None, bytes]:
     """The contents of the files that hold these rows in any format, ours or that of another program.
 
     Args:
         rows: The videos.
         to: The format.
         output: A file or folder, None for stdout.
+        fps: The rate to count frames at, in a format that counts them; None: that of each video.
 
     Returns:
         The content by file, None for stdout. Only our own formats say which videos failed.
@@ -126,6 +129,9 @@ def convert(rows: Sequence[DetectionRow], to: ConvertFormat, output: Path | None
     """
     if to in SEGMENT_FORMATS:
         form = SEGMENT_FORMATS[to]
+        if fps is not None:
+            readable = [labelled_video(row, fps=fps) for row in rows if row["status"] != "error"]
+            return convert_labels(readable, form, output)
         return encode_files(form, rows, plan_files(form, [row["path"] for row in rows], output))
     return {output: encode_all(detection_format(to, num_videos=len(rows)), rows)}
 

@@ -52,6 +52,7 @@ LOST = {
     **dict.fromkeys(("actionformer", "boris", "boris-csv"), NO_SCORES),
     "charades": {*NO_SCORES, "1 label got other characters, such as 'verb_3_noun_12' for 'verb 3 noun 12'"},
     "cvat": {"not kept: scores of 1 segment, fractions of frames of 1 segment"},
+    "edl": {"not kept: fractions of frames of 1 segment"},
     "labelstudio": {"not kept: fractions of frames of 1 segment"},
     "thumos": {"labels are numbers: 912 verb 3 noun 12"},
 }
@@ -165,9 +166,9 @@ def test_an_output_that_exists_is_kept(tada, results, tmp_path: Path) -> None:
 
 
 def test_unknown_formats_are_refused(tada, results) -> None:
-    code, out, err = tada("convert", results(ONE), "--to", "edl")
+    code, out, err = tada("convert", results(ONE), "--to", "aaf")
     assert (code, out) == (2, b"")
-    assert "edl" in err
+    assert "aaf" in err
 
 
 @pytest.mark.parametrize("to", ["srt", "eaf", "epic", "csv"])
@@ -255,6 +256,15 @@ def test_options_of_labels_are_not_those_of_results(tada, labels: Path, results)
     assert (code, "holds labels" in err) == (2, True)
     code, _, err = tada("convert", results(ONE), "--to", "csv", "--fps", "25")
     assert (code, "--fps" in err) == (2, True)
+
+
+def test_segments_of_a_model_are_counted_at_a_rate_that_is_named(tada, results) -> None:
+    code, out, err = tada("convert", results(ONE), "--to", "edl", "--fps", "25")
+    assert (code, out.decode().splitlines()[3]) == (
+        0,
+        "001  AX       V     C        00:00:00:12 00:00:02:00 00:00:00:00 00:00:01:13",
+    )
+    assert err == "not kept: fractions of frames of 2 segments\n"
 
 
 def test_labels_go_to_other_programs_and_what_is_lost_is_said(tada, tmp_path: Path) -> None:

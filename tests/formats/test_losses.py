@@ -40,7 +40,9 @@ def test_what_is_not_kept(name: str, said: list[str]) -> None:
     assert losses(SEGMENT_FORMATS[name], [VIDEO]) == said
 
 
-@pytest.mark.parametrize("name", [name for name in SEGMENT_FORMATS if name not in ("cvat", "labelstudio", "epic")])
+@pytest.mark.parametrize(
+    "name", [name for name in SEGMENT_FORMATS if name not in ("cvat", "labelstudio", "edl", "epic")]
+)
 def test_nothing_is_said_where_all_is_kept(name: str) -> None:
     said = losses(SEGMENT_FORMATS[name], [PEOPLES])
     got_one = "2 segments without a score got 1"
@@ -63,7 +65,7 @@ def test_characters_that_a_format_has_no_place_for() -> None:
         SEGMENT_FORMATS["charades"].encode_labelled([same])
 
 
-@pytest.mark.parametrize("name", ["cvat", "labelstudio"])
+@pytest.mark.parametrize("name", ["cvat", "labelstudio", "edl"])
 def test_frames_need_a_rate(name: str) -> None:
     with pytest.raises(UsageError, match=r"nothing says how many frames a\.mp4 has a second"):
         SEGMENT_FORMATS[name].encode_labelled([replace(VIDEO, fps=None)])

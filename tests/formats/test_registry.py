@@ -28,4 +28,11 @@ def test_every_name_has_its_format_and_every_format_its_name() -> None:
 
 def test_a_suffix_stands_for_one_format() -> None:
     assert CLASSIFY_SUFFIXES == {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
-    assert DETECT_SUFFIXES == {**CLASSIFY_SUFFIXES, ".srt": "srt", ".vtt": "vtt", ".eaf": "eaf", ".boris": "boris"}
+    assert DETECT_SUFFIXES == {
+        **CLASSIFY_SUFFIXES,
+        ".srt": "srt",
+        ".vtt": "vtt",
+        ".edl": "edl",
+        ".eaf": "eaf",
+        ".boris": "boris",
+    }
