@@ -14,6 +14,7 @@ from tadacli.datasets import AnnotationFormat
 from tadacli.datasets.annotations import read_annotations
 from tadacli.datasets.spans import Annotations
 from tadacli.errors import UsageError
+from tests.media import render
 
 Fact = tuple[str, str, float | None, float | None, float | None]
 
@@ -205,6 +206,33 @@ def test_tables_of_earlier_versions_of_boris(tmp_path: Path) -> None:
     found = found_in(tmp_path, EARLIER)
     assert facts(found) == [("C:/films/x.mp4", "run", 0.5, 2.0, None)]
     assert [(span.place, span.reason) for span in found.spans if span.reason] == [("line 8", "it never stops")]
+
+
+def test_modifiers_of_boris_are_told(tmp_path: Path) -> None:
+    events = [[1.0, "Cat", "run", "fast", ""], [2.0, "Cat", "run", "fast", ""]]
+    project = {"behaviors_conf": {}, "observations": {"o": {"file": {"1": ["x.mp4"]}, "events": events}}}
+    found = found_in(tmp_path, project)
+    assert facts(found) == [("x.mp4", "run", 1.0, 2.0, None)]
+    assert remarks(found) == ["2 events have modifiers, which are no part of their labels"]
+    table = "Observation id,Subject,Behavior,Modifier #1,Start (s),Stop (s),Media file name\no,Cat,run,fast,1,2,x.mp4\n"
+    assert facts(found_in(tmp_path, table)) == [("x.mp4", "run", 1.0, 2.0, None)]
+    assert remarks(found_in(tmp_path, table)) == ["1 events have modifiers, which are no part of their labels"]
+
+
+def test_tags_of_cvat_in_a_row_are_one_span(tmp_path: Path) -> None:
+    render(tmp_path / "x.mp4", 30)
+    images = "".join(
+        f'<image id="{frame}" name="frame_{frame:06d}"><tag label="{label}" source="manual"/></image>'
+        for frame, label in ((3, "run"), (4, "run"), (5, "run"), (5, "fall"), (9, "run"))
+    )
+    task = "<task><id>1</id><size>30</size><stop_frame>29</stop_frame><source>x.mp4</source></task>"
+    found = found_in(tmp_path, f"<annotations><meta>{task}</meta>{images}</annotations>")
+    assert [(label, start, end) for _, label, start, end, _ in facts(found)] == [
+        ("run", 0.1, 0.2),
+        ("run", 0.3, pytest.approx(1 / 3)),
+        ("fall", pytest.approx(5 / 30), 0.2),
+    ]
+    assert remarks(found)[0] == "tags of frames in a row are one span"
 
 
 # --- what it is said to be, and what it is not ------------------------------------------------------

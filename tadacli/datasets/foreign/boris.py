@@ -17,6 +17,7 @@ PROGRAM = "BORIS"
 _TABULAR, _AGGREGATED = ("Observation id", "Behavior", "Time"), ("Observation id", "Behavior", "Start (s)", "Stop (s)")
 _NOBODY = "No focal subject"
 _MOST_FACTS = 1 << 16
+_NUM_KEYS = 3  # before the modifiers
 _PLAYER = re.compile(r"(player )?#?\d+ *: *", re.IGNORECASE)
 
 
@@ -29,7 +30,7 @@ class _Kind(StrEnum):
 
 @dataclass(frozen=True)
 class _Event:
-    """An event; those of one `key` begin and end each other."""
+    """An event; those of one `key` begin and end each other: of an observation, subject, behavior and modifiers."""
 
     place: str
     key: tuple[str, ...]
@@ -86,7 +87,7 @@ def read_boris_project(content: Any, file: AnyPath) -> Marks:
         for name, observation in project.observations.items()
         for number, event in enumerate(observation.events, start=1)
     ]
-    return Marks(tuple(_paired(events)))
+    return _marks(events)
 
 
 def is_boris_table(file: AnyPath) -> bool:
@@ -109,8 +110,9 @@ def read_boris_table(file: AnyPath) -> Marks:
     what = "a table of events of BORIS"
     if has_columns(file, _AGGREGATED):
         rows = read_table(file, _AGGREGATED, what=what)
-        return Marks(tuple(_aggregated(row) for row in rows))
-    return Marks(tuple(_paired([_row_event(row) for row in read_table(file, _TABULAR, what=what)])))
+        modified = sum(any(_modifiers(row)) for row in rows)
+        return Marks(tuple(_aggregated(row) for row in rows), _told(modified))
+    return _marks([_row_event(row) for row in read_table(file, _TABULAR, what=what)])
 
 
 def is_earlier_table(text: str) -> bool:
@@ -145,7 +147,7 @@ def read_earlier_table(text: str, file: AnyPath) -> Marks:
         values = {"Observation id": name, **dict(zip(header, fields, strict=False))}
         values["Media file"] = values.get("Media file path", "")
         events.append(_row_event(TableRow(str(file), number, values, separator)))
-    return Marks(tuple(_paired(events)))
+    return _marks(events)
 
 
 def _is_earlier_header(line: str) -> bool:
@@ -198,10 +200,9 @@ def _row_event(row: TableRow) -> _Event:
     kind = next((row.values[name].strip().upper() for name in ("Behavior type", "Status") if name in row.values), "")
     if kind not in (_Kind.START, _Kind.STOP, _Kind.POINT):
         raise row.error(f"the behavior type is {kind!r}, not START, STOP or POINT")
-    modifiers = [value for name, value in row.values.items() if name.startswith("Modifier")]
     return _Event(
         place=f"line {row.line}",
-        key=(row.text("Observation id"), _subject(row), row.text("Behavior"), *modifiers),
+        key=(row.text("Observation id"), _subject(row), row.text("Behavior"), *_modifiers(row)),
         video=_media(row),
         label=row.text("Behavior"),
         seconds=row.seconds("Time"),
@@ -222,6 +223,18 @@ def _aggregated(row: TableRow) -> Mark:
         participant=_subject(row),
         reason=reason,
     )
+
+
+def _modifiers(row: TableRow) -> list[str]:
+    return [value.strip() for name, value in row.values.items() if name.startswith("Modifier")]
+
+
+def _marks(events: Sequence[_Event]) -> Marks:
+    return Marks(tuple(_paired(events)), _told(sum(any(event.key[_NUM_KEYS:]) for event in events)))
+
+
+def _told(num_modified: int) -> tuple[str, ...]:
+    return (f"{num_modified} events have modifiers, which are no part of their labels",) if num_modified else ()
 
 
 def _subject(row: TableRow) -> str:

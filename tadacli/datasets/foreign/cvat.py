@@ -1,8 +1,9 @@
-"""CVAT: the tracks of its XML for videos, each a span from where it appears to where it leaves."""
+"""CVAT: the tracks of its XML for videos, from where each appears to where it leaves, and tags of frames in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -12,6 +13,7 @@ from tadacli.errors import UsageError
 
 PROGRAM = "CVAT"
 ROOT_TAG = "annotations"
+_NO_VIDEO = "the document does not name its video"
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,21 @@ class _Task:
 
 
 def read_cvat(root: Element, file: AnyPath) -> Marks:
-    """The spans in which objects are seen, with their labels.
+    """The spans in which objects are seen, and those whose frames all have a tag, with their labels.
 
     Args:
         root: The document.
         file: Its name, for errors.
 
     Returns:
-        A mark for each stretch of each track; times are numbers of frames, the end is the first frame without it.
+        A mark for each stretch of each track and tag; times are numbers of frames, the end is the first frame without
+        it.
 
     Raises:
-        UsageError: The document has no tracks, or a frame has no number.
+        UsageError: The document has neither tracks nor tags, or a frame has no number.
     """
-    tracks = root.findall("track")
-    if not tracks:
+    tracks, images = root.findall("track"), root.findall("image")
+    if not tracks and not any(image.find("tag") is not None for image in images):
         raise UsageError(
             f"{file} has no tracks: labels of single images have no length in time",
             hint="annotate the video with tracks, and export it as 'CVAT for video'",
@@ -49,7 +52,42 @@ def read_cvat(root: Element, file: AnyPath) -> Marks:
     marks = [mark for track in tracks for mark in _marks(track, tasks.get(track.get("task_id", ""), only), file)]
     starts = {start for each in root.iter("start_frame") if (start := (each.text or "").strip()) not in ("", "0")}
     remarks = ["frames are counted from the start of the video, not of the task"] if starts else []
-    return Marks(tuple(marks), tuple(remarks))
+    tagged = [mark for of_task in _by_task(images).values() for mark in _tagged(of_task, tasks, only, file)]
+    remarks += ["tags of frames in a row are one span"] if tagged else []
+    return Marks((*marks, *tagged), tuple(remarks))
+
+
+def _by_task(images: Sequence[Element]) -> dict[str, list[Element]]:
+    grouped: dict[str, list[Element]] = defaultdict(list)
+    for image in images:
+        grouped[image.get("task_id", "")].append(image)
+    return grouped
+
+
+def _tagged(images: Sequence[Element], tasks: Mapping[str, _Task], only: _Task, file: AnyPath) -> Iterator[Mark]:
+    """A mark for each run of frames of a task that have the same tag."""
+    task = tasks.get(images[0].get("task_id", ""), only)
+    frames: dict[str, set[int]] = defaultdict(set)
+    for image in images:
+        for tag in image.findall("tag"):
+            frames[tag.get("label", "").strip()].add(_number(image.get("id"), file, "image"))
+    reason = "" if task.video else _NO_VIDEO
+    for label, numbers in frames.items():
+        for frame in sorted(numbers):
+            if frame - 1 not in numbers:
+                end = frame + 1
+                while end in numbers:
+                    end += 1
+                yield Mark(
+                    f"tag {label!r}, frame {frame}",
+                    task.video,
+                    label,
+                    frame,
+                    end,
+                    in_frames=True,
+                    reason=reason,
+                    num_frames=task.num_frames,
+                )
 
 
 def _task(element: Element, source: str, file: AnyPath) -> _Task:
@@ -73,7 +111,7 @@ def _marks(track: Element, task: _Task, file: AnyPath) -> Iterator[Mark]:
         if shape.get("frame") is not None
     )
     video, num_frames = task.video, task.num_frames
-    reason = "" if video else "the document does not name its video"
+    reason = "" if video else _NO_VIDEO
     start: int | None = None
     last = 0
     for frame, is_outside in shapes:
