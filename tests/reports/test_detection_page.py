@@ -189,7 +189,7 @@ def test_a_small_video_that_browsers_play_is_inside_the_page(tmp_path: Path) -> 
     link = video_link(file, tmp_path / "report.html", codec="h264")
     assert (link.content, link.media_type, link.url) == (b"pictures", "video/mp4", "")
     page = Elements(report_html(detection(), video=link))
-    ((attributes, text),) = [(a, text) for _, a, text in page.found if a.get("id") == "media"]
+    ((attributes, text),) = [(a, text) for _, a, text in page.found if a.get("class") == "media"]
     assert attributes["data-type"] == "video/mp4"
     assert base64.b64decode(text) == b"pictures"
 
