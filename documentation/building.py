@@ -8,6 +8,7 @@ FOLDER is `build/site` by default. No server is asked.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from documentation.gathering import ROOT, gather
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "build" / "site")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     with TemporaryDirectory() as pages:
         gather(Path(pages, "docs"))
         build(
