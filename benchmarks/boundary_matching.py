@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from tadacli.detection.clip_folders import LENGTHS_FILE, Clip
-from tadacli.detection.detecting import iter_detections
 from tadacli.detection.from_features import detect_in_features, features_job
+from tadacli.detection.jobs import iter_detections
 from tadacli.formats.detection_rows import detection_row
 from tadacli.formats.epic_detection import epic_detection
 from tadacli.models import build_over_features

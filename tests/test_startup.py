@@ -16,18 +16,22 @@ from tests import media
 ARCHITECTURE = "r2plus1d_tiny"
 # Each of these takes as long to import as all of our own modules, or longer.
 NOT_FOR_SCORING = ["sympy", "pandas", "scipy", "torchvision", "matplotlib", "torch._dynamo", "torch._inductor", "rich"]
-NOT_FOR_HELP = {"torch", "torchvision", "av", "pandas", "numpy", "safetensors", "rich"}
+HEAVY = {"torch", "torchvision", "av", "pandas", "safetensors"}
+NOT_FOR_HELP = {*HEAVY, "numpy", "rich"}
 
 
-def modules_after(*commands: list[str], at_first: str = "") -> set[str]:
-    """What is loaded after a process has run these commands of `tada`, but for what `at_first` has loaded."""
+def modules_after(*commands: list[str], at_first: str = "", code: int = 0) -> set[str]:
+    """What is loaded after a process has run these commands of `tada`, but for what `at_first` has loaded.
+
+    Each of the commands ends with this exit code.
+    """
     program = (
         f"import sys\n{at_first}\n"
         "at_first = set(sys.modules)\n"
         "from tadacli.cli.app import run\n"
         f"for arguments in {commands!r}:\n"
         "    sys.argv = ['tada', *arguments]\n"
-        "    assert run() == 0, arguments\n"
+        f"    assert run() == {code}, arguments\n"
         "print(*sorted(set(sys.modules) - at_first), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -36,11 +40,18 @@ def modules_after(*commands: list[str], at_first: str = "") -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def loaded_for_scoring(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a video and what is made of it."""
+    return tmp_path_factory.mktemp("video")
+
+
+@pytest.fixture(scope="module")
+def loaded_for_scoring(folder: Path) -> set[str]:
     """What `tada classify` and `tada detect` load besides torch and what torch itself loads."""
-    video = tmp_path_factory.mktemp("video") / "video.mp4"
-    media.render(video, 75)
-    return modules_after(["classify", str(video), "-q"], ["detect", str(video), "-q"], at_first="import torch")
+    video, scores, rows = (str(folder / name) for name in ("video.mp4", "scores.npz", "rows.jsonl"))
+    media.render(folder / "video.mp4", 75)
+    detect = ["detect", video, "-q", "--save-scores", scores, "-o", rows]
+    return modules_after(["classify", video, "-q"], detect, at_first="import torch")
 
 
 @pytest.mark.parametrize("library", NOT_FOR_SCORING)
@@ -54,6 +65,23 @@ def test_no_help_waits_for_a_heavy_library() -> None:
     loaded = modules_after(["--help"], *([command, "--help"] for command in commands))
     assert "tadacli.cli.finetune" in loaded
     assert not loaded & NOT_FOR_HELP
+
+
+@pytest.mark.usefixtures("loaded_for_scoring")
+def test_what_runs_no_model_does_not_wait_for_pytorch(folder: Path) -> None:
+    scores, rows = str(folder / "scores.npz"), str(folder / "rows.jsonl")
+    again = ["detect", "--from-scores", scores, "--threshold", "0.2"]
+    loaded = modules_after(["models"], again, ["convert", rows, "--to", "srt"], ["convert", rows, "--to", "csv"])
+    assert "tadacli.detection.segments" in loaded
+    assert not loaded & HEAVY
+
+
+def test_a_mistake_is_answered_before_pytorch_is_loaded() -> None:
+    train = ["finetune", "--data", "nofolder", "--dry-run"]
+    wrong = (["detect"], train, ["detect", "--windo", "2s"], ["detect", "a.mp4", "--window", "2x"])
+    loaded = modules_after(*wrong, ["detect", "--from-scores", "none.npz"], code=2)
+    assert "tadacli.cli.finetune" in loaded
+    assert not loaded & HEAVY
 
 
 def checkpoint() -> Checkpoint:

@@ -142,7 +142,7 @@ def detect_command(
             raise UsageError("--from-scores opens no video", hint=f"leave {option} out")
         if profile:
             raise UsageError("--from-scores runs no model", hint="leave --profile out")
-        from tadacli.detection.detecting import job_of_kept_scores
+        from tadacli.detection.jobs import job_of_kept_scores
 
         job = job_of_kept_scores(from_scores, segments=segments)
     else:

@@ -11,7 +11,7 @@ from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
-    from tadacli.detection.detecting import DetectionJob
+    from tadacli.detection.jobs import DetectionJob
 
 # The parameters of the command that mean something where no video is opened and no window of frames is scored.
 _USED = frozenset(

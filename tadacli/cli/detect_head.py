@@ -10,7 +10,7 @@ from tadacli.cli import options
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
-    from tadacli.detection.detecting import DetectionJob
+    from tadacli.detection.jobs import DetectionJob
     from tadacli.detection.settings import SegmentSettings
 
 # The parameters of the command that mean something for a head: no windows are scored, and no curves are cut.

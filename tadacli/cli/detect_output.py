@@ -13,7 +13,7 @@ from tadacli.cli.sinks import Sink, TableSink, write_results
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tadacli.detection.detecting import DetectionJob, Found
+    from tadacli.detection.jobs import DetectionJob, Found
     from tadacli.formats.rows import DetectionRow
     from tadacli.reports.detection_files import DetectionFiles
 
@@ -28,7 +28,7 @@ def write_detections(
     replace: bool,
 ) -> dict[str, str]:
     """Write what the sink does not hold yet; the status of every video by path."""
-    from tadacli.detection.detecting import iter_detections
+    from tadacli.detection.jobs import iter_detections
 
     progress = TimelineProgress(job.videos)
     results = iter_detections(

@@ -19,7 +19,7 @@ from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, Se
 from tadacli.results import out_of
 
 if TYPE_CHECKING:
-    from tadacli.detection.detecting import DetectionJob
+    from tadacli.detection.jobs import DetectionJob
     from tadacli.formats.labelled import LabelledVideo
     from tadacli.formats.records import Format
     from tadacli.formats.rows import DetectionRow, Row

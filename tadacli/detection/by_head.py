@@ -12,13 +12,13 @@ import numpy as np
 
 from tadacli.detection.actions import class_names
 from tadacli.detection.cuts import finder_versions, parse_cuts
-from tadacli.detection.detecting import DetectionJob, Found
 from tadacli.detection.extraction import feature_job, features_in_pieces
 from tadacli.detection.feature_file import SUFFIX, VALUES, Columns, read_feature_pieces
 from tadacli.detection.feature_grid import features_grid, grid_in_pieces, in_shots, steps_of
 from tadacli.detection.features import VideoFeatures
 from tadacli.detection.head_curves import head_curves, head_thresholds
 from tadacli.detection.head_decoding import Head, ScoredSpans, find_candidates
+from tadacli.detection.jobs import DetectionJob, Found
 from tadacli.detection.long_sequences import piece_size
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress

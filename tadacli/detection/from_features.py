@@ -18,8 +18,8 @@ from tadacli.detection.boundary_matching import (
     labelled_segments,
     propose,
 )
-from tadacli.detection.detecting import DetectionJob, Found, iter_detections
 from tadacli.detection.feature_sources import NO_CLASS, FeatureSource, open_source, snippet_seconds
+from tadacli.detection.jobs import DetectionJob, Found, iter_detections
 from tadacli.detection.settings import Heads, SegmentSettings
 from tadacli.errors import UsageError, VideoError
 from tadacli.models.bmn import BMN, SNIPPETS_PER_BIN

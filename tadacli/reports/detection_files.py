@@ -14,13 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tadacli.detection.detecting import Found
+from tadacli.detection.jobs import Found
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import UsageError, VideoError
 from tadacli.files import check_new_files, name_with, new_file, not_written, write_new
 from tadacli.formats.rows import DetectionRow
-from tadacli.reports.detection_page import MAX_INLINE_BYTES, detection_part, page_around, page_of
-from tadacli.reports.rendering import render_segments
 from tadacli.results import out_of
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, local_path
@@ -77,6 +75,9 @@ class DetectionFiles:
         notes: tuple[str, ...] = ()
         has_failed = found.result.status == "error"
         if self.report is not None and not (has_failed and len(self.videos) == 1):
+            # With libraries that results alone do not need.
+            from tadacli.reports.detection_page import MAX_INLINE_BYTES, detection_part, page_of
+
             part, notes = detection_part(
                 found.result,
                 row,
@@ -91,6 +92,8 @@ class DetectionFiles:
             else:
                 self._keep(part, row)
         if self.render is not None and not has_failed:
+            from tadacli.reports.rendering import render_segments
+
             if self.replace:
                 self.render.unlink(missing_ok=True)
             try:
@@ -115,6 +118,8 @@ class DetectionFiles:
         if self.report is None or len(self.videos) < 2:
             return ()
         parts = [part for video in self.videos if (part := self._part(video, run)).is_file()]
+        from tadacli.reports.detection_page import page_around
+
         before, after = page_around(len(parts))
         if parts:
             with new_file(self.report, replace=self.replace) as page:
@@ -162,6 +167,8 @@ class DetectionFiles:
 
 def _first_small(videos: Sequence[str]) -> list[str]:
     """The first videos, those that a page holds inside: together they are small."""
+    from tadacli.reports.detection_page import MAX_INLINE_BYTES
+
     found, total = [], 0
     for video in videos:
         try:

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tadacli.detection.by_head import head_segments, job_by_head, job_by_head_in_features
-from tadacli.detection.detecting import DetectionJob, iter_detections
 from tadacli.detection.extraction import features
 from tadacli.detection.feature_file import write_features
 from tadacli.detection.features import VideoFeatures
 from tadacli.detection.head_decoding import ScoredSpans
+from tadacli.detection.jobs import DetectionJob, iter_detections
 from tadacli.detection.long_sequences import MOST_AT_ONCE
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import UsageError

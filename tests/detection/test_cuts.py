@@ -13,7 +13,8 @@ import pytest
 import tadacli
 from tadacli.camera_motion.virtual_camera import write_video
 from tadacli.detection.cuts import parse_cuts
-from tadacli.detection.detecting import detection_job, iter_detections
+from tadacli.detection.detecting import detection_job
+from tadacli.detection.jobs import iter_detections
 from tadacli.detection.score_file import encode_scores, read_scores, write_scores
 from tadacli.detection.segments import class_curves
 from tadacli.detection.settings import SegmentSettings

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import tadacli
 from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.classification import classify
-from tadacli.detection.detecting import detect, detection_job, detection_of, iter_detections
+from tadacli.detection.detecting import detect, detection_job
+from tadacli.detection.jobs import detection_of, iter_detections
 from tadacli.detection.journal import WindowJournal
 from tadacli.detection.score_file import KIND, encode_scores, read_scores
 from tadacli.detection.settings import SegmentSettings

@@ -19,7 +19,8 @@ import torch
 from tadacli.classification import classify, iter_classifications
 from tadacli.datasets.check import FindingKind, check_dataset
 from tadacli.datasets.samples import Dataset, Sample
-from tadacli.detection.detecting import detect, detection_job, iter_detections
+from tadacli.detection.detecting import detect, detection_job
+from tadacli.detection.jobs import iter_detections
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import OutputError, VideoError
 from tadacli.evaluation.scoring import score_samples
@@ -91,7 +92,7 @@ PLACES = [
     (detected, "tadacli.detection.window_pass.WindowPlan"),
     (detected, "tadacli.detection.window_pass.preprocess"),
     (detected, "tadacli.detection.window_scores.class_scores"),
-    (detected, "tadacli.detection.detecting.detection_of"),
+    (detected, "tadacli.detection.jobs.detection_of"),
     (evaluated, "tadacli.evaluation.scoring.open_video"),
     (evaluated, "tadacli.evaluation.scoring.annotated_part"),
     (evaluated, "tadacli.scoring.views.class_scores"),

@@ -13,7 +13,7 @@ import pytest
 
 import tadacli
 from tadacli.datasets.samples import Dataset, Sample
-from tadacli.detection.detecting import detection_of
+from tadacli.detection.jobs import detection_of
 from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.settings import SegmentSettings
 from tadacli.distributed import Processes

@@ -11,9 +11,9 @@ import pytest
 
 from tadacli.datasets.samples import Dataset
 from tadacli.detection.by_head import job_by_head_in_features
-from tadacli.detection.detecting import iter_detections
 from tadacli.detection.feature_file import read_features, write_features
 from tadacli.detection.features import FeatureContract
+from tadacli.detection.jobs import iter_detections
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, UsageError
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
