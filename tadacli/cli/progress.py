@@ -148,7 +148,7 @@ class TimelineProgress(Progress):
     """A bar along the timeline of each video: time reached, how much faster than real time, time left."""
 
     def __init__(self, videos: Sequence[str]) -> None:
-        super().__init__(layout="{desc} {bar} {postfix} [{elapsed}<{remaining}]")
+        super().__init__(layout="{desc} {bar}{postfix} [{elapsed}<{remaining}]")
         self._videos = videos
         self._first, self._started = 0.0, 0.0
 
