@@ -17,7 +17,7 @@ ARCHITECTURE = "r2plus1d_tiny"
 # Each of these takes as long to import as all of our own modules, or longer.
 NOT_FOR_SCORING = ["sympy", "pandas", "scipy", "torchvision", "matplotlib", "torch._dynamo", "torch._inductor", "rich"]
 HEAVY = {"torch", "torchvision", "av", "pandas", "safetensors"}
-NOT_FOR_HELP = {*HEAVY, "numpy", "rich"}
+NOT_FOR_HELP = {*HEAVY, "numpy", "rich", "tadacli.results"}
 
 
 def modules_after(*commands: list[str], at_first: str = "", code: int = 0) -> set[str]:

@@ -13,7 +13,6 @@ import typer
 from tadacli.cli.console import hanging, show
 from tadacli.cli.help import OUTPUT
 from tadacli.cli.progress import Progress
-from tadacli.results import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +56,8 @@ def doctor_command(as_json: Annotated[bool, OUTPUT.option("--json", help="Write 
 
 def _verdict(findings: Sequence[Finding]) -> str:
     """How the installation is, in one line, and what is wrong with it by name."""
+    from tadacli.results import counted  # with all results, which the help of commands does not need
+
     problems, notes = ([each.name for each in findings if each.status == status] for status in ("problem", "note"))
     parts = [f"{counted(len(problems), 'problems')}: {', '.join(problems)}" if problems else "all well"]
     parts += [f"{counted(len(notes), 'notes')}: {', '.join(notes)}"] if notes else []

@@ -9,7 +9,6 @@ from tadacli.cli import exits
 from tadacli.cli.console import say
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import ReportFormat
-from tadacli.results import out_of
 
 if TYPE_CHECKING:
     from tadacli.evaluation.report import EvalReport, HeadResult, RunFacts
@@ -82,6 +81,8 @@ class Destination:
                 say(f"note: {note}")
             for reason, count in found.reasons.items():
                 say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}")
+        from tadacli.results import out_of
+
         where = "".join(f", {path}" for path in written)
         say(f"{out_of(found.num_scored, found.num_items, found.unit, 'scored')}{where}")
 
@@ -120,6 +121,8 @@ def _encode(found: EvalReport, form: ReportFormat) -> bytes:
 
 def eval_table(report: EvalReport) -> str:
     """The metrics, how many items they are based on, the weakest classes, and why the other items are not scored."""
+    from tadacli.results import out_of
+
     lines = [
         f"{report.dataset}, {report.split}: {out_of(report.num_scored, report.num_items, report.unit, 'scored')}",
         *([_made_with(report.run)] if report.run else []),

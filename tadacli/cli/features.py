@@ -16,7 +16,6 @@ from tadacli.cli.exits import write_stdout
 from tadacli.cli.help import OUTPUT, SPEED, WINDOWS
 from tadacli.cli.progress import TimelineProgress, clock
 from tadacli.cli.sinks import summarise
-from tadacli.results import out_of
 
 if TYPE_CHECKING:
     from tadacli.detection.extraction import Extraction, FeatureJob
@@ -144,6 +143,8 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
                     span = f"{clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}"
                     say(f"gap: {row['path']}: {span}: {gap['reason']}", always=True)
     except KeyboardInterrupt:
+        from tadacli.results import out_of
+
         done = out_of(len(rows), len(job.videos), "videos", "are done")
         say(f"interrupted: {done}; --resume goes on", always=True)
         raise typer.Exit(exits.INTERRUPTED) from None

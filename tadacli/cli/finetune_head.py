@@ -15,7 +15,6 @@ from tadacli.cli import options
 from tadacli.cli.console import be_quiet, say
 from tadacli.cli.progress import Progress
 from tadacli.errors import UsageError
-from tadacli.results import counted
 from tadacli.zoo import DEFAULT_MODEL, Trust
 
 if TYPE_CHECKING:
@@ -158,6 +157,7 @@ class _View:
 
     def plan(self, data: HeadData, settings: HeadSettings) -> None:
         """What will be trained on what."""
+        from tadacli.results import counted
         from tadacli.training.heads.data import negatives_line
 
         self._videos.close()
@@ -182,6 +182,8 @@ class _View:
 
 
 def _say_result(result: HeadResult, output: Path) -> None:
+    from tadacli.results import counted
+
     metrics = result.metrics
     at = ", ".join(
         f"{100 * value:.1f} % at {tiou:.2g}"

@@ -16,7 +16,6 @@ from tadacli.cli.exits import write_stdout
 from tadacli.errors import UsageError
 from tadacli.files import check_new_files, held_file, write_new
 from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, SegmentFormat
-from tadacli.results import out_of
 
 if TYPE_CHECKING:
     from tadacli.detection.jobs import DetectionJob
@@ -118,6 +117,7 @@ def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], video
     What the sink has is kept when the command is interrupted, or nobody reads its output any more; then it exits.
     """
     from tadacli.profiling import Stage, during
+    from tadacli.results import out_of
 
     done = sink.done
     statuses = {path: done[path] for path in videos if path in done}
@@ -147,6 +147,8 @@ def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], video
 
 def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path | None) -> None:
     """Say how many videos there were, and of how many it is not the whole: `part` says why."""
+    from tadacli.results import out_of
+
     failed = sum(status == "error" for status in statuses.values())
     partial = sum(status in ("short", "partial") for status in statuses.values())
     parts = [out_of(len(statuses) - failed, len(statuses), "videos", what)]
