@@ -28,7 +28,7 @@ from tadacli.camera_motion.virtual_camera import CameraMove, render_sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 MOTIONS = ("pan left", "static", "zoom in", "pan right", "tilt up")
-NUM_COLOURS = 128
+NUM_COLOURS = 256
 NUM_COLUMNS = 80
 COMMANDS = (
     "tada detect film.mp4 --window 1s --stride 250ms --report film.html",

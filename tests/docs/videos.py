@@ -33,7 +33,7 @@ def make_folder(folder: Path) -> None:
             _write(folder / "clips" / label / f"{number}.mp4", [f"pan {label}"], seconds=1.2, start=number)
     (folder / "videos").mkdir()
     for number, name in enumerate(("P01_101", "P02_101", "P04_101")):
-        _write(folder / "videos" / f"{name}.MP4", ["pan left", "pan right"], seconds=2, start=number)
+        _write(folder / "videos" / f"{name}.MP4", ["pan left", "pan right"], seconds=1.5, start=number)
     (folder / "frames").mkdir()
     for number, frame in enumerate(_frames(["pan right"], seconds=1), start=1):
         Image.fromarray(frame).save(folder / "frames" / f"img_{number:05}.jpg", quality=90)
