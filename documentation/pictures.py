@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,10 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MOTIONS = ("pan left", "static", "zoom in", "pan right", "tilt up")
 NUM_COLOURS = 256
 NUM_COLUMNS = 80
-COMMANDS = (
-    "tada detect film.mp4 --window 1s --stride 250ms --report film.html",
-    "tada detect film.mp4 --label static --format srt",
-)
+COMMAND = "tada detect film.mp4 --window 1s --stride 250ms --report film.html"
 _TERMINAL_PAGE = """<!doctype html><meta charset="utf-8"><style>body{{margin:0;background:#1e1e2e}}
 pre{{margin:0;padding:14px 16px;color:#e6e9ef;font:15px/1.17 "DejaVu Sans Mono",monospace}}b{{color:#a6e3a1}}</style>
 <pre>{text}</pre>"""
@@ -47,9 +44,9 @@ def main() -> None:
     with TemporaryDirectory() as made, chromium() as browser:
         moves = [(CameraMove(motion, 0.2), 3.0) for motion in MOTIONS]
         render_sequence(Path(made, "film.mp4"), moves=moves, height=270, width=480)
-        shown = [on_a_terminal(command, Path(made)) for command in COMMANDS]
+        output = on_a_terminal(COMMAND, Path(made))
         picture_of_report(browser, Path(made, "film.html"), folder / "report.png")
-        picture_of_terminal(browser, shown, Path(made), folder / "terminal.webp")
+        picture_of_terminal(browser, output, Path(made), folder / "terminal.webp")
 
 
 @contextlib.contextmanager
@@ -80,26 +77,22 @@ def picture_of_report(browser: Any, page: Path, target: Path) -> None:
     _write(_shot(browser), target)
 
 
-def picture_of_terminal(browser: Any, shown: Sequence[tuple[str, str]], folder: Path, target: Path) -> None:
-    """Writes what a terminal shows, step by step, as an animation."""
-    frames, times, before = [], [], ""
-    steps = [(command, output, part) for command, output in shown for part in (command[:12], command, None)]
-    width, height = NUM_COLUMNS * 9 + 50, 18 * (sum(output.count("\n") + 2 for _, output in shown) + 2)
+def picture_of_terminal(browser: Any, output: str, folder: Path, target: Path) -> None:
+    """Writes what a terminal shows, all of it first, for who sees one frame alone, and then step by step."""
+    width, height = NUM_COLUMNS * 9 + 50, 18 * (output.count("\n") + 1) + 40
     browser.set_window_size(width, height + 150)
-    for command, output, part in steps:
-        typed = f"{before}<b>$</b> {html.escape(command if part is None else part)}"
-        text = typed + ("█" if part is not None else f"\n{html.escape(output)}")
+    frames = []
+    for typed in (f"{COMMAND}\n{output}", "█", f"{COMMAND[:11]}█", f"{COMMAND}█"):
         page = folder / "terminal.html"
-        page.write_text(_TERMINAL_PAGE.format(text=text), encoding="utf-8")
+        page.write_text(_TERMINAL_PAGE.format(text=f"<b>$</b> {html.escape(typed)}"), encoding="utf-8")
         browser.get(page.as_uri())
         frames.append(_shot(browser).crop((0, 0, width, height)))
-        times.append(600 if part is not None else 3500)
-        before = before if part is not None else text.rstrip() + "\n\n"
+    times = [5000, 600, 600, 1200]
     frames[0].save(target, save_all=True, append_images=frames[1:], duration=times, loop=0, lossless=True, method=6)
 
 
-def on_a_terminal(command: str, folder: Path) -> tuple[str, str]:
-    """The command, and what a terminal of 80 columns shows in the end."""
+def on_a_terminal(command: str, folder: Path) -> str:
+    """What a terminal of 80 columns shows of the command in the end."""
     master, slave = pty.openpty()
     arguments = [sys.executable, "-m", "tadacli", *command.split()[1:]]
     environment = os.environ | {"COLUMNS": str(NUM_COLUMNS), "TERM": "xterm", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
@@ -112,7 +105,7 @@ def on_a_terminal(command: str, folder: Path) -> tuple[str, str]:
     os.close(master)
     if process.wait() != 0:
         raise RuntimeError(f"{command} ended with {process.returncode}: {said.decode()}")
-    return command, _last_state(said.decode())
+    return _last_state(said.decode())
 
 
 def _last_state(said: str) -> str:
