@@ -11,7 +11,7 @@ VIDEO ?=
 FOOTAGE ?=
 N ?=
 
-.PHONY: demo test test-lowest check fix docs pictures bench fuzz weights kill clean
+.PHONY: demo test test-lowest test-labelstudio check fix docs pictures bench fuzz weights kill clean
 
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
@@ -39,6 +39,15 @@ test-lowest: $(PY)
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]" \
 		--constraint $(VENV)-lowest/constraints.txt
 	OMP_WAIT_POLICY=PASSIVE $(VENV)-lowest/bin/python -m pytest $(IN_PARALLEL)
+
+## hold what is written for Label Studio to its SDK, in an environment of its own
+test-labelstudio: $(VENV)/dev
+	$(PYTHON) -m venv $(VENV)-labelstudio
+	$(VENV)-labelstudio/bin/python -m pip install --quiet --disable-pip-version-check "label-studio-sdk>=2"
+	rm -rf build/labelstudio && mkdir -p build/labelstudio
+	$(PY) -m tests.labelstudio write build/labelstudio
+	$(VENV)-labelstudio/bin/python tests/labelstudio.py check build/labelstudio
+	$(PY) -m tests.labelstudio read build/labelstudio
 
 ## lint, format and type checks
 check: $(VENV)/dev

@@ -2,7 +2,7 @@
 
 What a model found becomes predictions with scores (pre-annotations), which a person corrects; what people labelled
 becomes annotations. The control is called `videoLabels`, the video `video`, as in Label Studio's own template:
-`<TimelineLabels name="videoLabels" toName="video">` and `<Video name="video" value="$video"/>`.
+`<TimelineLabels name="videoLabels" toName="video">` and `<Video name="video" value="$video" frameRate="$fps"/>`.
 """
 
 from __future__ import annotations
