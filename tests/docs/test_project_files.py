@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
 
@@ -22,6 +23,15 @@ def test_the_citation_is_of_this_version() -> None:
     citation = load("CITATION.cff")
     assert (citation["version"], citation["license"]) == (__version__, PROJECT["license"])
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+
+
+def test_the_changelog_has_a_section_for_this_version_and_one_for_what_comes() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    *versions, last = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert last == "Unreleased", "new lines are added at the end"
+    assert versions[-1].startswith(f"{__version__} (")
+    released = text.partition(f"## {__version__}")[2].partition("## Unreleased")[0]
+    assert max(map(len, released.splitlines())) <= 180
 
 
 def test_a_release_tests_the_wheel_where_it_is_said_to_run() -> None:
