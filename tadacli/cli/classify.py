@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import be_quiet, classification_table, say, showing, start_profile
+from tadacli.cli.also_shown import also_shown
+from tadacli.cli.console import Notes, be_quiet, classification_table, say, showing, start_profile
 from tadacli.cli.help import CLIPS, OUTPUT, SPEED
 from tadacli.cli.progress import ViewsProgress
 from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
@@ -92,14 +94,16 @@ def classify_command(
     run = classification_run(loaded, asked)
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"
+    table = partial(classification_table, title=title)
     sink = open_sink(
         chosen,
         output,
         formats=FORMATS,
         run_id=run.id,
         resume=resume,
-        render_table=lambda rows, width: classification_table(rows, title=title, width=width),
+        render_table=lambda rows, width: table(rows, width=width),
     )
+    sink = also_shown(sink, output, table)
     done = sink.done
     num_left = sum(path not in done for path in videos)
     progress = ViewsProgress(num_left, protocol.num_clips * protocol.num_crops)
@@ -125,18 +129,16 @@ def _rows(
 ) -> Generator[ClassificationRow, None, None]:
     """The rows of results; when one is written, errors and, where no table shows them, notes are said, each once."""
     from tadacli.formats.rows import classification_row
-    from tadacli.results import NoteKind
     from tadacli.video.inputs import file_size
 
-    noted: set[str] = set()
+    notes = Notes()
     with closing(progress), closing(results):
         for result in results:
             progress.end()
-            yield classification_row(result, run, size_bytes=file_size(result.path))
+            row = classification_row(result, run, size_bytes=file_size(result.path))
+            yield row
+            notes.add(row)
             if result.status == "error":
                 say(f"error: {result.error}", always=True)
-            for note in result.notes if with_notes else ():
-                text = note.text if note.kind is NoteKind.MODEL else f"{result.path}: {note}"
-                if text not in noted:
-                    say(f"note: {text}")
-                    noted.add(text)
+        if with_notes:
+            notes.say()

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Cell = tuple[str, str]  # a text and its style
 _NOTHING: Cell = ("", "")
+_MOST_NAMED = 3  # of the videos that a note is about
 _is_quiet = False
 
 
@@ -70,8 +71,13 @@ def print_error(error: TadaError) -> None:
 # --- tables -----------------------------------------------------------------------------------------
 
 
-def detection_table(rows: Sequence[DetectionRow], *, title: str, width: int | None = None) -> str:
-    """The segments as a table for people, with colours if stdout is a terminal, gaps and notes below."""
+def detection_table(
+    rows: Sequence[DetectionRow], *, title: str, width: int | None = None, most: int | None = None
+) -> str:
+    """The segments as a table for people, with colours if stdout is a terminal, gaps and notes below.
+
+    Or no more than its first `most` lines, with nothing below but that there are others.
+    """
     one = len(rows) == 1
     return _table(
         {**({} if one else {"video": False}), "start": True, "end": True, "score": True, "label": False},
@@ -79,17 +85,24 @@ def detection_table(rows: Sequence[DetectionRow], *, title: str, width: int | No
         above=[*([printable(rows[0]["path"])] if one else []), printable(title)],
         below=[*_gaps(rows), *_notes(rows)],
         width=width,
+        most=most,
     )
 
 
-def classification_table(rows: Sequence[ClassificationRow], *, title: str, width: int | None = None) -> str:
-    """The results as a table for people, with colours if stdout is a terminal, and their notes below."""
+def classification_table(
+    rows: Sequence[ClassificationRow], *, title: str, width: int | None = None, most: int | None = None
+) -> str:
+    """The results as a table for people, with colours if stdout is a terminal, and their notes below.
+
+    Or no more than its first `most` lines, as `detection_table`.
+    """
     return _table(
         {"video": False, "label": False, "score": True},
         [[(_name(row, number), *line) for number, line in enumerate(_labels(row))] for row in rows],
         above=[printable(title)],
         below=_notes(rows),
         width=width,
+        most=most,
     )
 
 
@@ -158,11 +171,12 @@ def aligned(rows: Sequence[Sequence[str]], *, to_left: Collection[int] = (0,)) -
 
 def _table(
     columns: Mapping[str, bool],
-    videos: Iterable[Sequence[Sequence[Cell]]],
+    videos: Sequence[Sequence[Sequence[Cell]]],
     *,
     above: Sequence[str],
     below: Sequence[str],
     width: int | None,
+    most: int | None = None,
 ) -> str:
     """The lines of each video below each other; a column of numbers (True) is never wrapped."""
     from rich.console import Console
@@ -177,7 +191,10 @@ def _table(
             table.add_column(name, overflow="fold")
     for lines in videos:
         for number, line in enumerate(lines, start=1):
-            table.add_row(*(Text(text, style=style) for text, style in line), end_section=number == len(lines))
+            if most is None or len(table.rows) < most:
+                table.add_row(*(Text(text, style=style) for text, style in line), end_section=number == len(lines))
+    if most is not None:
+        below = [f"the first {most} lines; all are in the file"] if sum(map(len, videos)) > most else []
     size = shutil.get_terminal_size()
     console = Console(width=width or size.columns, height=size.lines)  # or a dumb terminal is taken for 80 columns
     with console.capture() as capture:
@@ -228,16 +245,42 @@ def _error(row: ResultRow) -> Cell:
 
 
 def _notes(rows: Sequence[ClassificationRow | DetectionRow | FeatureRow]) -> list[str]:
-    """Every note once; the name of its video in front where there are others without it."""
-    scored = [row for row in rows if row["status"] != "error"]
-    videos: dict[str, list[str]] = {}
-    for row in scored:
-        for note in row["notes"]:
-            videos.setdefault(note, []).append(printable(row["path"]))
-    return [
-        printable(f"note: {note}" if len(paths) == len(scored) else f"note on {', '.join(paths)}: {note}")
-        for note, paths in videos.items()
-    ]
+    """Every note once, see `Notes`."""
+    notes = Notes()
+    for row in rows:
+        notes.add(row)
+    return notes.lines()
+
+
+class Notes:
+    """What is to be known of the results of a run, each text once: of all videos, of those named, or of how many."""
+
+    def __init__(self) -> None:
+        self._videos: dict[str, list[str]] = {}
+        self._num_videos = 0
+
+    def add(self, row: ClassificationRow | DetectionRow | FeatureRow) -> None:
+        """Keep the notes of a result that is no error."""
+        if row["status"] != "error":
+            self._num_videos += 1
+            for note in row["notes"]:
+                self._videos.setdefault(note, []).append(row["path"])
+
+    def lines(self) -> list[str]:
+        """A line for each text, in the order in which they came."""
+        return [printable(f"note{self._where(paths)}: {note}") for note, paths in self._videos.items()]
+
+    def _where(self, paths: Sequence[str]) -> str:
+        if len(paths) == self._num_videos:
+            return ""
+        many = f"{len(paths)} of {self._num_videos} videos"
+        return f" on {', '.join(paths) if len(paths) <= _MOST_NAMED else many}"
+
+    def say(self) -> None:
+        """Say what there is; it is empty then."""
+        for line in self.lines():
+            say(line)
+        self._videos = {}
 
 
 # --- where the time went ----------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from inspect import signature
 
 import typer
 
 from tadacli.cli import detect_options as own
 from tadacli.cli import exits, options
-from tadacli.cli.console import be_quiet, showing, start_profile
+from tadacli.cli.also_shown import also_shown
+from tadacli.cli.console import be_quiet, detection_table, showing, start_profile
 from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
 from tadacli.cli.detect_output import write_detections
@@ -181,6 +183,7 @@ def detect_command(
     )
     files.check()
     sink = open_detection_sink(chosen, output, job, resume=resume)
+    sink = also_shown(sink, output, partial(detection_table, title=job.spec.name))
     with showing(stopwatch, unit="clip"):
         statuses = write_detections(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
     summarise(statuses, "searched", part="with gaps", output=output)

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tadacli.cli.console import say
+from tadacli.cli.console import Notes, say
 from tadacli.cli.progress import Progress, TimelineProgress, clock
 from tadacli.cli.sinks import Sink, TableSink, write_results
 
@@ -62,7 +62,7 @@ def _rows(
     from tadacli.formats.detection_rows import detection_row
     from tadacli.profiling import Stage, during
 
-    noted: set[str] = set()
+    run_notes = Notes()
     with closing(progress), closing(results):
         for found in results:
             progress.close()
@@ -78,7 +78,6 @@ def _rows(
             for gap in row["gaps"]:
                 span = f"{clock(gap['start_seconds'])} to {clock(gap['end_seconds'])}"
                 say(f"gap: {row['path']}: {span}: {gap['reason']}", always=True)
-            for text in row["notes"] if with_notes else ():
-                if text not in noted:
-                    say(f"note: {text}")
-                    noted.add(text)
+            run_notes.add(row)
+        if with_notes:
+            run_notes.say()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import be_quiet, feature_table, say, showing, start_profile
+from tadacli.cli.console import Notes, be_quiet, feature_table, say, showing, start_profile
 from tadacli.cli.detect_options import CutsWord, check_cuts
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.help import OUTPUT, SPEED, WINDOWS
@@ -124,7 +124,7 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
     progress = TimelineProgress(job.videos)
     results = iter_features(job, store=store, on_video=progress.start, on_progress=progress.reach_time)
     rows: list[FeatureRow] = []
-    noted: set[str] = set()
+    notes = Notes()
     try:
         with closing(progress), closing(results):
             for result in results:
@@ -133,10 +133,7 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
                 rows.append(row)
                 if not is_table:
                     write_stdout(encode_json(row) + b"\n")
-                    for text in row["notes"]:
-                        if text not in noted:
-                            say(f"note: {text}")
-                            noted.add(text)
+                    notes.add(row)
                 if result.status == "error":
                     say(f"error: {result.error}", always=True)
                 for gap in row["gaps"]:
@@ -151,6 +148,7 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
     finally:
         if is_table and rows:
             write_stdout(feature_table(rows).encode(), is_styled=True)
+        notes.say()
     return {row["path"]: row["status"] for row in rows}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tadacli.cli.console import profile_table
+from tadacli.cli.console import Notes, classification_table, profile_table
 from tadacli.profiling import ProfileReport, Stage
 from tests import media
 
@@ -31,6 +32,35 @@ def test_the_table() -> None:
         "several of these at once        1.50 s    15%",
         "100 frames decoded, 80 of them used; 30 views, 3.00 a second",
     ]
+
+
+def rows_with(notes: dict[str, list[str]]) -> list[Any]:
+    """Rows of videos with these notes, each with one label."""
+    top = [{"label": "pan left", "score": 0.5}]
+    return [{"path": path, "status": "ok", "topk": top, "notes": texts} for path, texts in notes.items()]
+
+
+def test_a_note_is_said_once_with_how_many_videos_it_is_about() -> None:
+    short, few = "clips are shorter", "its rate is assumed"
+    videos = {
+        f"{number}.mp4": ["of all", *([short] if number < 5 else [few] if number < 7 else [])] for number in range(9)
+    }
+    notes = Notes()
+    for row in [*rows_with(videos), {"path": "none.mp4", "status": "error", "notes": []}]:
+        notes.add(row)
+    assert notes.lines() == [
+        "note: of all",
+        f"note on 5 of 9 videos: {short}",
+        f"note on 5.mp4, 6.mp4: {few}",
+    ]
+
+
+def test_a_short_table_says_that_there_is_more() -> None:
+    rows = rows_with({f"{number}.mp4": ["a note"] for number in range(4)})
+    text = classification_table(rows, title="t", width=60, most=3)
+    assert [f"{number}.mp4" in text for number in range(4)] == [True, True, True, False]
+    assert text.endswith("the first 3 lines; all are in the file\n")
+    assert "all are in the file" not in classification_table(rows, title="t", width=60, most=4)
 
 
 def test_classify(tada, videos: Path, untrained: Path) -> None:

@@ -36,6 +36,8 @@ RUNS = {
     "detect 120": f"120||{DETECT}",
     "dumb": f"60|TERM=dumb|{DETECT}",
     "no colour": f"80|NO_COLOR=1|{DETECT} none.mp4",
+    "and a file": "80||classify video.mp4 none.mp4 --views 1x1 --device cpu -o rows.jsonl",
+    "quiet": "80||classify video.mp4 --views 1x1 --device cpu -o quiet.csv -q",
     "models 60": "60||models",
     "models 80": "80||models",
     "models 120": "120||models",
@@ -43,7 +45,7 @@ RUNS = {
     "classify": "60||classify video.mp4 none.mp4 a-longer-name-of-the-same-video.mp4 --views 1x1 --device cpu",
 }
 BAR = re.compile(r"[▉-▏█]|\d+%\||real time|view/s")
-SCORED = [name for name, run in RUNS.items() if "--device" in run]
+SCORED = [name for name, run in RUNS.items() if "--device" in run and name != "quiet"]
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*[34]\d")
 
@@ -75,6 +77,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         os.close(ours)
     found = re.findall(r"<<<\n(.*?)>>>(\d+)\n", content.decode().replace("\r\n", "\n"), re.S)
     assert len(found) == len(RUNS), content.decode()
+    assert len((folder / "rows.jsonl").read_text().splitlines()) == 2
     return {name: text for name, (text, _) in zip(RUNS, found, strict=True)}
 
 
@@ -119,7 +122,8 @@ def test_colours_are_for_those_who_want_them(shown: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", SCORED)
 def test_notes_are_broken_between_words(name: str, shown: dict[str, str]) -> None:
     columns = int(RUNS[name].split("|")[0])
-    lines = shown[name].split("\n")
+    lines = ESCAPE.sub("", shown[name]).split("\n")
+    lines = [line.split("\r")[-1] for line in lines]
     first = next(number for number, line in enumerate(lines) if line.startswith("note"))
     assert all(len(line) <= columns for line in lines[first:])
 
@@ -132,3 +136,10 @@ def test_the_models_fit(shown: dict[str, str]) -> None:
     assert shown["models 60"].splitlines()[0].split() == ["model", "top-1", "state"]
     assert "parameters" in shown["models 120"].splitlines()[0]
     assert "not shown here: data set, frames, parameters" in shown["models 60"]
+
+
+def test_what_goes_to_a_file_is_shown_too(shown: dict[str, str]) -> None:
+    assert len(re.findall(r"│ 0\.\d{3} │", ESCAPE.sub("", shown["and a file"]))) == 5
+    assert "error: there is no file none.mp4" in shown["and a file"]
+    assert "1 of 2 videos classified; 1 failed, results in rows.jsonl\n" in shown["and a file"]
+    assert shown["quiet"] == ""
