@@ -245,6 +245,32 @@ def _check_header(shown: str, header: Sequence[str], required: Collection[str], 
     )
 
 
+def plain_rows(text: str, path: AnyPath, *, separator: str = ",", quoted: bool = True) -> list[tuple[int, list[str]]]:
+    """The rows of a text that says nothing of its columns, or says it in a way of its own.
+
+    Args:
+        text: The text.
+        path: Its file, for errors.
+        separator: What is between cells.
+        quoted: Whether cells may be in quotes.
+
+    Returns:
+        (number of the line, from 1, that a row ends at, its cells), without rows that are empty.
+
+    Raises:
+        UsageError: The text is not so separated.
+    """
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+    )
+    try:
+        return [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
+    except csv.Error as error:
+        raise bad_line(path, reader.line_num, f"not {_SEPARATORS[separator]} separated values ({error})") from error
+
+
 def has_columns(path: AnyPath, names: Collection[str], *, any_case: Collection[str] = ()) -> bool:
     """Whether a file is a table whose header has these columns, those of `any_case` in whatever case.
 

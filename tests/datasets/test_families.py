@@ -235,6 +235,28 @@ def test_tags_of_cvat_in_a_row_are_one_span(tmp_path: Path) -> None:
     assert remarks(found)[0] == "tags of frames in a row are one span"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        VIA_HEADER + '1_a,"[""x""]",0,"[1,2]",[],"{""1"":""' + "x" * 200_000 + '""}"\n',
+        "acts\t\t00:00:00.500\t00:01:01.250\trun\nacts\t" + "x" * 200_000,
+        EARLIER + "3.0\tx.mp4\t13\t25\tCat\t" + "x" * 200_000 + "\t\t\tSTART\n",
+        "v,902,0.1,0.1,0.5,0.5,12,0\nv,903,0.1,0.1,0.5,0.5,12," + "x" * 200_000,
+    ],
+    ids=["VIA", "ELAN", "BORIS", "AVA"],
+)
+def test_cells_beyond_all_measure_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"line (?!1:)\d+: not (comma|tab) separated values \(field larger than field limit"
+    ):
+        found_in(tmp_path, text)
+
+
+def test_scores_that_are_no_numbers_are_none(tmp_path: Path) -> None:
+    text = '{"results": {"x": [{"label": "run", "score": NaN, "segment": [1, 2]}]}}'
+    assert facts(found_in(tmp_path, text)) == [("x", "run", 1.0, 2.0, None)]
+
+
 # --- what it is said to be, and what it is not ------------------------------------------------------
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +9,14 @@ from enum import StrEnum
 from typing import Any
 
 from tadacli.datasets.foreign.marks import Mark, Marks, decoded
-from tadacli.datasets.tables import AnyPath, TableRow, bad_line, has_columns, is_number, read_table
+from tadacli.datasets.tables import AnyPath, TableRow, bad_line, has_columns, is_number, plain_rows, read_table
 from tadacli.errors import UsageError
 
 PROGRAM = "BORIS"
 _TABULAR, _AGGREGATED = ("Observation id", "Behavior", "Time"), ("Observation id", "Behavior", "Start (s)", "Stop (s)")
 _NOBODY = "No focal subject"
 _MOST_FACTS = 1 << 16
+_EARLIER = {"Time", "Behavior", "Status"}
 _NUM_KEYS = 3  # before the modifiers
 _PLAYER = re.compile(r"(player )?#?\d+ *: *", re.IGNORECASE)
 
@@ -117,7 +117,7 @@ def read_boris_table(file: AnyPath) -> Marks:
 
 def is_earlier_table(text: str) -> bool:
     """Whether a text is a table of events of BORIS before version 8: facts of the observation, then the events."""
-    return text.startswith("Observation id") and any(map(_is_earlier_header, text[:_MOST_FACTS].splitlines()))
+    return text.startswith("Observation id") and any(map(_is_earlier_header, text[:_MOST_FACTS].split("\n")))
 
 
 def read_earlier_table(text: str, file: AnyPath) -> Marks:
@@ -133,15 +133,12 @@ def read_earlier_table(text: str, file: AnyPath) -> Marks:
     Raises:
         UsageError: A row has not what the header names, or a cell is not what it should be.
     """
-    lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if _is_earlier_header(line))
-    separator = _separator(lines[start])
-    name = next(csv.reader([lines[0]], delimiter=separator), [""])[-1].strip()
-    header = next(csv.reader([lines[start]], delimiter=separator))
+    separator = _separator(next(line for line in text.split("\n") if _is_earlier_header(line)))
+    rows = plain_rows(text, file, separator=separator)
+    start = next(number for number, (_, fields) in enumerate(rows) if {name.strip() for name in fields} >= _EARLIER)
+    name, header = rows[0][1][-1].strip(), [name.strip() for name in rows[start][1]]
     events = []
-    for number, fields in enumerate(csv.reader(lines[start + 1 :], delimiter=separator), start=start + 2):
-        if not any(fields):
-            continue
+    for number, fields in rows[start + 1 :]:
         if len(fields) < len(header):
             raise bad_line(file, number, f"{len(fields)} fields, where the header has {len(header)}")
         values = {"Observation id": name, **dict(zip(header, fields, strict=False))}
@@ -151,8 +148,7 @@ def read_earlier_table(text: str, file: AnyPath) -> Marks:
 
 
 def _is_earlier_header(line: str) -> bool:
-    names = {name.strip().strip('"') for name in line.split(_separator(line))}
-    return {"Time", "Behavior", "Status"} <= names
+    return {name.strip().strip('"') for name in line.split(_separator(line))} >= _EARLIER
 
 
 def _separator(line: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from pathlib import PurePath, PureWindowsPath
 
 from tadacli.datasets.foreign.marks import Mark, Marks, score_of
-from tadacli.datasets.tables import AnyPath, bad_line
+from tadacli.datasets.tables import AnyPath, bad_line, plain_rows
 from tadacli.errors import UsageError
 
 PROGRAM = "ELAN in tab-delimited text"
@@ -45,22 +43,18 @@ def read_elan_table(text: str, file: AnyPath) -> Marks:
     Raises:
         UsageError: A line has no begin or end, or the header names none.
     """
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
-    rows = [[cell.strip() for cell in row] for row in rows]
-    header = rows[0] if rows else []
-    if not any(cell.casefold().startswith(_BEGIN) for cell in header):
-        header, start = _without_header(header, file), 1
+    rows = plain_rows(text, file, separator="\t", quoted=False)
+    header = [cell.strip() for cell in rows[0][1]] if rows else []
+    if any(cell.casefold().startswith(_BEGIN) for cell in header):
+        rows = rows[1:]
     else:
-        rows, start = rows[1:], 2
+        header = _without_header(header, file)
     names = [name.casefold() for name in header]
     begin, end = _column(names, _BEGIN, file), _column(names, _END, file)
     labels = _label_columns(header)
     marks = []
-    for number, row in enumerate(rows, start=start):
-        if not any(row):
-            continue
-        if len(row) < len(header):
-            row = [*row, *[""] * (len(header) - len(row))]
+    for number, fields in rows:
+        row = [cell.strip() for cell in fields] + [""] * (len(header) - len(fields))
         cells = dict(zip(names, row, strict=False))
         times = [_seconds(row[column], names[column], file, number) for column in (begin, end)]
         video = next((cells[name] for name in _FILE_COLUMNS if cells.get(name)), PurePath(file).name)

@@ -5,13 +5,11 @@ AVA's is read as spans: boxes of one person and action, a second after the other
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import defaultdict
 
 from tadacli.datasets.foreign.marks import Mark, Marks
-from tadacli.datasets.tables import AnyPath, bad_line, read_table
+from tadacli.datasets.tables import AnyPath, bad_line, plain_rows, read_table
 
 _ACTION = re.compile(r"(\S+) (\d+(?:\.\d+)?) (\d+(?:\.\d+)?)")
 _CHARADES = ("id", "actions")
@@ -45,7 +43,7 @@ def read_charades_table(file: AnyPath) -> Marks:
 
 def is_ava(text: str) -> bool:
     """Whether the first line of a text has a video, a time, four sides of a box, an action and maybe a person."""
-    first = next(csv.reader(io.StringIO(text.split("\n", 1)[0].strip())), [])
+    first = [cell.strip('" \r') for cell in text.split("\n", 1)[0].split(",")]
     return len(first) in _NUM_AVA_FIELDS and bool(first[0]) and all(_NUMERAL.fullmatch(each) for each in first[1:])
 
 
@@ -63,9 +61,7 @@ def read_ava(text: str, file: AnyPath) -> Marks:
         UsageError: A line is not so.
     """
     seen: dict[tuple[str, str, str], dict[float, int]] = defaultdict(dict)
-    for number, fields in enumerate(csv.reader(io.StringIO(text)), start=1):
-        if not fields:
-            continue
+    for number, fields in plain_rows(text, file):
         if len(fields) not in _NUM_AVA_FIELDS or not _NUMERAL.fullmatch(fields[1]):
             raise bad_line(file, number, "not a video, a second, four sides of a box, an action and a person")
         if not fields[6].strip():  # a second that was looked at, without an action

@@ -148,5 +148,5 @@ def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> Lab
         reason=reason,
         missing=missing,
         fps=rate,
-        score=mark.score,
+        score=mark.score if mark.score is not None and math.isfinite(mark.score) else None,
     )

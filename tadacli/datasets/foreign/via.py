@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tadacli.datasets.foreign.marks import Mark, Marks, decoded, score_of
-from tadacli.datasets.tables import AnyPath, bad_line, named
+from tadacli.datasets.tables import AnyPath, bad_line, named, plain_rows
 from tadacli.errors import UsageError
 from tadacli.strict_tables import parse_json
 
@@ -80,7 +79,7 @@ def read_via(content: Any, file: AnyPath) -> Marks:
 
 def is_via_table(text: str) -> bool:
     """Whether a text is a CSV of VIA, which says its columns in a comment."""
-    return text.startswith("#") and any(line.startswith(_CSV_HEADER) for line in text[:_MOST_COMMENTS].splitlines())
+    return text.startswith("#") and any(line.startswith(_CSV_HEADER) for line in text[:_MOST_COMMENTS].split("\n"))
 
 
 def read_via_table(text: str, file: AnyPath) -> Marks:
@@ -96,8 +95,7 @@ def read_via_table(text: str, file: AnyPath) -> Marks:
     Raises:
         UsageError: A row is not as VIA writes it.
     """
-    lines = text.splitlines(keepends=True)
-    comments = [line.strip() for line in lines if line.startswith("#")]
+    comments = [line.strip() for line in text.split("\n") if line.startswith("#")]
     told = next((line.partition("=")[2] for line in comments if line.startswith(_CSV_ATTRIBUTES)), "{}")
     header = next(line.partition("=")[2] for line in comments if line.startswith(_CSV_HEADER))
     names = [name.strip() for name in header.strip().strip(",").split(",")]
@@ -108,10 +106,10 @@ def read_via_table(text: str, file: AnyPath) -> Marks:
     metadata: dict[str, Any] = {}
     files: dict[str, dict[str, str]] = {}
     views: dict[str, Any] = {}
-    for number, line in enumerate(lines, start=1):
-        if line.startswith("#") or not line.strip():
+    for number, fields in plain_rows(text, file):
+        if fields[0].startswith("#"):
             continue
-        row = dict(zip(names, next(csv.reader([line])), strict=False))
+        row = dict(zip(names, fields, strict=False))
         if len(row) < len(names):
             raise bad_line(file, number, f"{len(row)} fields, where VIA has {len(names)}")
         listed, times = (_value(row[name], file, number) for name in ("file_list", "temporal_coordinates"))
