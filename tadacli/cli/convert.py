@@ -139,7 +139,7 @@ def _convert_labels(
     from tadacli.datasets.label_videos import label_videos
     from tadacli.formats.segment_files import convert_labels
 
-    if to in ("json", "jsonl"):
+    if to != "csv" and to not in SEGMENT_FORMATS:
         raise UsageError(
             f"{file} holds labels, and {to} is what tada detect writes", hint="--to csv makes a table of labels"
         )

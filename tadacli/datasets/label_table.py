@@ -42,18 +42,21 @@ def label_table(annotations: Annotations, *, left_out: Collection[LabelledSpan] 
 
     Returns:
         The table in UTF-8, a line for each label in its order: the video's file, or its name where none was found,
-        and times in seconds from its first frame. It has a column `score` if there are scores, and one `split` if
-        splits are named.
+        and times in seconds from its first frame. It has a column `score` if there are scores, `participant` if
+        it is said who is seen, and `split` if splits are named.
     """
     refused = {(span.place, span.id, span.label) for span in left_out}
     spans = [span for span in annotations.spans if not span.reason and (span.place, span.id, span.label) not in refused]
-    has_scores, has_splits = any(span.score is not None for span in spans), bool(annotations.splits)
-    more = [*(["score"] if has_scores else []), *(["split"] if has_splits else [])]
-    lines = [csv_line([*_COLUMNS, *more])]
-    for span in spans:
+    more = {
+        "score": ["" if span.score is None else repr(span.score) for span in spans],
+        "participant": [span.participant for span in spans],
+        "split": [span.split for span in spans],
+    }
+    filled = {name: cells for name, cells in more.items() if any(cells)}
+    lines = [csv_line([*_COLUMNS, *filled])]
+    for number, span in enumerate(spans):
         cells = [span.path or span.video, span.label, _shown(span.start_seconds), _shown(span.end_seconds)]
-        cells += ["" if span.score is None else repr(span.score)] if has_scores else []
-        lines.append(csv_line([*cells, *([span.split] if has_splits else [])]))
+        lines.append(csv_line([*cells, *(column[number] for column in filled.values())]))
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 

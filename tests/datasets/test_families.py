@@ -12,6 +12,7 @@ import pytest
 
 from tadacli.datasets import AnnotationFormat
 from tadacli.datasets.annotations import read_annotations
+from tadacli.datasets.label_table import label_table
 from tadacli.datasets.spans import Annotations
 from tadacli.errors import UsageError
 from tests.media import render
@@ -206,6 +207,20 @@ def test_tables_of_earlier_versions_of_boris(tmp_path: Path) -> None:
     found = found_in(tmp_path, EARLIER)
     assert facts(found) == [("C:/films/x.mp4", "run", 0.5, 2.0, None)]
     assert [(span.place, span.reason) for span in found.spans if span.reason] == [("line 8", "it never stops")]
+
+
+def test_a_table_of_labels_says_who_is_seen(tmp_path: Path) -> None:
+    events = [
+        [1.0, "Cat", "run", "", ""],
+        [2.0, "Cat", "run", "", ""],
+        [2.5, "", "fall", "", ""],
+        [3, "", "fall", "", ""],
+    ]
+    project = {"behaviors_conf": {}, "observations": {"o": {"file": {"1": ["x.mp4"]}, "events": events}}}
+    table = label_table(found_in(tmp_path, project))
+    assert table.splitlines()[0] == b"path,label,start_seconds,end_seconds,participant"
+    again = found_in(tmp_path, table)
+    assert [(span.label, span.participant) for span in again.spans] == [("run", "Cat"), ("fall", "")]
 
 
 def test_modifiers_of_boris_are_told(tmp_path: Path) -> None:
