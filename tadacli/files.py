@@ -171,6 +171,11 @@ def name_with(name: str, ending: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:16] + ending
 
 
+def companion_of(table: Path) -> Path:
+    """The file beside a table that says once what its lines have in common: `found.csv.meta.json` of `found.csv`."""
+    return table.with_name(name_with(table.name, ".meta.json"))
+
+
 # --- one run at a time ---------------------------------------------------------------------------------
 
 
@@ -298,8 +303,8 @@ def _in_use(path: Path) -> OutputError:
     return OutputError(f"another run is writing to {path}", hint="wait until it ends, or give another --output")
 
 
-def csv_line(values: Iterable[object]) -> str:
+def csv_line(values: Iterable[object], *, delimiter: str = ",") -> str:
     """One line of a CSV table, a line feed at its end; a carriage return in a value is quoted, as a line feed is."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerow(values)
+    csv.writer(text, delimiter=delimiter, lineterminator="\r\n").writerow(values)
     return text.getvalue().removesuffix("\r\n") + "\n"

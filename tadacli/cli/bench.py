@@ -62,7 +62,7 @@ def bench_command(
     running: it is measured, too.
     """
     be_quiet(quiet)
-    chosen = choose_format(output_format, output, resume=False, by_suffix=BENCH_SUFFIXES, plain=("table", "json"))
+    chosen = choose_format(output_format, output, by_suffix=BENCH_SUFFIXES, plain=("table", "json"))
     from tadacli.files import check_new_files, write_new
 
     if output is not None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from tadacli.cli import exits, options
 from tadacli.cli.also_shown import also_shown
+from tadacli.cli.asked_output import asked_output
 from tadacli.cli.console import Notes, be_quiet, classification_table, say, showing, start_profile
 from tadacli.cli.help import CLIPS, OUTPUT, SPEED
 from tadacli.cli.progress import ViewsProgress
-from tadacli.cli.sinks import TableSink, choose_format, open_sink, summarise, write_results
-from tadacli.formats.registry import CLASSIFY_SUFFIXES
+from tadacli.cli.sinks import TableSink, open_classification_sink, summarise, write_results
+from tadacli.formats.registry import CLASSIFY_SUFFIXES, ClassifyFormat
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def classify_command(
     fps: options.Fps = None,
     output_format: options.Format = None,
     output: options.Output = None,
+    columns: options.Columns = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
     max_download: options.MaxDownload = "4GB",
@@ -75,9 +77,16 @@ def classify_command(
     be_quiet(quiet)
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
-    chosen = choose_format(output_format, output, resume=resume, by_suffix=CLASSIFY_SUFFIXES, plain=("table", "jsonl"))
+    to = asked_output(
+        output_format,
+        output,
+        columns,
+        resume=resume,
+        results="classifications",
+        known=get_args(ClassifyFormat),
+        by_suffix=CLASSIFY_SUFFIXES,
+    )
     from tadacli.classification import classification_run, iter_classifications
-    from tadacli.formats.records import FORMATS
     from tadacli.sampling.plan import Part
     from tadacli.scoring.options import ClassificationOptions, scoring_options
 
@@ -95,14 +104,7 @@ def classify_command(
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"
     table = partial(classification_table, title=title)
-    sink = open_sink(
-        chosen,
-        output,
-        formats=FORMATS,
-        run_id=run.id,
-        resume=resume,
-        render_table=lambda rows, width: table(rows, width=width),
-    )
+    sink = open_classification_sink(to, run, lambda rows, width: table(rows, width=width))
     sink = also_shown(sink, output, table)
     done = sink.done
     num_left = sum(path not in done for path in videos)

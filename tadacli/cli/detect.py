@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 from inspect import signature
+from typing import get_args
 
 import typer
 
 from tadacli.cli import detect_options as own
 from tadacli.cli import exits, options
 from tadacli.cli.also_shown import also_shown
+from tadacli.cli.asked_output import asked_output
 from tadacli.cli.console import be_quiet, detection_table, showing, start_profile
 from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
 from tadacli.cli.detect_output import write_detections
-from tadacli.cli.sinks import RESUMABLE, choose_format, open_detection_sink, summarise
+from tadacli.cli.sinks import open_detection_sink, summarise
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
 from tadacli.files import name_with
-from tadacli.formats.registry import DETECT_SUFFIXES
+from tadacli.formats.registry import DETECT_SUFFIXES, DetectFormat
 from tadacli.sampling import DEFAULT_WINDOW
 
 
@@ -61,6 +63,7 @@ def detect_command(
     fps: options.Fps = None,
     output_format: own.Format = None,
     output: options.Output = None,
+    columns: options.Columns = None,
     resume: options.Resume = False,
     recursive: options.Recursive = False,
     max_download: options.MaxDownload = "4GB",
@@ -87,7 +90,15 @@ def detect_command(
     be_quiet(quiet)
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
-    chosen = choose_format(output_format, output, resume=resume, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
+    to = asked_output(
+        output_format,
+        output,
+        columns,
+        resume=resume,
+        results="detections",
+        known=get_args(DetectFormat),
+        by_suffix=DETECT_SUFFIXES,
+    )
     from tadacli.detection.settings import SegmentSettings
 
     segments = SegmentSettings(
@@ -176,13 +187,13 @@ def detect_command(
     score_files = plan_score_files(job.videos, save_scores, replace=resume)
     # Kept scores and features need no journal: they are all there.
     journal = None
-    if output is not None and chosen in RESUMABLE and not (from_scores or features):
-        journal = output.with_name(name_with(output.name, ".unfinished"))
+    if to.growing_file is not None and not (from_scores or features):
+        journal = to.growing_file.with_name(name_with(to.growing_file.name, ".unfinished"))
     files = DetectionFiles(
         job.videos, report, render, replace=resume, keep_parts=journal is not None, max_download=limit
     )
     files.check()
-    sink = open_detection_sink(chosen, output, job, resume=resume)
+    sink = open_detection_sink(to, job)
     sink = also_shown(sink, output, partial(detection_table, title=job.spec.name))
     with showing(stopwatch, unit="clip"):
         statuses = write_detections(job, sink, files, journal=journal, save_scores=score_files, replace=resume)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from tadacli.cli.help import INPUT, OUTPUT, SEGMENTS, SPEED, WINDOWS
-from tadacli.cli.options import INPUT_HELP, SAMPLING_HELP
+from tadacli.cli.options import FORMAT_HELP, INPUT_HELP, SAMPLING_HELP
 from tadacli.detection import Nms
 from tadacli.errors import UsageError
 from tadacli.formats.registry import DetectFormat
@@ -87,8 +87,8 @@ Report = Annotated[
 Render = Annotated[Path | None, OUTPUT.option(help="Also write the video, its labels drawn in.", metavar="FILE.mp4")]
 BatchSize = Annotated[int | None, SPEED.option(help="Clips scored at once. Default: 1, on a GPU 8.", metavar="N")]
 Format = Annotated[
-    DetectFormat | None,
-    OUTPUT.option("--format", help="Default: by the name of --output, else table on a terminal, jsonl in a pipe."),
+    str | None,
+    OUTPUT.option("--format", help=f"{', '.join(get_args(DetectFormat))}. {FORMAT_HELP}", metavar="FORMAT"),
 ]
 
 

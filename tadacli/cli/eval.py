@@ -82,7 +82,7 @@ def eval_command(
         from tadacli.evaluation.saved import refuse_tiou
 
         refuse_tiou(dataset, tiou)
-    chosen = choose_format(output_format, output, resume=False, by_suffix=REPORT_SUFFIXES, plain=("table", "json"))
+    chosen = choose_format(output_format, output, by_suffix=REPORT_SUFFIXES, plain=("table", "json"))
     destination = Destination(chosen, output, report, submission)
     destination.check(may_be_there=resume)
     if not (is_detection or predictions or merge or data_root or dataset in ("folder", "csv")):

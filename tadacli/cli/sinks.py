@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 import typer
 
@@ -15,15 +15,17 @@ from tadacli.cli.console import detection_table, say
 from tadacli.cli.exits import write_stdout
 from tadacli.errors import UsageError
 from tadacli.files import check_new_files, held_file, write_new
-from tadacli.formats.registry import SEGMENT_FORMATS, DetectFormat, RowsName, SegmentFormat
+from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, SegmentFormat
 
 if TYPE_CHECKING:
+    from tadacli.cli.asked_output import AskedOutput
     from tadacli.detection.jobs import DetectionJob
     from tadacli.formats.labelled import LabelledVideo
     from tadacli.formats.records import Format
-    from tadacli.formats.rows import DetectionRow, Row
+    from tadacli.formats.rows import ClassificationRow, DetectionRow, Row
+    from tadacli.formats.tables import Table
+    from tadacli.results import Run
 
-RESUMABLE = get_args(RowsName)
 TABLE_FILE_WIDTH = 120
 Name = TypeVar("Name", bound=str)
 # As in `formats.rows`, which is not loaded before there are rows.
@@ -51,7 +53,7 @@ class Sink(Protocol[RowTaken]):
 
 
 def choose_format(
-    asked: Name | None, output: Path | None, *, resume: bool, by_suffix: Mapping[str, Name], plain: tuple[Name, Name]
+    asked: Name | None, output: Path | None, *, by_suffix: Mapping[str, Name], plain: tuple[Name, Name]
 ) -> Name:
     """The format asked for, or that of the output's name, or of `plain` what suits a terminal or a pipe."""
     if asked is not None:
@@ -64,50 +66,62 @@ def choose_format(
         *names, last = dict.fromkeys(by_suffix.values())
         known = f"{', '.join(names)} or {last}"
         raise UsageError(f"the format of {output} is not clear from its name", hint=f"add --format {known}")
-    if resume and (output is None or chosen not in RESUMABLE):
-        raise UsageError("--resume continues a file", hint="give --output FILE in csv, json or jsonl")
     return chosen
 
 
-def open_sink(
-    chosen: str,
-    output: Path | None,
-    *,
+def open_classification_sink(
+    asked: AskedOutput, run: Run, render_table: Callable[[Sequence[ClassificationRow], int | None], str]
+) -> Sink[ClassificationRow]:
+    """The sink of `tada classify`. Raises `OutputError` if the output cannot be written or is not to be."""
+    from tadacli.formats.row_formats import classification_formats
+    from tadacli.formats.tables import CLASSIFICATIONS
+
+    formats = classification_formats(columns=asked.columns)
+    return _open_sink(asked, formats, CLASSIFICATIONS, run, render_table)
+
+
+def open_detection_sink(asked: AskedOutput, job: DetectionJob) -> Sink[DetectionRow]:
+    """The sink of `tada detect`. Raises `OutputError` as for `tada classify`, `UsageError` for an unfit model."""
+    from tadacli.formats.epic_detection import require_action_heads
+    from tadacli.formats.row_formats import detection_formats
+    from tadacli.formats.tables import DETECTIONS
+
+    if asked.format == "epic":
+        require_action_heads(job.spec.heads)
+    if asked.format in SEGMENT_FORMATS:
+        return SegmentSink(SEGMENT_FORMATS[asked.format], job.videos, asked.output)
+    title = f"{job.spec.name}, {job.spec.task}, windows of {job.run.settings['window']}"
+
+    def render_table(rows: Sequence[DetectionRow], width: int | None) -> str:
+        return detection_table(rows, title=title, width=width)
+
+    formats = detection_formats(num_videos=len(job.videos), columns=asked.columns)
+    return _open_sink(asked, formats, DETECTIONS, job.run, render_table)
+
+
+def _open_sink(
+    asked: AskedOutput,
     formats: Mapping[str, Format[AnyRow]],
-    run_id: str,
-    resume: bool,
+    table: Table[AnyRow],
+    run: Run,
     render_table: Callable[[Sequence[AnyRow], int | None], str],
 ) -> Sink[AnyRow]:
-    """The sink for a format. Raises `OutputError` if the output cannot be written or is not to be."""
-    if chosen == "table":
-        return TableSink(output, render_table)
+    if asked.format == "table":
+        return TableSink(asked.output, render_table)
     from tadacli.formats.growing_files import ResultFile, ResultStream
+    from tadacli.formats.tables import companion, facts_of
     from tadacli.video.inputs import file_size
 
-    if output is None:
-        return ResultStream(write_stdout, formats[chosen])
-    return ResultFile(output, formats[chosen], run_id=run_id, resume=resume, size_of=file_size)
-
-
-def open_detection_sink(
-    chosen: DetectFormat, output: Path | None, job: DetectionJob, *, resume: bool
-) -> Sink[DetectionRow]:
-    """The sink for a format of `tada detect`. Raises `OutputError` as `open_sink`, `UsageError` for an unfit model."""
-    from tadacli.formats.epic_detection import require_action_heads
-    from tadacli.formats.records import DETECTION_FORMATS, detection_format
-
-    if chosen == "epic":
-        require_action_heads(job.spec.heads)
-    if chosen in SEGMENT_FORMATS:
-        return SegmentSink(SEGMENT_FORMATS[chosen], job.videos, output)
-    title = f"{job.spec.name}, {job.spec.task}, windows of {job.run.settings['window']}"
-    return open_sink(
-        chosen,
-        output,
-        formats={name: detection_format(name, num_videos=len(job.videos)) for name in DETECTION_FORMATS},
-        run_id=job.run.id,
-        resume=resume,
-        render_table=lambda rows, width: detection_table(rows, title=title, width=width),
+    if asked.output is None:
+        return ResultStream(write_stdout, formats[asked.format])
+    is_table = asked.format in TABLES
+    return ResultFile(
+        asked.output,
+        formats[asked.format],
+        run_id=run.id,
+        resume=asked.resume,
+        size_of=file_size,
+        companion=companion(table, [facts_of(run)], more=asked.columns) if is_table else None,
     )
 
 
@@ -134,7 +148,7 @@ def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], video
     except KeyboardInterrupt:
         say(
             f"interrupted: {out_of(len(statuses), len(videos), 'videos', 'are done')}; "
-            "--resume continues an --output file in csv, json or jsonl",
+            "--resume continues an --output file in csv, tsv, json or jsonl",
             always=True,
         )
         raise typer.Exit(exits.INTERRUPTED) from None

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import cast
 
-from tadacli.formats.rows import DetectionRow, csv_text, flat_rows, run_row
+from tadacli.formats.rows import DetectionRow, csv_text, flat_rows, whole_row
 from tadacli.results import Detection, Run
 from tadacli.results.json_ready import detection_facts
-
-DETECTION_CSV_COLUMNS = (
-    "path status error model task start_seconds end_seconds label index score verb noun action gaps notes "
-    "duration_seconds video_start_seconds fps windows windows_planned weights_sha256 tool_version spec settings run "
-    "size_bytes num_rows peak_score"
-).split()
 
 
 def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> DetectionRow:
@@ -27,7 +22,7 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
     Returns:
         The row, its keys in the order in which they are written.
     """
-    return {**detection_facts(result), **run_row(run, size_bytes)}
+    return cast("DetectionRow", whole_row(detection_facts(result), run, size_bytes))
 
 
 def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
@@ -46,7 +41,6 @@ def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
         "fps": csv_text(row["fps"]),
         "windows": str(row["windows"]),
         "windows_planned": str(row["windows_planned"]),
-        "settings": json.dumps(row["settings"]),
     }
     keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action", "peak_score")
     segments: list[Mapping[str, object]] = [*row["segments"]]

@@ -65,6 +65,7 @@ def feature_row(
         "status": status,
         "error": error or None,
         "model": run.spec["name"],
+        "task": run.spec["task"],
         "file": file,
         "snippets": size[0],
         "snippets_planned": num_planned,

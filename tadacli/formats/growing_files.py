@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic
 
 from tadacli.errors import OutputError
-from tadacli.files import held_file, not_written, require_folder, write_new
+from tadacli.files import companion_of, held_file, not_written, require_folder, write_new, write_once
 from tadacli.formats.records import Format, Item
 from tadacli.formats.rows import AnyRow
 
@@ -49,6 +49,9 @@ class ResultFile(Generic[AnyRow]):
     Items are appended as they come, so what is in the file is always worth having. A file that is there
     already is never overwritten: it is either resumed or refused; and one run at a time has it. `finish` puts the
     items into the order of the inputs if they came in another, adds the format's tail, and makes the file final.
+
+    A table has a companion beside it, which says once what its lines have in common (see `tables.companion`). One that
+    an earlier version began has none: its lines say it all.
     """
 
     def __init__(
@@ -59,15 +62,20 @@ class ResultFile(Generic[AnyRow]):
         run_id: str,
         resume: bool,
         size_of: Callable[[str], int | None],
+        companion: bytes | None = None,
     ) -> None:
         self._path, self._format, self._is_new = Path(path), form, not os.path.lexists(path)
         self._stream, self._items = self._opened(resume=resume), dict[str, Item]()
+        self._companion: Path | None = None
         try:
             content = self._stream.read()
+            self._format = form.as_begun(content)
             items = self._items_in(content, run_id)
             held = [item for item in items if item.size_bytes == size_of(item.path)]
             self._items = {item.path: replace(item, content=b"") for item in held}
             self._begin(content, items)
+            if companion is not None and self._format is form:
+                self._write_companion(companion, resume=resume)
         except OSError as error:
             self.close()
             raise self._failed(error) from error
@@ -114,6 +122,8 @@ class ResultFile(Generic[AnyRow]):
             self._stream.close()
         if self._is_new and not self._items:
             self._path.unlink(missing_ok=True)
+            if self._companion is not None:
+                self._companion.unlink(missing_ok=True)
 
     def _opened(self, *, resume: bool) -> BinaryIO:
         """The file, which is this run's alone until it is closed."""
@@ -132,13 +142,27 @@ class ResultFile(Generic[AnyRow]):
         except OSError as error:
             raise not_written(self._path, error) from error
 
+    def _write_companion(self, content: bytes, *, resume: bool) -> None:
+        file = companion_of(self._path)
+        is_new = not os.path.lexists(file)
+        if resume and file.is_file() and file.read_bytes() != content:
+            write_new(file, content, replace=True)
+        elif is_new:
+            try:
+                write_new(file, content)
+            except OutputError as error:
+                raise OutputError(error.message, hint=_WHAT_TO_DO) from error
+        else:
+            write_once(file, content)
+        self._companion = file if is_new else None
+
     def _items_in(self, content: bytes, run_id: str) -> list[Item]:
         """The whole items of a file that was begun. Raises `OutputError` for one of another kind or run."""
         items = self._format.decode(content)
         if not items and not self._format.is_begun(content):
             raise OutputError(
                 f"{self._path} does not hold results in this format",
-                hint="give another --output, or its --format",
+                hint="give another --output, or its --format and --columns",
             )
         other = sorted({item.run for item in items} - {run_id})
         if other:

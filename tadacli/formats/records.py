@@ -13,17 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol
 
 from tadacli.files import csv_line
-from tadacli.formats.detection_rows import DETECTION_CSV_COLUMNS, detection_csv_rows
-from tadacli.formats.rows import (
-    CSV_COLUMNS,
-    AnyRow,
-    ClassificationRow,
-    DetectionRow,
-    Row,
-    RowTaken,
-    csv_rows,
-    path_in_csv,
-)
+from tadacli.formats.rows import AnyRow, Row, RowTaken, path_in_csv
 
 
 @dataclass(frozen=True)
@@ -59,6 +49,10 @@ class Format(Protocol[RowTaken]):
 
     def is_begun(self, content: bytes) -> bool:
         """Whether bytes that hold no whole item are the beginning of a file in this format."""
+        ...
+
+    def as_begun(self, content: bytes) -> Format[RowTaken]:
+        """The format in which a file with this content goes on: this one, or that of an earlier version."""
         ...
 
 
@@ -120,6 +114,9 @@ class JsonLines:
     def is_begun(self, content: bytes) -> bool:
         return b"\n" not in content and _fits(content, self._lead)
 
+    def as_begun(self, content: bytes) -> JsonLines:  # noqa: ARG002 - earlier versions wrote the same
+        return self
+
 
 class JsonDocument:
     """One JSON object whose `results` are the rows, a line each."""
@@ -146,30 +143,40 @@ class JsonDocument:
         rest = content[len(self.head) :]
         return _fits(content, self.head) and (self._lines.is_begun(rest) or self.tail.startswith(rest))
 
+    def as_begun(self, content: bytes) -> JsonDocument:  # noqa: ARG002 - earlier versions wrote the same
+        return self
+
 
 class Csv(Generic[AnyRow]):
     """Lines of these columns, as many for each video as `flatten` makes of its row.
 
-    The columns path, status, run, size_bytes and num_rows (how many lines the video has) must be among them. The last
-    `num_new` columns are missing in files of earlier versions, whose items are read with nothing in them.
+    The columns status, run, size_bytes and num_rows (how many lines the video has) must be among them, and the first
+    of them is the path. The last `num_new` columns are missing in files of earlier versions, whose items are read with
+    nothing in them. A file that was begun as `earlier` goes on so.
     """
 
     tail = b""
     separator = b""
 
     def __init__(
-        self, columns: Sequence[str], flatten: Callable[[AnyRow], list[dict[str, str]]], *, num_new: int = 0
+        self,
+        columns: Sequence[str],
+        flatten: Callable[[AnyRow], list[dict[str, str]]],
+        *,
+        num_new: int = 0,
+        delimiter: str = ",",
+        earlier: Csv[AnyRow] | None = None,
     ) -> None:
-        self._columns, self._flatten = columns, flatten
-        self.head, self._earlier = (
-            encode_text(",".join(each) + "\n") for each in (columns, columns[: len(columns) - num_new])
+        self.columns, self._flatten, self._delimiter, self.earlier = list(columns), flatten, delimiter, earlier
+        self.head, self._shorter = (
+            encode_text(delimiter.join(each) + "\n") for each in (columns, columns[: len(columns) - num_new])
         )
 
     def encode(self, row: AnyRow) -> Item:
         return _item(row, self._encode_rows(self._flatten(row)))
 
     def decode(self, content: bytes) -> list[Item]:
-        if not content.startswith((self.head, self._earlier)):
+        if not content.startswith((self.head, self._shorter)):
             return []
         items: list[Item] = []
         pending: list[dict[str, str]] = []
@@ -177,63 +184,30 @@ class Csv(Generic[AnyRow]):
             pending.append(row)
             if len(pending) == int(row["num_rows"]):
                 size = int(row["size_bytes"]) if row["size_bytes"] else None
-                path = path_in_csv(row["path"])
+                path = path_in_csv(row[self.columns[0]])
                 items.append(Item(path, row["status"], row["run"], size, self._encode_rows(pending)))
                 pending = []
         return items
 
     def is_begun(self, content: bytes) -> bool:
-        return _fits(content, self.head) or _fits(content, self._earlier)
+        return _fits(content, self.head) or _fits(content, self._shorter)
+
+    def as_begun(self, content: bytes) -> Format[AnyRow]:
+        if self.earlier is not None and not self.is_begun(content) and self.earlier.is_begun(content):
+            return self.earlier
+        return self
 
     def _whole_rows(self, content: bytes) -> list[dict[str, str]]:
         text = content.decode("utf-8", errors="surrogateescape")  # bytes of names as version 0.1.0 wrote them
         whole = text[: text.rfind("\n") + 1]
         csv.field_size_limit(max(csv.field_size_limit(), len(whole)))  # a field may list thousands of gaps
         rows = []
-        for row in csv.DictReader(io.StringIO(whole, newline="")):
+        for row in csv.DictReader(io.StringIO(whole, newline=""), delimiter=self._delimiter):
             if None in row or None in row.values() or not row["num_rows"].isdigit():
                 break
             rows.append(row)
         return rows
 
     def _encode_rows(self, rows: list[dict[str, str]]) -> bytes:
-        return encode_text("".join(csv_line(row.get(column, "") for column in self._columns) for row in rows))
-
-
-FORMATS: Mapping[str, Format[ClassificationRow]] = {
-    "csv": Csv(CSV_COLUMNS, csv_rows),
-    "json": JsonDocument("path"),
-    "jsonl": JsonLines("path"),
-}
-
-DETECTION_FORMATS: Mapping[str, Format[DetectionRow]] = {
-    "csv": Csv(DETECTION_CSV_COLUMNS, detection_csv_rows, num_new=1),
-    "json": JsonDocument("video"),
-    "jsonl": JsonLines("video"),
-}
-
-
-def detection_format(name: str, *, num_videos: int) -> Format[DetectionRow]:
-    """The format in which detections are written.
-
-    Args:
-        name: "csv", "json" or "jsonl".
-        num_videos: How many videos there are; the JSON of a single one is its row itself, a line of JSON lines.
-
-    Returns:
-        The format.
-    """
-    return DETECTION_FORMATS["jsonl" if name == "json" and num_videos == 1 else name]
-
-
-def encode_all(form: Format[AnyRow], rows: Sequence[AnyRow]) -> bytes:
-    """The content of a finished file.
-
-    Args:
-        form: The format.
-        rows: The rows, in order.
-
-    Returns:
-        The bytes that a command writes for these rows.
-    """
-    return form.head + form.separator.join(form.encode(row).content for row in rows) + form.tail
+        lines = (csv_line((row.get(name, "") for name in self.columns), delimiter=self._delimiter) for row in rows)
+        return encode_text("".join(lines))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tadacli.formats.rows import DetectionRow
 
 # Our own: all that is known of each video, so that they can be resumed and read back.
-RowsName = Literal["csv", "json", "jsonl"]
+RowsName = Literal["csv", "tsv", "json", "jsonl"]
+# Those of our own that people open in a spreadsheet.
+TABLES = ("csv", "tsv")
 _Player = Literal["srt", "vtt", "audacity"]
 _Challenge = Literal["activitynet", "epic", "actionformer", "charades", "thumos"]
 _Annotator = Literal["eaf", "elan-txt", "labelstudio", "boris", "boris-csv", "cvat", "via", "via-csv"]
@@ -138,7 +140,13 @@ SEGMENT_FORMATS: Mapping[str, SegmentFormat] = {
 }
 
 # The format that a file's name stands for. Suffixes that many programs share stand for none of theirs.
-CLASSIFY_SUFFIXES: Mapping[str, ClassifyFormat] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
+CLASSIFY_SUFFIXES: Mapping[str, ClassifyFormat] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".txt": "table",
+}
 DETECT_SUFFIXES: Mapping[str, DetectFormat] = {
     **CLASSIFY_SUFFIXES,
     **{SEGMENT_FORMATS[name].suffix: SEGMENT_FORMATS[name].name for name in ("srt", "vtt", "edl", "eaf", "boris")},

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from tadacli.errors import UsageError
-from tadacli.formats.records import DETECTION_FORMATS
+from tadacli.formats.row_formats import DETECTION_FORMATS
 from tadacli.formats.rows import DetectionRow
+from tadacli.formats.tables import is_table
 from tadacli.strict_tables import decode_table, parse_json
 
 _NO_RESULTS = partial(UsageError, hint="give the .json or .jsonl that tada detect wrote")
@@ -69,7 +70,7 @@ def parse_detections(content: bytes, shown: str) -> list[DetectionRow]:
     Raises:
         UsageError: As `read_detections`.
     """
-    if content.startswith(b"path,status,"):
+    if is_table(content):
         raise _NO_RESULTS(f"{shown} is a CSV table, which cannot be converted")
     try:
         # Takes a file that is cut within a character, so that it is called unfinished like any other.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TypeAlias, TypeVar
+from typing import NotRequired, TypeAlias, TypeVar, cast
 
 from typing_extensions import TypedDict
 
@@ -19,13 +19,13 @@ from tadacli.results.json_ready import ClassificationFacts, Count, DetectionFact
 class RunRow(TypedDict):
     """What a result was made with, and of how large a file."""
 
-    task: str
     size_bytes: Count | None
     tool_version: str
     weights_sha256: str
     spec: SpecSummary
     settings: RunSettings
     run: str
+    schema_version: NotRequired[Count]  # earlier versions wrote none
 
 
 class ResultRow(RunRow):
@@ -34,6 +34,7 @@ class ResultRow(RunRow):
     path: str
     error: str | None
     model: str
+    task: str
     notes: list[str]
 
 
@@ -50,13 +51,10 @@ Row: TypeAlias = ClassificationRow | DetectionRow
 AnyRow = TypeVar("AnyRow", bound=Row)
 RowTaken = TypeVar("RowTaken", bound=Row, contravariant=True)
 
+# Of every row and file of results; it grows when a reader of the last one would be misled.
+SCHEMA_VERSION = 1
 _ESCAPE = re.compile(r"\\u(005c|dc[89a-f][0-9a-f])")
 _LIKE_AN_ESCAPE = re.compile(r"\\(?=u(005c|dc[89a-f][0-9a-f]))")
-
-CSV_COLUMNS = (
-    "path status error model task head rank label index score notes num_frames duration_seconds frames views "
-    "weights_sha256 tool_version spec run size_bytes num_rows"
-).split()
 
 
 def classification_row(result: Classification, run: Run, *, size_bytes: int | None) -> ClassificationRow:
@@ -70,19 +68,37 @@ def classification_row(result: Classification, run: Run, *, size_bytes: int | No
     Returns:
         The row, its keys in the order in which they are written.
     """
-    return {**classification_facts(result, heads=run.spec["heads"]), **run_row(run, size_bytes)}
+    facts = classification_facts(result, heads=run.spec["heads"])
+    return cast("ClassificationRow", whole_row(facts, run, size_bytes))
+
+
+def whole_row(facts: Mapping[str, object], run: Run, size_bytes: int | None) -> dict[str, object]:
+    """What is known of one video, and what it was made with, in the order in which rows are written.
+
+    That order stays: what is new comes last, as do the cuts of a video.
+    """
+    first = list(facts)[: list(facts).index("model") + 1]
+    last = {key: value for key, value in facts.items() if key not in first}
+    cuts = {"cuts": last.pop("cuts")} if "cuts" in last else {}
+    return {
+        **{key: facts[key] for key in first},
+        "task": run.spec["task"],
+        **last,
+        **run_row(run, size_bytes),
+        **cuts,
+    }
 
 
 def run_row(run: Run, size_bytes: int | None) -> RunRow:
     """The end of a row: what the result was made with, and the size of the video's file."""
     return {
-        "task": run.spec["task"],
         "size_bytes": size_bytes,
         "tool_version": run.tool_version,
         "weights_sha256": run.weights_sha256,
         "spec": run.spec,
         "settings": run.settings,
         "run": run.id,
+        "schema_version": SCHEMA_VERSION,
     }
 
 
@@ -122,11 +138,14 @@ def flat_rows(row: Row, common: dict[str, str], items: list[dict[str, str]]) -> 
     values: Mapping[str, object] = row
     texts = ("status", "model", "task", "weights_sha256", "tool_version", "run")
     common |= {key: str(values[key]) for key in texts}
+    path = _LIKE_AN_ESCAPE.sub(r"\\u005c", row["path"])
     common |= {
-        "path": _LIKE_AN_ESCAPE.sub(r"\\u005c", row["path"]),
+        "path": path,
+        "video": path,
         "error": row["error"] or "",
         "notes": "; ".join(row["notes"]),
         "spec": json.dumps(row["spec"]),
+        "settings": json.dumps(row["settings"]),
         "size_bytes": csv_text(row["size_bytes"]),
         "num_rows": str(len(items) or 1),
     }

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
-from tadacli.files import check_new_files, refuse_existing, require_folder, write_new
+from tadacli.files import check_new_files, companion_of, refuse_existing, require_folder, write_new
 from tadacli.formats.labelled import LabelledVideo, labelled_video
-from tadacli.formats.records import detection_format, encode_all
-from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat, SegmentFormat
+from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, ConvertFormat, SegmentFormat
+from tadacli.formats.row_formats import detection_formats, encode_all
 from tadacli.formats.rows import DetectionRow
+from tadacli.formats.tables import DETECTIONS, companion, runs_of
 from tadacli.formats.video_names import output_names, video_ids
 
 
@@ -133,7 +134,8 @@ def convert(
             readable = [labelled_video(row, fps=fps) for row in rows if row["status"] != "error"]
             return convert_labels(readable, form, output)
         return encode_files(form, rows, plan_files(form, [row["path"] for row in rows], output))
-    return {output: encode_all(detection_format(to, num_videos=len(rows)), rows)}
+    beside = {companion_of(output): companion(DETECTIONS, runs_of(rows))} if output and to in TABLES else {}
+    return beside | {output: encode_all(detection_formats(num_videos=len(rows))[to], rows)}
 
 
 def write_file(file: Path, content: bytes, *, make_folder: bool) -> None:

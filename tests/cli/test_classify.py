@@ -54,10 +54,11 @@ def test_formats_agree(tada, tmp_path: Path, videos: Path, untrained: Path, monk
     rows = [json.loads(line) for line in tada("classify", videos.name, *options)[1].splitlines()]
     for suffix in ("json", "csv", "jsonl", "txt"):
         assert tada("classify", videos.name, *options, "-o", tmp_path / f"out.{suffix}")[0] == 3
+    assert tada("classify", videos.name, *options, "-o", tmp_path / "all.csv", "--columns", "all")[0] == 3
     assert json.loads((tmp_path / "out.json").read_text())["results"] == rows
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == rows
-    flat = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
-    assert [(row["path"], row["rank"]) for row in flat] == [
+    flat = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text())))
+    assert [(row["video"], row["rank"]) for row in flat] == [
         (row["path"], rank) for row in rows for rank in (["1", "2", "3"] if row["topk"] else [""])
     ]
     assert all(row["task"] == "camera motion" and json.loads(row["spec"]) == rows[0]["spec"] for row in flat)

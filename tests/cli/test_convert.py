@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tadacli.formats.records import DETECTION_FORMATS
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
+from tadacli.formats.row_formats import DETECTION_FORMATS
 from tadacli.results import Gap
 from tests.formats.detections import action, action_row, failed_row, row, segment
 from tests.media import render
@@ -76,7 +76,7 @@ def test_our_own_formats_are_what_detect_writes(tada, results) -> None:
                 assert (code, out, err) == (0, results(rows, f"wanted.{name}").read_bytes(), "")
     assert json.loads(tada("convert", results(ONE), "--to", "json")[1])["segments"][1]["label"] == "日本 & <b>"
     flat = list(csv.DictReader(io.StringIO(tada("convert", results(FAILED), "--to", "csv")[1].decode())))
-    assert [(line["path"], line["status"], line["label"]) for line in flat] == [
+    assert [(line["video"], line["status"], line["label"]) for line in flat] == [
         ("videos/walk.mp4", "ok", "pan left"),
         ("videos/walk.mp4", "ok", "日本 & <b>"),
         ("videos/still.mp4", "ok", ""),

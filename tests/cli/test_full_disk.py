@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tadacli.files import companion_of
 from tests import media
 from tests.cli.conftest import Tada
 
@@ -47,7 +48,9 @@ def test_detect(tada: Tada, tmp_path: Path, long: Path, untrained: Path, suffix:
         assert "Traceback" not in err
         code, _, err = tada(*asked, "-o", folder / name, "--resume")
         assert code == 0, err
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: whole}
+        beside = companion_of(folder / name)
+        assert {path.name for path in folder.iterdir()} == {name, *([beside.name] if suffix == "csv" else [])}
+        assert (folder / name).read_bytes() == whole
 
 
 def test_what_detect_writes_beside(tmp_path: Path, long: Path, untrained: Path) -> None:

@@ -19,8 +19,9 @@ from tadacli.evaluation.predictions import TimedScores
 from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
 from tadacli.evaluation.readers.epic import read_epic_detections
 from tadacli.evaluation.readers.own_results import read_detected_actions, read_detected_labels
-from tadacli.formats.records import DETECTION_FORMATS, Format
+from tadacli.formats.records import Format
 from tadacli.formats.results import is_detect_results
+from tadacli.formats.row_formats import DETECTION_FORMATS
 from tadacli.formats.segment_files import convert
 from tadacli.results import Gap
 from tests.formats.detections import ACTION_RUN, action, action_row, failed_row, row, segment

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tadacli.errors import OutputError, UsageError
+from tadacli.files import companion_of
 from tadacli.formats.growing_files import ResultFile
-from tadacli.formats.records import DETECTION_FORMATS, Format
+from tadacli.formats.records import Csv, Format
+from tadacli.formats.row_formats import DETECTION_FORMATS, detection_formats
+from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS
 from tadacli.results import Gap
 from tests.formats.detections import RUN, action, action_row, failed_row, row, segment
 
@@ -28,14 +32,16 @@ ROWS = {
 for each in ROWS.values():
     each["run"] = "run1"
 ONE = {"caf\udce9.mp4": ROWS["caf\udce9.mp4"]}
+FORM_OF_THEN = Csv(DETECTIONS.earlier, DETECTIONS.flatten, num_new=1)
 CASES = {
     **{name: (form, ROWS) for name, form in DETECTION_FORMATS.items()},
     "json of one video": (DETECTION_FORMATS["jsonl"], ONE),
 }
 
 
-def open_file(path: Path, form: Format, *, resume: bool = False) -> ResultFile:
-    return ResultFile(path, form, run_id="run1", resume=resume, size_of=lambda video: ROWS[video]["size_bytes"])
+def open_file(path: Path, form: Format, *, resume: bool = False, companion: bytes | None = None) -> ResultFile:
+    sizes = {video: row["size_bytes"] for video, row in ROWS.items()}
+    return ResultFile(path, form, run_id="run1", resume=resume, size_of=sizes.__getitem__, companion=companion)
 
 
 def write(path: Path, form: Format, rows: dict[str, dict], *, resume: bool = False) -> list[str]:
@@ -53,7 +59,7 @@ def test_a_row_says_all_that_was_found_in_a_frozen_order() -> None:
     found = row("a.mp4", segment(0.12345678, 2.0), start_seconds=1 / 3, gaps=GAPS)
     assert " ".join(found) == (
         "video path status error model task duration_seconds start_seconds fps windows windows_planned segments "
-        "gaps frames notes info size_bytes tool_version weights_sha256 spec settings run"
+        "gaps frames notes info size_bytes tool_version weights_sha256 spec settings run schema_version"
     )
     assert found["video"] == found["path"] == "a.mp4"
     assert (found["status"], found["error"], found["model"], found["task"]) == ("partial", None, "m", "action")
@@ -93,6 +99,58 @@ def test_a_file_cut_at_any_byte_resumes_to_the_same_file(tmp_path: Path, case: s
         assert cut.read_bytes() == content, length
 
 
+def test_a_table_that_an_earlier_version_began_goes_on_in_its_columns(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut.csv"
+    write(whole, FORM_OF_THEN, ROWS)
+    content = whole.read_bytes()
+    assert content.startswith(b"path,status,")
+    for length in [*range(5, len(content), 97), len(content)]:
+        cut.write_bytes(content[:length])
+        open_file(cut, DETECTION_FORMATS["csv"], resume=True, companion=b"{}").close()
+        write(cut, DETECTION_FORMATS["csv"], ROWS, resume=True)
+        assert cut.read_bytes() == content, length
+    assert not companion_of(cut).exists()
+
+
+def test_a_table_shows_what_people_look_for_first(tmp_path: Path) -> None:
+    write(tmp_path / "csv", DETECTION_FORMATS["csv"], ROWS)
+    head, *lines = (tmp_path / "csv").read_text(encoding="utf-8").splitlines()
+    assert head.startswith("video,start_seconds,end_seconds,label,score,")
+    assert max(len(line) for line in lines) < 150
+    assert "settings" not in head
+
+
+def test_the_companion_of_a_table_comes_and_goes_with_it(tmp_path: Path) -> None:
+    table, form = tmp_path / "a.csv", DETECTION_FORMATS["csv"]
+    beside = companion_of(table)
+    open_file(table, form, companion=b"1").close()
+    assert list(tmp_path.iterdir()) == []
+    file = open_file(table, form, companion=b"1")
+    assert beside.read_bytes() == b"1"
+    file.add(ROWS["e.mp4"])
+    file.close()
+    open_file(table, form, resume=True, companion=b"2").close()
+    assert beside.read_bytes() == b"2"
+    beside.unlink()
+    open_file(table, form, resume=True, companion=b"1").close()
+    assert beside.read_bytes() == b"1"
+    table.unlink()
+    with pytest.raises(OutputError, match=r"a\.csv\.meta\.json exists and is not overwritten|exists"):
+        open_file(table, form, companion=b"3")
+    assert not table.exists()
+    assert beside.read_bytes() == b"1"
+
+
+def test_columns_are_added_in_their_own_order() -> None:
+    usual, more = DETECTIONS.with_columns([]), DETECTIONS.with_columns(["settings", "gaps"])
+    assert [name for name in more if name not in usual] == ["gaps", "settings"]
+    assert [name for name in more if name in usual] == list(usual)
+    assert {*DETECTIONS.with_columns(["all"])} >= {*DETECTIONS.earlier} - {"path"}
+    assert {*CLASSIFICATIONS.with_columns(["all"])} >= {*CLASSIFICATIONS.earlier} - {"path"}
+    with pytest.raises(UsageError, match="no column 'gap'"):
+        DETECTIONS.with_columns(["gap"])
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_scored_twice(tmp_path: Path, case: str) -> None:
     form, rows = CASES[case]
@@ -119,16 +177,16 @@ def in_csv(path: str) -> str:
 
 
 def test_csv_has_a_line_for_each_segment_and_one_for_a_video_without(tmp_path: Path) -> None:
-    write(tmp_path / "csv", DETECTION_FORMATS["csv"], ROWS)
+    write(tmp_path / "csv", detection_formats(columns=["all"])["csv"], ROWS)
     text = (tmp_path / "csv").read_bytes().decode("utf-8")
     flat = list(csv.DictReader(io.StringIO(text, newline="")))
-    columns = ("path", "start_seconds", "label", "score", "action")
+    columns = ("video", "start_seconds", "label", "score", "action")
     assert [[line[key] for key in columns] for line in flat] == [
-        [str({**found, "path": in_csv(path)}.get(key, "")) for key in columns]
+        [str({**found, "video": in_csv(path)}.get(key, "")) for key in columns]
         for path, each in ROWS.items()
         for found in each["segments"] or [{}]
     ]
-    by_path = {line["path"]: line for line in flat}
+    by_path = {line["video"]: line for line in flat}
     assert json.loads(by_path[in_csv("caf\udce9.mp4")]["gaps"]) == ROWS["caf\udce9.mp4"]["gaps"]
     assert (by_path["P01_11.mp4"]["verb"], by_path["P01_11.mp4"]["noun"]) == ("96", "299")
     assert by_path["e.mp4"]["error"] == "no, such; file"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import get_args
 
-from tadacli.formats.records import DETECTION_FORMATS, FORMATS
 from tadacli.formats.registry import (
     CLASSIFY_SUFFIXES,
     DETECT_SUFFIXES,
@@ -15,6 +14,7 @@ from tadacli.formats.registry import (
     RowsName,
     SegmentsName,
 )
+from tadacli.formats.row_formats import DETECTION_FORMATS, FORMATS
 
 
 def test_every_name_has_its_format_and_every_format_its_name() -> None:
@@ -27,7 +27,13 @@ def test_every_name_has_its_format_and_every_format_its_name() -> None:
 
 
 def test_a_suffix_stands_for_one_format() -> None:
-    assert CLASSIFY_SUFFIXES == {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
+    assert CLASSIFY_SUFFIXES == {
+        ".csv": "csv",
+        ".tsv": "tsv",
+        ".json": "json",
+        ".jsonl": "jsonl",
+        ".txt": "table",
+    }
     assert DETECT_SUFFIXES == {
         **CLASSIFY_SUFFIXES,
         ".srt": "srt",

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tadacli.errors import UsageError
-from tadacli.formats.records import DETECTION_FORMATS, FORMATS, Format
+from tadacli.formats.records import Format
 from tadacli.formats.results import read_detections
+from tadacli.formats.row_formats import DETECTION_FORMATS, FORMATS
 from tadacli.formats.rows import classification_row
 from tadacli.results import Classification, Gap, Run
 from tests.formats.detections import action, action_row, failed_row, row, segment

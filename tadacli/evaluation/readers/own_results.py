@@ -29,6 +29,7 @@ from tadacli.formats.captions import player_segments
 from tadacli.formats.epic_detection import NUM_CLASSES
 from tadacli.formats.results import parse_detections
 from tadacli.formats.rows import DetectionRow
+from tadacli.formats.tables import is_table
 from tadacli.formats.video_names import video_ids
 from tadacli.results import Note, NoteKind, SpecSummary, Status
 from tadacli.results.json_ready import PredictionRow, SegmentRow
@@ -108,7 +109,7 @@ def read_detected_labels(path: AnyPath) -> DetectResults:
 def _detect_rows(path: AnyPath, shown: str) -> list[DetectionRow]:
     """The rows of the file, each with the id of its video as `video`."""
     content = read_bytes(path)
-    if content.startswith(b"path,status,"):
+    if is_table(content):
         raise UsageError(f"{shown} is a CSV table, which cannot be evaluated", hint=_DETECT_HINT)
     rows = parse_detections(content, shown)
     models = list(dict.fromkeys(f"{row['model']}, weights {row['weights_sha256'][:12]}" for row in rows))
@@ -252,7 +253,7 @@ def read_classifications(path: AnyPath) -> TopScores:
 
 def _result_values(content: bytes, shown: str) -> list[object]:
     """The values of a JSON document with `results`, of JSON lines, or of a single result."""
-    if content.startswith(b"path,status,"):
+    if is_table(content):
         raise _NO_RESULTS(f"{shown} is a CSV table, which cannot be evaluated")
     try:
         values = [parse_json(line) for line in content.split(b"\n") if line.strip()]
