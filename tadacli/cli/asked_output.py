@@ -12,12 +12,15 @@ from tadacli.cli.sinks import choose_format
 from tadacli.errors import UsageError
 from tadacli.formats.registry import TABLES, RowsName
 
-RESUMABLE = get_args(RowsName)
+RESUMABLE = (*get_args(RowsName), "parquet")
 
 
 @dataclass(frozen=True)
 class AskedOutput:
-    """Results in `formats`, to `output` or to stdout; `columns` are what tables have besides the usual ones."""
+    """Results in `formats`, to `output` or to stdout; `columns` are what tables have besides the usual ones.
+
+    `output` is a folder for several formats.
+    """
 
     formats: tuple[str, ...]
     output: Path | None
@@ -25,13 +28,24 @@ class AskedOutput:
     resume: bool
 
     @property
+    def is_single(self) -> bool:
+        """Whether there is one format."""
+        return len(self.formats) == 1
+
+    @property
     def format(self) -> str:
-        """The only format."""
+        """The first format, which is mostly the only one."""
         return self.formats[0]
 
     @property
     def growing_file(self) -> Path | None:
         """The file that grows with each result, and can be taken up again; None if there is none."""
+        from tadacli.formats.derived_files import ROWS_FILE, rows_beside
+
+        if self.output is None or not self.is_single:
+            return None if self.output is None else self.output / ROWS_FILE
+        if self.format == "parquet":
+            return rows_beside(self.output)
         return self.output if self.format in RESUMABLE else None
 
 
@@ -48,8 +62,9 @@ def asked_output(
     """What the options ask for.
 
     Args:
-        formats: The format, None for that of the output's name, or else what suits a terminal or a pipe.
-        output: The file, None for stdout.
+        formats: One or several, with commas between; None for that of the output's name, or else what suits a terminal
+            or a pipe.
+        output: The file, or for several formats the folder; None for stdout.
         columns: Names of columns with commas between.
         resume: Whether a file goes on.
         results: What is written.
@@ -62,18 +77,49 @@ def asked_output(
     Raises:
         UsageError: A format or a column is not known, or the options do not go together.
     """
-    if formats is not None and formats not in known:
-        close = get_close_matches(formats, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose among {', '.join(known)}"
-        raise UsageError(f"there is no format {formats!r}", hint=hint)
-    chosen = choose_format(formats, output, by_suffix=by_suffix, plain=("table", "jsonl"))
-    if resume and (output is None or chosen not in RESUMABLE):
-        raise UsageError("--resume continues a file", hint=f"give --output FILE in {', '.join(RESUMABLE)}")
-    names = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns is not None else ()
-    if names and chosen not in TABLES:
-        raise UsageError(f"--columns are those of tables, and {chosen} is none", hint="add --format csv")
-    if names:
+    if formats is not None and "," in formats:
+        names = tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip()))
+    else:
+        _check_known([formats] if formats is not None else [], known)
+        names = (choose_format(formats, output, by_suffix=by_suffix, plain=("table", "jsonl")),)
+    _check_known(names, known)
+    _check_together(names, output, resume=resume)
+    if "parquet" in names:
+        from tadacli.formats.parquet import require_parquet
+
+        require_parquet()
+    more = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns is not None else ()
+    if more:
         from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS
 
-        (CLASSIFICATIONS if results == "classifications" else DETECTIONS).with_columns(names)
-    return AskedOutput((chosen,), output, names, resume)
+        if not {*names} & {*TABLES, "parquet"}:
+            raise UsageError(f"--columns are those of tables, and {names[0]} is none", hint="add --format csv")
+        (CLASSIFICATIONS if results == "classifications" else DETECTIONS).with_columns(more)
+    return AskedOutput(names, output, more, resume)
+
+
+def _check_known(names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"choose among {', '.join(known)}"
+            raise UsageError(f"there is no format {name!r}", hint=hint)
+
+
+def _check_together(names: Sequence[str], output: Path | None, *, resume: bool) -> None:
+    """Raises `UsageError` for formats that cannot go where they are to go."""
+    if not names:
+        raise UsageError("--format names no format", hint="give one, or several with commas between: csv,srt")
+    if len(names) > 1:
+        if "table" in names:
+            raise UsageError("a table is for the screen, and several formats are files", hint="leave table out")
+        if output is None:
+            raise UsageError("several formats make several files", hint="name a folder for them: --output FOLDER")
+        return
+    if names[0] == "parquet" and output is None:
+        raise UsageError("parquet is no text to be shown", hint="give --output FILE.parquet")
+    if resume and (output is None or names[0] not in RESUMABLE):
+        raise UsageError(
+            "--resume continues a file",
+            hint=f"give --output FILE in {', '.join(RESUMABLE)}, or several formats and a folder",
+        )

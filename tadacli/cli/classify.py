@@ -104,7 +104,7 @@ def classify_command(
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"
     table = partial(classification_table, title=title)
-    sink = open_classification_sink(to, run, lambda rows, width: table(rows, width=width))
+    sink = open_classification_sink(to, run, videos, lambda rows, width: table(rows, width=width))
     sink = also_shown(sink, output, table)
     done = sink.done
     num_left = sum(path not in done for path in videos)

@@ -66,14 +66,18 @@ Sampling = Annotated[
     WindowSampling | None,
     CLIPS.option(help=SAMPLING_HELP),
 ]
-FORMAT_HELP = "Default: by the name of --output, else table on a terminal, jsonl in a pipe."
+FORMAT_HELP = (
+    "Several: csv,jsonl, and -o FOLDER. Default: by the name of --output, else table on a terminal, jsonl in a pipe."
+)
 Format = Annotated[
     str | None,
     OUTPUT.option("--format", help=f"{', '.join(get_args(ClassifyFormat))}. {FORMAT_HELP}", metavar="FORMAT"),
 ]
 Columns = Annotated[
     str | None,
-    OUTPUT.option(help="More columns of csv and tsv, such as notes,settings; all: every one.", metavar="NAMES|all"),
+    OUTPUT.option(
+        help="More columns of csv, tsv and parquet, such as notes,settings; all: every one.", metavar="NAMES|all"
+    ),
 ]
 Fps = Annotated[float | None, INPUT.option(help="Frames a second of folders and tars of frames.", metavar="RATE")]
 FillBatches = Annotated[

@@ -20,10 +20,9 @@ from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, SegmentFormat
 if TYPE_CHECKING:
     from tadacli.cli.asked_output import AskedOutput
     from tadacli.detection.jobs import DetectionJob
+    from tadacli.formats.derived_files import Wanted
     from tadacli.formats.labelled import LabelledVideo
-    from tadacli.formats.records import Format
     from tadacli.formats.rows import ClassificationRow, DetectionRow, Row
-    from tadacli.formats.tables import Table
     from tadacli.results import Run
 
 TABLE_FILE_WIDTH = 120
@@ -70,58 +69,66 @@ def choose_format(
 
 
 def open_classification_sink(
-    asked: AskedOutput, run: Run, render_table: Callable[[Sequence[ClassificationRow], int | None], str]
+    asked: AskedOutput,
+    run: Run,
+    videos: Sequence[str],
+    render_table: Callable[[Sequence[ClassificationRow], int | None], str],
 ) -> Sink[ClassificationRow]:
     """The sink of `tada classify`. Raises `OutputError` if the output cannot be written or is not to be."""
+    from tadacli.formats.derived_files import Wanted
     from tadacli.formats.row_formats import classification_formats
     from tadacli.formats.tables import CLASSIFICATIONS
 
-    formats = classification_formats(columns=asked.columns)
-    return _open_sink(asked, formats, CLASSIFICATIONS, run, render_table)
+    forms = classification_formats(columns=asked.columns)
+    return _open_sink(asked, Wanted(asked.formats, forms, CLASSIFICATIONS, run, asked.columns), videos, render_table)
 
 
 def open_detection_sink(asked: AskedOutput, job: DetectionJob) -> Sink[DetectionRow]:
     """The sink of `tada detect`. Raises `OutputError` as for `tada classify`, `UsageError` for an unfit model."""
+    from tadacli.formats.derived_files import Wanted
     from tadacli.formats.epic_detection import require_action_heads
     from tadacli.formats.row_formats import detection_formats
     from tadacli.formats.tables import DETECTIONS
 
-    if asked.format == "epic":
+    if "epic" in asked.formats:
         require_action_heads(job.spec.heads)
-    if asked.format in SEGMENT_FORMATS:
+    if asked.is_single and asked.format in SEGMENT_FORMATS:
         return SegmentSink(SEGMENT_FORMATS[asked.format], job.videos, asked.output)
     title = f"{job.spec.name}, {job.spec.task}, windows of {job.run.settings['window']}"
 
     def render_table(rows: Sequence[DetectionRow], width: int | None) -> str:
         return detection_table(rows, title=title, width=width)
 
-    formats = detection_formats(num_videos=len(job.videos), columns=asked.columns)
-    return _open_sink(asked, formats, DETECTIONS, job.run, render_table)
+    forms = detection_formats(num_videos=len(job.videos), columns=asked.columns)
+    wanted = Wanted(asked.formats, forms, DETECTIONS, job.run, asked.columns)
+    return _open_sink(asked, wanted, job.videos, render_table)
 
 
 def _open_sink(
     asked: AskedOutput,
-    formats: Mapping[str, Format[AnyRow]],
-    table: Table[AnyRow],
-    run: Run,
+    wanted: Wanted[AnyRow],
+    videos: Sequence[str],
     render_table: Callable[[Sequence[AnyRow], int | None], str],
 ) -> Sink[AnyRow]:
     if asked.format == "table":
         return TableSink(asked.output, render_table)
+    from tadacli.formats.derived_files import parquet_file, result_folder
     from tadacli.formats.growing_files import ResultFile, ResultStream
-    from tadacli.formats.tables import companion, facts_of
     from tadacli.video.inputs import file_size
 
     if asked.output is None:
-        return ResultStream(write_stdout, formats[asked.format])
-    is_table = asked.format in TABLES
+        return ResultStream(write_stdout, wanted.forms[asked.format])
+    if not asked.is_single:
+        return result_folder(asked.output, wanted, videos, resume=asked.resume, size_of=file_size, on_loss=say)
+    if asked.format == "parquet":
+        return parquet_file(asked.output, wanted, resume=asked.resume, size_of=file_size)
     return ResultFile(
         asked.output,
-        formats[asked.format],
-        run_id=run.id,
+        wanted.forms[asked.format],
+        run_id=wanted.run.id,
         resume=asked.resume,
         size_of=file_size,
-        companion=companion(table, [facts_of(run)], more=asked.columns) if is_table else None,
+        companion=wanted.about if asked.format in TABLES else None,
     )
 
 
@@ -148,7 +155,7 @@ def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], video
     except KeyboardInterrupt:
         say(
             f"interrupted: {out_of(len(statuses), len(videos), 'videos', 'are done')}; "
-            "--resume continues an --output file in csv, tsv, json or jsonl",
+            "--resume goes on, where --output is a file of our own formats or a folder for several",
             always=True,
         )
         raise typer.Exit(exits.INTERRUPTED) from None

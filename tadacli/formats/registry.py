@@ -23,14 +23,15 @@ RowsName = Literal["csv", "tsv", "json", "jsonl"]
 # Those of our own that people open in a spreadsheet.
 TABLES = ("csv", "tsv")
 _Player = Literal["srt", "vtt", "audacity"]
+_Columns = Literal["parquet"]
 _Challenge = Literal["activitynet", "epic", "actionformer", "charades", "thumos"]
 _Annotator = Literal["eaf", "elan-txt", "labelstudio", "boris", "boris-csv", "cvat", "via", "via-csv"]
 _Editor = Literal["edl"]
 SegmentsName = Literal[_Player, _Challenge, _Annotator, _Editor]
 
-ClassifyFormat = Literal["table", RowsName]
+ClassifyFormat = Literal["table", RowsName, _Columns]
 DetectFormat = Literal[ClassifyFormat, SegmentsName]
-ConvertFormat = Literal[_Player, _Editor, _Annotator, _Challenge, RowsName]
+ConvertFormat = Literal[_Player, _Editor, _Annotator, _Challenge, RowsName, _Columns]
 ReportFormat = Literal["table", "json", "csv"]
 BenchFormat = Literal["table", "json"]
 
@@ -145,6 +146,7 @@ CLASSIFY_SUFFIXES: Mapping[str, ClassifyFormat] = {
     ".tsv": "tsv",
     ".json": "json",
     ".jsonl": "jsonl",
+    ".parquet": "parquet",
     ".txt": "table",
 }
 DETECT_SUFFIXES: Mapping[str, DetectFormat] = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
 from tadacli.files import check_new_files, companion_of, refuse_existing, require_folder, write_new
 from tadacli.formats.labelled import LabelledVideo, labelled_video
+from tadacli.formats.parquet import write_parquet
 from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, ConvertFormat, SegmentFormat
 from tadacli.formats.row_formats import detection_formats, encode_all
 from tadacli.formats.rows import DetectionRow
@@ -134,6 +136,10 @@ def convert(
             readable = [labelled_video(row, fps=fps) for row in rows if row["status"] != "error"]
             return convert_labels(readable, form, output)
         return encode_files(form, rows, plan_files(form, [row["path"] for row in rows], output))
+    if to == "parquet":
+        stream = io.BytesIO()
+        write_parquet(stream, DETECTIONS, rows, about=companion(DETECTIONS, runs_of(rows)))
+        return {output: stream.getvalue()}
     beside = {companion_of(output): companion(DETECTIONS, runs_of(rows))} if output and to in TABLES else {}
     return beside | {output: encode_all(detection_formats(num_videos=len(rows))[to], rows)}
 

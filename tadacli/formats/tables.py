@@ -19,6 +19,11 @@ from tadacli.results import Run, RunSettings, SpecSummary
 
 Columns: TypeAlias = Mapping[str, str]  # what each of them says, by name
 
+# The columns that hold numbers; the others hold text.
+COUNTS = frozenset("rank index verb noun num_frames windows windows_planned size_bytes num_rows".split())
+SECONDS_AND_SCORES = frozenset(
+    "start_seconds end_seconds video_start_seconds duration_seconds score peak_score fps".split()
+)
 # By these a file is taken up again: they are in every table.
 _BOOKKEEPING: Columns = {
     "size_bytes": "size of the video's file",

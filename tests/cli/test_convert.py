@@ -59,7 +59,7 @@ LOST = {
 
 
 def test_every_format_can_be_asked_for(tada, results, tmp_path: Path) -> None:
-    assert set(get_args(ConvertFormat)) == {*SEGMENT_FORMATS, *DETECTION_FORMATS}
+    assert set(get_args(ConvertFormat)) == {*SEGMENT_FORMATS, *DETECTION_FORMATS, "parquet"}
     rows = [action_row("P01_11.mp4", action(0.0, 1.5, 3, 12))]
     for name in get_args(ConvertFormat):
         code, out, err = tada("convert", results(rows), "--to", name)

@@ -139,3 +139,47 @@ def test_a_reader_that_leaves_ends_any_command() -> None:
     asked = ["sh", "-c", '{ "$@"; echo $? >&2; } | :', "sh", *command("models")]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert done.stderr in ("141\n", "0\n")  # 0 where it was quicker
+
+
+# --- several formats of one run ---------------------------------------------------------------------------------
+
+
+def test_one_run_writes_several_formats_and_goes_on(
+    tada: Tada, tmp_path: Path, videos: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(videos)
+    asked = ("detect", "clip 0.mp4", "clip 1.mp4", "none.mp4", "--model", untrained, "--threshold", "0.1")
+    formats = ("--format", "csv, srt,eaf,json", "-o", tmp_path / "out")
+    code, out, err = tada(*asked, *formats)
+    assert (code, out) == (3, b""), err
+    found = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    named = {"clip 0.srt", "clip 1.srt", "clip 0.eaf", "clip 1.eaf"}
+    assert set(found) == {*named, *(f"results.{end}" for end in ("csv", "csv.meta.json", "json", "jsonl"))}
+    assert tada(*asked, "--format", "csv")[1] == found["results.csv"]
+    (tmp_path / "out" / "clip 1.eaf").unlink()
+    code, _, err = tada(*asked, *formats, "--resume")
+    assert (code, "3 of 3 videos are done" in err) == (3, True)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == found
+    code, _, err = tada(*asked, *formats)
+    assert (code, "exists and is not overwritten" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--format", "csv,srt"), "hint: name a folder for them: --output FOLDER"),
+        (("--format", "csv,table", "-o", "out"), "hint: leave table out"),
+        (("--format", "csv,str", "-o", "out"), "hint: did you mean srt?"),
+        (("--format", ",", "-o", "out"), "--format names no format"),
+        (("--format", "parquet"), "hint: give --output FILE.parquet"),
+        (("--format", "srt", "-o", "a.srt", "--resume"), "--resume continues a file"),
+        (("--columns", "all", "--format", "jsonl"), "hint: add --format csv"),
+        (("--columns", "gap", "--format", "csv"), "there is no column 'gap' of detections"),
+    ],
+)
+def test_what_cannot_be_written_together_is_said_before_any_work(
+    tada: Tada, arguments: tuple[str, ...], said: str
+) -> None:
+    code, out, err = tada("detect", "none.mp4", "--model", "none", *arguments)
+    assert (code, out) == (2, b"")
+    assert said in err

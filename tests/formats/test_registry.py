@@ -20,9 +20,9 @@ from tadacli.formats.row_formats import DETECTION_FORMATS, FORMATS
 def test_every_name_has_its_format_and_every_format_its_name() -> None:
     assert set(get_args(RowsName)) == FORMATS.keys() == DETECTION_FORMATS.keys()
     assert set(get_args(SegmentsName)) == SEGMENT_FORMATS.keys()
-    assert set(get_args(ClassifyFormat)) == {"table", *FORMATS}
-    assert set(get_args(DetectFormat)) == {"table", *DETECTION_FORMATS, *SEGMENT_FORMATS}
-    assert set(get_args(ConvertFormat)) == {*DETECTION_FORMATS, *SEGMENT_FORMATS}
+    assert set(get_args(ClassifyFormat)) == {"table", "parquet", *FORMATS}
+    assert set(get_args(DetectFormat)) == {"table", "parquet", *DETECTION_FORMATS, *SEGMENT_FORMATS}
+    assert set(get_args(ConvertFormat)) == {*DETECTION_FORMATS, *SEGMENT_FORMATS, "parquet"}
     assert all(form.name == name for name, form in SEGMENT_FORMATS.items())
 
 
@@ -32,6 +32,7 @@ def test_a_suffix_stands_for_one_format() -> None:
         ".tsv": "tsv",
         ".json": "json",
         ".jsonl": "jsonl",
+        ".parquet": "parquet",
         ".txt": "table",
     }
     assert DETECT_SUFFIXES == {
