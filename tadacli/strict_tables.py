@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 from tadacli.errors import SpecError, TadaError
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, TypeAdapter
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
     from pydantic_core import CoreSchema, ErrorDetails
 
 T = TypeVar("T")
@@ -56,6 +56,11 @@ class Finite:
             return core_schema.float_schema(allow_inf_nan=False)
         largest = int(sys.float_info.max)
         return core_schema.int_schema(ge=-largest, le=largest)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, _: GetJsonSchemaHandler) -> dict[str, str]:
+        """What a JSON Schema says of such a number; limits of three hundred digits help nobody."""
+        return {"type": "number" if schema["type"] == "float" else "integer"}
 
 
 def decode_table(

@@ -167,4 +167,4 @@ def test_an_installed_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert ",pan left,1," in done.stdout
+    assert "sample.mp4,1,pan left," in done.stdout

@@ -352,7 +352,7 @@ def _whole_lines(shown: str) -> Iterator[bytes]:
         raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
 
 
-class _HeaderLine(TypedDict):
+class HeaderLine(TypedDict):
     """The first line: what the predictions are of, and what made them, as `Run` has it."""
 
     kind: str
@@ -368,7 +368,7 @@ class _HeaderLine(TypedDict):
     heads: dict[str, list[str]]
 
 
-class _ItemLine(TypedDict):
+class ItemLine(TypedDict):
     """Each further line: an `ItemScores`, whose defaults earlier versions may leave out."""
 
     id: str
@@ -383,7 +383,7 @@ class _ItemLine(TypedDict):
 
 
 def _read_header(line: bytes, shown: str) -> Header:
-    about = _decoded(_HeaderLine, line, f"{shown} holds no predictions of this tool", _NO_PREDICTIONS)
+    about = _decoded(HeaderLine, line, f"{shown} holds no predictions of this tool", _NO_PREDICTIONS)
     if about["kind"] != KIND:
         raise _NO_PREDICTIONS(f"{shown} holds no predictions of this tool: its kind is {about['kind']!r}")
     return Header(
@@ -397,7 +397,7 @@ def _read_header(line: bytes, shown: str) -> Header:
 
 
 def _read_item(line: bytes, header: Header, place: str) -> ItemScores:
-    item = _decoded(_ItemLine, line, f"{place} is damaged", _DAMAGED_LINE)
+    item = _decoded(ItemLine, line, f"{place} is damaged", _DAMAGED_LINE)
     scores = item.get("scores", {})
     sizes = {head: len(values) for head, values in scores.items()}
     if sizes != ({} if item["status"] == "error" else {head: len(names) for head, names in header.heads.items()}):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TypedDict
+from typing import Any, NotRequired
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, TaskParts
+from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, PrecisionRow, RunFacts, TaskParts
+from tadacli.formats.rows import SCHEMA_VERSION
 
 
 class ClassRow(TypedDict):
@@ -75,6 +77,34 @@ class TaskRow(TypedDict):
     per_video: list[VideoPrecisionRow]
 
 
+class UnscoredRow(TypedDict):
+    """An item that is not scored, and why."""
+
+    id: str
+    path: str
+    reason: str
+
+
+class EvalDocument(TypedDict):
+    """The whole report, see `eval_json`; earlier versions wrote no `schema_version`."""
+
+    dataset: str
+    split: str
+    unit: str
+    num_scored: int
+    num_items: int
+    metrics: dict[str, float | PrecisionRow]
+    majority: NotRequired[dict[str, MajorityRow]]
+    reasons: dict[str, int]
+    notes: list[str]
+    run: RunFacts | None
+    heads: dict[str, HeadRow]
+    tasks: NotRequired[dict[str, TaskRow]]
+    unscored: list[UnscoredRow]
+    unmatched: NotRequired[list[str]]
+    schema_version: NotRequired[int]
+
+
 def eval_json(report: EvalReport) -> bytes:
     """The whole report: metrics first, then what they are based on, every item that is not scored, and each head.
 
@@ -89,21 +119,22 @@ def eval_json(report: EvalReport) -> bytes:
     Returns:
         JSON; text that is not UTF-8, as file names may be, is escaped. The same report gives the same bytes.
     """
-    content = {
+    content: dict[str, Any] = {
         "dataset": report.dataset,
         "split": report.split,
         "unit": report.unit,
         "num_scored": report.num_scored,
         "num_items": report.num_items,
-        "metrics": report.rows,
+        "metrics": dict(report.rows),
         **({"majority": {name: _majority(each) for name, each in report.majority.items()}} if report.majority else {}),
         "reasons": report.reasons,
         "notes": [note.text for note in report.notes],
-        "run": None if report.run is None else dict(report.run),
+        "run": report.run,
         "heads": {name: _head(head) for name, head in report.heads.items()},
         **({"tasks": {name: _task(parts) for name, parts in report.parts.items()}} if report.parts else {}),
         "unscored": [{"id": item.id, "path": item.path, "reason": item.reason} for item in report.unscored],
         **({"unmatched": list(report.unmatched)} if report.unmatched else {}),
+        "schema_version": SCHEMA_VERSION,
     }
     return json.dumps(content, indent=1, default=asdict).encode() + b"\n"
 
