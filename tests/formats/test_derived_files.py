@@ -103,6 +103,15 @@ def test_a_run_that_was_killed_while_the_files_are_made_makes_the_others(tmp_pat
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def test_formats_that_share_a_suffix_have_files_of_their_own(tmp_path: Path) -> None:
+    results = opened(tmp_path / "out", formats=("audacity", "elan-txt", "thumos"))
+    for each in ROWS.values():
+        results.add(each)
+    results.finish(list(ROWS))
+    results.close()
+    assert {"walk.txt", "walk.elan-txt.txt", "results_thumos.txt"} <= content(tmp_path / "out").keys()
+
+
 def test_no_file_of_a_person_is_written_over(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
