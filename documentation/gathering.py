@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from documentation.commands import command_pages
 from documentation.examples import example_pages
+from documentation.schemas import schema_files
 
 ROOT = Path(__file__).resolve().parents[1]
 # Pages that have their place elsewhere in the repository, by their place in the site.
@@ -32,7 +33,7 @@ ELSEWHERE = {
     "LICENSE": "LICENSE.txt",
 }
 ANSWERS = ("docs/faq.md", "docs/models.md")  # which the search of the site puts before other pages
-GENERATED = ("commands",)  # folders of the site whose pages are written here
+GENERATED = ("commands", "schemas")  # folders of the site whose pages are written here
 
 _FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[ ]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[#)])")
@@ -61,7 +62,7 @@ def gather(folder: Path) -> None:
             target.write_text(boost + text, encoding="utf-8")
         else:
             shutil.copyfile(ROOT / source, target)
-    for place, text in {**command_pages(), **dict(examples.values())}.items():
+    for place, text in {**command_pages(), **schema_files(), **dict(examples.values())}.items():
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")

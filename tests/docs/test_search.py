@@ -15,7 +15,7 @@ __all__ = ["browser"]
 QUESTIONS = [
     ("get only segments of label X above 0.6 as a DataFrame", '.filter(label="pan left", min_score=0.6)'),
     ("use my numpy frames", "fps=30"),
-    ("write SRT and CSV at once", "--to srt"),
+    ("write SRT and CSV at once", "--format csv,srt"),
     ("which weights for actions", "tada2d_r50.k400_8x8"),
     ("resume an interrupted run", "--resume"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +15,7 @@ from typer.main import get_command
 
 from documentation.gathering import ELSEWHERE, with_links_of_the_site
 from tadacli.cli.app import app
+from tadacli.reports.schemas import schemas
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 
@@ -94,3 +96,10 @@ def test_a_link_out_of_the_site_is_an_error() -> None:
     assert turned == "[x](benchmarks.md#y) [z](b/c.md)"
     with pytest.raises(ValueError, match="which the site has not"):
         with_links_of_the_site("[x](nowhere.md)", "docs/a.md", places)
+
+
+def test_schemas_are_published_with_their_keys(site: Path) -> None:
+    for name, schema in schemas().items():
+        assert json.loads((site / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")) == schema
+    shown = text_of(site / "schemas" / "index.html")
+    assert all(key in shown for key in ("schema_version", "start_seconds", "peak_score", "weights_sha256"))
