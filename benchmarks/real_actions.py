@@ -332,6 +332,8 @@ def report(truth: Truth, windows: Mapping[str, ScoredSegments], heads: Mapping[s
     counts = np.bincount(truth.columns.classes)
     print("\n| class | segments | " + " | ".join(shown) + " |\n" + "| --- " * (len(shown) + 2) + "|")
     for number, label in enumerate(truth.labels):
+        if not counts[number]:
+            continue
         values = [float(np.mean([by_class(truth, each)[label] for each in found])) for found in shown.values()]
         print(f"| {label} | {counts[number]} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
     for name, found in heads.items():

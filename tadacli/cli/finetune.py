@@ -54,7 +54,7 @@ def finetune_command(
     crop_size: own.CropSize = None,
     views: own.Views = None,
     task: own.Task = "classification",
-    head: own.Head = "temporal",
+    head: own.Head = "pyramid",
     features: own.Features = None,
     snippet: own.Snippet = None,
     stride: own.Stride = None,

@@ -89,7 +89,7 @@ Task = Annotated[
     Literal["classification", "detection"],
     DETECTION.option(help="Tell clips apart, or find segments in long videos: a head over features of the model."),
 ]
-Head = Annotated[HeadKind, DETECTION.option(help="Of detection: temporal for few data, pyramid, or bmn.")]
+Head = Annotated[HeadKind, DETECTION.option(help="Of detection: pyramid, temporal (faster, for few data) or bmn.")]
 Features = Annotated[
     Path | None,
     DETECTION.option(help="Of detection: features that tada features made; else they are made.", metavar="FOLDER"),

@@ -68,7 +68,20 @@ def trained(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """The folder of a head trained on them, and what was said on the way."""
     folder = tmp_path_factory.mktemp("trained") / "det"
     words = ("finetune", "--task", "detection", "--data", films / "segments.csv", "--output", folder, "--device", "cpu")
-    sizes = ("--stride", "250ms", "--epochs", "40", "--batch-size", "1", "--learning-rate", "5e-3", "--set", "width=16")
+    sizes = (
+        "--head",
+        "temporal",
+        "--stride",
+        "250ms",
+        "--epochs",
+        "40",
+        "--batch-size",
+        "1",
+        "--learning-rate",
+        "5e-3",
+        "--set",
+        "width=16",
+    )
     command = [sys.executable, "-m", "tadacli", *map(str, words), *sizes]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return folder, done.stderr
@@ -134,7 +147,19 @@ def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_pa
         film(none / f"{number}.mp4", (0.0, 0.0), (0.0, 0.0), shade=10 * number)
     (none / "half.mp4").write_bytes(b"none either")
     common = ("finetune", "--task", "detection", "--data", table, "--negatives", none, "--output", run)
-    common = (*common, "--device", "cpu", "--stride", "500ms", "--epochs", "6", "--batch-size", "1")
+    common = (
+        *common,
+        "--head",
+        "temporal",
+        "--device",
+        "cpu",
+        "--stride",
+        "500ms",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "1",
+    )
     code, _, err = tada(*common, "--unlabelled", "ignore")
     assert code == 0, err
     assert "note: 1 of 4 videos cannot be read, and are left out: " in err
@@ -187,7 +212,7 @@ def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
     table, features = write_planted(tmp_path)
     run = tmp_path / "det"
     common = ("finetune", "--task", "detection", "--data", table, "--features", features, "--output", run)
-    code, _, err = tada(*common, *SET)
+    code, _, err = tada(*common, "--head", "temporal", *SET)
     assert code == 0, err
     assert "54 segments of 18 videos" in err
     code, out, _ = tada("detect", "--features", features, "--model", run, "--threshold", "auto", "--format", "jsonl")
@@ -216,7 +241,8 @@ def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
 def test_two_processes_train_the_head_of_one(tada: Tada, tmp_path: Path) -> None:
     table, features = write_planted(tmp_path)
     common = ["finetune", "--task", "detection", "--data", str(table), "--features", str(features), "--device", "cpu"]
-    common += ["--epochs", "4", "--batch-size", "2", "--set", "width=16", "--set", "warmup_epochs=1"]
+    common += ["--head", "temporal", "--epochs", "4", "--batch-size", "2"]
+    common += ["--set", "width=16", "--set", "warmup_epochs=1"]
     common += ["--negatives", str(write_negatives(tmp_path / "none", features, range(3)))]
     code, _, err = tada(*common, "--output", tmp_path / "one")
     assert code == 0, err

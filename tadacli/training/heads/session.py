@@ -70,7 +70,7 @@ def finetune_head(
     *,
     output: AnyPath,
     features: Path | SnippetSettings,
-    head: HeadKind = "temporal",
+    head: HeadKind = "pyramid",
     trunk: Model | None = None,
     negatives: Negatives | None = None,
     unlabelled: Unlabelled = "background",

@@ -38,7 +38,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[FinetuneData, Pat
 
 def run(planted: tuple[FinetuneData, Path, Path], output: Path, **options: object) -> HeadResult:
     data, features, _ = planted
-    given = {"settings": SETTINGS, **options}
+    given = {"head": "temporal", "settings": SETTINGS, **options}
     return finetune_head(data, output=output, features=features, device="cpu", **given)  # type: ignore[arg-type]
 
 

@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def run(data: tuple[Path, Path], output: Path, **options: object) -> HeadResult:
     table, features = data
-    given = {"features": features, "settings": SETTINGS, **options}
+    given = {"head": "temporal", "features": features, "settings": SETTINGS, **options}
     return finetune_head(load_finetune_data(table), output=output, device="cpu", **given)  # type: ignore[arg-type]
 
 
