@@ -231,7 +231,7 @@ def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
         (("classify", "x.mp4", "--model", run), "classifies no video"),
         ((*common[:-1], tmp_path / "new", "--recipe", "finetune"), "--recipe does not go with --task detection"),
         ((*common[:-1], tmp_path / "new", "--set", "depth=3"), "unknown key depth"),
-        (("finetune", "--data", table, "--head", "pyramid", "--output", "x"), "--head goes with --task detection"),
+        (("finetune", "--data", table, "--head", "temporal", "--output", "x"), "--head goes with --task detection"),
     ):
         code, _, err = tada(*words)
         assert code in (1, 2), words
