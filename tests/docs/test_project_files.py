@@ -27,10 +27,10 @@ def test_the_citation_is_of_this_version() -> None:
 
 def test_the_changelog_has_a_section_for_this_version_and_one_for_what_comes() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    *versions, last = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert last == "Unreleased", "new lines are added at the end"
-    assert versions[-1].startswith(f"{__version__} (")
-    released = text.partition(f"## {__version__}")[2].partition("## Unreleased")[0]
+    first, *versions = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert first == "Unreleased"
+    assert versions[0].startswith(f"{__version__} (")
+    released = text.partition(f"## {__version__}")[2]
     assert max(map(len, released.splitlines())) <= 180
 
 
