@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -70,6 +70,10 @@ def decode_watched(decoder: VideoCodecContext, packet: VideoPacket | None) -> tu
     Returns:
         The frames that come out, None if the packet was refused; and whether an error was logged.
     """
+    if not decoder.is_open:
+        # What it has against the headers of the file is not about this packet, and not said again by an open decoder.
+        with suppress(av.error.FFmpegError):
+            decoder.open(strict=False)
     with _errors_logged() as logs:
         try:
             frames: list[VideoFrame] | None = decoder.decode(packet)
