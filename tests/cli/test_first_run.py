@@ -168,7 +168,7 @@ def test_in_a_pipe_it_is_fetched_where_that_was_said(
 
 @pytest.mark.parametrize("command", ["detect", "features", "finetune"])
 def test_other_commands_fetch_too_and_once(tada: Tada, server: FileServer, clip: Path, command: str) -> None:
-    told = {"features": ("-o", clip.parent / "features"), "finetune": ("--data", clip.parent / "none", "-o", "run")}
+    told = {"features": ("-o", clip.parent / "features"), "finetune": ("--data", clip.parent, "-o", "run")}
     inputs = () if command == "finetune" else (clip,)
     _, _, err = tada(command, *inputs, "--model", FIRST, "--fetch", *told.get(command, ()))
     assert "downloading" in err
