@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import http.server
+import inspect
 import math
 import tarfile
 import threading
@@ -359,3 +360,13 @@ def test_the_number_of_threads_of_a_cpu_belongs_to_a_run(interval_model: Model) 
         runs[number] = classification_run(interval_model, ClassificationOptions())
     assert len({run.id for run in runs.values()}) == 3
     assert [run.settings.get("threads") for run in runs.values()] == [None, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["classify", "detect"])
+def test_a_model_has_the_defaults_of_the_function(name: str) -> None:
+    """They are written twice, as the zoo imports nothing that stands above it."""
+    of_model = inspect.signature(getattr(tadacli.Model, name)).parameters
+    of_function = inspect.signature(getattr(tadacli, name)).parameters
+    shared = set(of_model) & set(of_function)
+    assert set(of_function) - shared == {"model", "weights", "device", "dtype"}
+    assert {each: of_model[each].default for each in shared} == {each: of_function[each].default for each in shared}

@@ -40,18 +40,25 @@ def is_quiet() -> bool:
     return _is_quiet
 
 
-def say(text: str, *, always: bool = False) -> None:
-    """A message of one line on stderr, below any progress bar; --quiet leaves what is said `always`."""
+def say(text: str, *, always: bool = False, wraps: bool = False) -> None:
+    """A message of one line on stderr, below any progress bar; --quiet leaves what is said `always`.
+
+    On a terminal one that `wraps` is broken between words; commands and paths in the others stay whole.
+    """
     if always or not _is_quiet:
         with contextlib.suppress(OSError):  # nobody reads it; what the command is for goes on
             end_line()
-            print(_fitting(printable(text)), file=sys.stderr, flush=True)
+            print(_fitting(printable(text)) if wraps else printable(text), file=sys.stderr, flush=True)
             redraw()
 
 
+def say_note(text: str) -> None:
+    """What a person should know, on stderr."""
+    say(f"note: {text}", wraps=True)
+
+
 def _fitting(text: str) -> str:
-    """A note as it is read on a terminal, broken between words; commands and paths in other messages stay whole."""
-    if not (text.startswith("note") and sys.stderr.isatty()):
+    if not sys.stderr.isatty():
         return text
     return textwrap.fill(text, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
 
@@ -279,7 +286,7 @@ class Notes:
     def say(self) -> None:
         """Say what there is; it is empty then."""
         for line in self.lines():
-            say(line)
+            say(line, wraps=True)
         self._videos = {}
 
 

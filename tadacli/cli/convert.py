@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import say
+from tadacli.cli.console import say, say_note
 from tadacli.cli.help import INPUT, OUTPUT
 from tadacli.cli.sinks import write_contents
 from tadacli.datasets import AnnotationFormat
 from tadacli.errors import UsageError
 from tadacli.files import refuse_existing
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
+from tadacli.results.notes import counted
 
 if TYPE_CHECKING:
     from tadacli.formats.labelled import LabelledVideo
@@ -96,12 +97,12 @@ def convert_command(
     failed = [row for row in rows if row["status"] == "error" and to in SEGMENT_FORMATS]
     _say_losses(to, [labelled_video(row, fps=fps) for row in rows if row["status"] != "error"])
     if contents and output is not None:
-        say(f"{_count(len(rows) - len(failed), 'video')} written to {output}")
+        say(f"{counted(len(rows) - len(failed), 'videos')} written to {output}")
     for row in rows if to in SEGMENT_FORMATS else ():
         if row["status"] == "error":
             say(f"left out: {row['path']}: {row['error']}")
         elif row["gaps"]:
-            say(f"note: {row['path']}: {_count(len(row['gaps']), 'span')} could not be read, which {to} does not say")
+            say_note(f"{row['path']}: {counted(len(row['gaps']), 'spans')} could not be read, which {to} does not say")
     if failed:
         raise typer.Exit(exits.SOME_FAILED)
 
@@ -153,7 +154,7 @@ def _convert_labels(
         contents = convert_labels(found.videos, SEGMENT_FORMATS[to], output)
     write_contents(contents, named=output)
     for remark in (*map(str, read.remarks), *found.remarks):
-        say(f"note: {remark}")
+        say_note(remark)
     for span in found.left_out:
         say(f"left out: {span.place}: {span.reason}")
     _say_losses(to, found.videos)
@@ -168,7 +169,3 @@ def _say_losses(to: ConvertFormat, videos: Sequence[LabelledVideo]) -> None:
 
     for text in losses(SEGMENT_FORMATS[to], videos) if to in SEGMENT_FORMATS else ():
         say(text)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

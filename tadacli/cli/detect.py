@@ -192,10 +192,9 @@ def detect_command(
     files = DetectionFiles(
         job.videos, report, render, replace=resume, keep_parts=journal is not None, max_download=limit
     )
-    files.check()
-    sink = open_detection_sink(to, job)
-    sink = also_shown(sink, output, partial(detection_table, title=job.spec.name))
-    with showing(stopwatch, unit="clip"):
+    with files.held(), showing(stopwatch, unit="clip"):
+        sink = open_detection_sink(to, job)
+        sink = also_shown(sink, output, partial(detection_table, title=job.spec.name))
         statuses = write_detections(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
     summarise(statuses, "searched", part="with gaps", output=output)
     if set(statuses.values()) & {"error", "partial"}:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tadacli.cli.console import Notes, say
+from tadacli.cli.console import Notes, say, say_note
 from tadacli.cli.progress import Progress, TimelineProgress, clock
 from tadacli.cli.sinks import Sink, TableSink, write_results
 
@@ -41,12 +41,9 @@ def write_detections(
         on_progress=progress.reach_time,
     )
     rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
-    try:
-        statuses = write_results(rows, sink, job.videos)
-        for note in files.finish(job.run.id):
-            say(f"note: {note}")
-    finally:
-        files.leave()
+    statuses = write_results(rows, sink, job.videos)
+    for text in files.finish(job.run.id):
+        say_note(text)
     return statuses
 
 
@@ -71,7 +68,7 @@ def _rows(
                 labels = job.spec.heads.get("", ())
                 notes = files.write(found, row, job.segments, labels=labels, on_frames=drawing.reach)
             for note in notes:
-                say(f"note: {note}")
+                say_note(note)
             yield row
             if row["status"] == "error":
                 say(f"error: {row['error']}", always=True)

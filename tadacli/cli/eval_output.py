@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli import exits
-from tadacli.cli.console import say
+from tadacli.cli.console import say, say_note
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import ReportFormat
 
@@ -78,7 +78,7 @@ class Destination:
     def _say(self, found: EvalReport, written: list[Path]) -> None:
         if self.form != "table" or self._output is not None:
             for note in found.notes:
-                say(f"note: {note}")
+                say_note(str(note))
             for reason, count in found.reasons.items():
                 say(f"not scored: {count} of {found.num_items} {found.unit}: {reason}")
         from tadacli.results import out_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tadacli.cli import exits
-from tadacli.cli.console import say, showing
+from tadacli.cli.console import say, say_note, showing
 from tadacli.cli.eval_output import Destination
 from tadacli.cli.printable import printable
 from tadacli.cli.progress import Progress
@@ -38,7 +38,7 @@ def publish_run(
         if start.num_done:
             say(f"resuming: {start.num_done} of {start.num_items} items are done")
         if not keeps and start.num_items > _LONG_RUN:
-            say("note: nothing is kept if this run stops; --save-predictions FILE keeps every item")
+            say_note("nothing is kept if this run stops; --save-predictions FILE keeps every item")
 
     with showing(profile), Progress(name, unit="item") as progress:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cli import options
-from tadacli.cli.console import be_quiet, say
+from tadacli.cli.console import be_quiet, say, say_note
 from tadacli.cli.progress import Progress
 from tadacli.errors import UsageError
 from tadacli.zoo import DEFAULT_MODEL, Trust
@@ -162,7 +162,7 @@ class _View:
 
         self._videos.close()
         for remark in data.remarks:
-            say(f"note: {remark}")
+            say_note(remark)
         for split, sequences in (("train", data.train), ("validation", data.validation)):
             num_segments = counted(sum(len(each.spans) for each in sequences), "segments")
             say(f"{split}: {num_segments} of {counted(len(sequences), 'videos')}")

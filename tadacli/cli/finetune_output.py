@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tadacli.cli.console import be_quiet, say
+from tadacli.cli.console import be_quiet, say, say_note
 from tadacli.cli.finetune_plan import plan_lines
 from tadacli.cli.progress import Progress
 from tadacli.errors import TadaError
@@ -71,7 +71,9 @@ class RunView:
         self._files.close()
         self._job = job
         lines = [] if self._is_dry else plan_lines(job)
-        for line in [*(f"note: {note}" for note in job.data.notes), *lines]:
+        for each in job.data.notes:
+            say_note(str(each))
+        for line in lines:
             say(line)
 
     def _step(self, report: StepReport) -> None:
@@ -96,9 +98,9 @@ class RunView:
         if result.stopped_early:
             say(f"stopped early, after step {result.num_steps} of {self._job.settings.num_steps}")
         for line in (*result.fitted.notes, *(result.segments.notes if result.segments else ())):
-            say(f"note: {line}")
+            say_note(line)
         if not folder.curves.is_file():
-            say('note: no picture of the curves; pip install "tadacli[curves]" draws one')
+            say_note('no picture of the curves; pip install "tadacli[curves]" draws one')
         scored = f"{report.num_scored} of {report.num_items} held-out items, {_views(result)}"
         say(f"the best model, of step {result.best_step}, on {scored}: {_accuracies(report)}")
         if result.views != ONE_VIEW:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
-from tadacli.cli.console import say
+from tadacli.cli.console import say, say_note
 from tadacli.cli.help import CLIPS, INPUT, MODEL, OUTPUT, SPEED
 from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
@@ -109,7 +109,7 @@ def named_videos(inputs: list[str], *, recursive: bool) -> list[str]:
     passed_over = PassedOver()
     videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin, passed_over=passed_over)
     if text := str(passed_over):
-        say(f"note: {text}")
+        say_note(text)
     return videos
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tadacli.cli.console import is_quiet, print_error, say
+from tadacli.cli.console import is_quiet, print_error, say, say_note
 from tadacli.cli.printable import printable
 from tadacli.cli.progress import Progress
 
@@ -203,4 +203,4 @@ def _report(fetched: Fetched) -> None:
     else:
         say(f"the published file is the known one, SHA-256 {weights.original_sha256}")
     for note in fetched.notes:
-        say(f"note: {note}")
+        say_note(note)

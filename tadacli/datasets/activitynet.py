@@ -73,8 +73,9 @@ def load_activitynet(
 
 
 def _database(file: AnyPath, subset: str) -> dict[str, Mapping[str, Any]]:
-    if is_detect_results(read_bytes(file)):
-        return _of_results(file, subset)
+    found = read_bytes(file)
+    if is_detect_results(found):
+        return _of_results(found, os.fspath(file), subset)
     content = parse_json(read_text(file), file)
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict):
@@ -85,23 +86,23 @@ def _database(file: AnyPath, subset: str) -> dict[str, Mapping[str, Any]]:
     return database
 
 
-def _of_results(file: AnyPath, subset: str) -> dict[str, Mapping[str, Any]]:
+def _of_results(content: bytes, shown: str, subset: str) -> dict[str, Mapping[str, Any]]:
     """The segments of a results file of `tada detect` as annotations, on the clock of players."""
-    rows = parse_detections(read_bytes(file), os.fspath(file))
+    rows = parse_detections(content, shown)
     if not all("removed" in row for row in rows):
         raise UsageError(
-            f"{os.fspath(file)} is what a model found, and nobody corrected it",
+            f"{shown} is what a model found, and nobody corrected it",
             hint="correct it on the page of tada detect --report, and save that",
         )
     failed = [row["path"] for row in rows if row["status"] == "error"]
     if failed:
         raise UsageError(
-            f"{os.fspath(file)}: nothing is known of {failed[0]}, which could not be read", hint="leave its result out"
+            f"{shown}: nothing is known of {failed[0]}, which could not be read", hint="leave its result out"
         )
     try:
         ids = video_ids([row["path"] for row in rows])
     except OutputError as error:
-        raise UsageError(f"{os.fspath(file)}: {error.message}", hint="keep the results of one of them") from error
+        raise UsageError(f"{shown}: {error.message}", hint="keep the results of one of them") from error
     return {
         ids[row["path"]]: {
             "subset": subset,

@@ -247,6 +247,7 @@ function setCorrecting(isOn) {
   byId("correct").setAttribute("aria-pressed", isOn);
   document.body.classList.toggle("is-correcting", isOn);
   if (isOn) byId("timeline").hidden = false;
+  if (isOn && !grid) say("The times of the frames are not known here: ends do not snap to frames.");
   fill();
   drawAxis();
 }

@@ -9,21 +9,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tadacli.detection.jobs import Found
 from tadacli.detection.settings import SegmentSettings
-from tadacli.errors import UsageError, VideoError
-from tadacli.files import check_new_files, name_with, new_file, not_written, write_new
+from tadacli.errors import OutputError, UsageError, VideoError
+from tadacli.files import check_new_files, held_folder, name_with, new_file, not_written, write_new
 from tadacli.formats.rows import DetectionRow
 from tadacli.results import out_of
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, local_path
 
 _PART = ".part"
+_PART_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{12}\.part")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,39 @@ class DetectionFiles:
     max_download: int = DEFAULT_MAX_DOWNLOAD
     _inline: set[str] = field(default_factory=set)
 
-    def check(self) -> None:
-        """Raise `UsageError` or `OutputError` for files that cannot be written, before any work."""
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the files for this run while the context lasts, to be entered before any work.
+
+        Parts of a page that was not put together are removed in the end, unless a later run can go on with them.
+
+        Raises:
+            UsageError: Files are asked for that cannot be made of these videos.
+            OutputError: One is there and may not be, cannot be written, or another run has it.
+        """
+        self._check()
+        if self.report is None or len(self.videos) < 2:
+            yield
+            return
+        folder = self._folder()
+        try:
+            if folder.is_symlink():
+                raise OutputError(f"{folder} is a link, and parts of {self.report} go there", hint="remove the link")
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise not_written(folder, error) from error
+        with held_folder(folder):
+            if not self.replace:
+                self._remove_parts()  # the folder stays: it is what this run holds
+            try:
+                yield
+            finally:
+                if not self.keep_parts:
+                    self._remove_parts()
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # if it is empty
+
+    def _check(self) -> None:
         wanted = [(self.report, "--report", ".html"), (self.render, "--render", ".mp4")]
         named = [(file, option, suffix) for file, option, suffix in wanted if file is not None]
         for file, option, suffix in named:
@@ -54,8 +87,6 @@ class DetectionFiles:
         check_new_files([file for file, _, _ in named], replace=self.replace)
         if self.report is not None:
             self._inline.update(_first_small(self.videos))
-            if not self.replace:
-                self._remove_parts()
 
     def write(
         self,
@@ -90,7 +121,8 @@ class DetectionFiles:
             if len(self.videos) == 1:
                 write_new(self.report, page_of(part, row), replace=self.replace)
             else:
-                self._keep(part, row)
+                kept = self._part(row["path"], row["run"])
+                write_new(kept, part.encode("utf-8", "replace"), replace=True)
         if self.render is not None and not has_failed:
             from tadacli.reports.rendering import render_segments
 
@@ -120,6 +152,8 @@ class DetectionFiles:
         parts = [part for video in self.videos if (part := self._part(video, run)).is_file()]
         from tadacli.reports.detection_page import page_around
 
+        if not parts and self.report.is_file():
+            return ()  # nothing came since it was put together
         before, after = page_around(len(parts))
         if parts:
             with new_file(self.report, replace=self.replace) as page:
@@ -134,19 +168,6 @@ class DetectionFiles:
         shown = out_of(len(parts), len(self.videos), "videos", "are on the page")
         return (f"{shown}; the others were done before it was asked for",)
 
-    def leave(self) -> None:
-        """Remove the parts of a page that was not put together, unless a later run can go on with them."""
-        if not self.keep_parts:
-            self._remove_parts()
-
-    def _keep(self, part: str, row: DetectionRow) -> None:
-        file = self._part(row["path"], row["run"])
-        try:
-            file.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise not_written(file.parent, error) from error
-        write_new(file, part.encode("utf-8", "replace"), replace=True)
-
     def _part(self, video: str, run: str) -> Path:
         name = hashlib.sha256(os.fsencode(video)).hexdigest()[:32]
         return self._folder() / f"{name}-{run}{_PART}"
@@ -156,13 +177,11 @@ class DetectionFiles:
         return self.report.with_name(name_with(self.report.name, ".parts"))
 
     def _remove_parts(self) -> None:
-        """Removes the parts, and their folder if nothing else is in it."""
-        if self.report is None:
-            return
+        """Removes the parts, and nothing else."""
         with contextlib.suppress(OSError):
-            for part in self._folder().glob(f"*{_PART}"):
-                part.unlink(missing_ok=True)
-            self._folder().rmdir()
+            for part in self._folder().iterdir():
+                if _PART_NAME.fullmatch(part.name):
+                    part.unlink(missing_ok=True)
 
 
 def _first_small(videos: Sequence[str]) -> list[str]:

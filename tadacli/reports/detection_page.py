@@ -122,7 +122,7 @@ def video_link(
     return VideoLink(name=name, url=quote(os.fsencode(relative.replace(os.sep, "/"))))
 
 
-def report_html(
+def video_part(
     row: DetectionRow,
     *,
     curves: Sequence[ClassCurve] = (),
@@ -130,8 +130,8 @@ def report_html(
     video: VideoLink | None = None,
     labels: Sequence[str] = (),
     frames: FrameGrid | None = None,
-) -> bytes:
-    """The page of one detection row.
+) -> str:
+    """What a page holds of one video: its data, and the video itself where it is put inside.
 
     Args:
         row: What `detection_row` says of the video.
@@ -143,22 +143,8 @@ def report_html(
         frames: When frames are shown, to which the ends of corrected segments snap; nowhere without it.
 
     Returns:
-        The page in UTF-8; the same arguments give the same bytes.
+        The elements as HTML; the same arguments give the same text.
     """
-    part = video_part(row, curves=curves, thumbnails=thumbnails, video=video, labels=labels, frames=frames)
-    return _page(_title(row), part)
-
-
-def video_part(
-    row: DetectionRow,
-    *,
-    curves: Sequence[ClassCurve] = (),
-    thumbnails: Mapping[int, bytes] | None = None,
-    video: VideoLink | None = None,
-    labels: Sequence[str] = (),
-    frames: FrameGrid | None = None,
-) -> str:
-    """What a page holds of one video. Arguments are those of `report_html`."""
     video = video or VideoLink()
     data = {
         **_page_data(row, _title(row), curves, thumbnails or {}, video),

@@ -20,10 +20,10 @@ from tadacli.errors import UsageError
 from tadacli.evaluation.detections import evaluate_activitynet
 from tadacli.formats.results import read_detections
 from tadacli.formats.rows import DetectionRow
-from tadacli.reports.detection_page import FrameGrid, frame_grid, page_around, report_html, video_part
+from tadacli.reports.detection_page import FrameGrid, frame_grid, page_around, video_part
 from tests import media
 from tests.browser.test_detection_page import Opener, Page, inline, opened
-from tests.reports.test_detection_page import detection, found
+from tests.reports.test_detection_page import detection, found, report_html
 
 __all__ = ["opened"]  # a fixture
 FPS = 10
@@ -73,7 +73,7 @@ def row_of(video: Path, **changes: Any) -> dict[str, Any]:
 
 def page_of(opened: Opener, video: Path, **how: Any) -> Page:
     html = report_html(
-        row_of(video),  # type: ignore[arg-type]
+        row_of(video),
         video=inline(video),
         labels=("nod", "wave", "bow"),
         frames=FrameGrid(0.0, 1 / FPS),
@@ -287,7 +287,7 @@ def test_an_action_touches_as_few_elements_among_many_segments(opened: Opener, v
         edges = np.linspace(0, 10_800, number + 1).round(1)
         segments = [found(a, b, "nod" if i % 2 else "wave", index=i % 2) for i, (a, b) in enumerate(pairwise(edges))]
         row = row_of(video) | {"segments": segments, "duration_seconds": 10_800.0}
-        page = fresh(opened(report_html(row, frames=FrameGrid(0.0, 1 / FPS))))  # type: ignore[arg-type]
+        page = fresh(opened(report_html(row, frames=FrameGrid(0.0, 1 / FPS))))
         press(page, "e", "j", "j")
         page.browser.execute_script(WATCH)
         touched = []

@@ -14,9 +14,9 @@ import pytest
 
 from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.detection.curves import ClassCurve
-from tadacli.reports.detection_page import VideoLink, report_html, video_link
+from tadacli.reports.detection_page import VideoLink, video_link
 from tests import media
-from tests.reports.test_detection_page import detection, found
+from tests.reports.test_detection_page import detection, found, report_html
 
 PHONE = 360
 

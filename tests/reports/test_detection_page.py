@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadacli.detection.curves import MAX_CURVE_CELLS, ClassCurve
-from tadacli.reports.detection_page import MAX_INLINE_BYTES, VideoLink, report_html, video_link
+from tadacli.reports.detection_page import MAX_INLINE_BYTES, VideoLink, page_of, video_link, video_part
 
 
 def found(start: float, end: float, label: str, *, index: int = 0, score: float = 0.8) -> dict[str, Any]:
@@ -51,6 +51,11 @@ def detection(**changes: Any) -> dict[str, Any]:
         "run": "0123456789ab",
     }
     return row | changes
+
+
+def report_html(row: Any, **how: Any) -> bytes:
+    """The page of one video; arguments are those of `video_part`."""
+    return page_of(video_part(row, **how), row)
 
 
 class Elements(html.parser.HTMLParser):
