@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tadacli.cli.console import Notes, classification_table, profile_table
+from tadacli.cli.console import Notes, classification_table, profile_table, say, say_note
 from tadacli.profiling import ProfileReport, Stage
 from tests import media
 
@@ -113,3 +114,16 @@ def test_without_a_model_there_is_nothing_to_profile(tada, arguments: list[str],
     assert (code, out) == (2, b"")
     assert error in err
     assert "--profile" in err.splitlines()[1]
+
+
+def test_notes_are_broken_between_words_and_other_messages_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    for speak, is_broken in ((say_note, True), (say, False)):
+        shown = Terminal()
+        monkeypatch.setattr("sys.stderr", shown)
+        speak("one word after the other " * 4)
+        assert (max(map(len, shown.getvalue().splitlines())) <= 40) == is_broken
