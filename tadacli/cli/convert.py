@@ -16,7 +16,6 @@ from tadacli.datasets import AnnotationFormat
 from tadacli.errors import UsageError
 from tadacli.files import refuse_existing
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
-from tadacli.results.notes import counted
 
 if TYPE_CHECKING:
     from tadacli.formats.labelled import LabelledVideo
@@ -82,6 +81,7 @@ def convert_command(
     from tadacli.formats.labelled import labelled_video
     from tadacli.formats.results import read_detections
     from tadacli.formats.segment_files import convert
+    from tadacli.results import counted
 
     if from_format is not None or _holds_labels(results):
         _convert_labels(results, to, output, data_root, tier or None, fps, from_format)
