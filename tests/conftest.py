@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -31,23 +32,38 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     monkeypatch.setenv("TADA_HOME", str(tmp_path_factory.getbasetemp() / "empty store"))
 
 
-_NUM_THREADS = pytest.StashKey[int | None]()
+_BEFORE = pytest.StashKey[tuple[int | None, int]]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Note the number of PyTorch's threads before any fixture of the test."""
-    torch = sys.modules.get("torch")
-    item.stash[_NUM_THREADS] = torch.get_num_threads() if torch is not None else None
+    """Note what a test could leave to those after it, before any fixture of the test."""
+    item.stash[_BEFORE] = (_num_threads(), _scheduling_policy())
     yield
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Fail a test that leaves another number: the last digits of the tests after it would be others."""
+    """Fail a test that changes how the tests after it run.
+
+    With another number of PyTorch's threads their last digits would be others; a realtime process, as encoders make
+    one of a process of root, takes the machine from all the others.
+    """
     yield
-    before, torch = item.stash.get(_NUM_THREADS, None), sys.modules.get("torch")
-    if torch is not None and before is not None:
-        after = torch.get_num_threads()
-        torch.set_num_threads(before)
-        assert after == before, f"the test leaves {after} threads, {before} were set before it"
+    num_threads, policy = item.stash.get(_BEFORE, (None, _scheduling_policy()))
+    after, policy_after = _num_threads(), _scheduling_policy()
+    if policy_after != policy:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+    if num_threads is not None:
+        sys.modules["torch"].set_num_threads(num_threads)
+        assert after == num_threads, f"the test leaves {after} threads, {num_threads} were set before it"
+    assert policy_after == policy, f"the test leaves the scheduling policy {policy_after}, {policy} was set before it"
+
+
+def _num_threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else None
+
+
+def _scheduling_policy() -> int:
+    return os.sched_getscheduler(0) if sys.platform == "linux" else 0

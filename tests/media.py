@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tadacli.doctor.codecs import tame_encoder
+
 _BLOCK = 16
 _BITS = 10
 
@@ -90,7 +92,8 @@ def render(
     audio: bool = False,
 ) -> None:
     """Writes a video of pictures numbered from 0, shown at `pts` (default: 0, 1, ...) times `time_base`."""
-    with av.open(str(path), "w", format=format_name, container_options=dict(container_options or {})) as out:
+    settings = dict(container_options or {})
+    with tame_encoder(), av.open(str(path), "w", format=format_name, container_options=settings) as out:
         stream = out.add_stream(codec, rate=Fraction(30), options=dict(options or {}))
         stream.height, stream.width = size
         stream.pix_fmt = pixel_format

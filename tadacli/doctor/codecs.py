@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def check_codec(name: str) -> CodecState:
         return CodecState(decoder)
     expected = _pictures()
     try:
-        with _silent_encoder():
+        with tame_encoder():
             content = encode(expected, encoder, coding)
     except (av.FFmpegError, ValueError):
         return CodecState(decoder)  # only decoding matters here
@@ -110,16 +111,26 @@ def _pictures() -> list[Pixels]:
 
 
 @contextmanager
-def _silent_encoder() -> Iterator[None]:
-    """SVT-AV1 writes to stderr by itself, unless this variable says otherwise when it starts."""
-    if "SVT_LOG" in os.environ:
-        yield
-        return
-    os.environ["SVT_LOG"] = "0"
+def tame_encoder() -> Iterator[None]:
+    """Holds encoders to what a guest may do: SVT-AV1 writes to stderr, and a process of root becomes a realtime one."""
+    is_silent = "SVT_LOG" not in os.environ
+    if is_silent:
+        os.environ["SVT_LOG"] = "0"
+    scheduling = _scheduling()
     try:
         yield
     finally:
-        del os.environ["SVT_LOG"]
+        if is_silent:
+            del os.environ["SVT_LOG"]
+        if sys.platform == "linux" and scheduling != _scheduling():
+            os.sched_setscheduler(0, scheduling[0], os.sched_param(scheduling[1]))
+
+
+def _scheduling() -> tuple[int, int]:
+    """The policy and the priority of this thread, where the system says them."""
+    if sys.platform != "linux":
+        return (0, 0)
+    return os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
 
 
 def encode(pictures: Sequence[Pixels], encoder: str, coding: Coding) -> bytes:
