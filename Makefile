@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := demo
-# The tests of a file run one after the other in one process. Threads of PyTorch that wait (OMP) leave the
-# cores to others.
+# The tests of a file run one after the other in one process, and each process has one thread of PyTorch: with more,
+# the threads of several processes wait for each other, and small networks take three times the CPU time.
 IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 VIDEO ?=
 FOOTAGE ?=
@@ -30,7 +30,7 @@ endif
 
 ## run the tests; those that need ../shared skip without it
 test: $(VENV)/dev
-	OMP_WAIT_POLICY=PASSIVE $(PY) -m pytest $(IN_PARALLEL)
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(IN_PARALLEL)
 
 ## run the tests against the lowest versions that are declared, in an environment of its own
 test-lowest: $(PY)
@@ -38,7 +38,7 @@ test-lowest: $(PY)
 	$(PY) -m tests.lowest > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]" \
 		--constraint $(VENV)-lowest/constraints.txt
-	OMP_WAIT_POLICY=PASSIVE $(VENV)-lowest/bin/python -m pytest $(IN_PARALLEL)
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest $(IN_PARALLEL)
 
 ## hold what is written for Label Studio to its SDK, in an environment of its own
 test-labelstudio: $(VENV)/dev
