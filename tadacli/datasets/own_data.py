@@ -331,7 +331,10 @@ def _origins(rows: Sequence[DetectionRow]) -> str:
     removed = sum(len(row.get("removed", ())) for row in rows)
     parts += [f"{removed} removed"] if removed else []
     found = f"{counted(len(segments), 'labels')} in {counted(len(rows), 'videos')}"
-    return f"{found}: {', '.join(parts) or 'none corrected'} by a person, {checked} checked, the others as found"
+    again = sum("made_again" in row for row in rows)
+    people = f"{', '.join(parts) or 'none corrected'} by a person, {checked} checked"
+    where = f", in {counted(again, 'videos')} by thresholds chosen on the page" if again else ""
+    return f"{found}: {people}, the others as found{where}"
 
 
 # --- classes ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tadacli.detection.score_file import read_scores, write_scores
 from tadacli.detection.scored_windows import WindowScores, video_notes
 from tadacli.detection.segments import class_curves, find_segments
 from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.threshold_inputs import ThresholdInputs, threshold_inputs
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import Detection, Note, NoteKind, Run, RunSettings
@@ -55,6 +56,22 @@ class Found:
             segments=self.result.segments,
             thresholds=scores.spec.segment_thresholds or scores.spec.thresholds,
             low_share=scores.spec.low_share,
+        )
+
+    def threshold_inputs(self, segments: SegmentSettings, *, max_bytes: int) -> ThresholdInputs | None:
+        """What other thresholds than these can be applied to, in so many bytes; None without scores of windows."""
+        scores = self.scores
+        if scores is None:
+            return None
+        return threshold_inputs(
+            scores.spans,
+            scores.scale,
+            scores.scores,
+            scores.spec.heads,
+            settings=segments,
+            video_seconds=scores.range_seconds,
+            cuts=scores.cuts,
+            max_bytes=max_bytes,
         )
 
 

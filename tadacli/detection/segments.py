@@ -20,7 +20,8 @@ from tadacli.detection.curves import ClassCurve
 from tadacli.detection.exclusive import LabelledRun, exclusive_runs
 from tadacli.detection.nms import nms, soft_nms
 from tadacli.detection.settings import Heads, SegmentSettings
-from tadacli.detection.timelines import SAME_INSTANT_SECONDS, ScoreRun, Timeline, find_runs, score_timeline, smooth
+from tadacli.detection.shots import WindowsOfShot, shot_windows
+from tadacli.detection.timelines import SAME_INSTANT_SECONDS, ScoreRun, Timeline, find_runs
 from tadacli.errors import UsageError
 from tadacli.results import Segment
 from tadacli.specs import LOW_SHARE, Thresholds
@@ -75,12 +76,13 @@ def find_segments(
     shown = np.flatnonzero(peaks >= levels.high).tolist()
     indices = [index for index in shown if settings.wants(classes.names(index))]
     if settings.exclusive or settings.contrast:
-        shots = _shots(spans, scale, video_seconds, cuts, settings)
-        kept = list(_one_length(shots, indices, classes, settings, levels))
+        shots = shot_windows(spans, scale, video_seconds, cuts, settings)
+        runs = one_length_segments(shots, indices, classes, settings, thresholds=levels.high)
+        kept = [segment for segment, _ in runs]
         kept = [segment for index in indices for segment in _best_of(kept, index, settings.topk_per_class)]
         return tuple(sorted(_best(kept, settings.topk), key=_place))
     found: dict[int, list[Segment]] = {index: [] for index in indices}
-    for _, length in _shots(spans, scale, video_seconds, cuts, settings):
+    for _, length in shot_windows(spans, scale, video_seconds, cuts, settings):
         for block in _blocks(indices):
             for segment in _length_segments(length, block, classes, settings, levels):
                 found[segment.index].append(segment)
@@ -137,11 +139,16 @@ def class_curves(
             timeline.scores[:, column],
             levels[index][:num_levels],
         )
-        for number, length in _shots(spans, scale, video_seconds, cuts, settings)
+        for number, length in shot_windows(spans, scale, video_seconds, cuts, settings)
         for timeline in [length.timeline(classes.columns(chosen))]
         for column, index in enumerate(chosen)
     ]
     return tuple(sorted(curves, key=lambda curve: chosen.index(curve.index)))
+
+
+def least_scores(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least scores that meet thresholds: a float32 score of 0.7 is a little less than 0.7, and meets it."""
+    return np.minimum(thresholds, thresholds.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +172,7 @@ class _Levels:
             low = high * low_share
         if high.shape != (num_classes,):
             raise ValueError(f"{len(high)} thresholds do not fit {num_classes} classes")
-        return cls(_limit(high), _limit(low))
+        return cls(least_scores(high), least_scores(low))
 
 
 def _class_thresholds(thresholds: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
@@ -178,39 +185,8 @@ def _class_thresholds(thresholds: Mapping[str, Sequence[float]]) -> NDArray[np.f
     return np.array(values, dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class _Length:
-    """The windows of one length in a shot: which rows (W,) they are of all windows, and where they lie in the video."""
-
-    rows: NDArray[np.bool_]
-    spans: NDArray[np.float64]
-    smooth_seconds: float
-
-    def timeline(self, columns: NDArray[np.float64]) -> Timeline:
-        """The smoothed timeline of scores of all windows, (W, C)."""
-        return smooth(score_timeline(self.spans, columns[self.rows]), seconds=self.smooth_seconds)
-
-
-def _shots(
-    spans: NDArray[np.float64],
-    scale: NDArray[np.integer],
-    video_seconds: tuple[float, float],
-    cuts: Sequence[float],
-    settings: SegmentSettings,
-) -> Iterator[tuple[int, _Length]]:
-    """The windows of each length in each shot of the video, cut off at its ends, with the length's number."""
-    start, end = video_seconds
-    if not start < end:
-        raise ValueError(f"a video from {start} to {end} seconds has no segments")
-    inside = (spans[:, 0] < end - SAME_INSTANT_SECONDS) & (spans[:, 1] > start + SAME_INSTANT_SECONDS)
-    shot = np.searchsorted(np.asarray(cuts, dtype=np.float64), spans.mean(axis=1))
-    for number, place in sorted({*zip(scale[inside].tolist(), shot[inside].tolist(), strict=True)}):
-        rows = inside & (scale == number) & (shot == place)
-        yield number, _Length(rows, np.clip(spans[rows], start, end), settings.smooth_seconds)
-
-
 def _length_segments(
-    length: _Length, indices: list[int], classes: ClassScores, settings: SegmentSettings, levels: _Levels
+    length: WindowsOfShot, indices: list[int], classes: ClassScores, settings: SegmentSettings, levels: _Levels
 ) -> Iterator[Segment]:
     """The segments of some classes that the windows of one length give."""
     timeline = length.timeline(classes.columns(indices))
@@ -242,14 +218,31 @@ def _length_segments(
         yield replace(segment, verb=verb, noun=noun)
 
 
-def _one_length(
-    shots: Iterator[tuple[int, _Length]],
-    indices: list[int],
+def one_length_segments(
+    shots: Iterable[tuple[int, WindowsOfShot]],
+    indices: Sequence[int],
     classes: ClassScores,
     settings: SegmentSettings,
-    levels: _Levels,
-) -> Iterator[Segment]:
-    """The segments of some classes where windows are of one length; where one label holds at a time, all compete."""
+    *,
+    thresholds: NDArray[np.float64],
+) -> Iterator[tuple[Segment, float]]:
+    """The segments of some classes where windows are of one length; where one label holds at a time, all compete.
+
+    Where they lie and what they score does not depend on thresholds.
+
+    Args:
+        shots: The windows.
+        indices: The classes.
+        classes: The scores of all classes.
+        settings: What becomes a segment; they are `exclusive`, or ask for `contrast`.
+        thresholds: What the best window of a segment reaches, for every class (C,).
+
+    Yields:
+        Each segment with the score of its best window, of which `peak_score` is rounded.
+
+    Raises:
+        UsageError: For windows of several lengths.
+    """
     lengths = list(shots)
     if (num_lengths := len({number for number, _ in lengths})) > 1:
         option = "--exclusive" if settings.exclusive else "--contrast"
@@ -265,15 +258,15 @@ def _one_length(
             else (
                 (index, run)
                 for index in indices
-                for run in contrast_runs(length.spans, here[:, index], threshold=levels.high[index])
+                for run in contrast_runs(length.spans, here[:, index], threshold=thresholds[index])
             )
         )
         for index, run in runs:
             long_enough = run.end_seconds - run.start_seconds >= settings.min_duration_seconds - SAME_INSTANT_SECONDS
-            if index in indices and run.peak >= levels.high[index] and long_enough:
+            if index in indices and run.peak >= thresholds[index] and long_enough:
                 (label,) = classes.names(index)
                 score, peak = _seven_digits(run.score), _seven_digits(run.peak)
-                yield Segment(run.start_seconds, run.end_seconds, label, index, score, peak_score=peak)
+                yield Segment(run.start_seconds, run.end_seconds, label, index, score, peak_score=peak), run.peak
 
 
 def _best_of(segments: list[Segment], index: int, count: int | None) -> list[Segment]:
@@ -323,11 +316,6 @@ def _place(segment: Segment) -> tuple[float, float, int]:
 
 def _blocks(indices: list[int]) -> Iterator[list[int]]:
     return (indices[first : first + _BLOCK] for first in range(0, len(indices), _BLOCK))
-
-
-def _limit(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The least scores that meet thresholds: a float32 score of 0.7 is a little less than 0.7, and meets it."""
-    return np.minimum(thresholds, thresholds.astype(np.float32))
 
 
 def _seven_digits(score: float) -> float:

@@ -1,36 +1,29 @@
-/* Corrections: what a person makes of the segments. The browser keeps every step of it, until it is saved as a results
-   file. It goes on from detection_page.js. */
+/* Corrections by mouse and keys. The browser keeps every step, until all is saved as a results file. It goes on from
+   detection_page.js and corrections.js. */
 
-const machine = segments.map((_, number) => stateOf(number));
-const done = []; // steps: the number of a segment, its state before (null: there was none) and after
-const undone = [];
+const scoresIn = (i) => {
+  const text = document.querySelectorAll("script.scores")[i]?.textContent;
+  let found;
+  return () => (found ??= text && unpacked(JSON.parse(text))) || null;
+};
+const scores = scoresIn(shownVideo - 1);
+const book = bookOf(data.row, scores);
+const { entries, done, undone } = book;
 const keyOf = (row) => `tada corrections ${row.run} ${row.path}`;
 const KEPT = keyOf(data.row);
 let inTime = null;
 let isKept = true;
 
-function stateOf(number) {
-  const { start, end, checked, removed } = segments[number];
-  return { start, end, label: labelOf(segments[number]), checked: Boolean(checked), removed: Boolean(removed) };
-}
-
-const isSpan = (a, b) => a.start === b.start && a.end === b.end && a.label === b.label;
-const isSame = (a, b) => isSpan(a, b) && a.checked === b.checked && a.removed === b.removed;
-
-function originOf(number) {
-  if (number >= machine.length) return "added";
-  return isSpan(machine[number], stateOf(number)) ? "machine" : "corrected";
-}
-
 // --- changing a segment ------------------------------------------------------------------------
 
-/* The class of a label; one that is not there yet gets a lane. */
-function classOf(label) {
-  const known = classes.findIndex((each) => each.label === label);
+/* The class of a label, if need be of this index; one that is not there yet gets a lane. */
+function classOf(label, index) {
+  const known = classes.findIndex((each) => each.label === label && (index === undefined || each.index === index));
   if (known >= 0) return known;
   const ofModel = data.labels.indexOf(label);
   const above = Math.max(data.labels.length, ...classes.map((each) => each.index + 1));
-  classes.push({ index: ofModel >= 0 ? ofModel : above, label, thresholds: [] });
+  classes.push({ index: index ?? (ofModel >= 0 ? ofModel : above), label, thresholds: [] });
+  addCurves(classes.length - 1);
   const made = laneOf(classes.length - 1);
   lanes.push(made);
   byId("lanes").append(made);
@@ -38,22 +31,31 @@ function classOf(label) {
   return classes.length - 1;
 }
 
-/* Gives a segment another state, or makes it, and shows that. */
-function put(number, state) {
-  const place = classOf(state.label);
-  if (number === segments.length) {
-    segments.push({ score: 1, peak: null });
-    Object.assign(segments[number], state, { class: place });
+/* Gives a segment the state, or another one than the book has, where it is to be shown. */
+function put(number, state = entries[number].state) {
+  const { row, original, isPresent } = entries[number];
+  const isAbsent = row !== null && !isPresent && isSame(state, original);
+  segments[number] ??= {};
+  const each = segments[number];
+  const place = classOf(state.label, row?.label === state.label ? row.index : undefined);
+  Object.assign(each, state, { class: place, score: row?.score ?? 1, peak: row?.peak_score ?? null, absent: isAbsent });
+  if (!bars[number]) {
     barOf(number);
-    rowOf(segments[number], number);
+    rowOf(each, number);
   }
-  const each = Object.assign(segments[number], { ...state, class: place });
+  if (isAbsent) return bars[number].remove();
+  const origin = originOf({ row, state, original });
+  each.marks = [...(origin === "machine" ? [] : [origin]), ...(each.checked ? ["checked"] : [])];
   paint(bars[number], place);
   const track = lanes[place].querySelector(".track");
   if (bars[number].parentNode !== track) track.append(bars[number]);
-  const origin = originOf(number);
-  each.marks = [...(origin === "machine" ? [] : [origin]), ...(each.checked ? ["checked"] : [])];
-  refreshOne(number);
+}
+
+/* Shows what became of some entries. */
+function showEntries(numbers) {
+  const each = [...new Set(numbers)].sort((a, b) => a - b);
+  each.forEach((number) => put(number));
+  refreshSome(each);
 }
 
 /* The state with ends in the video, and at least one frame between them; `side` is the end that moves. */
@@ -66,41 +68,52 @@ function bounded(state, side) {
   return { ...state, start, end: microseconds(Math.min(step(start, 1), data.end)) };
 }
 
-/* Makes a step of it that can be undone. */
+/* Makes a step of it that can be undone; the number of the segment, null: a new one. */
 function record(number, after) {
-  const before = number < segments.length ? stateOf(number) : null;
-  if (before && isSame(before, after)) return;
-  put(number, after);
-  done.push({ number, before, after });
+  if (number !== null && isSame(entries[number].state, after)) return number;
+  const step = stepOf(book, number, after);
+  const changed = take(book, step);
+  done.push(step);
   undone.length = 0;
+  showEntries(changed);
   keep();
   current = "";
   follow();
+  return changed[0];
 }
 
-const change = (changes) => chosen >= 0 && record(chosen, { ...stateOf(chosen), ...changes });
+const change = (changes) => chosen >= 0 && record(chosen, { ...entries[chosen].state, ...changes });
 
 function moveBack() {
   const step = done.pop();
   if (!step) return;
   undone.push(step);
-  put(step.number, step.before || { ...step.after, removed: true });
-  afterMove(step.number);
+  afterMove(takeBack(book, step), step);
 }
 
 function moveOn() {
   const step = undone.pop();
   if (!step) return;
   done.push(step);
-  put(step.number, step.after);
-  afterMove(step.number);
+  afterMove(take(book, step), step);
 }
 
-function afterMove(number) {
+function afterMove(changed, step) {
+  showEntries(changed);
   keep();
   current = "";
-  if (segments[number].removed) leave();
-  else choose(number);
+  if (step.thresholds) afterThresholds();
+  else if (isThere(segments[changed[0]])) choose(changed[0]);
+  else leave();
+}
+
+/* Leaves a segment that is no longer there. */
+function afterThresholds() {
+  if (chosen >= 0 && !isThere(segments[chosen])) leave();
+  current = "";
+  follow();
+  sayFound();
+  sayThresholds();
 }
 
 function leave() {
@@ -114,9 +127,11 @@ function remove() {
   if (chosen < 0) return;
   const at = order.indexOf(chosen);
   const next = order[at + 1] ?? order[at - 1] ?? -1;
+  const wasOnBar = document.activeElement === bars[chosen];
   change({ removed: true });
   if (next >= 0) choose(next);
   else leave();
+  if (wasOnBar && next >= 0) bars[next].focus();
 }
 
 // --- new segments ------------------------------------------------------------------------------
@@ -134,8 +149,7 @@ function markOut() {
   const end = frameTime(now());
   if (end <= inTime) return say(`It begins at ${clock(inTime)}; go to a later frame.`);
   const label = chosen >= 0 ? labelOf(segments[chosen]) : (classes[0]?.label ?? data.labels[0] ?? "new label");
-  const number = segments.length;
-  record(number, bounded({ start: inTime, end, label, checked: true, removed: false }, "end"));
+  const number = record(null, bounded({ start: inTime, end, label, checked: true, removed: false }, "end"));
   inTime = null;
   byId("in-mark").hidden = true;
   byId("mark-out").disabled = true;
@@ -158,12 +172,13 @@ function drag(event, handle, side) {
   event.preventDefault();
   event.stopPropagation();
   const number = chosen;
-  const before = stateOf(number);
+  const before = entries[number].state;
   const move = ({ clientX }) => {
     const box = byId("axis").getBoundingClientRect();
     const time = snap(data.start + ((clientX - box.left) / box.width) * length);
     const state = bounded({ ...before, [side]: side === "start" ? Math.min(time, before.end) : Math.max(time, before.start) }, side);
     put(number, state);
+    refreshSome([number]);
     fill();
     // Of the end, the last frame of the segment is looked at.
     seek(side === "start" || !grid ? state[side] : timeOfFrame(Math.max(frameAt(state.end) - 1, 0)));
@@ -171,9 +186,9 @@ function drag(event, handle, side) {
   const end = ({ type, key }) => {
     if (type === "keydown" && key !== "Escape") return;
     for (const name of ["pointermove", "pointerup", "pointercancel", "keydown"]) removeEventListener(name, name === "pointermove" ? move : end);
-    const after = stateOf(number);
-    put(number, before);
-    if (type === "pointerup") record(number, after);
+    const { start, end: until } = segments[number];
+    showEntries([number]);
+    if (type === "pointerup") record(number, { ...before, start, end: until });
     fill();
   };
   addEventListener("pointermove", move);
@@ -207,7 +222,7 @@ function typed(side) {
   if (chosen < 0) return;
   if (Number.isNaN(time)) say("Write times as 75.5 or 1:15.5.");
   else if (side === "start" ? time >= segments[chosen].end : time <= segments[chosen].start) say("A segment ends after it starts.");
-  else change(bounded({ ...stateOf(chosen), [side]: time }, side));
+  else change(bounded({ ...entries[chosen].state, [side]: time }, side));
   fill();
 }
 
@@ -227,16 +242,16 @@ function relabel() {
 
 function sayCorrections() {
   const origins = { corrected: 0, added: 0, removed: 0, checked: 0 };
-  segments.forEach((each, number) => {
-    const origin = originOf(number);
-    if (each.removed) origins.removed += number < machine.length;
-    else {
-      if (origin !== "machine") origins[origin] += 1;
-      origins.checked += Boolean(each.checked);
-    }
-  });
+  for (const entry of entries) {
+    if (entry.state.removed) origins.removed += entry.row !== null;
+    if (!isStanding(entry)) continue;
+    const origin = originOf(entry);
+    if (origin !== "machine") origins[origin] += 1;
+    origins.checked += entry.state.checked;
+  }
   const parts = ["corrected", "added", "removed"].filter((name) => origins[name]).map((name) => `${origins[name]} ${name}`);
   parts.push(`${origins.checked} of ${numKept()} checked`);
+  if (book.thresholds) parts.push(`the others made again at ${book.thresholds.threshold.toFixed(2)}`);
   say(parts.join(", ") + (done.length && !isKept ? ". This browser keeps nothing of this page: save before you close it." : "."));
   byId("undo").disabled = byId("discard").disabled = !done.length;
   byId("redo").disabled = !undone.length;
@@ -265,76 +280,33 @@ function keep() {
   sayCorrections();
 }
 
-function isState(state, video) {
-  const { start, end, label, checked, removed } = state ?? {};
-  const inside = [start, end].every((time) => Number.isFinite(time) && time >= video.start - 1 && time <= video.end + 1);
-  return inside && start <= end && typeof label === "string" && label !== "" && [checked, removed].every((each) => typeof each === "boolean");
-}
-
-/* The steps that the browser kept of a video; none where they are damaged. */
-function keptOf(video) {
-  const nothing = { done: [], undone: [] };
-  let found;
-  try {
-    found = JSON.parse(localStorage.getItem(keyOf(video.row)) ?? "null");
-  } catch {
-    return nothing;
-  }
-  const [made, takenBack] = [found?.done, found?.undone];
-  if (!Array.isArray(made) || !Array.isArray(takenBack)) return nothing;
-  let count = video.segments.length;
-  for (const step of [...made, ...takenBack.toReversed()]) {
-    const { number, before, after } = step ?? {};
-    const isThere = Number.isInteger(number) && number >= 0 && number <= count && isState(after, video);
-    if (!isThere || (number < count ? !isState(before, video) && before !== null : before !== null)) return nothing;
-    count = Math.max(count, number + 1);
-  }
-  return { done: made, undone: takenBack };
-}
-
 /* Takes up what the browser kept of this video. */
 function takeUp() {
-  const kept = keptOf(data);
-  for (const step of kept.done) {
-    put(step.number, step.after);
-    done.push(step);
-  }
-  undone.push(...kept.undone);
-  if (done.length) setCorrecting(true);
+  takeUpSteps(book, keptText(KEPT), data);
+  const asFound = (number) => number < segments.length && entries[number].isPresent && !isTouched(entries[number]);
+  showEntries([...entries.keys()].filter((number) => !asFound(number)));
+  if (done.some((step) => !step.thresholds)) setCorrecting(true);
+  if (book.thresholds) afterThresholds();
   sayCorrections();
+}
+
+function keptText(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null; // some viewers keep nothing
+  }
 }
 
 function discard() {
   if (!confirm("Discard all corrections of this page?")) return;
-  while (done.length) {
-    const { number, before, after } = done.pop();
-    put(number, before || { ...after, removed: true });
-  }
+  const changed = [];
+  while (done.length) changed.push(...takeBack(book, done.pop()));
+  showEntries(changed);
   undone.length = 0;
   keep();
   leave();
-}
-
-/* The segments of a video after so many steps, as the results file says them; `indices` are those of all labels. */
-function correctedRow({ row, segments: found, classes: known }, steps, indices) {
-  const states = found.map(({ start, end, class: number }) => ({ start, end, label: known[number].label, checked: false, removed: false }));
-  for (const { number, after } of steps) states[number] = after;
-  const kept = [];
-  const removed = [];
-  states.forEach(({ start, end, label, checked, removed: isRemoved }, number) => {
-    const was = row.segments[number];
-    if (isRemoved) {
-      if (was) removed.push(was);
-      return;
-    }
-    if (!indices.has(label)) indices.set(label, Math.max(-1, ...indices.values()) + 1);
-    const isSame = was && was.start_seconds === start && was.end_seconds === end && was.label === label;
-    const others = was && was.label === label ? was : { score: was ? was.score : 1 };
-    const origin = isSame ? "machine" : was ? "corrected" : "added";
-    kept.push({ ...others, start_seconds: start, end_seconds: end, label, index: indices.get(label), origin, checked });
-  });
-  kept.sort((a, b) => a.start_seconds - b.start_seconds || a.end_seconds - b.end_seconds);
-  return { ...row, segments: kept, removed };
+  afterThresholds();
 }
 
 /* All videos of the page that could be read, with what is corrected in each. */
@@ -342,8 +314,13 @@ function correctedRows() {
   const read = [...videos].map((each) => JSON.parse(each.textContent));
   const indices = new Map(data.labels.map((label, i) => [label, i]));
   for (const video of read) for (const { label, index } of video.classes) indices.set(label, index);
-  const steps = (video, i) => (i + 1 === shownVideo ? done : keptOf(video).done);
-  return read.map((video, i) => (video.status === "error" ? null : correctedRow(video, steps(video, i), indices))).filter(Boolean);
+  const books = read.map((video, i) => {
+    if (i + 1 === shownVideo) return book;
+    const other = bookOf(video.row, scoresIn(i));
+    takeUpSteps(other, keptText(keyOf(video.row)), video);
+    return other;
+  });
+  return read.map(({ status, row }, i) => (status === "error" ? null : correctedRow(row, books[i], indices))).filter(Boolean);
 }
 
 function save() {
@@ -372,7 +349,7 @@ function onCorrectingKey(event) {
       o: markOut,
       "[": () => here("start"),
       "]": () => here("end"),
-      c: () => chosen >= 0 && change({ checked: !segments[chosen].checked }),
+      c: () => chosen >= 0 && change({ checked: !entries[chosen].state.checked }),
       Delete: remove,
       Backspace: remove,
     };
@@ -403,6 +380,7 @@ if (data.status !== "error") {
   byId("new-checked").onchange = () => change({ checked: byId("new-checked").checked });
   byId("correcting").addEventListener("submit", (event) => event.preventDefault());
   addEventListener("keydown", onCorrectingKey);
+  startThresholds();
   sayCorrections();
   takeUp();
 }

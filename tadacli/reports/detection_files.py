@@ -108,13 +108,16 @@ class DetectionFiles:
         if self.report is not None and not (has_failed and len(self.videos) == 1):
             # With libraries that results alone do not need.
             from tadacli.reports.detection_page import MAX_INLINE_BYTES, detection_part, page_of
+            from tadacli.reports.score_data import MAX_SCORE_BYTES, score_data
 
+            inputs = found.threshold_inputs(settings, max_bytes=MAX_SCORE_BYTES // len(self.videos))
             part, notes = detection_part(
                 found.result,
                 row,
                 found.curves(settings),
                 page_path=self.report,
                 labels=labels,
+                scores=None if inputs is None else score_data(inputs, settings),
                 max_inline=MAX_INLINE_BYTES if found.result.path in self._inline else 0,
                 max_download=self.max_download,
             )

@@ -1,129 +1,4 @@
-/* The second part of the page's script: timeline, list, keys and words. It goes on from player.js. */
-
-// --- the timeline ------------------------------------------------------------------------------
-
-const bars = [];
-const lanes = [];
-const limited = classes.filter((each) => each.thresholds.length);
-let zoom = 1;
-
-function curveIn(svg, curve) {
-  const edges = data.edges[curve.edges];
-  const x = (seconds) => (((seconds - data.start) / length) * 1000).toFixed(2);
-  let line = "";
-  let area = "";
-  for (let i = 0; i < curve.values.length; i++) {
-    if (curve.values[i] === null) continue;
-    const y = (1 - curve.values[i]).toFixed(3);
-    const begins = i === 0 || curve.values[i - 1] === null;
-    const ends = i + 1 === curve.values.length || curve.values[i + 1] === null;
-    line += `${begins ? "M" : "L"}${x(edges[i])} ${y}H${x(edges[i + 1])}`;
-    area += `${begins ? `M${x(edges[i])} 1V` : "V"}${y}H${x(edges[i + 1])}${ends ? "V1Z" : ""}`;
-  }
-  svg.append(drawing("path", { class: "area", d: area }), drawing("path", { class: "curve", d: line }));
-}
-
-function barOf(number) {
-  bars[number] = element("button", { className: "bar", type: "button", tabIndex: -1, onclick: () => choose(number) });
-  showBar(number);
-  return bars[number];
-}
-
-function showBar(number) {
-  const each = segments[number];
-  const bar = bars[number];
-  const peak = each.peak === null ? "" : `, peak ${each.peak.toFixed(2)}`;
-  bar.title = `${labelOf(each)}, ${span(each)}, score ${each.score.toFixed(2)}${peak}`;
-  bar.setAttribute("aria-label", bar.title);
-  bar.style.left = percent(each.start);
-  bar.style.width = `${((each.end - each.start) / length) * 100}%`;
-}
-
-function laneOf(number) {
-  const { label, thresholds } = classes[number];
-  const own = [...segments.keys()].filter((i) => segments[i].class === number);
-  const track = element("div", { className: "track" }, ...own.map(barOf));
-  const curves = data.curves.filter((curve) => curve.class === number);
-  if (curves.length) {
-    const svg = drawing("svg", { viewBox: "0 0 1000 1", preserveAspectRatio: "none", "aria-hidden": "true" });
-    for (const curve of curves) curveIn(svg, curve);
-    for (const y of thresholds) {
-      svg.append(drawing("line", { class: "threshold", x1: 0, x2: 1000, y1: 1 - y, y2: 1 - y }));
-    }
-    track.append(svg);
-  }
-  const name = element("div", { className: "lane-name", title: label }, chip(), element("span", { textContent: label }));
-  return paint(element("div", { className: "lane" }, name, track), number);
-}
-
-function buildLanes() {
-  lanes.push(...[...classes.keys()].map(laneOf));
-  byId("lanes").append(...lanes);
-  for (const gap of data.gaps) {
-    const mark = element("div", { className: "gap-mark" });
-    mark.style.left = percent(gap.start);
-    mark.style.width = `${((gap.end - gap.start) / length) * 100}%`;
-    byId("gap-marks").append(mark);
-  }
-  for (const cut of data.cuts) {
-    const mark = element("div", { className: "cut-mark" });
-    mark.style.left = percent(cut);
-    byId("cut-marks").append(mark);
-  }
-  const words = [];
-  if (data.curves.length) words.push(data.lines);
-  const drawn = new Set(limited.map((each) => each.thresholds.map((y) => y.toFixed(2)).join(" and ")));
-  if (drawn.size) words.push(drawn.size === 1 ? `dashes the thresholds, ${[...drawn]}` : "dashes the thresholds of each class");
-  if (data.gaps.length) words.push("hatched spans were not scored");
-  if (data.cuts.length) words.push(`upright lines are ${counted(data.cuts.length, "cut", "cuts")}`);
-  byId("legend").textContent = words.length ? words.join("; ") + "." : "";
-}
-
-function drawAxis() {
-  const axis = byId("axis");
-  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
-  const least = (length * 78) / Math.max(axis.clientWidth, 78);
-  const step = steps.find((each) => each >= least) || Math.ceil(least / 14400) * 14400;
-  axis.replaceChildren();
-  for (let i = Math.ceil(data.start / step - 1e-6); i * step < data.end; i++) {
-    const tick = element("span", { textContent: clock(i * step, step < 1 ? 1 : 0) });
-    tick.style.left = percent(i * step);
-    axis.append(tick);
-  }
-}
-
-function setZoom(factor) {
-  zoom = Math.min(Math.max(factor, 1), 128);
-  byId("sheet").style.width = `${zoom * 100}%`;
-  byId("zoom-out").disabled = byId("zoom-fit").disabled = zoom === 1;
-  drawAxis();
-  showPlayhead(0.5);
-}
-
-/* Scrolls sideways if the playhead is out of sight, so that it stands at this share of the width. */
-function showPlayhead(share) {
-  const scroll = byId("scroll");
-  const axis = byId("axis");
-  const names = byId("sheet").clientWidth - axis.clientWidth;
-  const x = ((now() - data.start) / length) * axis.clientWidth;
-  const seen = scroll.clientWidth - names;
-  if (x < scroll.scrollLeft || x > scroll.scrollLeft + seen) scroll.scrollLeft = x - seen * share;
-}
-
-function scrub(event) {
-  if (event.target.closest(".bar") || !event.target.closest(".track, .axis") || event.button) return;
-  const at = (move) => {
-    const box = byId("axis").getBoundingClientRect();
-    seek(data.start + ((move.clientX - box.left) / box.width) * length);
-  };
-  const stop = () => removeEventListener("pointermove", at);
-  at(event);
-  if (event.pointerType === "mouse") {
-    event.preventDefault();
-    addEventListener("pointermove", at);
-    addEventListener("pointerup", stop, { once: true });
-  }
-}
+/* The list, keys and words of the page. It goes on from timeline.js. */
 
 // --- the list ----------------------------------------------------------------------------------
 
@@ -150,9 +25,7 @@ function rowOf(each, number) {
     ? element("img", { src: `data:image/jpeg;base64,${picture}`, alt: "", loading: "lazy" })
     : element("span", { className: "blank", textContent: "\u25b6" });
   const button = element("button", { className: "seek", type: "button" }, image);
-  const level = element("i");
-  level.style.width = `${each.score * 100}%`;
-  const score = cell("score", each.score.toFixed(2), element("span", { className: "meter" }, level));
+  const meter = element("span", { className: "meter" }, element("i"));
   const row = element(
     "tr",
     { onclick: () => choose(number) },
@@ -160,7 +33,7 @@ function rowOf(each, number) {
     cell("time start"),
     cell("time end"),
     cell("label"),
-    score,
+    cell("score", "", meter),
   );
   row.setAttribute("role", "row");
   row.dataset.number = number;
@@ -172,11 +45,16 @@ function rowOf(each, number) {
 function showRow(number) {
   const each = segments[number];
   const row = rows[number];
-  const [picture, start, end, label] = row.children;
+  const [picture, start, end, label, score] = row.children;
   picture.firstChild.setAttribute("aria-label", `Go to ${labelOf(each)} at ${clock(each.start)}`);
   start.textContent = clock(each.start);
   end.textContent = clock(each.end);
   label.replaceChildren(chip(), labelOf(each), ...(each.marks || []).flatMap((text) => [" ", element("span", { className: "mark", textContent: text })]));
+  const text = each.score.toFixed(2);
+  if (score.firstChild.data !== text) {
+    score.firstChild.data = text;
+    score.querySelector("i").style.width = `${each.score * 100}%`;
+  }
   paint(row, each.class);
 }
 
@@ -201,8 +79,11 @@ function isNamed(label) {
   return words.every((word) => label.toLowerCase().includes(word));
 }
 
+/* Whether it is a segment now: a person took none of it away, and the thresholds still give it. */
+const isThere = (each) => !each.removed && !each.absent;
+
 function isShown(each) {
-  return !each.removed && each.score >= Number(byId("filter-score").value) && isNamed(labelOf(each));
+  return isThere(each) && each.score >= Number(byId("filter-score").value) && isNamed(labelOf(each));
 }
 
 /* The numbers of the segments that are shown, in the order of the list. */
@@ -227,23 +108,30 @@ function refresh() {
   sayCount();
 }
 
-/* Shows one segment anew, in its place, without touching the others. */
-function refreshOne(number) {
+/* Shows some segments anew, each in its place, without touching the others. */
+function refreshSome(numbers) {
   order = ordered();
-  const place = order.indexOf(number);
-  showBar(number);
-  showRow(number);
-  bars[number].hidden = place < 0;
-  if (place < 0) rows[number].remove();
-  else {
-    const next = place + 1 < order.length ? rows[order[place + 1]] : null;
-    if (!rows[number].isConnected || rows[number].nextSibling !== next) byId("rows").insertBefore(rows[number], next);
+  const shown = new Set(order);
+  for (const number of numbers) {
+    const isGone = !isThere(segments[number]);
+    if (!isGone) {
+      showBar(number);
+      showRow(number);
+    }
+    bars[number].hidden = !shown.has(number);
+    if (!shown.has(number)) rows[number].remove();
+  }
+  const changed = new Set(numbers);
+  for (let i = order.length - 1, next = null; i >= 0; i--) {
+    const row = rows[order[i]];
+    if (!row.isConnected || (changed.has(order[i]) && row.nextSibling !== next)) byId("rows").insertBefore(row, next);
+    next = row;
   }
   sayCount();
 }
 
-let onSegments = () => {};
-const numKept = () => segments.reduce((sum, each) => sum + !each.removed, 0);
+const whenChanged = []; // what else shows the segments
+const numKept = () => segments.reduce((sum, each) => sum + isThere(each), 0);
 
 function sayCount() {
   const kept = numKept();
@@ -251,7 +139,8 @@ function sayCount() {
   byId("count").textContent = kept ? (order.length === kept ? all : `${order.length} of ${all}`) : "";
   byId("list").querySelector("table").hidden = !order.length;
   byId("empty").hidden = order.length > 0;
-  onSegments();
+  keepReachable();
+  for (const show of whenChanged) show();
 }
 
 function clearFilters() {
@@ -266,6 +155,7 @@ let onChosen = () => {};
 
 function choose(number) {
   chosen = number;
+  makeReachable(bars[number]);
   onChosen();
   const start = segments[number].start;
   seek(start);
@@ -304,7 +194,7 @@ function follow() {
   const time = now();
   byId("clock").textContent = clock(time);
   byId("playhead").style.left = percent(Math.min(Math.max(time, data.start), data.end));
-  const holding = segments.map((each) => !each.removed && each.start <= time + 1e-4 && time < each.end);
+  const holding = segments.map((each) => isThere(each) && each.start <= time + 1e-4 && time < each.end);
   const state = `${chosen}:${holding.map(Number).join("")}`;
   if (state !== current) {
     current = state;
@@ -384,34 +274,43 @@ function listVideos() {
 
 // --- words -------------------------------------------------------------------------------------
 
-function sayState() {
-  const failed = data.status === "error";
-  const used = classes.filter((_, number) => segments.some((each) => each.class === number)).length;
-  const found = segments.length
-    ? `${counted(segments.length, "segment", "segments")} of ${counted(used, "class", "classes")}`
+/* How much was found, and what stands in the place of a list where nothing is. */
+function sayFound() {
+  const there = segments.filter(isThere);
+  const used = new Set(there.map((each) => each.class)).size;
+  const found = there.length
+    ? `${counted(there.length, "segment", "segments")} of ${counted(used, "class", "classes")}`
     : "nothing found";
-  const parts = failed ? [data.model] : [found, clock(data.end - data.start), data.model];
-  byId("summary").textContent = parts.join(" \u00b7 ");
-  if (failed) {
+  byId("summary").textContent = [found, clock(data.end - data.start), data.model].join(" \u00b7 ");
+  byId("filters").hidden = !there.length;
+  byId("keys").hidden = !there.length;
+  if (there.length) {
+    const all = element("button", { type: "button", textContent: "Show all", onclick: clearFilters });
+    const text = "Nothing has this label and a score this high. ";
+    byId("empty").replaceChildren(element("strong", { textContent: "No segment matches" }), text, element("div", {}, all));
+    return;
+  }
+  const highest = new Set(limited().map((each) => Math.max(...each.thresholds)));
+  let reached = limited().length ? "reached its threshold" : "scored high enough";
+  if (highest.size === 1) reached = `reached ${[...highest][0].toFixed(2)}`;
+  const where = data.windows ? ` in any of ${counted(data.windows, data.unit, `${data.unit}s`)}` : "";
+  byId("empty").replaceChildren(element("strong", { textContent: "Nothing found" }), `No class ${reached}${where}.`);
+}
+
+function sayState() {
+  if (data.status === "error") {
+    byId("summary").textContent = data.model;
     byId("banner").textContent = `This video could not be analysed: ${data.error}`;
     for (const id of ["found", "timeline", "keys", "correct"]) byId(id).hidden = true;
     byId("main").classList.add("no-player");
-  } else if (data.gaps.length) {
-    const lost = data.gaps.reduce((sum, gap) => sum + gap.end - gap.start, 0);
-    byId("banner").textContent = `${counted(data.gaps.length, "part", "parts")} of this video (${lost.toFixed(2)} s) could not be read; nothing is known about what happens there.`;
+  } else {
+    sayFound();
+    if (data.gaps.length) {
+      const lost = data.gaps.reduce((sum, gap) => sum + gap.end - gap.start, 0);
+      byId("banner").textContent = `${counted(data.gaps.length, "part", "parts")} of this video (${lost.toFixed(2)} s) could not be read; nothing is known about what happens there.`;
+    }
   }
   byId("banner").hidden = !byId("banner").textContent;
-  byId("filters").hidden = !segments.length;
-  if (segments.length) {
-    byId("empty").append(element("strong", { textContent: "No segment matches" }), "Nothing has this label and a score this high. ");
-    byId("empty").append(element("div", {}, element("button", { type: "button", textContent: "Show all", onclick: clearFilters })));
-  } else {
-    const highest = new Set(limited.map((each) => Math.max(...each.thresholds)));
-    let reached = limited.length ? "reached its threshold" : "scored high enough";
-    if (highest.size === 1) reached = `reached ${[...highest][0].toFixed(2)}`;
-    const where = data.windows ? ` in any of ${counted(data.windows, data.unit, `${data.unit}s`)}` : "";
-    byId("empty").append(element("strong", { textContent: "Nothing found" }), `No class ${reached}${where}.`);
-  }
   for (const gap of data.gaps) {
     const button = element("button", { type: "button", textContent: span(gap), onclick: () => seek(gap.start) });
     byId("gap-list").append(element("li", {}, button, `: ${gap.reason}`));
@@ -431,8 +330,7 @@ refresh();
 startPlayer();
 setZoom(1);
 follow();
-byId("timeline").hidden ||= !classes.length && !data.gaps.length;
-byId("keys").hidden ||= !segments.length;
+byId("timeline").hidden ||= !classes.length && !data.gaps.length && data.thresholds?.lowest == null;
 byId("filters").addEventListener("input", refresh);
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("zoom-in").onclick = () => setZoom(zoom * 2);

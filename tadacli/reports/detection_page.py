@@ -27,6 +27,7 @@ from tadacli.detection.curves import ClassCurve, thinned
 from tadacli.errors import VideoError
 from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import embedded, facts, filled_page
+from tadacli.reports.score_data import ScoreData
 from tadacli.reports.thumbnails import thumbnails
 from tadacli.results import Detection, counted
 from tadacli.video.boundary import VideoBoundary
@@ -34,6 +35,18 @@ from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, is_url, local_path
 from tadacli.video.reading import open_video
 
 MAX_INLINE_BYTES = 24_000_000
+# One script, in this order.
+_SCRIPTS = (
+    "page.js",
+    "player.js",
+    "timeline.js",
+    "detection_page.js",
+    "time_budget.js",
+    "segment_rule.js",
+    "corrections.js",
+    "thresholds.js",
+    "correcting.js",
+)
 _PARTS = "<!-- videos -->"  # no text of others gets into a page with a `<`
 # A rate that a file's clock of milliseconds rounds is still a steady one.
 _STEADY_SECONDS, _MOST_TIMES = 1e-3, 200_000
@@ -130,6 +143,7 @@ def video_part(
     video: VideoLink | None = None,
     labels: Sequence[str] = (),
     frames: FrameGrid | None = None,
+    scores: ScoreData | None = None,
 ) -> str:
     """What a page holds of one video: its data, and the video itself where it is put inside.
 
@@ -141,6 +155,7 @@ def video_part(
         video: Where the page finds its video.
         labels: Those of the model in index order, to choose from in corrections.
         frames: When frames are shown, to which the ends of corrected segments snap; nowhere without it.
+        scores: Of which segments can be made again by other thresholds (see `score_data`).
 
     Returns:
         The elements as HTML; the same arguments give the same text.
@@ -150,6 +165,7 @@ def video_part(
         **_page_data(row, _title(row), curves, thumbnails or {}, video),
         "labels": list(labels),
         "frames": None if frames is None else frames.to_dict(),
+        "thresholds": None if scores is None else scores.settings,
         "row": row,
     }
     found = "could not be read" if row["status"] == "error" else counted(len(row["segments"]), "segments")
@@ -158,6 +174,7 @@ def video_part(
     return (
         f'<script type="application/json" class="video" {named}>{embedded(data)}</script>\n'
         f'<script type="text/plain" class="media" data-type="{html.escape(video.media_type)}">{media}</script>\n'
+        f'<script type="application/json" class="scores">{embedded(scores.content) if scores else ""}</script>\n'
     )
 
 
@@ -172,7 +189,7 @@ def _page(title: str, videos: str) -> bytes:
         "detection_page.html",
         title=title,
         styles=["page.css", "detection_page.css", "correcting.css"],
-        scripts=["page.js", "player.js", "detection_page.js", "time_budget.js", "correcting.js"],
+        scripts=_SCRIPTS,
         policy="media-src 'self' file: blob:",
         parts={"videos": videos},
     )
@@ -189,6 +206,7 @@ def detection_part(
     *,
     page_path: str | os.PathLike[str],
     labels: Sequence[str] = (),
+    scores: ScoreData | None = None,
     max_inline: int = MAX_INLINE_BYTES,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
 ) -> tuple[str, tuple[str, ...]]:
@@ -200,6 +218,7 @@ def detection_part(
         curves: What they were made of, over time.
         page_path: The file that the page is for, to which links are relative.
         labels: Those of the model in index order, to choose from in corrections.
+        scores: Of which segments can be made again by other thresholds.
         max_inline: A video of up to so many bytes is put inside.
         max_download: The largest file in bytes that is fetched for a URL.
 
@@ -223,7 +242,8 @@ def detection_part(
                 link = video_link(result.path, page_path, codec=codec, max_inline=max_inline)
     except VideoError as error:
         notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
-    return video_part(row, curves=curves, thumbnails=pictures, video=link, labels=labels, frames=frames), notes
+    part = video_part(row, curves=curves, thumbnails=pictures, video=link, labels=labels, frames=frames, scores=scores)
+    return part, notes
 
 
 def page_of(part: str, row: DetectionRow) -> bytes:

@@ -15,7 +15,7 @@ function union(spans) {
 
 function showBudget() {
   const spans = classes.map(() => []);
-  for (const each of segments) if (!each.removed) spans[each.class].push(each);
+  for (const each of segments) if (isThere(each)) spans[each.class].push(each);
   classes.forEach(({ label }, number) => {
     if (!spans[number].length && !budgetRows.has(number)) return;
     if (!budgetRows.has(number)) {
@@ -38,5 +38,5 @@ function showBudget() {
   if (byId("budget").hidden !== isEmpty) byId("budget").hidden = isEmpty;
 }
 
-onSegments = showBudget;
+whenChanged.push(showBudget);
 showBudget();

@@ -150,10 +150,22 @@ class ClassificationFacts(PredictionsRow):
     clips: list[list[FrameRow]]
 
 
+class ThresholdsRow(TypedDict):
+    """Scores that segments reach and hold; the latter null where that is half of the former, and they end half way."""
+
+    threshold: Number
+    low_threshold: Number | None
+
+
 class CorrectedRow(CutsRow, total=False):
-    """What a person took away from what was found, where one corrected it."""
+    """What a person took away from what was found, where one corrected it.
+
+    `made_again` are the thresholds by which the segments of the machine were made again on the page, where they are
+    others than those of `settings`.
+    """
 
     removed: list[SegmentRow]
+    made_again: ThresholdsRow
 
 
 class DetectionFacts(CorrectedRow):

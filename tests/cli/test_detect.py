@@ -20,6 +20,7 @@ import pytest
 from tadacli.cli.progress import clock
 from tests import media
 from tests.cli.conftest import Tada, with_thresholds
+from tests.reports.test_detection_page import Elements
 
 KEYS = {"video", "duration_seconds", "model", "windows", "segments", "gaps", "status", "settings", "run"}
 
@@ -398,6 +399,11 @@ def test_report_and_rendered_video_are_written(detect, kitchen: Path, tmp_path: 
     page = report.read_text()
     assert "a kitchen.mp4" in page
     assert "data:image/jpeg;base64," in page
+    elements = Elements(report.read_bytes())
+    shown = {"lowest": 0.01, "threshold": 0.12, "low_threshold": None, "ends_lower": True}
+    assert elements.data()["thresholds"] == shown
+    (scores,) = [json.loads(text) for _, attributes, text in elements.found if attributes.get("class") == "scores"]
+    assert {each["label"] for each in elements.data()["classes"]} <= {each["label"] for each in scores["classes"]}
     from tadacli.video.reading import probe
 
     assert probe(drawn).num_frames == 180

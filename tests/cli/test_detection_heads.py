@@ -124,6 +124,7 @@ def test_a_page_and_a_video_show_what_was_found(
     assert len(data["thumbnails"]) == len(row["segments"])
     assert data["lines"].startswith("Lines show the scores of steps in time")
     assert ["Snippets seen", "32 of 32"] in data["facts"]
+    assert data["thresholds"] is None
     assert [each["thresholds"] for each in data["classes"]] == [[], []]
     for number, (start, end) in enumerate(FILMS["e"]):
         (curve,) = [each for each in data["curves"] if each["class"] == number]

@@ -1,0 +1,90 @@
+"""The scores that the page of a report holds, so that segments can be made on it again by other thresholds."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.threshold_inputs import ThresholdClass, ThresholdInputs
+from tadacli.detection.timelines import Timeline
+
+# What the scores of all videos of a page may take before they are written as text, which makes them a third larger.
+MAX_SCORE_BYTES = 16_000_000
+
+
+@dataclass(frozen=True)
+class ScoreData:
+    """What a page holds of the scores of a video, JSON-ready: `settings` are those that its sliders show.
+
+    `content` is what thresholds are applied to, as `segment_rule.js` reads it; empty where it would be too large.
+    """
+
+    settings: Mapping[str, Any]
+    content: Mapping[str, Any]
+
+
+def score_data(inputs: ThresholdInputs, settings: SegmentSettings) -> ScoreData:
+    """What a page holds of the scores of a video.
+
+    Args:
+        inputs: The timelines, or the runs to choose among.
+        settings: What becomes a segment, as of `inputs`.
+
+    Returns:
+        The data. Numbers of the content are float64, little-endian, in base 64: `edges` (N + 1,) and `values` of a
+        timeline, a row (N,) for each column, or `runs` (R, 6): place of the class, start, end, score, peak, and what
+        is compared with the threshold.
+    """
+    shown = {
+        "lowest": inputs.lowest,
+        "threshold": None if settings.threshold == "auto" else settings.threshold,
+        "low_threshold": settings.low_threshold,
+        "ends_lower": inputs.timelines is not None,
+    }
+    if inputs.lowest is None:
+        return ScoreData(shown, {})
+    timelines = None if inputs.timelines is None else [_timeline(each) for each in inputs.timelines]
+    content = {
+        "merge_gap_seconds": settings.merge_gap_seconds,
+        "min_duration_seconds": settings.min_duration_seconds,
+        "nms": settings.nms,
+        "nms_iou": settings.nms_iou,
+        "topk": settings.topk,
+        "topk_per_class": settings.topk_per_class,
+        "duration": inputs.end_seconds - inputs.start_seconds,
+        "classes": [_class(each) for each in inputs.classes],
+        "timelines": timelines,
+        "runs": _text(_runs(inputs)) if timelines is None else None,
+    }
+    return ScoreData(shown, content)
+
+
+def _timeline(found: Timeline) -> dict[str, str]:
+    return {"edges": _text(found.edges), "values": _text(found.scores.T)}
+
+
+def _class(found: ThresholdClass) -> dict[str, Any]:
+    values: dict[str, Any] = {"index": found.index, "label": found.label, "peak": found.peak}
+    for name, part in (("verb", found.verb), ("noun", found.noun)):
+        if part is not None:
+            values[name] = {"index": part[0], "label": part[1]}
+    return values
+
+
+def _runs(inputs: ThresholdInputs) -> NDArray[np.float64]:
+    place = {each.index: number for number, each in enumerate(inputs.classes)}
+    rows: Iterable[tuple[float, ...]] = (
+        (place[each.index], each.start_seconds, each.end_seconds, each.score, each.peak_score or 0.0, compared)
+        for each, compared in inputs.runs
+    )
+    return np.array([*rows], dtype=np.float64).reshape(-1, 6)
+
+
+def _text(values: NDArray[np.float64]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
