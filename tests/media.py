@@ -90,11 +90,18 @@ def render(
     size: tuple[int, int] = (96, 160),
     noise: int = 0,
     audio: bool = False,
+    rate: Fraction = Fraction(30),
+    timecode: str = "",
 ) -> None:
-    """Writes a video of pictures numbered from 0, shown at `pts` (default: 0, 1, ...) times `time_base`."""
+    """Writes a video of pictures numbered from 0, shown at `pts` (default: 0, 1, ...) times `time_base`.
+
+    `timecode` is that of the first frame, for a file that can say it, of `rate` frames a second.
+    """
     settings = dict(container_options or {})
     with tame_encoder(), av.open(str(path), "w", format=format_name, container_options=settings) as out:
-        stream = out.add_stream(codec, rate=Fraction(30), options=dict(options or {}))
+        stream = out.add_stream(codec, rate=rate, options=dict(options or {}))
+        if timecode:
+            stream.metadata["timecode"] = timecode
         stream.height, stream.width = size
         stream.pix_fmt = pixel_format
         stream.thread_count = 1

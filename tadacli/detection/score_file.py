@@ -24,6 +24,7 @@ from tadacli.strict_tables import decode_table
 SUFFIX = ".npz"
 KIND = "tada window scores 1"
 _MOST = 1e12  # of a count or a time
+_LATER_FACTS = ("notes", "start_timecode", "variable_rate")
 
 
 def encode_scores(scores: WindowScores) -> bytes:
@@ -146,6 +147,8 @@ def _check(scores: WindowScores) -> None:
     if not all(type(each) in (int, float) and abs(each) <= _MOST for each in seconds) or not 0 < info.fps <= _MOST:
         raise ValueError("it has a time or a rate that is none")
     expected = {"spans": (count, 2), "used": (count, 2), "scale": (count,)}
+    if not all(type(each) is str for each in (info.codec, info.pixel_format, info.start_timecode)):
+        raise ValueError("it has a text that is none")
     arrays = {name: (getattr(scores, name), shape) for name, shape in expected.items()}
     arrays |= {f"scores {name}": (scores.scores[name], (count, len(each))) for name, each in scores.spec.heads.items()}
     for name, (values, shape) in arrays.items():
@@ -176,9 +179,9 @@ def _plain(value: object) -> object:
 
 
 def _video_facts(info: VideoInfo) -> dict[str, object]:
-    """The facts as JSON has them; without notes, where there are none, as ever."""
+    """The facts as JSON has them; without those that earlier versions did not write, where they say nothing."""
     facts = {key: _plain(value) for key, value in asdict(info).items()}
-    return facts if info.notes else {key: value for key, value in facts.items() if key != "notes"}
+    return {key: value for key, value in facts.items() if value or key not in _LATER_FACTS}
 
 
 def _video(values: Mapping[str, Any]) -> VideoInfo:

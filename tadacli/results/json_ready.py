@@ -25,7 +25,11 @@ Number: TypeAlias = Annotated[float, Finite]
 
 
 class VideoRow(TypedDict):
-    """Facts about a video; times in seconds, sides in pixels, rotation in degrees."""
+    """Facts about a video; times in seconds, sides in pixels, rotation in degrees.
+
+    `start_timecode` is there where the file says the SMPTE timecode of its first frame, `variable_rate` where frames
+    are not shown evenly at `fps`. Earlier versions wrote neither.
+    """
 
     num_frames: Count
     fps: Number
@@ -36,6 +40,8 @@ class VideoRow(TypedDict):
     rotation: Count
     codec: str
     truncated: bool
+    start_timecode: NotRequired[str]
+    variable_rate: NotRequired[bool]
 
 
 class PredictionRow(TypedDict):
@@ -113,7 +119,7 @@ def video_facts(info: VideoInfo) -> VideoRow:
     Returns:
         The facts; times in seconds, rounded to microseconds.
     """
-    return {
+    facts: VideoRow = {
         "num_frames": info.num_frames,
         "fps": round(float(info.fps), 6),
         "duration_seconds": rounded_seconds(info.duration_seconds),
@@ -124,6 +130,11 @@ def video_facts(info: VideoInfo) -> VideoRow:
         "codec": info.codec,
         "truncated": info.truncated,
     }
+    if info.start_timecode:
+        facts["start_timecode"] = info.start_timecode
+    if info.variable_rate:
+        facts["variable_rate"] = True
+    return facts
 
 
 class CutsRow(TypedDict, total=False):

@@ -18,7 +18,10 @@ class VideoInfo:
     read, after rotation. `rotation` is the display rotation in degrees, counter-clockwise, as FFmpeg reports
     it. `start_seconds` is the presentation time of the first frame, `duration_seconds` the span from there to
     the end of the last frame. `sample_aspect_ratio` is the shape of a pixel (width over height); frames are
-    not stretched by it. `notes` say what else to know of the file; its results have them, too.
+    not stretched by it. `notes` say what else to know of the file; its results have them, too. `start_timecode` is the
+    SMPTE timecode of the first frame as the file says it, such as 01:00:00:00, with a semicolon before the frames where
+    numbers are dropped; empty where it says none. With `variable_rate` a frame is shown at another time than an even
+    rate of `fps` would show it, by more than half a frame.
     """
 
     path: str
@@ -35,6 +38,8 @@ class VideoInfo:
     truncated: bool = False
     num_frames_known: bool = True
     notes: tuple[Note, ...] = ()
+    start_timecode: str = ""
+    variable_rate: bool = False
 
 
 @dataclass(frozen=True)

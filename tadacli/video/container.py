@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ VideoPacket: TypeAlias = "Packet[VideoStream]"
 AVI = "avi"
 _CHUNK_HEADER = 8  # bytes
 _MAX_READ_ERRORS = 100
+_TIMECODE = re.compile(r"([01]\d|2[0-3])[:;]([0-5]\d)[:;]([0-5]\d)([:;])(\d\d)", re.ASCII)
 
 
 def _unknown_side_data(cls: type[SideDataType], value: Any) -> SideDataType:
@@ -109,6 +111,25 @@ def _best_stream(container: InputContainer) -> VideoStream | None:
 def is_cover(stream: Stream) -> bool:
     """Whether a stream is the cover picture of a recording, which is no video."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def start_timecode(container: InputContainer, stream: VideoStream) -> str:
+    """The SMPTE timecode of the first frame, as the file says it.
+
+    Args:
+        container: The file.
+        stream: Its video stream.
+
+    Returns:
+        Such as 01:00:00:00, or 01:00:00;00 where numbers are dropped: that of the video stream, of a track of timecode
+        (MP4, MOV), or of the file (MXF, Matroska); empty where none of them says one.
+    """
+    data = (other for other in container.streams if other.type == "data")
+    for metadata in (stream.metadata, *(track.metadata for track in data), container.metadata):
+        for name, value in metadata.items():
+            if name.lower() == "timecode" and (found := _TIMECODE.fullmatch(value.strip())):
+                return "{}:{}:{}{}{}".format(*found.groups())
+    return ""
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:

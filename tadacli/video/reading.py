@@ -22,7 +22,7 @@ from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
 from tadacli.video.array_frames import ArraySource
 from tadacli.video.bitstream import MP4
-from tadacli.video.container import VideoPacket, open_stream
+from tadacli.video.container import VideoPacket, open_stream, start_timecode
 from tadacli.video.damage import Damage
 from tadacli.video.decoder import Decoder, ReadFile, TableError
 from tadacli.video.frame_names import NAMES
@@ -301,6 +301,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
             codec = codec_name(path, stream)
             says_its_size = check_size(path, stream)
             header_rate, format_name = stream.average_rate, container.format.name
+            timecode = start_timecode(container, stream)
             aspect = stream.sample_aspect_ratio or Fraction(1)
             built = None if by_decoding else build_table(path, container, stream, kept=kept)
             if built is not None and built[0].packets is not None:
@@ -337,6 +338,7 @@ def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, First
             truncated=table.truncated,
             num_frames_known=table.length_known,
             notes=table.notes,
+            start_timecode=timecode,
         ),
         read_file,
     )

@@ -6,7 +6,7 @@ import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -26,6 +26,8 @@ VideoPath = str | os.PathLike[str]
 MAX_PIXELS = 1 << 26
 # A larger file of one picture is refused.
 MAX_PICTURE_BYTES = 1 << 27
+
+_HALF_A_FRAME = 0.5 + 1e-6  # times are sums, off in their last digits
 
 DAMAGED_HINT = "the file is damaged or was cut short: fetch it again, or re-encode what is left of it"
 NOT_A_VIDEO_HINT = "name a video file, or a folder or tar of frame_0000000001.jpg files"
@@ -71,8 +73,9 @@ class VideoSource(ABC):
     def _set_timeline(self, info: VideoInfo, times: Seconds) -> None:
         times.setflags(write=False)
         in_order = bool(np.all(times[1:] >= times[:-1]))
-        self.info, self.times = info, times
+        self.times = times
         self.times_shown = times if in_order else np.maximum.accumulate(times)
+        self.info = replace(info, variable_rate=_is_uneven(self.times_shown, float(info.fps)))
 
     @property
     @abstractmethod
@@ -147,6 +150,12 @@ class VideoSource(ABC):
     @abstractmethod
     def _error(self, frame: Unreadable) -> VideoError:
         """The error for a frame that cannot be had."""
+
+
+def _is_uneven(times: Seconds, fps: float) -> bool:
+    """Whether a frame is further than half a frame from where an even rate would show it."""
+    late = (times - times[0]) * fps - np.arange(len(times))
+    return bool(np.any(np.abs(late) > _HALF_A_FRAME))
 
 
 def too_large(width: int, height: int) -> str:
