@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tadacli.errors import UsageError
 from tadacli.formats.captions import one_line, player_segments
 from tadacli.formats.rows import DetectionRow
+from tadacli.results.json_ready import Origin
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class LabelledSegment:
     """A span with a label, in seconds of the player's clock, which shows the first frame at 0.
 
     `index` is the label's place among the classes, `score` is 0..1, None where a person labelled. `subject` is who is
-    seen, as some programs note it.
+    seen, as some programs note it. `origin` says of what `tada detect` found whether a person corrected or added it.
     """
 
     start_seconds: float
@@ -25,6 +26,7 @@ class LabelledSegment:
     index: int
     score: float | None = None
     subject: str = ""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class LabelledVideo:
 
     `frame_times` are when frames are shown, in seconds from the first, and last when the last one ends; without them
     frames are counted at `fps`. `made_with` says which model found the segments, and is empty for labels of people.
+    `start_timecode` and `variable_rate` are those of `VideoInfo`.
     """
 
     path: str
@@ -45,6 +48,8 @@ class LabelledVideo:
     split: str = ""
     made_with: str = ""
     frame_times: tuple[float, ...] = ()
+    start_timecode: str = ""
+    variable_rate: bool = False
 
     def frame(self, seconds: float) -> int:
         """The number of the frame that is shown next to a time.
@@ -76,12 +81,13 @@ class LabelledVideo:
         return frame / self.fps if self.fps else 0.0
 
 
-def labelled_video(row: DetectionRow, *, fps: float | None = None) -> LabelledVideo:
+def labelled_video(row: DetectionRow, *, fps: float | None = None, start_timecode: str | None = None) -> LabelledVideo:
     """What `tada detect` found in a video, on the clock of a player.
 
     Args:
         row: One video.
-        fps: The rate to count frames at; None: that of the video.
+        fps: The rate to count frames at, on the clock; None: that of the video.
+        start_timecode: The timecode of the first frame; None: that of the video.
 
     Returns:
         The video with its segments in their order; what a person added has no score.
@@ -94,6 +100,7 @@ def labelled_video(row: DetectionRow, *, fps: float | None = None) -> LabelledVi
             each["label"],
             each["index"],
             None if each.get("origin") == "added" else each["score"],
+            origin=each.get("origin", "machine"),
         )
         for each in player_segments(row)
     )
@@ -106,6 +113,8 @@ def labelled_video(row: DetectionRow, *, fps: float | None = None) -> LabelledVi
         height=0 if facts is None else facts["height"],
         width=0 if facts is None else facts["width"],
         made_with=f"{row['model']}, tada {row['tool_version']}",
+        start_timecode=facts.get("start_timecode", "") if facts and start_timecode is None else start_timecode or "",
+        variable_rate=facts is not None and fps is None and facts.get("variable_rate", False),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tadacli.formats.captions import one_line
+from tadacli.formats.editing import as_counted, on_the_clock
+from tadacli.formats.edl import without_bars
 from tadacli.formats.labelled import LabelledVideo, as_word, class_names
 from tadacli.formats.registry import SegmentFormat
 from tadacli.formats.word_lists import class_numbers
@@ -12,7 +14,12 @@ from tadacli.results.notes import counted
 
 _MOST_NAMED = 5
 _HALF_MILLISECOND = 0.0005
-_WRITTEN: Mapping[str, Callable[[str], str]] = {"text": str, "line": one_line, "word": as_word}
+_WRITTEN: Mapping[str, Callable[[str], str]] = {
+    "text": str,
+    "line": one_line,
+    "field": without_bars,
+    "word": as_word,
+}
 
 
 def losses(form: SegmentFormat, videos: Sequence[LabelledVideo]) -> list[str]:
@@ -26,9 +33,11 @@ def losses(form: SegmentFormat, videos: Sequence[LabelledVideo]) -> list[str]:
         A text for each kind, which begins with "not kept: " or says what is written instead; nothing if all is kept.
 
     Raises:
-        UsageError: The format counts frames, and the rate of a video is not known.
+        UsageError: The format counts frames, and the rate of a video is not known, or, in timecode, none of SMPTE's.
     """
     holds = form.holds
+    if holds.timecode:
+        videos = [as_counted(video) for video in videos]
     segments = [segment for video in videos for segment in video.segments]
     scored = sum(each.score is not None for each in segments)
     subjects = sum(bool(each.subject) for each in segments)
@@ -44,6 +53,8 @@ def losses(form: SegmentFormat, videos: Sequence[LabelledVideo]) -> list[str]:
         gone.append(f"fractions of frames of {counted(between, 'segments')}")
     said = [f"not kept: {', '.join(gone)}"] if gone else []
     said += _changed_labels(form, videos)
+    if holds.frames and (clock := on_the_clock(videos)):
+        said.append(clock)
     if form.name in ("activitynet", "thumos") and scored < len(segments):
         said.append(f"{counted(len(segments) - scored, 'segments')} without a score got 1")
     return said

@@ -6,8 +6,9 @@ It is light to import: what makes the bytes is loaded when it is first needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from tadacli.errors import UsageError
@@ -26,7 +27,9 @@ _Player = Literal["srt", "vtt", "audacity"]
 _Columns = Literal["parquet"]
 _Challenge = Literal["activitynet", "epic", "actionformer", "charades", "thumos"]
 _Annotator = Literal["eaf", "elan-txt", "labelstudio", "boris", "boris-csv", "cvat", "via", "via-csv"]
-_Editor = Literal["edl"]
+_Editor = Literal["edl", "otio", "fcpxml", "fcp7xml", "resolve-edl", "premiere-xml"]
+# How tables say when segments begin and end.
+TimesName = Literal["seconds", "timecode", "frames"]
 SegmentsName = Literal[_Player, _Challenge, _Annotator, _Editor]
 
 ClassifyFormat = Literal["table", RowsName, _Columns]
@@ -40,14 +43,16 @@ BenchFormat = Literal["table", "json"]
 class Holding:
     """What a format can hold of labelled segments; what it cannot is said when it is written.
 
-    `labels` are any text, text on one line, one word, or a number. With `frames` times are numbers of frames.
+    `labels` are any text, text on one line, a field of a line that bars divide, one word, or a number. With `frames`
+    times are numbers of frames, with `timecode` at a rate of SMPTE.
     """
 
     scores: bool = False
     splits: bool = False
     subjects: bool = False
     frames: bool = False
-    labels: Literal["text", "line", "word", "number"] = "text"
+    timecode: bool = False
+    labels: Literal["text", "line", "field", "word", "number"] = "text"
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class SegmentFormat:
     With `per_video` a file holds one video, else any number of them. `made_by` is a module of this package and a
     function in it, which takes one labelled video or, for several, a sequence of them. With `of_rows` it takes rows of
     `tada detect` instead, and labels of people cannot be written; with `in_folder` it also takes the file's folder.
+    `needs` are modules that the extra `editors` brings.
     """
 
     name: SegmentsName
@@ -66,6 +72,15 @@ class SegmentFormat:
     holds: Holding = Holding()
     of_rows: bool = False
     in_folder: bool = False
+    needs: tuple[str, ...] = ()
+
+    def require(self) -> None:
+        """Raises `UsageError` where a package that writes this format is not installed."""
+        if any(find_spec(module) is None for module in self.needs):
+            raise UsageError(
+                f"{self.name} needs a package that is not installed",
+                hint="python -m pip install 'tadacli[editors]'; or take edl or fcpxml, which need none",
+            )
 
     def encode(self, rows: Sequence[DetectionRow], *, folder: Path | None = None) -> bytes:
         """The bytes of a file of this format.
@@ -110,6 +125,7 @@ class SegmentFormat:
         return make(video, folder=folder) if self.in_folder else make(video)
 
     def _make(self) -> Callable[..., bytes]:
+        self.require()
         module, function = self.made_by
         make: Callable[..., bytes] = getattr(import_module(f"tadacli.formats.{module}"), function)
         return make
@@ -117,13 +133,28 @@ class SegmentFormat:
 
 _ON_A_LINE = Holding(scores=True, labels="line")
 _OF_PEOPLE = Holding(subjects=True)
+_IN_TIMECODE = Holding(scores=True, frames=True, timecode=True, labels="line")
+_OTIO = ("opentimelineio",)
+_FCP = (*_OTIO, "otio_fcp_adapter")
 SEGMENT_FORMATS: Mapping[str, SegmentFormat] = {
     form.name: form
     for form in (
         SegmentFormat("srt", ".srt", True, ("subtitles", "srt"), _ON_A_LINE),
         SegmentFormat("vtt", ".vtt", True, ("subtitles", "vtt"), _ON_A_LINE),
         SegmentFormat("audacity", ".txt", True, ("captions", "audacity"), _ON_A_LINE),
-        SegmentFormat("edl", ".edl", True, ("edl", "edl"), Holding(scores=True, frames=True, labels="line")),
+        SegmentFormat("edl", ".edl", True, ("edl", "edl"), _IN_TIMECODE),
+        SegmentFormat(
+            "otio",
+            ".otio",
+            True,
+            ("otio_timeline", "otio"),
+            replace(_IN_TIMECODE, subjects=True, labels="text"),
+            needs=_OTIO,
+        ),
+        SegmentFormat("fcpxml", ".fcpxml", True, ("fcpxml", "fcpxml"), replace(_IN_TIMECODE, subjects=True)),
+        SegmentFormat("fcp7xml", ".xml", True, ("otio_timeline", "fcp7_xml"), _IN_TIMECODE, needs=_FCP),
+        SegmentFormat("resolve-edl", ".edl", True, ("edl", "resolve_markers"), replace(_IN_TIMECODE, labels="field")),
+        SegmentFormat("premiere-xml", ".xml", True, ("otio_timeline", "premiere_markers"), _IN_TIMECODE, needs=_FCP),
         SegmentFormat("activitynet", ".json", False, ("activitynet", "activitynet"), Holding(scores=True)),
         SegmentFormat("epic", ".json", False, ("epic_detection", "epic_detection"), Holding(scores=True), of_rows=True),
         SegmentFormat("eaf", ".eaf", True, ("elan", "eaf"), _ON_A_LINE, in_folder=True),
@@ -149,9 +180,10 @@ CLASSIFY_SUFFIXES: Mapping[str, ClassifyFormat] = {
     ".parquet": "parquet",
     ".txt": "table",
 }
+_OF_OWN_SUFFIX = ("srt", "vtt", "edl", "otio", "fcpxml", "eaf", "boris")
 DETECT_SUFFIXES: Mapping[str, DetectFormat] = {
     **CLASSIFY_SUFFIXES,
-    **{SEGMENT_FORMATS[name].suffix: SEGMENT_FORMATS[name].name for name in ("srt", "vtt", "edl", "eaf", "boris")},
+    **{SEGMENT_FORMATS[name].suffix: SEGMENT_FORMATS[name].name for name in _OF_OWN_SUFFIX},
 }
 REPORT_SUFFIXES: Mapping[str, ReportFormat] = {".json": "json", ".csv": "csv", ".txt": "table"}
 BENCH_SUFFIXES: Mapping[str, BenchFormat] = {".json": "json", ".txt": "table"}

@@ -8,9 +8,12 @@ import unicodedata
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tadacli.errors import OutputError
 from tadacli.video.inputs import ARCHIVE_SUFFIXES, VIDEO_SUFFIXES, is_url
+
+_URL_CHARACTERS = "%:/?#[]@!$&'()*+,;="  # those that URLs are made of
 
 
 def file_name(path: str) -> str:
@@ -23,6 +26,25 @@ def file_name(path: str) -> str:
         The name of the file, or of the folder of frames.
     """
     return _parts(path)[-1]
+
+
+def media_url(path: str) -> str:
+    """The address of a video, as editors find it.
+
+    Args:
+        path: A path or URL.
+
+    Returns:
+        A URL as it is; that of the whole path for a file that is there; else the path, quoted as in URLs.
+    """
+    if is_url(path):
+        return urllib.parse.quote(path, safe=_URL_CHARACTERS, errors="replace")
+    if os.path.exists(path):
+        return Path(os.path.abspath(path)).as_uri()
+    try:
+        return urllib.parse.quote(os.fsencode(path))
+    except UnicodeEncodeError:  # no name of a file
+        return urllib.parse.quote(path, errors="replace")
 
 
 def video_id(path: str) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from importlib.util import find_spec
+
+import pytest
 
 from tadacli.formats.detection_rows import detection_row
 from tadacli.formats.labelled import LabelledVideo, labelled_video
+from tadacli.formats.registry import SEGMENT_FORMATS
 from tadacli.results import Detection, Gap, Note, NoteKind, Prediction, Run, Segment, VideoInfo
 
 RUN = Run("0.1", "ab" * 32, {"name": "m", "task": "action", "heads": {"": 3}}, {"window": "2s"}, "run1")
@@ -65,3 +69,14 @@ def action_row(path: str, *segments: Segment) -> dict:
 def failed_row(path: str) -> dict:
     """The row of a video that could not be read."""
     return detection_row(failure(path), RUN, size_bytes=None)
+
+
+def is_installed(name: str) -> bool:
+    """Whether what writes a format is there; some of it has no packages for the newest Python."""
+    return name not in SEGMENT_FORMATS or all(map(find_spec, SEGMENT_FORMATS[name].needs))
+
+
+def require_installed(name: str) -> None:
+    """Skips the test where what writes a format is not there."""
+    if not is_installed(name):
+        pytest.skip(f"what writes {name} is not installed")

@@ -15,6 +15,7 @@ from tadacli.errors import OutputError, UsageError
 from tadacli.formats.labelled import LabelledSegment, LabelledVideo
 from tadacli.formats.losses import losses
 from tadacli.formats.registry import SEGMENT_FORMATS
+from tests.formats.detections import require_installed
 from tests.media import render
 
 SEGMENTS = (
@@ -41,7 +42,7 @@ def test_what_is_not_kept(name: str, said: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in SEGMENT_FORMATS if name not in ("cvat", "labelstudio", "edl", "epic")]
+    "name", [name for name, form in SEGMENT_FORMATS.items() if not form.holds.frames and name != "epic"]
 )
 def test_nothing_is_said_where_all_is_kept(name: str) -> None:
     said = losses(SEGMENT_FORMATS[name], [PEOPLES])
@@ -65,8 +66,9 @@ def test_characters_that_a_format_has_no_place_for() -> None:
         SEGMENT_FORMATS["charades"].encode_labelled([same])
 
 
-@pytest.mark.parametrize("name", ["cvat", "labelstudio", "edl"])
+@pytest.mark.parametrize("name", [name for name, form in SEGMENT_FORMATS.items() if form.holds.frames])
 def test_frames_need_a_rate(name: str) -> None:
+    require_installed(name)
     with pytest.raises(UsageError, match=r"nothing says how many frames a\.mp4 has a second"):
         SEGMENT_FORMATS[name].encode_labelled([replace(VIDEO, fps=None)])
 

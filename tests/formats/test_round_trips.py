@@ -20,8 +20,12 @@ from tadacli.formats.registry import SEGMENT_FORMATS
 from tadacli.formats.segment_files import convert_labels, write_file
 from tests.media import render
 
-# Those that can be read again; of subtitles, Audacity labels and edit lists nothing says that they are classes.
-NAMES = [name for name in SEGMENT_FORMATS if name not in ("epic", "srt", "vtt", "audacity", "edl")]
+# Those that can be read again; of subtitles, Audacity labels and files of editors nothing says that they are classes.
+NAMES = [
+    name
+    for name, form in SEGMENT_FORMATS.items()
+    if name not in ("epic", "srt", "vtt", "audacity") and not form.holds.timecode
+]
 ALWAYS_SCORED = ("activitynet", "thumos")
 FPS, NUM_FRAMES = 25, 50
 MILLISECOND = 0.0005 + 1e-9
