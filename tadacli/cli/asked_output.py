@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from tadacli.cli.sinks import choose_format
 from tadacli.errors import UsageError
-from tadacli.formats.registry import TABLES, RowsName
+from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, RowsName, TimesName
 
 RESUMABLE = (*get_args(RowsName), "parquet")
 
@@ -19,13 +19,15 @@ RESUMABLE = (*get_args(RowsName), "parquet")
 class AskedOutput:
     """Results in `formats`, to `output` or to stdout; `columns` are what tables have besides the usual ones.
 
-    `output` is a folder for several formats.
+    `output` is a folder for several formats. `times` are how a table on the screen shows them; those that files have
+    are among the columns.
     """
 
     formats: tuple[str, ...]
     output: Path | None
     columns: tuple[str, ...]
     resume: bool
+    times: TimesName = "seconds"
 
     @property
     def is_single(self) -> bool:
@@ -58,6 +60,7 @@ def asked_output(
     results: Literal["classifications", "detections"],
     known: Sequence[str],
     by_suffix: Mapping[str, str],
+    times: TimesName = "seconds",
 ) -> AskedOutput:
     """What the options ask for.
 
@@ -70,6 +73,7 @@ def asked_output(
         results: What is written.
         known: The formats that the command writes.
         by_suffix: The format that a file's name stands for.
+        times: How tables say times.
 
     Returns:
         All of it.
@@ -88,6 +92,10 @@ def asked_output(
         from tadacli.formats.parquet import require_parquet
 
         require_parquet()
+    for name in {*names} & SEGMENT_FORMATS.keys():
+        SEGMENT_FORMATS[name].require()
+    if times != "seconds" and not {*names} & {*TABLES, "parquet", "table"}:
+        raise UsageError(f"--times are those of tables, and {names[0]} is none", hint="add --format csv")
     more = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns is not None else ()
     if more:
         from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS
@@ -95,7 +103,11 @@ def asked_output(
         if not {*names} & {*TABLES, "parquet"}:
             raise UsageError(f"--columns are those of tables, and {names[0]} is none", hint="add --format csv")
         (CLASSIFICATIONS if results == "classifications" else DETECTIONS).with_columns(more)
-    return AskedOutput(names, output, more, resume)
+    if times != "seconds":
+        from tadacli.formats.segment_times import TIME_COLUMNS
+
+        more = (*more, *TIME_COLUMNS[times])
+    return AskedOutput(names, output, more, resume, times)
 
 
 def _check_known(names: Sequence[str], known: Sequence[str]) -> None:

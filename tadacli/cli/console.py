@@ -19,6 +19,7 @@ from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
     from tadacli.formats.feature_rows import FeatureRow
+    from tadacli.formats.registry import TimesName
     from tadacli.formats.rows import ClassificationRow, DetectionRow, ResultRow
     from tadacli.profiling import Profile, ProfileReport
 
@@ -79,16 +80,26 @@ def print_error(error: TadaError) -> None:
 
 
 def detection_table(
-    rows: Sequence[DetectionRow], *, title: str, width: int | None = None, most: int | None = None
+    rows: Sequence[DetectionRow],
+    *,
+    title: str,
+    width: int | None = None,
+    most: int | None = None,
+    times: TimesName = "seconds",
 ) -> str:
     """The segments as a table for people, with colours if stdout is a terminal, gaps and notes below.
+
+    Videos without `times` of this kind have those of the clock.
 
     Or no more than its first `most` lines, with nothing below but that there are others.
     """
     one = len(rows) == 1
     return _table(
         {**({} if one else {"video": False}), "start": True, "end": True, "score": True, "label": False},
-        [[line if one else (_name(row, number), *line) for number, line in enumerate(_segments(row))] for row in rows],
+        [
+            [line if one else (_name(row, number), *line) for number, line in enumerate(_segments(row, times))]
+            for row in rows
+        ],
         above=[*([printable(rows[0]["path"])] if one else []), printable(title)],
         below=[*_gaps(rows), *_notes(rows)],
         width=width,
@@ -218,20 +229,28 @@ def _name(row: ResultRow, number: int) -> Cell:
     return ("" if number else printable(row["path"])), ""
 
 
-def _segments(row: DetectionRow) -> list[tuple[Cell, ...]]:
+def _segments(row: DetectionRow, times: TimesName) -> list[tuple[Cell, ...]]:
     """The start, the end, the score and the label of each line of a video."""
     if row["status"] == "error":
         return [(_NOTHING, _NOTHING, _NOTHING, _error(row))]
     lines: list[tuple[Cell, ...]] = [
-        (
-            (clock(each["start_seconds"]), ""),
-            (clock(each["end_seconds"]), ""),
-            (f"{each['score']:.3f}", ""),
-            (printable(each["label"]), "bold"),
-        )
-        for each in row["segments"]
+        ((start, ""), (end, ""), (f"{each['score']:.3f}", ""), (printable(each["label"]), "bold"))
+        for each, (start, end) in zip(row["segments"], _spans(row, times), strict=True)
     ]
     return lines or [(_NOTHING, _NOTHING, _NOTHING, ("nothing found", "dim"))]
+
+
+def _spans(row: DetectionRow, times: TimesName) -> list[tuple[str, str]]:
+    """When each segment starts and ends."""
+    spans = [(clock(each["start_seconds"]), clock(each["end_seconds"])) for each in row["segments"]]
+    if times == "seconds":
+        return spans
+    from tadacli.formats.labelled import labelled_video
+    from tadacli.formats.segment_times import TIME_COLUMNS, time_cells
+
+    start, end = TIME_COLUMNS[times]
+    cells = time_cells(labelled_video(row))
+    return [(cell.get(start, span[0]), cell.get(end, span[1])) for cell, span in zip(cells, spans, strict=True)]
 
 
 def _labels(row: ClassificationRow) -> list[tuple[Cell, ...]]:

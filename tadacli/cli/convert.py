@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from tadacli.cli.sinks import write_contents
 from tadacli.datasets import AnnotationFormat
 from tadacli.errors import UsageError
 from tadacli.files import refuse_existing
-from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
+from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, ConvertFormat, TimesName
 
 if TYPE_CHECKING:
     from tadacli.formats.labelled import LabelledVideo
@@ -35,8 +36,8 @@ def convert_command(
     to: Annotated[
         ConvertFormat,
         OUTPUT.option(
-            help="Subtitles (srt, vtt), a program of annotators, a form of a data set, or our own csv, json, jsonl. "
-            "What each can hold: docs/annotation_formats.md.",
+            help="Subtitles (srt, vtt), a program of editors or annotators, a form of a data set, or our own csv, "
+            "json, jsonl. What each can hold: docs/annotation_formats.md.",
             show_default=False,
         ),
     ],
@@ -61,6 +62,15 @@ def convert_command(
         float | None,
         INPUT.option(help="Where frames are counted: at this rate. Default: each video's own.", metavar="RATE"),
     ] = None,
+    start_timecode: Annotated[
+        str | None,
+        INPUT.option(
+            help="Timecode of a video's first frame, 01:00:00:00, or 01:00:00;00 in drop-frame form. Default: as its "
+            "file says.",
+            metavar="TIMECODE",
+        ),
+    ] = None,
+    times: options.Times = "seconds",
     from_format: Annotated[
         AnnotationFormat | None,
         INPUT.option(help="Of labels: how they are written. Default: as their content says.", show_default=False),
@@ -83,19 +93,23 @@ def convert_command(
     from tadacli.formats.segment_files import convert
     from tadacli.results import counted
 
+    _check_times(to, times=times, start_timecode=start_timecode)
+    counting = Counting(fps, start_timecode, times)
     if from_format is not None or _holds_labels(results):
-        _convert_labels(results, to, output, data_root, tier or None, fps, from_format)
+        _convert_labels(results, to, output, data_root, tier or None, counting, from_format)
         return
-    if data_root is not None or tier or (fps is not None and not _counts_frames(to)):
+    if data_root is not None or tier or (fps is not None and times == "seconds" and not _counts_frames(to)):
         raise UsageError(
             f"{results} is what tada detect wrote", hint="leave out --data-root, --tier and --fps, which are for labels"
         )
     rows = read_detections(results)
-    contents = convert(rows, to, output, fps=fps)
+    contents = convert(rows, to, output, fps=fps, start_timecode=start_timecode, times=times)
     write_contents(contents, named=output)
     # Our own formats say all of it themselves.
     failed = [row for row in rows if row["status"] == "error" and to in SEGMENT_FORMATS]
-    _say_losses(to, [labelled_video(row, fps=fps) for row in rows if row["status"] != "error"])
+    videos = [labelled_video(row, fps=fps, start_timecode=start_timecode) for row in rows if row["status"] != "error"]
+    _say_losses(to, videos)
+    _say_clock(videos, times)
     if contents and output is not None:
         say(f"{counted(len(rows) - len(failed), 'videos')} written to {output}")
     for row in rows if to in SEGMENT_FORMATS else ():
@@ -105,6 +119,25 @@ def convert_command(
             say_note(f"{row['path']}: {counted(len(row['gaps']), 'spans')} could not be read, which {to} does not say")
     if failed:
         raise typer.Exit(exits.SOME_FAILED)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How frames are counted: at which rate and from which timecode, None for those of each video, and where."""
+
+    fps: float | None
+    start_timecode: str | None
+    times: TimesName
+
+
+def _check_times(to: ConvertFormat, *, times: TimesName, start_timecode: str | None) -> None:
+    """Raises `UsageError` for options that mean nothing in this format."""
+    if times != "seconds" and to not in (*TABLES, "parquet"):
+        raise UsageError(f"--times are those of tables, and {to} is none", hint="leave it out, or take --to csv")
+    if start_timecode is None:
+        return
+    if times != "timecode" and not (to in SEGMENT_FORMATS and SEGMENT_FORMATS[to].holds.timecode):
+        raise UsageError(f"{to} has no timecode", hint="leave --start-timecode out, or add --times timecode to a table")
 
 
 def _counts_frames(to: ConvertFormat) -> bool:
@@ -132,7 +165,7 @@ def _convert_labels(
     output: Path | None,
     data_root: Path | None,
     tiers: list[str] | None,
-    fps: float | None,
+    counting: Counting,
     kind: AnnotationFormat | None,
 ) -> None:
     from tadacli.datasets.annotations import read_annotations
@@ -146,10 +179,12 @@ def _convert_labels(
         )
     if output is not None and to == "csv":
         refuse_existing([output])
+    fps = counting.fps
     read = read_annotations(file, data_root=data_root, tiers=tiers, fps=fps, kind=kind)
-    found = label_videos(read, fps=fps, keep_open=to == "csv")
+    found = label_videos(read, fps=fps, start_timecode=counting.start_timecode, keep_open=to == "csv")
     if to == "csv":
-        contents: dict[Path | None, bytes] = {output: label_table(read, left_out=found.left_out)}
+        columns = found.time_columns(counting.times)
+        contents: dict[Path | None, bytes] = {output: label_table(read, left_out=found.left_out, times=columns)}
     else:
         contents = convert_labels(found.videos, SEGMENT_FORMATS[to], output)
     write_contents(contents, named=output)
@@ -158,10 +193,19 @@ def _convert_labels(
     for span in found.left_out:
         say(f"left out: {span.place}: {span.reason}")
     _say_losses(to, found.videos)
+    _say_clock(found.videos, counting.times)
     where = f" to {output}" if output else ""
     say(f"{len(read.spans) - len(found.left_out)} of {len(read.spans)} labels written{where}")
     if found.left_out:
         raise typer.Exit(exits.SOME_FAILED)
+
+
+def _say_clock(videos: Sequence[LabelledVideo], times: TimesName) -> None:
+    from tadacli.formats.segment_times import times_note
+
+    for video in videos:
+        if note := times_note(video, times):
+            say_note(note)
 
 
 def _say_losses(to: ConvertFormat, videos: Sequence[LabelledVideo]) -> None:

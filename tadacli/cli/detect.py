@@ -64,6 +64,7 @@ def detect_command(
     output_format: own.Format = None,
     output: options.Output = None,
     columns: options.Columns = None,
+    times: options.Times = "seconds",
     resume: options.Resume = False,
     recursive: options.Recursive = False,
     max_download: options.MaxDownload = "4GB",
@@ -98,6 +99,7 @@ def detect_command(
         results="detections",
         known=get_args(DetectFormat),
         by_suffix=DETECT_SUFFIXES,
+        times=times,
     )
     from tadacli.detection.settings import SegmentSettings
 
@@ -194,8 +196,10 @@ def detect_command(
     )
     with files.held(), showing(stopwatch, unit="clip"):
         sink = open_detection_sink(to, job)
-        sink = also_shown(sink, output, partial(detection_table, title=job.spec.name))
-        statuses = write_detections(job, sink, files, journal=journal, save_scores=score_files, replace=resume)
+        sink = also_shown(sink, output, partial(detection_table, title=job.spec.name, times=times))
+        statuses = write_detections(
+            job, sink, files, times=times, journal=journal, save_scores=score_files, replace=resume
+        )
     summarise(statuses, "searched", part="with gaps", output=output)
     if set(statuses.values()) & {"error", "partial"}:
         raise typer.Exit(exits.SOME_FAILED)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tadacli.detection.jobs import DetectionJob, Found
+    from tadacli.formats.registry import TimesName
     from tadacli.formats.rows import DetectionRow
     from tadacli.reports.detection_files import DetectionFiles
 
@@ -23,6 +24,7 @@ def write_detections(
     sink: Sink[DetectionRow],
     files: DetectionFiles,
     *,
+    times: TimesName,
     journal: Path | None,
     save_scores: Mapping[str, Path],
     replace: bool,
@@ -40,7 +42,7 @@ def write_detections(
         on_video=progress.start,
         on_progress=progress.reach_time,
     )
-    rows = _rows(results, job, files, progress, with_notes=not isinstance(sink, TableSink))
+    rows = _rows(results, job, files, progress, times, with_notes=not isinstance(sink, TableSink))
     statuses = write_results(rows, sink, job.videos)
     for text in files.finish(job.run.id):
         say_note(text)
@@ -52,11 +54,14 @@ def _rows(
     job: DetectionJob,
     files: DetectionFiles,
     progress: TimelineProgress,
+    times: TimesName,
     *,
     with_notes: bool,
 ) -> Generator[DetectionRow, None, None]:
     """The rows of results; when one is written, errors and gaps are said, and notes that no table shows, each once."""
     from tadacli.formats.detection_rows import detection_row
+    from tadacli.formats.labelled import labelled_video
+    from tadacli.formats.segment_times import times_note
     from tadacli.profiling import Stage, during
 
     run_notes = Notes()
@@ -70,6 +75,8 @@ def _rows(
             for note in notes:
                 say_note(note)
             yield row
+            if row["segments"] and (note := times_note(labelled_video(row), times)):
+                say_note(note)
             if row["status"] == "error":
                 say(f"error: {row['error']}", always=True)
             for gap in row["gaps"]:

@@ -11,7 +11,7 @@ from tadacli.cli.console import say, say_note
 from tadacli.cli.help import CLIPS, INPUT, MODEL, OUTPUT, SPEED
 from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
-from tadacli.formats.registry import ClassifyFormat
+from tadacli.formats.registry import ClassifyFormat, TimesName
 from tadacli.sampling import WindowSampling
 from tadacli.zoo import DEFAULT_MODEL, DEVICE_NAMES, DtypeName, Trust
 
@@ -78,6 +78,9 @@ Columns = Annotated[
     OUTPUT.option(
         help="More columns of csv, tsv and parquet, such as notes,settings; all: every one.", metavar="NAMES|all"
     ),
+]
+Times = Annotated[
+    TimesName, OUTPUT.option(help="Of tables: SMPTE timecode, or numbers of frames, beside seconds.", show_default=True)
 ]
 Fps = Annotated[float | None, INPUT.option(help="Frames a second of folders and tars of frames.", metavar="RATE")]
 FillBatches = Annotated[

@@ -97,7 +97,7 @@ def open_detection_sink(asked: AskedOutput, job: DetectionJob) -> Sink[Detection
     title = f"{job.spec.name}, {job.spec.task}, windows of {job.run.settings['window']}"
 
     def render_table(rows: Sequence[DetectionRow], width: int | None) -> str:
-        return detection_table(rows, title=title, width=width)
+        return detection_table(rows, title=title, width=width, times=asked.times)
 
     forms = detection_formats(num_videos=len(job.videos), columns=asked.columns)
     wanted = Wanted(asked.formats, forms, DETECTIONS, job.run, asked.columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from tadacli.datasets.annotations import is_annotations
@@ -33,12 +33,18 @@ def holds_labels(path: Path) -> bool:
         return False
 
 
-def label_table(annotations: Annotations, *, left_out: Collection[LabelledSpan] = ()) -> bytes:
+def label_table(
+    annotations: Annotations,
+    *,
+    left_out: Collection[LabelledSpan] = (),
+    times: Mapping[str, Callable[[LabelledSpan], str]] | None = None,
+) -> bytes:
     """The labels that can be used, as a CSV.
 
     Args:
         annotations: What was read.
         left_out: Spans that are not written, beside those that say why they cannot be used.
+        times: Columns beside the times in seconds, and what makes their cells.
 
     Returns:
         The table in UTF-8, a line for each label in its order: the video's file, or its name where none was found,
@@ -53,9 +59,11 @@ def label_table(annotations: Annotations, *, left_out: Collection[LabelledSpan] 
         "split": [span.split for span in spans],
     }
     filled = {name: cells for name, cells in more.items() if any(cells)}
-    lines = [csv_line([*_COLUMNS, *filled])]
+    timed = times or {}
+    lines = [csv_line([*_COLUMNS, *timed, *filled])]
     for number, span in enumerate(spans):
         cells = [span.path or span.video, span.label, _shown(span.start_seconds), _shown(span.end_seconds)]
+        cells += [cell(span) for cell in timed.values()]
         lines.append(csv_line([*cells, *(column[number] for column in filled.values())]))
     return "".join(lines).encode("utf-8", "surrogateescape")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tadacli.datasets.spans import Annotations, LabelledSpan, label_twins
 from tadacli.datasets.tables import named
 from tadacli.errors import VideoError
 from tadacli.formats.labelled import LabelledSegment, LabelledVideo
+from tadacli.formats.registry import TimesName
+from tadacli.formats.segment_times import TIME_COLUMNS, require_times, time_cells
 from tadacli.results.notes import NoteKind
 from tadacli.video.reading import open_video
 
@@ -27,18 +30,38 @@ class LabelVideos:
     left_out: tuple[LabelledSpan, ...]
     remarks: tuple[str, ...] = ()
 
+    def time_columns(self, times: TimesName) -> dict[str, Callable[[LabelledSpan], str]]:
+        """What tables have beside the times of spans in seconds.
+
+        Args:
+            times: The kind of times.
+
+        Returns:
+            What makes the cell of a span, by column; one that ends with a video that is not there has empty ones.
+
+        Raises:
+            UsageError: A video has no such times.
+        """
+        for video in self.videos:
+            require_times(video, times)
+        videos = {video.path: video for video in self.videos}
+        return {name: partial(_time_cell, videos=videos, column=name) for name in TIME_COLUMNS[times]}
+
     @property
     def num_segments(self) -> int:
         """How many labels the videos have."""
         return sum(len(video.segments) for video in self.videos)
 
 
-def label_videos(annotations: Annotations, *, fps: float | None = None, keep_open: bool = False) -> LabelVideos:
+def label_videos(
+    annotations: Annotations, *, fps: float | None = None, start_timecode: str | None = None, keep_open: bool = False
+) -> LabelVideos:
     """The labels that can be used, by video; videos whose files are there are opened.
 
     Args:
         annotations: What was read.
         fps: The rate to count frames at; None: that of each video, as far as its file is there.
+        start_timecode: The timecode of the first frame of each video; None: as its file says, if it is there.
         keep_open: Whether labels that last to the end of a video whose file is not there are not left out, though they
             are in no video.
 
@@ -61,12 +84,23 @@ def label_videos(annotations: Annotations, *, fps: float | None = None, keep_ope
         splits = {span.split for span in spans}
         divided += [name] if len(splits) > 1 else []
         video = replace(video, segments=tuple(segments), split=splits.pop() if len(splits) == 1 else "")
-        videos.append(video if fps is None else replace(video, fps=fps, frame_times=()))
+        if start_timecode is not None:
+            video = replace(video, start_timecode=start_timecode)
+        videos.append(video if fps is None else replace(video, fps=fps, frame_times=(), variable_rate=False))
     remarks = [
         f"labels that differ in spelling alone: {one!r} and {two!r}" for one, two in label_twins(annotations.labels)
     ]
     remarks += [f"of several splits, and so of none: {named(divided)}"] if divided else []
     return LabelVideos(tuple(videos), tuple(left_out), tuple(remarks))
+
+
+def _time_cell(span: LabelledSpan, *, videos: Mapping[str, LabelledVideo], column: str) -> str:
+    video = videos[os.fspath(span.path or span.video)]
+    end = video.duration_seconds if span.end_seconds is None else span.end_seconds
+    if end is None:
+        return ""
+    segment = LabelledSegment(span.start_seconds or 0.0, end, span.label, 0)
+    return time_cells(replace(video, segments=(segment,)))[0].get(column, "")
 
 
 def _segments(
@@ -113,4 +147,6 @@ def _opened(path: Path, fps: float | None) -> LabelledVideo:
         height=info.height,
         width=info.width,
         frame_times=(*times, info.duration_seconds),
+        start_timecode=info.start_timecode,
+        variable_rate=info.variable_rate,
     )

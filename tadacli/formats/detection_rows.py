@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
+from tadacli.formats.labelled import labelled_video
 from tadacli.formats.rows import DetectionRow, csv_text, flat_rows, whole_row
+from tadacli.formats.segment_times import time_cells
 from tadacli.results import Detection, Run
 from tadacli.results.json_ready import detection_facts
 
@@ -25,11 +27,15 @@ def detection_row(result: Detection, run: Run, *, size_bytes: int | None) -> Det
     return cast("DetectionRow", whole_row(detection_facts(result), run, size_bytes))
 
 
-def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
+def detection_csv_rows(
+    row: DetectionRow, *, fps: float | None = None, start_timecode: str | None = None
+) -> list[dict[str, str]]:
     """The lines of CSV that one row becomes.
 
     Args:
         row: One video.
+        fps: The rate to count frames at; None: that of the video.
+        start_timecode: The timecode of the first frame; None: that of the video.
 
     Returns:
         A flat row for each segment, or a single one without a segment if there is none.
@@ -44,4 +50,12 @@ def detection_csv_rows(row: DetectionRow) -> list[dict[str, str]]:
     }
     keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action", "peak_score")
     segments: list[Mapping[str, object]] = [*row["segments"]]
-    return flat_rows(row, common, [{key: str(each[key]) for key in keys if key in each} for each in segments])
+    times = time_cells(labelled_video(row, fps=fps, start_timecode=start_timecode))
+    return flat_rows(
+        row,
+        common,
+        [
+            {**{key: str(each[key]) for key in keys if key in each}, **more}
+            for each, more in zip(segments, times, strict=True)
+        ],
+    )

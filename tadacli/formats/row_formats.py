@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tadacli.formats.records import Format, JsonDocument, JsonLines
 from tadacli.formats.rows import AnyRow, ClassificationRow, DetectionRow
-from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS, csv_format
+from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS, Table, csv_format
 
 
 def classification_formats(*, columns: Sequence[str] = ()) -> dict[str, Format[ClassificationRow]]:
@@ -26,19 +26,22 @@ def classification_formats(*, columns: Sequence[str] = ()) -> dict[str, Format[C
     }
 
 
-def detection_formats(*, num_videos: int | None = None, columns: Sequence[str] = ()) -> dict[str, Format[DetectionRow]]:
+def detection_formats(
+    *, num_videos: int | None = None, columns: Sequence[str] = (), table: Table[DetectionRow] = DETECTIONS
+) -> dict[str, Format[DetectionRow]]:
     """The formats in which detections are written, by name.
 
     Args:
         num_videos: How many videos there are; the JSON of a single one is its row itself, a line of JSON lines.
         columns: What tables have besides their usual columns.
+        table: What makes lines of rows.
 
     Raises:
         UsageError: A column is not known.
     """
     return {
-        "csv": csv_format(DETECTIONS, more=columns),
-        "tsv": csv_format(DETECTIONS, more=columns, delimiter="\t"),
+        "csv": csv_format(table, more=columns),
+        "tsv": csv_format(table, more=columns, delimiter="\t"),
         "json": JsonLines("video") if num_videos == 1 else JsonDocument("video"),
         "jsonl": JsonLines("video"),
     }

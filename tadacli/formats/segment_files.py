@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tadacli.errors import OutputError, UsageError
 from tadacli.files import check_new_files, companion_of, refuse_existing, require_folder, write_new
+from tadacli.formats.detection_rows import detection_csv_rows
 from tadacli.formats.labelled import LabelledVideo, labelled_video
 from tadacli.formats.parquet import write_parquet
-from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, ConvertFormat, SegmentFormat
+from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, ConvertFormat, SegmentFormat, TimesName
 from tadacli.formats.row_formats import detection_formats, encode_all
 from tadacli.formats.rows import DetectionRow
+from tadacli.formats.segment_times import TIME_COLUMNS, require_times
 from tadacli.formats.tables import DETECTIONS, companion, runs_of
 from tadacli.formats.video_names import output_names, video_ids
 
@@ -114,7 +118,13 @@ def _folder_of(file: Path | None) -> Path | None:
 
 
 def convert(
-    rows: Sequence[DetectionRow], to: ConvertFormat, output: Path | None, *, fps: float | None = None
+    rows: Sequence[DetectionRow],
+    to: ConvertFormat,
+    output: Path | None,
+    *,
+    fps: float | None = None,
+    start_timecode: str | None = None,
+    times: TimesName = "seconds",
 ) -> dict[Path | None, bytes]:
     """The contents of the files that hold these rows in any format, ours or that of another program.
 
@@ -123,25 +133,33 @@ def convert(
         to: The format.
         output: A file or folder, None for stdout.
         fps: The rate to count frames at, in a format that counts them; None: that of each video.
+        start_timecode: The timecode of the first frame, in a format that has timecode; None: that of each video.
+        times: What tables have beside times in seconds.
 
     Returns:
         The content by file, None for stdout. Only our own formats say which videos failed.
 
     Raises:
-        TadaError: As `plan_files` and `SegmentFormat.encode`.
+        TadaError: As `plan_files` and `SegmentFormat.encode`, and where a video does not have such times.
     """
+    as_labelled = partial(labelled_video, fps=fps, start_timecode=start_timecode)
     if to in SEGMENT_FORMATS:
         form = SEGMENT_FORMATS[to]
-        if fps is not None:
-            readable = [labelled_video(row, fps=fps) for row in rows if row["status"] != "error"]
+        if fps is not None or start_timecode is not None:
+            readable = [as_labelled(row) for row in rows if row["status"] != "error"]
             return convert_labels(readable, form, output)
         return encode_files(form, rows, plan_files(form, [row["path"] for row in rows], output))
+    for row in rows:
+        require_times(as_labelled(row), times)
+    table = replace(DETECTIONS, flatten=partial(detection_csv_rows, fps=fps, start_timecode=start_timecode))
+    more = TIME_COLUMNS[times]
+    about = companion(table, runs_of(rows), more=more)
     if to == "parquet":
         stream = io.BytesIO()
-        write_parquet(stream, DETECTIONS, rows, about=companion(DETECTIONS, runs_of(rows)))
+        write_parquet(stream, table, rows, about=about, more=more)
         return {output: stream.getvalue()}
-    beside = {companion_of(output): companion(DETECTIONS, runs_of(rows))} if output and to in TABLES else {}
-    return beside | {output: encode_all(detection_formats(num_videos=len(rows))[to], rows)}
+    beside = {companion_of(output): about} if output and to in TABLES else {}
+    return beside | {output: encode_all(detection_formats(num_videos=len(rows), columns=more, table=table)[to], rows)}
 
 
 def write_file(file: Path, content: bytes, *, make_folder: bool) -> None:

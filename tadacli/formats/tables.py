@@ -20,7 +20,9 @@ from tadacli.results import Run, RunSettings, SpecSummary
 Columns: TypeAlias = Mapping[str, str]  # what each of them says, by name
 
 # The columns that hold numbers; the others hold text.
-COUNTS = frozenset("rank index verb noun num_frames windows windows_planned size_bytes num_rows".split())
+COUNTS = frozenset(
+    "rank index verb noun num_frames windows windows_planned size_bytes num_rows start_frame end_frame".split()
+)
 SECONDS_AND_SCORES = frozenset(
     "start_seconds end_seconds video_start_seconds duration_seconds score peak_score fps".split()
 )
@@ -33,6 +35,13 @@ _BOOKKEEPING: Columns = {
 _OUTCOME: Columns = {
     "status": "ok, short or partial, or error",
     "error": "why there is no result",
+}
+# These stand beside the times in seconds.
+_TIMES: Columns = {
+    "start_timecode": "the same as SMPTE timecode, from that of the video's first frame on",
+    "end_timecode": "timecode of the first frame after the segment",
+    "start_frame": "number of the segment's first frame, the video's first being 0",
+    "end_frame": "number of the first frame after the segment",
 }
 _ABOUT: Columns = {
     "model": "name of the model",
@@ -69,7 +78,11 @@ class Table(Generic[AnyRow]):
             )
         wanted = self.more if "all" in more else [name for name in self.more if name in more]
         tail = {**_OUTCOME, **_BOOKKEEPING}
-        first = {name: said for name, said in self.columns.items() if name not in tail}
+        times = {name: self.more[name] for name in wanted if name in _TIMES}
+        first: dict[str, str] = {}
+        for name, said in self.columns.items():
+            if name not in tail:
+                first |= {name: said, **(times if name == "end_seconds" else {})}
         return {**first, **_OUTCOME, **{name: self.more[name] for name in wanted}, **_BOOKKEEPING}
 
 
@@ -108,6 +121,7 @@ DETECTIONS: Table[DetectionRow] = Table(
         "video_start_seconds": "presentation time of the first frame, which a player shows at 0",
     },
     more={
+        **_TIMES,
         "peak_score": "the highest score in the segment, which met the threshold",
         "verb": "of an action, number of the verb",
         "noun": "of an action, number of the noun",
@@ -148,9 +162,10 @@ def csv_format(table: Table[AnyRow], *, more: Sequence[str] = (), delimiter: str
 
 def is_table(content: bytes) -> bool:
     """Whether a file begins as a table of results does, of this version or an earlier one."""
+    timed = [DETECTIONS.with_columns([name]) for name in _TIMES if name.startswith("start")]
     heads = [
-        delimiter.join(columns[:4]).encode()
-        for columns in (list(table.columns) for table in (CLASSIFICATIONS, DETECTIONS))
+        delimiter.join(list(columns)[:4]).encode()
+        for columns in (CLASSIFICATIONS.columns, DETECTIONS.columns, *timed)
         for delimiter in (",", "\t")
     ]
     return content.startswith((b"path,status,", *heads))

@@ -17,7 +17,7 @@ import pytest
 from tadacli.formats.registry import SEGMENT_FORMATS, ConvertFormat
 from tadacli.formats.row_formats import DETECTION_FORMATS
 from tadacli.results import Gap
-from tests.formats.detections import action, action_row, failed_row, row, segment
+from tests.formats.detections import action, action_row, failed_row, is_installed, row, segment
 from tests.media import render
 
 ONE = [row("videos/walk.mp4", segment(10.5, 12.0, "pan left"), segment(11.0, 13.25, "日本 & <b>"), start_seconds=10.0)]
@@ -48,12 +48,12 @@ def test_subtitles_go_to_stdout_whatever_the_results_are_in(tada, results) -> No
 
 
 NO_SCORES = {"not kept: scores of 1 segment"}
+BETWEEN_FRAMES = {"not kept: fractions of frames of 1 segment"}
 LOST = {
     **dict.fromkeys(("actionformer", "boris", "boris-csv"), NO_SCORES),
     "charades": {*NO_SCORES, "1 label got other characters, such as 'verb_3_noun_12' for 'verb 3 noun 12'"},
     "cvat": {"not kept: scores of 1 segment, fractions of frames of 1 segment"},
-    "edl": {"not kept: fractions of frames of 1 segment"},
-    "labelstudio": {"not kept: fractions of frames of 1 segment"},
+    **dict.fromkeys(("edl", "otio", "fcpxml", "fcp7xml", "resolve-edl", "premiere-xml", "labelstudio"), BETWEEN_FRAMES),
     "thumos": {"labels are numbers: 912 verb 3 noun 12"},
 }
 
@@ -62,6 +62,8 @@ def test_every_format_can_be_asked_for(tada, results, tmp_path: Path) -> None:
     assert set(get_args(ConvertFormat)) == {*SEGMENT_FORMATS, *DETECTION_FORMATS, "parquet"}
     rows = [action_row("P01_11.mp4", action(0.0, 1.5, 3, 12))]
     for name in get_args(ConvertFormat):
+        if not is_installed(name):
+            continue
         code, out, err = tada("convert", results(rows), "--to", name)
         assert (code, set(err.splitlines())) == (0, LOST.get(name, set()))
         assert tada("convert", results(rows), "--to", name, "-o", tmp_path / f"out.{name}")[:2] == (0, b"")
@@ -296,3 +298,52 @@ def test_a_csv_of_detect_goes_where_its_segments_go(tada, results, tmp_path: Pat
     code, out, _ = tada("convert", flat, "--to", "activitynet")
     wanted = json.loads(tada("convert", results(ONE), "--to", "activitynet")[1])["results"]
     assert (code, json.loads(out)["results"]) == (0, wanted)
+
+
+# --- editors ----------------------------------------------------------------------------------------
+
+
+def test_a_table_gets_timecode_and_frames_where_they_are_asked_for(tada, results, tmp_path: Path) -> None:
+    code, out, err = tada("convert", results(ONE), "--to", "csv", "--times", "timecode")
+    first, _ = csv.DictReader(io.StringIO(out.decode()))
+    assert (code, err, first["start_timecode"], first["end_timecode"]) == (0, "", "00:00:00;15", "00:00:02;00")
+    command = ("convert", results(ONE), "--to", "tsv", "--times", "timecode")
+    code, out, _ = tada(*command, "--fps", "25", "--start-timecode", "09:59:59:20", "-o", tmp_path / "a.tsv")
+    first, _ = csv.DictReader(io.StringIO((tmp_path / "a.tsv").read_text()), delimiter="\t")
+    assert (code, first["start_timecode"], first["end_timecode"]) == (0, "10:00:00:07", "10:00:01:20")
+    assert "start_timecode" in json.loads((tmp_path / "a.tsv.meta.json").read_text())["columns"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "hint"),
+    [
+        (("srt", "--times", "frames"), "--times are those of tables, and srt is none", "--to csv"),
+        (("srt", "--start-timecode", "01:00:00:00"), "srt has no timecode", "--times timecode"),
+        (("csv", "--times", "timecode", "--fps", "12"), "12 frames a second is no rate of SMPTE timecode", "--fps 25"),
+        (("edl", "--start-timecode", "1h"), "'1h' is no timecode", "01:00:00:00"),
+    ],
+)
+def test_times_that_a_format_or_a_video_does_not_have_are_refused(tada, results, options, said: str, hint: str) -> None:
+    code, out, err = tada("convert", results(ONE), "--to", *options)
+    assert (code, out) == (2, b"")
+    error, way = err.splitlines()
+    assert (said in error, hint in way) == (True, True), err
+
+
+def test_labels_get_the_timecode_of_their_video(tada, tmp_path: Path) -> None:
+    render(tmp_path / "a.mov", 30, timecode="01:00:00:00")
+    table = tmp_path / "labels.csv"
+    table.write_text("video,label,start,end\na,walk,0.1,0.5\na,fall,0.5,\ngone,fall,1,\n")
+    code, out, err = tada("convert", table, "--to", "csv", "--times", "timecode", "-o", tmp_path / "out.csv")
+    assert (code, out) == (0, b""), err
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [(line["start_timecode"], line["end_timecode"]) for line in lines] == [
+        ("01:00:00:03", "01:00:00:15"),
+        ("01:00:00:15", "01:00:01:00"),
+        ("", ""),
+    ]
+    code, out, _ = tada("convert", tmp_path / "out.csv", "--to", "csv")  # read by its seconds
+    assert [line["start_seconds"] for line in csv.DictReader(io.StringIO(out.decode()))] == ["0.1", "0.5", "1.0"]
+    table.write_text("video,label,start,end\na,walk,0.1,0.5\n")
+    code, out, _ = tada("convert", table, "--to", "edl")
+    assert (code, b"01:00:00:03 01:00:00:15 00:00:00:00 00:00:00:12" in out) == (0, True)

@@ -509,3 +509,25 @@ def test_a_range_and_frames_of_jpeg_files(detect, tmp_path: Path) -> None:
 )
 def test_a_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_times_in_timecode_and_frames(tada, untrained: Path, tmp_path: Path) -> None:
+    """On the screen in their place, in a file beside seconds; in timecode from that of the file on."""
+    video = tmp_path / "tape.mov"
+    media.render(video, 60, timecode="23:59:59:20")
+    search = ("detect", video, "--model", untrained, "--threshold", "0", "--window", "1s", "--topk", "1")
+    kept = tmp_path / "kept.npz"
+    code, out, err = tada(*search, "--save-scores", kept, "--times", "timecode", "--format", "csv")
+    (line,) = csv.DictReader(io.StringIO(out.decode()))
+    assert code == 0, err
+    again = ("detect", "--from-scores", kept, "--threshold", "0", "--topk", "1")
+    start = round(float(line["start_seconds"]) * 30) + 20
+    assert line["start_timecode"] == (
+        f"23:59:59:{start}" if start < 30 else f"00:00:0{start // 30 - 1}:{start % 30:02d}"
+    )
+    code, out, _ = tada(*again, "--times", "timecode", "--format", "table")
+    assert (line["start_timecode"] in out.decode(), line["end_timecode"] in out.decode()) == (True, True)
+    code, out, _ = tada(*again, "--times", "frames", "--format", "table")
+    assert f" {round(float(line['end_seconds']) * 30)} " in out.decode()
+    code, _, err = tada(*again, "--times", "frames", "--format", "srt")
+    assert (code, "--times are those of tables" in err) == (2, True)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
+import pytest
+
+from tadacli.cli.asked_output import asked_output
+from tadacli.errors import UsageError
+from tadacli.formats.labelled import LabelledVideo
 from tadacli.formats.registry import (
     CLASSIFY_SUFFIXES,
     DETECT_SUFFIXES,
@@ -40,6 +46,27 @@ def test_a_suffix_stands_for_one_format() -> None:
         ".srt": "srt",
         ".vtt": "vtt",
         ".edl": "edl",
+        ".otio": "otio",
+        ".fcpxml": "fcpxml",
         ".eaf": "eaf",
         ".boris": "boris",
     }
+
+
+def test_a_format_says_what_to_install_before_the_work_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tadacli.formats.registry.find_spec", lambda _: None)
+    for name in ("otio", "fcp7xml", "premiere-xml"):
+        with pytest.raises(UsageError, match=f"{name} needs a package that is not installed") as failed:
+            asked_output(
+                f"csv,{name}",
+                tmp_path,
+                None,
+                resume=False,
+                results="detections",
+                known=[*SEGMENT_FORMATS, "csv"],
+                by_suffix={},
+            )
+        assert "tadacli[editors]" in failed.value.hint
+        with pytest.raises(UsageError):
+            SEGMENT_FORMATS[name].encode_labelled([LabelledVideo("a.mp4", (), fps=25)])
+    assert SEGMENT_FORMATS["fcpxml"].encode_labelled([LabelledVideo("a.mp4", (), fps=25)])
