@@ -71,9 +71,9 @@ function cannotPlay() {
 let passed = 0;
 function atEnd(segment) {
   const time = now();
-  const isPast = passed < segment.end && time >= segment.end && time - passed < 1;
+  const isPast = passed < segment.end && time >= segment.end;
   passed = time;
-  if (!isPast || player.paused) return;
+  if (!isPast || player.paused || player.seeking) return;
   const way = byId("at-end").value;
   if (way === "on") return;
   if (way === "stop") player.pause();
@@ -153,6 +153,7 @@ function startPlayer() {
     settle(0);
   });
   player.addEventListener("durationchange", showAgain);
+  player.addEventListener("seeking", () => (passed = now())); // a jump over an end passes no end
   for (const event of ["timeupdate", "seeking", "seeked", "pause"]) player.addEventListener(event, follow);
   player.addEventListener("play", function frame() {
     follow();
