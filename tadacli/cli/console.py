@@ -94,8 +94,9 @@ def detection_table(
     Or no more than its first `most` lines, with nothing below but that there are others.
     """
     one = len(rows) == 1
+    ends = ("start frame", "end frame") if times == "frames" else ("start", "end")
     return _table(
-        {**({} if one else {"video": False}), "start": True, "end": True, "score": True, "label": False},
+        {**({} if one else {"video": False}), **dict.fromkeys(ends, True), "score": True, "label": False},
         [
             [line if one else (_name(row, number), *line) for number, line in enumerate(_segments(row, times))]
             for row in rows

@@ -80,7 +80,7 @@ Columns = Annotated[
     ),
 ]
 Times = Annotated[
-    TimesName, OUTPUT.option(help="Of tables: SMPTE timecode, or numbers of frames, beside seconds.", show_default=True)
+    TimesName, OUTPUT.option(help="seconds, timecode (SMPTE) or frames: in tables, beside seconds in files.")
 ]
 Fps = Annotated[float | None, INPUT.option(help="Frames a second of folders and tars of frames.", metavar="RATE")]
 FillBatches = Annotated[

@@ -13,7 +13,7 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.console import detection_table, say
 from tadacli.cli.exits import write_stdout
-from tadacli.errors import UsageError
+from tadacli.errors import TadaError, UsageError
 from tadacli.files import check_new_files, held_file, write_new
 from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, SegmentFormat
 
@@ -221,34 +221,67 @@ class SegmentSink(Sink["DetectionRow"]):
     """Segments in a format that other programs take: a file for each video as it is done, or one for all."""
 
     def __init__(self, form: SegmentFormat, paths: Sequence[str], output: Path | None) -> None:
+        from tadacli.formats.derived_files import rows_beside
         from tadacli.formats.segment_files import plan_files
 
         self._form, self._files = form, plan_files(form, paths, output)
+        self._beside = None if output is None else rows_beside(output)
+        check_new_files([] if self._beside is None else [self._beside])
         self._rows: list[DetectionRow] = []
         self._written: list[LabelledVideo] = []
+        self._refused: list[tuple[DetectionRow, TadaError]] = []
 
     def add(self, row: DetectionRow) -> None:
-        """Write the file of one video, or keep its row for the one of all."""
+        """Write the file of one video, or keep its row for the one of all.
+
+        A video that the format has no place for is kept for the end: the others are searched first.
+        """
         from tadacli.formats.labelled import labelled_video
 
-        self._written += [labelled_video(row)] if row["status"] != "error" else []
-        if self._form.per_video:
-            self._write([row])
-        else:
+        if not self._form.per_video:
             self._rows.append(row)
+        elif (error := self._write([row])) is not None:
+            self._refused.append((row, error))
+            return
+        self._written += [labelled_video(row)] if row["status"] != "error" else []
 
     def finish(self, order: Sequence[str]) -> None:  # noqa: ARG002 - rows came in this order
-        """Write the file of all videos, and say what the format could not hold."""
+        """Write the file of all videos, and say what the format could not hold.
+
+        Raises:
+            TadaError: It had no place for what was found in some videos, which then is in a file beside the output.
+        """
         from tadacli.formats.losses import losses
 
-        self._write(self._rows)
-        for text in losses(self._form, self._written):
+        refused = self._write(self._rows)
+        for text in losses(self._form, self._written if refused is None else ()):
             say(text)
+        self._refused += [(row, refused) for row in self._rows] if refused is not None else []
+        if self._refused:
+            raise self._kept_beside()
 
-    def _write(self, rows: Sequence[DetectionRow]) -> None:
+    def _write(self, rows: Sequence[DetectionRow]) -> TadaError | None:
+        """Writes the files of some videos, or gives the reason why the format cannot hold what was found in them."""
         from tadacli.formats.segment_files import encode_files
 
-        write_contents(encode_files(self._form, rows, self._files))
+        try:
+            contents = encode_files(self._form, rows, self._files)
+        except TadaError as error:
+            return error
+        write_contents(contents)
+        return None
+
+    def _kept_beside(self) -> TadaError:
+        """Keeps what the format could not hold as rows, if there is an output to keep it beside; the error about it."""
+        from tadacli.formats.row_formats import DETECTION_FORMATS, encode_all
+        from tadacli.results import counted
+
+        rows, error = [row for row, _ in self._refused], self._refused[0][1]
+        if self._beside is None:
+            return error
+        write_new(self._beside, encode_all(DETECTION_FORMATS["jsonl"], rows))
+        where = rows[0]["path"] if len(rows) == 1 else counted(len(rows), "videos")
+        return type(error)(error.message, hint=f"what was found in {where} is in {self._beside}; {error.hint}")
 
 
 def write_contents(contents: Mapping[Path | None, bytes], *, named: Path | None = None) -> None:

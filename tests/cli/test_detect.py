@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -531,3 +532,21 @@ def test_times_in_timecode_and_frames(tada, untrained: Path, tmp_path: Path) -> 
     assert f" {round(float(line['end_seconds']) * 30)} " in out.decode()
     code, _, err = tada(*again, "--times", "frames", "--format", "srt")
     assert (code, "--times are those of tables" in err) == (2, True)
+
+
+def test_what_a_format_has_no_place_for_is_kept_beside_the_output(tada, untrained: Path, tmp_path: Path) -> None:
+    """A rate that timecode is not defined for shows when a video is opened, and must not cost the search."""
+    odd, other, out = tmp_path / "odd.mp4", tmp_path / "other.mp4", tmp_path / "lists"
+    media.render(odd, 24, rate=Fraction(12), time_base=Fraction(1, 12))
+    media.render(other, 30)
+    search = ("detect", odd, other, "--model", untrained, "--threshold", "0", "--window", "1s", "--format", "edl")
+    code, _, err = tada(*search, "-o", out)
+    kept = tmp_path / "lists.rows.jsonl"
+    assert (code, [file.name for file in out.iterdir()]) == (2, ["other.edl"])
+    assert "error: 12 frames a second is no rate of SMPTE timecode" in err
+    assert f"hint: what was found in {odd} is in {kept}; name one to count at: tada convert --fps" in err
+    code, converted, _ = tada("convert", kept, "--to", "edl", "--fps", "24")
+    assert (code, b"FROM CLIP NAME: odd.mp4" in converted) == (0, True)
+    (out / "other.edl").unlink()
+    code, _, err = tada(*search, "-o", out)
+    assert (code, "lists.rows.jsonl exists" in err) == (1, True)
