@@ -16,6 +16,7 @@ from tadacli.cli.console import be_quiet, detection_table, showing, start_profil
 from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
 from tadacli.cli.detect_output import write_detections
+from tadacli.cli.detect_truth import labels_of_people, truth_of_videos
 from tadacli.cli.sinks import open_detection_sink, summarise
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
@@ -56,6 +57,7 @@ def detect_command(
     features: own.Features = None,
     class_scores: own.ClassScores = None,
     report: own.Report = None,
+    truth: own.Truth = None,
     render: own.Render = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -101,6 +103,7 @@ def detect_command(
         by_suffix=DETECT_SUFFIXES,
         times=times,
     )
+    labelled = labels_of_people(truth, report)
     from tadacli.detection.settings import SegmentSettings
 
     segments = SegmentSettings(
@@ -192,7 +195,13 @@ def detect_command(
     if to.growing_file is not None and not (from_scores or features):
         journal = to.growing_file.with_name(name_with(to.growing_file.name, ".unfinished"))
     files = DetectionFiles(
-        job.videos, report, render, replace=resume, keep_parts=journal is not None, max_download=limit
+        job.videos,
+        report,
+        render,
+        replace=resume,
+        keep_parts=journal is not None,
+        max_download=limit,
+        truth=truth_of_videos(labelled, job.videos),
     )
     with files.held(), showing(stopwatch, unit="clip"):
         sink = open_detection_sink(to, job)

@@ -84,6 +84,13 @@ ClassScores = Annotated[
 Report = Annotated[
     Path | None, OUTPUT.option(help="Also write a page to look at: timeline, player, table.", metavar="FILE.html")
 ]
+Truth = Annotated[
+    Path | None,
+    OUTPUT.option(
+        help="On the page, also what people labelled, and how far both agree: any annotations, or saved corrections.",
+        metavar="FILE",
+    ),
+]
 Render = Annotated[Path | None, OUTPUT.option(help="Also write the video, its labels drawn in.", metavar="FILE.mp4")]
 BatchSize = Annotated[int | None, SPEED.option(help="Clips scored at once. Default: 1, on a GPU 8.", metavar="N")]
 Format = Annotated[

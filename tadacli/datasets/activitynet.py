@@ -15,7 +15,7 @@ from tadacli.datasets.tables import AnyPath, bad_line, is_number, parse_json, re
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.captions import player_segments
-from tadacli.formats.results import is_detect_results, parse_detections
+from tadacli.formats.results import is_detect_results, parse_corrected
 from tadacli.formats.video_names import video_ids
 
 _SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
@@ -88,12 +88,7 @@ def _database(file: AnyPath, subset: str) -> dict[str, Mapping[str, Any]]:
 
 def _of_results(content: bytes, shown: str, subset: str) -> dict[str, Mapping[str, Any]]:
     """The segments of a results file of `tada detect` as annotations, on the clock of players."""
-    rows = parse_detections(content, shown)
-    if not all("removed" in row for row in rows):
-        raise UsageError(
-            f"{shown} is what a model found, and nobody corrected it",
-            hint="correct it on the page of tada detect --report, and save that",
-        )
+    rows = parse_corrected(content, shown)
     failed = [row["path"] for row in rows if row["status"] == "error"]
     if failed:
         raise UsageError(

@@ -57,6 +57,28 @@ def read_detections(path: str | os.PathLike[str]) -> list[DetectionRow]:
     return parse_detections(content, shown)
 
 
+def parse_corrected(content: bytes, shown: str) -> list[DetectionRow]:
+    """The rows in the content of a results file that a person corrected: what a model found is no truth.
+
+    Args:
+        content: JSON or JSON lines.
+        shown: What the file is called where something is wrong with it.
+
+    Returns:
+        The rows, as they stand in the file.
+
+    Raises:
+        UsageError: As `read_detections`, and for a file that nobody corrected.
+    """
+    rows = parse_detections(content, shown)
+    if not all("removed" in row for row in rows):
+        raise UsageError(
+            f"{shown} is what a model found, and nobody corrected it",
+            hint="correct it on the page of tada detect --report, and save that",
+        )
+    return rows
+
+
 def parse_detections(content: bytes, shown: str) -> list[DetectionRow]:
     """The rows in the content of a results file.
 

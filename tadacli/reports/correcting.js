@@ -335,7 +335,7 @@ function save() {
 // --- keys and buttons --------------------------------------------------------------------------
 
 function onCorrectingKey(event) {
-  const isTyping = event.target.closest("input, select, summary");
+  const isTyping = isForField(event);
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   let act;
   if (event.ctrlKey || event.metaKey) {
@@ -381,6 +381,7 @@ if (data.status !== "error") {
   byId("correcting").addEventListener("submit", (event) => event.preventDefault());
   addEventListener("keydown", onCorrectingKey);
   startThresholds();
+  startAgreement();
   sayCorrections();
   takeUp();
 }

@@ -14,15 +14,20 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tadacli.detection.jobs import Found
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import OutputError, UsageError, VideoError
+from tadacli.evaluation.agreement import LabelledTime, VideoLabels
 from tadacli.files import check_new_files, held_folder, name_with, new_file, not_written, write_new
 from tadacli.formats.rows import DetectionRow
 from tadacli.results import out_of
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, local_path
+
+if TYPE_CHECKING:
+    from tadacli.reports.truth import Truth
 
 _PART = ".part"
 _PART_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{12}\.part")
@@ -33,7 +38,8 @@ class DetectionFiles:
     """The files asked for of these videos, None where one was not.
 
     With `replace` those that are there already are made anew, and parts of a page that an earlier run left are used.
-    With `keep_parts` they stay where the run ends early. For a URL at most `max_download` bytes are fetched.
+    With `keep_parts` they stay where the run ends early. For a URL at most `max_download` bytes are fetched. `truth` is
+    shown on the page.
     """
 
     videos: Sequence[str] = ()
@@ -42,6 +48,8 @@ class DetectionFiles:
     replace: bool = False
     keep_parts: bool = False
     max_download: int = DEFAULT_MAX_DOWNLOAD
+    truth: Truth | None = None
+    _compared: list[VideoLabels] = field(default_factory=list)
     _inline: set[str] = field(default_factory=set)
 
     @contextlib.contextmanager
@@ -107,16 +115,20 @@ class DetectionFiles:
         has_failed = found.result.status == "error"
         if self.report is not None and not (has_failed and len(self.videos) == 1):
             # With libraries that results alone do not need.
-            from tadacli.reports.detection_page import MAX_INLINE_BYTES, detection_part, page_of
+            from tadacli.reports.detection_page import MAX_INLINE_BYTES, TruthOnPage, detection_part, page_of
             from tadacli.reports.score_data import MAX_SCORE_BYTES, score_data
 
             inputs = found.threshold_inputs(settings, max_bytes=MAX_SCORE_BYTES // len(self.videos))
+            truth = None if self.truth is None else self.truth.of(row)
+            if truth is not None:
+                self._compared.append(_compared(row, truth))
             part, notes = detection_part(
                 found.result,
                 row,
                 found.curves(settings),
                 page_path=self.report,
                 labels=labels,
+                truth=None if self.truth is None else TruthOnPage(self.truth.name, truth),
                 scores=None if inputs is None else score_data(inputs, settings),
                 max_inline=MAX_INLINE_BYTES if found.result.path in self._inline else 0,
                 max_download=self.max_download,
@@ -142,7 +154,7 @@ class DetectionFiles:
         return notes
 
     def finish(self, run: str) -> tuple[str, ...]:
-        """Put the page of several videos together; returns what a person should know about it.
+        """Put the page of several videos together; returns what a person should know about it, and the agreement.
 
         Args:
             run: The id of the run whose parts it is made of.
@@ -150,6 +162,14 @@ class DetectionFiles:
         Raises:
             OutputError: The page cannot be written.
         """
+        notes = self._put_together(run)
+        if self.truth is None or not self._compared:
+            return notes
+        from tadacli.reports.truth import agreement_note
+
+        return (*notes, agreement_note(self.truth, self._compared))
+
+    def _put_together(self, run: str) -> tuple[str, ...]:
         if self.report is None or len(self.videos) < 2:
             return ()
         parts = [part for video in self.videos if (part := self._part(video, run)).is_file()]
@@ -172,7 +192,8 @@ class DetectionFiles:
         return (f"{shown}; the others were done before it was asked for",)
 
     def _part(self, video: str, run: str) -> Path:
-        name = hashlib.sha256(os.fsencode(video)).hexdigest()[:32]
+        what = os.fsencode(video) + (b"" if self.truth is None else self.truth.id.encode())
+        name = hashlib.sha256(what).hexdigest()[:32]
         return self._folder() / f"{name}-{run}{_PART}"
 
     def _folder(self) -> Path:
@@ -185,6 +206,12 @@ class DetectionFiles:
             for part in self._folder().iterdir():
                 if _PART_NAME.fullmatch(part.name):
                     part.unlink(missing_ok=True)
+
+
+def _compared(row: DetectionRow, truth: Sequence[LabelledTime]) -> VideoLabels:
+    found = [LabelledTime(each["start_seconds"], each["end_seconds"], each["label"]) for each in row["segments"]]
+    start = row["start_seconds"] or 0.0
+    return VideoLabels(found, truth, (start, start + (row["duration_seconds"] or 0.0)))
 
 
 def _first_small(videos: Sequence[str]) -> list[str]:

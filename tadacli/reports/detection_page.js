@@ -212,10 +212,17 @@ function follow() {
   if (hasVideo && !player.paused && zoom > 1) showPlayhead(0.05);
 }
 
+/* Whether a key is for what it is pressed on: letters for fields of text, arrows for sliders. */
+function isForField({ target, key }) {
+  if (target.closest("input[type='range']")) return key.startsWith("Arrow");
+  if (target.closest("input[type='checkbox']")) return key === " ";
+  return Boolean(target.closest("input, select, summary"));
+}
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const target = event.target;
-  if (target.closest("input, select, summary")) {
+  if (isForField(event)) {
     if (event.key === "Escape") target.blur();
     return;
   }

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from tadacli.detection.curves import ClassCurve, thinned
 from tadacli.errors import VideoError
+from tadacli.evaluation.agreement import LabelledTime
 from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import embedded, facts, filled_page
 from tadacli.reports.score_data import ScoreData
@@ -44,6 +45,8 @@ _SCRIPTS = (
     "time_budget.js",
     "segment_rule.js",
     "corrections.js",
+    "agreement.js",
+    "agreement_tables.js",
     "thresholds.js",
     "correcting.js",
 )
@@ -63,6 +66,14 @@ class VideoLink:
     url: str = ""
     content: bytes = b""
     media_type: str = ""
+
+
+@dataclass(frozen=True)
+class TruthOnPage:
+    """What people labelled in the video, in presentation time, by a file called `name`; None: it says nothing."""
+
+    name: str
+    spans: Sequence[LabelledTime] | None
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,7 @@ def video_part(
     labels: Sequence[str] = (),
     frames: FrameGrid | None = None,
     scores: ScoreData | None = None,
+    truth: TruthOnPage | None = None,
 ) -> str:
     """What a page holds of one video: its data, and the video itself where it is put inside.
 
@@ -156,13 +168,15 @@ def video_part(
         labels: Those of the model in index order, to choose from in corrections.
         frames: When frames are shown, to which the ends of corrected segments snap; nowhere without it.
         scores: Of which segments can be made again by other thresholds (see `score_data`).
+        truth: Shown under the segments, and compared with them.
 
     Returns:
         The elements as HTML; the same arguments give the same text.
     """
     video = video or VideoLink()
     data = {
-        **_page_data(row, _title(row), curves, thumbnails or {}, video),
+        **_page_data(row, _title(row), curves, thumbnails or {}, video, _classes(row, curves, truth, labels)),
+        "truth": None if truth is None else {"name": truth.name, "spans": truth.spans},
         "labels": list(labels),
         "frames": None if frames is None else frames.to_dict(),
         "thresholds": None if scores is None else scores.settings,
@@ -207,6 +221,7 @@ def detection_part(
     page_path: str | os.PathLike[str],
     labels: Sequence[str] = (),
     scores: ScoreData | None = None,
+    truth: TruthOnPage | None = None,
     max_inline: int = MAX_INLINE_BYTES,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
 ) -> tuple[str, tuple[str, ...]]:
@@ -219,6 +234,7 @@ def detection_part(
         page_path: The file that the page is for, to which links are relative.
         labels: Those of the model in index order, to choose from in corrections.
         scores: Of which segments can be made again by other thresholds.
+        truth: Shown under the segments, and compared with them.
         max_inline: A video of up to so many bytes is put inside.
         max_download: The largest file in bytes that is fetched for a URL.
 
@@ -242,7 +258,16 @@ def detection_part(
                 link = video_link(result.path, page_path, codec=codec, max_inline=max_inline)
     except VideoError as error:
         notes = (f"the report shows no pictures, as the video cannot be read: {error}",)
-    part = video_part(row, curves=curves, thumbnails=pictures, video=link, labels=labels, frames=frames, scores=scores)
+    part = video_part(
+        row,
+        curves=curves,
+        thumbnails=pictures,
+        video=link,
+        labels=labels,
+        frames=frames,
+        scores=scores,
+        truth=truth,
+    )
     return part, notes
 
 
@@ -257,10 +282,9 @@ def _page_data(
     curves: Sequence[ClassCurve],
     thumbnails: Mapping[int, bytes],
     video: VideoLink,
+    classes: Sequence[tuple[int, str]],
 ) -> dict[str, Any]:
     start = row["start_seconds"] or 0.0
-    names = {(each["index"], each["label"]) for each in row["segments"]}
-    classes = sorted(names | {(curve.index, curve.label) for curve in curves})
     place = {name: number for number, name in enumerate(classes)}
     thresholds = {(curve.index, curve.label): [round(each, 3) for each in curve.levels] for curve in curves}
     edges: dict[tuple[float, ...], int] = {}
@@ -308,6 +332,21 @@ def _page_data(
         "facts": _facts(row),
         "video": {"name": video.name, "url": video.url, "codec": row["info"]["codec"] if row["info"] else ""},
     }
+
+
+def _classes(
+    row: DetectionRow, curves: Sequence[ClassCurve], truth: TruthOnPage | None, labels: Sequence[str]
+) -> list[tuple[int, str]]:
+    """(index, label) of what has a lane; labels that only people know are numbered after all others."""
+    found = {(each["index"], each["label"]) for each in row["segments"]}
+    found |= {(curve.index, curve.label) for curve in curves}
+    known = {label for _, label in found}
+    index_of = {label: index for index, label in enumerate(labels)}
+    true = {span.label for span in truth.spans} - known if truth is not None and truth.spans else set()
+    found |= {(index_of[label], label) for label in true if label in index_of}
+    after = max([len(labels), *(index + 1 for index, _ in found)])
+    found |= {(after + number, label) for number, label in enumerate(sorted(true - index_of.keys()))}
+    return sorted(found)
 
 
 def _facts(row: DetectionRow) -> list[tuple[str, str]]:

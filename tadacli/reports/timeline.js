@@ -2,6 +2,8 @@
 
 // --- the timeline ------------------------------------------------------------------------------
 
+/* What people labelled, where a file of that was given. */
+const truth = data.truth?.spans?.map(([start, end, label]) => ({ start, end, label })) ?? null;
 const bars = [];
 const lanes = [];
 const limited = () => classes.filter((each) => each.thresholds.length);
@@ -54,7 +56,23 @@ function laneOf(number) {
     track.append(svg);
   }
   const name = element("div", { className: "lane-name", title: label }, chip(), element("span", { textContent: label }));
-  return paint(element("div", { className: "lane" }, name, track), number);
+  const lane = element("div", { className: "lane", role: "group", ariaLabel: label }, name, track);
+  if (truth) lane.append(truthTrack(label));
+  return paint(lane, number);
+}
+
+/* The strip below a lane, with what people labelled. */
+function truthTrack(label) {
+  const made = truth.filter((each) => each.label === label).map((each) => {
+    const bar = element("button", { className: "bar", type: "button", tabIndex: -1, onclick: () => seek(each.start) });
+    bar.title = `Truth: ${label}, ${span(each)}`;
+    bar.setAttribute("aria-label", bar.title);
+    bar.style.left = percent(each.start);
+    bar.style.width = `${((each.end - each.start) / length) * 100}%`;
+    spanOfBar.set(bar, each);
+    return bar;
+  });
+  return element("div", { className: "track truth" }, ...made);
 }
 
 function buildLanes() {
@@ -80,6 +98,7 @@ function sayLegend() {
   if (data.curves.length) words.push(data.lines);
   const drawn = new Set(limited().map((each) => each.thresholds.map((y) => y.toFixed(2)).join(" and ")));
   if (drawn.size) words.push(drawn.size === 1 ? `dashes the thresholds, ${[...drawn]}` : "dashes the thresholds of each class");
+  if (truth) words.push(`strips below the segments are the truth of ${data.truth.name}`);
   if (data.gaps.length) words.push("hatched spans were not scored");
   if (data.cuts.length) words.push(`upright lines are ${counted(data.cuts.length, "cut", "cuts")}`);
   byId("legend").textContent = words.length ? words.join("; ") + "." : "";
@@ -108,7 +127,8 @@ function makeReachable(bar) {
 
 /* The one that Tab reaches is always one that is shown. */
 function keepReachable() {
-  if (!reachable?.isConnected || reachable.hidden) makeReachable(bars[order[0]] ?? null);
+  if (reachable?.isConnected && !reachable.hidden && !reachable.closest("[hidden]")) return;
+  makeReachable(bars[order[0]] ?? byId("lanes").querySelector(".lane:not([hidden]) .bar:not([hidden])"));
 }
 
 function moveAmongBars(event) {

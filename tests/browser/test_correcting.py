@@ -295,8 +295,8 @@ def test_an_action_touches_as_few_elements_among_many_segments(opened: Opener, v
             press(page, key)
             touched.append(page.browser.execute_script("const n = touched.size; touched.clear(); return n"))
         counts[number] = touched
-    # Whether the rounded time of a label changes with its segment depends on how long that is.
-    assert np.abs(np.subtract(counts[200], counts[2000])).max() <= 2
+    # Whether the rounded figures of a label change with one of its segments depends on how many it has.
+    assert np.abs(np.subtract(counts[200], counts[2000])).max() <= 6
     assert max(counts[2000]) < 40
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.detection.curves import ClassCurve
-from tadacli.reports.detection_page import VideoLink, video_link
+from tadacli.evaluation.agreement import LabelledTime
+from tadacli.reports.detection_page import TruthOnPage, VideoLink, video_link
 from tests import media
 from tests.reports.test_detection_page import detection, found, report_html
 
@@ -432,7 +433,10 @@ def test_a_phone_needs_no_sideways_scrolling(opened: Opener, moves: tuple[Path, 
     row["segments"].append(found(0.2, 0.4, "an_unbreakable_label_" * 9 + " and words " * 9))
     row["path"] = "a_very_long_name_without_any_place_to_break_it_" * 4 + ".mp4"
     row["gaps"] = [{"start_seconds": 1.0, "end_seconds": 2.0, "reason": "x" * 200}]
-    page = opened(report_html(row, video=inline(path)), width=PHONE)
+    true = TruthOnPage("truth_" * 20 + ".csv", [LabelledTime(0.2, 0.5, row["segments"][-1]["label"])])
+    page = opened(report_html(row, video=inline(path), truth=true), width=PHONE)
+    assert page.one("#agreement-tables table").is_displayed()
+    page.one("#agreement summary").click()
     for summary in page.all("summary"):
         summary.click()
     width = page.browser.execute_script("return [innerWidth, document.documentElement.scrollWidth]")

@@ -194,6 +194,8 @@ def test_csv_has_a_line_for_each_segment(detect, kitchen: Path) -> None:
         (["--start", "5", "--end", "2"], "empty or reversed"),
         (["--start", "5 minutes"], "no time"),
         (["--threshold", "1.5"], "threshold"),
+        (["--truth", "mine.csv"], "--truth is shown on the page"),
+        (["--truth", "none.csv", "--report", "page.html"], "none.csv"),
         (["--low-threshold", "0.9"], "low threshold"),
         (["--threshold", "high"], "--threshold high is no score"),
         (["--threshold", "auto"], "camera_motion carries no thresholds"),
@@ -394,17 +396,21 @@ def test_with_auto_segments_reach_the_thresholds_of_the_model_also_from_kept_sco
 
 
 def test_report_and_rendered_video_are_written(detect, kitchen: Path, tmp_path: Path) -> None:
-    report, drawn = tmp_path / "page.html", tmp_path / "drawn.mp4"
-    code, _, _ = detect(kitchen, "--report", report, "--render", drawn)
+    report, drawn, truth = tmp_path / "page.html", tmp_path / "drawn.mp4", tmp_path / "mine.csv"
+    truth.write_text("video,label,start,end\na kitchen,zoom in,0,2\na kitchen,hop,1,2\n")
+    code, _, err = detect(kitchen, "--report", report, "--render", drawn, "--truth", truth)
     assert code == 0
+    assert re.search(r"agreement with mine.csv: kappa -?0\.\d\d on a grid of 0.1 s, F1 [01]\.\d\d at tIoU 0.5", err)
     page = report.read_text()
     assert "a kitchen.mp4" in page
     assert "data:image/jpeg;base64," in page
     elements = Elements(report.read_bytes())
     shown = {"lowest": 0.01, "threshold": 0.12, "low_threshold": None, "ends_lower": True}
     assert elements.data()["thresholds"] == shown
+    assert elements.data()["truth"] == {"name": "mine.csv", "spans": [[0, 2, "zoom in"], [1, 2, "hop"]]}
     (scores,) = [json.loads(text) for _, attributes, text in elements.found if attributes.get("class") == "scores"]
-    assert {each["label"] for each in elements.data()["classes"]} <= {each["label"] for each in scores["classes"]}
+    lanes = {each["label"] for each in elements.data()["classes"]}
+    assert lanes - {each["label"] for each in scores["classes"]} == {"hop"}
     from tadacli.video.reading import probe
 
     assert probe(drawn).num_frames == 180
