@@ -59,7 +59,7 @@ function showRow(number) {
 }
 
 function buildList() {
-  const head = [element("th", { ariaLabel: "Picture" })];
+  const head = [element("th", { className: "unnamed", scope: "col" }, element("span", { className: "unseen", textContent: "Picture" }))];
   for (const [key, text] of columns) {
     head.push(element("th", { scope: "col" }, element("button", { type: "button", textContent: text, onclick: () => sortBy(key) })));
     head.at(-1).dataset.key = key;

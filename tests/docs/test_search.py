@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.axe import findings_in_all_looks
 from tests.browser.conftest import browser
 
 __all__ = ["browser"]
@@ -49,3 +50,8 @@ def test_one_search_leads_to_the_answer(site_address: str, browser: Any, questio
         browser.get(link)
         sections.append(browser.execute_script(_SECTION, link.partition("#")[2]))
     assert any(answer in section for section in sections), found[:NUM_LOOKED_AT]
+
+
+def test_the_start_page_has_no_serious_findings(site_address: str, browser: Any) -> None:
+    browser.get(f"{site_address}/index.html")
+    assert findings_in_all_looks(browser) == []
