@@ -88,7 +88,7 @@ def classify(
 
     Returns:
         The results, in a list that has `filter` and `to_pandas`. Scores are the mean over the views of the softmax, 0
-        to 1, with seven digits.
+        to 1, with seven digits; of a multi-label model of the sigmoid, so that they do not sum to one.
 
     Raises:
         UsageError: For settings that contradict each other or are out of range, and for arrays that are not of frames,

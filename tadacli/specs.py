@@ -188,7 +188,8 @@ class ModelSpec(ModelFacts):
     `segment_thresholds`, if there are any; a segment holds `segment_low_share` of its threshold throughout. All are
     fitted on validation data (see `evaluation.calibration` and `training.segment_thresholds`). With `exclusive_labels`
     exactly one label of the one head holds at any time of a video, as of the moves of a camera, which is how segments
-    are found then unless it is said otherwise.
+    are found then unless it is said otherwise. With `multi_label` any number of labels of the one head may hold at the
+    same time: scores are sigmoids, which do not sum to one.
     """
 
     input: InputSpec
@@ -199,10 +200,14 @@ class ModelSpec(ModelFacts):
     background: str = ""
     exclusive_labels: bool = False
     segment_low_share: float = LOW_SHARE
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for temperatures or thresholds that do not fit the heads."""
+        """Raises `ValueError` for temperatures or thresholds that do not fit the heads, and labels that contradict."""
         super().__post_init__()
+        if self.multi_label and (self.exclusive_labels or len(self.heads) > 1):
+            reason = "exclude each other" if self.exclusive_labels else "are of several heads"
+            raise ValueError(f"multi_label is true, and its labels {reason}")
         for head, temperature in self.temperatures.items():
             if head not in self.heads:
                 raise ValueError(f"temperatures names a head {head!r} that is none")

@@ -64,6 +64,12 @@ def two_headed_model() -> Model:
 
 
 @pytest.fixture(scope="module")
+def multi_label_model(interval_model: Model) -> Model:
+    spec = dataclasses.replace(interval_model.spec, exclusive_labels=False, multi_label=True)
+    return dataclasses.replace(interval_model, spec=spec)
+
+
+@pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("video") / "clip.mp4"
     media.render(path, 90)
@@ -99,12 +105,13 @@ def plain_scores(path: Path, model: Model, views: EvalProtocol) -> dict[str, np.
             with torch.inference_mode():
                 logits = model.network(crop[None])
             for name, values in (logits if isinstance(logits, dict) else {"": logits}).items():
-                totals[name] = totals.get(name, 0) + values[0].softmax(-1).numpy() / len(crops)
+                scores = values[0].sigmoid() if model.spec.multi_label else values[0].softmax(-1)
+                totals[name] = totals.get(name, 0) + scores.numpy() / len(crops)
     return {name: total / views.num_clips for name, total in totals.items()}
 
 
 @pytest.mark.parametrize("views", ["1x1", "4x3"])
-@pytest.mark.parametrize("which", ["interval_model", "two_headed_model"])
+@pytest.mark.parametrize("which", ["interval_model", "two_headed_model", "multi_label_model"])
 def test_scores_are_those_of_the_plain_procedure(request, video: Path, views: str, which: str) -> None:
     model = request.getfixturevalue(which)
     expected = plain_scores(video, model, parse_views(views))

@@ -291,6 +291,21 @@ def test_labels_that_exclude_each_other_are_said_where_they_do_and_no_run_is_ano
     assert one.id == other.id
 
 
+def test_labels_that_hold_independently_are_said_where_they_do_and_make_another_run() -> None:
+    spec = read_cards(ENTRY)["net.recipe"].spec
+    assert isinstance(spec, ModelSpec)
+    several = replace(spec, multi_label=True)
+    assert "multi_label" not in spec.to_dict()  # files and runs of earlier versions stay what they are
+    assert several.to_dict(labels=False)["multi_label"] is True
+    assert spec_from_dict(json.loads(json.dumps(several.to_dict()))) == several
+    one, other = (run_of(each, settings={}, weights_sha256="", tool_version="") for each in (spec, several))
+    assert one.id != other.id
+    with pytest.raises(ValueError, match="multi_label is true, and its labels exclude each other"):
+        replace(several, exclusive_labels=True)
+    with pytest.raises(ValueError, match="multi_label is true, and its labels are of several heads"):
+        replace(several, heads={"verb": ("a", "b"), "noun": ("c", "d")})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [

@@ -103,6 +103,7 @@ def classify_command(
     run = classification_run(loaded, asked)
     protocol = scoring.views_of(loaded.spec)
     title = f"{loaded.spec.name}, {loaded.spec.task}, {f'{protocol} views' if sampling is None else sampling}"
+    title += ", labels hold independently" if loaded.spec.multi_label else ""
     table = partial(classification_table, title=title)
     sink = open_classification_sink(to, run, videos, lambda rows, width: table(rows, width=width))
     sink = also_shown(sink, output, table)

@@ -12,7 +12,13 @@ from tadacli.cli.printable import printable
 if TYPE_CHECKING:
     from tadacli.training.run_summary import RunSummary
 
-_METRICS = {"top1": "top-1", "top5": "top-5", "mean_class_accuracy": "mean of the classes"}
+_METRICS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "mean_class_accuracy": "mean of the classes",
+    "mAP": "mAP",
+    "hit1": "hit@1",
+}
 
 
 def run_values(found: RunSummary) -> dict[str, Any]:
@@ -51,6 +57,7 @@ def _facts(found: RunSummary) -> list[tuple[str, str]]:
         ("input" if "input" in values else "features", pairs(steps)),
         ("views", "" if spec.protocol is None else f"{spec.protocol} (clips x crops)"),
         *((f"labels{f' {head}' if head else ''}", labels_line(labels)) for head, labels in spec.heads.items()),
+        ("labels", "they hold independently: scores do not sum to one" if values.get("multi_label") else ""),
         ("fitted", ", ".join(name.replace("_", " ") for name in fitted)),
         ("accuracy", _accuracy(found)),
         (

@@ -68,6 +68,7 @@ class SpecSummary(TypedDict, total=False):
     background: str
     exclusive_labels: bool
     segment_low_share: float
+    multi_label: bool
 
 
 class SegmentSummary(TypedDict, total=False):

@@ -179,7 +179,8 @@ def score_in_order(
     options: ScoringOptions,
     on_views: Callable[[int], object] | None = None,
 ) -> Generator[tuple[Item, dict[str, Tensor] | VideoError], None, None]:
-    """The scores of each video, in order: by head name, float64 (num_classes,), the mean over its views of the softmax.
+    """The scores of each video, in order: by head name, float64 (num_classes,), the mean over its views of what
+    `class_probabilities` makes of the logits.
 
     Of a video that failed, while it was decoded or scored, the error. The views of a video are scored in groups of
     `options.batch_size`, the last one filled up. With `options.fill_batches` they share batches with those of the next
@@ -300,9 +301,10 @@ def padded_batch(views: Sequence[Tensor], size: int) -> Tensor:
 
 @torch.inference_mode()
 def class_scores(model: Model, batch: Tensor) -> dict[str, Tensor]:
-    """Softmax of each head, float64 on the CPU, (B, num_classes) by head name, of views (B, 3, T, H, W).
+    """Scores of each head, float64 on the CPU, (B, num_classes) by head name, of views (B, 3, T, H, W).
 
-    The logits of a head are divided by its temperature if the model has one.
+    They are the softmax, or of a multi-label model the sigmoid. The logits of a head are divided by its temperature if
+    the model has one.
     """
     return _probabilities(model, model.network(batch.to(model.dtype)))
 
@@ -344,19 +346,24 @@ def require_features(model: Model) -> None:
 
 def _probabilities(model: Model, logits: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
     named = logits if isinstance(logits, dict) else {"": logits}
-    temperatures = model.spec.temperatures
-    return {name: class_probabilities(values, temperatures.get(name)) for name, values in named.items()}
+    temperatures, multi_label = model.spec.temperatures, model.spec.multi_label
+    return {
+        name: class_probabilities(values, temperatures.get(name), multi_label=multi_label)
+        for name, values in named.items()
+    }
 
 
-def class_probabilities(logits: Tensor, temperature: float | None) -> Tensor:
+def class_probabilities(logits: Tensor, temperature: float | None, *, multi_label: bool = False) -> Tensor:
     """Softmax over the last dimension of logits divided by the temperature, float64 on the CPU; None divides nothing.
 
-    Everything that scores a view does it here, so that what is fitted on scores is used on the same ones.
+    Of a multi-label model it is the sigmoid of each. Everything that scores a view does it here, so that what is fitted
+    on scores is used on the same ones.
     """
     values = logits.float()
     if temperature is not None:
         values = values / temperature
-    return values.softmax(dim=-1).cpu().double()
+    # In double precision a sigmoid next to 1 still says how far it is from it.
+    return (values.cpu().double().sigmoid() if multi_label else values.softmax(dim=-1)).cpu().double()
 
 
 def kept_digits(scores: Tensor) -> list[float]:

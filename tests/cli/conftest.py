@@ -80,6 +80,16 @@ def exclusive(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def multi_label(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights as of a model whose labels hold independently of each other."""
+    checkpoint = read_checkpoint(untrained)
+    assert isinstance(checkpoint.spec, ModelSpec)
+    path = tmp_path_factory.mktemp("model") / "multi_label.safetensors"
+    write_checkpoint(path, checkpoint.state_dict, replace(checkpoint.spec, multi_label=True))
+    return path
+
+
+@pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of ten short videos and one that is none."""
     folder = tmp_path_factory.mktemp("videos")

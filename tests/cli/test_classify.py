@@ -67,6 +67,20 @@ def test_formats_agree(tada, tmp_path: Path, videos: Path, untrained: Path, monk
     assert "not an action" in table
 
 
+def test_scores_of_labels_that_hold_independently_do_not_sum_to_one(
+    tada, videos: Path, multi_label: Path, untrained: Path
+) -> None:
+    options = [videos / "clip 0.mp4", "--views", "1x1", "--topk", "99"]
+    row, single = (json.loads(tada("classify", *options, "--model", each)[1]) for each in (multi_label, untrained))
+    assert row["spec"]["multi_label"] is True
+    assert "multi_label" not in single["spec"]
+    assert sum(each["score"] for each in row["topk"]) > 1.5
+    assert sum(each["score"] for each in single["topk"]) == pytest.approx(1, abs=1e-5)
+    table = tada("classify", *options, "--model", multi_label, "--format", "table")[1].decode()
+    assert "labels hold independently" in " ".join(table.split())
+    assert "labels        they hold independently" in tada("models", multi_label)[1].decode()
+
+
 def test_a_minimum_score_that_nothing_reaches_still_gives_a_row(tada, videos: Path, untrained: Path) -> None:
     options = ["--model", untrained, "--views", "1x1", "--min-score", "0.99"]
     code, out, _ = tada("classify", videos / "clip 0.mp4", *options)
