@@ -18,6 +18,7 @@ from tadacli.datasets.elan import read_elan
 from tadacli.datasets.foreign.families import Content, family_of
 from tadacli.datasets.foreign.reading import placed
 from tadacli.datasets.loading import usual_spelling
+from tadacli.datasets.multi_label import MultiLabelSamples
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.segment_table import read_segment_table
 from tadacli.datasets.spans import Annotations, LabelledSpan, refuse_contradictions
@@ -85,36 +86,47 @@ def _refuse_tiers(path: Path, tiers: Sequence[str] | None) -> None:
         raise UsageError(f"{path} has no tiers", hint="name a tier only for annotations that have several")
 
 
-def segment_datasets(annotations: Annotations, *, labels: Sequence[str] | None = None) -> dict[str, Dataset]:
+def segment_datasets(
+    annotations: Annotations, *, labels: Sequence[str] | None = None, multi_label: bool = False
+) -> dict[str, Dataset]:
     """The annotations by split, in their order; a row that repeats an earlier one of its split is not used.
 
     Args:
         annotations: What was read.
         labels: The classes and their order; None: the labels that occur in any split, in alphabetical order.
+        multi_label: Whether a span may have several labels, and samples carry all that hold during them.
 
     Returns:
         Samples by split, "" where none is named.
 
     Raises:
-        UsageError: A label is none of `labels`, a span has two labels, or only some annotations name a split.
+        UsageError: A label is none of `labels`, a span has two labels that may have one, or only some annotations name
+            a split.
     """
     names = annotations.labels if labels is None else tuple(labels)
     index_of = {name: index for index, name in enumerate(names)}
-    splits: dict[str, SampleRows] = {}
     for span in annotations.spans:
         if not span.split and annotations.splits:
             raise bad_line(annotations.shown, span.place, "no split is named here, but elsewhere")
-        taken = splits.setdefault(span.split, SampleRows())
-        if span.reason:
-            taken.refuse(span.place, span.id, UnusedKind.UNUSABLE, span.reason)
-            continue
-        if span.label not in index_of:
+        if not span.reason and span.label not in index_of:
             raise bad_line(
                 annotations.shown, span.place, f"label {span.label!r} is not one of the {len(names)} classes"
             )
-        taken.add(span.place, _sample(span, index_of[span.label]))
-    refuse_contradictions(annotations.spans, annotations.shown)
-    return {split: taken.dataset(NAME, {"": names}, annotations.remarks) for split, taken in sorted(splits.items())}
+    usable = [span for span in annotations.spans if not span.reason]
+    if not multi_label:
+        refuse_contradictions(usable, annotations.shown)
+    several = MultiLabelSamples(usable, index_of) if multi_label else None
+    splits: dict[str, SampleRows] = {}
+    for span in annotations.spans:
+        taken = splits.setdefault(span.split, SampleRows())
+        if span.reason:
+            taken.refuse(span.place, span.id, UnusedKind.UNUSABLE, span.reason)
+        elif several is not None:
+            several.take(span, _sample(span, index_of[span.label]), taken)
+        else:
+            taken.add(span.place, _sample(span, index_of[span.label]))
+    made = {split: taken.dataset(NAME, {"": names}, annotations.remarks) for split, taken in sorted(splits.items())}
+    return {split: replace(dataset, multi_label=multi_label) for split, dataset in made.items()}
 
 
 def _sample(span: LabelledSpan, index: int) -> Sample:

@@ -13,6 +13,7 @@ from tadacli.datasets.epic import Split as EpicSplit
 from tadacli.datasets.epic import load_epic
 from tadacli.datasets.folder import load_folder, plain_name
 from tadacli.datasets.kinetics import load_kinetics
+from tadacli.datasets.multi_label import MultiLabelSamples
 from tadacli.datasets.samples import Dataset, Sample, UnusedKind
 from tadacli.datasets.segment_table import read_segment_table
 from tadacli.datasets.spans import refuse_contradictions
@@ -60,12 +61,13 @@ class DatasetSource:
         return _USUAL_SPLITS.get(self.name, "all") if self.split is None else usual_spelling(self.split)
 
 
-def load_dataset(source: DatasetSource, *, labels: Sequence[str] | None = None) -> Dataset:
+def load_dataset(source: DatasetSource, *, labels: Sequence[str] | None = None, multi_label: bool = False) -> Dataset:
     """The samples of a split.
 
     Args:
         source: the data set, and which of its splits.
         labels: the class names of a model with one head; the class indices are then places in these.
+        multi_label: whether samples of a csv may have several labels, those of spans that overlap them.
 
     Returns:
         The samples in the order of the annotations; times are seconds from the first frame of a video.
@@ -77,10 +79,10 @@ def load_dataset(source: DatasetSource, *, labels: Sequence[str] | None = None) 
     if name not in get_args(DatasetName):
         raise UsageError(f"unknown dataset {name!r}", hint="one of: " + ", ".join(get_args(DatasetName)))
     with refusing(os.fspath(annotations or data_root or name), UsageError):
-        return _loaded(source, labels)
+        return _loaded(source, labels, multi_label)
 
 
-def _loaded(source: DatasetSource, labels: Sequence[str] | None) -> Dataset:
+def _loaded(source: DatasetSource, labels: Sequence[str] | None, multi_label: bool) -> Dataset:
     name, annotations, data_root = source.name, source.annotations, source.data_root
     wanted = None if source.split is None else usual_spelling(source.split)
     if name == "folder":
@@ -90,14 +92,16 @@ def _loaded(source: DatasetSource, labels: Sequence[str] | None) -> Dataset:
     if annotations is None:
         raise UsageError(f"the dataset {name} needs its annotations", hint=f"give {_ANNOTATIONS[name]}")
     if name == "csv":
-        return load_csv(annotations, data_root=data_root, labels=labels, split=wanted)
+        return load_csv(annotations, data_root=data_root, labels=labels, split=wanted, multi_label=multi_label)
     return _in_order_of(_published(name, annotations, data_root, wanted or _USUAL_SPLITS[name]), labels)
 
 
-def load_for_heads(source: DatasetSource, heads: Mapping[str, Sequence[str]] | None) -> Dataset:
+def load_for_heads(
+    source: DatasetSource, heads: Mapping[str, Sequence[str]] | None, *, multi_label: bool = False
+) -> Dataset:
     """The data set under the name it was asked for by, its classes in the order of a model's heads."""
     labels = heads[""] if heads is not None and "" in heads and source.name != "ek100" else None
-    return replace(load_dataset(source, labels=labels), name=source.name)
+    return replace(load_dataset(source, labels=labels, multi_label=multi_label), name=source.name)
 
 
 def load_splits(source: DatasetSource) -> dict[str, Dataset]:
@@ -211,6 +215,7 @@ def load_csv(
     data_root: AnyPath | None = None,
     labels: Sequence[str] | None = None,
     split: str | None = None,
+    multi_label: bool = False,
 ) -> Dataset:
     """The samples of a CSV with the columns path and label, and if wanted start, end (seconds) and split.
 
@@ -219,6 +224,7 @@ def load_csv(
         data_root: the folder of the videos; by default that of the CSV.
         labels: the classes; by default the names that occur, in all splits, in alphabetical order.
         split: rows of other splits are not used; by default all are taken together.
+        multi_label: whether a span may have several labels, and samples carry all that hold during them.
 
     Returns:
         The samples, in the order of the rows.
@@ -229,7 +235,8 @@ def load_csv(
     table = read_segment_table(
         file, data_root=data_root, folders=("",), required=("path", "label"), what=_ANNOTATIONS["csv"]
     )
-    refuse_contradictions(table.spans, table.shown)
+    if not multi_label:
+        refuse_contradictions(table.spans, table.shown)
     classes = table.labels
     names = tuple(classes if labels is None else labels)
     index_of = {label: index for index, label in enumerate(names)}
@@ -238,6 +245,8 @@ def load_csv(
     there = sorted({span.split for span in table.spans}) if has_splits else []
     wanted = "" if split is None else _split_word(there, usual_spelling(split), file)
     taken = SampleRows()
+    usable = [span for span in table.spans if not span.reason]
+    several = MultiLabelSamples(usable, index_of) if multi_label else None
     for span in table.spans:
         if span.reason:
             taken.refuse(span.place, span.id, UnusedKind.UNUSABLE, span.reason)
@@ -253,8 +262,11 @@ def load_csv(
             missing=span.missing,
             fps=span.fps,
         )
+        if several is not None and (split is None or span.split == wanted):
+            several.take(span, sample, taken)
+            continue
         taken.add(span.place, sample, split="" if split is None else span.split, wanted=wanted)
-    dataset = taken.dataset("csv", {"": names}, table.remarks)
+    dataset = replace(taken.dataset("csv", {"": names}, table.remarks), multi_label=multi_label)
     if split is None and len(there) > 1:
         return _remarked(dataset, f"all splits are taken together: {', '.join(there)}")
     return dataset

@@ -15,6 +15,7 @@ from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.elan import eaf_files
 from tadacli.datasets.folder import load_folder, plain_name, subfolders
 from tadacli.datasets.loading import DatasetSource, is_same_split, load_dataset, usual_spelling
+from tadacli.datasets.multi_label import Together, labels_together
 from tadacli.datasets.own_path import require_data
 from tadacli.datasets.samples import Dataset
 from tadacli.datasets.spans import Annotations, LabelledSpan
@@ -114,6 +115,7 @@ def own_data(
     labels: tuple[str, ...] | None,
     tiers: Sequence[str] | None,
     splits: WantedSplits,
+    multi_label: bool | None = False,
 ) -> Source:
     """The data of a path, which says by itself what it is: class folders, annotations, or what `tada detect` wrote.
 
@@ -123,6 +125,7 @@ def own_data(
         labels: The classes and their order; None: those that occur, in alphabetical order.
         tiers: Of ELAN files, the tiers with the labels.
         splits: The splits to train and to validate with.
+        multi_label: Whether samples may have several labels; None: as the spans say (see `datasets.multi_label`).
 
     Returns:
         Samples by split.
@@ -136,13 +139,15 @@ def own_data(
         if data_root is not None or tiers is not None:
             unused = "the folder of the videos" if data_root is not None else "a tier"
             raise UsageError(f"{data} is a folder of classes, and {unused} was given, too", hint="leave it out")
-        return _class_folders(data, name, labels, splits)
+        return with_several(_class_folders(data, name, labels, splits), multi_label)
     suffix = data.name.lower().removesuffix(".gz").rpartition(".")[2]
     if suffix == "jsonl" or (suffix == "json" and is_detect_results(read_bytes(data))):
         if tiers is not None:
             raise UsageError(f"{data} has no tiers", hint="name a tier only for .eaf files")
-        return _annotated(_detected(data, data_root), name.partition(".")[0], labels, splits)
-    return _annotated(read_annotations(data, data_root=data_root, tiers=tiers), name.partition(".")[0], labels, splits)
+        found = _detected(data, data_root)
+    else:
+        found = read_annotations(data, data_root=data_root, tiers=tiers)
+    return _annotated(found, name.partition(".")[0], labels, splits, multi_label)
 
 
 def known_dataset(
@@ -152,6 +157,7 @@ def known_dataset(
     labels: tuple[str, ...] | None,
     tiers: Sequence[str] | None,
     splits: WantedSplits,
+    multi_label: bool | None = False,
 ) -> Source:
     """The data of a data set by name.
 
@@ -162,6 +168,7 @@ def known_dataset(
         labels: The classes and their order; None: the official ones.
         tiers: Of ELAN files, the tiers with the labels.
         splits: The splits to train and to validate with.
+        multi_label: As for `own_data`.
 
     Returns:
         Samples by split.
@@ -177,10 +184,27 @@ def known_dataset(
         if given is None:
             raise UsageError(f"the dataset {dataset} needs its annotations", hint="give --annotations")
         root = None if dataset == "folder" and _same(given, data_root) else data_root
-        return replace(own_data(Path(given), root, labels, tiers, splits), name=dataset)
+        return replace(own_data(Path(given), root, labels, tiers, splits, multi_label), name=dataset)
     if tiers is not None:
         raise UsageError(f"the dataset {dataset} has no tiers", hint="name a tier only for .eaf files")
-    return _published(cast("DatasetName", dataset), annotations, data_root, labels, splits)
+    return with_several(_published(cast("DatasetName", dataset), annotations, data_root, labels, splits), multi_label)
+
+
+def with_several(source: Source, multi_label: bool | None) -> Source:
+    """Data of which each sample has one label, as those of which it may have several, if that is asked for.
+
+    Raises:
+        UsageError: It is, and the data have several heads.
+    """
+    if not multi_label:
+        return source
+    if any(set(dataset.heads) != {""} for dataset in source.parts.values()):
+        raise UsageError(
+            f"{source.name} has several heads, whose labels hold together already", hint="leave out --multi-label"
+        )
+    remark = "each label is learned by itself, as asked for; no sample has more than one"
+    parts = {split: replace(dataset, multi_label=True) for split, dataset in source.parts.items()}
+    return replace(source, parts=parts, remarks=(*source.remarks, remark))
 
 
 def _same(first: AnyPath, second: AnyPath | None) -> bool:
@@ -263,7 +287,13 @@ def _splits_in(root: Path) -> dict[str, str]:
     return found
 
 
-def _annotated(annotations: Annotations, name: str, labels: tuple[str, ...] | None, splits: WantedSplits) -> Source:
+def _annotated(
+    annotations: Annotations,
+    name: str,
+    labels: tuple[str, ...] | None,
+    splits: WantedSplits,
+    multi_label: bool | None,
+) -> Source:
     """Labelled spans, by split if they name any."""
     remarks = []
     if not annotations.labels:
@@ -282,8 +312,22 @@ def _annotated(annotations: Annotations, name: str, labels: tuple[str, ...] | No
     _refuse_twins(annotations.labels, annotations.shown)
     if labels is not None:
         _refuse_unknown([each for each in annotations.labels if each not in labels], labels, annotations.shown)
-    parts = segment_datasets(annotations, labels=labels)
+    together = labels_together(annotations.spans)
+    several = together.is_multi_label if multi_label is None else multi_label
+    remarks += _decision(together, multi_label)
+    parts = segment_datasets(annotations, labels=labels, multi_label=several)
     return Source(name, parts, {span.id: span for span in annotations.spans}, tuple(remarks))
+
+
+def _decision(together: Together, multi_label: bool | None) -> list[str]:
+    """What to say of the labels that hold together; nothing where none do, or they are not to."""
+    if multi_label:
+        return [f"{together}; each label is learned by itself, as asked for"]
+    if multi_label is not None or not together.num_same + together.num_overlapping:
+        return []
+    if together.is_multi_label:
+        return [f"{together}: each label is learned by itself; --no-multi-label learns one label a span"]
+    return [f"{together}, too few to tell from slips: one label a span is learned; --multi-label learns all of them"]
 
 
 def _refuse_unusable(annotations: Annotations) -> None:

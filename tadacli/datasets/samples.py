@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,15 @@ from tadacli.results import Note, NoteKind, out_of
 
 
 @dataclass(frozen=True)
+class HeldLabel:
+    """A class that a video shows from one time to another, by its index; None is the video's own start or end."""
+
+    index: int
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One row of an annotation file: a video, or a span of one, and its class in each head.
 
@@ -22,7 +32,8 @@ class Sample:
     heads to class indices and is empty where the annotations name no class. Times are seconds from the start of
     the video; None is the video's own start or end. `video_id` is the video a span is of. `place` is where it stands in
     the annotations, for example "line 12"; `missing` says where and under which names a file was looked for in vain.
-    `fps` is how many frames a second a folder or tar of frames has; None is what its name says, or else 30.
+    `fps` is how many frames a second a folder or tar of frames has; None is what its name says, or else 30. Of
+    multi-label data `others` are further classes of the one head, which hold during all of the span or a part of it.
     """
 
     id: str
@@ -35,6 +46,45 @@ class Sample:
     place: str = field(default="", compare=False)
     missing: str = field(default="", compare=False)
     fps: float | None = None
+    others: tuple[HeldLabel, ...] = ()
+
+    @property
+    def own_classes(self) -> tuple[int, ...]:
+        """The classes that the annotations give to just this span, in one head, by rising index."""
+        span = self.start_seconds or 0.0, self.end_seconds
+        same = (each.index for each in self.others if (each.start_seconds or 0.0, each.end_seconds) == span)
+        return tuple(sorted({*self.labels.values(), *same}))
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """What the sample as a whole shows, in one head: its own classes, and those that hold for half of it or more.
+
+        Of a span without a stated end it is its own and those that hold throughout.
+        """
+        start = self.start_seconds or 0.0
+        end = math.inf if self.end_seconds is None else self.end_seconds
+        return tuple(
+            sorted({*self.labels.values(), *(each.index for each in self.others if _covers(each, start, end))})
+        )
+
+    def classes_at(self, seconds: float) -> tuple[int, ...]:
+        """What is shown at a time within the span, in seconds from the start of the video, in one head."""
+        held = (
+            each.index
+            for each in self.others
+            if (each.start_seconds or 0.0) <= seconds < (math.inf if each.end_seconds is None else each.end_seconds)
+        )
+        return tuple(sorted({*self.own_classes, *held}))
+
+
+def _covers(label: HeldLabel, start: float, end: float) -> bool:
+    """Whether a label holds for at least half of a span; of one without an end, for all of it."""
+    first = max(label.start_seconds or 0.0, start)
+    last = min(math.inf if label.end_seconds is None else label.end_seconds, end)
+    if math.isinf(end):
+        return first <= start and math.isinf(last)
+    # A thousandth of the span is what rounding of times may make of a half.
+    return last - first >= 0.499 * (end - start)
 
 
 def span_id(video: str, start_seconds: float | None, end_seconds: float | None) -> str:
@@ -67,7 +117,8 @@ class Dataset:
     """The samples of one annotation file, in its order; every row is a sample or is in `unused`.
 
     `heads` maps head names to their class names in index order; a single head has the name "". `remarks` say how
-    a file was read that could have been read in another way.
+    a file was read that could have been read in another way. With `multi_label` a sample of the one head may show
+    several classes; rows that give the same span several labels are one sample.
     """
 
     name: str
@@ -75,11 +126,15 @@ class Dataset:
     samples: tuple[Sample, ...]
     unused: tuple[UnusedRow, ...] = ()
     remarks: tuple[Note, ...] = ()
+    multi_label: bool = False
 
     @property
     def num_rows(self) -> int:
         """Number of rows in the annotations."""
-        return len(self.samples) + len(self.unused)
+        num_used = len(self.samples)
+        if self.multi_label:
+            num_used = sum(max(1, len(sample.own_classes)) for sample in self.samples)
+        return num_used + len(self.unused)
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -99,8 +154,12 @@ class Dataset:
                 notes.append(Note(kind, out_of(count, len(self.samples), "samples", f"have no {lack}")))
         return tuple(notes)
 
+    def classes_of(self, sample: Sample, head: str) -> tuple[int, ...]:
+        """The classes that a labelled sample as a whole shows in a head, by index; one but of multi-label data."""
+        return sample.classes if self.multi_label else (sample.labels[head],)
+
     def names_of(self, sample: Sample) -> dict[str, str]:
-        """The class name of a sample in each head."""
+        """The class name of a sample in each head; of a multi-label one the first of its own."""
         return {head: self.heads[head][index] for head, index in sample.labels.items()}
 
 

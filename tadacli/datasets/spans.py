@@ -87,5 +87,6 @@ def refuse_contradictions(spans: Iterable[LabelledSpan], shown: str) -> None:
     if found:
         raise UsageError(
             f"{shown} gives {len(found)} spans more than one label: {named(found)}",
-            hint="keep one label for each span, or give each its own times",
+            hint="keep one label for each span, or give each its own times; if several hold together, train a model of "
+            "several labels: tada finetune --multi-label",
         )
