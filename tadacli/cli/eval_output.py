@@ -11,6 +11,9 @@ from tadacli.errors import OutputError, UsageError
 from tadacli.formats.registry import ReportFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tadacli.evaluation.multi_label import LabelPrecision
     from tadacli.evaluation.report import EvalReport, HeadResult, RunFacts
 
 _SHOWN = 10  # classes and reasons in a table
@@ -127,7 +130,8 @@ def eval_table(report: EvalReport) -> str:
         f"{report.dataset}, {report.split}: {out_of(report.num_scored, report.num_items, report.unit, 'scored')}",
         *([_made_with(report.run)] if report.run else []),
         "",
-        *(_accuracies(report) if report.heads else _precision(report)),
+        *(_accuracies(report) if report.percent else _precision(report)),
+        *(_weakest_labels(report.classes) if report.classes else []),
     ]
     for name, head in report.heads.items():
         lines += _weakest(name, head)
@@ -169,6 +173,18 @@ def _precision(report: EvalReport) -> list[str]:
         values = " ".join(f"{value:6.4f}" for value in measured.mean_average_precision)
         lines.append(f"{task:11} {values}  {measured.average:.4f}")
     return lines
+
+
+def _weakest_labels(classes: Sequence[LabelPrecision]) -> list[str]:
+    """The classes of a multi-label model with the lowest average precision."""
+    there = [each for each in classes if each.percent is not None]
+    shown = sorted(there, key=lambda each: (each.percent, each.index))[:_SHOWN]
+    width = max(len(each.label) for each in shown)
+    return [
+        "",
+        f"{'weakest ' if len(there) > _SHOWN else ''}classes, average precision",
+        *(f"{each.label:{width}}  {each.percent:6.2f} %  shown by {each.num_items}" for each in shown),
+    ]
 
 
 def _weakest(name: str, head: HeadResult) -> list[str]:

@@ -156,8 +156,10 @@ def evaluate(
     else:
         refuse_tiou(dataset, tiou)
         source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
-        truth, split = load_for_heads(source, model.spec.heads), source.split_name
+        truth = load_for_heads(source, model.spec.heads, multi_label=model.spec.multi_label)
+        split = source.split_name
     check_heads(truth, model)
+    truth = replace(truth, multi_label=model.spec.multi_label)
     truth = with_rates(truth, fps)
     if submission is not None:
         refuse_submission(truth)

@@ -54,3 +54,18 @@ def majority_classes(
         label = " ".join(heads[head][index] for head, index in zip(members, rows[best].tolist(), strict=True))
         found[name] = MajorityClass(label, int(counts[best]), int(counts.sum()))
     return found
+
+
+def most_shown_class(shown: NDArray[np.bool_], labels: Sequence[str]) -> MajorityClass:
+    """The class that most items show, of items that may show several.
+
+    Args:
+        shown: Which classes each of N items shows, (N, num_classes).
+        labels: The class names.
+
+    Returns:
+        The class, and how often its label is one of an item; of equally frequent ones that with the lowest index.
+    """
+    counts = shown.sum(axis=0)
+    best = int(counts.argmax())
+    return MajorityClass(labels[best], int(counts[best]), len(shown))

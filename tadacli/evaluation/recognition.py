@@ -15,7 +15,7 @@ from tadacli.datasets.epic import EpicSubsets, load_epic_subsets
 from tadacli.datasets.samples import Dataset, Sample
 from tadacli.datasets.tables import AnyPath
 from tadacli.errors import NothingScoredError, UsageError
-from tadacli.evaluation.majority import majority_classes
+from tadacli.evaluation.majority import majority_classes, most_shown_class
 from tadacli.evaluation.matching import match_results, unmatched
 from tadacli.evaluation.metrics import (
     TOPK,
@@ -30,6 +30,7 @@ from tadacli.evaluation.metrics import (
     outcomes,
     top_k,
 )
+from tadacli.evaluation.multi_label import label_metrics, shown_classes
 from tadacli.evaluation.prediction_file import Header, SavedPredictions, samples_digest
 from tadacli.evaluation.predictions import SEVERAL_HEADS, ScoreTable, TopScores
 from tadacli.evaluation.report import (
@@ -168,7 +169,8 @@ def evaluate_scores(
     """The metrics of scores, matched to the samples by id; the other samples are listed with the reason.
 
     Metrics are in percent: `top1`, `top5`, `mean_class_accuracy` and `calibration_error` of a single head, the official
-    names of EPIC-KITCHENS-100 for its verbs and nouns.
+    names of EPIC-KITCHENS-100 for its verbs and nouns; of multi-label data `mAP`, `mAP_by_chance` and `hit1`, which
+    `evaluation.multi_label` explains.
 
     Args:
         dataset: The samples.
@@ -199,6 +201,8 @@ def evaluate_scores(
     samples = [labelled[name] for name in ids]
     if not samples:
         raise _nothing(dataset, failed or {})
+    if dataset.multi_label:
+        return _by_label(dataset, split, samples, scores[""], failed or {}, table.notes)
     found = {
         head: outcomes(values, np.array([sample.labels[head] for sample in samples], dtype=np.int64))
         for head, values in scores.items()
@@ -220,6 +224,23 @@ def evaluate_scores(
     report = _report(dataset, split, ids, failed or {}, metrics, heads, (*table.notes, *notes))
     labels = {head: items.labels for head, items in found.items()}
     return replace(report, majority=majority_classes(labels, dataset.heads))
+
+
+def _by_label(
+    dataset: Dataset,
+    split: str,
+    samples: Sequence[Sample],
+    scores: NDArray[Any],
+    failed: Mapping[str, str],
+    notes: Sequence[Note],
+) -> EvalReport:
+    """The report on samples that may show several classes."""
+    labels = dataset.heads[""]
+    shown = shown_classes([dataset.classes_of(sample, "") for sample in samples], len(labels))
+    found = label_metrics(scores, shown, labels)
+    metrics = Accuracies({"mAP": found.mean_precision, "mAP_by_chance": found.chance, "hit1": found.hit1})
+    report = _report(dataset, split, [sample.id for sample in samples], failed, metrics, notes=notes)
+    return replace(report, classes=found.classes, majority={"": most_shown_class(shown, labels)})
 
 
 def evaluate_classified(dataset: Dataset, top: TopScores, *, split: str) -> EvalReport:

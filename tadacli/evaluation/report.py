@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
+from tadacli.evaluation.multi_label import LabelPrecision
 from tadacli.results import Note, Run, RunSettings, SpecSummary
 
 
@@ -174,7 +175,8 @@ class EvalReport:
     `metrics` are those of recognition or of detection; None if the annotations name no classes. `num_scored` of
     `num_items` items have scores, the others stand in `unscored`; of these `num_failed` could not be scored by the
     model. An item is a video, or in EPIC-KITCHENS-100 recognition an action; `unit` is its plural. `heads` are
-    there for recognition, and with them `majority`, the most frequent class of each head among the scored items.
+    there for recognition, and with them `majority`, the most frequent class of each head among the scored items; of a
+    multi-label model there are `classes` instead, each with its average precision, and the class that most items show.
     `run` says what made the scores, as far as the predictions tell. `notes` say what else to know. `unmatched` are
     names in the predictions that the annotations do not have.
     """
@@ -192,6 +194,7 @@ class EvalReport:
     num_failed: int = 0
     unmatched: tuple[str, ...] = ()
     majority: Mapping[str, MajorityClass] = field(default_factory=dict)
+    classes: tuple[LabelPrecision, ...] = ()
 
     @property
     def is_complete(self) -> bool:

@@ -78,7 +78,9 @@ def evaluate_predictions(
     if len(paths) > 1 or is_prediction_file(paths[0]):
         with refusing(", ".join(os.fspath(path) for path in paths), UsageError):
             saved = read_predictions(paths)
-        truth = load_for_heads(source, saved.header.heads)
+        multi_label = saved.header.run.spec.get("multi_label", False)
+        truth = load_for_heads(source, saved.header.heads, multi_label=multi_label)
+        truth = replace(truth, multi_label=multi_label)
         check_belongs(truth, saved.header, split=source.split_name)
         found = _on_saved(truth, saved, source.split_name, annotations)
         if submission is not None:

@@ -47,8 +47,14 @@ def check_heads(dataset: Dataset, model: Model) -> None:
         model: The model.
 
     Raises:
-        UsageError: They are not; the first difference is named.
+        UsageError: They are not; the first difference is named. Or samples have several labels, and the model gives
+            one.
     """
+    if dataset.multi_label and not model.spec.multi_label:
+        raise UsageError(
+            f"samples of {dataset.name} have several labels, and {model.spec.name} tells which one holds",
+            hint="train a model of several labels: tada finetune --multi-label",
+        )
     ours, theirs = model.spec.heads, dataset.heads
     if {name: tuple(labels) for name, labels in ours.items()} == dict(theirs):
         return

@@ -63,10 +63,10 @@ def eval_csv(report: EvalReport) -> bytes:
     answering the most frequent class of a `head`, or of actions as `task`, reaches), and for each head "class"
     (accuracy in percent, empty without items), "confusion" (the cells that have items), "calibration" (the error as
     `value`, then a row for each bin from `low` to `high` with the accuracy as `value` and the mean confidence as
-    `predicted_score`) and "worst"; for each task of detection "class" and "video" (average precision as a fraction:
-    the mean over the thresholds, then the value at each `tiou`; `num_items` true segments); then "unscored", with
-    the `reason`, and "unmatched", what the annotations do not have. `name` is that of a metric or the id of an
-    item. Numbers have all their digits.
+    `predicted_score`) and "worst"; of a multi-label model "class" (average precision in percent); for each task of
+    detection "class" and "video" (average precision as a fraction: the mean over the thresholds, then the value at
+    each `tiou`; `num_items` true segments); then "unscored", with the `reason`, and "unmatched", what the
+    annotations do not have. `name` is that of a metric or the id of an item. Numbers have all their digits.
 
     Args:
         report: The report.
@@ -111,6 +111,16 @@ def _rows(report: EvalReport) -> Iterator[EvalCsvRow]:
     for name, head in report.heads.items():
         for each in (*_classes(head), *_confusions(head), *_calibration(head), *_worst(head)):
             yield {**each, "head": name}
+    for label in report.classes:
+        yield {
+            "section": "class",
+            "name": "average_precision",
+            "label": label.label,
+            "label_index": label.index,
+            "value": label.percent,
+            "measure": "percent",
+            "num_items": label.num_items,
+        }
     for task, parts in report.parts.items():
         yield from _parts(task, report.tasks[task].tiou, parts)
     for item in report.unscored:

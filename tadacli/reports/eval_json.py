@@ -77,6 +77,15 @@ class TaskRow(TypedDict):
     per_video: list[VideoPrecisionRow]
 
 
+class LabelRow(TypedDict):
+    """A class of a multi-label model: its average precision in percent, null where none of `num_items` shows it."""
+
+    index: int
+    label: str
+    num_items: int
+    percent: float | None
+
+
 class UnscoredRow(TypedDict):
     """An item that is not scored, and why."""
 
@@ -100,6 +109,7 @@ class EvalDocument(TypedDict):
     run: RunFacts | None
     heads: dict[str, HeadRow]
     tasks: NotRequired[dict[str, TaskRow]]
+    classes: NotRequired[list[LabelRow]]
     unscored: list[UnscoredRow]
     unmatched: NotRequired[list[str]]
     schema_version: NotRequired[int]
@@ -109,9 +119,10 @@ def eval_json(report: EvalReport) -> bytes:
     """The whole report: metrics first, then what they are based on, every item that is not scored, and each head.
 
     Per-class rows of recognition have `num_right` of `num_items`; `confusions` list the wrong cells of the confusion
-    matrix that are not empty, the most frequent first. Of detection, `tasks` have the precision of each class and each
-    video. `majority` says of each head, and of actions, what always answering the most frequent class of the scored
-    items reaches, in percent. `unmatched` is there if the predictions name what the annotations do not have.
+    matrix that are not empty, the most frequent first. Of detection, `tasks` have the precision of each class and
+    each video; of a multi-label model `classes` have the average precision of each class in percent, and there are
+    no heads. `majority` says of each head, and of actions, what always answering the most frequent class of the
+    scored items reaches, in percent. `unmatched` is there if the predictions name what the annotations do not have.
 
     Args:
         report: The report.
@@ -132,6 +143,7 @@ def eval_json(report: EvalReport) -> bytes:
         "run": report.run,
         "heads": {name: _head(head) for name, head in report.heads.items()},
         **({"tasks": {name: _task(parts) for name, parts in report.parts.items()}} if report.parts else {}),
+        **({"classes": [asdict(each) for each in report.classes]} if report.classes else {}),
         "unscored": [{"id": item.id, "path": item.path, "reason": item.reason} for item in report.unscored],
         **({"unmatched": list(report.unmatched)} if report.unmatched else {}),
         "schema_version": SCHEMA_VERSION,

@@ -221,30 +221,32 @@ function buildHead(head) {
 
 // --- tasks of detection, by class and by video ---------------------------------------------------
 
-const partOrders = {
+const partOrders = (counts) => ({
   "lowest first": (value) => (a, b) => value(a) - value(b),
   "highest first": (value) => (a, b) => value(b) - value(a),
-  "by number of segments": () => (a, b) => b[1] - a[1],
+  [`by number of ${counts}`]: () => (a, b) => b[1] - a[1],
   "by name": () => (a, b) => a[0].localeCompare(b[0], "en", { numeric: true }),
-};
+});
 
-function buildParts(root, { items, tiou, unit }) {
+function buildParts(root, { items, tiou, unit, counts = ["segment", "segments"] }) {
   root.hidden = !items.length;
+  const orders = partOrders(counts[1]);
   const [tiouSelect, orderSelect] = [".tiou", ".order"].map((each) => root.querySelector(each));
   tiouSelect.append(...["mean of tIoU", ...tiou.map((value) => `tIoU ${value.toFixed(2)}`)].map((textContent) => element("option", { textContent })));
-  orderSelect.append(...Object.keys(partOrders).map((textContent) => element("option", { textContent })));
+  tiouSelect.hidden = !tiou.length;
+  orderSelect.append(...Object.keys(orders).map((textContent) => element("option", { textContent })));
   const value = ([, , average, values]) => (tiouSelect.selectedIndex ? values[tiouSelect.selectedIndex - 1] : average) ?? 0;
   const draw = (item) => element(
     "li",
     { className: "line part" },
     span("label", item[0]),
     scale(value(item)),
-    span("number share", value(item).toFixed(4)),
-    span("number quiet count", counted(item[1], "segment", "segments")),
+    span("number share", item[2] === null ? "\u2013" : value(item).toFixed(4)),
+    span("number quiet count", counted(item[1], ...counts)),
   );
   const list = listing(root, { items, textOf: ([name]) => name, draw, size: 200, unit });
   const arrange = () => {
-    const compare = partOrders[orderSelect.value](value);
+    const compare = orders[orderSelect.value](value);
     list.arrange([...items.keys()].sort((a, b) => compare(items[a], items[b]) || a - b));
   };
   tiouSelect.onchange = orderSelect.onchange = arrange;
@@ -257,7 +259,7 @@ function buildTask(task) {
   title.textContent = task.name;
   title.hidden = data.tasks.length < 2;
   byId("parts").append(root);
-  buildParts(root.querySelector(".by-class"), { items: task.classes, tiou: task.tiou, unit: ["class", "classes"] });
+  buildParts(root.querySelector(".by-class"), { items: task.classes, tiou: task.tiou, unit: ["class", "classes"], counts: task.counts });
   buildParts(root.querySelector(".by-video"), { items: task.videos, tiou: task.tiou, unit: ["video", "videos"] });
   return root;
 }
@@ -281,7 +283,7 @@ function buildLost() {
 
 function buildContents(heads, tasks) {
   const places = [["Result", byId("result")], ...heads.map((root, i) => [data.heads[i].name || "Classes", root])];
-  places.push(...tasks.map((root, i) => [tasks.length < 2 ? "By class and video" : detailed[i].name, root]));
+  places.push(...tasks.map((root, i) => [tasks.length > 1 ? detailed[i].name : detailed[i].videos.length ? "By class and video" : "By class", root]));
   if (data.unscored.length) places.push(["Not scored", byId("unscored")]);
   places.push(["How this was made", byId("made")]);
   byId("contents").hidden = places.length < 4;
@@ -294,6 +296,8 @@ function buildContents(heads, tasks) {
 buildResult();
 byId("heads").hidden = !data.heads.length;
 const detailed = data.tasks.filter((task) => task.classes.length);
+// Of a multi-label model: one value for each class, of items.
+if (data.classes.length) detailed.push({ name: "Classes", tiou: [], classes: data.classes, videos: [], counts: ["item", "items"] });
 byId("parts").hidden = !detailed.length;
 buildContents(data.heads.map(buildHead), detailed.map(buildTask));
 buildLost();

@@ -12,6 +12,7 @@ import numpy as np
 from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
+from tadacli.evaluation.multi_label import LabelPrecision
 from tadacli.evaluation.report import (
     EvalReport,
     HeadResult,
@@ -89,7 +90,10 @@ class HeadData(TypedDict):
 
 
 class PageData(TypedDict):
-    """All that the page shows; an item that is not scored names its reason by number, as reasons repeat."""
+    """All that the page shows; an item that is not scored names its reason by number, as reasons repeat.
+
+    `classes` are those of a multi-label model, with average precisions as fractions.
+    """
 
     title: str
     unit: str
@@ -97,6 +101,7 @@ class PageData(TypedDict):
     num_items: int
     metrics: list[MetricData]
     tasks: list[TaskData]
+    classes: list[PartData]
     heads: list[HeadData]
     thumbnails: dict[str, str]
     reasons: list[tuple[str, int]]
@@ -139,6 +144,15 @@ def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) 
             *(_majority(name, each) for name, each in report.majority.items()),
         ],
         "tasks": [_task(name, value, report.parts.get(name)) for name, value in report.tasks.items()],
+        "classes": [
+            (
+                each.label,
+                each.num_items,
+                None if each.percent is None else _number(each.percent / 100, _PART_DIGITS),
+                [],
+            )
+            for each in report.classes
+        ],
         "heads": [_head(name, head) for name, head in report.heads.items()],
         "thumbnails": {
             item: base64.b64encode(thumbnails[item]).decode() for item in sorted(thumbnails) if item in shown
@@ -202,6 +216,11 @@ def _parts(listed: Sequence[NamedPrecision]) -> list[PartData]:
         )
         for each in listed
     ]
+
+
+def _label(label: LabelPrecision) -> PartData:
+    fraction = None if label.percent is None else label.percent / 100
+    return label.label, label.num_items, _number(fraction, _PART_DIGITS), []
 
 
 def _head(name: str, head: HeadResult) -> HeadData:

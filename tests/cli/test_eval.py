@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tadacli import evaluate, load_model
+from tadacli.datasets.samples import Dataset, HeldLabel, Sample
+from tadacli.errors import UsageError
 from tests import media
 from tests.cli.conftest import Tada
+from tests.cli.test_schemas import check
 from tests.media import shared_folder
 
 TOLERANCE = 1e-9
@@ -256,3 +260,35 @@ def test_a_check_of_no_samples_is_no_success(tada: Tada, tmp_path: Path, form: s
     code, out, err = tada("eval", "--dataset", "k400", *data, "--save-predictions", tmp_path / "scores.jsonl")
     assert (code, out) == (2, b"")
     assert not (tmp_path / "scores.jsonl").exists()
+
+
+def test_labels_that_hold_together_are_measured_by_class(
+    tada: Tada, tmp_path: Path, multi_label: Path, untrained: Path
+) -> None:
+    for name in ("a", "b"):
+        media.render(tmp_path / f"{name}.mp4", 40)
+    rows = "a.mp4,pan left,0,1\na.mp4,zoom in,0,1\nb.mp4,static,,\nb.mp4,zoom in,,\n"
+    (tmp_path / "own.csv").write_text(f"path,label,start,end\n{rows}")
+    common = ("eval", "--dataset", "csv", "--annotations", tmp_path / "own.csv", "--format", "json")
+    kept = tmp_path / "kept.jsonl"
+    code, out, err = tada(*common, "--model", multi_label, "--views", "1x1", "--save-predictions", kept)
+    assert code == 0, err
+    report = json.loads(out)
+    shown = {each["label"]: each["num_items"] for each in report["classes"] if each["num_items"]}
+    assert shown == {"static": 1, "pan left": 1, "zoom in": 2}
+    assert set(report["metrics"]) == {"mAP", "mAP_by_chance", "hit1"}
+    assert report["run"]["spec"]["multi_label"] is True
+    check("eval", report)
+    again = json.loads(tada(*common, "--predictions", kept)[1])
+    assert (again["metrics"], again["classes"]) == (report["metrics"], report["classes"])
+    code, _, err = tada(*common, "--model", untrained, "--views", "1x1")
+    assert code == 2
+    assert "more than one label" in err
+
+
+def test_a_model_that_tells_which_label_holds_is_not_measured_on_several(untrained: Path) -> None:
+    model = load_model(untrained, device="cpu")
+    samples = (Sample("a", None, {"": 0}, others=(HeldLabel(1),)),)
+    dataset = Dataset("mine", model.spec.heads, samples, multi_label=True)
+    with pytest.raises(UsageError, match="samples of mine have several labels"):
+        evaluate(dataset, model=model)

@@ -221,3 +221,57 @@ def test_arrays_that_do_not_fit_are_refused(logits, labels, reason: str) -> None
 def test_logits_are_no_scores() -> None:
     with pytest.raises(ValueError, match=r"in 0\.\.1"):
         fit_thresholds(np.full((MIN_ITEMS, 2), 1.5), np.zeros(MIN_ITEMS, int))
+
+
+# --- labels that hold together ------------------------------------------------------------------------------
+
+
+def drawn_together(temperature: float, *, num_items: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of three labels, and which of them hold, drawn from the sigmoids at this temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(num_items, 3)) * 2 * temperature
+    return logits, rng.random((num_items, 3)) < 1 / (1 + np.exp(-logits / temperature))
+
+
+def plain_binary_loss(logits: np.ndarray, shown: np.ndarray, temperature: float) -> float:
+    scores = torch.from_numpy(logits / temperature).sigmoid()
+    return float(torch.nn.functional.binary_cross_entropy(scores, torch.from_numpy(shown).double()))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_the_temperature_of_sigmoids_is_the_one_they_were_drawn_with(temperature: float) -> None:
+    logits, shown = drawn_together(temperature, num_items=3000, seed=1)
+    found = fit_scores({"": logits}, {"": shown})
+    assert found.temperatures[""] == pytest.approx(temperature, rel=0.1)
+    around = [plain_binary_loss(logits, shown, found.temperatures[""] * factor) for factor in (0.99, 1, 1.01)]
+    assert min(around) == around[1]
+    # Views of an item have its labels, and the thresholds are those of their mean.
+    twice = fit_scores({"": np.stack([logits, logits], axis=1)}, {"": shown})
+    assert (twice.temperatures, twice.thresholds) == (found.temperatures, found.thresholds)
+
+
+def test_the_threshold_of_a_label_has_its_best_f1_whatever_else_holds() -> None:
+    logits, shown = drawn_together(1.0, num_items=200, seed=2)
+    found = fit_scores({"": logits}, {"": shown})
+    scores = torch.from_numpy(logits.astype(np.float32) / np.float32(found.temperatures[""])).double().sigmoid().numpy()
+    for index, threshold in enumerate(found.thresholds[""]):
+        reached = f1_of(scores[:, index] >= threshold, shown[:, index])
+        best = max(f1_of(scores[:, index] >= level, shown[:, index]) for level in scores[:, index])
+        assert reached == pytest.approx(best)
+
+
+def f1_of(said: np.ndarray, is_so: np.ndarray) -> float:
+    return 2 * (said & is_so).sum() / (said.sum() + is_so.sum())
+
+
+def test_sigmoids_without_a_mistake_have_no_temperature() -> None:
+    logits, _ = drawn_together(1.0, num_items=MIN_ITEMS, seed=3)
+    right = fit_scores({"": logits}, {"": logits > 0})
+    assert right.temperatures == {}
+    assert "every validation item is right" in right.notes[0]
+    few = fit_scores({"": logits[1:]}, {"": logits[1:] > 0})
+    assert f"{MIN_ITEMS - 1} validation items are too few" in few.notes[0]
+    with pytest.raises(ValueError, match="true or false, and some of them true"):
+        fit_scores({"": logits}, {"": np.zeros(logits.shape, dtype=np.bool_)})
+    with pytest.raises(ValueError, match="do not fit"):
+        fit_scores({"": logits}, {"": (logits > 0)[:, :2]})

@@ -212,7 +212,8 @@ def read_classifications(path: AnyPath) -> TopScores:
         The best classes of each video.
 
     Raises:
-        UsageError: The file holds no results, results of several models, or of one with several heads.
+        UsageError: The file holds no results, results of several models, or of one with several heads or labels that
+            hold independently.
     """
     shown = os.fspath(path)
     rows = [
@@ -281,6 +282,11 @@ def _num_classes(row: _Result, shown: str, place: str) -> int:
     """The number of classes of the model of one result, whose predictions are found to be of these."""
     if "topk" not in row:
         raise UsageError(SEVERAL_HEADS, hint="score the data set with tada eval --model, which keeps all scores")
+    if row["spec"].get("multi_label", False):
+        raise UsageError(
+            f"{shown} is of a model whose labels hold independently, and the mAP of these takes all scores",
+            hint="score the data set with tada eval --model, which keeps all scores",
+        )
     heads = row["spec"].get("heads", {})
     if set(heads) != {""}:
         raise bad_line(shown, place, "its heads are not those of its model")
