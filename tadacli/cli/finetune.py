@@ -33,6 +33,7 @@ def finetune_command(
     group_by: own.GroupBy = "video",
     unlabelled: own.Unlabelled = None,
     negatives: own.Negatives = None,
+    multi_label: own.MultiLabel = None,
     fps: options.Fps = None,
     allow_bad: own.AllowBad = 0,
     model: options.ModelName = None,
@@ -104,6 +105,7 @@ def finetune_command(
             group_by=group_by,
             seed=seed,
             fps=fps,
+            multi_label=False if task == "detection" else multi_label,
         )
         if task == "detection" or (unlabelled != "background" and negatives is None):
             return found

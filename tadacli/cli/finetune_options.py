@@ -43,6 +43,14 @@ Unlabelled = Annotated[
 Negatives = Annotated[
     Path | None, INPUT.option(help="A folder of videos that hold none of the classes.", metavar="FOLDER")
 ]
+MultiLabel = Annotated[
+    bool | None,
+    INPUT.option(
+        "--multi-label/--no-multi-label",
+        help="Learn each label by itself, as several may hold at a time. Default: if one span in twenty has several.",
+        show_default=False,
+    ),
+]
 AllowBad = Annotated[int, INPUT.option(min=0, help="Leave out up to so many videos that cannot be read.", metavar="N")]
 InitFrom = Annotated[
     Init,

@@ -20,7 +20,7 @@ from tadacli.training.plan import FinetuneJob
 from tadacli.training.run import Evaluated, FinetuneResult, Listener
 from tadacli.training.run_folder import RunFolder
 from tadacli.training.segment_thresholds import segments_line
-from tadacli.training.validation import ONE_VIEW
+from tadacli.training.validation import ONE_VIEW, Validation
 
 if TYPE_CHECKING:
     from tadacli.evaluation.majority import MajorityClass
@@ -82,12 +82,13 @@ class RunView:
 
     def _evaluation(self, found: Evaluated) -> None:
         validation = found.validation
-        self._accuracy = f", top-1 {validation.top1:.1f} %"
+        reached = f"{'top-1' if validation.several is None else 'mAP'} {validation.merit:.1f} %"
+        self._accuracy = f", {reached}"
         count = f"{len(validation.table.ids)} of {len(validation.table.ids) + len(validation.failed)} items"
         best = ", the best so far" if found.is_best else ""
         say(
-            f"step {found.step}, epoch {found.epoch:.1f}: top-1 {validation.top1:.1f} % "
-            f"({_majority(validation.majority)}), loss {validation.loss:.3f} on {count}, one view each{best}",
+            f"step {found.step}, epoch {found.epoch:.1f}: {reached} "
+            f"({_plain(validation)}), loss {validation.loss:.3f} on {count}, one view each{best}",
         )
 
     def say_result(self, result: FinetuneResult) -> None:
@@ -104,7 +105,9 @@ class RunView:
         scored = f"{report.num_scored} of {report.num_items} held-out items, {_views(result)}"
         say(f"the best model, of step {result.best_step}, on {scored}: {_accuracies(report)}")
         if result.views != ONE_VIEW:
-            say(f"one view each, as in the log: top-1 {result.one_view_top1:.1f} %")
+            has_map = result.one_view_map is not None
+            reached = f"mAP {result.one_view_map:.1f} %" if has_map else f"top-1 {result.one_view_top1:.1f} %"
+            say(f"one view each, as in the log: {reached}")
         if result.segments is not None:
             say(f"segments of detect --threshold auto: {segments_line(result.segments)}")
         model = shlex.quote(str(folder.path))
@@ -125,6 +128,11 @@ def _accuracies(report: EvalReport) -> str:
 
 def _majority(found: MajorityClass) -> str:
     return f"always {found.label!r}: {found.percent:.1f} %"
+
+
+def _plain(found: Validation) -> str:
+    """What is reached without looking: by always giving the same answer, or of several labels by chance."""
+    return _majority(found.majority) if found.several is None else f"by chance: {found.several.chance:.1f} %"
 
 
 def _views(result: FinetuneResult) -> str:

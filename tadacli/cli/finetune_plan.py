@@ -42,6 +42,8 @@ def plan_lines(job: FinetuneJob) -> list[str]:
             lines.append(f"  {label[:48]:<48} {train:>7} {held_out:>11}")
         if len(names) > _SHOWN_CLASSES:
             lines.append(f"  and {len(names) - _SHOWN_CLASSES} more")
+    if data.multi_label:
+        lines.append("  samples may show several of these, each learned by itself")
     lines.append(f"  {'all':<48} {len(data.train.samples):>7} {len(data.validation.samples):>11}")
     lines += head_lines(job)
     clip = start.spec.input

@@ -150,7 +150,7 @@ def _windows(video: _Video) -> list[Sample] | None:
 
 
 def _most_in_a_class(dataset: Dataset) -> int:
-    counts = np.bincount([sample.labels[""] for sample in dataset.samples], minlength=1)
+    counts = np.bincount([index for sample in dataset.samples for index in dataset.classes_of(sample, "")], minlength=1)
     return int(counts.max())
 
 

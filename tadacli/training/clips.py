@@ -103,6 +103,7 @@ def derived_seed(seed: int, *words: str | int) -> int:
 class TrainingItem:
     """A clip, float32 (3, T, c, c), and the probabilities of what it shows, float32 (num_classes,) by head.
 
+    These sum to one, but of multi-label data, where each is by itself.
     `noise_seed` is what the network's own random numbers for this clip, those of dropout, can be drawn from.
     """
 
@@ -118,8 +119,9 @@ class TrainingClips:
     (`augment_clip`). `input` tells which frames and how they are normalised; the size is the augmentation's.
     Nothing of a clip is kept: frames as they are would fill the memory, and smaller ones are other pixels.
 
-    With `balance`, every class is drawn equally often, as clips and as what they are mixed with; of several heads,
-    every combination of their classes that occurs.
+    With `balance`, every class is drawn equally often, as clips and as what they are mixed with; of several heads, and
+    with `multi_label`, every combination of classes that occurs. With `multi_label` a clip shows all classes that hold
+    at its middle, between its first and its last frame.
 
     Not for several threads at once. Raises `UsageError` for samples without a file, without a class in each of the
     `heads`, and for pairs of labels that are only half there.
@@ -134,12 +136,14 @@ class TrainingClips:
         augmentation: Augmentation,
         seed: int = 0,
         balance: bool = False,
+        multi_label: bool = False,
     ) -> None:
         self._samples, self._heads, self._input = tuple(samples), dict(heads), input
+        self._multi_label = multi_label
         self._augmentation, self._seed = augmentation, seed
         self._videos = _Videos()
         self._check()
-        self._classes = _by_class(self._samples) if balance else ()
+        self._classes = _by_class(self._samples, multi_label=multi_label) if balance else ()
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -178,7 +182,7 @@ class TrainingClips:
         )
 
     def _clip(self, sample: Sample, seed_of: SeedOf, *, role: str) -> tuple[Tensor, dict[str, Tensor]]:
-        frames = self._frames(sample, np.random.default_rng(seed_of(f"frames of the {role}")))
+        frames, middle = self._frames(sample, np.random.default_rng(seed_of(f"frames of the {role}")))
         augmented = augment_clip(
             frames,
             self._augmentation,
@@ -189,13 +193,13 @@ class TrainingClips:
         is_other_class = augmented.is_mirrored and self._augmentation.flip == "labels"
         targets = {}
         for head, labels in self._heads.items():
-            index = sample.labels[head]
             targets[head] = torch.zeros(len(labels))
-            targets[head][mirrored_class(index, labels, self._augmentation) if is_other_class else index] = 1
+            for index in sample.classes_at(middle) if self._multi_label else (sample.labels[head],):
+                targets[head][mirrored_class(index, labels, self._augmentation) if is_other_class else index] = 1
         return augmented.clip, targets
 
-    def _frames(self, sample: Sample, rng: np.random.Generator) -> Pixels:
-        """uint8 (T, H, W, 3): random frames of a sample, in order."""
+    def _frames(self, sample: Sample, rng: np.random.Generator) -> tuple[Pixels, float]:
+        """uint8 (T, H, W, 3): random frames of a sample, in order; and when the middle of them is, from the start."""
         path = os.fspath(sample.path or "")
         try:
             with VideoBoundary(path):
@@ -213,10 +217,12 @@ class TrainingClips:
                 )
                 needed = source.require_frames({first + index for index in wanted})
                 frames = {frame.index: frame.pixels for frame in needed}
+                times = source.times_shown[[first + int(wanted[0]), first + int(wanted[-1])]]
+                middle = float(times.mean()) - source.info.start_seconds
         except VideoError as error:
             self._videos.forget(path)  # what else can be read of it must not depend on what was read before
             raise VideoError(f"sample {sample.id}: {error.message}", hint=error.hint) from error
-        return np.stack([frames[first + index] for index in wanted])
+        return np.stack([frames[first + index] for index in wanted]), middle
 
     def _check(self) -> None:
         if not self._samples:
@@ -237,11 +243,12 @@ class TrainingClips:
                 )
 
 
-def _by_class(samples: Sequence[Sample]) -> tuple[tuple[int, ...], ...]:
+def _by_class(samples: Sequence[Sample], *, multi_label: bool) -> tuple[tuple[int, ...], ...]:
     """The numbers of the samples of each class, or combination of classes, that occurs."""
     found: dict[tuple[tuple[str, int], ...], list[int]] = {}
     for number, sample in enumerate(samples):
-        found.setdefault(tuple(sorted(sample.labels.items())), []).append(number)
+        classes = [("", index) for index in sample.classes] if multi_label else sorted(sample.labels.items())
+        found.setdefault(tuple(classes), []).append(number)
     return tuple(tuple(found[key]) for key in sorted(found))
 
 

@@ -18,6 +18,7 @@ _WINDOW = 15
 # Colours that stay apart for the colour-blind (Okabe and Ito, 2008).
 _TRAIN, _VALIDATION, _BEST = "#0072B2", "#D55E00", "#555555"
 _ACCURACY = ("#D55E00", "#009E73", "#0072B2", "#CC79A7")
+_LEGENDS = {"hit1": "hit@1"}
 _MARKERS = ("o", "s", "^", "D")
 
 
@@ -93,9 +94,9 @@ def _draw_accuracy(axis: Any, rows: Sequence[LogRow]) -> None:
             marker=_MARKERS[number % len(_MARKERS)],
             markersize=4,
             linewidth=1.5,
-            label="validation" if names == ["top1"] else name.removesuffix("_top1"),
+            label="validation" if names == ["top1"] else _LEGENDS.get(name, name.removesuffix("_top1")),
         )
-    axis.set_ylabel("top-1 accuracy (%)")
+    axis.set_ylabel("mAP and hit@1 (%)" if "mAP" in names else "top-1 accuracy (%)")
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, -2.0), min(max(high, low + 1), 102.0))
 

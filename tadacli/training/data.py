@@ -50,13 +50,18 @@ class FinetuneData:
     background: str = ""
 
     @property
+    def multi_label(self) -> bool:
+        """Whether samples may show several classes at a time."""
+        return self.train.multi_label
+
+    @property
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Number of samples by split ("train", "validation"), head and class; every class is there."""
         return {
             split: {
                 head: {label: found[index] for index, label in enumerate(labels)}
                 for head, labels in self.heads.items()
-                for found in [Counter(sample.labels[head] for sample in dataset.samples)]
+                for found in [Counter(each for sample in dataset.samples for each in dataset.classes_of(sample, head))]
             }
             for split, dataset in (("train", self.train), ("validation", self.validation))
         }
@@ -90,6 +95,7 @@ def load_finetune_data(
     train_split: str | None = None,
     validation_split: str | None = None,
     fps: float | None = None,
+    multi_label: bool | None = None,
 ) -> FinetuneData:
     """Training and validation samples of `data`, which says by itself what it is, or of a `dataset` by name.
 
@@ -113,6 +119,9 @@ def load_finetune_data(
             other one.
         fps: Frames a second of folders and tars of frames whose rate the data do not say; by default what their name
             says, or else 30, with a remark.
+        multi_label: Whether samples may show several classes at a time, those of spans with the same times and of spans
+            that overlap them. By default they may where one span in twenty, and three at least, have several labels; a
+            remark says so.
 
     Returns:
         The samples, and how they were split.
@@ -129,9 +138,9 @@ def load_finetune_data(
         assert data is not None
         if annotations is not None:
             raise UsageError("--data holds the annotations, and others were given", hint="give one of the two")
-        source = own_data(Path(data), data_root, names, tiers, splits)
+        source = own_data(Path(data), data_root, names, tiers, splits, multi_label)
     else:
-        source = known_dataset(dataset, annotations, data_root, names, tiers, splits)
+        source = known_dataset(dataset, annotations, data_root, names, tiers, splits, multi_label)
     parts = {split: with_rates(dataset, fps) for split, dataset in source.parts.items()}
     source = replace(source, parts=parts)
     return _split_in_two(source, validation_share=validation_share, group_by=group_by, seed=seed)
@@ -269,7 +278,7 @@ def _refuse_empty(dataset: Dataset, split: str, name: str) -> None:
 
 def _refuse_one_class(dataset: Dataset, name: str) -> None:
     for head, labels in dataset.heads.items():
-        there = {sample.labels[head] for sample in dataset.samples}
+        there = {each for sample in dataset.samples for each in dataset.classes_of(sample, head)}
         if len(there) == 1:
             kind = f"{head} class" if head else "class"
             raise UsageError(
@@ -320,7 +329,11 @@ def _split(dataset: Dataset, source: Source, share: float, group_by: str, seed: 
     )
 
     def labels_of(sample: Sample) -> list[str]:
-        return [f"{head}\0{label}" for head, label in dataset.names_of(sample).items()]
+        return [
+            f"{head}\0{labels[index]}"
+            for head, labels in dataset.heads.items()
+            for index in dataset.classes_of(sample, head)
+        ]
 
     train, validation = split_samples(
         dataset.samples, validation_share=share, group_of=group_of, labels_of=labels_of, seed=seed

@@ -150,7 +150,7 @@ def smaller(job: FinetuneJob, fit: int | None, *, num_processes: int = 1) -> str
 
 def _measured_steps(job: FinetuneJob, batch: TrainingBatch, device: torch.device) -> Callable[[int], tuple[int, float]]:
     """Peak memory in bytes and time in seconds of a step by its number of clips, on a copy of the network."""
-    trainer = Trainer(copy.deepcopy(job.start.network), job.settings, device=device)
+    trainer = Trainer(copy.deepcopy(job.start.network), job.settings, device=device, loss=job.loss)
     trainer.run_step([_first(batch, 1)])  # what is loaded on first use is not part of a step
 
     def measure(count: int) -> tuple[int, float]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint as recomputed
@@ -23,6 +22,7 @@ from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.files import new_file
 from tadacli.models.dropout import set_noise_seeds
+from tadacli.training.losses import Loss, cross_entropy
 from tadacli.training.optimisation import build_optimizer, learning_rate_at, parameter_groups, set_rates
 from tadacli.training.settings import Freeze, Optimisation
 from tadacli.zoo import DtypeName
@@ -58,8 +58,6 @@ class TrainingBatch:
 
 
 BatchesOf = Callable[[int], Sequence[TrainingBatch]]
-# The loss of what a network returned for a batch, from the targets: a mean over the samples.
-Loss = Callable[[Any, Mapping[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ class Trainer:
         if settings.num_steps < 1:
             raise UsageError(f"training needs at least one step, got {settings.num_steps}")
         self.settings = settings
-        self._loss = loss or partial(_cross_entropy, smoothing=settings.label_smoothing)
+        self._loss = loss or partial(cross_entropy, smoothing=settings.label_smoothing)
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device)
         self.step = 0
@@ -322,15 +320,6 @@ class Trainer:
             self._average = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
         self.step, self.mean_loss = int(state["step"]), float(state["mean_loss"])
         return dict(state["notes"])
-
-
-def _cross_entropy(logits: Tensor | Mapping[str, Tensor], targets: Mapping[str, Tensor], *, smoothing: float) -> Tensor:
-    """The sum of the losses of the heads."""
-    named = {"": logits} if isinstance(logits, Tensor) else logits
-    losses = [
-        F.cross_entropy(named[head].float(), target, label_smoothing=smoothing) for head, target in targets.items()
-    ]
-    return torch.stack(losses).sum()
 
 
 def _difference(there: Any, here: Any, name: str = "") -> str:

@@ -16,7 +16,7 @@ import av
 import torch
 
 from tadacli.evaluation.calibration import FittedScores
-from tadacli.evaluation.report import HeadResult, Metric, flat_metrics
+from tadacli.evaluation.report import Metric, flat_metrics
 from tadacli.training.data import FinetuneData
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.recipes import recipe_toml
@@ -118,6 +118,7 @@ def _data(data: FinetuneData, *, balanced: bool) -> Iterator[str]:
         [
             f"{escape_markdown(data.name)}: {num_items} of {found} used.",
             f"Split: {_sentence(data.how_split)}",
+            *(["An item may show several classes, each of which was learned by itself."] if data.multi_label else []),
             *(["In training every class was drawn equally often."] if balanced else []),
             *map(_sentence, (*data.notes, *data.left_out)),
         ]
@@ -130,7 +131,7 @@ def _data(data: FinetuneData, *, balanced: bool) -> Iterator[str]:
         else:
             rows.append(["fewest in a class", *(min(of_split.values()) for of_split in counts.values())])
             rows.append(["most in a class", *(max(of_split.values()) for of_split in counts.values())])
-        rows.append(["all", *(sum(of_split.values()) for of_split in counts.values())])
+        rows.append(["all", len(data.train.samples), len(data.validation.samples)])
         yield _table([name or "class", *counts], rows)
 
 
@@ -139,8 +140,8 @@ def _result(result: FinetuneResult) -> Iterator[str]:
     yield "## Result"
     yield (
         f"{escape_markdown(report.dataset)}, split {escape_markdown(report.split)}: {report.num_scored} of "
-        f"{report.num_items} {escape_markdown(report.unit)} scored, {result.views} views of each. Intervals are 95 % "
-        f"bootstrap intervals. {_one_view(result)}"
+        f"{report.num_items} {escape_markdown(report.unit)} scored, {result.views} views of each. "
+        f"{_about_metrics(result)} {_one_view(result)}"
     )
     if report.reasons:
         yield _list(f"not scored, {count}: {escape_markdown(reason)}" for reason, count in report.reasons.items())
@@ -156,11 +157,30 @@ def _result(result: FinetuneResult) -> Iterator[str]:
         ]
         if len(rows) <= _MANY_CLASSES:
             yield _table([name or "class", "right", "accuracy"], rows)
+    if report.classes and len(report.classes) <= _MANY_CLASSES:
+        yield _table(
+            ["class", "shown by", "average precision"],
+            [
+                [each.label, each.num_items, "" if each.percent is None else f"{each.percent:.1f} %"]
+                for each in report.classes
+            ],
+        )
     if report.notes:
         yield _list(_sentence(note.text) for note in report.notes)
 
 
+def _about_metrics(result: FinetuneResult) -> str:
+    if not result.report.classes:
+        return "Intervals are 95 % bootstrap intervals."
+    return (
+        "Any number of classes may be shown at a time. mAP is the mean of the classes' average precisions, beside what "
+        "scores that say nothing reach; hit1 is the share of items whose best class is one that they show."
+    )
+
+
 def _one_view(result: FinetuneResult) -> str:
+    if result.one_view_map is not None:
+        return f"With one view of each, as in the log, mAP is {result.one_view_map:.1f} %."
     return f"With one view of each, as in the log, top-1 is {result.one_view_top1:.1f} %."
 
 
@@ -218,13 +238,13 @@ def _limits(job: FinetuneJob, result: FinetuneResult) -> Iterator[str]:
         "The best checkpoint was picked on the same split, so the result is likely too good.",
     ]
     for name, head in result.report.heads.items():
-        lines += _rare(name, head)
+        lines += _rare(name, list(zip(head.labels, head.num_items.tolist(), strict=True)))
+    lines += _rare("", [(each.label, each.num_items) for each in result.report.classes])
     yield _list([*lines, *map(_sentence, result.fitted.notes)])
 
 
-def _rare(name: str, result: HeadResult) -> Iterator[str]:
-    """What is hardly known of the classes that were seldom seen in the evaluation."""
-    counted = list(zip(result.labels, result.num_items.tolist(), strict=True))
+def _rare(name: str, counted: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """What is hardly known of the classes that were seldom seen in the evaluation, by the number of their items."""
     none = [label for label, count in counted if count == 0]
     few = [label for label, count in counted if 0 < count < _FEW_ITEMS]
     if none:

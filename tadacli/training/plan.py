@@ -6,14 +6,16 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
-from tadacli.datasets.samples import Dataset
+from tadacli.datasets.samples import Dataset, Sample
 from tadacli.distributed import Processes
 from tadacli.errors import UsageError
 from tadacli.training.augmentation import mirrored_pairs
 from tadacli.training.clips import TrainingClips
 from tadacli.training.data import FinetuneData
 from tadacli.training.loop import TrainingSettings
+from tadacli.training.losses import Loss, binary_cross_entropy, cross_entropy
 from tadacli.training.recipes import RecipeChoice
 from tadacli.training.settings import Recipe
 from tadacli.training.starting_point import StartingPoint
@@ -58,6 +60,7 @@ class FinetuneJob:
         }
         if not self.recipe.balance:
             del recipe["balance"]  # runs of earlier versions do not have it
+        labels = {"multi_label": True} if self.data.multi_label else {}  # nor this
         clip = self.start.spec.input
         norms_learn = self.settings.freeze == "nothing" and not self.settings.freeze_norms
         return {
@@ -65,7 +68,8 @@ class FinetuneJob:
             "clips_at_once": self.clips_at_once(processes.count) if norms_learn else None,
             "start": {"weights": self.start.origin, "sha256": self.start.weights_sha256},
             "input": {**clip.to_dict(), "mean": clip.mean, "std": clip.std},  # tuples, as in runs of earlier versions
-            "classes": {head: list(labels) for head, labels in self.data.heads.items()},
+            "classes": {head: list(names) for head, names in self.data.heads.items()},
+            **labels,
             "data": {split: _contents(dataset) for split, dataset in self.splits.items()},
         }
 
@@ -78,7 +82,14 @@ class FinetuneJob:
             augmentation=self.recipe.augmentation,
             seed=self.recipe.seed,
             balance=self.recipe.balance,
+            multi_label=self.data.multi_label,
         )
+
+    @property
+    def loss(self) -> Loss:
+        """What is made small: with several labels at a time, each is a question of its own."""
+        entropy = binary_cross_entropy if self.data.multi_label else cross_entropy
+        return partial(entropy, smoothing=self.settings.label_smoothing)
 
     @property
     def splits(self) -> dict[str, Dataset]:
@@ -144,7 +155,7 @@ def _contents(dataset: Dataset) -> str:
             sample.id,
             sample.start_seconds,
             sample.end_seconds,
-            sorted(dataset.names_of(sample).items()),
+            _own_names(dataset, sample),
             file_size(str(sample.path)) if sample.path else None,
             *([] if sample.fps is None else [sample.fps]),
         ]
@@ -152,6 +163,13 @@ def _contents(dataset: Dataset) -> str:
     ]
     digest = hashlib.sha256(json.dumps(samples).encode()).hexdigest()[:12]
     return f"{len(samples)} samples ({digest})"
+
+
+def _own_names(dataset: Dataset, sample: Sample) -> list[tuple[str, str]]:
+    """The classes that the annotations give to a sample, by head; those that overlap it are of other samples."""
+    if dataset.multi_label:
+        return [("", dataset.heads[""][index]) for index in sample.own_classes]
+    return sorted(dataset.names_of(sample).items())
 
 
 def _with_flip(recipe: Recipe, data: FinetuneData) -> Recipe:

@@ -50,7 +50,8 @@ class FinetuneResult:
     """The end of a run: the report on the held-out items, and what was fitted on them.
 
     The report is on `views` of each item; `one_view_top1` is the accuracy, in percent, that the log has of the best
-    step: with one view of each. `segments` are the thresholds for windows, None where no spans were labelled.
+    step: with one view of each; of multi-label data `one_view_map` is its mAP. `segments` are the thresholds for
+    windows, None where no spans were labelled.
     """
 
     report: EvalReport
@@ -61,6 +62,7 @@ class FinetuneResult:
     best_step: int
     num_steps: int
     stopped_early: bool
+    one_view_map: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class _Best:
-    """The best evaluation so far: its step, its accuracy in percent and its loss."""
+    """The best evaluation so far: its step, its accuracy in percent, of multi-label data its mAP, and its loss."""
 
     step: int
     top1: float
@@ -152,6 +154,7 @@ class _Run:
             device=resources.device,
             processes=self.processes,
             identity=job.identity(self.processes),
+            loss=job.loss,
         )
         self.state = _State()
         if folder.checkpoint.is_file():
@@ -202,9 +205,9 @@ class _Run:
             except TadaError as error:
                 message = f"training stopped at step {trainer.step}: {error.message}"
                 raise TadaError(message, hint=error.hint) from error
-            is_best = state.best is None or (found.top1, -found.loss) > (state.best.top1, -state.best.loss)
+            is_best = state.best is None or (found.merit, -found.loss) > (state.best.top1, -state.best.loss)
             if is_best:
-                state.best = _Best(trainer.step, found.top1, found.loss)
+                state.best = _Best(trainer.step, found.merit, found.loss)
                 if self.processes.is_first:
                     _write_model(self.folder.model, network, self.job.start.spec)
             is_last = trainer.step == self.job.settings.num_steps
@@ -220,9 +223,16 @@ class _Run:
         self.listener.on_evaluation(Evaluated(trainer.step, row.epoch, found, is_best))
 
     def _accuracies(self, found: Validation) -> dict[str, float]:
-        columns = accuracy_columns(list(self.job.data.heads))
+        columns = self._columns
+        if found.several is not None:
+            return dict(zip(columns, (found.several.hit1, found.several.mean_precision), strict=True))
         by_head = [found.top1_by_head[head] for head in self.job.data.heads]
         return dict(zip(columns, [*by_head, found.top1], strict=False))
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """The accuracies in the log."""
+        return accuracy_columns(list(self.job.data.heads), multi_label=self.job.data.multi_label)
 
     def _save(self, logs: Sequence[Log]) -> None:
         self.saved = time.monotonic()
@@ -240,7 +250,7 @@ class _Run:
         step = self.trainer.step if self.folder.checkpoint.is_file() else None
         if step is None:
             self.folder.log.unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
-        columns = accuracy_columns(list(self.job.data.heads))
+        columns = self._columns
         logs: list[Log] = [stack.enter_context(RunLog(self.folder.path, accuracies=columns, resume_step=step))]
         if tensorboard:
             logs.append(stack.enter_context(closing(tensorboard_writer(self.folder.path, resume_step=step))))
@@ -277,7 +287,7 @@ class _Run:
         network.load_state_dict(dict(read_checkpoint(self.folder.model).state_dict))
         network.eval()
         single = self._validated(ONE_VIEW)
-        fitted = fit_scores(single.log_probabilities, single.labels)
+        fitted = fit_scores(single.logits, single.labels)
         spec = replace(job.start.spec, temperatures=fitted.temperatures, thresholds=fitted.thresholds)
         segments = thresholds_on_windows(
             network, spec, job.data, self.resources, on_video=self.listener.on_searched_video
@@ -305,6 +315,7 @@ class _Run:
             best_step=self.state.best.step,
             num_steps=self.trainer.step,
             stopped_early=self.state.stopped_early,
+            one_view_map=None if single.several is None else single.several.mean_precision,
         )
 
     def _validated(self, views: EvalProtocol, spec: ModelSpec | None = None) -> Validation:

@@ -137,16 +137,22 @@ def require_negatives(folder: RunFolder, negatives: Mapping[str, Sequence[str]])
 
 
 def write_splits(folder: RunFolder, splits: Mapping[str, Dataset]) -> None:
-    """Writes which item is in which split, one line for each, with its classes, and its rate if any has one."""
+    """Writes which item is in which split, one line for each, with its classes, and its rate if any has one.
+
+    Of multi-label data there is one line for each label that the annotations give to the item, as in a table of data.
+    """
     heads = list(next(iter(splits.values())).heads)
     has_rates = any(sample.fps is not None for dataset in splits.values() for sample in dataset.samples)
     columns = ["split", "id", "path", "start_seconds", "end_seconds", *(["fps"] if has_rates else [])]
     lines = [csv_line([*columns, *(head or "label" for head in heads)])]
     for split, dataset in splits.items():
         for sample in dataset.samples:
-            names = dataset.names_of(sample)
             numbers = (sample.start_seconds, sample.end_seconds, *([sample.fps] if has_rates else []))
             span = ["" if each is None else repr(each) for each in numbers]
-            labels = [names.get(head, "") for head in heads]
-            lines.append(csv_line([split, sample.id, sample.path or "", *span, *labels]))
+            each_of = [dataset.names_of(sample)]
+            if dataset.multi_label:
+                each_of = [{"": dataset.heads[""][index]} for index in sample.own_classes]
+            for names in each_of:
+                labels = [names.get(head, "") for head in heads]
+                lines.append(csv_line([split, sample.id, sample.path or "", *span, *labels]))
     write_new(folder.splits, encode_text("".join(lines)), replace=True)

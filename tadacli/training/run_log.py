@@ -35,8 +35,9 @@ class LogRow:
     """A logged step (`event` "train") or an evaluation on the validation split ("evaluation"), after `step` updates.
 
     `epoch` are passes over the training data, `num_examples` the clips seen, both since the start of the run.
-    `accuracies` are in percent, by column: `top1`, or `verb_top1`, `noun_top1` and `action_top1`. None is a number
-    that this row does not have. `elapsed_seconds` counts the time of training, before the run was resumed, too.
+    `accuracies` are in percent, by column: `top1`, or `verb_top1`, `noun_top1` and `action_top1`, or `hit1` and `mAP`.
+    None is a number that this row does not have. `elapsed_seconds` counts the time of training, before the run was
+    resumed, too.
     """
 
     step: int
@@ -57,8 +58,13 @@ class LogRow:
         return self.step, get_args(Event).index(self.event)
 
 
-def accuracy_columns(heads: Sequence[str]) -> tuple[str, ...]:
-    """The columns for the accuracies of a model with these heads; "" is the name of a single one."""
+def accuracy_columns(heads: Sequence[str], *, multi_label: bool = False) -> tuple[str, ...]:
+    """The columns for the accuracies of a model with these heads; "" is the name of a single one.
+
+    Of a multi-label one they are the share of items whose best class is one that they show, and the mAP.
+    """
+    if multi_label:
+        return ("hit1", "mAP")
     if list(heads) == [""]:
         return ("top1",)
     actions = ("action_top1",) if set(heads) == {"verb", "noun"} else ()

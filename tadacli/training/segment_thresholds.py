@@ -141,9 +141,10 @@ def search_videos(
         path = os.fspath(sample.path)
         rates[path] = sample.fps
         spans = by_path.setdefault(path, [])
-        if dataset.heads[head][sample.labels[head]] != model.spec.background:
-            end = np.inf if sample.end_seconds is None else sample.end_seconds
-            spans.append((sample.start_seconds or 0.0, end, sample.labels[head]))
+        end = np.inf if sample.end_seconds is None else sample.end_seconds
+        for index in sample.own_classes:
+            if dataset.heads[head][index] != model.spec.background:
+                spans.append((sample.start_seconds or 0.0, end, index))
     own = list(by_path)[processes.rank :: processes.count]
     found: list[tuple[str, SearchedVideo | str]] = []
     for number, path in enumerate(own, start=1):

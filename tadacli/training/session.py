@@ -252,6 +252,7 @@ def _prepared(
             arguments=builder_arguments(recipe),
             seed=recipe.seed,
             background=found.background,
+            multi_label=found.multi_label,
         )
         plan_finetuning(found, start, recipe, num_processes=processes.count)
 

@@ -110,6 +110,7 @@ def starting_point(
     arguments: Mapping[str, Any] | None = None,
     seed: int = 0,
     background: str = "",
+    multi_label: bool = False,
 ) -> StartingPoint:
     """The network of a model with new heads, its trunk from the model's weights. Random numbers come from `seed`.
 
@@ -126,6 +127,7 @@ def starting_point(
         arguments: Further ones of the network's builder for training (dropout, drop_path).
         seed: Of the new head, and of all that starts at random.
         background: The class that says that none of the others is shown, if there is one.
+        multi_label: Whether several classes may hold at a time.
 
     Returns:
         The network in float32 on the CPU, its spec, and what became of the classes.
@@ -162,6 +164,7 @@ def starting_point(
         segment_low_share=LOW_SHARE,
         background=background,
         exclusive_labels=False,  # which nobody says of the new labels
+        multi_label=multi_label,
     )
     if init == "weights" and not any(base.heads.values()):
         raise UsageError(

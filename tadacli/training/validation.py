@@ -15,8 +15,9 @@ from torch import nn
 from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Resources
 from tadacli.errors import TadaError, UsageError
-from tadacli.evaluation.majority import MajorityClass, majority_classes
+from tadacli.evaluation.majority import MajorityClass, majority_classes, most_shown_class
 from tadacli.evaluation.metrics import log_probabilities
+from tadacli.evaluation.multi_label import LabelMetrics, label_metrics, logits_of_sigmoids, shown_classes
 from tadacli.evaluation.prediction_file import ItemScores
 from tadacli.evaluation.predictions import ScoreTable
 from tadacli.evaluation.scoring import score_samples
@@ -37,20 +38,30 @@ class Validation:
     scores. `loss` is the mean of -log p of the true class, summed over the heads; `top1` the percentage of items of
     which every head is right, `top1_by_head` that of each. `majority` is what always answering the most frequent class,
     or with several heads the most frequent combination, would reach.
+
+    Of multi-label data `labels` say which classes each item shows, (N, num_classes), `loss` is summed over the classes,
+    an item is right if its best class is one that it shows, and `several` are there: average precisions.
     """
 
     table: ScoreTable
-    labels: Mapping[str, NDArray[np.int64]]
+    labels: Mapping[str, NDArray[np.generic]]
     failed: Mapping[str, str]
     loss: float
     top1: float
     top1_by_head: Mapping[str, float]
     majority: MajorityClass
+    several: LabelMetrics | None = None
 
     @property
-    def log_probabilities(self) -> dict[str, NDArray[np.floating]]:
-        """Logarithms of the scores by head, (N, num_classes): logits, up to a number for each item."""
-        return {head: log_probabilities(values) for head, values in self.table.scores.items()}
+    def logits(self) -> dict[str, NDArray[np.floating]]:
+        """What the scores are made of by head, (N, num_classes); of a softmax up to a number for each item."""
+        inverse = log_probabilities if self.several is None else logits_of_sigmoids
+        return {head: inverse(values) for head, values in self.table.scores.items()}
+
+    @property
+    def merit(self) -> float:
+        """By which the best step is chosen, in percent: the mAP where there are several labels, or else top-1."""
+        return self.top1 if self.several is None else self.several.mean_precision
 
 
 def validate(
@@ -98,9 +109,12 @@ def validate(
     if not done:
         reason = next(iter(failed.values()), "there are none")
         raise TadaError(f"none of the {len(samples)} held-out items can be scored: {reason}", hint="check the videos")
-    labels = {head: np.array([samples[i].labels[head] for i in done], dtype=np.int64) for head in dataset.heads}
     scores = {head: np.array([items[i].scores[head] for i in done]) for head in dataset.heads}
     table = ScoreTable(np.array([items[i].id for i in done]), scores)
+    if spec.multi_label:
+        shown = shown_classes([dataset.classes_of(samples[i], "") for i in done], len(dataset.heads[""]))
+        return _measured_by_label(table, shown, failed, dataset.heads[""])
+    labels = {head: np.array([samples[i].labels[head] for i in done], dtype=np.int64) for head in dataset.heads}
     return _measured(table, labels, failed, dataset.heads)
 
 
@@ -118,6 +132,18 @@ def _measured(
         by_head[head], right = percentage(is_right), right & is_right
     *_, majority = majority_classes(labels, heads).values()
     return Validation(table, labels, failed, loss, percentage(right), by_head, majority)
+
+
+def _measured_by_label(
+    table: ScoreTable, shown: NDArray[np.bool_], failed: Mapping[str, str], labels: tuple[str, ...]
+) -> Validation:
+    scores = table.scores[""]
+    # To the seven digits that scores have, none is surer of itself than this.
+    own = np.maximum(np.where(shown, scores, 1 - scores), 1e-7)
+    metrics = label_metrics(scores, shown, labels)
+    loss = -math.fsum(log_probabilities(own).ravel()) / len(own)
+    majority = most_shown_class(shown, labels)
+    return Validation(table, {"": shown}, failed, loss, metrics.hit1, {"": metrics.hit1}, majority, metrics)
 
 
 def percentage(values: Sequence[bool] | NDArray[np.bool_]) -> float:

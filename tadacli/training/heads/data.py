@@ -179,17 +179,21 @@ def _sequence(
     """The features of a video with its segments, whose times count from its first frame."""
     grid = features_grid(features, where=str(file))
     first, end_of_video = features.start_seconds, features.duration_seconds
-    spans, kept = [], []
+    spans: list[tuple[float, float]] = []
+    classes: dict[str, list[int]] = {head: [] for head in heads}
     for sample in samples:
         start = max(first + (sample.start_seconds or 0.0), first)
         end = end_of_video if sample.end_seconds is None else min(first + sample.end_seconds, end_of_video)
         if start >= end:
             remarks.append(f"{sample.id} lies outside of its video of {end_of_video - first:g} s, and is left out")
             continue
-        spans.append((start, end))
-        kept.append(sample)
-    classes = {head: np.array([sample.labels[head] for sample in kept], dtype=np.int64) for head in heads}
-    return LabelledSequence(video, grid, np.array(spans, dtype=np.float64).reshape(-1, 2), classes, _NO_TIME)
+        # Of multi-label data a span may have several labels of the one head: each is a segment.
+        for labels in [{"": index} for index in sample.own_classes] if sample.others else [sample.labels]:
+            spans.append((start, end))
+            for head in heads:
+                classes[head].append(labels[head])
+    columns = {head: np.array(values, dtype=np.int64) for head, values in classes.items()}
+    return LabelledSequence(video, grid, np.array(spans, dtype=np.float64).reshape(-1, 2), columns, _NO_TIME)
 
 
 def _without_unlabelled(sequence: LabelledSequence) -> LabelledSequence:
