@@ -2,12 +2,13 @@
 
 Everything before that (means of windows, smoothing, the most likely sequence of labels) does not depend on thresholds,
 and is done here. What comes after is `find_runs` and suppression in `segments`, or, where windows compete or contrast
-counts, only a choice among what is there.
+counts, only a choice among what is there. Of a timeline only those scores are kept that such a rule can see: those that
+some low threshold lets pass, and the ones beside them, between which a segment may end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,15 +24,45 @@ from tadacli.results import Segment
 # Thresholds that can be chosen; the lowest of them is as low as any is of use.
 STEPS = np.arange(1, 101) / 100
 _BYTES_OF_RUN = 6 * 8
+# Classes whose timelines are made at a time, lest memory grow with their number.
+_BLOCK = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class TimelineCells:
+    """The cells of a timeline, see `Timeline`: `edges` (N + 1,), and `gaps` (G, 2), ranges of those without a score."""
+
+    edges: NDArray[np.float64]
+    gaps: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptScores:
+    """The scores of a class in the cells of a timeline that may matter; all others are below every low threshold.
+
+    `ranges` (R, 2) are those cells, and `values` (rows, M) their scores, of an action also those of its verb and noun.
+    """
+
+    ranges: NDArray[np.int32]
+    values: NDArray[np.float64]
+
+    @property
+    def num_bytes(self) -> int:
+        """What the numbers take."""
+        return self.ranges.nbytes + self.values.nbytes
+
+
+@dataclass(frozen=True, eq=False)
 class ThresholdClass:
-    """A class that may have segments: its highest score in any window; an action has (index, label) of its parts."""
+    """A class that may have segments: its highest score in any window; an action has (index, label) of its parts.
+
+    `scores` has what is kept of each timeline, in the same order.
+    """
 
     index: int
     label: str
     peak: float
+    scores: tuple[KeptScores, ...] = ()
     verb: tuple[int, str] | None = None
     noun: tuple[int, str] | None = None
 
@@ -40,18 +71,19 @@ class ThresholdClass:
 class ThresholdInputs:
     """What thresholds are applied to, of a video from `start_seconds` to `end_seconds`.
 
-    Either `timelines`, one for each window length and shot, of `classes` (columns (K,)) or, of actions, of these, then
-    of their verbs, then of their nouns (3K). Or `runs`, the segments that thresholds choose among, with the score that
-    is compared; `timelines` are then None. All that a threshold of `lowest` or above needs is there; None: nothing is,
-    as it would have been too large.
+    Either `timelines`, one for each window length and shot, of which each class has `scores`. Or `runs`, the segments
+    that thresholds choose among, with the score that is compared; `timelines` are then None. All that a threshold of
+    `lowest` or above needs is there, with half of it or `lowest_low` and above as the low one; `lowest` None: nothing
+    is, as it would have been too large.
     """
 
     classes: tuple[ThresholdClass, ...]
-    timelines: tuple[Timeline, ...] | None
+    timelines: tuple[TimelineCells, ...] | None
     runs: tuple[tuple[Segment, float], ...]
     start_seconds: float
     end_seconds: float
     lowest: float | None
+    lowest_low: float = 0.0
 
 
 def threshold_inputs(
@@ -79,41 +111,99 @@ def threshold_inputs(
     least = np.full(len(peaks), _lowest_of(settings))
     wanted = [i for i in np.flatnonzero(peaks >= least_scores(least)).tolist() if settings.wants(classes.names(i))]
     shots = list(shot_windows(spans, scale, video_seconds, cuts, settings))
-    start, end = video_seconds
     if settings.exclusive or settings.contrast:
         runs = list(one_length_segments(shots, wanted, classes, settings, thresholds=least_scores(least)))
-        kept, left = _highest([peak for _, peak in runs], max_bytes // _BYTES_OF_RUN)
-        chosen, timelines = sorted({runs[row][0].index for row in kept}), None
-        choice = tuple(runs[row] for row in kept)
+        inputs = _with_runs(classes, runs, peaks, settings, video_seconds, max_bytes)
     else:
-        num_bytes = _num_cells(shots) * (3 if classes.is_action else 1) * 8
-        kept, left = _highest([peaks[index] for index in wanted], max_bytes // max(num_bytes, 1))
-        chosen, choice = [wanted[row] for row in kept], ()
-        timelines = tuple(shot.timeline(_columns(classes, chosen)) for _, shot in shots)
-    lowest = _lowest_above(left, settings)
-    if lowest is None:
-        return ThresholdInputs((), None, (), start, end, None)
-    found = tuple(_class(classes, index, float(peaks[index])) for index in chosen)
-    return ThresholdInputs(found, timelines, choice, start, end, lowest)
+        lengths = [shot for _, shot in shots]
+        inputs = _with_timelines(classes, wanted, peaks, lengths, settings, video_seconds, max_bytes)
+    return inputs if inputs.lowest is not None else ThresholdInputs((), None, (), *video_seconds, None)
 
 
-def _class(classes: ClassScores, index: int, peak: float) -> ThresholdClass:
+def _with_runs(
+    classes: ClassScores,
+    runs: Sequence[tuple[Segment, float]],
+    peaks: NDArray[np.float64],
+    settings: SegmentSettings,
+    video_seconds: tuple[float, float],
+    max_bytes: int,
+) -> ThresholdInputs:
+    """The runs that score highest, as many as there is room for."""
+    order = np.argsort([-compared for _, compared in runs], kind="stable").tolist()
+    count = max_bytes // _BYTES_OF_RUN
+    kept = tuple(runs[row] for row in sorted(order[:count]))
+    left = max((runs[row][1] for row in order[count:]), default=-1.0)
+    found = tuple(_class(classes, index, float(peaks[index])) for index in sorted({each.index for each, _ in kept}))
+    return ThresholdInputs(found, None, kept, *video_seconds, _lowest_above(left, settings))
+
+
+def _with_timelines(
+    classes: ClassScores,
+    wanted: Sequence[int],
+    peaks: NDArray[np.float64],
+    shots: Sequence[WindowsOfShot],
+    settings: SegmentSettings,
+    video_seconds: tuple[float, float],
+    max_bytes: int,
+) -> ThresholdInputs:
+    """The timelines with the classes that score highest, as many as there is room for."""
+    low = min(_lowest_of(settings) / 2, 1.0 if settings.low_threshold is None else settings.low_threshold)
+    timelines = tuple(_cells(shot) for shot in shots)
+    room = max_bytes - sum(each.edges.nbytes + each.gaps.nbytes for each in timelines)
+    order = sorted(wanted, key=lambda index: (-peaks[index], index))
+    found: list[ThresholdClass] = []
+    left = -1.0
+    for index, kept in _kept(classes, order, shots, low=float(least_scores(np.array(low)))):
+        room -= sum(each.num_bytes for each in kept)
+        if room < 0:
+            left = float(peaks[index])
+            break
+        found.append(_class(classes, index, float(peaks[index]), kept))
+    found.sort(key=lambda each: each.index)
+    return ThresholdInputs(tuple(found), timelines, (), *video_seconds, _lowest_above(left, settings), low)
+
+
+def _kept(
+    classes: ClassScores, order: Sequence[int], shots: Sequence[WindowsOfShot], *, low: float
+) -> Iterator[tuple[int, tuple[KeptScores, ...]]]:
+    """What is kept of each class, in this order."""
+    for first in range(0, len(order), _BLOCK):
+        block = order[first : first + _BLOCK]
+        made = [shot.timeline(_columns(classes, block)) for shot in shots]
+        for number, index in enumerate(block):
+            yield index, tuple(_that_matter(timeline.scores[:, number :: len(block)], low) for timeline in made)
+
+
+def _that_matter(rows: NDArray[np.float64], low: float) -> KeptScores:
+    """The scores (N, rows) of cells of which the first is at least `low`, and of the cells beside these."""
+    matters = rows[:, 0] >= low  # NaN is not above anything
+    matters = matters | np.append(matters[1:], False) | np.append(False, matters[:-1])
+    matters &= ~np.isnan(rows[:, 0])
+    return KeptScores(_ranges(matters), np.ascontiguousarray(rows[matters].T))
+
+
+def _cells(shot: WindowsOfShot) -> TimelineCells:
+    timeline: Timeline = shot.timeline(np.zeros((len(shot.rows), 1)))
+    return TimelineCells(timeline.edges, _ranges(~timeline.covered))
+
+
+def _ranges(holds: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The ranges [first, last) in which something holds, (R, 2)."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
+    return changes.reshape(-1, 2).astype(np.int32)
+
+
+def _class(classes: ClassScores, index: int, peak: float, scores: tuple[KeptScores, ...] = ()) -> ThresholdClass:
     label = classes.names(index)[0]
     if not classes.is_action:
-        return ThresholdClass(index, label, peak)
+        return ThresholdClass(index, label, peak, scores)
     verb, noun = classes.verb_and_noun(index, 0.0, 0.0)
-    return ThresholdClass(index, label, peak, (verb.index, verb.label), (noun.index, noun.label))
+    return ThresholdClass(index, label, peak, scores, (verb.index, verb.label), (noun.index, noun.label))
 
 
 def _lowest_of(settings: SegmentSettings) -> float:
     """The lowest threshold that may be asked for: 0.01, unless the settings have a lower one."""
     return float(STEPS[0]) if settings.threshold == "auto" else min(float(STEPS[0]), settings.threshold)
-
-
-def _highest(values: Sequence[float], count: int) -> tuple[list[int], float]:
-    """The rows of the `count` highest values, in their order, and the highest of the others, -1 if there are none."""
-    order = np.argsort(-np.asarray(values, dtype=np.float64), kind="stable").tolist()
-    return sorted(order[:count]), max((values[row] for row in order[count:]), default=-1.0)
 
 
 def _lowest_above(left_out: float, settings: SegmentSettings) -> float | None:
@@ -124,11 +214,6 @@ def _lowest_above(left_out: float, settings: SegmentSettings) -> float | None:
     if lowest is None or (settings.threshold != "auto" and lowest > settings.threshold):
         return None
     return lowest
-
-
-def _num_cells(shots: Sequence[tuple[int, WindowsOfShot]]) -> int:
-    """How many cells the timelines of one class have."""
-    return sum(len(shot.timeline(np.zeros((len(shot.rows), 1))).covered) for _, shot in shots)
 
 
 def _columns(classes: ClassScores, indices: Sequence[int]) -> NDArray[np.float64]:

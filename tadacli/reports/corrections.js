@@ -169,8 +169,10 @@ function takeUpSteps(book, text, video) {
     const added = /^\+(\d+)$/.exec(step.id);
     if (added) book.numAdded = Math.max(book.numAdded, Number(added[1]));
   }
-  // A page without scores has no other thresholds; what a person corrected stays.
-  const usable = (steps) => steps.filter((step) => !step.thresholds || book.scores());
+  // Not every page has the scores for these thresholds; what a person corrected stays.
+  const isPossible = (each) => !each || (each.threshold >= book.scores().lowest && (each.low ?? 1) >= book.scores().lowest_low);
+  const hasScores = ({ thresholds: { before, after } }) => book.scores() && isPossible(before) && isPossible(after);
+  const usable = (steps) => steps.filter((step) => !step.thresholds || hasScores(step));
   for (const step of usable(kept.done)) {
     take(book, step);
     book.done.push(step);

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.detection.settings import SegmentSettings
-from tadacli.detection.threshold_inputs import ThresholdClass, ThresholdInputs
-from tadacli.detection.timelines import Timeline
+from tadacli.detection.threshold_inputs import ThresholdClass, ThresholdInputs, TimelineCells
 
 # What the scores of all videos of a page may take before they are written as text, which makes them a third larger.
 MAX_SCORE_BYTES = 16_000_000
@@ -37,20 +36,24 @@ def score_data(inputs: ThresholdInputs, settings: SegmentSettings) -> ScoreData:
         settings: What becomes a segment, as of `inputs`.
 
     Returns:
-        The data. Numbers of the content are float64, little-endian, in base 64: `edges` (N + 1,) and `values` of a
-        timeline, a row (N,) for each column, or `runs` (R, 6): place of the class, start, end, score, peak, and what
-        is compared with the threshold.
+        The data. Numbers of the content are little-endian, in base 64, float64 or, of ranges of cells, int32: of each
+        timeline `edges` (N + 1,) and `gaps` (G, 2), of each class in each timeline `ranges` (R, 2) and `values` (1 or
+        3, M), see `KeptScores`. Or `runs` (R, 6): place of the class, start, end, score, peak, and what is compared
+        with the threshold.
     """
     shown = {
         "lowest": inputs.lowest,
         "threshold": None if settings.threshold == "auto" else settings.threshold,
         "low_threshold": settings.low_threshold,
+        "lowest_low": inputs.lowest_low,
         "ends_lower": inputs.timelines is not None,
     }
     if inputs.lowest is None:
         return ScoreData(shown, {})
-    timelines = None if inputs.timelines is None else [_timeline(each) for each in inputs.timelines]
+    timelines = None if inputs.timelines is None else [_cells(each) for each in inputs.timelines]
     content = {
+        "lowest": inputs.lowest,
+        "lowest_low": inputs.lowest_low,
         "merge_gap_seconds": settings.merge_gap_seconds,
         "min_duration_seconds": settings.min_duration_seconds,
         "nms": settings.nms,
@@ -60,17 +63,18 @@ def score_data(inputs: ThresholdInputs, settings: SegmentSettings) -> ScoreData:
         "duration": inputs.end_seconds - inputs.start_seconds,
         "classes": [_class(each) for each in inputs.classes],
         "timelines": timelines,
-        "runs": _text(_runs(inputs)) if timelines is None else None,
+        "runs": _text(_runs(inputs), "<f8") if timelines is None else None,
     }
     return ScoreData(shown, content)
 
 
-def _timeline(found: Timeline) -> dict[str, str]:
-    return {"edges": _text(found.edges), "values": _text(found.scores.T)}
+def _cells(found: TimelineCells) -> dict[str, str]:
+    return {"edges": _text(found.edges, "<f8"), "gaps": _text(found.gaps, "<i4")}
 
 
 def _class(found: ThresholdClass) -> dict[str, Any]:
-    values: dict[str, Any] = {"index": found.index, "label": found.label, "peak": found.peak}
+    scores = [{"ranges": _text(each.ranges, "<i4"), "values": _text(each.values, "<f8")} for each in found.scores]
+    values: dict[str, Any] = {"index": found.index, "label": found.label, "peak": found.peak, "scores": scores}
     for name, part in (("verb", found.verb), ("noun", found.noun)):
         if part is not None:
             values[name] = {"index": part[0], "label": part[1]}
@@ -86,5 +90,5 @@ def _runs(inputs: ThresholdInputs) -> NDArray[np.float64]:
     return np.array([*rows], dtype=np.float64).reshape(-1, 6)
 
 
-def _text(values: NDArray[np.float64]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
+def _text(values: NDArray[np.generic], dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()

@@ -4,12 +4,32 @@
 const SAME_INSTANT_SECONDS = 1e-6;
 const SOFT_NMS = { sigma: 0.4, low: 0.25, high: 0.9 };
 
-const numbersIn = (text) => new Float64Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 
 /* The scores of a video as a page holds them (see score_data.py), with their numbers unpacked. */
 function unpacked(kept) {
-  const timelines = kept.timelines?.map((each) => ({ edges: numbersIn(each.edges), values: numbersIn(each.values) }));
-  return { ...kept, timelines, runs: kept.runs && numbersIn(kept.runs) };
+  const runs = kept.runs && new Float64Array(bytesOf(kept.runs));
+  const timelines = kept.timelines?.map(({ edges, gaps }) => {
+    const found = { edges: new Float64Array(bytesOf(edges)), gaps: new Int32Array(bytesOf(gaps)) };
+    // Of each of its lines one is laid out at a time.
+    return { ...found, lines: [0, 1, 2].map(() => new Float64Array(found.edges.length - 1)) };
+  });
+  const scoresOf = ({ ranges, values }) => ({ ranges: new Int32Array(bytesOf(ranges)), values: new Float64Array(bytesOf(values)) });
+  const classes = kept.classes.map((each) => ({ ...each, scores: each.scores.map(scoresOf) }));
+  return { ...kept, runs, timelines, classes };
+}
+
+/* A row of a class laid out over the cells of a timeline, until the next one is: what was not kept is 0, below all that
+   is asked for, and gaps are NaN. */
+function lineOf({ edges, gaps, lines }, { ranges, values }, row) {
+  const line = lines[row].fill(0);
+  for (let i = 0; i < gaps.length; i += 2) line.fill(NaN, gaps[i], gaps[i + 1]);
+  let place = (row * values.length) / (row === 0 ? 1 : 3);
+  for (let i = 0; i < ranges.length; i += 2) {
+    line.set(values.subarray(place, place + ranges[i + 1] - ranges[i]), ranges[i]);
+    place += ranges[i + 1] - ranges[i];
+  }
+  return { edges, values: line };
 }
 
 // --- numbers as Python has them ----------------------------------------------------------------
@@ -183,21 +203,20 @@ function thinnedOut(segments, { nms, nms_iou: most, topk_per_class: count, durat
 
 // --- all of it ---------------------------------------------------------------------------------
 
-/* The segments of one class, with the verbs and nouns of actions. */
+/* The segments of one class, with the scores of the verb and the noun of an action. */
 function segmentsOfClass(scores, place, levels) {
-  const { classes, timelines } = scores;
-  const { index, peak: highest } = classes[place];
+  const { index, peak: highest, verb, scores: kept } = scores.classes[place];
   if (highest < levels.high) return [];
-  const found = [];
-  for (const { edges, values } of timelines) {
-    const count = edges.length - 1;
-    const line = (row) => ({ edges, values: values.subarray(row * count, (row + 1) * count) });
-    for (const run of findRuns(line(place), levels)) {
-      const mean = (row) => sevenDigits(meanOver(run.cells, line(row)));
-      const parts = classes[place].verb ? [mean(classes.length + place), mean(2 * classes.length + place)] : [];
-      found.push({ start: run.start, end: run.end, index, place, score: mean(place), peak: sevenDigits(run.peak), parts });
-    }
-  }
+  const found = scores.timelines.flatMap((timeline, i) => {
+    const line = lineOf(timeline, kept[i], 0);
+    const runs = findRuns(line, levels);
+    const lines = verb && runs.length ? [1, 2].map((row) => lineOf(timeline, kept[i], row)) : [];
+    const mean = (run, each) => sevenDigits(meanOver(run.cells, each));
+    return runs.map((run) => {
+      const parts = lines.map((each) => mean(run, each));
+      return { start: run.start, end: run.end, index, place, score: mean(run, line), peak: sevenDigits(run.peak), parts };
+    });
+  });
   return thinnedOut(found, scores, levels.low);
 }
 

@@ -25,11 +25,10 @@ function addCurves(number) {
   const { index, label } = classes[number];
   const place = hasSliders ? scores().classes.findIndex((each) => each.index === index && each.label === label) : -1;
   const timelines = place < 0 ? [] : (scores().timelines ?? []);
-  for (const { edges, values } of timelines) {
-    const count = edges.length - 1;
-    const curve = thinned({ edges, values: values.subarray(place * count, (place + 1) * count) });
+  timelines.forEach((timeline, i) => {
+    const curve = thinned(lineOf(timeline, scores().classes[place].scores[i], 0));
     data.curves.push({ class: number, edges: data.edges.push(curve.edges) - 1, values: curve.values });
-  }
+  });
   if (timelines.length) classes[number].thresholds = levelsNow() ?? [];
 }
 
@@ -62,7 +61,7 @@ function sayThresholds() {
 
 function saidOf({ threshold, low }) {
   const options = `--threshold ${threshold}${low === null ? "" : ` --low-threshold ${low}`}`;
-  const words = [` makes: ${counted(book.made.length, "segment", "segments")}.`];
+  const words = [` and the other settings of the run make them: ${counted(book.made.length, "segment", "segments")}.`];
   const kept = entries.filter((each) => isStanding(each) && isTouched(each)).length;
   const leftOut = book.made.length - book.present.size;
   if (kept) words.push(`${grouped(kept)} of yours ${kept === 1 ? "stays" : "stay"}.`);
@@ -87,7 +86,9 @@ function startThresholds() {
     return;
   }
   for (const each of classes) each.found = each.thresholds;
-  byId("threshold").min = settings.lowest;
+  const onGrid = (threshold) => Math.ceil(threshold * 100 - 1e-9) / 100;
+  byId("threshold").min = onGrid(settings.lowest);
+  byId("low-threshold").min = onGrid(settings.lowest_low);
   byId("half-height-field").hidden = !settings.ends_lower;
   const choose = (isLast) => {
     const threshold = Number(byId("threshold").value);

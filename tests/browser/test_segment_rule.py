@@ -74,7 +74,7 @@ def case(number: int) -> tuple[dict[str, Any], list[dict[str, Any]], list[list[d
     asked, expected = [], []
     for threshold in (random.integers(1, 101, NUM_THRESHOLDS) / 100).tolist():
         share = LOW_SHARES[random.integers(3)] if is_plain else None
-        low = None if share is None else round(threshold * share, 3)
+        low = None if share is None else max(0.01, round(threshold * share, 3))
         asked.append({"threshold": threshold, "low": low})
         chosen = replace(settings, threshold=threshold, low_threshold=low)
         found = find_segments(spans, scale, scores, heads, settings=chosen, **how)

@@ -88,7 +88,8 @@ def test_segments_are_those_of_from_scores_and_those_of_a_person_stay(
     slide(page, -20)
     assert len(expected(0.2)) > len(expected(0.4))
     assert shown(page) == expected(0.2)
-    assert "tada detect --from-scores FILE --threshold 0.2 makes: 6 segments." in page.one("#thresholds-state").text
+    made = "tada detect --from-scores FILE --threshold 0.2 and the other settings of the run make them: 6 segments."
+    assert made in page.one("#thresholds-state").text
     assert page.one("#summary").text.startswith("6 segments of 3 classes")
     page.one("#half-height").click()  # from here on with a low threshold
     slide(page, 5, "#low-threshold")
