@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tadacli.detection.detecting import detect, iter_detect
     from tadacli.detection.extraction import features
     from tadacli.detection.settings import SegmentSettings
+    from tadacli.detection.suggesting import suggest
     from tadacli.evaluation.evaluating import evaluate
     from tadacli.results import Classification, Classifications, Detection, Detections, Prediction, Progress, Segment
     from tadacli.sampling.plan import Part
@@ -53,6 +54,7 @@ __all__ = [
     "iter_classify",
     "iter_detect",
     "load_model",
+    "suggest",
     "window_settings",
 ]
 
@@ -77,6 +79,7 @@ _HOME = {
     "iter_classify": "classification",
     "iter_detect": "detection.detecting",
     "load_model": "zoo.loading",
+    "suggest": "detection.suggesting",
     "window_settings": "sampling.settings",
 }
 _SUBMODULES = ("models", "sampling", "transforms", "video")

@@ -22,6 +22,7 @@ from tadacli.cli.fetch import fetch_command
 from tadacli.cli.finetune import finetune_command
 from tadacli.cli.help import Command, Group
 from tadacli.cli.models import models_command
+from tadacli.cli.suggest import suggest_command
 from tadacli.errors import TadaError
 from tadacli.version import __version__
 
@@ -43,6 +44,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "detect": detect_command,
         "features": features_command,
         "convert": convert_command,
+        "suggest": suggest_command,
     },
     "Models": {
         "models": models_command,

@@ -108,6 +108,25 @@ def detection_table(
     )
 
 
+def suggestion_table(rows: Sequence[DetectionRow], *, width: int | None = None) -> str:
+    """Spans to label for people, the first to be labelled first."""
+    segments = [(row, each) for row in rows for each in row["segments"]]
+    ranked = sorted(((each.get("rank", 0), row, each) for row, each in segments), key=lambda each: each[0])
+    lines = [
+        (
+            (str(rank), ""),
+            (printable(row["path"]), ""),
+            (clock(each["start_seconds"]), ""),
+            (clock(each["end_seconds"]), ""),
+            (f"{each['score']:.3f}", ""),
+            (printable(each["label"]), "bold"),
+        )
+        for rank, row, each in ranked
+    ]
+    columns = {"#": True, "video": False, "start": True, "end": True, "score": True, "guess": False}
+    return _table(columns, [lines], above=[], below=[], width=width)
+
+
 def classification_table(
     rows: Sequence[ClassificationRow], *, title: str, width: int | None = None, most: int | None = None
 ) -> str:

@@ -28,6 +28,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "What was found, to be corrected in Label Studio:": "tada convert found.jsonl --to labelstudio -o tasks.json",
         "Labels of ELAN as a table to train with:": "tada convert labels.eaf --to csv -o labels.csv",
     },
+    "suggest": {
+        "What to label of what tada detect --save-scores kept:": "tada suggest scores/*.npz --report todo.html",
+        "Ten more, beside what is labelled already:": "tada suggest scores/*.npz --budget 10 --labelled labels.json",
+    },
     "eval": {
         "The built-in or your own model, a folder for each class:": "tada eval --dataset folder --data-root clips",
         "Saved detections, by the official measure:": "tada eval --dataset activitynet "

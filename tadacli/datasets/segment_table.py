@@ -21,7 +21,7 @@ COLUMNS = "a CSV with the columns path (or video) and label, and if wanted start
 _PARTICIPANT = ("participant", "participant_id")
 _KNOWN = ("path", "video", "label", "split", *_PARTICIPANT, FRAME_RATE)
 # The CSV of `tada detect` has presentation times, and a row without a label for a video without a segment.
-_DETECT_CSV_START, _SCORE = "video_start_seconds", "score"
+_DETECT_CSV_START, _SCORE, _RANK = "video_start_seconds", "score", "rank"
 _USUAL_TIMES = ("start", "start_seconds", "end", "end_seconds", _DETECT_CSV_START)
 
 
@@ -84,6 +84,8 @@ def _span(
     if times.counts_frames(row) and fps is None and path is None:
         raise row.error(f"its times are numbers of frames, and no video tells their rate: {missing}")
     reason, start, end = "" if label else "no segment was found", None, None
+    if is_detected and row.values.get(_RANK, "").strip():
+        reason = "it is a suggestion; whoever has checked its label clears its rank"
     rate = fps if path is not None and is_pictures(os.fspath(path)) else None
     try:
         start, end = times.span(row, offset=offset, seconds_of=partial(clock.seconds, video=path, fps=fps))

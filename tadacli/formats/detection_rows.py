@@ -48,7 +48,7 @@ def detection_csv_rows(
         "windows": str(row["windows"]),
         "windows_planned": str(row["windows_planned"]),
     }
-    keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action", "peak_score")
+    keys = ("start_seconds", "end_seconds", "label", "index", "score", "verb", "noun", "action", "peak_score", "rank")
     segments: list[Mapping[str, object]] = [*row["segments"]]
     times = time_cells(labelled_video(row, fps=fps, start_timecode=start_timecode))
     return flat_rows(

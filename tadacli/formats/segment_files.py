@@ -152,7 +152,8 @@ def convert(
     for row in rows:
         require_times(as_labelled(row), times)
     table = replace(DETECTIONS, flatten=partial(detection_csv_rows, fps=fps, start_timecode=start_timecode))
-    more = TIME_COLUMNS[times]
+    is_ranked = any("rank" in segment for row in rows for segment in row["segments"])
+    more = (*(("rank",) if is_ranked else ()), *TIME_COLUMNS[times])
     about = companion(table, runs_of(rows), more=more)
     if to == "parquet":
         stream = io.BytesIO()

@@ -122,6 +122,7 @@ DETECTIONS: Table[DetectionRow] = Table(
     },
     more={
         **_TIMES,
+        "rank": "of what tada suggest chose, 1 for what is to be labelled first; its label is a guess",
         "peak_score": "the highest score in the segment, which met the threshold",
         "verb": "of an action, number of the verb",
         "noun": "of an action, number of the noun",

@@ -81,7 +81,9 @@ class SegmentRow(SpanRow):
 
     `peak_score` is what met the threshold; earlier versions did not write it. `origin` and `checked` are those of a
     person who looked at what was found: whether the segment is as the machine found it, was corrected or was added (its
-    score is then 1, and the index of a new label above those of the model), and whether it was marked as right.
+    score is then 1, and the index of a new label above those of the model), and whether it was marked as right. `rank`
+    counts from 1 for the span that `tada suggest` would have labelled first; its label is a guess until a person says
+    that it is right.
     """
 
     label: str
@@ -90,6 +92,7 @@ class SegmentRow(SpanRow):
     peak_score: NotRequired[Number]
     origin: NotRequired[Origin]
     checked: NotRequired[bool]
+    rank: NotRequired[Count]
     verb: NotRequired[Count]
     noun: NotRequired[Count]
     action: NotRequired[str]
