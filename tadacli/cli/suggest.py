@@ -10,13 +10,14 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet, say, suggestion_table
 from tadacli.cli.help import INPUT, OUTPUT, SEGMENTS
-from tadacli.cli.sinks import choose_format, write_contents
+from tadacli.cli.sinks import TableSink, choose_format, write_contents
 from tadacli.errors import UsageError
 from tadacli.files import check_new_files
 from tadacli.formats.registry import DETECT_SUFFIXES, DetectFormat
 
 if TYPE_CHECKING:
     from tadacli.detection.suggesting import Suggestions
+    from tadacli.formats.rows import DetectionRow
 
 
 def suggest_command(
@@ -92,7 +93,10 @@ def suggest_command(
 
 def _write(found: Suggestions, to: DetectFormat, output: Path | None) -> None:
     if to == "table":
-        write_contents({output: suggestion_table(found.rows).encode()}, named=output)
+        sink: TableSink[DetectionRow] = TableSink(output, lambda rows, width: suggestion_table(rows, width=width))
+        for row in found.rows:
+            sink.add(row)
+        sink.finish([])
         return
     from tadacli.formats.segment_files import convert
 

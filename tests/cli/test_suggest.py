@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -170,6 +171,19 @@ def test_the_page_shows_the_spans_and_the_table_their_rank(
     assert "cannot be read" in err  # there are no such videos
     code, _, err = tada("suggest", "a.npz", "--report", "todo.html")
     assert (code, "todo.html" in err) == (1, True)
+
+
+def test_a_terminal_gets_the_table_in_its_colours(tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    write_scores(Path("a.npz"), scores_of("a\x1b[2J.mp4", [TORN] * 4))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, _ = tada("suggest", "a.npz")
+    assert code == 0
+    assert b"\x1b[1m" in out
+    assert b"u001b" not in out.replace(b"a\\u001b[2J", b"")
+    assert b"\x1b[2J" not in out
 
 
 @pytest.mark.parametrize(
