@@ -28,6 +28,7 @@ from tadacli.evaluation.detection_metrics import (
     average_precision,
     precision_by_video,
 )
+from tadacli.evaluation.error_kinds import LEAST_TIOU, count_errors
 from tadacli.evaluation.matching import Unmatched, unmatched
 from tadacli.evaluation.predictions import TimedScores
 from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
@@ -235,8 +236,14 @@ def _measured(
             NamedPrecision(str(videos[each.video]), each.num_truth, each.mean_average_precision)
             for each in precision_by_video(labels, segments, tiou=tiou)
         ),
+        count_errors(labels, segments, tiou=_near_half(tiou)),
     )
     return whole, parts
+
+
+def _near_half(tiou: Sequence[float]) -> float:
+    """The threshold that kinds of errors are told apart by: one half, or what is nearest to it of those asked for."""
+    return min((each for each in tiou if each > LEAST_TIOU), key=lambda each: abs(each - 0.5), default=0.5)
 
 
 def _report(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from tadacli.evaluation.detection_metrics import DetectionMetrics
+from tadacli.evaluation.error_kinds import ErrorCounts
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
 from tadacli.evaluation.multi_label import LabelPrecision
@@ -115,10 +116,14 @@ class NamedPrecision:
 
 @dataclass(frozen=True)
 class TaskParts:
-    """One task of detection part by part: the classes of the ground truth by index, the videos by id."""
+    """One task of detection part by part: the classes of the ground truth by index, the videos by id.
+
+    `errors` say of what kinds the detections are, see `error_kinds`.
+    """
 
     classes: tuple[NamedPrecision, ...]
     videos: tuple[NamedPrecision, ...]
+    errors: tuple[ErrorCounts, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, NotRequired
 import numpy as np
 from typing_extensions import TypedDict
 
+from tadacli.evaluation.error_kinds import ErrorCounts
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration
 from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult, PrecisionRow, RunFacts, TaskParts
@@ -70,11 +71,27 @@ class VideoPrecisionRow(TypedDict):
     avg_mAP: float
 
 
+class ErrorsRow(TypedDict):
+    """What kinds of errors detections are, at a threshold on the temporal IoU.
+
+    Of each class the best `multiple` times as many detections count as it has true segments; `kinds` counts them by
+    kind, as DETAD names these, and `num_missed` of `num_truth` true segments none of them found.
+    """
+
+    tiou: float
+    multiple: int
+    num_detections: int
+    kinds: dict[str, int]
+    num_missed: int
+    num_truth: int
+
+
 class TaskRow(TypedDict):
-    """One task of detection, part by part."""
+    """One task of detection, part by part; earlier versions wrote no `errors`."""
 
     per_class: list[ClassPrecisionRow]
     per_video: list[VideoPrecisionRow]
+    errors: NotRequired[list[ErrorsRow]]
 
 
 class LabelRow(TypedDict):
@@ -192,4 +209,17 @@ def _task(parts: TaskParts) -> TaskRow:
             {"id": each.name, "num_truth": each.num_truth, "mAP": list(each.fractions), "avg_mAP": each.average}
             for each in parts.videos
         ],
+        "errors": [errors_row(each) for each in parts.errors],
+    }
+
+
+def errors_row(counts: ErrorCounts) -> ErrorsRow:
+    """The kinds of errors of a task's detections, as files have them."""
+    return {
+        "tiou": counts.tiou,
+        "multiple": counts.multiple,
+        "num_detections": counts.num_detections,
+        "kinds": {str(kind): number for kind, number in counts.kinds.items()},
+        "num_missed": counts.num_missed,
+        "num_truth": counts.num_truth,
     }

@@ -253,6 +253,39 @@ function buildParts(root, { items, tiou, unit, counts = ["segment", "segments"] 
   arrange();
 }
 
+// What each kind of error is, with the threshold in place of T.
+const ERRORS = {
+  "right": "overlaps a true segment of its label by T or more",
+  "double detection": "overlaps so only what a better detection has found",
+  "wrong label": "overlaps so a segment of another label",
+  "localization error": "overlaps a segment of its label by less than T",
+  "confusion error": "overlaps one of another label by less than T",
+  "background": "overlaps nothing by 0.1",
+};
+
+function buildErrors(root, errors) {
+  root.hidden = !errors.length;
+  const select = root.querySelector(".multiple");
+  const texts = errors.map(({ multiple }) => (multiple === 1 ? "as many as true segments" : `${multiple} times as many`));
+  select.append(...texts.map((textContent) => element("option", { textContent })));
+  const line = (name, about, number, total) => element(
+    "li",
+    { className: "line part", title: about },
+    span("label", name),
+    scale(total ? number / total : 0),
+    span("number share", total ? percent(number / total) : "\u2013"),
+    span("number quiet count", `${grouped(number)} / ${grouped(total)}`),
+  );
+  select.onchange = () => {
+    const { tiou, kinds, num_detections: total, num_missed: missed, num_truth: truth } = errors[select.selectedIndex];
+    const lines = Object.entries(kinds).map(([kind, number]) => line(kind, ERRORS[kind].replace("T", tiou), number, total));
+    root.querySelector(".rows").replaceChildren(...lines, line("missed", "true segments that none of these found", missed, truth));
+    root.querySelector(".legend").textContent = `Of each label the best-scored detections count, ${texts[select.selectedIndex]}; `
+      + `right at a temporal IoU of ${tiou}. The last line is of true segments.`;
+  };
+  if (errors.length) select.onchange();
+}
+
 function buildTask(task) {
   const root = byId("task").content.cloneNode(true).firstElementChild;
   const title = root.querySelector(".title");
@@ -260,6 +293,7 @@ function buildTask(task) {
   title.hidden = data.tasks.length < 2;
   byId("parts").append(root);
   buildParts(root.querySelector(".by-class"), { items: task.classes, tiou: task.tiou, unit: ["class", "classes"], counts: task.counts });
+  buildErrors(root.querySelector(".errors"), task.errors ?? []);
   buildParts(root.querySelector(".by-video"), { items: task.videos, tiou: task.tiou, unit: ["video", "videos"] });
   return root;
 }

@@ -22,6 +22,7 @@ from tadacli.evaluation.report import (
     TaskParts,
     flat_metrics,
 )
+from tadacli.reports.eval_json import ErrorsRow, errors_row
 from tadacli.reports.pages import facts, filled_page
 
 # The page sorts and filters what is in it; four digits are what it shows.
@@ -56,6 +57,7 @@ class TaskData(TypedDict):
     facts: Facts
     classes: list[PartData]
     videos: list[PartData]
+    errors: list[ErrorsRow]
 
 
 class CalibrationData(TypedDict):
@@ -203,6 +205,7 @@ def _task(name: str, measured: DetectionMetrics, parts: TaskParts | None) -> Tas
         "facts": facts(counts),
         "classes": _parts(() if parts is None else parts.classes),
         "videos": _parts(() if parts is None else parts.videos),
+        "errors": [] if parts is None else [errors_row(each) for each in parts.errors],
     }
 
 

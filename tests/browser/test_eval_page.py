@@ -122,6 +122,11 @@ def test_detection_and_nothing_scored_have_pages(opened: Opener) -> None:
     page.choose(".by-video .tiou", "tIoU 0.30")
     assert page.texts(".by-video .label") == ["P01_00", "P01_01", "P01_02"]
     assert page.texts(".by-video .share") == ["0.0000", "0.1250", "0.2500"]
+    errors = [text.replace("\n", " ") for text in page.texts(".errors .line")]
+    assert errors[:2] == ["right 50.0 % 2 / 4", "double detection 25.0 % 1 / 4"]
+    page.choose(".errors .multiple", "10 times as many")
+    errors = [text.replace("\n", " ") for text in page.texts(".errors .line")]
+    assert errors[-2:] == ["background 14.3 % 1 / 7", "missed 50.0 % 2 / 4"]
     page = opened(encode_eval_page(recognition(num_scored=0, metrics={}, heads={}, num_items=9)))
     assert "Nothing was scored" in page.one("#banner").text
     assert page.texts("#reasons li")[-1] == "7\nnot scored, and it is not known which or why"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tadacli.evaluation.detection_metrics import DetectionMetrics
+from tadacli.evaluation.error_kinds import ErrorCounts, ErrorKind
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
 from tadacli.evaluation.report import (
@@ -30,6 +31,13 @@ from tadacli.results import Note, NoteKind
 from tests.reports.test_detection_page import NASTY, Elements
 
 TIOU = [0.1, 0.2, 0.3]
+
+
+def _errors(multiple: int, *numbers: int) -> ErrorCounts:
+    return ErrorCounts(0.3, multiple, dict(zip(ErrorKind, numbers, strict=True)), 2, 4)
+
+
+ERRORS = (_errors(1, 2, 1, 0, 1, 0, 0), _errors(10, 2, 1, 1, 1, 1, 1))
 
 
 def head(labels: Sequence[str], pairs: Sequence[tuple[int, int]], **changes: Any) -> HeadResult:
@@ -69,7 +77,7 @@ def detections() -> EvalReport:
     task = DetectionMetrics(tuple(TIOU), (0, 1, 2, 3), (1,) * 4, ((0.5, 0.25, 0.125),) * 4, 9, 7, 3, 3)
     classes = tuple(NamedPrecision(f"class {n}", n + 1, (n / 8, n / 16, 0.0), n) for n in range(4))
     videos = tuple(NamedPrecision(f"P01_0{n}", 2, (0.5, 0.25, n / 8)) for n in range(3))
-    precisions = Precisions({"verb": task, "noun": task}, {"verb": TaskParts(classes, videos)})
+    precisions = Precisions({"verb": task, "noun": task}, {"verb": TaskParts(classes, videos, ERRORS)})
     return EvalReport("ek100-detection", "validation", "videos", 3, 3, precisions)
 
 
