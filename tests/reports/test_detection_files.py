@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import OutputError
 from tadacli.reports.detection_files import DetectionFiles
+from tadacli.reports.score_data import MAX_SCORE_BYTES
+from tests.reports.test_detection_page import detection
 
 PART = f"{'0' * 32}-{'1' * 12}.part"
 
@@ -62,3 +67,17 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(tmp_path: Path) -> No
     with pytest.raises(OutputError, match="is a link"), files(tmp_path / "page.html").held():
         pass
     assert (tmp_path / "elsewhere" / PART).exists()
+
+
+def test_the_scores_of_all_videos_share_what_a_page_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tadacli.reports.detection_page.detection_part", lambda *_, **__: ("", ()))
+    asked: list[int] = []
+    found: Any = SimpleNamespace(
+        result=SimpleNamespace(status="ok", path="a.mp4"),
+        curves=lambda _: (),
+        threshold_inputs=lambda _, max_bytes: asked.append(max_bytes),
+    )
+    row: Any = detection(path="a.mp4")
+    with (run := files(tmp_path / "page.html")).held():
+        run.write(found, row, SegmentSettings())
+    assert asked == [MAX_SCORE_BYTES // 2]
