@@ -185,10 +185,11 @@ def video_part(
     found = "could not be read" if row["status"] == "error" else counted(len(row["segments"]), "segments")
     named = f'data-title="{html.escape(data["title"])}" data-found="{found}"'
     media = base64.b64encode(video.content).decode()
+    kept = embedded(scores.content) if scores is not None and scores.content else ""
     return (
         f'<script type="application/json" class="video" {named}>{embedded(data)}</script>\n'
         f'<script type="text/plain" class="media" data-type="{html.escape(video.media_type)}">{media}</script>\n'
-        f'<script type="application/json" class="scores">{embedded(scores.content) if scores else ""}</script>\n'
+        f'<script type="application/json" class="scores">{kept}</script>\n'
     )
 
 

@@ -154,6 +154,35 @@ def test_segments_are_those_of_from_scores_and_those_of_a_person_stay(
     assert not [each for each in page.browser.get_log("browser") if each["level"] == "SEVERE"]
 
 
+def test_undo_brings_back_what_was_there_and_pages_with_fewer_scores_keep_corrections(
+    opened: Opener, video: Path
+) -> None:
+    page = page_with(opened, video)
+    slide(page, -20)
+    press(page, "e")
+    go_to(page, 2.4)
+    press(page, "i")
+    go_to(page, 2.8)
+    press(page, "o")
+    page.press("bow" + Keys.ENTER)
+    both = sorted([*expected(0.2), (2.4, 2.8, "bow added checked")])
+    assert shown(page) == both
+    slide(page, -1)
+    assert len(shown(page)) == len(both) - 1
+    press(page, Keys.CONTROL + "z")
+    assert shown(page) == both
+    page.browser.refresh()
+    page.wait_for_seconds(2.4005)
+    assert shown(page) == both
+    # Pages whose scores do not allow this threshold, or that have none.
+    for max_bytes in (220, 8):
+        segments, scores = scored(SCORES, SPANS, 0.4, max_bytes=max_bytes)
+        assert (scores.settings["lowest"] or 1) > 0.2
+        page = opened(report_html(row_of(video) | {"segments": segments}, video=inline(video), scores=scores))
+        assert shown(page) == sorted([*expected(0.4), (2.4, 2.8, "bow added checked")])
+        assert page.browser.get_log("browser") == []
+
+
 def test_labels_one_at_a_time_have_one_slider_and_scores_that_are_too_many_none(opened: Opener, video: Path) -> None:
     page = page_with(opened, video, exclusive=True)
     assert not page.one("#half-height").is_displayed()
