@@ -60,13 +60,15 @@ function sayThresholds() {
 }
 
 function saidOf({ threshold, low }) {
-  const options = `--threshold ${threshold}${low === null ? "" : ` --low-threshold ${low}`}`;
+  const options = ["--from-scores FILE", `--threshold ${threshold}`, ...(low === null ? [] : [`--low-threshold ${low}`])];
   const words = [` and the other settings of the run make them: ${counted(book.made.length, "segment", "segments")}.`];
   const kept = entries.filter((each) => isStanding(each) && isTouched(each)).length;
   const leftOut = book.made.length - book.present.size;
   if (kept) words.push(`${grouped(kept)} of yours ${kept === 1 ? "stays" : "stay"}.`);
   if (leftOut) words.push(`${counted(leftOut, "is", "are")} left out: you decided about that label there.`);
-  return ["Made again, as ", element("code", { textContent: `tada detect --from-scores FILE ${options}` }), words.join(" ")];
+  const command = element("code", {}, "tada detect");
+  for (const option of options) command.append(" ", element("span", { textContent: option }));
+  return ["Made again, as ", command, words.join(" ")];
 }
 
 /* Makes the segments again; `isLast` is false while a slider is still moving. */

@@ -86,9 +86,10 @@ def test_videos_are_counted_together_and_steps_and_ious_are_chosen() -> None:
 
 def test_as_many_as_possible_have_a_counterpart() -> None:
     """The first in order could take the only one that the second can have."""
-    first = [LabelledTime(0.0, 2.0, "a"), LabelledTime(0.1, 3.0, "a")]
-    second = [LabelledTime(0.0, 1.2, "a"), LabelledTime(0.0, 2.1, "a")]
+    first = [LabelledTime(0.0, 2.2, "a"), LabelledTime(0.0, 3.0, "a")]
+    second = [LabelledTime(0.0, 2.0, "a"), LabelledTime(0.9, 2.1, "a")]
     assert agreement([VideoLabels(first, second, SECONDS)]).overall.num_matched == 2
+    assert agreement([VideoLabels(second, first, SECONDS)]).overall.num_matched == 2
     chain = [LabelledTime(number * 0.3, number * 0.3 + 1, "a") for number in range(400)]
     shifted = [LabelledTime(span.start_seconds + 0.1, span.end_seconds + 0.1, "a") for span in chain]
     assert agreement([VideoLabels(chain, shifted, (0.0, 130.0))]).overall.f1 == 1.0
