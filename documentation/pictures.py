@@ -67,7 +67,7 @@ def chromium() -> Iterator[Any]:
 
 def picture_of_report(browser: Any, page: Path, target: Path) -> None:
     """Takes a picture of the upper part of a report, in few colours, so that it is small."""
-    browser.set_window_size(1180, 900)
+    browser.set_window_size(1180, 980)
     browser.get(page.as_uri())
     browser.execute_async_script(
         "const done = arguments[0], video = document.querySelector('video');"
