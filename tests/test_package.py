@@ -28,7 +28,7 @@ LAYERS = [
     "reports doctor",
     "evaluation detection classification",
     "datasets scoring",
-    "formats sampling",
+    "formats sampling encoding",
     "video zoo",
     "models transforms specs concurrency distributed files",
     "results profiling timing strict_tables",

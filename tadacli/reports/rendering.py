@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import bisect
 import colorsys
-import contextlib
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias, cast
 
 import av
 import numpy as np
-import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
+from tadacli.encoding.mp4 import EncodedMp4
+from tadacli.encoding.sound import Sound, Span
 from tadacli.errors import OutputError
 from tadacli.files import new_file, not_written, refuse_existing
-from tadacli.results import Segment, VideoInfo
+from tadacli.results import Segment
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, VideoPath, VideoSource
 
 OnProgress = Callable[[int, int], None]
-Packet: TypeAlias = "av.Packet[Any]"
-TimedPacket: TypeAlias = tuple[float, Packet]
-
-# Audio that MP4 holds as it is, and that players know there.
-_COPIED_AUDIO = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
-_BT709 = 1  # the number of its matrix, primaries and transfer function in the H.264 standard
+_CRF = 20
 
 
 def render_segments(
@@ -76,71 +70,22 @@ def _write(
 ) -> tuple[str, ...]:
     info = source.info
     shift = max(0.0, -info.start_seconds)  # MP4 shows nothing before time 0
-    times = source.times + shift
-    ticks = _tick_rate(times, info.fps)
-    pts = np.rint(times * ticks).astype(np.int64)
-    ends = np.append(pts[1:], round((info.start_seconds + info.duration_seconds + shift) * ticks))
-    durations = dict(zip(pts.tolist(), (ends - pts).tolist(), strict=True))
     captions = _Captions(segments, height=info.height, width=info.width)
-    notes = [f"times begin at 0 here, {shift:.3f} s later than in the video"] if shift else []
-    # The time at which a track begins is rounded to ticks of the whole movie.
+    span = Span(-math.inf, math.inf, zero_seconds=-shift, may_copy=True)
+    end_seconds = info.start_seconds + info.duration_seconds + shift
     with (
-        av.open(str(path), "w", format="mp4", options={"movie_timescale": str(ticks)}) as out,
-        _sound_file(info.path) as sound_file,
+        Sound(info.path, most_streams=1) as sound,
+        EncodedMp4(
+            str(path), sound, span, info=info, times=source.times + shift, end_seconds=end_seconds, crf=_CRF
+        ) as mp4,
     ):
-        stream = _video_stream(out, info, ticks)
-        sound = _Pending(_sound(sound_file, out, shift, notes))
         for shown in source.require_frames(range(info.num_frames)):
-            frame = _frame(captions.draw_on(shown.pixels, at_seconds=shown.time_seconds))
-            frame.pts, frame.time_base = int(pts[shown.index]), Fraction(1, ticks)
-            _mux(out, stream.encode(frame), durations)
-            # Step by step, so that neither track waits for the other in memory.
-            sound.mux_until(out, times[shown.index])
+            mp4.add(shown.index, captions.draw_on(shown.pixels, at_seconds=shown.time_seconds))
             if on_progress is not None:
                 on_progress(shown.index + 1, info.num_frames)
-        _mux(out, stream.encode(None), durations)
-        sound.mux_until(out, np.inf)
-    return tuple(notes)
-
-
-# --- the picture ----------------------------------------------------------------------------------
-
-
-def _tick_rate(times: npt.NDArray[np.float64], fps: Fraction) -> int:
-    """Ticks for each second in which the times are whole numbers, or as nearly as can be."""
-    rates = (90_000, fps.numerator * -(-10_000 // fps.numerator), 1_000_000)
-    errors = {rate: float(np.abs(np.rint(times * rate) / rate - times).max()) for rate in rates}
-    return next((rate for rate, worst in errors.items() if worst < 1e-9), min(rates, key=errors.__getitem__))
-
-
-def _video_stream(out: av.container.OutputContainer, info: VideoInfo, ticks: int) -> av.VideoStream:
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    stream = cast(av.VideoStream, out.add_stream(codec, rate=info.fps))
-    stream.height, stream.width, stream.pix_fmt = info.height + info.height % 2, info.width + info.width % 2, "yuv420p"
-    context = stream.codec_context
-    context.time_base = Fraction(1, ticks)
-    context.thread_count = 1  # threads would make the bytes depend on the machine
-    context.sample_aspect_ratio = info.sample_aspect_ratio
-    context.color_range, context.colorspace = ColorRange.MPEG, _BT709
-    context.color_primaries = context.color_trc = _BT709
-    # Without frames that are shown before ones they are decoded after, MP4 tells how long each is shown.
-    stream.options = {"crf": "20", "preset": "veryfast", "bf": "0"} if codec == "libx264" else {"qscale": "3"}
-    return stream
-
-
-def _frame(pixels: Pixels) -> av.VideoFrame:
-    height, width = pixels.shape[:2]
-    even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
-
-
-def _mux(out: av.container.OutputContainer, packets: Sequence[Packet], durations: dict[int, int]) -> None:
-    for packet in packets:
-        if packet.pts is not None:
-            packet.duration = durations[packet.pts]
-        out.mux(packet)
+        mp4.finish()
+    moved = [f"times begin at 0 here, {shift:.3f} s later than in the video"] if shift else []
+    return (*moved, *mp4.notes)
 
 
 # --- captions -------------------------------------------------------------------------------------
@@ -212,87 +157,3 @@ def _colour(index: int) -> tuple[int, int, int]:
     """A bright colour for a class; neighbouring classes are a golden section of the colour circle apart."""
     red, green, blue = colorsys.hsv_to_rgb(index * 0.381966 % 1, 0.6, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-# --- the sound ------------------------------------------------------------------------------------
-
-
-class _Pending:
-    """Packets that are written when the picture has come as far as they are."""
-
-    def __init__(self, packets: Iterator[TimedPacket]) -> None:
-        self._packets = packets
-        self._next = next(packets, None)
-
-    def mux_until(self, out: av.container.OutputContainer, seconds: float) -> None:
-        while self._next is not None and self._next[0] <= seconds:
-            out.mux(self._next[1])
-            self._next = next(self._packets, None)
-
-
-@contextlib.contextmanager
-def _sound_file(path: str) -> Iterator[av.container.InputContainer | None]:
-    """The file opened a second time, for its sound; None if it has none (or holds pictures)."""
-    with contextlib.ExitStack() as files:
-        container = None
-        if os.path.isfile(path):
-            with contextlib.suppress(av.FFmpegError):
-                container = files.enter_context(av.open(path))
-        yield container if container is not None and container.streams.audio else None
-
-
-def _sound(
-    file: av.container.InputContainer | None, out: av.container.OutputContainer, shift: float, notes: list[str]
-) -> Iterator[TimedPacket]:
-    """(time in seconds, packet) of the first audio stream, in a stream added to `out`; adds to `notes`.
-
-    The first packet must be asked for before anything is muxed, as it adds the stream.
-    """
-    if file is None:
-        return
-    audio = file.streams.audio[0]
-    if len(file.streams.audio) > 1:
-        notes.append(f"only the first of {len(file.streams.audio)} audio streams is kept")
-    if audio.codec_context is None:
-        notes.append("the sound is left out: there is no decoder for it")
-        return
-    name = audio.codec_context.codec.canonical_name
-    if name not in _COPIED_AUDIO:
-        notes.append(f"the sound was encoded again, from {name} to AAC")
-    packets = _copied(file, audio, out) if name in _COPIED_AUDIO else _encoded(file, audio, out)
-    last = 0.0
-    try:
-        for packet in packets:
-            at = packet.pts if packet.pts is not None else packet.dts
-            if at is None:
-                continue
-            moved = round(shift / packet.time_base)
-            packet.pts, packet.dts = at + moved, (at if packet.dts is None else packet.dts) + moved
-            last = float((at + moved) * packet.time_base)
-            yield last, packet
-    except av.FFmpegError:
-        notes.append(f"the sound cannot be read beyond {last:.2f} s and ends there")
-
-
-def _copied(
-    file: av.container.InputContainer, audio: av.AudioStream, out: av.container.OutputContainer
-) -> Iterator[Packet]:
-    stream = out.add_stream_from_template(audio)
-    for packet in file.demux(audio):
-        if packet.size:  # the last one is empty
-            packet.stream = stream
-            yield packet
-
-
-def _encoded(
-    file: av.container.InputContainer, audio: av.AudioStream, out: av.container.OutputContainer
-) -> Iterator[Packet]:
-    stream = out.add_stream("aac", rate=audio.rate, layout=audio.layout)
-    resampler = av.AudioResampler(stream.format, audio.layout, audio.rate, stream.codec_context.frame_size or 1024)
-    for packet in file.demux(audio):
-        for frame in packet.decode():
-            for piece in resampler.resample(frame):
-                yield from stream.encode(piece)
-    for piece in resampler.resample(None):
-        yield from stream.encode(piece)
-    yield from stream.encode(None)

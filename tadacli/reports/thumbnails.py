@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
+from tadacli.encoding.thumbnail import thumbnail
 from tadacli.errors import VideoError
 from tadacli.evaluation.report import EvalReport, ItemResult
-from tadacli.results import Gap, Segment, VideoInfo
+from tadacli.results import Gap, Segment
 from tadacli.sampling.plan import frames_on_screen
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.reading import open_video
-from tadacli.video.source import Frame, Pixels, VideoSource
+from tadacli.video.source import Frame, VideoSource
 
 K = TypeVar("K", int, str)
 _QUALITY = 72
@@ -55,7 +54,7 @@ def span_thumbnails(
         if not any(gap.start_seconds <= middle < gap.end_seconds for gap in gaps)
     }
     pictures = {
-        frame.index: _jpeg(frame.pixels, source.info, width)
+        frame.index: thumbnail(frame.pixels, source.info, width=width, quality=_QUALITY)
         for frame in source.iter_frames(frames.values(), skip_unreadable=True)
         if isinstance(frame, Frame)
     }
@@ -87,11 +86,3 @@ def worst_thumbnails(report: EvalReport) -> dict[str, bytes]:
             }
             pictures |= span_thumbnails(source, spans)
     return pictures
-
-
-def _jpeg(pixels: Pixels, info: VideoInfo, width: int) -> bytes:
-    height = max(1, round(width * info.height / (info.width * info.sample_aspect_ratio)))
-    data = io.BytesIO()
-    # LANCZOS antialiases: a thumbnail of a large frame must not flicker with its fine texture.
-    Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS).save(data, "JPEG", quality=_QUALITY)
-    return data.getvalue()
