@@ -39,11 +39,42 @@ class PacketOrder:
         end = self.restarts[group] if group < len(self.restarts) else len(self.frames)
         return int(self.restarts[group - 1]), int(end)
 
+    def alone(self, first: int, end: int) -> tuple[int, Flags] | None:
+        """(position of the first packet, which of those from there on) decode to the frames [first, end) alone.
+
+        None unless decoding can start afresh at the first frame, and none of the others is made from a later one.
+        """
+        group = int(np.searchsorted(self.restarts, first))
+        if group == len(self.restarts) or self.restarts[group] != first:
+            return None
+        frames = self.frames[first : end + _MAX_LAG]
+        is_wanted = (frames >= first) & (frames < end)
+        places = np.flatnonzero(is_wanted)
+        if len(places) != end - first:
+            return None
+        is_wanted = is_wanted[: places[-1] + 1]
+        is_needed = self.referenced[first : first + len(is_wanted)]
+        return None if np.any(is_needed & ~is_wanted) else (first, is_wanted)
+
     def positions_of(self, indices: Indices) -> npt.NDArray[np.int64]:
         """The positions of the packets that hold these frames."""
         positions = np.empty(len(self.frames), dtype=np.int32)
         positions[self.frames] = np.arange(len(self.frames), dtype=np.int32)
         return positions[indices].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class PacketRun:
+    """Packets of a file that decode to some of its frames and to no other, as they follow each other.
+
+    `times`, in units of the stream's time base, are those of all packets from the first to the last of them, in the
+    order of decoding; `is_wanted`, bool, is false for those between that can be left out. `end` is when the last frame
+    stops being shown.
+    """
+
+    times: Timestamps
+    is_wanted: Flags
+    end: int
 
 
 def reordering(times: Timestamps) -> int:

@@ -60,6 +60,7 @@ class FrameTable:
     when it is decoded; it is None where packets alone were not believed, and `distrust` says why. Where frames are
     counted and some are missing, `rows` has the index of each one that decodes, in order. `losses` are the
     times of the frames before which some are missing. `notes` say what else to know of the times, and of the end.
+    Where times begin anew, `num_pieces` are shown one after the other.
     """
 
     pts: Timestamps
@@ -74,6 +75,7 @@ class FrameTable:
     rows: Indices | None = None
     losses: Timestamps | None = None
     notes: tuple[Note, ...] = ()
+    num_pieces: int = 1
 
     def seconds(self, pts: int) -> float:
         """A time of this table in seconds."""
@@ -165,6 +167,7 @@ def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, 
         rows=None if is_plain or not len(missing) else np.searchsorted(pts, times),
         losses=losses,
         notes=tuple(notes),
+        num_pieces=timeline.num_pieces,
     )
 
 

@@ -24,6 +24,7 @@ from tadacli.video.array_frames import ArraySource
 from tadacli.video.bitstream import MP4
 from tadacli.video.container import VideoPacket, open_stream, start_timecode
 from tadacli.video.damage import Damage
+from tadacli.video.decode_plan import PacketRun
 from tadacli.video.decoder import Decoder, ReadFile, TableError
 from tadacli.video.frame_names import NAMES
 from tadacli.video.frame_table import FrameTable, build_table, decode_table
@@ -222,6 +223,19 @@ class _FileSource(VideoSource):
     def restarts(self) -> Indices:
         packets = self._table.packets
         return super().restarts if packets is None else packets.restarts
+
+    @property
+    def num_pieces(self) -> int:
+        return self._table.num_pieces
+
+    def packets_alone(self, first: int, end: int) -> PacketRun | None:
+        packets, pts = self._table.packets, self._table.pts
+        found = None if packets is None or end > self._table.num_readable else packets.alone(first, end)
+        if packets is None or found is None:
+            return None
+        position, is_wanted = found
+        times = pts[packets.frames[position : position + len(is_wanted)]]
+        return PacketRun(times, is_wanted, int(pts[end]) if end < len(pts) else self._table.end_pts)
 
     def reopened(self) -> VideoSource:
         other = copy.copy(self)

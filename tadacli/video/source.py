@@ -7,13 +7,16 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
+
+if TYPE_CHECKING:
+    from tadacli.video.decode_plan import PacketRun
 
 Indices = npt.NDArray[np.int64]
 Seconds = npt.NDArray[np.float64]
@@ -92,6 +95,18 @@ class VideoSource(ABC):
     def restarts(self) -> Indices:
         """The frames before which nothing need be decoded, ascending; none where that is not known."""
         return np.empty(0, dtype=np.int64)
+
+    @property
+    def num_pieces(self) -> int:
+        """How many pieces are shown one after the other, as the times in the file begin anew."""
+        return 1
+
+    def packets_alone(self, first: int, end: int) -> PacketRun | None:  # noqa: ARG002 - files know
+        """The packets that decode to the frames [first, end) and to no other, for who copies them.
+
+        None where there are no such packets, or nothing proves that there are.
+        """
+        return None
 
     @abstractmethod
     def reopened(self) -> VideoSource:

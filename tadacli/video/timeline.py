@@ -26,13 +26,14 @@ class Timeline:
     """The times of the decoded frames, int64 (num_frames,), in the order in which they came.
 
     `is_own`: they are those that the frames carry; `is_plain`: and they are distinct and ascending. `note` says what
-    was done to them where they begin anew or are out of line.
+    was done to them where they begin anew or are out of line. Where they begin anew the video has several pieces.
     """
 
     times: Timestamps
     is_own: bool
     is_plain: bool = False
     note: str = ""
+    num_pieces: int = 1
 
 
 def timeline_of(pts: Timestamps, dts: Timestamps, *, step: int, jump: int) -> Timeline:
@@ -180,7 +181,8 @@ def _in_pieces(times: Timestamps, *, step: int, jump: int) -> Timeline:
             values[at] = before + step
             starts.append(at)
         at += 1
-    return Timeline(np.array(values, dtype=np.int64), is_own=False, note=_note(starts, num_mended))
+    note = _note(starts, num_mended)
+    return Timeline(np.array(values, dtype=np.int64), is_own=False, note=note, num_pieces=1 + len(starts))
 
 
 def _back_in_line(values: list[int], at: int, shift: int, *, step: int, jump: int) -> int | None:
