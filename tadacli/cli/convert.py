@@ -21,8 +21,6 @@ from tadacli.formats.registry import SEGMENT_FORMATS, TABLES, ConvertFormat, Tim
 if TYPE_CHECKING:
     from tadacli.formats.labelled import LabelledVideo
 
-_BEGINNING = 4096
-
 
 def convert_command(
     results: Annotated[
@@ -52,16 +50,9 @@ def convert_command(
             callback=options.file_or_stdout,
         ),
     ] = None,
-    data_root: Annotated[
-        Path | None, INPUT.option(help="Of labels: the folder with the videos. Default: theirs.", metavar="FOLDER")
-    ] = None,
-    tier: Annotated[
-        list[str] | None, INPUT.option(help="Of labels: the tier that counts; may be repeated.", metavar="NAME")
-    ] = None,
-    fps: Annotated[
-        float | None,
-        INPUT.option(help="Where frames are counted: at this rate. Default: each video's own.", metavar="RATE"),
-    ] = None,
+    data_root: options.LabelsRoot = None,
+    tier: options.LabelsTier = None,
+    fps: options.LabelsFps = None,
     start_timecode: Annotated[
         str | None,
         INPUT.option(
@@ -71,10 +62,7 @@ def convert_command(
         ),
     ] = None,
     times: options.Times = "seconds",
-    from_format: Annotated[
-        AnnotationFormat | None,
-        INPUT.option(help="Of labels: how they are written. Default: as their content says.", show_default=False),
-    ] = None,
+    from_format: options.LabelsFormat = None,
 ) -> None:
     """Convert detected segments, without the video or the model.
 
@@ -88,6 +76,7 @@ def convert_command(
     go to any of these formats, or with --to csv to a table for finetune.
     What a format cannot hold is counted.
     """
+    from tadacli.datasets.recognising import are_labels
     from tadacli.formats.labelled import labelled_video
     from tadacli.formats.results import read_detections
     from tadacli.formats.segment_files import convert
@@ -95,7 +84,7 @@ def convert_command(
 
     _check_times(to, times=times, start_timecode=start_timecode)
     counting = Counting(fps, start_timecode, times)
-    if from_format is not None or _holds_labels(results):
+    if from_format is not None or are_labels(results):
         _convert_labels(results, to, output, data_root, tier or None, counting, from_format)
         return
     if data_root is not None or tier or (fps is not None and times == "seconds" and not _counts_frames(to)):
@@ -142,21 +131,6 @@ def _check_times(to: ConvertFormat, *, times: TimesName, start_timecode: str | N
 
 def _counts_frames(to: ConvertFormat) -> bool:
     return to in SEGMENT_FORMATS and SEGMENT_FORMATS[to].holds.frames
-
-
-def _holds_labels(path: Path) -> bool:
-    """Whether it is not what `tada detect` wrote but labels; for the former nothing heavy is loaded."""
-    from tadacli.formats.results import is_detect_results
-
-    try:
-        with path.open("rb") as file:
-            if is_detect_results(file.read(_BEGINNING)):
-                return False
-    except OSError:  # a folder, or a file of which the reader says what is wrong
-        pass
-    from tadacli.datasets.label_table import holds_labels
-
-    return holds_labels(path)
 
 
 def _convert_labels(

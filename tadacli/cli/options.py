@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 from tadacli.cli.console import say, say_note
 from tadacli.cli.help import CLIPS, INPUT, MODEL, OUTPUT, SPEED
 from tadacli.cli.weights import model_here
+from tadacli.datasets import AnnotationFormat
 from tadacli.errors import UsageError
 from tadacli.formats.registry import ClassifyFormat, TimesName
 from tadacli.sampling import WindowSampling
@@ -59,6 +60,24 @@ Dtype = Annotated[
     str, SPEED.option(help=f"{', '.join(get_args(DtypeName))}, or auto: the faster here.", metavar="DTYPE")
 ]
 Annotations = Annotated[Path | None, INPUT.option(help="Its annotations, as published.", metavar="FILE_OR_FOLDER")]
+LabelsRoot = Annotated[
+    Path | None,
+    INPUT.option("--data-root", help="Of labels: the folder with the videos. Default: theirs.", metavar="FOLDER"),
+]
+LabelsTier = Annotated[
+    list[str] | None,
+    INPUT.option("--tier", help="Of labels: the tier that counts; may be repeated.", metavar="NAME"),
+]
+LabelsFps = Annotated[
+    float | None,
+    INPUT.option("--fps", help="Where frames are counted: at this rate. Default: each video's own.", metavar="RATE"),
+]
+LabelsFormat = Annotated[
+    AnnotationFormat | None,
+    INPUT.option(
+        "--from-format", help="Of labels: how they are written. Default: as their content says.", show_default=False
+    ),
+]
 Start = Annotated[str | None, INPUT.option(help="Look only from this time on.", metavar="00:10:00")]
 End = Annotated[str | None, INPUT.option(help="Look only up to this time.", metavar="00:20:00")]
 SAMPLING_HELP = "stretch: frames over the whole span; native: clips at the model's own rate."
