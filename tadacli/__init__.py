@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from tadacli.detection.settings import SegmentSettings
     from tadacli.detection.suggesting import suggest
     from tadacli.evaluation.evaluating import evaluate
-    from tadacli.results import Classification, Classifications, Detection, Detections, Prediction, Progress, Segment
+    from tadacli.excerpts.cutting import clip
+    from tadacli.results import (
+        Classification,
+        Classifications,
+        Detection,
+        Detections,
+        Excerpt,
+        Prediction,
+        Progress,
+        Segment,
+    )
     from tadacli.sampling.plan import Part
     from tadacli.sampling.settings import WindowSettings, window_settings
     from tadacli.training.session import finetune
@@ -33,6 +43,7 @@ __all__ = [
     "Classifications",
     "Detection",
     "Detections",
+    "Excerpt",
     "Model",
     "OutputError",
     "Part",
@@ -47,6 +58,7 @@ __all__ = [
     "WindowSettings",
     "__version__",
     "classify",
+    "clip",
     "detect",
     "evaluate",
     "features",
@@ -64,6 +76,7 @@ _HOME = {
     "Classifications": "results",
     "Detection": "results",
     "Detections": "results",
+    "Excerpt": "results",
     "Model": "zoo.loading",
     "Part": "sampling.plan",
     "Prediction": "results",
@@ -72,6 +85,7 @@ _HOME = {
     "SegmentSettings": "detection.settings",
     "WindowSettings": "sampling.settings",
     "classify": "classification",
+    "clip": "excerpts.cutting",
     "detect": "detection.detecting",
     "evaluate": "evaluation.evaluating",
     "features": "detection.extraction",

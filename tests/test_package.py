@@ -26,7 +26,7 @@ LAYERS = [
     "camera_motion",
     "training",
     "reports doctor",
-    "evaluation detection classification",
+    "evaluation detection classification excerpts",
     "datasets scoring",
     "formats sampling encoding",
     "video zoo",

@@ -61,7 +61,7 @@ def test_the_first_result_does_not_wait_for(library: str, loaded_for_scoring: se
 
 
 def test_no_help_waits_for_a_heavy_library() -> None:
-    commands = "bench classify detect features convert suggest eval finetune fetch models doctor".split()
+    commands = "bench classify clip detect features convert suggest eval finetune fetch models doctor".split()
     loaded = modules_after(["--help"], *([command, "--help"] for command in commands))
     assert "tadacli.cli.finetune" in loaded
     assert not loaded & NOT_FOR_HELP

@@ -11,6 +11,7 @@ import typer
 from tadacli.cli import exits
 from tadacli.cli.bench import bench_command
 from tadacli.cli.classify import classify_command
+from tadacli.cli.clip import clip_command
 from tadacli.cli.console import be_quiet, print_error
 from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
@@ -44,6 +45,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "detect": detect_command,
         "features": features_command,
         "convert": convert_command,
+        "clip": clip_command,
         "suggest": suggest_command,
     },
     "Models": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from tadacli.cli.progress import clock, end_line, redraw
 from tadacli.errors import TadaError
 
 if TYPE_CHECKING:
+    from tadacli.formats.excerpt_rows import ExcerptRow
     from tadacli.formats.feature_rows import FeatureRow
     from tadacli.formats.registry import TimesName
     from tadacli.formats.rows import ClassificationRow, DetectionRow, ResultRow
@@ -159,6 +161,27 @@ def feature_table(rows: Sequence[FeatureRow], *, width: int | None = None) -> st
         lines,
         above=[],
         below=[*_gaps(rows), *_notes(rows)],
+        width=width,
+    )
+
+
+def excerpt_table(rows: Sequence[ExcerptRow], *, width: int | None = None) -> str:
+    """What became of each segment as a table for people."""
+    videos: dict[str, list[tuple[Cell, ...]]] = {}
+    for row in rows:
+        lines = videos.setdefault(row["video"], [])
+        name = "" if lines else printable(row["video"])
+        start = "" if row["start_seconds"] is None else clock(row["start_seconds"])
+        files = [os.path.basename(file) for file in (row["file"], row["image"]) if file is not None]
+        told = "\n".join(map(printable, files)) or "on the sheet"
+        is_error = row["status"] == "error"
+        last = (f"error: {printable(row['error'] or '')}", "red") if is_error else (told, "bold")
+        lines.append(((name, ""), (start, ""), last, (row["how"] or "", "")))
+    return _table(
+        {"video": False, "start": True, "file": False, "how": True},
+        list(videos.values()),
+        above=[],
+        below=[],
         width=width,
     )
 

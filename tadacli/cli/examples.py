@@ -28,6 +28,11 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "What was found, to be corrected in Label Studio:": "tada convert found.jsonl --to labelstudio -o tasks.json",
         "Labels of ELAN as a table to train with:": "tada convert labels.eaf --to csv -o labels.csv",
     },
+    "clip": {
+        "Each segment that was found as a video of its own:": "tada clip found.jsonl -o clips",
+        "Half a second more at either side, and the middles:": "tada clip found.jsonl -o clips --pad 0.5s --images jpg",
+        "All of them in one picture:": "tada clip found.jsonl --sheet found.jpg",
+    },
     "suggest": {
         "What to label of what tada detect --save-scores kept:": "tada suggest scores/*.npz --report todo.html",
         "Ten more, beside what is labelled already:": "tada suggest scores/*.npz --budget 10 --labelled labels.json",

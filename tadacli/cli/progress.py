@@ -172,6 +172,24 @@ class TimelineProgress(Progress):
         )
 
 
+class FramesProgress(Progress):
+    """A bar over the frames of each video that are written."""
+
+    def __init__(self, num_videos: int) -> None:
+        super().__init__(unit="frame")
+        self._num_videos, self._number = num_videos, 0
+
+    def start(self, path: str) -> None:
+        """The next video begins."""
+        self.close(is_kept=False)
+        self._number += 1
+        self.rename(_place(self._number, self._num_videos, path))
+
+    def reach_frame(self, done: int, total: int) -> None:
+        """So many frames of the total are done."""
+        self.reach(done, total)
+
+
 def _place(number: int, num_videos: int, path: str) -> str:
     return f"{number}/{num_videos} {printable(os.path.basename(path))[:_LONGEST_NAME]}"
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from tadacli.evaluation.prediction_file import HeaderLine, ItemLine
+from tadacli.formats.excerpt_rows import ExcerptRow
 from tadacli.formats.feature_rows import FeatureRow
 from tadacli.formats.records import encode_json
 from tadacli.formats.rows import ClassificationRow, DetectionRow
@@ -40,6 +41,7 @@ _KINDS: Mapping[str, tuple[str, Any]] = {
     "classify": ("tada classify: JSON, or each line of JSON lines", ClassificationRow | ClassificationDocument),
     "detect": ("tada detect: JSON, or each line of JSON lines", DetectionRow | DetectionDocument),
     "features": ("tada features: each line on stdout", FeatureRow),
+    "clip": ("tada clip: each line on stdout", ExcerptRow),
     "eval": ("tada eval: the report as JSON", EvalDocument),
     "predictions": ("tada eval --save-predictions: the first line, and each other one", HeaderLine | ItemLine),
     "meta": ("NAME.csv.meta.json: the companion of a table", Companion),
@@ -50,8 +52,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     """The schemas by name, JSON-ready.
 
     Returns:
-        JSON Schema, draft 2020-12: `classify`, `detect`, `features`, `eval`, `predictions` and `meta`. Keys that a
-        schema does not name may come with later versions; `schema_version` changes when a reader would be misled.
+        JSON Schema, draft 2020-12: `classify`, `detect`, `features`, `clip`, `eval`, `predictions` and `meta`. Keys
+        that a schema does not name may come with later versions; `schema_version` changes when a reader would be
+        misled.
     """
     made = {}
     for name, (title, kind) in _KINDS.items():

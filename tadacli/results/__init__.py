@@ -6,6 +6,7 @@ notebooks, and notes. Not here: files (`formats`), pages (`reports`), and how an
 
 from tadacli.results.classifications import Classification, Classifications, Prediction
 from tadacli.results.detections import Detection, Detections, Gap, Segment, Window
+from tadacli.results.excerpts import Excerpt
 from tadacli.results.json_ready import DetectionStatus, Status
 from tadacli.results.notes import Note, NoteKind, counted, out_of
 from tadacli.results.progress import Progress
@@ -26,6 +27,7 @@ __all__ = [
     "Detection",
     "DetectionStatus",
     "Detections",
+    "Excerpt",
     "FeatureSummary",
     "FrameTime",
     "Gap",

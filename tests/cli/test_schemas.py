@@ -56,6 +56,11 @@ def test_what_commands_write_is_valid(tada: Tada, tmp_path: Path, videos: Path, 
     assert len(rows) == 2
     for line in rows:
         check("features", json.loads(line))
+    tada("detect", *named, "--threshold", "0.1", "-o", tmp_path / "found.jsonl")
+    excerpts = tada("clip", tmp_path / "found.jsonl", "-o", tmp_path / "excerpts", "--images", "jpg")[1].splitlines()
+    assert len(excerpts) >= 2
+    for line in excerpts:
+        check("clip", json.loads(line))
     kept = tmp_path / "kept.jsonl"
     measured = ("--dataset", "folder", "--data-root", clips, "--model", untrained, "--views", "1x1")
     report = json.loads(tada("eval", *measured, "--save-predictions", kept, "--format", "json")[1])
