@@ -105,7 +105,8 @@ def finetune_command(
             group_by=group_by,
             seed=seed,
             fps=fps,
-            multi_label=False if task == "detection" else multi_label,
+            # A head learns each segment by itself; only labels at the same times have to be asked for.
+            multi_label=bool(multi_label) if task == "detection" else multi_label,
         )
         if task == "detection" or (unlabelled != "background" and negatives is None):
             return found

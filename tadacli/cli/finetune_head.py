@@ -31,8 +31,8 @@ _OF_DETECTION = frozenset(("head", "features", "snippet", "stride"))
 # The parameters of the command that mean something for a head; the others are about training a network on clips.
 _USED = _OF_DETECTION | frozenset(
     "data dataset annotations data_root labels tier train_split validation_split validation_share group_by fps model "
-    "unlabelled negatives weights trust fetch setting epochs batch_size learning_rate seed task device output resume "
-    "quiet".split()
+    "unlabelled negatives multi_label weights trust fetch setting epochs batch_size learning_rate seed task device "
+    "output resume quiet".split()
 )
 
 

@@ -105,8 +105,9 @@ def segment_datasets(
     """
     names = annotations.labels if labels is None else tuple(labels)
     index_of = {name: index for index, name in enumerate(names)}
+    names_splits = bool(annotations.splits)
     for span in annotations.spans:
-        if not span.split and annotations.splits:
+        if not span.split and names_splits:
             raise bad_line(annotations.shown, span.place, "no split is named here, but elsewhere")
         if not span.reason and span.label not in index_of:
             raise bad_line(

@@ -145,7 +145,7 @@ def _overlaps(labels: Sequence[HeldLabel]) -> Iterator[tuple[HeldLabel, list[Hel
         if num_pairs > _MOST_PAIRS:
             raise UsageError(
                 f"more than {_MOST_PAIRS} pairs of spans of one video overlap",
-                hint="check the times, or give fewer annotations",
+                hint="check the times, or learn one label a span: --no-multi-label",
             )
         for each in reached:
             if each.index != label.index:

@@ -202,7 +202,7 @@ def with_several(source: Source, multi_label: bool | None) -> Source:
         raise UsageError(
             f"{source.name} has several heads, whose labels hold together already", hint="leave out --multi-label"
         )
-    remark = "each label is learned by itself, as asked for; no sample has more than one"
+    remark = "several labels may hold at a time, as asked for; no sample has more than one"
     parts = {split: replace(dataset, multi_label=True) for split, dataset in source.parts.items()}
     return replace(source, parts=parts, remarks=(*source.remarks, remark))
 
@@ -312,21 +312,23 @@ def _annotated(
     _refuse_twins(annotations.labels, annotations.shown)
     if labels is not None:
         _refuse_unknown([each for each in annotations.labels if each not in labels], labels, annotations.shown)
-    together = labels_together(annotations.spans)
-    several = together.is_multi_label if multi_label is None else multi_label
-    remarks += _decision(together, multi_label)
+    several = False
+    if multi_label is not False:
+        together = labels_together(annotations.spans)
+        several = multi_label or together.is_multi_label
+        remarks += _decision(together, asked=multi_label is not None)
     parts = segment_datasets(annotations, labels=labels, multi_label=several)
     return Source(name, parts, {span.id: span for span in annotations.spans}, tuple(remarks))
 
 
-def _decision(together: Together, multi_label: bool | None) -> list[str]:
-    """What to say of the labels that hold together; nothing where none do, or they are not to."""
-    if multi_label:
-        return [f"{together}; each label is learned by itself, as asked for"]
-    if multi_label is not None or not together.num_same + together.num_overlapping:
+def _decision(together: Together, *, asked: bool) -> list[str]:
+    """What to say of the labels that hold together; nothing where none do and nothing was asked for."""
+    if asked:
+        return [f"{together}; all of them are learned, as asked for"]
+    if not together.num_same + together.num_overlapping:
         return []
     if together.is_multi_label:
-        return [f"{together}: each label is learned by itself; --no-multi-label learns one label a span"]
+        return [f"{together}: all of them are learned; --no-multi-label learns one label a span"]
     return [f"{together}, too few to tell from slips: one label a span is learned; --multi-label learns all of them"]
 
 

@@ -231,7 +231,6 @@ def test_from_features_that_are_there(tada: Tada, tmp_path: Path) -> None:
         (("detect", "--features", features, "--model", run, "--nms", "soft"), "--nms does not go with a head"),
         (("classify", "x.mp4", "--model", run), "classifies no video"),
         ((*common[:-1], tmp_path / "new", "--recipe", "finetune"), "--recipe does not go with --task detection"),
-        ((*common[:-1], tmp_path / "new", "--multi-label"), "--multi-label does not go with --task detection"),
         ((*common[:-1], tmp_path / "new", "--set", "depth=3"), "unknown key depth"),
         (("finetune", "--data", table, "--head", "temporal", "--output", "x"), "--head goes with --task detection"),
     ):

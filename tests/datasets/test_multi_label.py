@@ -142,7 +142,7 @@ def test_training_data_say_what_they_are_taken_for(tmp_path: Path) -> None:
     found = load_finetune_data(file)
     assert found.multi_label
     said = "3 of 22 spans have several labels (0 at the same times, 3 by overlaps)"
-    assert found.remarks == (f"{said}: each label is learned by itself; --no-multi-label learns one label a span",)
+    assert found.remarks == (f"{said}: all of them are learned; --no-multi-label learns one label a span",)
     every = (*found.train.samples, *found.validation.samples)
     assert sorted(sample.classes for sample in every if len(sample.classes) > 1) == [(1, 2)] * 3
     counts = found.counts
@@ -164,7 +164,7 @@ def test_slips_train_one_label_and_are_told(tmp_path: Path) -> None:
     )
     forced = load_finetune_data(tmp_path / "own.csv", multi_label=True)
     assert forced.multi_label
-    assert forced.remarks == (f"{said}; each label is learned by itself, as asked for",)
+    assert forced.remarks == (f"{said}; all of them are learned, as asked for",)
     twice = table(tmp_path, [*rows[:-1], ("0.mp4", "talk", 100.0, 104.0)])
     with pytest.raises(UsageError, match="gives 1 spans more than one label") as caught:
         load_finetune_data(twice)

@@ -18,7 +18,7 @@ import torch
 import tadacli
 from tadacli.cli.finetune_plan import plan_lines
 from tadacli.datasets.samples import Dataset, HeldLabel, Sample
-from tadacli.distributed import Resources
+from tadacli.distributed import Processes, Resources
 from tadacli.errors import CheckpointError
 from tadacli.models import build
 from tadacli.reports.eval_json import eval_json
@@ -37,6 +37,7 @@ from tadacli.training.run_log import read_log
 from tadacli.training.segment_thresholds import search_videos
 from tadacli.training.settings import Augmentation
 from tadacli.training.starting_point import starting_point
+from tadacli.training.validation import validate
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.loading import Model
 from tests.media import number_in, render
@@ -151,6 +152,9 @@ def test_two_questions_are_learned_apart(learned: tuple[FinetuneJob, RunFolder, 
     assert {each.label for each in moving.heads[""]} == {"dark", "moving"}
     again = tadacli.evaluate(job.data.validation, model=model, split="validation")
     assert again.metrics == result.report.metrics
+    # Of samples with one label each such a model has an mAP, too.
+    single = dataclasses.replace(job.data.validation, multi_label=False)
+    assert "mAP" in tadacli.evaluate(single, model=model).percent
 
 
 def test_what_the_run_leaves_says_it(learned: tuple[FinetuneJob, RunFolder, FinetuneResult]) -> None:
@@ -201,6 +205,35 @@ def test_a_run_that_is_interrupted_again_and_again_ends_the_same(table: Path, ba
     other = dataclasses.replace(other, data=dataclasses.replace(other.data, train=one_label))
     with pytest.raises(CheckpointError, match="was made with other settings"):
         run(other, tmp_path / "broken")
+
+
+def test_a_run_of_one_label_each_does_not_go_on_as_one_of_several(table: Path, base: Path) -> None:
+    job = job_of(table, base)
+    samples = tuple(dataclasses.replace(each, others=()) for each in job.data.train.samples)
+    sides = [
+        dataclasses.replace(job.data.train, samples=samples, multi_label=multi_label) for multi_label in (False, True)
+    ]
+    one, several = (
+        dataclasses.replace(job, data=dataclasses.replace(job.data, train=side, validation=side)) for side in sides
+    )
+    assert one.identity(Processes()) != several.identity(Processes())
+    assert "multi_label" not in one.identity(Processes())  # runs of earlier versions go on
+
+
+def test_the_best_step_is_the_one_with_the_best_map(
+    learned: tuple[FinetuneJob, RunFolder, FinetuneResult],
+) -> None:
+    job, folder, _ = learned
+    spec = tadacli.load_model(folder.model, device="cpu").spec
+    found = validate(job.start.network, spec, job.data.validation, Resources(torch.device("cpu")))
+    assert found.several is not None
+    worse = dataclasses.replace(found, several=dataclasses.replace(found.several, mean_precision=40.0, hit1=100.0))
+    better = dataclasses.replace(found, top1=10.0, loss=9.0)
+    assert (worse.merit, better.merit) == (40.0, found.several.mean_precision)
+    scores = found.table.scores[""]
+    shown = np.array([[index in each.classes for index in range(3)] for each in job.data.validation.samples])
+    expected = -np.where(shown, np.log(scores), np.log(1 - scores)).sum(axis=1).mean()
+    assert found.loss == pytest.approx(expected)
 
 
 # --- what a clip shows --------------------------------------------------------------------------------------

@@ -185,6 +185,29 @@ def test_time_that_has_no_label_is_background_or_not_learnt_from(planted: tuple[
         assert 0 < within.sum() < (by_point[0]["weights"] > 0).sum() / 2
 
 
+def test_labels_at_the_same_times_are_segments_of_their_own(
+    planted: tuple[FinetuneData, Path, Path], tmp_path: Path
+) -> None:
+    data, features, _ = planted
+    plain = loaded(planted)
+    rows = [
+        f"{sample.id.partition('@')[0]},{label},{sample.start_seconds},{sample.end_seconds},{split}"
+        for split, side in (("train", data.train), ("validation", data.validation))
+        for sample in side.samples
+        for label in (data.heads[""][sample.labels[""]], "moving")
+    ]
+    (tmp_path / "both.csv").write_text("\n".join(["video,label,start,end,split", *rows]) + "\n")
+    both = load_finetune_data(tmp_path / "both.csv", multi_label=True)
+    found = load_head_data(both, files_in(features, both, Negatives()))
+    moving = both.heads[""].index("moving")
+    for one, two in zip(plain.train, found.train, strict=True):
+        assert len(two.spans) == 2 * len(one.spans)
+        assert (two.classes[""] == moving).sum() == len(one.spans)
+        by_label = two.spans[two.classes[""] == moving], two.spans[two.classes[""] != moving]
+        assert np.array_equal(np.sort(by_label[0], axis=0), np.sort(one.spans, axis=0))
+        assert np.array_equal(np.sort(by_label[1], axis=0), np.sort(one.spans, axis=0))
+
+
 def test_a_video_that_cannot_be_read_is_left_out_by_name(planted: tuple[FinetuneData, Path, Path]) -> None:
     data, features, _ = planted
     found = files_in(features, data, Negatives())
