@@ -10,7 +10,8 @@ from tadacli.cli.console import say_note
 from tadacli.errors import UsageError
 
 if TYPE_CHECKING:
-    from tadacli.reports.truth import LabelsOfPeople, Truth
+    from tadacli.datasets.labels_of_people import LabelsOfPeople
+    from tadacli.reports.truth import Truth
 
 
 def labels_of_people(file: Path | None, report: Path | None) -> LabelsOfPeople | None:
@@ -19,7 +20,7 @@ def labels_of_people(file: Path | None, report: Path | None) -> LabelsOfPeople |
         return None
     if report is None:
         raise UsageError("--truth is shown on the page of a report", hint="give --report FILE.html, too")
-    from tadacli.reports.truth import read_labels_of_people
+    from tadacli.datasets.labels_of_people import read_labels_of_people
 
     return read_labels_of_people(file)
 
@@ -28,7 +29,9 @@ def truth_of_videos(labels: LabelsOfPeople | None, videos: Sequence[str]) -> Tru
     """The labels of these videos; how they were read is said."""
     if labels is None:
         return None
-    truth = labels.of_videos(videos)
+    from tadacli.reports.truth import truth_of
+
+    truth = truth_of(labels, videos)
     for remark in truth.remarks:
         say_note(remark)
     return truth

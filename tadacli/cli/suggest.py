@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tadacli.cli import exits, options
-from tadacli.cli.console import be_quiet, say, suggestion_table
+from tadacli.cli.console import be_quiet, say, say_note, suggestion_table
 from tadacli.cli.help import INPUT, OUTPUT, SEGMENTS
 from tadacli.cli.sinks import TableSink, choose_format, write_contents
 from tadacli.errors import UsageError
@@ -85,7 +85,7 @@ def suggest_command(
         page, notes = suggestion_page(found.rows, labels=found.labels, page_path=report)
         write_new(report, page)
         for note in notes:
-            say(note)
+            say_note(note)
     _summarise(found, budget)
     if found.failed:
         raise typer.Exit(exits.SOME_FAILED)
@@ -108,8 +108,8 @@ def _summarise(found: Suggestions, budget: int) -> None:
 
     for path, error in found.failed:
         say(f"error: {path}: {error}", always=True)
-    if found.num_outside:
-        say(f"{found.num_outside} of the labels of --labelled are of no video here")
+    for remark in found.remarks:
+        say_note(remark)
     videos = f"{len(found.rows)} of {counted(found.num_videos, 'videos')}"
     less = "" if len(found.choices) == budget else f"; there is no more to be had of {budget}"
     say(f"{counted(len(found.choices), 'spans')} to label, in {videos}{less}")

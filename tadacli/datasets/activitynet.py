@@ -15,8 +15,9 @@ from tadacli.datasets.tables import AnyPath, bad_line, is_number, parse_json, re
 from tadacli.datasets.video_files import VideoFiles
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.captions import player_segments
-from tadacli.formats.results import is_detect_results, parse_corrected
+from tadacli.formats.results import is_detect_results, is_guess, parse_corrected
 from tadacli.formats.video_names import video_ids
+from tadacli.results import counted
 
 _SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
@@ -89,6 +90,12 @@ def _database(file: AnyPath, subset: str) -> dict[str, Mapping[str, Any]]:
 def _of_results(content: bytes, shown: str, subset: str) -> dict[str, Mapping[str, Any]]:
     """The segments of a results file of `tada detect` as annotations, on the clock of players."""
     rows = parse_corrected(content, shown)
+    guesses = sum(is_guess(each) for row in rows for each in row["segments"])
+    if guesses:
+        raise UsageError(
+            f"{shown} holds {counted(guesses, 'labels')} that tada suggest guessed and nobody checked",
+            hint="check or remove them on its page",
+        )
     failed = [row["path"] for row in rows if row["status"] == "error"]
     if failed:
         raise UsageError(

@@ -23,7 +23,7 @@ from tadacli.datasets.tables import AnyPath, named, parse_json, read_bytes, read
 from tadacli.datasets.video_search import VideoSearch
 from tadacli.errors import UsageError
 from tadacli.formats.captions import player_segments
-from tadacli.formats.results import is_detect_results, parse_detections
+from tadacli.formats.results import NOT_CHECKED, is_detect_results, is_guess, parse_detections
 from tadacli.formats.rows import DetectionRow
 from tadacli.results import Note, NoteKind, counted
 from tadacli.video.inputs import is_frames_folder, is_video_name
@@ -345,24 +345,6 @@ def _refuse_unusable(annotations: Annotations) -> None:
     )
 
 
-def labelled_spans(file: Path, data_root: AnyPath | None = None) -> tuple[LabelledSpan, ...]:
-    """What a file says of videos, in whatever form: annotations, or what `tada detect` found and a person corrected.
-
-    Args:
-        file: The file, or a folder of .eaf.
-        data_root: The folder in which videos are looked for.
-
-    Returns:
-        The spans, in the order of the file.
-
-    Raises:
-        UsageError: It is no such file.
-    """
-    if file.is_file() and is_detect_results(read_bytes(file)):
-        return _detected(file, data_root).spans
-    return read_annotations(file, data_root=data_root).spans
-
-
 def _detected(file: Path, data_root: AnyPath | None) -> Annotations:
     """What `tada detect` found, each segment as if a person had labelled it."""
     spans = []
@@ -375,8 +357,7 @@ def _detected(file: Path, data_root: AnyPath | None) -> Annotations:
         for number, segment in enumerate(player_segments(row), start=1):
             start, end = segment["start_seconds"], segment["end_seconds"]
             reason = "" if start < end else "its span is empty"
-            if "rank" in segment and segment.get("origin", "machine") == "machine" and not segment.get("checked"):
-                reason = "it is a suggestion that nobody checked"
+            reason = NOT_CHECKED if is_guess(segment) else reason
             place = f"{row['path']}, segment {number}"
             spans.append(
                 LabelledSpan(place, row["path"], segment["label"], start, end, path, reason=reason, missing=missing)

@@ -121,6 +121,11 @@ def candidates_of_row(row: DetectionRow) -> list[Candidate]:
     ]
 
 
+def most_doubtful(video: Sequence[Candidate], budget: int) -> list[Candidate]:
+    """The candidates of a video that are worth keeping while others are read: ten times the budget."""
+    return sorted(video, key=lambda each: (-each.doubt, each.start_seconds))[: _KEPT * budget]
+
+
 def choose_spans(
     candidates: Iterable[Sequence[Candidate]],
     *,
@@ -142,7 +147,15 @@ def choose_spans(
     """
     if budget < 1:
         raise UsageError(f"a budget of {budget} suggests nothing", hint="give the number of spans you would label")
-    pool = [each for video in candidates for each in _most_doubtful(video, budget, labelled)]
+    known: defaultdict[str, list[LabelledPart]] = defaultdict(list)
+    for part in labelled:
+        known[part.path].append(part)
+    pool = [
+        each
+        for video in candidates
+        for each in sorted(video, key=lambda each: (-each.doubt, each.start_seconds))
+        if not any(_overlap(each, part) for part in known[each.path])
+    ]
     doubt = np.array([each.doubt for each in pool])
     free = np.ones(len(pool), dtype=bool)
     videos: Counter[str] = Counter()
@@ -163,12 +176,6 @@ def choose_spans(
 def _rarity(span: Candidate, examples: Mapping[str, float]) -> float:
     """What is expected of its label: 1 over 1 + the examples there are of it, each label as likely as its score."""
     return sum(guess.score / (1 + examples[guess.label]) for guess in span.guesses)
-
-
-def _most_doubtful(video: Sequence[Candidate], budget: int, labelled: Sequence[LabelledPart]) -> list[Candidate]:
-    known = [part for part in labelled if video and part.path == video[0].path]
-    left = [each for each in video if not any(_overlap(each, part) for part in known)]
-    return sorted(left, key=lambda each: (-each.doubt, each.start_seconds))[: _KEPT * budget]
 
 
 def _overlap(one: Candidate | LabelledPart, other: Candidate | LabelledPart) -> bool:

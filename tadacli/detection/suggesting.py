@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import cast
 
-from tadacli.datasets.own_data import labelled_spans
-from tadacli.datasets.spans import LabelledSpan
+from tadacli.datasets.labels_of_people import LabelsOfPeople, read_labels_of_people
 from tadacli.datasets.tables import AnyPath
 from tadacli.detection.jobs import DetectionJob, job_of_kept_scores
 from tadacli.detection.score_file import SUFFIX
@@ -24,6 +23,7 @@ from tadacli.detection.span_choice import (
     candidates_of_row,
     candidates_of_scores,
     choose_spans,
+    most_doubtful,
 )
 from tadacli.errors import UsageError
 from tadacli.formats.detection_rows import detection_row
@@ -51,7 +51,7 @@ class Suggestions:
         labels: Those of the model in index order; none where only results were given.
         num_videos: How many videos were looked at.
         failed: Videos that could not be searched, and why: nothing of them is suggested.
-        num_outside: How many of the spans that are labelled already are of no such video.
+        remarks: How `labelled` was read, and what of it cannot be used.
     """
 
     choices: tuple[Choice, ...]
@@ -59,7 +59,7 @@ class Suggestions:
     labels: tuple[str, ...]
     num_videos: int
     failed: tuple[tuple[str, str], ...]
-    num_outside: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def suggest(
@@ -81,8 +81,8 @@ def suggest(
             (.json, .jsonl).
         budget: How many spans are wanted.
         span_seconds: How long a span is, in seconds; those of results are as long as their segments.
-        labelled: What is labelled already, as `tada finetune --data` takes a file: none of it is suggested again, and
-            its labels count as examples.
+        labelled: What people labelled already, annotations of any kind or results that were corrected: none of it is
+            suggested again, and its labels count as examples, also those of other videos.
         data_root: The folder with the videos of `labelled`.
 
     Returns:
@@ -109,17 +109,13 @@ def suggest(
             f"{files[are_scores.index(False)]} is no score file, and there are {len(files)} files",
             hint="give score files alone, or one file of results",
         )
-    known = _by_video([] if labelled is None else labelled_spans(Path(labelled), data_root))
+    pool: list[Sequence[Candidate]] = []
     rows: dict[str, DetectionRow] = {}
-    parts: list[LabelledPart] = []
-
-    def candidates() -> Iterator[Sequence[Candidate]]:
-        for video in looked:
-            rows[video.row["path"]] = video.row
-            parts.extend(_parts(video.row, known))
-            yield video.candidates
-
-    pool = list(candidates())
+    for video in looked:
+        rows[video.row["path"]] = video.row
+        pool.append(most_doubtful(video.candidates, budget))
+    people = None if labelled is None else read_labels_of_people(Path(labelled), data_root=data_root)
+    parts = [] if people is None else _parts(people, rows)
     chosen = choose_spans(pool, budget=budget, labelled=parts)
     by_video: defaultdict[str, list[Choice]] = defaultdict(list)
     for choice in chosen:
@@ -130,7 +126,7 @@ def suggest(
         labels=labels,
         num_videos=len(rows),
         failed=tuple((path, row["error"] or "") for path, row in rows.items() if row["status"] == "error"),
-        num_outside=sum(map(len, known.values())) - len(parts),
+        remarks=() if people is None else people.remarks,
     )
 
 
@@ -142,32 +138,16 @@ def _in_scores(job: DetectionJob, span_seconds: float) -> Iterator[_Looked]:
         yield _Looked(row, candidates_of_scores(found.scores, span_seconds=span_seconds))
 
 
-def _by_video(spans: Iterable[LabelledSpan]) -> dict[str, list[LabelledSpan]]:
-    """The spans that can be used, by the real path of their video, or by its name where the file is not there."""
-    found: defaultdict[str, list[LabelledSpan]] = defaultdict(list)
-    for span in spans:
-        if not span.reason:
-            found[_key(span.video if span.path is None else span.path)].append(span)
-    return found
-
-
-def _key(path: AnyPath) -> str:
-    return os.path.realpath(path) if os.path.exists(path) else PurePath(path).name
-
-
-def _parts(row: DetectionRow, known: dict[str, list[LabelledSpan]]) -> list[LabelledPart]:
-    """What of a video is labelled already; labels count from its first frame, a span without times is all of it."""
-    path, start = row["path"], row["start_seconds"] or 0.0
-    end = row["duration_seconds"] or 0.0
-    return [
-        LabelledPart(
-            path,
-            start + (span.start_seconds or 0.0),
-            start + (end if span.end_seconds is None else span.end_seconds),
-            span.label,
-        )
-        for span in known.get(_key(path), ())
-    ]
+def _parts(people: LabelsOfPeople, rows: Mapping[str, DetectionRow]) -> list[LabelledPart]:
+    """What is labelled already; labels count from a video's first frame, and one without times is of all of it."""
+    found, others = people.by_video(list(rows))
+    parts = [LabelledPart("", 0.0, 0.0, span.label) for span in others if not span.reason]
+    for path, spans in found.items():
+        start, length = rows[path]["start_seconds"] or 0.0, rows[path]["duration_seconds"] or 0.0
+        for span in spans:
+            end = length if span.end_seconds is None else span.end_seconds
+            parts.append(LabelledPart(path, start + (span.start_seconds or 0.0), start + end, span.label))
+    return parts
 
 
 def _suggested(row: DetectionRow, choices: Sequence[Choice]) -> DetectionRow:

@@ -14,6 +14,7 @@ from tadacli.errors import UsageError
 from tadacli.formats.row_formats import DETECTION_FORMATS
 from tadacli.formats.rows import DetectionRow
 from tadacli.formats.tables import is_table
+from tadacli.results.json_ready import SegmentRow
 from tadacli.strict_tables import decode_table, parse_json
 
 _NO_RESULTS = partial(UsageError, hint="give the .json or .jsonl that tada detect wrote")
@@ -55,6 +56,14 @@ def read_detections(path: str | os.PathLike[str]) -> list[DetectionRow]:
     except OSError as error:
         raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
     return parse_detections(content, shown)
+
+
+NOT_CHECKED = "it is a suggestion that nobody checked"
+
+
+def is_guess(segment: SegmentRow) -> bool:
+    """Whether a segment is what `tada suggest` would have labelled, and no person has: its label is a guess."""
+    return "rank" in segment and segment.get("origin", "machine") == "machine" and not segment.get("checked", False)
 
 
 def parse_corrected(content: bytes, shown: str) -> list[DetectionRow]:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from tadacli.datasets.annotations import read_annotations
+from tadacli.datasets.labels_of_people import LabelsOfPeople
 from tadacli.datasets.spans import LabelledSpan
-from tadacli.datasets.tables import named, read_bytes
+from tadacli.datasets.tables import named
 from tadacli.errors import UsageError
 from tadacli.evaluation.agreement import LabelledTime, VideoLabels, agreement
-from tadacli.formats.captions import player_segments
-from tadacli.formats.results import is_detect_results, parse_corrected
 from tadacli.formats.rows import DetectionRow
-from tadacli.formats.video_names import video_id
 from tadacli.results import counted
 from tadacli.results.json_ready import rounded_seconds
-from tadacli.video.inputs import is_url
 
 
 @dataclass(frozen=True)
@@ -48,82 +41,29 @@ class Truth:
         return tuple(sorted(_in_video(self.spans[row["path"]], first, first + row["duration_seconds"])))
 
 
-@dataclass(frozen=True)
-class LabelsOfPeople:
-    """The labels in a file; `remarks` say how it was read."""
-
-    file: Path
-    spans: Sequence[LabelledSpan]
-    remarks: tuple[str, ...] = ()
-
-    def of_videos(self, videos: Sequence[str]) -> Truth:
-        """Those of some videos.
-
-        Args:
-            videos: Paths or URLs. A video goes by its file, or else by its name without the suffix.
-
-        Returns:
-            The labels; labels of other videos, and those that cannot be used, are remarked on.
-
-        Raises:
-            UsageError: The file labels none of these videos, or means several of them by one name.
-        """
-        places = {os.path.realpath(video): video for video in videos if not is_url(video)}
-        by_name: dict[str, list[str]] = defaultdict(list)
-        for video in videos:
-            by_name[video_id(video).casefold()].append(video)
-        spans: dict[str, list[LabelledSpan]] = {}
-        others: list[str] = []
-        for span in self.spans:
-            place = None if span.path is None else places.get(os.path.realpath(span.path))
-            same = by_name.get(video_id(span.video).casefold(), []) if place is None else [place]
-            if len(same) > 1:
-                raise UsageError(
-                    f"{self.file}: {span.video!r} could be {named(same)}",
-                    hint="give the videos that it could mean one at a time",
-                )
-            if not same:
-                others.append(span.video)
-            elif not span.reason:
-                spans.setdefault(same[0], []).append(span)
-        if not spans:
-            raise self._of_none(videos, others)
-        return Truth(self.file.name or str(self.file), spans, (*self.remarks, *self._remarks(others)))
-
-    def _of_none(self, videos: Sequence[str], others: Sequence[str]) -> UsageError:
-        listed = named(list(dict.fromkeys(others)), most=5) if others else "none of which a label can be used"
-        return UsageError(
-            f"{self.file} has no labels for {named(list(videos), most=3)}: its videos are {listed}",
-            hint="name videos as the annotations do; suffixes and folders do not count",
-        )
-
-    def _remarks(self, others: Sequence[str]) -> Iterator[str]:
-        reasons = Counter(span.reason for span in self.spans if span.reason)
-        if reasons:
-            listed = named(sorted(reasons), most=3)
-            yield f"{counted(reasons.total(), 'labels')} of {self.file} cannot be used: {listed}"
-        if others:
-            yield f"{self.file} also labels {counted(len(set(others)), 'videos')} of which no result is asked for"
-
-
-def read_labels_of_people(file: Path) -> LabelsOfPeople:
-    """The labels in a file.
+def truth_of(labels: LabelsOfPeople, videos: Sequence[str]) -> Truth:
+    """The labels of some videos.
 
     Args:
-        file: Annotations in any format that `read_annotations` takes, or results that a person corrected.
+        labels: Those of all that people labelled.
+        videos: Paths or URLs.
 
     Returns:
-        The labels of all of its videos.
+        The labels; those of other videos, and those that cannot be used, are remarked on.
 
     Raises:
-        UsageError: The file is none of these.
+        UsageError: None of these videos is labelled, or a name means several of them.
     """
-    if not file.is_dir():
-        content = read_bytes(file)
-        if is_detect_results(content):
-            return LabelsOfPeople(file, [*_corrected(parse_corrected(content, os.fspath(file)))])
-    found = read_annotations(file)
-    return LabelsOfPeople(file, found.spans, tuple(map(str, found.remarks)))
+    spans, others = labels.by_video(videos)
+    unasked = list(dict.fromkeys(span.video for span in others))
+    if not spans:
+        listed = named(unasked, most=5) if unasked else "none of which a label can be used"
+        raise UsageError(
+            f"{labels.file} has no labels for {named(list(videos), most=3)}: its videos are {listed}",
+            hint="name videos as the annotations do; suffixes and folders do not count",
+        )
+    also = f"{labels.file} also labels {counted(len(unasked), 'videos')} of which no result is asked for"
+    return Truth(labels.file.name or str(labels.file), spans, (*labels.remarks, *([also] if unasked else [])))
 
 
 def agreement_note(truth: Truth, videos: Sequence[VideoLabels]) -> str:
@@ -137,16 +77,6 @@ def agreement_note(truth: Truth, videos: Sequence[VideoLabels]) -> str:
         f"agreement with {truth.name}{where}: {by_chance} on a grid of {found.step_seconds:g} s, "
         f"{matched} at tIoU {found.tiou:g}"
     )
-
-
-def _corrected(rows: Iterable[DetectionRow]) -> Iterator[LabelledSpan]:
-    for row in rows:
-        for number, each in enumerate(player_segments(row), start=1):
-            place = f"{row['path']}, segment {number}"
-            start, end = each["start_seconds"], each["end_seconds"]
-            path = None if is_url(row["path"]) else Path(row["path"])
-            reason = "" if start < end else "its span is empty"
-            yield LabelledSpan(place, row["path"], each["label"], start, end, path, reason=reason)
 
 
 def _in_video(spans: Sequence[LabelledSpan], first: float, end: float) -> Iterator[LabelledTime]:

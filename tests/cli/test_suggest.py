@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadacli.datasets.own_data import labelled_spans
+from tadacli.datasets.annotations import read_annotations
+from tadacli.datasets.labels_of_people import read_labels_of_people
+from tadacli.datasets.own_data import WantedSplits, own_data
 from tadacli.detection.score_file import write_scores
 from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.span_choice import (
@@ -121,7 +123,7 @@ def test_scores_of_several_videos_and_labels_that_are_there(tmp_path: Path) -> N
         "score": first["score"],
         "rank": 1,
     }
-    assert (found.labels, found.num_videos, found.failed, found.num_outside) == (LABELS, 2, (), 1)
+    assert (found.labels, found.num_videos, found.failed) == (LABELS, 2, ())
 
 
 def test_of_results_the_segments_are_what_can_be_labelled(tada, tmp_path: Path) -> None:
@@ -148,12 +150,22 @@ def test_guesses_are_no_labels_until_a_person_says_so(tada, tmp_path: Path, monk
     row = json.loads(Path("todo.jsonl").read_text())
     row["segments"][0] |= {"origin": "corrected", "label": "pour", "checked": True}
     row["segments"][1] |= {"origin": "machine", "checked": True}
+    row |= {"removed": []}
     Path("mine.jsonl").write_text(json.dumps(row))
-    for file, usable in (("mine.jsonl", ["pour", "open"]), ("todo.csv", [])):
-        spans = labelled_spans(Path(file))
+    mine, todo = read_labels_of_people(Path("mine.jsonl")).spans, read_annotations("todo.csv").spans
+    for spans, usable in ((mine, ["pour", "open"]), (todo, [])):
         assert [span.label for span in spans if not span.reason] == usable
         assert len(spans) == 3
         assert all("suggestion" in span.reason for span in spans if span.reason)
+    (found,) = own_data(Path("mine.jsonl"), None, None, None, WantedSplits()).parts.values()
+    assert (len(found.samples), [each.reason for each in found.unused]) == (
+        2,
+        ["it is a suggestion that nobody checked"],
+    )
+    code, _, err = tada(
+        "eval", "--dataset", "activitynet", "--annotations", "mine.jsonl", "--predictions", "todo.jsonl"
+    )
+    assert (code, "1 label that tada suggest guessed" in err) == (2, True)
 
 
 def test_the_page_shows_the_spans_and_the_table_their_rank(
