@@ -112,7 +112,7 @@ def excerpt_job(
         raise UsageError(f"--sheet {sheet} has another ending", hint="name it .jpg or .png")
     wanted, planned = wanted_labels(label), []
     for video, stems in zip(videos, excerpt_stems(videos), strict=True):
-        size, segments = file_size(video.path), []
+        size, segments = _size_of(video), []
         for segment, stem in zip(video.segments, stems, strict=True):
             if segment.is_one_of(wanted, min_score):
                 file = image = None
@@ -128,6 +128,11 @@ def excerpt_job(
         planned = _with_best_on_sheet(planned)
     job = ExcerptJob(tuple(planned), folder, pad_seconds, _sheet_of(planned, sheet), max_download)
     return _with_held(job, resume=resume)
+
+
+def _size_of(video: WantedVideo) -> int | None:
+    """That which it was searched with: one that has changed is not cut, and one that is missing by now had it."""
+    return file_size(video.path) if video.size_bytes is None else video.size_bytes
 
 
 def _with_best_on_sheet(videos: Sequence[PlannedVideo]) -> list[PlannedVideo]:
@@ -155,7 +160,7 @@ def _sheet_of(videos: Sequence[PlannedVideo], sheet: Path | None) -> Planned | N
     if sheet is None:
         return None
     origins = [
-        Origin.of(each.video.path, file_size(each.video.path), planned.segment, pad_seconds=None, kind="sheet").id
+        Origin.of(each.video.path, _size_of(each.video), planned.segment, pad_seconds=None, kind="sheet").id
         for each in videos
         for planned in each.segments
     ]

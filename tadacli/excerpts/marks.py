@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import av
 from PIL import Image, PngImagePlugin
 from typing_extensions import TypedDict
 
@@ -17,6 +17,7 @@ from tadacli.excerpts.wanted import WantedSegment
 from tadacli.results.excerpts import How
 from tadacli.results.json_ready import Count, Number
 from tadacli.strict_tables import decode_table, parse_json
+from tadacli.video.container import open_stream
 
 _LEAD = "tada clip "
 # It grows when later versions cut out other frames, or encode them otherwise.
@@ -94,7 +95,7 @@ def read_mark(file: Path) -> Mark | None:
 
 
 def _comment_of_video(file: Path) -> str:
-    with av.open(f"file:{file.absolute()}", format="mp4", metadata_errors="replace") as container:
+    with open_stream(os.path.abspath(file)) as (container, _):
         return container.metadata.get("comment", "")
 
 

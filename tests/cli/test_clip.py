@@ -90,6 +90,8 @@ def test_videos_that_are_missing_or_changed_are_told_and_stop_nothing(
     assert f"error: {tmp_path / 'gone.mp4'}: pan left at 0.50 s: there is no file" in err
     assert "1 of 3 segments written (1 copied)" in err
     assert "2 failed" in err
+    (tmp_path / "a.mp4").unlink()  # what was cut out of it is still there
+    assert tada("clip", file, "-o", tmp_path / "clips", "--resume")[:2] == (3, out)
 
 
 def test_a_terminal_gets_a_table(tada: Tada, results: Results, tmp_path: Path) -> None:
