@@ -15,11 +15,20 @@ from tadacli.zoo.manifest import manifest
 from tests.media import shared_folder
 
 
-def load(name: str, *, tier: Sequence[str] | None = None, train_split: str | None = None) -> FinetuneData:
+def load(
+    name: str,
+    *,
+    tier: Sequence[str] | None = None,
+    train_split: str | None = None,
+    multi_label: bool | None = None,
+) -> FinetuneData:
     folder = shared_folder() / "cases"
     if not folder.is_dir():
         pytest.skip(f"the cases are not at {folder}")
-    return load_finetune_data(folder / name, data_root=folder / "eaf/videos", tier=tier, train_split=train_split)
+    videos = folder / "eaf/videos"
+    return load_finetune_data(
+        folder / name, data_root=videos, tier=tier, train_split=train_split, multi_label=multi_label
+    )
 
 
 def spans(data: FinetuneData) -> set[tuple[str, float | None, float | None]]:
@@ -57,7 +66,6 @@ def test_tables_of_one_second_each(name: str) -> None:
     ("name", "said"),
     [
         ("csv/latin1.csv", r"latin1\.csv is not UTF-8 text \(byte 33, line 2\)"),
-        ("csv/multilabel.csv", r"line 2 \('walk'\) and line 3 \('fall'\), line 6"),
         ("eaf/parent2", r"several tiers .*'action' \(24\), 'event' \(24\)"),
         ("eaf/own2", r"several tiers .*'fall' \(2\), 'reviewer notes' \(2\), 'walk' \(2\)"),
         ("annotations/anet_empty.json", r"anet_empty\.json has no annotations"),
@@ -67,6 +75,14 @@ def test_tables_of_one_second_each(name: str) -> None:
 def test_what_is_refused_by_name(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         load(name)
+
+
+def test_two_labels_of_one_span_are_taken_as_such_or_refused_with_the_rows() -> None:
+    data = load("csv/multilabel.csv")
+    assert data.multi_label
+    assert any("several labels" in remark for remark in data.remarks), data.remarks
+    with pytest.raises(UsageError, match=r"line 2 \('walk'\) and line 3 \('fall'\), line 6"):
+        load("csv/multilabel.csv", multi_label=False)
 
 
 def test_times_beyond_the_video_are_an_error_with_rows_and_lengths() -> None:
