@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tadacli.detection.timelines import Timeline, find_runs, score_timeline, smooth
@@ -166,8 +166,13 @@ def test_a_higher_threshold_never_adds_time(rows, thresholds) -> None:
     assert set(strict) <= set(loose)
 
 
+# Between two runs that are bridged lies a stretch that is low only: it counts with what is as high as the run's ends.
+_LOW_BETWEEN = [(0, 1, 32, 0), (10, 1, 0, 0), (10, 5, 0, 0), (4, 5, 0, 14), (1, 12, 7, 1), (9, 12, 43, 16)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows=some_windows, gap=st.integers(0, 20), shortest=st.integers(0, 20))
+@example(rows=_LOW_BETWEEN, gap=20, shortest=20)
 def test_merged_runs_stand_apart_bridge_no_break_and_are_long_enough(rows, gap, shortest) -> None:
     timeline = score_timeline(*arrays(rows))
     gap_seconds, seconds = gap / 4, shortest / 4
@@ -175,8 +180,15 @@ def test_merged_runs_stand_apart_bridge_no_break_and_are_long_enough(rows, gap, 
     merged = find_runs(timeline, 0, high=0.5, low=0.25, merge_gap_seconds=gap_seconds)
     runs = find_runs(timeline, 0, high=0.5, low=0.25, merge_gap_seconds=gap_seconds, min_duration_seconds=seconds)
     assert runs == [run for run in merged if run.end_seconds - run.start_seconds >= seconds]
-    assert [pair for run in merged for pair in run.cells] == [pair for run in every for pair in run.cells]
+    values = timeline.scores[:, 0]
+    cells = [pair for run in merged for pair in run.cells]
+    assert [pair for pair in cells if values[slice(*pair)].max() >= 0.5] == [
+        pair for run in every for pair in run.cells
+    ]
+    assert all(values[slice(*pair)].min() >= 0.25 for pair in cells)
     for run in merged:
+        assert values[run.cells[0][0]] >= 0.25
+        assert {max(values[slice(*run.cells[end])]) >= 0.5 for end in (0, -1)} == {True}
         assert timeline.covered[run.cells[0][0] : run.cells[-1][1]].all()
         assert run.score >= 0.25
     for before, after in pairwise(merged):
