@@ -8,7 +8,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+
+# The gate draws the same examples every time; at home they are new ones, so that more is tried.
+hypothesis.settings.register_profile("gate", derandomize=True)
+if os.environ.get("TADA_REQUIRE_SHARED") == "1":
+    hypothesis.settings.load_profile("gate")
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
