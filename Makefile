@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 DEMO := demo
 # The tests of a file run one after the other in one process, and each process has one thread of PyTorch: with more,
-# the threads of several processes wait for each other, and small networks take three times the CPU time.
+# the threads of several processes wait for each other.
 IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 VIDEO ?=
 FOOTAGE ?=

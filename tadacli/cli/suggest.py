@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from tadacli.cli import exits, options
+from tadacli.cli.asked_output import AskedOutput, asked_output
 from tadacli.cli.console import be_quiet, say, say_note, suggestion_table
 from tadacli.cli.help import INPUT, OUTPUT, SEGMENTS
-from tadacli.cli.sinks import TableSink, choose_format, write_contents
+from tadacli.cli.sinks import TableSink, write_contents
 from tadacli.errors import UsageError
 from tadacli.files import check_new_files
 from tadacli.formats.registry import DETECT_SUFFIXES, DetectFormat
 
 if TYPE_CHECKING:
     from tadacli.detection.suggesting import Suggestions
+    from tadacli.formats.registry import ConvertFormat
     from tadacli.formats.rows import DetectionRow
 
 
@@ -30,7 +32,9 @@ def suggest_command(
         ),
     ],
     budget: Annotated[int, SEGMENTS.option(help="How many spans you would label.", metavar="N")] = 20,
-    span: Annotated[str, SEGMENTS.option(help="How long a span is; of results: its segments.", metavar="4s")] = "4s",
+    span: Annotated[
+        str | None, SEGMENTS.option(help="How long a span of scores is. Default: 4s.", metavar="LENGTH")
+    ] = None,
     labelled: Annotated[
         Path | None,
         INPUT.option(help="What is labelled already, as for tada finetune --data.", metavar="FILE"),
@@ -42,10 +46,10 @@ def suggest_command(
         Path | None, OUTPUT.option(help="Also write a page to label the spans in.", metavar="FILE.html")
     ] = None,
     output_format: Annotated[
-        DetectFormat | None,
+        str | None,
         OUTPUT.option(
             "--format",
-            help="Any format of tada detect. Default: by the name of --output, else table on a terminal, jsonl in a "
+            help="One of those of tada detect. Default: by the name of --output, else table on a terminal, jsonl in a "
             "pipe.",
             metavar="FORMAT",
         ),
@@ -64,20 +68,30 @@ def suggest_command(
     could not be searched has none, and the exit code is then 3.
     """
     be_quiet(quiet)
-    to: DetectFormat = choose_format(output_format, output, by_suffix=DETECT_SUFFIXES, plain=("table", "jsonl"))
+    asked = asked_output(
+        output_format,
+        output,
+        None,
+        resume=False,
+        results="detections",
+        known=get_args(DetectFormat),
+        by_suffix=DETECT_SUFFIXES,
+    )
+    if not asked.is_single:
+        raise UsageError("suggestions are written in one format", hint="tada convert turns them into others")
     if report is not None and report.suffix.lower() != ".html":
         raise UsageError(f"--report {report} has another ending", hint=f"name it {report.with_suffix('.html')}")
-    check_new_files([file for file in (report, output) if file is not None])
+    check_new_files([file for file in (report, output) if file is not None and not file.is_dir()])
     from tadacli.detection.suggesting import suggest
 
     found = suggest(
         sources,
         budget=budget,
-        span_seconds=options.length_seconds("--span", span),
+        span_seconds=None if span is None else options.length_seconds("--span", span),
         labelled=labelled,
         data_root=data_root,
     )
-    _write(found, to, output)
+    _write(found, asked)
     if report is not None:
         from tadacli.files import write_new
         from tadacli.reports.suggestion_page import suggestion_page
@@ -91,16 +105,17 @@ def suggest_command(
         raise typer.Exit(exits.SOME_FAILED)
 
 
-def _write(found: Suggestions, to: DetectFormat, output: Path | None) -> None:
-    if to == "table":
-        sink: TableSink[DetectionRow] = TableSink(output, lambda rows, width: suggestion_table(rows, width=width))
+def _write(found: Suggestions, asked: AskedOutput) -> None:
+    if asked.format == "table":
+        sink: TableSink[DetectionRow] = TableSink(asked.output, lambda rows, width: suggestion_table(rows, width=width))
         for row in found.rows:
             sink.add(row)
         sink.finish([])
         return
     from tadacli.formats.segment_files import convert
 
-    write_contents(convert(found.rows, to, output), named=output)
+    to = cast("ConvertFormat", asked.format)
+    write_contents(convert(found.rows, to, asked.output), named=asked.output)
 
 
 def _summarise(found: Suggestions, budget: int) -> None:

@@ -2,14 +2,14 @@
 
 Answers of active learning (Settles, "Active Learning Literature Survey", 2009, sections 3.1 and 5.1), one after the
 other: a span counts as much as the model is in doubt about it, by the margin between its two best labels (Scheffer et
-al., 2001); more, the fewer examples the labels have that it may show; and less, the more spans of its video were chosen
-before it.
+al., 2001), or of labels that hold independently by how near the most doubtful one is to one half; more, the fewer
+examples the labels have that it may show; and less, the more spans of its video were chosen before it.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,12 +63,13 @@ def candidates_of_scores(scores: WindowScores, *, span_seconds: float = DEFAULT_
 
     Args:
         scores: The scores of its windows; of several window lengths all count alike.
-        span_seconds: How long a span is; the last of a video, or of a stretch without gaps, may be shorter.
+        span_seconds: How long a span is; the last of a video may be shorter.
 
     Returns:
         A candidate for each span in which a window has its middle. Of a model of verbs and nouns the doubt is the mean
         of both heads', and the guesses are the verbs.
     """
+    doubt_of = _single_doubt if scores.spec.multi_label else _margin_doubt
     middles = scores.spans.mean(axis=1)
     start, end = scores.range_seconds
     cells = np.floor((middles - start) / span_seconds).astype(np.int64)
@@ -85,7 +86,7 @@ def candidates_of_scores(scores: WindowScores, *, span_seconds: float = DEFAULT_
                 start + cell * span_seconds,
                 min(start + (cell + 1) * span_seconds, end),
                 tuple(Prediction(labels[i], i, float(means[first][i])) for i in best),
-                float(np.mean([_margin_doubt(values[rows]) for values in scores.scores.values()])),
+                float(np.mean([doubt_of(values[rows]) for values in scores.scores.values()])),
             )
         )
     return found
@@ -94,9 +95,14 @@ def candidates_of_scores(scores: WindowScores, *, span_seconds: float = DEFAULT_
 def _margin_doubt(scores: NDArray[np.floating]) -> float:
     """1 less the margin between the best and the second best score, as a mean over windows (W, C)."""
     if scores.shape[1] < 2:
-        return float(1 - np.abs(2 * scores.astype(np.float64) - 1).mean())
+        return _single_doubt(scores)
     best = np.partition(scores.astype(np.float64), -2, axis=1)[:, -2:]
     return float(np.clip(1 - (best[:, 1] - best[:, 0]), 0, 1).mean())
+
+
+def _single_doubt(scores: NDArray[np.floating]) -> float:
+    """How near to one half the score is that is nearest to it, 1 at one half, as a mean over windows (W, C)."""
+    return float((1 - np.abs(2 * scores.astype(np.float64) - 1)).max(axis=1).mean())
 
 
 def candidates_of_row(row: DetectionRow) -> list[Candidate]:
@@ -156,26 +162,36 @@ def choose_spans(
         for each in sorted(video, key=lambda each: (-each.doubt, each.start_seconds))
         if not any(_overlap(each, part) for part in known[each.path])
     ]
-    doubt = np.array([each.doubt for each in pool])
+    if not pool:
+        return []
+    names = sorted({guess.label for each in pool for guess in each.guesses})
+    number = {name: place for place, name in enumerate(names)}
+    counts = Counter(part.label for part in labelled)
+    examples = np.array([counts[name] for name in names], dtype=np.float64)
+    # Of each candidate its guesses: numbers and scores (P, G), a score of 0 where it has fewer than others.
+    size = len(pool), max(len(each.guesses) for each in pool)
+    labels, scores = np.zeros(size, dtype=np.int64), np.zeros(size)
+    for row, each in enumerate(pool):
+        labels[row, : len(each.guesses)] = [number[guess.label] for guess in each.guesses]
+        scores[row, : len(each.guesses)] = [guess.score for guess in each.guesses]
+    paths = np.unique([each.path for each in pool], return_inverse=True)[1]
+    starts, ends, doubt = (
+        np.array(column) for column in zip(*((e.start_seconds, e.end_seconds, e.doubt) for e in pool), strict=True)
+    )
+    shares, num_of_video = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1), np.zeros(paths.max() + 1)
     free = np.ones(len(pool), dtype=bool)
-    videos: Counter[str] = Counter()
-    examples: defaultdict[str, float] = defaultdict(float, Counter(part.label for part in labelled))
     found: list[Choice] = []
     while len(found) < budget and free.any():
-        values = np.array([_rarity(each, examples) / np.sqrt(1 + videos[each.path]) for each in pool]) * doubt
-        values[~free] = -1
-        chosen = pool[int(values.argmax())]
-        found.append(Choice(len(found) + 1, chosen, float(values.max())))
-        videos[chosen.path] += 1
-        for guess in chosen.guesses:
-            examples[guess.label] += guess.score
-        free &= np.array([not _overlap(each, chosen) for each in pool])
+        # What is expected of the label: 1 over 1 + the examples there are of it, each label as likely as its score.
+        rarity = (shares / (1 + examples[labels])).sum(axis=1)
+        values = np.where(free, doubt * rarity / np.sqrt(1 + num_of_video[paths]), -1)
+        best = int(values.argmax())
+        found.append(Choice(len(found) + 1, pool[best], float(values[best])))
+        num_of_video[paths[best]] += 1
+        np.add.at(examples, labels[best], scores[best])
+        free &= (paths != paths[best]) | (starts >= ends[best]) | (ends <= starts[best])
+        free[best] = False
     return found
-
-
-def _rarity(span: Candidate, examples: Mapping[str, float]) -> float:
-    """What is expected of its label: 1 over 1 + the examples there are of it, each label as likely as its score."""
-    return sum(guess.score / (1 + examples[guess.label]) for guess in span.guesses)
 
 
 def _overlap(one: Candidate | LabelledPart, other: Candidate | LabelledPart) -> bool:

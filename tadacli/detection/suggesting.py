@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +33,7 @@ from tadacli.formats.detection_rows import detection_row
 from tadacli.formats.results import read_detections
 from tadacli.formats.rows import DetectionRow
 from tadacli.results.json_ready import SegmentRow, rounded_seconds
+from tadacli.results.runs import SuggestedSummary
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def suggest(
     sources: AnyPath | Sequence[AnyPath],
     *,
     budget: int = DEFAULT_BUDGET,
-    span_seconds: float = DEFAULT_SPAN_SECONDS,
+    span_seconds: float | None = None,
     labelled: AnyPath | None = None,
     data_root: AnyPath | None = None,
 ) -> Suggestions:
@@ -80,7 +84,7 @@ def suggest(
         sources: Score files of `tada detect --save-scores`, of one model and one set of windows, or one file of results
             (.json, .jsonl).
         budget: How many spans are wanted.
-        span_seconds: How long a span is, in seconds; those of results are as long as their segments.
+        span_seconds: How long a span of score files is, in seconds; by default 4. Those of results are their segments.
         labelled: What people labelled already, annotations of any kind or results that were corrected: none of it is
             suggested again, and its labels count as examples, also those of other videos.
         data_root: The folder with the videos of `labelled`.
@@ -94,14 +98,19 @@ def suggest(
     files = [Path(each) for each in ([sources] if isinstance(sources, str | os.PathLike) else sources)]
     if not files:
         raise UsageError("no file is given", hint="give score files of tada detect --save-scores, or its results")
-    if not span_seconds > 0:
-        raise UsageError(f"spans of {span_seconds:g} s have no length", hint="give a length such as 4s")
+    if span_seconds is not None and not 0 < span_seconds < math.inf:
+        raise UsageError(f"spans of {span_seconds:g} s are not possible", hint="give a length such as 4s")
+    if data_root is not None and labelled is None:
+        raise UsageError("a folder is given for the videos of labels, and no labels", hint="give --labelled, too")
     labels: tuple[str, ...] = ()
     are_scores = [file.suffix.lower() == SUFFIX for file in files]
     if all(are_scores):
         job = job_of_kept_scores(files, segments=SegmentSettings())
         labels = job.spec.heads.get("", ())
+        span_seconds = DEFAULT_SPAN_SECONDS if span_seconds is None else span_seconds
         looked = _in_scores(job, span_seconds)
+    elif len(files) == 1 and span_seconds is not None:
+        raise UsageError(f"the spans of {files[0]} are its segments", hint="leave --span out, or give score files")
     elif len(files) == 1:
         looked = (_Looked(row, candidates_of_row(row)) for row in read_detections(files[0]))
     else:
@@ -117,12 +126,13 @@ def suggest(
     people = None if labelled is None else read_labels_of_people(Path(labelled), data_root=data_root)
     parts = [] if people is None else _parts(people, rows)
     chosen = choose_spans(pool, budget=budget, labelled=parts)
+    settings: SuggestedSummary = {"budget": budget, "span_seconds": span_seconds, "num_labelled": len(parts)}
     by_video: defaultdict[str, list[Choice]] = defaultdict(list)
     for choice in chosen:
         by_video[choice.span.path].append(choice)
     return Suggestions(
         choices=tuple(chosen),
-        rows=tuple(_suggested(rows[path], by_video[path]) for path in rows if path in by_video),
+        rows=tuple(_suggested(rows[path], by_video[path], settings) for path in rows if path in by_video),
         labels=labels,
         num_videos=len(rows),
         failed=tuple((path, row["error"] or "") for path, row in rows.items() if row["status"] == "error"),
@@ -134,7 +144,8 @@ def _in_scores(job: DetectionJob, span_seconds: float) -> Iterator[_Looked]:
     for video in job.videos:
         found = job.find(video, None, None)
         assert found.scores is not None  # the job is made of them
-        row = detection_row(found.result, job.run, size_bytes=found.size_bytes)
+        result = replace(found.result, segments=())  # others take their place
+        row = detection_row(result, job.run, size_bytes=found.size_bytes)
         yield _Looked(row, candidates_of_scores(found.scores, span_seconds=span_seconds))
 
 
@@ -150,8 +161,12 @@ def _parts(people: LabelsOfPeople, rows: Mapping[str, DetectionRow]) -> list[Lab
     return parts
 
 
-def _suggested(row: DetectionRow, choices: Sequence[Choice]) -> DetectionRow:
-    """The row with what was chosen of its video in place of its segments, in the order of time."""
+def _suggested(row: DetectionRow, choices: Sequence[Choice], settings: SuggestedSummary) -> DetectionRow:
+    """The row with what was chosen of its video in place of its segments, in the order of time.
+
+    It is of another run than the results: no `--resume` takes one for the other.
+    """
+    run = hashlib.sha256(json.dumps([row["run"], settings], sort_keys=True).encode()).hexdigest()[: len(row["run"])]
     segments: list[SegmentRow] = [
         {
             "start_seconds": rounded_seconds(choice.span.start_seconds),
@@ -163,4 +178,5 @@ def _suggested(row: DetectionRow, choices: Sequence[Choice]) -> DetectionRow:
         }
         for choice in sorted(choices, key=lambda each: each.span.start_seconds)
     ]
-    return cast("DetectionRow", {**row, "segments": segments})
+    changed = {"segments": segments, "settings": {**row["settings"], "suggested": settings}, "run": run}
+    return cast("DetectionRow", {**row, **changed})

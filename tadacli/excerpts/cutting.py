@@ -34,7 +34,7 @@ def clip(
     resume: bool = False,
     progress: Callable[[Progress], object] | None = None,
 ) -> list[Excerpt]:
-    """Extent segments out of their videos: an MP4 file for each, named after video, time and label.
+    """Cut segments out of their videos: an MP4 file for each, named after video, time and label.
 
     A file has the frames that are shown from the start of the segment on and before its end. Where these stand for
     themselves in the video, from a key frame on, they are copied with their sound; else both are encoded again, as

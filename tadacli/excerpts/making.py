@@ -40,6 +40,7 @@ class Work:
         self.needs_thumbnail = has_sheet and planned.on_sheet
         self._mark = None if planned.file is None else planned.file.held
         self._thumbnail: bytes | None = None
+        self._has_image = planned.image is not None and planned.image.held is not None
         self._errors: list[str] = []
         if self.segment.reason:
             self.fail(self.segment.reason)
@@ -71,6 +72,7 @@ class Work:
         """Its picture is there, or the reason why not."""
         is_asked_for = self.needs_image
         self.needs_image = self.needs_thumbnail = False
+        self._has_image |= is_asked_for and not reason
         if reason and is_asked_for:
             self._errors.append(f"no picture: {reason}")
 
@@ -92,7 +94,7 @@ class Work:
             error="; ".join(self._errors),
             file=None if file is None or mark is None else file.path,
             how=None if mark is None else mark["how"],
-            image=None if image is None or has_failed else image.path,
+            image=None if image is None or not self._has_image else image.path,
             shown_from=None if mark is None else mark["shown_from"],
             shown_until=None if mark is None else mark["shown_until"],
             num_frames=None if mark is None else mark["num_frames"],

@@ -94,7 +94,7 @@ class DetectionFiles:
             raise UsageError(f"--render shows one video, and these are {len(self.videos)}")
         check_new_files([file for file, _, _ in named], replace=self.replace)
         if self.report is not None:
-            self._inline.update(_first_small(self.videos))
+            self._inline.update(first_small(self.videos))
 
     def write(
         self,
@@ -214,8 +214,8 @@ def _compared(row: DetectionRow, truth: Sequence[LabelledTime]) -> VideoLabels:
     return VideoLabels(found, truth, (start, start + (row["duration_seconds"] or 0.0)))
 
 
-def _first_small(videos: Sequence[str]) -> list[str]:
-    """The first videos, those that a page holds inside: together they are small."""
+def first_small(videos: Sequence[str]) -> list[str]:
+    """The first of some videos, those that a page holds inside: together they are small."""
     from tadacli.reports.detection_page import MAX_INLINE_BYTES
 
     found, total = [], 0

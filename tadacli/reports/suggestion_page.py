@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from tadacli.formats.rows import DetectionRow
+from tadacli.reports.detection_files import first_small
 from tadacli.reports.detection_page import MAX_INLINE_BYTES, detection_part, page_around, page_of
 from tadacli.results import Detection, Gap, Segment
 
@@ -23,14 +24,12 @@ def suggestion_page(
     Returns:
         The page, and notes on what it lacks. The first videos are inside, as long as together they are small.
     """
-    room = MAX_INLINE_BYTES
+    inside = set(first_small([row["path"] for row in rows]))
     parts: list[str] = []
     notes: list[str] = []
     for row in rows:
-        size = row["size_bytes"] or 0
-        inline = room if size <= room else 0
-        room -= size if inline else 0
-        part, said = detection_part(_as_found(row), row, (), page_path=page_path, labels=labels, max_inline=inline)
+        room = MAX_INLINE_BYTES if row["path"] in inside else 0
+        part, said = detection_part(_as_found(row), row, (), page_path=page_path, labels=labels, max_inline=room)
         parts.append(part)
         notes += said
     if len(rows) == 1:

@@ -91,6 +91,17 @@ class SegmentSummary(TypedDict, total=False):
     ends: str
 
 
+class SuggestedSummary(TypedDict):
+    """How spans to label were chosen: how many were wanted, how long, and beside how many labels that were there.
+
+    `span_seconds` is null where segments of results were chosen among.
+    """
+
+    budget: int
+    span_seconds: float | None
+    num_labelled: int
+
+
 class RunSettings(TypedDict, total=False):
     """The settings of a run: those that its command has, and what the arithmetic is done with."""
 
@@ -121,6 +132,7 @@ class RunSettings(TypedDict, total=False):
     features: list[str]
     class_scores: str | None
     cuts: str | list[float]
+    suggested: SuggestedSummary
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ from tadacli.detection.span_choice import (
 )
 from tadacli.detection.suggesting import suggest
 from tadacli.errors import UsageError
+from tadacli.reports import detection_page, suggestion_page
 from tadacli.results import Prediction, VideoInfo
 from tadacli.zoo.manifest import manifest
+from tests import media
 
 LABELS = ("open", "close", "pour")
 SURE, TORN = (0.96, 0.02, 0.02), (0.45, 0.44, 0.11)
@@ -185,6 +187,43 @@ def test_the_page_shows_the_spans_and_the_table_their_rank(
     assert (code, "todo.html" in err) == (1, True)
 
 
+def test_a_page_holds_no_more_videos_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for file in files:
+        media.render(file, 40)
+        write_scores(file.with_suffix(".npz"), scores_of(str(file), [TORN]))
+    for module in (detection_page, suggestion_page):
+        monkeypatch.setattr(module, "MAX_INLINE_BYTES", files[0].stat().st_size + 10)
+    found = suggest([file.with_suffix(".npz") for file in files])
+    page, notes = suggestion_page.suggestion_page(found.rows, labels=found.labels, page_path=tmp_path / "page.html")
+    assert notes == ()
+    assert page.count(b'data-type="video/mp4"') == 1
+    assert b'"url":"b.mp4"' in page
+
+
+def test_labels_that_hold_independently_are_in_doubt_each_by_itself() -> None:
+    """Two labels that are both sure to hold are no doubt, although no margin is between them."""
+    scores = scores_of("a.mp4", [(0.99, 0.98, 0.01), (0.99, 0.55, 0.01)])
+    spec = replace(scores.spec, multi_label=True)
+    sure, torn = candidates_of_scores(replace(scores, spec=spec), span_seconds=1.0)
+    assert sure.doubt == pytest.approx(0.04, abs=1e-6)
+    assert torn.doubt == pytest.approx(0.9, abs=1e-6)
+    (choice, _) = choose_spans([[sure, torn]], budget=2)
+    assert choice.span == torn
+    assert 0 < choice.value <= 1
+
+
+def test_no_run_of_detect_goes_on_with_suggestions(tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_scores(Path("a.npz"), scores_of("a.mp4", [SURE] * 4))
+    assert tada("suggest", "a.npz", "-o", "todo.jsonl")[0] == 0
+    suggested = json.loads(Path("todo.jsonl").read_text())
+    assert suggested["settings"]["suggested"] == {"budget": 20, "span_seconds": 4.0, "num_labelled": 0}
+    kept = Path("todo.jsonl").read_bytes()
+    code, _, err = tada("detect", "--from-scores", "a.npz", "-o", "todo.jsonl", "--resume")
+    assert (code, Path("todo.jsonl").read_bytes()) == (1, kept), err
+
+
 def test_a_terminal_gets_the_table_in_its_colours(tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -202,10 +241,15 @@ def test_a_terminal_gets_the_table_in_its_colours(tada, tmp_path: Path, monkeypa
     ("arguments", "said"),
     [
         (["a.npz", "--budget", "0"], "a budget of 0"),
-        (["a.npz", "--span", "0s"], "spans of 0 s"),
+        (["a.npz", "--span", "0s"], "spans of 0 s are not possible"),
         (["a.npz", "found.jsonl"], "found.jsonl is no score file"),
         (["gone.npz"], "gone.npz"),
         (["a.npz", "--report", "page.htm"], "page.html"),
+        (["a.npz", "--data-root", "videos"], "no labels"),
+        (["found.jsonl", "--span", "2s"], "found.jsonl are its segments"),
+        (["a.npz", "--format", "parquet"], "--output FILE.parquet"),
+        (["a.npz", "--format", "csv,srt", "-o", "several"], "in one format"),
+        (["a.npz", "--format", "strt"], "did you mean srt?"),
     ],
 )
 def test_what_makes_no_sense_is_said(tada, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, said) -> None:
