@@ -23,6 +23,7 @@ from tadacli.detection.long_sequences import piece_size
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress
 from tadacli.errors import SpecError, UsageError, VideoError
+from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.results import Detection, Note, NoteKind, Prediction, Segment
 from tadacli.sampling.settings import Length
 from tadacli.sampling.snippets import SnippetSettings
@@ -210,7 +211,8 @@ def _found(video: str, features: VideoFeatures, columns: Columns, head: HeadMode
     steps = grid_in_pieces(
         pieces(), features.centres, stride_seconds=features.stride_seconds, size=piece_size(len(grid))
     )
-    candidates = find_candidates(cast(Head, head.network), grid, steps)
+    with repeatable_arithmetic():
+        candidates = find_candidates(cast(Head, head.network), grid, steps)
     found = head_segments(candidates.suppressed(duration_seconds=grid.duration_seconds), head.spec, segments)
     notes = [Note(NoteKind.MODEL, head.spec.note)] if head.spec.note else []
     result = Detection(

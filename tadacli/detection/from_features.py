@@ -22,6 +22,7 @@ from tadacli.detection.feature_sources import NO_CLASS, FeatureSource, open_sour
 from tadacli.detection.jobs import DetectionJob, Found, iter_detections
 from tadacli.detection.settings import Heads, SegmentSettings
 from tadacli.errors import UsageError, VideoError
+from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.models.bmn import BMN, SNIPPETS_PER_BIN
 from tadacli.results import Detection, Note, NoteKind, Segment
 from tadacli.scoring.provenance import machine_settings, run_of
@@ -126,9 +127,10 @@ def _search(video: str, source: FeatureSource, model: ProposalModel, batch_size:
     duration, (start, end) = snippets.length_seconds, snippets.timeline
     stride = snippet_seconds(model.spec.features)
     try:
-        proposals = propose(
-            snippets.features, network, duration_seconds=duration, snippet_seconds=stride, batch_size=batch_size
-        )
+        with repeatable_arithmetic():
+            proposals = propose(
+                snippets.features, network, duration_seconds=duration, snippet_seconds=stride, batch_size=batch_size
+            )
     except ValueError as error:
         raise VideoError(f"{in_one_line(video)}: {error}") from error
     classes = {

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tadacli.errors import TadaError, UsageError, VideoError
+from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import FrameTime
 from tadacli.sampling.plan import Part, check_length_known, plan_clips
@@ -306,7 +307,8 @@ def class_scores(model: Model, batch: Tensor) -> dict[str, Tensor]:
     They are the softmax, or of a multi-label model the sigmoid. The logits of a head are divided by its temperature if
     the model has one.
     """
-    return _probabilities(model, model.network(batch.to(model.dtype)))
+    with repeatable_arithmetic():
+        return _probabilities(model, model.network(batch.to(model.dtype)))
 
 
 @torch.inference_mode()
@@ -322,9 +324,10 @@ def features_and_scores(model: Model, batch: Tensor, *, with_scores: bool) -> tu
         Features (B, D), float32 on the CPU, and scores as `class_scores` gives them, or none.
     """
     network = cast(FeatureNetwork, model.network)
-    features = network.forward_features(batch.to(model.dtype))
-    scores = _probabilities(model, network.head(features)) if with_scores else {}
-    return features.float().cpu(), scores
+    with repeatable_arithmetic():
+        features = network.forward_features(batch.to(model.dtype))
+        scores = _probabilities(model, network.head(features)) if with_scores else {}
+        return features.float().cpu(), scores
 
 
 class FeatureNetwork(Protocol):

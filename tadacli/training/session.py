@@ -17,6 +17,7 @@ from tadacli.concurrency import default_workers
 from tadacli.distributed import Processes, Resources, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.files import held_folder, write_new
+from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.reports.eval_json import eval_json
 from tadacli.reports.eval_page import encode_eval_page
 from tadacli.reports.thumbnails import worst_thumbnails
@@ -231,7 +232,7 @@ def _prepared(
     chosen = None if named is not None else begun or default_recipe(model, init=init)
     recipe = _recipe(named if chosen is None else chosen.name, options.get("settings"), clip)
     target = own_device(resolve_device(options.get("device", "auto")))
-    with _repeatable(), joined(target) as processes:
+    with repeatable_arithmetic(), joined(target) as processes:
 
         def load() -> FinetuneData:
             check()
@@ -313,12 +314,6 @@ def own_device(device: torch.device) -> torch.device:
     own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(own)
     return own
-
-
-def _repeatable() -> Any:
-    """On a GPU, one algorithm each time and none of them below float32, until the run ends."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
 
 
 def _opened(job: FinetuneJob, output: Path, command: Sequence[str], held: ExitStack, *, resume: bool) -> RunFolder:
