@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _measure_tada2d(batches: list[int], *, rounds: int, other: OwnProcess | None) -> None:
-    network, grouped_network = _forms("tada2d_r50", crop=256)
+    network, grouped_network = forms("tada2d_r50", crop=256)
     published = _published_calls("tada2d_r50", grouped_network, other)
     print("| ours in | batch | grouped / ours: median (min to max) | share of the matrix product | logits differ by |")
     print("| --- | --- | --- | --- | --- |", flush=True)
@@ -104,7 +104,7 @@ def _measure_all(names: list[str], *, clips: list[tuple[int, ...]], rounds: int,
     print("| network | batch | grouped / ours: median (min to max) | the same of CPU time | logits differ by |")
     print("| --- | --- | --- | --- | --- |", flush=True)
     for name in names:
-        network, grouped_network = _forms(name, crop=clips[0][-1])
+        network, grouped_network = forms(name, crop=clips[0][-1])
         if not has_tadaconv(grouped_network):
             print(f"{name} has no TAdaConv", file=sys.stderr)
             continue
@@ -119,7 +119,7 @@ def _measure_all(names: list[str], *, clips: list[tuple[int, ...]], rounds: int,
         gc.collect()  # the next one may need the room
 
 
-def _forms(name: str, *, crop: int) -> tuple[nn.Module, nn.Module]:
+def forms(name: str, *, crop: int) -> tuple[nn.Module, nn.Module]:
     """A network in our form for inference and in the published form, both away from where fresh weights stand."""
     torch.manual_seed(0)
     builder = getattr(import_module(f"tadacli.models.{BUILDERS[name]}"), name)
@@ -154,7 +154,7 @@ class _Published:
 
     def __call__(self, name: str, clip: NDArray[np.float32]) -> NDArray[np.float32]:
         if name != self._name:
-            self._network, self._name = _forms(name, crop=clip.shape[-1])[1], name
+            self._network, self._name = forms(name, crop=clip.shape[-1])[1], name
         with torch.inference_mode():
             return np.asarray(self._network(torch.from_numpy(clip)))
 

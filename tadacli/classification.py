@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor
 
-from tadacli.concurrency import map_ahead
+from tadacli.concurrency import default_workers, map_ahead
 from tadacli.errors import VideoError
 from tadacli.profiling import Stage, during
 from tadacli.results import (
@@ -242,10 +242,10 @@ def iter_classifications(
 ) -> Generator[Classification, None, None]:
     """The result of each video, in order, as soon as it is known; close the iterator to end early.
 
-    While a video is scored the next one is decoded, unless it is a URL: a download comes when it is its turn, for it
-    cannot be ended from another thread. The views of a video are scored in groups of `batch_size`, the last one
-    padded, none shared with another video unless `fill_batches` is set (see `score_in_order`): its scores are a
-    function of the video and the options.
+    While a video is scored the next one is decoded, on an accelerator the next ones, unless it is a URL: a download
+    comes when it is its turn, for it cannot be ended from another thread. The views of a video are scored in groups of
+    `batch_size`, the last one padded, none shared with another video unless `fill_batches` is set (see
+    `score_in_order`): its scores are a function of the video and the options.
 
     Args:
         videos: Paths or URLs, as `classify` takes them.
@@ -282,7 +282,9 @@ def iter_classifications(
             del ready, decoded  # before another one is decoded
 
     paths = [path for path in map(address, videos) if path not in done]
-    with closing(map_ahead(decode_file, paths, workers=1, stop=stop)) as coming:
+    # A CPU is busy with the network; an accelerator waits for frames, and one core does not decode fast enough for it.
+    workers = 1 if model.device.type == "cpu" else default_workers()
+    with closing(map_ahead(decode_file, paths, workers=workers, stop=stop)) as coming:
         scored = score_in_order(in_turn(coming), model=model, options=options.scoring, on_views=on_views)
         for path in paths:
             if on_video is not None:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from tadacli.errors import UsageError
 from tadacli.models import BUILDERS, build
+from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.models.inference import fuse
 from tadacli.specs import ModelSpec
 from tadacli.timing import Timing, in_turns, take_turns, wait_for, warm_up
 from tadacli.training.starting_point import base_spec, fresh_network
 from tadacli.zoo.dtype import has_bfloat16
-from tadacli.zoo.loading import DTYPES, Model, find_spec, load_model, resolve_device
+from tadacli.zoo.loading import DTYPES, Model, find_spec, load_model, network_on, resolve_device
 from tadacli.zoo.manifest import cards
 from tadacli.zoo.store import stored
 
@@ -104,7 +105,7 @@ def model_to_time(name_or_path: str, *, weights: str | None = None, device: str 
     if weights is not None or not _lacks_weights(name_or_path):
         return load_model(name_or_path, weights=weights, device=device)
     spec = find_spec(name_or_path) if name_or_path in cards() else _spec_of_network(name_or_path)
-    network = fuse(fresh_network(spec).eval()).to(target)
+    network = network_on(fuse(fresh_network(spec).eval()), target, torch.float32)
     return Model(spec, network, target, torch.float32, Path(), "")
 
 
@@ -164,6 +165,7 @@ def in_dtypes(model: Model, dtypes: Sequence[str]) -> dict[str, Model]:
 
 
 @torch.inference_mode()
+@repeatable_arithmetic()
 def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], seconds: float) -> NetworkSpeed:
     """What passes of a network take, and matrix products of the same number types to compare them with.
 

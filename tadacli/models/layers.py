@@ -5,15 +5,15 @@ frames (B*T, C, H, W) in `torch.channels_last` order are the same memory, so eve
 here is a 2-D convolution on a free view. Parameter names and shapes are those of the published
 checkpoints, whose convolutions are all 3-D.
 
-In evaluation a batch norm goes into the convolution before it, and where oneDNN is there (PyTorch on most CPUs) the
-bias, the residual and ReLU into the same pass: on 2 cores what is left besides the products is waiting for memory.
+In evaluation a batch norm goes into the convolution before it, and where oneDNN is there (PyTorch on most CPUs), or
+cuDNN, the bias, the residual and ReLU into the same pass: what is left besides the products is waiting for memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -60,8 +60,13 @@ def conv2d(
     """
     if x.shape[1] < NUM_SAFE_CHANNELS and weight.shape[2:].numel() == 1 and max(stride) > 1 and not any(padding):
         x, stride = x[:, :, :: stride[0], :: stride[1]], (1, 1)
+    plain: ConvArguments = weight, bias, stride, padding, dilation, groups
+    if with_relu and x.is_cuda and not torch.is_grad_enabled():
+        at_once = _cudnn_conv2d(x, plain, residual)
+        if at_once is not None:
+            return at_once
     if not (with_relu and _in_one_pass(x) and (residual is None or _is_channels_last(x, residual))):
-        out = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        out = F.conv2d(x, *plain)
         return relu(out, residual=residual) if with_relu else out
     how = weight, bias, list(padding), list(stride), list(dilation), groups
     done: Tensor = (
@@ -70,6 +75,23 @@ def conv2d(
         else torch.ops.mkldnn._convolution_pointwise_.binary(residual, x, *how, "add", 1.0, "relu", [], None)
     )
     return done
+
+
+# Weight, bias, stride, padding, dilation and groups of a convolution.
+ConvArguments: TypeAlias = tuple[Tensor, Tensor | None, Sequence[int], Sequence[int], Sequence[int], int]
+
+
+def _cudnn_conv2d(x: Tensor, plain: ConvArguments, residual: Tensor | None) -> Tensor | None:
+    """ReLU of a convolution, or of it plus `residual`, in one pass of cuDNN; None where there is none for these."""
+    weight, bias, *how = plain
+    try:
+        if residual is None:
+            return torch.cudnn_convolution_relu(x, weight, bias, *how)  # type: ignore[arg-type]
+        return torch.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, *how)  # type: ignore[arg-type]
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # no algorithm for this type or shape, or no cuDNN
+        return None
 
 
 def _in_one_pass(x: Tensor) -> bool:

@@ -15,6 +15,7 @@ from tadacli.models.layers import QUICK_GELU
 Activation = Literal["none", "gelu", "swish"]  # in oneDNN's words; "swish" is SiLU
 
 PIECE = 2**22  # elements of the wide tensor that is made at a time: it stays in cache, its memory is used again
+GPU_PIECE = 2**30  # there it only has to fit: many small products take longer than one
 
 
 class PackedLinear(nn.Module):
@@ -90,7 +91,7 @@ class PointwiseLayers(nn.Module):
     def add_to(self, stream: Tensor, x: Tensor) -> Tensor:
         """Writes `stream` + layers of `x` over `stream`; both (..., D), `stream` contiguous."""
         rows, x = stream.view(-1, stream.shape[-1]), x.reshape(-1, x.shape[-1])
-        pieces = num_pieces(len(rows), self.width)
+        pieces = num_pieces(len(rows), self.width, x.device)
         for some, of_x in zip(rows.chunk(pieces), x.chunk(pieces), strict=True):
             some.add_(self.second(self.first(of_x)))
         return stream
@@ -106,6 +107,6 @@ def quick_gelu_pointwise(first: nn.Linear, second: nn.Linear, *, scale: Tensor |
     )
 
 
-def num_pieces(num_rows: int, width: int) -> int:
-    """In how many pieces of about `PIECE` elements (num_rows, width) is made."""
-    return math.ceil(num_rows * width / PIECE)
+def num_pieces(num_rows: int, width: int, device: torch.device) -> int:
+    """In how many pieces (num_rows, width) is made on a device."""
+    return math.ceil(num_rows * width / (PIECE if device.type == "cpu" else GPU_PIECE))

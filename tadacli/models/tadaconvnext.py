@@ -149,7 +149,7 @@ class FusedBlock(nn.Module):
         pixels = x.movedim(1, -1).contiguous()
         frames = pixels.flatten(0, 1).movedim(-1, 0)[None]  # all as one clip (1, C, B*T, H, W)
         of_frames = [fold_time(alpha).transpose(0, 1)[None] for alpha in alphas]
-        pieces = min(num_pieces(pixels.shape[:-1].numel(), self.pointwise.width), frames.shape[2])
+        pieces = min(num_pieces(pixels.shape[:-1].numel(), self.pointwise.width, pixels.device), frames.shape[2])
         for some, *some_alphas in zip(*(each.chunk(pieces, dim=2) for each in (frames, *of_frames)), strict=True):
             branch = self.dwconv(some, *some_alphas).movedim(1, -1)
             self.pointwise.add_to(some.movedim(1, -1), self.norm(branch))

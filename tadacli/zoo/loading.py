@@ -14,6 +14,7 @@ from torch import nn
 from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, OVER_FEATURES
 from tadacli.models.inference import fuse
+from tadacli.models.replaying import ReplayedNetwork
 from tadacli.specs import AnySpec, HeadSpec, ModelSpec, ProposalSpec
 from tadacli.strict_tables import refusing
 from tadacli.zoo import DEFAULT_MODEL, DEVICE_NAMES, DtypeName, Trust
@@ -92,13 +93,28 @@ def load_model(
         dtype, notes = choice.dtype, (*notes, str(choice))
     return Model(
         spec=spec,
-        network=network.to(DTYPES[dtype]),
+        network=network_on(network, target, DTYPES[dtype]),
         device=target,
         dtype=DTYPES[dtype],
         weights_path=checkpoint.path,
         weights_sha256=checkpoint.sha256,
         notes=notes,
     )
+
+
+def network_on(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A network in its form for inference as it runs on a device: on a GPU its work is replayed.
+
+    Args:
+        network: The network, which is moved.
+        device: The device.
+        dtype: The type of its weights and inputs.
+
+    Returns:
+        The network, or a `ReplayedNetwork` of it.
+    """
+    moved = network.to(device, dtype)
+    return ReplayedNetwork(moved) if device.type == "cuda" else moved
 
 
 def is_head(path: str | os.PathLike[str]) -> bool:
