@@ -60,10 +60,10 @@ class Destination:
             return
         self.write(_encode(found, self.form), partial=partial)
         if self._page is not None:
-            from tadacli.reports.eval_page import encode_eval_page
-            from tadacli.reports.thumbnails import worst_thumbnails
+            from tadacli.reports.eval_page import eval_page
 
-            _write(_named(self._page, partial), encode_eval_page(found, worst_thumbnails(found)), partial)
+            page = _named(self._page, partial)
+            _write(page, eval_page(found, page), partial)
         written = [path for path in (self._output, self._page) if path is not None]
         if not partial:
             for path in written:

@@ -37,7 +37,7 @@ from tadacli.evaluation.report import (
     Accuracies,
     EvalReport,
     HeadResult,
-    ItemResult,
+    ScoredItems,
     UnscoredItem,
     UnscoredKind,
     run_facts,
@@ -400,26 +400,12 @@ def _head(
     """The result of one head; `own` (N,) are the scores of the true classes."""
     intervals = {f"top{k}": bootstrap_interval(items.ranks < k) for k in depths}
     intervals["mean_class_accuracy"] = bootstrap_interval(items.ranks == 0, groups=items.labels)
-    worst = sorted(range(len(samples)), key=lambda row: (float(own[row]), samples[row].id))[:NUM_WORST]
+    scored = ScoredItems(samples, items, own)
     return HeadResult(
         labels=labels,
         confusion=confusion_matrix(items, num_classes=len(labels)),
-        worst=tuple(_result(samples[row], items, row, float(own[row])) for row in worst),
+        worst=tuple(scored[row] for row in scored.by_score()[:NUM_WORST].tolist()),
         intervals={name: (100 * low, 100 * high) for name, (low, high) in intervals.items()},
         calibration=calibration(items) if is_probability else None,
-    )
-
-
-def _result(sample: Sample, items: Outcomes, row: int, label_score: float) -> ItemResult:
-    return ItemResult(
-        id=sample.id,
-        path=os.fspath(sample.path or ""),
-        label=int(items.labels[row]),
-        predicted=int(items.predicted[row]),
-        label_score=label_score,
-        predicted_score=float(items.confidences[row]),
-        rank=int(items.ranks[row]),
-        start_seconds=sample.start_seconds,
-        end_seconds=sample.end_seconds,
-        fps=sample.fps,
+        items=scored,
     )

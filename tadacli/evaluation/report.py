@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
+from tadacli.datasets.samples import Sample
 from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.error_kinds import ErrorCounts
 from tadacli.evaluation.majority import MajorityClass
-from tadacli.evaluation.metrics import Calibration
+from tadacli.evaluation.metrics import Calibration, Outcomes
 from tadacli.evaluation.multi_label import LabelPrecision
 from tadacli.results import Note, Run, RunSettings, SpecSummary
 
@@ -61,13 +63,42 @@ class ItemResult:
 
 
 @dataclass(frozen=True, eq=False)
+class ScoredItems:
+    """The N scored items of a head: the samples, what became of them, and the scores (N,) of their true classes."""
+
+    samples: Sequence[Sample]
+    outcomes: Outcomes
+    label_scores: NDArray[Any]
+
+    def __getitem__(self, row: int) -> ItemResult:
+        sample, outcomes = self.samples[row], self.outcomes
+        return ItemResult(
+            id=sample.id,
+            path=os.fspath(sample.path or ""),
+            label=int(outcomes.labels[row]),
+            predicted=int(outcomes.predicted[row]),
+            label_score=float(self.label_scores[row]),
+            predicted_score=float(outcomes.confidences[row]),
+            rank=int(outcomes.ranks[row]),
+            start_seconds=sample.start_seconds,
+            end_seconds=sample.end_seconds,
+            fps=sample.fps,
+        )
+
+    def by_score(self) -> NDArray[np.int64]:
+        """The rows by rising score of the true class, equal ones by id, (N,)."""
+        rows = sorted(range(len(self.samples)), key=lambda row: (float(self.label_scores[row]), self.samples[row].id))
+        return np.array(rows, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
 class HeadResult:
     """One head of a recognition model on a data set, of C classes.
 
     `intervals` are the bootstrap 95 % intervals of metrics in percent, by the metric's name. `confusion` counts items
     by true class (row) and predicted class (column), (C, C) int64; so per-class accuracy follows from it. `worst` are
-    the items whose true class got the lowest scores, lowest first. `calibration` is None where scores are no
-    probabilities.
+    the items whose true class got the lowest scores, lowest first; `items` are all of them, None where they are not
+    known. `calibration` is None where scores are no probabilities.
     """
 
     labels: tuple[str, ...]
@@ -75,6 +106,7 @@ class HeadResult:
     worst: tuple[ItemResult, ...] = ()
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     calibration: Calibration | None = None
+    items: ScoredItems | None = None
 
     @property
     def num_items(self) -> NDArray[np.int64]:

@@ -115,8 +115,9 @@ class DetectionFiles:
         has_failed = found.result.status == "error"
         if self.report is not None and not (has_failed and len(self.videos) == 1):
             # With libraries that results alone do not need.
-            from tadacli.reports.detection_page import MAX_INLINE_BYTES, TruthOnPage, detection_part, page_of
+            from tadacli.reports.detection_page import TruthOnPage, detection_part, page_of
             from tadacli.reports.score_data import MAX_SCORE_BYTES, score_data
+            from tadacli.reports.video_links import MAX_INLINE_BYTES
 
             inputs = found.threshold_inputs(settings, max_bytes=MAX_SCORE_BYTES // len(self.videos))
             truth = None if self.truth is None else self.truth.of(row)
@@ -216,7 +217,7 @@ def _compared(row: DetectionRow, truth: Sequence[LabelledTime]) -> VideoLabels:
 
 def first_small(videos: Sequence[str]) -> list[str]:
     """The first of some videos, those that a page holds inside: together they are small."""
-    from tadacli.reports.detection_page import MAX_INLINE_BYTES
+    from tadacli.reports.video_links import MAX_INLINE_BYTES
 
     found, total = [], 0
     for video in videos:

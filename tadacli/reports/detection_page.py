@@ -16,9 +16,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +28,12 @@ from tadacli.formats.rows import DetectionRow
 from tadacli.reports.pages import embedded, facts, filled_page
 from tadacli.reports.score_data import ScoreData
 from tadacli.reports.thumbnails import thumbnails
+from tadacli.reports.video_links import MAX_INLINE_BYTES, VideoLink, video_link
 from tadacli.results import Detection, counted
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, is_url, local_path
 from tadacli.video.reading import open_video
 
-MAX_INLINE_BYTES = 24_000_000
 # One script, in this order.
 _SCRIPTS = (
     "page.js",
@@ -53,19 +51,6 @@ _SCRIPTS = (
 _PARTS = "<!-- videos -->"  # no text of others gets into a page with a `<`
 # A rate that a file's clock of milliseconds rounds is still a steady one.
 _STEADY_SECONDS, _MOST_TIMES = 1e-3, 200_000
-
-_PLAYED_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
-_PLAYED_CODECS = ("", "h264", "vp8", "vp9", "av1")
-
-
-@dataclass(frozen=True)
-class VideoLink:
-    """Where the page finds its video: inside itself (`content`), at a relative `url`, or nowhere (neither)."""
-
-    name: str = ""
-    url: str = ""
-    content: bytes = b""
-    media_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,42 +93,6 @@ def frame_grid(times: NDArray[np.float64]) -> FrameGrid | None:
         return FrameGrid(start, step)
     different = np.unique(np.round(times, 6))
     return FrameGrid(start, times=tuple(different.tolist())) if len(different) <= _MOST_TIMES else None
-
-
-def video_link(
-    path: str | os.PathLike[str],
-    page_path: str | os.PathLike[str],
-    *,
-    codec: str = "",
-    max_inline: int = MAX_INLINE_BYTES,
-) -> VideoLink:
-    """How a page shows its video: inside if browsers play it and it is small, else by its file.
-
-    Args:
-        path: The video.
-        page_path: The file that the page is for.
-        codec: FFmpeg's name of the video's codec, if known.
-        max_inline: A video of up to so many bytes is put inside.
-
-    Returns:
-        The link; an empty one for a folder or archive of frames, and for a path that is no file.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    file = Path(path)
-    if not file.is_file() or file.suffix.lower() in (".tar", ".zip"):
-        return VideoLink()
-    name = os.fsencode(file.name).decode("utf-8", "replace")
-    media_type = _PLAYED_TYPES.get(file.suffix.lower(), "")
-    if media_type and codec in _PLAYED_CODECS and file.stat().st_size <= max_inline:
-        return VideoLink(name=name, content=file.read_bytes(), media_type=media_type)
-    try:
-        # Browsers resolve ".." in the address itself, so symbolic links are left as they are.
-        relative = os.path.relpath(os.path.abspath(file), os.path.dirname(os.path.abspath(page_path)))
-    except ValueError:  # another drive
-        return VideoLink(name=name, url=file.absolute().as_uri())
-    return VideoLink(name=name, url=quote(os.fsencode(relative.replace(os.sep, "/"))))
 
 
 def video_part(

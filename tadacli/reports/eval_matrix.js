@@ -31,7 +31,8 @@ const orders = {
 
 const ordered = (head, name) => [...head.labels.keys()].sort(orders[name](head));
 
-function buildMatrix(root, head) {
+/* `onCell(pair, isWanted)` is told of the cell that is chosen, null for none, and whether to go to what is in it. */
+function buildMatrix(root, head, onCell) {
   const box = root.querySelector(".matrix");
   const sheet = box.firstElementChild;
   const canvas = sheet.firstElementChild;
@@ -187,7 +188,7 @@ function buildMatrix(root, head) {
 
   function tell() {
     if (!shown) {
-      told.textContent = "Point at a cell, or choose it, to see what it counts.";
+      told.textContent = "Point at a cell to see what it counts; choose it to see which items.";
       told.classList.add("quiet");
       return;
     }
@@ -223,11 +224,21 @@ function buildMatrix(root, head) {
     box.scrollLeft = brought(box.scrollLeft, column, seenX);
     box.scrollTop = brought(box.scrollTop, row, seenY);
     show(cursor);
+    onCell(cursor, false);
+  }
+
+  function choose(pair) {
+    show((cursor = pair));
+    onCell(cursor, false);
   }
 
   function onKey(event) {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (event.key === "Escape") show((cursor = null));
+    if (event.key === "Escape") choose(null);
+    if (cursor && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      onCell(cursor, true);
+    }
     if (!step || event.ctrlKey || event.metaKey || event.altKey || !num) return;
     event.preventDefault();
     const held = (value) => Math.min(Math.max(value, 0), num - 1);
@@ -262,7 +273,7 @@ function buildMatrix(root, head) {
   box.addEventListener("keydown", onKey);
   box.addEventListener("pointermove", (event) => event.pointerType === "mouse" && show(pairAt(event) ?? cursor));
   box.addEventListener("pointerleave", () => show(cursor));
-  box.addEventListener("click", (event) => show((cursor = pairAt(event))));
+  box.addEventListener("click", (event) => choose(pairAt(event)));
   addEventListener("resize", measure);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   return { pick, arrange };

@@ -1,10 +1,4 @@
-/* The page of an evaluation, put together. It goes on from page.js and eval_matrix.js. */
-
-const LARGEST_LIST = 200;
-
-const percent = (fraction, digits = 1) => (fraction === null ? "\u2013" : `${(fraction * 100).toFixed(digits)} %`);
-const score = (value) => (value === null ? "\u2013" : value.toFixed(3));
-const span = (className, textContent) => element("span", { className, textContent });
+/* The page of an evaluation, put together. It goes on from eval_items.js. */
 
 /* Bars are set by script, as the policy admits no style attributes. */
 function scale(fraction, interval = null) {
@@ -17,43 +11,6 @@ function scale(fraction, interval = null) {
     made.append(mark);
   }
   return made;
-}
-
-/* A list that may be long: what matches the filter, a part at a time, and how much of it is seen. */
-function listing(root, { items, textOf, draw, size, unit }) {
-  const [rows, foot, filter] = [".rows", ".foot", ".filter"].map((each) => root.querySelector(each));
-  const texts = items.map((item) => textOf(item).toLowerCase());
-  const more = element("button", { className: "plain", type: "button", textContent: "Show more" });
-  let order = [...items.keys()];
-  let limit = size;
-
-  function refresh() {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = order.filter((number) => words.every((word) => texts[number].includes(word)));
-    rows.replaceChildren(...found.slice(0, limit).map((number) => draw(items[number])));
-    const seen = Math.min(limit, found.length);
-    const all = counted(items.length, ...unit);
-    const text = seen < found.length || found.length < items.length ? `${grouped(seen)} shown of ${grouped(found.length)}${found.length < items.length ? ` that match, of ${all}` : ` ${unit[1]}`}` : all;
-    foot.replaceChildren(span("quiet", text), ...(seen < found.length ? [more] : []));
-  }
-
-  more.onclick = () => {
-    const first = limit;
-    limit += Math.max(size, LARGEST_LIST);
-    refresh();
-    rows.children[first]?.querySelector("button")?.focus();
-  };
-  filter.addEventListener("input", () => {
-    limit = size;
-    refresh();
-  });
-  filter.hidden = items.length < 8;
-  refresh();
-  const arrange = (numbers) => {
-    order = numbers;
-    refresh();
-  };
-  return { arrange, refresh };
 }
 
 // --- the result --------------------------------------------------------------------------------
@@ -183,24 +140,6 @@ function buildCalibration(root, head) {
   root.querySelector(".legend").textContent = `Expected calibration error ${percent(error, 2)}. Bars: share of items that are right, by the score of their best class. Marks: the mean of these scores; on the dashed line they would be equal. Below: how many items.`;
 }
 
-function buildWorst(root, head) {
-  root.hidden = !head.worst.length;
-  const draw = (item) => {
-    const picture = Object.hasOwn(data.thumbnails, item.id) ? data.thumbnails[item.id] : null;
-    const isWhole = item.start === null && item.end === null;
-    const times = isWhole ? "" : `${item.start === null ? "" : clock(item.start)} \u2013 ${item.end === null ? "" : clock(item.end)}`;
-    const line = (name, label, value) => [element("dt", { textContent: name }), element("dd", { textContent: label }), element("dd", { className: "score", textContent: value })];
-    const facts = element("dl", {}, element("dd", { className: "id", textContent: item.id }));
-    facts.append(...line("true", head.labels[item.label], score(item.labelScore)), ...line("predicted", head.labels[item.predicted], score(item.predictedScore)));
-    facts.append(...line("place", `${grouped(item.rank + 1)} of ${grouped(head.labels.length)}`, ""), ...(isWhole ? [] : line("time", times, "")));
-    if (item.path && item.path !== item.id) facts.append(element("dd", { className: "path", textContent: item.path }));
-    const image = picture ? element("img", { src: `data:image/jpeg;base64,${picture}`, alt: "", loading: "lazy" }) : span("blank", "no picture");
-    return element("li", { className: "item" }, image, facts);
-  };
-  const textOf = (item) => `${item.id} ${item.path} ${head.labels[item.label]} ${head.labels[item.predicted]}`;
-  listing(root, { items: head.worst, textOf, draw, size: 12, unit: ["item", "items"] });
-}
-
 function buildHead(head) {
   const root = byId("head").content.cloneNode(true).firstElementChild;
   const part = (name) => root.querySelector(name);
@@ -209,7 +148,8 @@ function buildHead(head) {
   part(".title").textContent = head.name;
   part(".title").hidden = !head.name;
   byId("heads").append(root);
-  const matrix = buildMatrix(part(".confused"), head);
+  const cell = buildCell(part(".cell"), head, () => part(".matrix").focus());
+  const matrix = buildMatrix(part(".confused"), head, cell);
   part(".confused select").onchange = (event) => matrix.arrange(event.target.value);
   buildClasses(part(".classes"), head, matrix);
   buildConfusions(part(".confusions"), head, matrix);

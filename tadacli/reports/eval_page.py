@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
@@ -22,16 +24,25 @@ from tadacli.evaluation.report import (
     TaskParts,
     flat_metrics,
 )
+from tadacli.reports.eval_items import listed_items, paths_by_weight
 from tadacli.reports.eval_json import ErrorsRow, errors_row
 from tadacli.reports.pages import facts, filled_page
+from tadacli.reports.thumbnails import worst_thumbnails
+from tadacli.reports.video_links import PlayedVideo, VideoLink, played_videos
 
 # The page sorts and filters what is in it; four digits are what it shows.
 _PART_DIGITS = 4
+# One script, in this order.
+_SCRIPTS = ("page.js", "clip_player.js", "eval_matrix.js", "eval_items.js", "eval_page.js")
+_NOT_LOOKED_FOR = PlayedVideo(VideoLink(), reason="this page was made without videos")
 
 # A name, the number of its true segments, the mean of its precisions, and these by threshold.
 PartData = tuple[str, int, float | None, list[float | None]]
 # The edges of a bin, its items, their mean confidence and accuracy.
 BinData = tuple[float, float, int, float | None, float | None]
+# Of a listed item: id, video by number (-1: it has no file), true and predicted class by index, their scores, and the
+# times of its span.
+ListedData = tuple[str, int, int, int, float | None, float | None, float | None, float | None]
 Facts = list[tuple[str, str]]
 
 
@@ -67,11 +78,22 @@ class CalibrationData(TypedDict):
     bins: list[BinData]
 
 
+class VideoData(TypedDict):
+    """A video: at a `url`, in the page as its media number `inside`, or not to be played for a `reason`."""
+
+    path: str
+    url: str
+    inside: int | None
+    codec: str
+    reason: str
+
+
 class ItemData(TypedDict):
-    """One of the worst items; its classes by index."""
+    """One of the worst items; its classes by index, its video by number, -1 if it has none."""
 
     id: str
     path: str
+    video: int
     label: int
     predicted: int
     labelScore: float | None
@@ -82,12 +104,16 @@ class ItemData(TypedDict):
 
 
 class HeadData(TypedDict):
-    """A head of a recognition model; `rows` list, for each true class, (column, count) of the cells with items."""
+    """A head of a recognition model; `rows` list, for each true class, (column, count) of the cells with items.
+
+    `items` are those that cells list, wrong cells first.
+    """
 
     name: str
     labels: list[str]
     rows: list[list[int]]
     worst: list[ItemData]
+    items: list[ListedData]
     calibration: CalibrationData | None
 
 
@@ -106,36 +132,98 @@ class PageData(TypedDict):
     classes: list[PartData]
     heads: list[HeadData]
     thumbnails: dict[str, str]
+    videos: list[VideoData]
     reasons: list[tuple[str, int]]
     unscored: list[tuple[str, str, int]]
     notes: list[str]
     facts: Facts
 
 
-def encode_eval_page(report: EvalReport, thumbnails: Mapping[str, bytes] | None = None) -> bytes:
-    """The page of a report, which asks for nothing from outside; a content security policy holds it to that.
+def eval_page(report: EvalReport, page_path: str | os.PathLike[str]) -> bytes:
+    """The page of a report, with pictures and videos of its items.
+
+    Args:
+        report: The report.
+        page_path: The file that the page is for, to which links are relative.
+
+    Returns:
+        The page in UTF-8, see `encode_eval_page`. Small videos are inside, those of the worst items first.
+    """
+    videos = played_videos(paths_by_weight(report), page_path)
+    return encode_eval_page(report, worst_thumbnails(report), videos)
+
+
+def encode_eval_page(
+    report: EvalReport,
+    thumbnails: Mapping[str, bytes] | None = None,
+    videos: Mapping[str, PlayedVideo] | None = None,
+) -> bytes:
+    """The page of a report. It asks for nothing from outside but the files of videos that are too large to be inside.
+
+    A content security policy holds it to that.
 
     Args:
         report: The report.
         thumbnails: JPEG files by item id, of the worst items; an item without one is shown without.
+        videos: Where the page finds videos, by path; an item without one says so.
 
     Returns:
         The page in UTF-8; the same arguments give the same bytes.
     """
+    videos = videos or {}
+    inside = [video.link for video in videos.values() if video.link.content]
     title = f"{report.dataset}, {report.split}" if report.split else report.dataset
     return filled_page(
         "eval_page.html",
         title=title,
         styles=["page.css", "eval_page.css"],
-        scripts=["page.js", "eval_matrix.js", "eval_page.js"],
-        data=_page_data(report, title, thumbnails or {}),
+        scripts=_SCRIPTS,
+        data=_page_data(report, title, thumbnails or {}, videos),
+        policy="media-src 'self' file: blob:",
+        parts={"media": "".join(map(_media, inside))},
     )
 
 
-def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) -> PageData:
+def _media(link: VideoLink) -> str:
+    content = base64.b64encode(link.content).decode()
+    return f'<script type="text/plain" class="media" data-type="{html.escape(link.media_type)}">{content}</script>\n'
+
+
+class _Videos:
+    """The videos that are shown, numbered as they are asked for."""
+
+    def __init__(self, videos: Mapping[str, PlayedVideo]) -> None:
+        self._videos = videos
+        with_content = (path for path, video in videos.items() if video.link.content)
+        self._inside = {path: number for number, path in enumerate(with_content)}
+        self._numbers: dict[str, int] = {}
+
+    def number(self, path: str) -> int:
+        """The number of a video; -1 for an item without a file."""
+        return self._numbers.setdefault(path, len(self._numbers)) if path else -1
+
+    def data(self) -> list[VideoData]:
+        """Those that have a number, in their order."""
+        return [self._of(path, self._videos.get(path, _NOT_LOOKED_FOR)) for path in self._numbers]
+
+    def _of(self, path: str, video: PlayedVideo) -> VideoData:
+        return {
+            "path": path,
+            "url": video.link.url,
+            "inside": self._inside.get(path),
+            "codec": video.codec,
+            "reason": video.reason,
+        }
+
+
+def _page_data(
+    report: EvalReport, title: str, thumbnails: Mapping[str, bytes], videos: Mapping[str, PlayedVideo]
+) -> PageData:
     reasons = list(report.reasons.items())
     place = {reason: number for number, (reason, _) in enumerate(reasons)}
     shown = {item.id for head in report.heads.values() for item in head.worst}
+    numbered = _Videos(videos)
+    heads = [_head(name, head, numbered) for name, head in report.heads.items()]
     return {
         "title": title,
         "unit": report.unit,
@@ -146,19 +234,12 @@ def _page_data(report: EvalReport, title: str, thumbnails: Mapping[str, bytes]) 
             *(_majority(name, each) for name, each in report.majority.items()),
         ],
         "tasks": [_task(name, value, report.parts.get(name)) for name, value in report.tasks.items()],
-        "classes": [
-            (
-                each.label,
-                each.num_items,
-                None if each.percent is None else _number(each.percent / 100, _PART_DIGITS),
-                [],
-            )
-            for each in report.classes
-        ],
-        "heads": [_head(name, head) for name, head in report.heads.items()],
+        "classes": [_label(each) for each in report.classes],
+        "heads": heads,
         "thumbnails": {
             item: base64.b64encode(thumbnails[item]).decode() for item in sorted(thumbnails) if item in shown
         },
+        "videos": numbered.data(),
         "reasons": reasons,
         "unscored": [(item.id, item.path, place[item.reason]) for item in report.unscored],
         "notes": [note.text for note in report.notes],
@@ -226,7 +307,7 @@ def _label(label: LabelPrecision) -> PartData:
     return label.label, label.num_items, _number(fraction, _PART_DIGITS), []
 
 
-def _head(name: str, head: HeadResult) -> HeadData:
+def _head(name: str, head: HeadResult, videos: _Videos) -> HeadData:
     rows: list[list[int]] = [[] for _ in head.labels]
     # Most cells of a large matrix are empty: each row lists (column, count) of the others.
     for true, predicted in np.argwhere(head.confusion).tolist():
@@ -235,7 +316,8 @@ def _head(name: str, head: HeadResult) -> HeadData:
         "name": name,
         "labels": list(head.labels),
         "rows": rows,
-        "worst": [_item(item) for item in head.worst],
+        "worst": [_item(item, videos) for item in head.worst],
+        "items": [_listed(item, videos) for item in listed_items(head)],
         "calibration": None if head.calibration is None else _calibration(head.calibration),
     }
 
@@ -250,10 +332,17 @@ def _calibration(calibration: Calibration) -> CalibrationData:
     }
 
 
-def _item(item: ItemResult) -> ItemData:
+def _listed(item: ItemResult, videos: _Videos) -> ListedData:
+    scores = _number(item.label_score, _PART_DIGITS), _number(item.predicted_score, _PART_DIGITS)
+    span = _number(item.start_seconds), _number(item.end_seconds)
+    return item.id, videos.number(item.path), item.label, item.predicted, *scores, *span
+
+
+def _item(item: ItemResult, videos: _Videos) -> ItemData:
     return {
         "id": item.id,
         "path": item.path,
+        "video": videos.number(item.path),
         "label": item.label,
         "predicted": item.predicted,
         "labelScore": _number(item.label_score),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from tadacli.formats.rows import DetectionRow
 from tadacli.reports.detection_files import first_small
-from tadacli.reports.detection_page import MAX_INLINE_BYTES, detection_part, page_around, page_of
+from tadacli.reports.detection_page import detection_part, page_around, page_of
+from tadacli.reports.video_links import MAX_INLINE_BYTES
 from tadacli.results import Detection, Gap, Segment
 
 

@@ -19,8 +19,7 @@ from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.files import held_folder, write_new
 from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.reports.eval_json import eval_json
-from tadacli.reports.eval_page import encode_eval_page
-from tadacli.reports.thumbnails import worst_thumbnails
+from tadacli.reports.eval_page import eval_page
 from tadacli.scoring.options import parse_views
 from tadacli.specs import EvalProtocol
 from tadacli.training import Init
@@ -338,7 +337,7 @@ def _publish(job: FinetuneJob, folder: RunFolder, result: FinetuneResult) -> Non
     """Writes the evaluation, the curves and the card, which tells the command that the run began with."""
     report = result.report
     write_new(folder.report, eval_json(report), replace=True)
-    write_new(folder.page, encode_eval_page(report, worst_thumbnails(report)), replace=True)
+    write_new(folder.page, eval_page(report, folder.page), replace=True)
     if find_spec("matplotlib") is not None:
         from tadacli.training.curves import curves_png
 

@@ -15,11 +15,12 @@ from tests.browser.axe import findings, findings_in_all_looks
 from tests.browser.test_agreement import TRUTH
 from tests.browser.test_correcting import FPS, fresh, row_of, video
 from tests.browser.test_detection_page import Opener, Page, inline, opened
+from tests.browser.test_eval_page import clip_page
 from tests.browser.test_thresholds import HEADS, SCORES, SPANS, scored
 from tests.reports.test_detection_page import detection, report_html
 from tests.reports.test_eval_page import detections, recognition
 
-__all__ = ["opened", "video"]  # fixtures
+__all__ = ["clip_page", "opened", "video"]  # fixtures
 # All that can be operated and is shown; of the segments on the timeline Tab reaches one, from which arrows go on.
 OPERABLE = """
 return [...document.querySelectorAll("a[href], button, input, select, summary, video")].filter((each) =>
@@ -63,6 +64,14 @@ def test_the_report_has_no_serious_findings(opened: Opener, video: Path) -> None
 def test_the_page_of_an_evaluation_has_no_serious_findings(opened: Opener, report: Any) -> None:
     page = opened(encode_eval_page(report(), {"a": media.jpeg_bytes(1)}))
     page.browser.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert findings_in_all_looks(page.browser) == []
+
+
+def test_items_of_a_cell_and_their_clips_have_no_serious_findings(opened: Opener, clip_page: bytes) -> None:
+    page = opened(clip_page)
+    page.all(".confusions .line")[0].click()
+    assert findings_in_all_looks(page.browser) == []
+    page.all("button.cell-item")[0].click()
     assert findings_in_all_looks(page.browser) == []
 
 

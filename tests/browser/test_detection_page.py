@@ -15,7 +15,8 @@ import pytest
 from tadacli.camera_motion.virtual_camera import CameraMove, KnownMove, render_sequence
 from tadacli.detection.curves import ClassCurve
 from tadacli.evaluation.agreement import LabelledTime
-from tadacli.reports.detection_page import TruthOnPage, VideoLink, video_link
+from tadacli.reports.detection_page import TruthOnPage
+from tadacli.reports.video_links import VideoLink, video_link
 from tests import media
 from tests.reports.test_detection_page import detection, found, report_html
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
 import pytest
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
-from tadacli.evaluation.report import NamedPrecision, Precisions, TaskParts, UnscoredItem
-from tadacli.reports.eval_page import encode_eval_page
+from tadacli.datasets.samples import Sample
+from tadacli.evaluation.metrics import Outcomes
+from tadacli.evaluation.report import EvalReport, NamedPrecision, Precisions, ScoredItems, TaskParts, UnscoredItem
+from tadacli.reports.eval_page import encode_eval_page, eval_page
+from tadacli.reports.video_links import PlayedVideo, VideoLink
 from tadacli.results import Note, NoteKind
 from tests import media
 from tests.browser.test_detection_page import NASTY, PHONE, Opener, opened
@@ -172,3 +180,97 @@ def test_a_phone_shows_detections_without_sideways_scrolling(opened: Opener) -> 
     assert page.one(".by-class .foot").text.startswith("200 shown of 300 classes")
     page.one(".by-class .foot button").click()
     assert len(page.all(".by-class .line")) == 300
+
+
+def clips_report(video: Path) -> EvalReport:
+    """Three classes; of five items in the second cell of the first row one has no file, and one is gone."""
+    true, predicted = np.array([0, 0, 0, 0, 1, 1]), np.array([1, 1, 1, 0, 1, 1])
+    samples = [
+        Sample("a", video, {"": 0}, 1.0, 2.0),
+        Sample("b", video, {"": 0}),
+        Sample("c", None, {"": 0}),
+        Sample("d", video, {"": 0}),
+        Sample("e", video.with_name("gone.mp4"), {"": 1}),
+        Sample("f", video, {"": 1}, None, 0.5),
+    ]
+    outcomes = Outcomes(true, predicted, np.where(true == predicted, 0, 1), np.full(6, 0.75))
+    items = ScoredItems(samples, outcomes, np.array([0.1, 0.2, 0.15, 0.75, 0.75, 0.75]))
+    result = head(["wave", "nod", "bow"], list(zip(true.tolist(), predicted.tolist(), strict=True)))
+    worst = tuple(items[row] for row in (0, 2))
+    return recognition(heads={"": replace(result, items=items, worst=worst)})
+
+
+@pytest.fixture(scope="module")
+def clip_page(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    video = tmp_path_factory.mktemp("video") / "forty frames.mp4"
+    media.render(video, 40, time_base=Fraction(1, 10))
+    return eval_page(clips_report(video), video.with_name("page.html"))
+
+
+PLAYER = """
+const done = arguments[0], player = document.getElementById("clip-player");
+const look = () => {
+  const isAtRest = player.paused && !player.seeking && player.readyState >= 2 && player.currentTime > 0;
+  if (!isAtRest) return setTimeout(look, 20);
+  done([player.currentTime, player.src.slice(0, 5), document.getElementById("clip-notice").textContent]);
+};
+look();
+"""
+
+
+def test_a_picture_opens_its_clip_which_stops_at_its_end(opened: Opener, clip_page: bytes) -> None:
+    page = opened(clip_page)
+    assert page.one(".worst img").get_attribute("src").startswith("data:image/jpeg")
+    assert "no clip: it has no file" in page.texts(".worst .item")[1]
+    page.one(".worst .open").click()
+    seconds, source, said = page.browser.execute_async_script(PLAYER)
+    assert (round(seconds, 2), source, said) == (2.0, "blob:", "")
+    assert page.one("#clip-title").text == "a"
+    assert page.one("#clip-words").text == "true wave, predicted nod"
+    assert page.one("#clip-span").text == "0:01.00 \u2013 0:02.00"
+    page.one("#clip-again").click()
+    assert page.browser.execute_script("return document.getElementById('clip-player').currentTime") < 1.9
+    page.press(Keys.ESCAPE)
+    assert not page.one("#clip").is_displayed()
+    assert page.browser.switch_to.active_element == page.one(".worst .open")
+    assert page.browser.get_log("browser") == []
+
+
+def test_a_cell_lists_its_items_by_keyboard(opened: Opener, clip_page: bytes) -> None:
+    page = opened(clip_page)
+    page.one(".matrix").click()
+    page.press(Keys.ESCAPE)
+    assert not page.one(".cell").is_displayed()
+    for key in (RIGHT, RIGHT, Keys.ENTER):
+        page.press(key)
+    assert page.browser.switch_to.active_element == page.one(".cell")
+    assert page.one(".cell").get_attribute("aria-label") == "3 items: wave, taken for nod"
+    assert page.texts(".cell-item .id") == ["a", "c", "b"]  # by the score of the true class
+    assert "no clip: it has no file" in page.texts(".cell-item")[1]
+    assert "true 0.100, predicted 0.750" in page.texts(".cell-item")[0]
+    page.press(Keys.TAB)
+    page.press(Keys.ENTER)
+    assert page.browser.execute_async_script(PLAYER)[:2] == [pytest.approx(2.0, abs=0.01), "blob:"]
+    page.press(Keys.ESCAPE)
+    page.press(Keys.ESCAPE)
+    assert page.browser.switch_to.active_element == page.one(".matrix")
+    page.press(DOWN)
+    assert page.texts(".cell-item .id") == ["e", "f"]
+    assert "no clip: the file is not there" in page.texts(".cell-item")[0]
+    page.press(RIGHT)
+    assert not page.one(".cell").is_displayed()  # an empty cell
+
+
+def test_a_page_says_which_clips_it_lacks(opened: Opener, tmp_path: Path) -> None:
+    (tmp_path / "none.mp4").write_bytes(b"no video")
+    report = clips_report(tmp_path / "none.mp4")
+    link = PlayedVideo(VideoLink(name="none.mp4", url="none.mp4"))
+    page = opened(encode_eval_page(report, videos={str(tmp_path / "none.mp4"): link}))
+    page.one(".worst .open").click()
+    WebDriverWait(page.browser, 20).until(lambda _: page.one("#clip-notice").is_displayed())
+    assert "This browser cannot play the video" in page.one("#clip-notice").text
+    page = opened(eval_page(report, tmp_path / "page.html"))
+    assert "no clip: the video cannot be read" in page.texts(".worst .item")[0]
+    page = opened(encode_eval_page(recognition()))
+    page.all(".confusions .line")[0].click()
+    assert page.one(".cell").text == "2 items: nod, taken for wave\nThis page does not say which ones."

@@ -27,7 +27,7 @@ from tadacli.detection.span_choice import (
 )
 from tadacli.detection.suggesting import suggest
 from tadacli.errors import UsageError
-from tadacli.reports import detection_page, suggestion_page
+from tadacli.reports import suggestion_page, video_links
 from tadacli.results import Prediction, VideoInfo
 from tadacli.zoo.manifest import manifest
 from tests import media
@@ -192,7 +192,7 @@ def test_a_page_holds_no_more_videos_than_it_may(tmp_path: Path, monkeypatch: py
     for file in files:
         media.render(file, 40)
         write_scores(file.with_suffix(".npz"), scores_of(str(file), [TORN]))
-    for module in (detection_page, suggestion_page):
+    for module in (video_links, suggestion_page):
         monkeypatch.setattr(module, "MAX_INLINE_BYTES", files[0].stat().st_size + 10)
     found = suggest([file.with_suffix(".npz") for file in files])
     page, notes = suggestion_page.suggestion_page(found.rows, labels=found.labels, page_path=tmp_path / "page.html")

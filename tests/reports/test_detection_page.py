@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadacli.detection.curves import MAX_CURVE_CELLS, ClassCurve
-from tadacli.reports.detection_page import MAX_INLINE_BYTES, VideoLink, page_of, video_link, video_part
+from tadacli.reports.detection_page import page_of, video_part
+from tadacli.reports.video_links import MAX_INLINE_BYTES, VideoLink, video_link
 
 
 def found(start: float, end: float, label: str, *, index: int = 0, score: float = 0.8) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tadacli.datasets.samples import Sample
 from tadacli.evaluation.detection_metrics import DetectionMetrics
 from tadacli.evaluation.error_kinds import ErrorCounts, ErrorKind
 from tadacli.evaluation.majority import MajorityClass
@@ -23,11 +25,15 @@ from tadacli.evaluation.report import (
     ItemResult,
     NamedPrecision,
     Precisions,
+    ScoredItems,
     TaskParts,
     UnscoredItem,
 )
+from tadacli.reports.eval_items import listed_items
 from tadacli.reports.eval_page import encode_eval_page
+from tadacli.reports.video_links import VideoLink, played_videos
 from tadacli.results import Note, NoteKind
+from tests import media
 from tests.reports.test_detection_page import NASTY, Elements
 
 TIOU = [0.1, 0.2, 0.3]
@@ -174,3 +180,36 @@ def test_a_page_of_many_classes_and_items_stays_small() -> None:
     for number, row in enumerate(rows):
         matrix[number, row[::2]] = row[1::2]
     np.testing.assert_array_equal(matrix, result.confusion)
+
+
+def test_each_cell_lists_as_many_items_as_there_is_room_for() -> None:
+    pairs = [(0, 0)] * 9 + [(0, 1)] * 4 + [(1, 0)] * 2
+    scores = np.linspace(0.5, 0.1, len(pairs))
+    result = head(["wave", "nod"], pairs)
+    outcomes = Outcomes(
+        *np.array(pairs).T, np.array([true != predicted for true, predicted in pairs]), np.full(len(pairs), 0.75)
+    )
+    samples = [Sample(f"v{number}", None, {"": true}) for number, (true, _) in enumerate(pairs)]
+    result = replace(result, items=ScoredItems(samples, outcomes, scores))
+    assert len(listed_items(result)) == len(pairs)
+    some = listed_items(result, most=8)
+    assert [(each.label, each.predicted) for each in some] == [(0, 1)] * 3 + [(1, 0)] * 2 + [(0, 0)] * 3
+    assert [each.id for each in some] == ["v12", "v11", "v10", "v14", "v13", "v8", "v7", "v6"]  # the lowest scores
+    assert len(listed_items(result, most=1)) == 3  # one of each cell at least
+    data = Elements(encode_eval_page(recognition(heads={"": result}))).data()
+    assert data["heads"][0]["items"][0] == ["v12", -1, 0, 1, round(scores[12], 4), 0.75, None, None]
+
+
+def test_videos_share_the_room_inside_a_page(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        media.render(tmp_path / name, 12)
+    (tmp_path / "frames").mkdir()
+    paths = [str(tmp_path / name) for name in ("a.mp4", "gone.mp4", "a.mp4", "b.mp4", "frames")]
+    room = (tmp_path / "a.mp4").stat().st_size + 10
+    found = played_videos(paths, tmp_path / "page.html", max_inline=room)
+    assert list(found) == [paths[0], paths[1], *paths[3:]]
+    first, gone, second, frames = found.values()
+    assert (first.link.content, first.codec, first.reason) == ((tmp_path / "a.mp4").read_bytes(), "h264", "")
+    assert (gone.link, gone.reason) == (VideoLink(), "the file is not there")
+    assert (second.link, second.reason) == (VideoLink(name="b.mp4", url="b.mp4"), "")
+    assert frames.reason == "these are pictures, which a page does not play"
