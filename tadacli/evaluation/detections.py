@@ -28,7 +28,7 @@ from tadacli.evaluation.detection_metrics import (
     average_precision,
     precision_by_video,
 )
-from tadacli.evaluation.error_kinds import LEAST_TIOU, count_errors
+from tadacli.evaluation.error_kinds import LEAST_TIOU, MULTIPLES, judge_detections
 from tadacli.evaluation.matching import Unmatched, unmatched
 from tadacli.evaluation.predictions import TimedScores
 from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
@@ -36,10 +36,12 @@ from tadacli.evaluation.readers.epic import read_epic_detections
 from tadacli.evaluation.readers.numbered import read_numbered, with_names
 from tadacli.evaluation.readers.own_results import DetectResults, read_detected_actions, read_detected_labels
 from tadacli.evaluation.report import (
+    ComparedSegments,
     EvalReport,
     NamedPrecision,
     Precisions,
     TaskParts,
+    TimedVideo,
     UnscoredItem,
     UnscoredKind,
 )
@@ -120,6 +122,7 @@ def evaluate_epic_detections(
     *,
     split: Literal["train", "validation"] = "validation",
     tiou: Sequence[float] = EPIC_TIOU,
+    data_root: AnyPath | None = None,
 ) -> EvalReport:
     """mAP for verbs, nouns and actions, of the challenge's JSON or of what `tada detect` wrote.
 
@@ -129,6 +132,7 @@ def evaluate_epic_detections(
         split: The split that is scored.
         tiou: Thresholds on the temporal IoU (see `parse_tiou`). The challenge measures at 0.1 to 0.5; the report notes
             it when they are others.
+        data_root: The folder with the videos, which only pages show.
 
     Returns:
         The report, with fractions in 0..1; odd times of predictions, and videos that are not annotated, are noted.
@@ -136,7 +140,7 @@ def evaluate_epic_detections(
     Raises:
         UsageError: A file is not what it should be, or not one video of the predictions is annotated.
     """
-    truth = load_epic_detection(annotations, split=split)
+    truth = load_epic_detection(annotations, data_root=data_root, split=split)
     results = _read(predictions, ours=read_detected_actions, official=read_epic_detections)
     strangers = _strangers(truth, results, f"{truth.name}, {split}")
     found = results.predictions
@@ -161,6 +165,7 @@ def evaluate_activitynet(
     *,
     split: str = "validation",
     tiou: Sequence[float] = ACTIVITYNET_TIOU,
+    data_root: AnyPath | None = None,
 ) -> EvalReport:
     """mAP of predictions in ActivityNet's JSON, ActionFormer's pickle or THUMOS's text, or of what `tada detect` wrote.
 
@@ -170,6 +175,7 @@ def evaluate_activitynet(
         split: The subset that is scored.
         tiou: Thresholds on the temporal IoU (see `parse_tiou`). The benchmark measures at 0.5 to 0.95; the report notes
             it when they are others.
+        data_root: The folder with the videos, which only pages show.
 
     Returns:
         The report, with fractions in 0..1; odd times of predictions, and videos that are not annotated, are noted.
@@ -177,7 +183,7 @@ def evaluate_activitynet(
     Raises:
         UsageError: A file is not what it should be, or not one video or label of the predictions is in the annotations.
     """
-    truth = load_activitynet(annotations, subset=split)
+    truth = load_activitynet(annotations, data_root=data_root, subset=split)
     results = _read(
         predictions, ours=read_detected_labels, official=partial(_read_official, class_numbers=truth.class_numbers)
     )
@@ -229,6 +235,7 @@ def _measured(
         np.searchsorted(videos, found.video_ids), found_classes, found.starts, found.ends, found.scores
     )
     whole = average_precision(labels, segments, tiou=tiou)
+    judged = judge_detections(labels, segments, tiou=_near_half(tiou))
     by_class = zip(whole.classes, whole.num_truth, whole.average_precision, strict=True)
     parts = TaskParts(
         tuple(NamedPrecision(name_of(index), count, values, index) for index, count, values in by_class),
@@ -236,7 +243,8 @@ def _measured(
             NamedPrecision(str(videos[each.video]), each.num_truth, each.mean_average_precision)
             for each in precision_by_video(labels, segments, tiou=tiou)
         ),
-        count_errors(labels, segments, tiou=_near_half(tiou)),
+        tuple(map(judged.counts, MULTIPLES)),
+        ComparedSegments(tuple(videos.tolist()), labels, segments, judged),
     )
     return whole, parts
 
@@ -281,6 +289,10 @@ def _report(
             *_span_notes(results.predictions, truth.durations_seconds),
         ),
         unmatched=strangers.names,
+        videos={
+            video.id: TimedVideo(os.fspath(video.path or ""), truth.durations_seconds.get(video.id))
+            for video in truth.videos
+        },
     )
 
 

@@ -16,21 +16,19 @@ A true segment is missed if no detection that counts took it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
+from tadacli.evaluation.taking import blocks_of, taken_segments, temporal_iou
 
 # Below this a detection and a true segment have nothing to do with each other.
 LEAST_TIOU = 0.1
 # Detections that count, as multiples of the true segments of their class.
 MULTIPLES = (1, 10)
-# Pairs of a detection and a true segment compared at a time: memory does not grow with the number of pairs.
-_PAIRS = 1 << 19
 
 
 class ErrorKind(StrEnum):
@@ -63,33 +61,55 @@ class ErrorCounts:
         return sum(self.kinds.values())
 
 
-def count_errors(
-    truth: TimedLabels, detections: ScoredSegments, *, tiou: float, multiples: Sequence[int] = MULTIPLES
-) -> tuple[ErrorCounts, ...]:
-    """How many detections are of each kind.
+@dataclass(frozen=True, eq=False)
+class JudgedDetections:
+    """What the detections that count are, best first, (N,) each.
+
+    `rows` are their rows among all detections; `kinds` are numbers in the order of `ErrorKind`; `taken` are the rows of
+    the true segments that they took, -1 for none; `multiples` say from which multiple on each counts.
+    """
+
+    tiou: float
+    num_truth: int
+    rows: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    taken: NDArray[np.int64]
+    multiples: NDArray[np.int64]
+
+    def counts(self, multiple: int) -> ErrorCounts:
+        """How many are of each kind, of those that count for a multiple."""
+        counting = self.multiples <= multiple
+        found = {kind: int((self.kinds[counting] == number).sum()) for number, kind in enumerate(ErrorKind)}
+        num_missed = self.num_truth - int((self.taken[counting] >= 0).sum())
+        return ErrorCounts(self.tiou, multiple, found, num_missed, self.num_truth)
+
+
+def judge_detections(
+    truth: TimedLabels, detections: ScoredSegments, *, tiou: float, multiple: int = MULTIPLES[-1]
+) -> JudgedDetections:
+    """What kind each detection is of.
 
     Args:
         truth: The true segments.
         detections: The detections; those of classes that the truth does not have are left out, as in mAP.
         tiou: The threshold on the temporal IoU, above `LEAST_TIOU`.
-        multiples: How many detections count, see above.
+        multiple: How many detections count, see above.
 
     Returns:
-        The counts for each multiple, in their order.
+        Those that count.
     """
-    limits = np.bincount(truth.classes, minlength=1 + int(max(detections.classes, default=0)))
+    limits = np.bincount(truth.classes, minlength=1 + int(max(detections.classes, default=0)))[detections.classes]
     ranks = _ranks(detections)
     # What does not count comes after all of its class that does, and takes nothing from these.
-    rows = np.flatnonzero(ranks < max(multiples) * limits[detections.classes])
+    rows = np.flatnonzero(ranks < multiple * limits)
     rows = rows[np.argsort(-detections.scores[rows], kind="stable")]
-    kinds, takes = _kinds(truth, detections, rows, tiou=tiou)
-    counts = []
-    for multiple in multiples:
-        counting = ranks[rows] < multiple * limits[detections.classes[rows]]
-        found = {kind: int((kinds[counting] == number).sum()) for number, kind in enumerate(ErrorKind)}
-        num_missed = len(truth) - int((counting & takes).sum())
-        counts.append(ErrorCounts(tiou, multiple, found, num_missed, len(truth)))
-    return tuple(counts)
+    taken = taken_segments(truth, _of(detections, rows), tiou=tiou)
+    kinds = _kinds(truth, detections, rows, taken, tiou=tiou)
+    return JudgedDetections(tiou, len(truth), rows, kinds, taken, 1 + ranks[rows] // limits[rows])
+
+
+def _of(detections: ScoredSegments, rows: NDArray[np.int64]) -> ScoredSegments:
+    return ScoredSegments(*(getattr(detections, each.name)[rows] for each in fields(ScoredSegments)))
 
 
 def _ranks(detections: ScoredSegments) -> NDArray[np.int64]:
@@ -104,40 +124,25 @@ def _ranks(detections: ScoredSegments) -> NDArray[np.int64]:
 
 
 def _kinds(
-    truth: TimedLabels, detections: ScoredSegments, rows: NDArray[np.int64], *, tiou: float
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The kind by number of the detections in `rows`, which are by falling score, and whether they took a true one."""
+    truth: TimedLabels,
+    detections: ScoredSegments,
+    rows: NDArray[np.int64],
+    taken: NDArray[np.int64],
+    *,
+    tiou: float,
+) -> NDArray[np.int64]:
+    """The kind by number of the detections in `rows`, of which some have taken a true segment."""
     number = {kind: each for each, kind in enumerate(ErrorKind)}
     kinds = np.full(len(rows), number[ErrorKind.BACKGROUND], dtype=np.int64)
     for video in np.unique(truth.videos):
         true = np.flatnonzero(truth.videos == video)
-        places = np.flatnonzero(detections.videos[rows] == video)
-        is_free = np.ones(len(true), dtype=np.bool_)
-        for block in np.array_split(places, 1 + len(places) * len(true) // _PAIRS):
-            found = rows[block]
-            iou = _overlaps(truth, true, detections, found)
-            own = truth.classes[true] == detections.classes[found][:, None]
+        for block in blocks_of(np.flatnonzero(detections.videos[rows] == video), len(true)):
+            iou = temporal_iou(truth, true, detections, rows[block])
+            own = truth.classes[true] == detections.classes[rows[block]][:, None]
             of_own, of_any = (np.where(own, iou, -1.0).max(axis=1), iou.max(axis=1))
             kinds[block[of_any >= LEAST_TIOU]] = number[ErrorKind.CONFUSION]
             kinds[block[of_own >= LEAST_TIOU]] = number[ErrorKind.LOCALIZATION]
             kinds[block[of_any >= tiou]] = number[ErrorKind.WRONG_LABEL]
-            for place in np.flatnonzero(of_own >= tiou).tolist():
-                free = np.where(own[place] & is_free & (iou[place] >= tiou), iou[place], -1.0)
-                best = int(free.argmax())
-                is_right = free[best] >= 0
-                kinds[block[place]] = number[ErrorKind.RIGHT if is_right else ErrorKind.DOUBLE]
-                is_free[best] &= not is_right
-    return kinds, kinds == number[ErrorKind.RIGHT]
-
-
-def _overlaps(
-    truth: TimedLabels, true: NDArray[np.int64], detections: ScoredSegments, found: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The temporal IoU of detections (rows) with true segments (columns); 0 where it is undefined."""
-    starts, ends = truth.starts_seconds[true], truth.ends_seconds[true]
-    begin, end = detections.starts_seconds[found][:, None], detections.ends_seconds[found][:, None]
-    shared = np.maximum(np.minimum(ends, end) - np.maximum(starts, begin), 0.0)
-    union = (ends - starts) + (end - begin) - shared
-    iou: NDArray[np.float64] = np.zeros_like(shared)
-    np.divide(shared, union, out=iou, where=union > 0)
-    return iou
+            kinds[block[of_own >= tiou]] = number[ErrorKind.DOUBLE]
+    kinds[taken >= 0] = number[ErrorKind.RIGHT]
+    return kinds

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from tadacli.datasets.samples import Sample
-from tadacli.evaluation.detection_metrics import DetectionMetrics
-from tadacli.evaluation.error_kinds import ErrorCounts
+from tadacli.evaluation.detection_metrics import DetectionMetrics, ScoredSegments, TimedLabels
+from tadacli.evaluation.error_kinds import ErrorCounts, JudgedDetections
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Calibration, Outcomes
 from tadacli.evaluation.multi_label import LabelPrecision
@@ -147,15 +147,34 @@ class NamedPrecision:
 
 
 @dataclass(frozen=True)
+class TimedVideo:
+    """A video with timed segments: its file, empty if none was found, and its length in seconds if that is known."""
+
+    path: str = ""
+    duration_seconds: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedSegments:
+    """True segments and detections of one task; the codes of videos are places in `videos`, which are ids."""
+
+    videos: tuple[str, ...]
+    truth: TimedLabels
+    detections: ScoredSegments
+    judged: JudgedDetections
+
+
+@dataclass(frozen=True)
 class TaskParts:
     """One task of detection part by part: the classes of the ground truth by index, the videos by id.
 
-    `errors` say of what kinds the detections are, see `error_kinds`.
+    `errors` say of what kinds the detections are, see `error_kinds`; `segments` are these and the true ones.
     """
 
     classes: tuple[NamedPrecision, ...]
     videos: tuple[NamedPrecision, ...]
     errors: tuple[ErrorCounts, ...] = ()
+    segments: ComparedSegments | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +234,7 @@ class EvalReport:
     there for recognition, and with them `majority`, the most frequent class of each head among the scored items; of a
     multi-label model there are `classes` instead, each with its average precision, and the class that most items show.
     `run` says what made the scores, as far as the predictions tell. `notes` say what else to know. `unmatched` are
-    names in the predictions that the annotations do not have.
+    names in the predictions that the annotations do not have. `videos` are those of detection by id.
     """
 
     dataset: str
@@ -232,6 +251,7 @@ class EvalReport:
     unmatched: tuple[str, ...] = ()
     majority: Mapping[str, MajorityClass] = field(default_factory=dict)
     classes: tuple[LabelPrecision, ...] = ()
+    videos: Mapping[str, TimedVideo] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:

@@ -72,7 +72,8 @@ def evaluate_predictions(
                 f"{dataset} is scored from predictions",
                 hint="tada detect VIDEOS -o found.json, then tada eval ... --predictions found.json",
             )
-        return _detections(cast("DetectionDatasetName", dataset), annotations, paths[0], split, tiou, submission)
+        found_in = cast("DetectionDatasetName", dataset)
+        return _detections(found_in, annotations, paths[0], split, tiou, submission, data_root)
     refuse_tiou(dataset, tiou)
     source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
     if len(paths) > 1 or is_prediction_file(paths[0]):
@@ -174,6 +175,7 @@ def _detections(
     split: str | None,
     tiou: str | Sequence[float] | None,
     submission: AnyPath | None,
+    data_root: AnyPath | None,
 ) -> EvalReport:
     """The report on detections; with `submission`, what `tada detect` wrote becomes the challenge's file, too."""
     usual = USUAL_TIOU[dataset]
@@ -185,9 +187,11 @@ def _detections(
             raise UsageError("--submission is for EPIC-KITCHENS-100", hint="leave it out")
         write_new(Path(submission), epic_detection(read_detections(predictions)))
     if dataset == "activitynet":
-        return evaluate_activitynet(annotations, predictions, split=split or "validation", tiou=thresholds)
+        return evaluate_activitynet(
+            annotations, predictions, split=split or "validation", tiou=thresholds, data_root=data_root
+        )
     part = "validation" if split is None else usual_spelling(split)
     if part not in ("train", "validation"):
         raise UsageError(f"EPIC-KITCHENS-100 has no annotated split {part!r}", hint="use --split validation or train")
     scored: Literal["train", "validation"] = "train" if part == "train" else "validation"
-    return evaluate_epic_detections(annotations, predictions, split=scored, tiou=thresholds)
+    return evaluate_epic_detections(annotations, predictions, split=scored, tiou=thresholds, data_root=data_root)

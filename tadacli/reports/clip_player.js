@@ -13,7 +13,7 @@ function mediaBlob(media) {
 }
 
 /* Why a video cannot be played; nothing where the page has it or knows where it is. */
-const whyNoClip = (number) => (number < 0 ? "it has no file" : data.videos[number].reason);
+const whyNoClip = (number) => (number < 0 ? "no video file was found" : data.videos[number].reason);
 
 function sayOfClip(text) {
   byId("clip-notice").textContent = text;

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-from tadacli.evaluation.report import EvalReport, HeadResult, ItemResult
+from tadacli.evaluation.report import HeadResult, ItemResult
 
 # Of each head; a page of so many has a few megabytes.
 MAX_LISTED = 20_000
@@ -38,14 +36,6 @@ def listed_items(head: HeadResult, *, most: int = MAX_LISTED) -> list[ItemResult
     places = np.arange(len(cells)) - np.repeat(first, sizes)
     rows = order[by_cell[places < _most_of_a_cell(sizes, most)]]
     return [head.items[row] for row in rows.tolist()]
-
-
-def paths_by_weight(report: EvalReport) -> Iterator[str]:
-    """The files of what the page of a report shows, those of the worst items first; they repeat."""
-    for head in report.heads.values():
-        yield from (item.path for item in head.worst if item.path)
-    for head in report.heads.values():
-        yield from (item.path for item in listed_items(head) if item.path)
 
 
 def _most_of_a_cell(sizes: NDArray[np.int64], most: int) -> int:

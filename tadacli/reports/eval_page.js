@@ -1,17 +1,4 @@
-/* The page of an evaluation, put together. It goes on from eval_items.js. */
-
-/* Bars are set by script, as the policy admits no style attributes. */
-function scale(fraction, interval = null) {
-  const made = element("div", { className: "scale" }, element("i"));
-  made.firstElementChild.style.width = `${Math.min(Math.max(fraction ?? 0, 0), 1) * 100}%`;
-  if (interval) {
-    const mark = element("b");
-    mark.style.left = `${interval[0] * 100}%`;
-    mark.style.width = `${(interval[1] - interval[0]) * 100}%`;
-    made.append(mark);
-  }
-  return made;
-}
+/* The page of an evaluation, put together. It goes on from eval_lanes.js. */
 
 // --- the result --------------------------------------------------------------------------------
 
@@ -159,72 +146,7 @@ function buildHead(head) {
   return root;
 }
 
-// --- tasks of detection, by class and by video ---------------------------------------------------
-
-const partOrders = (counts) => ({
-  "lowest first": (value) => (a, b) => value(a) - value(b),
-  "highest first": (value) => (a, b) => value(b) - value(a),
-  [`by number of ${counts}`]: () => (a, b) => b[1] - a[1],
-  "by name": () => (a, b) => a[0].localeCompare(b[0], "en", { numeric: true }),
-});
-
-function buildParts(root, { items, tiou, unit, counts = ["segment", "segments"] }) {
-  root.hidden = !items.length;
-  const orders = partOrders(counts[1]);
-  const [tiouSelect, orderSelect] = [".tiou", ".order"].map((each) => root.querySelector(each));
-  tiouSelect.append(...["mean of tIoU", ...tiou.map((value) => `tIoU ${value.toFixed(2)}`)].map((textContent) => element("option", { textContent })));
-  tiouSelect.hidden = !tiou.length;
-  orderSelect.append(...Object.keys(orders).map((textContent) => element("option", { textContent })));
-  const value = ([, , average, values]) => (tiouSelect.selectedIndex ? values[tiouSelect.selectedIndex - 1] : average) ?? 0;
-  const draw = (item) => element(
-    "li",
-    { className: "line part" },
-    span("label", item[0]),
-    scale(value(item)),
-    span("number share", item[2] === null ? "\u2013" : value(item).toFixed(4)),
-    span("number quiet count", counted(item[1], ...counts)),
-  );
-  const list = listing(root, { items, textOf: ([name]) => name, draw, size: 200, unit });
-  const arrange = () => {
-    const compare = orders[orderSelect.value](value);
-    list.arrange([...items.keys()].sort((a, b) => compare(items[a], items[b]) || a - b));
-  };
-  tiouSelect.onchange = orderSelect.onchange = arrange;
-  arrange();
-}
-
-// What each kind of error is, with the threshold in place of T.
-const ERRORS = {
-  "right": "overlaps a true segment of its label by T or more",
-  "double detection": "overlaps so only what a better detection has found",
-  "wrong label": "overlaps so a segment of another label",
-  "localization error": "overlaps a segment of its label by less than T",
-  "confusion error": "overlaps one of another label by less than T",
-  "background": "overlaps nothing by 0.1",
-};
-
-function buildErrors(root, errors) {
-  root.hidden = !errors.length;
-  const select = root.querySelector(".multiple");
-  const texts = errors.map(({ multiple }) => (multiple === 1 ? "as many as true segments" : `${multiple} times as many`));
-  select.append(...texts.map((textContent) => element("option", { textContent })));
-  const line = (name, about, number, total) => element(
-    "li",
-    { className: "line part", title: about },
-    span("label", name),
-    scale(total ? number / total : 0),
-    span("number share", total ? percent(number / total) : "\u2013"),
-    span("number quiet count", `${grouped(number)} / ${grouped(total)}`),
-  );
-  select.onchange = () => {
-    const { tiou, kinds, num_detections: total, num_missed: missed, num_truth: truth } = errors[select.selectedIndex];
-    const lines = Object.entries(kinds).map(([kind, number]) => line(kind, ERRORS[kind].replace("T", tiou), number, total));
-    root.querySelector(".rows").replaceChildren(...lines, line("missed", "true segments that none of these found", missed, truth));
-    root.querySelector(".legend").textContent = `Of each label the best-scored detections count, ${texts[select.selectedIndex]}; `
-      + `right at a temporal IoU of ${tiou}. The last line is of true segments.`;
-  };
-  if (errors.length) select.onchange();
-}
+// --- tasks of detection --------------------------------------------------------------------------
 
 function buildTask(task) {
   const root = byId("task").content.cloneNode(true).firstElementChild;
@@ -234,7 +156,8 @@ function buildTask(task) {
   byId("parts").append(root);
   buildParts(root.querySelector(".by-class"), { items: task.classes, tiou: task.tiou, unit: ["class", "classes"], counts: task.counts });
   buildErrors(root.querySelector(".errors"), task.errors ?? []);
-  buildParts(root.querySelector(".by-video"), { items: task.videos, tiou: task.tiou, unit: ["video", "videos"] });
+  const showVideo = buildLanes(root.querySelector(".lanes"), task.lanes);
+  buildParts(root.querySelector(".by-video"), { items: task.videos, tiou: task.tiou, unit: ["video", "videos"], onChosen: showVideo });
   return root;
 }
 

@@ -6,7 +6,7 @@ import base64
 import html
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -24,8 +24,9 @@ from tadacli.evaluation.report import (
     TaskParts,
     flat_metrics,
 )
-from tadacli.reports.eval_items import listed_items, paths_by_weight
+from tadacli.reports.eval_items import listed_items
 from tadacli.reports.eval_json import ErrorsRow, errors_row
+from tadacli.reports.eval_lanes import LanesData, lanes, shown_videos
 from tadacli.reports.pages import facts, filled_page
 from tadacli.reports.thumbnails import worst_thumbnails
 from tadacli.reports.video_links import PlayedVideo, VideoLink, played_videos
@@ -33,7 +34,15 @@ from tadacli.reports.video_links import PlayedVideo, VideoLink, played_videos
 # The page sorts and filters what is in it; four digits are what it shows.
 _PART_DIGITS = 4
 # One script, in this order.
-_SCRIPTS = ("page.js", "clip_player.js", "eval_matrix.js", "eval_items.js", "eval_page.js")
+_SCRIPTS = (
+    "page.js",
+    "clip_player.js",
+    "eval_matrix.js",
+    "eval_items.js",
+    "eval_parts.js",
+    "eval_lanes.js",
+    "eval_page.js",
+)
 _NOT_LOOKED_FOR = PlayedVideo(VideoLink(), reason="this page was made without videos")
 
 # A name, the number of its true segments, the mean of its precisions, and these by threshold.
@@ -69,6 +78,7 @@ class TaskData(TypedDict):
     classes: list[PartData]
     videos: list[PartData]
     errors: list[ErrorsRow]
+    lanes: LanesData | None
 
 
 class CalibrationData(TypedDict):
@@ -149,7 +159,7 @@ def eval_page(report: EvalReport, page_path: str | os.PathLike[str]) -> bytes:
     Returns:
         The page in UTF-8, see `encode_eval_page`. Small videos are inside, those of the worst items first.
     """
-    videos = played_videos(paths_by_weight(report), page_path)
+    videos = played_videos(filter(None, _paths_by_weight(report)), page_path)
     return encode_eval_page(report, worst_thumbnails(report), videos)
 
 
@@ -182,6 +192,15 @@ def encode_eval_page(
         policy="media-src 'self' file: blob:",
         parts={"media": "".join(map(_media, inside))},
     )
+
+
+def _paths_by_weight(report: EvalReport) -> Iterator[str]:
+    """The files of what the page of a report shows, those of the worst items first; they repeat."""
+    for head in report.heads.values():
+        yield from (item.path for item in head.worst)
+    for head in report.heads.values():
+        yield from (item.path for item in listed_items(head))
+    yield from shown_videos(report)
 
 
 def _media(link: VideoLink) -> str:
@@ -224,6 +243,7 @@ def _page_data(
     shown = {item.id for head in report.heads.values() for item in head.worst}
     numbered = _Videos(videos)
     heads = [_head(name, head, numbered) for name, head in report.heads.items()]
+    tasks = [_task(name, value, report, numbered) for name, value in report.tasks.items()]
     return {
         "title": title,
         "unit": report.unit,
@@ -233,7 +253,7 @@ def _page_data(
             *(_metric(metric) for metric in flat_metrics(report) if not metric.task),
             *(_majority(name, each) for name, each in report.majority.items()),
         ],
-        "tasks": [_task(name, value, report.parts.get(name)) for name, value in report.tasks.items()],
+        "tasks": tasks,
         "classes": [_label(each) for each in report.classes],
         "heads": heads,
         "thumbnails": {
@@ -272,7 +292,8 @@ def _majority(name: str, found: MajorityClass) -> MetricData:
     }
 
 
-def _task(name: str, measured: DetectionMetrics, parts: TaskParts | None) -> TaskData:
+def _task(name: str, measured: DetectionMetrics, report: EvalReport, videos: _Videos) -> TaskData:
+    parts = report.parts.get(name, TaskParts((), ()))
     counts = {
         "classes": len(measured.classes),
         "detections": measured.num_detections,
@@ -284,9 +305,10 @@ def _task(name: str, measured: DetectionMetrics, parts: TaskParts | None) -> Tas
         "mAP": [_number(value) for value in measured.mean_average_precision],
         "average": _number(measured.average),
         "facts": facts(counts),
-        "classes": _parts(() if parts is None else parts.classes),
-        "videos": _parts(() if parts is None else parts.videos),
-        "errors": [] if parts is None else [errors_row(each) for each in parts.errors],
+        "classes": _parts(parts.classes),
+        "videos": _parts(parts.videos),
+        "errors": [errors_row(each) for each in parts.errors],
+        "lanes": lanes(report, parts, videos.number),
     }
 
 

@@ -18,7 +18,7 @@ from tests.browser.test_detection_page import Opener, Page, inline, opened
 from tests.browser.test_eval_page import clip_page
 from tests.browser.test_thresholds import HEADS, SCORES, SPANS, scored
 from tests.reports.test_detection_page import detection, report_html
-from tests.reports.test_eval_page import detections, recognition
+from tests.reports.test_eval_page import compared, detections, recognition
 
 __all__ = ["clip_page", "opened", "video"]  # fixtures
 # All that can be operated and is shown; of the segments on the timeline Tab reaches one, from which arrows go on.
@@ -60,7 +60,7 @@ def test_the_report_has_no_serious_findings(opened: Opener, video: Path) -> None
     assert findings_in_all_looks(page.browser, (420,)) == []
 
 
-@pytest.mark.parametrize("report", [recognition, detections])
+@pytest.mark.parametrize("report", [recognition, detections, compared])
 def test_the_page_of_an_evaluation_has_no_serious_findings(opened: Opener, report: Any) -> None:
     page = opened(encode_eval_page(report(), {"a": media.jpeg_bytes(1)}))
     page.browser.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")

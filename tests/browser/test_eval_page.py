@@ -20,7 +20,7 @@ from tadacli.reports.video_links import PlayedVideo, VideoLink
 from tadacli.results import Note, NoteKind
 from tests import media
 from tests.browser.test_detection_page import NASTY, PHONE, Opener, opened
-from tests.reports.test_eval_page import detections, head, item, recognition
+from tests.reports.test_eval_page import compared, detections, head, item, recognition
 
 __all__ = ["opened"]
 
@@ -221,7 +221,7 @@ look();
 def test_a_picture_opens_its_clip_which_stops_at_its_end(opened: Opener, clip_page: bytes) -> None:
     page = opened(clip_page)
     assert page.one(".worst img").get_attribute("src").startswith("data:image/jpeg")
-    assert "no clip: it has no file" in page.texts(".worst .item")[1]
+    assert "no clip: no video file was found" in page.texts(".worst .item")[1]
     page.one(".worst .open").click()
     seconds, source, said = page.browser.execute_async_script(PLAYER)
     assert (round(seconds, 2), source, said) == (2.0, "blob:", "")
@@ -246,7 +246,7 @@ def test_a_cell_lists_its_items_by_keyboard(opened: Opener, clip_page: bytes) ->
     assert page.browser.switch_to.active_element == page.one(".cell")
     assert page.one(".cell").get_attribute("aria-label") == "3 items: wave, taken for nod"
     assert page.texts(".cell-item .id") == ["a", "c", "b"]  # by the score of the true class
-    assert "no clip: it has no file" in page.texts(".cell-item")[1]
+    assert "no clip: no video file was found" in page.texts(".cell-item")[1]
     assert "true 0.100, predicted 0.750" in page.texts(".cell-item")[0]
     page.press(Keys.TAB)
     page.press(Keys.ENTER)
@@ -274,3 +274,45 @@ def test_a_page_says_which_clips_it_lacks(opened: Opener, tmp_path: Path) -> Non
     page = opened(encode_eval_page(recognition()))
     page.all(".confusions .line")[0].click()
     assert page.one(".cell").text == "2 items: nod, taken for wave\nThis page does not say which ones."
+
+
+def test_segments_of_a_video_are_reached_with_arrows_and_open_as_clips(opened: Opener, tmp_path: Path) -> None:
+    media.render(tmp_path / "a.mp4", 40, time_base=Fraction(1, 4))
+    page = opened(eval_page(compared(path=str(tmp_path / "a.mp4")), tmp_path / "page.html"))
+    assert page.texts(".lane-name") == ["", "wave", "nod"]
+    bars = page.all(".sheet .bar")
+    assert [bar.get_attribute("aria-label") for bar in bars] == [
+        "True: wave, 0:00.00 \u2013 0:02.00, found",
+        "Detected: wave, 0:00.00 \u2013 0:02.00, score 0.900, right",
+        "Detected: wave, 0:00.00 \u2013 0:01.90, score 0.800, double detection",
+        "Detected: wave, 0:05.00 \u2013 0:06.00, score 0.700, wrong label",
+        "True: nod, 0:05.00 \u2013 0:06.00, missed",
+    ]
+    # Those that overlap lie below each other, and each lies where its times are.
+    boxes = [bar.rect for bar in bars]
+    assert (boxes[1]["y"] < boxes[2]["y"], boxes[1]["y"] == boxes[3]["y"]) == (True, True)
+    assert boxes[3]["x"] == pytest.approx(boxes[4]["x"], abs=0.1)
+    page.browser.execute_script("arguments[0].focus()", bars[0])
+    for _ in range(3):
+        page.press(RIGHT)
+    assert page.one(".lanes .told").text == "Detected: wave, 0:05.00 \u2013 0:06.00, score 0.700, wrong label"
+    page.one(".play-segment").click()
+    assert page.browser.execute_async_script(PLAYER)[:2] == [pytest.approx(6.0, abs=0.01), "blob:"]
+    page.press(Keys.ESCAPE)
+    page.all(".by-video button.line")[0].click()  # the lowest first
+    assert page.one(".lanes select").get_attribute("value") == "b"
+    page.all(".sheet .bar")[1].click()
+    assert page.one(".lanes .told").text.endswith("missed; no clip: no video file was found")
+    assert not page.one(".play-segment").is_displayed()
+    assert page.browser.get_log("browser") == []
+
+
+def test_precision_by_class_is_drawn_in_the_order_of_the_list(opened: Opener) -> None:
+    page = opened(encode_eval_page(compared()))
+    heights = "return [...document.querySelectorAll('.precisions .bin')].map((bar) => bar.getAttribute('height') / 130)"
+    assert page.browser.execute_script(heights) == [0.25, 0.5]
+    page.choose(".by-class .order", "highest first")
+    page.choose(".by-class .tiou", "tIoU 0.10")
+    assert page.browser.execute_script(heights) == [1, 0.5]
+    told = page.one(".precisions").get_attribute("aria-label")
+    assert told == "Average precision of 2 classes: mean 0.7500, from 0.5000 (nod) to 1.0000 (wave)"

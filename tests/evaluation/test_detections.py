@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import ACTIVITYNET_TIOU, EPIC_TIOU, THUMOS_TIOU
 from tadacli.evaluation.detections import evaluate_activitynet, parse_tiou
+from tadacli.evaluation.report import TimedVideo
+from tadacli.evaluation.saved import evaluate_predictions
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,7 @@ def test_a_report_notes_thresholds_that_are_not_the_benchmark_s(tmp_path: Path) 
     (note,) = [note for note in map(str, report.notes) if "tIoU" in note]
     assert "0.3,0.5,0.51;" in note
     assert "0.5:0.05:0.95" in note
+    assert report.videos == {"v": TimedVideo("", 20.0)}
+    (tmp_path / "v.mp4").touch()
+    with_video = evaluate_predictions("activitynet", found, annotations=truth, data_root=tmp_path)
+    assert with_video.videos == {"v": TimedVideo(str(tmp_path / "v.mp4"), 20.0)}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
-from tadacli.evaluation.error_kinds import ErrorKind, count_errors
-from tadacli.evaluation.segment_f1 import right_ones
+from tadacli.evaluation.error_kinds import ErrorCounts, ErrorKind, judge_detections
+from tadacli.evaluation.taking import taken_segments
 
 Row = tuple[int, int, float, float]
 
@@ -22,6 +22,13 @@ def truth_of(rows: list[Row]) -> TimedLabels:
 def detections_of(rows: list[tuple[int, int, float, float, float]]) -> ScoredSegments:
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return ScoredSegments(*columns)
+
+
+def count_errors(
+    truth: TimedLabels, detections: ScoredSegments, *, tiou: float, multiples: list[int]
+) -> tuple[ErrorCounts, ...]:
+    judged = judge_detections(truth, detections, tiou=tiou, multiple=max(multiples))
+    return tuple(map(judged.counts, multiples))
 
 
 TRUTH = [(0, 0, 0.0, 10.0), (0, 1, 20.0, 30.0), (1, 0, 0.0, 4.0)]
@@ -62,13 +69,35 @@ def test_the_better_one_is_right_and_the_other_double_and_few_count() -> None:
 spans = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 12), st.integers(1, 6))
 
 
+def one_after_the_other(truth: TimedLabels, detections: ScoredSegments, tiou: float) -> list[int]:
+    """The rule of `taken_segments` word for word."""
+    left, taken = set(range(len(truth))), [-1] * len(detections)
+    for row in sorted(range(len(detections)), key=lambda row: -detections.scores[row]):
+        best, most = -1, 0.0
+        for true in sorted(left):
+            same = truth.videos[true] == detections.videos[row] and truth.classes[true] == detections.classes[row]
+            start = max(truth.starts_seconds[true], detections.starts_seconds[row])
+            end = min(truth.ends_seconds[true], detections.ends_seconds[row])
+            lengths = [
+                each.ends_seconds[at] - each.starts_seconds[at] for each, at in ((truth, true), (detections, row))
+            ]
+            iou = max(end - start, 0.0) / (sum(lengths) - max(end - start, 0.0))
+            if same and iou >= tiou and iou > most:
+                best, most = true, iou
+        taken[row] = best
+        left -= {best}
+    return taken
+
+
 @given(st.lists(spans, min_size=1, max_size=8), st.lists(st.tuples(spans, st.integers(0, 5)), min_size=1, max_size=20))
-def test_what_is_right_is_what_map_takes_for_right(true: list[tuple], found: list[tuple]) -> None:
+def test_each_takes_the_best_of_what_is_left(true: list[tuple], found: list[tuple]) -> None:
     truth = truth_of([(video, class_, float(start), float(start + length)) for video, class_, start, length in true])
     rows = [(v, c, float(start), float(start + length), score / 5) for (v, c, start, length), score in found]
     detections = detections_of(rows)
     (counts,) = count_errors(truth, detections, tiou=0.5, multiples=[1000])
+    taken = taken_segments(truth, detections, tiou=0.5).tolist()
+    assert taken == one_after_the_other(truth, detections, 0.5)
     known = np.isin(detections.classes, truth.classes)
-    assert counts.kinds[ErrorKind.RIGHT] == right_ones(truth, detections, tiou=0.5).sum()
+    assert counts.kinds[ErrorKind.RIGHT] == sum(row >= 0 for row in taken)
     assert counts.num_detections == known.sum()
     assert counts.num_missed == len(truth) - counts.kinds[ErrorKind.RIGHT]

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from tadacli.datasets.samples import Sample
-from tadacli.evaluation.detection_metrics import DetectionMetrics
-from tadacli.evaluation.error_kinds import ErrorCounts, ErrorKind
+from tadacli.evaluation.detection_metrics import DetectionMetrics, ScoredSegments, TimedLabels
+from tadacli.evaluation.error_kinds import MULTIPLES, ErrorCounts, ErrorKind, judge_detections
 from tadacli.evaluation.majority import MajorityClass
 from tadacli.evaluation.metrics import Outcomes, calibration, confusion_matrix
 from tadacli.evaluation.report import (
     Accuracies,
+    ComparedSegments,
     EvalReport,
     HeadResult,
     ItemResult,
@@ -27,8 +28,10 @@ from tadacli.evaluation.report import (
     Precisions,
     ScoredItems,
     TaskParts,
+    TimedVideo,
     UnscoredItem,
 )
+from tadacli.reports import eval_lanes
 from tadacli.reports.eval_items import listed_items
 from tadacli.reports.eval_page import encode_eval_page
 from tadacli.reports.video_links import VideoLink, played_videos
@@ -213,3 +216,52 @@ def test_videos_share_the_room_inside_a_page(tmp_path: Path) -> None:
     assert (gone.link, gone.reason) == (VideoLink(), "the file is not there")
     assert (second.link, second.reason) == (VideoLink(name="b.mp4", url="b.mp4"), "")
     assert frames.reason == "these are pictures, which a page does not play"
+
+
+def compared(*, multiple_of_found: int = 1, path: str = "") -> EvalReport:
+    """Two videos; of three true segments one is found twice, one with a wrong label, and one is missed."""
+    truth = TimedLabels(np.array([0, 0, 1]), np.array([0, 1, 1]), [0.0, 5.0, 2.0], [2.0, 6.0, 4.0])
+    rows = [(0, 0, 0.0, 2.0, 0.9), (0, 0, 0.0, 1.9, 0.8), (0, 0, 5.0, 6.0, 0.7), (1, 0, 8.0, 9.0, 0.6)]
+    found = ScoredSegments(*(np.array(column) for column in zip(*(rows * multiple_of_found), strict=True)))
+    judged = judge_detections(truth, found, tiou=0.5)
+    task = DetectionMetrics(tuple(TIOU), (0, 1), (1, 2), ((0.5, 0.25, 0.125),) * 2, 4, 4, 2, 2)
+    parts = TaskParts(
+        (NamedPrecision("wave", 1, (1.0, 0.5, 0.0), 0), NamedPrecision("nod", 2, (0.5, 0.25, 0.0), 1)),
+        (NamedPrecision("a", 2, (0.5, 0.25, 0.125)), NamedPrecision("b", 1, (0.0, 0.0, 0.0))),
+        tuple(map(judged.counts, MULTIPLES)),
+        ComparedSegments(("a", "b"), truth, found, judged),
+    )
+    videos = {"a": TimedVideo(path, 10.0), "b": TimedVideo()}
+    metrics = Precisions({"all": task}, {"all": parts})
+    return EvalReport("activitynet", "validation", "videos", 2, 2, metrics, videos=videos)
+
+
+def test_true_segments_and_detections_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = Elements(encode_eval_page(compared())).data()["tasks"][0]["lanes"]
+    assert (lanes["multiple"], lanes["tiou"], lanes["labels"], lanes["num_left"]) == (10, 0.5, ["wave", "nod"], 0)
+    first, second = lanes["videos"]
+    assert (first["id"], first["seconds"], first["truth"]) == ("a", 10, [0, 0, 2, 1, 1, 5, 6, 0])
+    kinds = [list(ErrorKind)[kind] for kind in first["found"][4::5]]
+    assert kinds == [ErrorKind.RIGHT, ErrorKind.DOUBLE, ErrorKind.WRONG_LABEL]
+    assert first["found"][:5] == [0, 0, 2, 0.9, 0]
+    assert (second["seconds"], second["truth"], second["found"]) == (9, [1, 2, 4, 0], [0, 8, 9, 0.6, 5])
+    monkeypatch.setattr(eval_lanes, "MAX_SHOWN", 4)
+    lanes = Elements(encode_eval_page(compared())).data()["tasks"][0]["lanes"]
+    assert lanes["multiple"] == 1  # one of four detections, as there is one true segment of its class
+    assert [video["found"] for video in lanes["videos"]] == [[0, 0, 2, 0.9, 0], []]
+    monkeypatch.setattr(eval_lanes, "MAX_SHOWN", 2)
+    lanes = Elements(encode_eval_page(compared())).data()["tasks"][0]["lanes"]
+    assert ([video["id"] for video in lanes["videos"]], lanes["num_left"]) == (["b"], 1)  # the worse one
+
+
+def test_times_without_end_and_many_segments_fit_into_a_page() -> None:
+    report = compared(multiple_of_found=200)
+    assert isinstance(report.metrics, Precisions)
+    segments = report.metrics.parts["all"].segments
+    assert segments is not None
+    ends = segments.detections.ends_seconds.copy()
+    ends[0] = np.inf
+    endless = replace(segments, detections=replace(segments.detections, ends_seconds=ends))
+    parts = replace(report.metrics.parts["all"], segments=endless)
+    page = encode_eval_page(replace(report, metrics=replace(report.metrics, parts={"all": parts})))
+    assert Elements(page).data()["tasks"][0]["lanes"]["videos"][0]["found"][2] == 1e9

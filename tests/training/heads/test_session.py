@@ -17,7 +17,8 @@ from tadacli.detection.jobs import iter_detections
 from tadacli.detection.settings import SegmentSettings
 from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, UsageError
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
-from tadacli.evaluation.segment_f1 import best_threshold, right_ones
+from tadacli.evaluation.segment_f1 import best_threshold
+from tadacli.evaluation.taking import taken_segments
 from tadacli.sampling.snippets import snippet_settings
 from tadacli.specs import HeadSpec
 from tadacli.training.data import load_finetune_data
@@ -208,8 +209,8 @@ def test_the_threshold_with_the_best_f1() -> None:
     truth = TimedLabels(*columns([(0, 0, 0.0, 10.0), (0, 0, 20.0, 30.0), (1, 1, 5.0, 9.0)]))
     found = columns([(0, 0, 1.0, 10.0), (0, 0, 0.0, 9.0), (0, 0, 20.0, 24.0), (1, 0, 5.0, 9.0), (1, 1, 5.0, 9.0)])
     detections = ScoredSegments(*found, np.array([0.9, 0.8, 0.7, 0.6, 0.5]))
-    assert right_ones(truth, detections, tiou=0.3).tolist() == [True, False, True, False, True]
-    assert right_ones(truth, detections, tiou=0.5).tolist() == [True, False, False, False, True]
+    assert taken_segments(truth, detections, tiou=0.3).tolist() == [0, -1, 1, -1, 2]
+    assert taken_segments(truth, detections, tiou=0.5).tolist() == [0, -1, -1, -1, 2]
     best = best_threshold(truth, detections, tiou=0.3)
     assert (best.threshold, best.f1) == (0.5, pytest.approx(2 * 3 / (5 + 3)))
     none = ScoredSegments(*columns([(0, 1, 0.0, 1.0)]), np.array([0.4]))
