@@ -59,9 +59,8 @@ function buildLanes(root, lanes) {
     bar.style.top = `${each.level * LANE_PIXELS + 2}px`;
     bar.onfocus = () => choose(each);
     bar.onclick = () => {
-      reach(bar);
-      if (chosen === each && !play.hidden) openSegment();
-      choose(each);
+      reach(bar); // which chooses it
+      if (!play.hidden) openSegment();
     };
     return bar;
   }
@@ -74,9 +73,9 @@ function buildLanes(root, lanes) {
 
   function laneOf(number, truth, found, seconds) {
     const tracks = [truth, found].filter((each) => each.length).map((segments) => {
-      const track = element("div", { className: segments === truth ? "track true" : "track" }, ...segments.map((each) => barOf(each, seconds)));
-      track.style.height = `${level(segments) * LANE_PIXELS + 4}px`;
-      for (const [i, bar] of [...track.children].entries()) bar.style.top = `${segments[i].level * LANE_PIXELS + 2}px`;
+      const numLevels = level(segments);
+      const track = element("div", { className: "track" }, ...segments.map((each) => barOf(each, seconds)));
+      track.style.height = `${numLevels * LANE_PIXELS + 4}px`;
       return track;
     });
     return element("div", { className: "lane" }, element("div", { className: "lane-name", textContent: lanes.labels[number], title: lanes.labels[number] }), element("div", {}, ...tracks));
