@@ -16,5 +16,5 @@ EvalDatasetName = Literal[_Large, DetectionDatasetName, _Small]
 FinetuneDatasetName = Literal[_Large, "activitynet", "segments", _Small]
 # How annotations are written, as `--from-format` calls it; a program that writes several forms has one name.
 _Programs = Literal["eaf", "elan-txt", "labelstudio", "boris", "cvat", "via"]
-_Published = Literal["activitynet", "captions", "charades", "ego4d", "createml", "thumos", "ava", "tsm"]
+_Published = Literal["activitynet", "captions", "charades", "ego4d", "createml", "thumos", "multithumos", "ava", "tsm"]
 AnnotationFormat = Literal["csv", _Programs, _Published]

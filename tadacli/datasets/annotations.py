@@ -14,7 +14,8 @@ from typing import Any
 
 from tadacli.datasets import AnnotationFormat
 from tadacli.datasets.activitynet import load_activitynet
-from tadacli.datasets.elan import read_elan
+from tadacli.datasets.elan import eaf_files, read_elan
+from tadacli.datasets.foreign.class_lists import class_lists, read_class_lists
 from tadacli.datasets.foreign.families import Content, family_of
 from tadacli.datasets.foreign.reading import placed
 from tadacli.datasets.loading import usual_spelling
@@ -38,7 +39,7 @@ def read_annotations(
     fps: float | None = None,
     kind: AnnotationFormat | None = None,
 ) -> Annotations:
-    """The annotations of a file, which says by itself what it is, or of the .eaf files of a folder.
+    """The annotations of a file, which says by itself what it is, or of the .eaf files or class lists of a folder.
 
     Args:
         file: A table (see `read_segment_table`), annotations of ELAN, or a file of ActivityNet or of one of the
@@ -57,9 +58,12 @@ def read_annotations(
     """
     path = Path(file)
     if path.is_dir():
-        if kind not in (None, "eaf"):
-            raise UsageError(f"{path} is a folder, and {kind} is a file", hint="a folder holds documents of ELAN")
-        return read_elan(path, data_root=data_root, tiers=tiers)
+        if kind not in (None, "eaf", "multithumos"):
+            raise UsageError(
+                f"{path} is a folder, and {kind} is a file",
+                hint="a folder holds documents of ELAN, or a list for each class of MultiTHUMOS",
+            )
+        return _folder(path, data_root, tiers, kind)
     content = Content(path)
     family = family_of(content, kind)
     if family is not None and family.read is not None:
@@ -76,9 +80,24 @@ def read_annotations(
     return replace(table, spans=tuple(spans))
 
 
-def is_annotations(file: Path) -> bool:
-    """Whether a file is of a known family. Raises `UsageError` if it cannot be read."""
-    return family_of(Content(file)) is not None
+def _folder(
+    path: Path, data_root: AnyPath | None, tiers: Sequence[str] | None, kind: AnnotationFormat | None
+) -> Annotations:
+    """The documents of ELAN in a folder, or else the lists of classes."""
+    lists = class_lists(path, all_texts=kind is not None) if kind != "eaf" else []
+    if kind == "eaf" or (kind is None and (eaf_files(path) or not lists)):
+        return read_elan(path, data_root=data_root, tiers=tiers)
+    if not lists:
+        raise UsageError(f"the folder {path} holds no .txt", hint="give a folder with a list for each class")
+    _refuse_tiers(path, tiers)
+    return placed(read_class_lists(lists), path, data_root=path if data_root is None else data_root)
+
+
+def is_annotations(path: Path) -> bool:
+    """Whether a file is of a known family, or a folder has such. Raises `UsageError` if it cannot be read."""
+    if path.is_dir():
+        return bool(eaf_files(path) or class_lists(path))
+    return family_of(Content(path)) is not None
 
 
 def _refuse_tiers(path: Path, tiers: Sequence[str] | None) -> None:

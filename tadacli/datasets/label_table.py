@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from tadacli.datasets.annotations import is_annotations
-from tadacli.datasets.elan import eaf_files
 from tadacli.datasets.spans import Annotations, LabelledSpan
 from tadacli.datasets.tables import read_bytes
 from tadacli.errors import UsageError
@@ -23,11 +22,11 @@ def holds_labels(path: Path) -> bool:
 
     Returns:
         True for XML and other files of the programs and data sets that `read_annotations` knows, for tables with a
-        column of labels, and for a folder of documents of ELAN.
+        column of labels, and for a folder of documents of ELAN or of lists of classes.
     """
-    if path.is_dir():
-        return bool(eaf_files(path))
     try:
+        if path.is_dir():
+            return is_annotations(path)
         return read_bytes(path).lstrip()[:1] == b"<" or is_annotations(path)
     except UsageError:  # whoever reads it says what is wrong
         return False

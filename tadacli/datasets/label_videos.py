@@ -114,6 +114,8 @@ def _segments(
         start = span.start_seconds or 0.0
         end = span.end_seconds if span.end_seconds is not None else length
         reason = ""
+        if end is not None and length is not None and start < length < end <= length + span.about_seconds:
+            end = length
         if end is None:
             reason = "it lasts to the end of its video, which is not there"
         elif length is not None and end > length + slack:

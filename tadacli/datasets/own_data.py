@@ -11,8 +11,7 @@ from pathlib import Path, PurePath
 from typing import cast, get_args
 
 from tadacli.datasets import DatasetName, FinetuneDatasetName
-from tadacli.datasets.annotations import read_annotations, segment_datasets
-from tadacli.datasets.elan import eaf_files
+from tadacli.datasets.annotations import is_annotations, read_annotations, segment_datasets
 from tadacli.datasets.folder import load_folder, plain_name, subfolders
 from tadacli.datasets.loading import DatasetSource, is_same_split, load_dataset, usual_spelling
 from tadacli.datasets.multi_label import Together, labels_together
@@ -135,7 +134,7 @@ def own_data(
     """
     require_data(data, None)
     name = Path(os.path.abspath(data)).name
-    if data.is_dir() and not eaf_files(data):
+    if data.is_dir() and not is_annotations(data):
         if data_root is not None or tiers is not None:
             unused = "the folder of the videos" if data_root is not None else "a tier"
             raise UsageError(f"{data} is a folder of classes, and {unused} was given, too", hint="leave it out")

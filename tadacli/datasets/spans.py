@@ -19,7 +19,8 @@ class LabelledSpan:
     `video` is the video as the annotations name it, `video_id` the video that `video` is cut from, if another one
     is named. `place` is where the annotation stands, `reason` why it cannot be used, `missing` why there is no `path`;
     `columns` are all its cells, if it comes from a table, and `fps` is the rate it gives for a folder or tar of frames.
-    `score` is 0..1 where a model found it, and not a person.
+    `score` is 0..1 where a model found it, and not a person. Times are exact to `about_seconds`: an end that lies
+    beyond that of the video by no more is the end of the video.
     """
 
     place: str
@@ -36,6 +37,7 @@ class LabelledSpan:
     fps: float | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     score: float | None = None
+    about_seconds: float = 0.0
 
     @property
     def id(self) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from tadacli.formats.ava import whole_seconds
 from tadacli.formats.captions import one_line
 from tadacli.formats.editing import as_counted, on_the_clock
 from tadacli.formats.edl import without_bars
-from tadacli.formats.labelled import LabelledVideo, as_word, class_names
+from tadacli.formats.labelled import LabelledSegment, LabelledVideo, as_word, class_names
 from tadacli.formats.registry import SegmentFormat
 from tadacli.formats.word_lists import class_numbers
 from tadacli.results.notes import counted
 
 _MOST_NAMED = 5
-_HALF_MILLISECOND = 0.0005
+_HALF_MILLISECOND, _HALF_SECOND = 0.0005, 0.5
 _WRITTEN: Mapping[str, Callable[[str], str]] = {
     "text": str,
     "line": one_line,
@@ -51,6 +52,8 @@ def losses(form: SegmentFormat, videos: Sequence[LabelledVideo]) -> list[str]:
         gone.append(f"splits of {counted(splits, 'videos')}")
     if holds.frames and (between := _num_between_frames(videos)):
         gone.append(f"fractions of frames of {counted(between, 'segments')}")
+    if holds.seconds and (within := sum(map(_is_within_seconds, segments))):
+        gone.append(f"fractions of seconds of {counted(within, 'segments')}")
     said = [f"not kept: {', '.join(gone)}"] if gone else []
     said += _changed_labels(form, videos)
     if holds.frames and (clock := on_the_clock(videos)):
@@ -70,6 +73,14 @@ def _num_between_frames(videos: Sequence[LabelledVideo]) -> int:
         for video in videos
         for segment in video.segments
     )
+
+
+def _is_within_seconds(segment: LabelledSegment) -> bool:
+    """Whether a segment has other times than the seconds around the whole ones that it holds."""
+    seconds = whole_seconds(segment)
+    ends = max(0.0, seconds[0] - _HALF_SECOND), seconds[-1] + _HALF_SECOND
+    times = segment.start_seconds, segment.end_seconds
+    return any(abs(end - time) > _HALF_MILLISECOND for end, time in zip(ends, times, strict=True))
 
 
 def _changed_labels(form: SegmentFormat, videos: Sequence[LabelledVideo]) -> list[str]:

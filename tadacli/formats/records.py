@@ -68,7 +68,7 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def encode_json(row: Mapping[str, object], *, indent: int | None = None) -> bytes:
+def encode_json(row: Mapping[str, object] | Sequence[object], *, indent: int | None = None) -> bytes:
     """JSON in UTF-8, on one line unless it is indented.
 
     Args:

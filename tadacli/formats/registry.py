@@ -25,7 +25,9 @@ RowsName = Literal["csv", "tsv", "json", "jsonl"]
 TABLES = ("csv", "tsv")
 _Player = Literal["srt", "vtt", "audacity"]
 _Columns = Literal["parquet"]
-_Challenge = Literal["activitynet", "epic", "actionformer", "charades", "thumos"]
+_Challenge = Literal[
+    "activitynet", "epic", "actionformer", "charades", "charades-json", "thumos", "ava", "ego4d", "createml"
+]
 _Annotator = Literal["eaf", "elan-txt", "labelstudio", "boris", "boris-csv", "cvat", "via", "via-csv"]
 _Editor = Literal["edl", "otio", "fcpxml", "fcp7xml", "resolve-edl", "premiere-xml"]
 # How tables say when segments begin and end.
@@ -44,7 +46,7 @@ class Holding:
     """What a format can hold of labelled segments; what it cannot is said when it is written.
 
     `labels` are any text, text on one line, a field of a line that bars divide, one word, or a number. With `frames`
-    times are numbers of frames, with `timecode` at a rate of SMPTE.
+    times are numbers of frames, with `timecode` at a rate of SMPTE; with `seconds` they are whole seconds.
     """
 
     scores: bool = False
@@ -52,6 +54,7 @@ class Holding:
     subjects: bool = False
     frames: bool = False
     timecode: bool = False
+    seconds: bool = False
     labels: Literal["text", "line", "field", "word", "number"] = "text"
 
 
@@ -167,6 +170,12 @@ SEGMENT_FORMATS: Mapping[str, SegmentFormat] = {
         SegmentFormat("via-csv", ".csv", False, ("via", "via_table"), Holding(scores=True)),
         SegmentFormat("actionformer", ".json", False, ("activitynet", "actionformer"), Holding(splits=True)),
         SegmentFormat("charades", ".csv", False, ("word_lists", "charades"), Holding(labels="word")),
+        SegmentFormat(
+            "charades-json", ".json", False, ("word_lists", "charades_json"), Holding(splits=True, labels="number")
+        ),
+        SegmentFormat("ava", ".csv", False, ("ava", "ava"), Holding(seconds=True, labels="number")),
+        SegmentFormat("ego4d", ".json", False, ("ego4d", "ego4d_moments"), Holding(splits=True)),
+        SegmentFormat("createml", ".json", False, ("createml", "createml"), Holding(splits=True)),
         SegmentFormat("thumos", ".txt", False, ("word_lists", "thumos"), Holding(scores=True, labels="number")),
     )
 }

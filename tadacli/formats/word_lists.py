@@ -1,4 +1,4 @@
-"""Lists of segments in which blanks divide the fields: Charades's CSV, and the predictions of THUMOS's evaluation."""
+"""Lists of segments whose labels are words or numbers: those of Charades, and predictions for THUMOS's evaluation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from tadacli.errors import OutputError
 from tadacli.files import csv_line
 from tadacli.formats.labelled import LabelledVideo, as_word, class_names
+from tadacli.formats.records import encode_json
 from tadacli.formats.video_names import video_ids
 
 _CHARADES_COLUMNS = "id subject scene quality relevance verified script objects descriptions actions length".split()
@@ -38,6 +39,36 @@ def charades(videos: Sequence[LabelledVideo]) -> bytes:
         length = "" if video.duration_seconds is None else f"{video.duration_seconds:.3f}"
         lines.append(csv_line([ids[video.path], *[""] * 8, actions, length]))
     return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def charades_json(videos: Sequence[LabelledVideo]) -> bytes:
+    """The actions of some videos as I3D's code reads them, for Charades and for MultiTHUMOS.
+
+    Args:
+        videos: The videos.
+
+    Returns:
+        JSON: for each video's id its subset, its length, and its actions, (class, start, end), in seconds. A class is a
+        number, see `class_numbers`. The split to train with is the subset `training`; the one to validate with is
+        `testing`, as in these data sets, where no video is of a test split.
+
+    Raises:
+        OutputError: Two videos have the same id.
+    """
+    ids = video_ids([video.path for video in videos])
+    numbers = class_numbers(videos)
+    subsets = {"train": "training"}
+    if all(video.split != "test" for video in videos):
+        subsets["validation"] = "testing"
+    content = {
+        ids[video.path]: {
+            "subset": subsets.get(video.split, video.split),
+            **({} if video.duration_seconds is None else {"duration": video.duration_seconds}),
+            "actions": [[numbers[each.label], each.start_seconds, each.end_seconds] for each in video.segments],
+        }
+        for video in videos
+    }
+    return encode_json(content) + b"\n"
 
 
 def thumos(videos: Sequence[LabelledVideo]) -> bytes:

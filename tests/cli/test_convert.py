@@ -48,13 +48,16 @@ def test_subtitles_go_to_stdout_whatever_the_results_are_in(tada, results) -> No
 
 
 NO_SCORES = {"not kept: scores of 1 segment"}
+NUMBERED = "labels are numbers: 912 verb 3 noun 12"
 BETWEEN_FRAMES = {"not kept: fractions of frames of 1 segment"}
 LOST = {
-    **dict.fromkeys(("actionformer", "boris", "boris-csv"), NO_SCORES),
+    **dict.fromkeys(("actionformer", "boris", "boris-csv", "createml", "ego4d"), NO_SCORES),
     "charades": {*NO_SCORES, "1 label got other characters, such as 'verb_3_noun_12' for 'verb 3 noun 12'"},
     "cvat": {"not kept: scores of 1 segment, fractions of frames of 1 segment"},
     **dict.fromkeys(("edl", "otio", "fcpxml", "fcp7xml", "resolve-edl", "premiere-xml", "labelstudio"), BETWEEN_FRAMES),
-    "thumos": {"labels are numbers: 912 verb 3 noun 12"},
+    "thumos": {NUMBERED},
+    "charades-json": {*NO_SCORES, NUMBERED},
+    "ava": {*NO_SCORES, NUMBERED},
 }
 
 

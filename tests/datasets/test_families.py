@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from tadacli.datasets import AnnotationFormat
 from tadacli.datasets.annotations import read_annotations
-from tadacli.datasets.label_table import label_table
+from tadacli.datasets.label_table import holds_labels, label_table
+from tadacli.datasets.label_videos import label_videos
+from tadacli.datasets.own_data import WantedSplits, own_data
 from tadacli.datasets.spans import Annotations
 from tadacli.errors import UsageError
 from tests.media import render
@@ -306,3 +309,66 @@ def test_a_format_that_is_said_decides(tmp_path: Path) -> None:
 def test_files_of_other_tools_are_named(tmp_path: Path, content: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         found_in(tmp_path, content)
+
+
+# --- a text for each class ---------------------------------------------------------------------------
+
+
+def test_a_folder_of_lists_has_a_class_for_each(tmp_path: Path) -> None:
+    (tmp_path / "Run.txt").write_text("video_validation_0000051 1.5 2.25\n\nvideo_test_0000004\t0 10\n")
+    (tmp_path / "Jump_val.txt").write_text("video_validation_0000051  0.50  1.00\r\n")
+    (tmp_path / "Ambiguous_val.txt").write_text("video_validation_0000051 3.0 4.0\n")
+    (tmp_path / "class_list.txt").write_text("1 Jump\n2 Run\n")
+    found = read_annotations(tmp_path)
+    assert facts(found) == [
+        ("video_validation_0000051", "Jump", 0.5, 1.0, None),
+        ("video_validation_0000051", "Run", 1.5, 2.25, None),
+        ("video_test_0000004", "Run", 0.0, 10.0, None),
+    ]
+    assert [span.reason for span in found.spans if span.reason] == ["it is ambiguous"]
+    assert [span.split for span in found.spans] == ["train", "train", "train", "validation"]
+    assert remarks(found)[0] == "classes are the names of the files"
+    assert holds_labels(tmp_path)
+    assert facts(read_annotations(tmp_path / "Run.txt")) == facts(found)[1:]
+    data = own_data(tmp_path, None, None, None, WantedSplits())
+    assert {split: len(each.samples) for split, each in data.parts.items()} == {"train": 2, "validation": 1}
+    with pytest.raises(UsageError, match=r"class_list.txt, line 1: not a video, and its start and end in seconds"):
+        read_annotations(tmp_path, kind="multithumos")
+
+
+def test_other_texts_in_a_folder_are_no_lists_of_classes(tmp_path: Path) -> None:
+    (tmp_path / "val_videofolder.txt").write_text("a/v1 120 3\nv2 90 0\n")
+    (tmp_path / "notes.txt").write_text("nothing of 1.5 or 2.5\n")
+    assert not holds_labels(tmp_path)
+    with pytest.raises(UsageError, match=r"holds no \.eaf"):
+        read_annotations(tmp_path)
+    (tmp_path / "val_videofolder.txt").unlink()
+    (tmp_path / "notes.txt").write_text("video 1 2\n")  # it could be a folder of frames
+    assert not holds_labels(tmp_path)
+    found = read_annotations(tmp_path, kind="multithumos")
+    assert facts(found) == [("video", "notes", 1.0, 2.0, None)]
+    assert [span.split for span in found.spans] == [""]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UsageError, match=r"holds no \.txt"):
+        read_annotations(empty, kind="multithumos")
+    with pytest.raises(UsageError, match="is a folder, and ava is a file"):
+        read_annotations(empty, kind="ava")
+
+
+def test_a_second_of_ava_ends_with_its_video(tmp_path: Path) -> None:
+    render(tmp_path / "v.mp4", 6, time_base=Fraction(1, 5))
+    rows = "".join(f"v,{second},0,0,1,1,1,0\n" for second in (0, 1))
+    found = read_annotations(_file(tmp_path, rows))
+    assert facts(found) == [("v", "1", 0.0, 1.5, None)]
+    (video,) = label_videos(found).videos
+    assert [(each.start_seconds, each.end_seconds) for each in video.segments] == [(0.0, video.duration_seconds)]
+    assert video.duration_seconds == pytest.approx(1.0, abs=0.3)
+    beyond = label_videos(read_annotations(_file(tmp_path, rows.replace("v,1,", "v,2,"))))
+    assert [span.reason for span in beyond.left_out] == ["it ends at 2.50 s, and the video lasts 1.03 s"]
+
+
+def _file(folder: Path, text: str) -> Path:
+    file = folder / "labels.csv"
+    file.write_text(text)
+    return file

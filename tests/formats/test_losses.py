@@ -24,6 +24,7 @@ SEGMENTS = (
 )
 VIDEO = LabelledVideo("a.mp4", SEGMENTS, fps=25, split="train")
 PEOPLES = replace(VIDEO, split="", segments=tuple(replace(each, score=None, subject="") for each in SEGMENTS))
+NUMBERED = "labels are numbers: 0 fall, 1 run"
 SCORES, SUBJECTS, SPLITS = "scores of 2 segments", "subjects of 2 segments", "splits of 1 video"
 
 
@@ -34,7 +35,11 @@ SCORES, SUBJECTS, SPLITS = "scores of 2 segments", "subjects of 2 segments", "sp
         ("boris", [f"not kept: {SCORES}, {SPLITS}"]),
         ("actionformer", [f"not kept: {SCORES}, {SUBJECTS}"]),
         ("cvat", [f"not kept: {SCORES}, {SUBJECTS}, {SPLITS}, fractions of frames of 1 segment"]),
-        ("thumos", [f"not kept: {SUBJECTS}, {SPLITS}", "labels are numbers: 0 fall, 1 run"]),
+        ("thumos", [f"not kept: {SUBJECTS}, {SPLITS}", NUMBERED]),
+        ("charades-json", [f"not kept: {SCORES}, {SUBJECTS}", NUMBERED]),
+        ("createml", [f"not kept: {SCORES}, {SUBJECTS}"]),
+        ("ego4d", [f"not kept: {SCORES}, {SUBJECTS}"]),
+        ("ava", [f"not kept: {SCORES}, {SUBJECTS}, {SPLITS}, fractions of seconds of 2 segments", NUMBERED]),
     ],
 )
 def test_what_is_not_kept(name: str, said: list[str]) -> None:
@@ -47,7 +52,9 @@ def test_what_is_not_kept(name: str, said: list[str]) -> None:
 def test_nothing_is_said_where_all_is_kept(name: str) -> None:
     said = losses(SEGMENT_FORMATS[name], [PEOPLES])
     got_one = "2 segments without a score got 1"
-    assert said == {"activitynet": [got_one], "thumos": ["labels are numbers: 0 fall, 1 run", got_one]}.get(name, [])
+    besides = {"activitynet": [got_one], "thumos": [NUMBERED, got_one], "charades-json": [NUMBERED]}
+    besides["ava"] = ["not kept: fractions of seconds of 2 segments", NUMBERED]
+    assert said == besides.get(name, [])
 
 
 def test_characters_that_a_format_has_no_place_for() -> None:

@@ -11,6 +11,7 @@ from tadacli.datasets import AnnotationFormat
 from tadacli.datasets.foreign import (
     boris,
     charades,
+    class_lists,
     createml,
     cvat,
     ego4d,
@@ -125,6 +126,12 @@ _FAMILIES: Sequence[Family] = (
         )
         for notation in get_args(Notation)
         if notation in ("text", "pickle")
+    ),
+    Family(
+        "multithumos",
+        "text",
+        lambda it: class_lists.is_class_list(it.value),
+        lambda it: class_lists.read_class_lists([it.file]),
     ),
     _valued("ava", "text", plain_lists.is_ava, plain_lists.read_ava),
     _valued("tsm", "text", plain_lists.is_folder_list, plain_lists.read_folder_list),

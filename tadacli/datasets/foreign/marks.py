@@ -20,7 +20,8 @@ class Mark:
 
     `place` is where it stands, `video` the video as it is named there, `also` are further names of its file. `layer` is
     the tier, attribute or control that it was made on, `reason` says why it cannot be used. `score` is 0..1 where a
-    model made it. `fps` is the rate that the file says it counts frames at, `num_frames` how many its video has.
+    model made it. Times are exact to `about_seconds`. `fps` is the rate that the file says it counts frames at,
+    `num_frames` how many its video has.
     """
 
     place: str
@@ -35,6 +36,7 @@ class Mark:
     layer: str = ""
     reason: str = ""
     score: float | None = None
+    about_seconds: float = 0.0
     fps: float | None = None
     num_frames: int | None = None
 

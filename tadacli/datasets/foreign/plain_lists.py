@@ -75,7 +75,7 @@ def read_ava(text: str, file: AnyPath) -> Marks:
             if stretch and (time is None or time - stretch[-1] > 1.0 + 1e-6):
                 place = f"line {seconds[stretch[0]]}"
                 span = max(0.0, stretch[0] - _HALF), stretch[-1] + _HALF
-                marks.append(Mark(place, video, action, *span, participant=person))
+                marks.append(Mark(place, video, action, *span, participant=person, about_seconds=_HALF))
                 stretch = []
             stretch += [] if time is None else [time]
     return Marks(tuple(marks), ("classes are numbers", "each box stands for the second around its time"))

@@ -148,5 +148,6 @@ def _span(mark: Mark, path: Path | None, missing: str, clock: FrameClock) -> Lab
         reason=reason,
         missing=missing,
         fps=rate,
+        about_seconds=mark.about_seconds,
         score=mark.score if mark.score is not None and math.isfinite(mark.score) else None,
     )
