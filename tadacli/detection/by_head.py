@@ -21,6 +21,7 @@ from tadacli.detection.head_decoding import Head, ScoredSpans, find_candidates
 from tadacli.detection.jobs import DetectionJob, Found
 from tadacli.detection.long_sequences import piece_size
 from tadacli.detection.settings import SegmentSettings
+from tadacli.detection.threshold_inputs import ThresholdClass, ThresholdInputs, among_runs
 from tadacli.detection.window_pass import OnProgress
 from tadacli.errors import SpecError, UsageError, VideoError
 from tadacli.models.arithmetic import repeatable_arithmetic
@@ -150,6 +151,46 @@ def head_segments(found: ScoredSpans, spec: HeadSpec, settings: SegmentSettings)
     return tuple(sorted(best, key=lambda each: (each.start_seconds, each.end_seconds, each.index)))
 
 
+def head_inputs(
+    found: ScoredSpans,
+    spec: HeadSpec,
+    settings: SegmentSettings,
+    *,
+    video_seconds: tuple[float, float],
+    max_bytes: int,
+) -> ThresholdInputs:
+    """What other thresholds than those of the settings choose among, by the rule of `head_segments`.
+
+    Args:
+        found: What the head found in a video, best first.
+        spec: Its labels.
+        settings: Which spans are reported.
+        video_seconds: The part of the timeline that was searched.
+        max_bytes: What the numbers may take; spans that score less are left out for it.
+
+    Returns:
+        The inputs.
+    """
+    runs: list[tuple[Segment, float]] = []
+    for row, compared in enumerate(found.scores.astype(np.float32).tolist()):
+        segment = _segment(found, row, spec)
+        is_short = segment.end_seconds - segment.start_seconds < settings.min_duration_seconds
+        if not is_short and settings.wants(class_names(segment.index, spec.heads)):
+            runs.append((segment, compared))
+    peaks: dict[int, float] = {}
+    for segment, compared in runs:
+        peaks[segment.index] = max(peaks.get(segment.index, 0.0), compared)
+
+    def class_of(index: int) -> ThresholdClass:
+        label, *parts = class_names(index, spec.heads)
+        if not parts:
+            return ThresholdClass(index, label, peaks[index])
+        verb, noun = divmod(index, len(spec.heads["noun"]))
+        return ThresholdClass(index, label, peaks[index], (), (verb, parts[0]), (noun, parts[1]))
+
+    return among_runs(runs, class_of, settings=settings, video_seconds=video_seconds, max_bytes=max_bytes, ranked=True)
+
+
 def _segment(found: ScoredSpans, row: int, spec: HeadSpec) -> Segment:
     start, end = found.seconds[row].tolist()
     number, score = int(found.classes[row]), _seven_digits(found.scores[row])
@@ -213,7 +254,8 @@ def _found(video: str, features: VideoFeatures, columns: Columns, head: HeadMode
     )
     with repeatable_arithmetic():
         candidates = find_candidates(cast(Head, head.network), grid, steps)
-    found = head_segments(candidates.suppressed(duration_seconds=grid.duration_seconds), head.spec, segments)
+    spans = candidates.suppressed(duration_seconds=grid.duration_seconds)
+    found = head_segments(spans, head.spec, segments)
     notes = [Note(NoteKind.MODEL, head.spec.note)] if head.spec.note else []
     result = Detection(
         path=video,
@@ -230,7 +272,12 @@ def _found(video: str, features: VideoFeatures, columns: Columns, head: HeadMode
         cuts=features.cuts,
     )
     curves = head_curves(candidates, grid, head.spec, segments, segments=found)
-    return Found(result, None, features.size_bytes, curves)
+
+    def inputs(max_bytes: int) -> ThresholdInputs:
+        searched = grid.start_seconds, grid.duration_seconds
+        return head_inputs(spans, head.spec, segments, video_seconds=searched, max_bytes=max_bytes)
+
+    return Found(result, None, features.size_bytes, curves, inputs)
 
 
 def _other_features(found: FeatureSteps, taken: FeatureSteps) -> str | None:

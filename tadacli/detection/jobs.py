@@ -32,13 +32,14 @@ class Found:
     """The result of one video with the scores it was made of, None where there are no such scores.
 
     `size_bytes` is the size of the video's file, None for what is no file. `head_curves` are what a head said over
-    time, if one did.
+    time, if one did, and `head_inputs` makes, in so many bytes, what thresholds choose among then.
     """
 
     result: Detection
     scores: WindowScores | None
     size_bytes: int | None
     head_curves: tuple[ClassCurve, ...] = ()
+    head_inputs: Callable[[int], ThresholdInputs] | None = None
 
     def curves(self, segments: SegmentSettings) -> tuple[ClassCurve, ...]:
         """What the segments were made of over time, by these settings, for drawing; none where nothing says it."""
@@ -59,10 +60,10 @@ class Found:
         )
 
     def threshold_inputs(self, segments: SegmentSettings, *, max_bytes: int) -> ThresholdInputs | None:
-        """What other thresholds than these can be applied to, in so many bytes; None without scores of windows."""
+        """What other thresholds than these can be applied to, in so many bytes; None where nothing is known of it."""
         scores = self.scores
         if scores is None:
-            return None
+            return None if self.head_inputs is None else self.head_inputs(max_bytes)
         return threshold_inputs(
             scores.spans,
             scores.scale,

@@ -8,8 +8,9 @@ some low threshold lets pass, and the ones beside them, between which a segment 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from tadacli.results import Segment
 
 # Thresholds that can be chosen; the lowest of them is as low as any is of use.
 STEPS = np.arange(1, 101) / 100
-_BYTES_OF_RUN = 6 * 8
+_BYTES_OF_RUN = 8 * 8
 # Classes whose timelines are made at a time, lest memory grow with their number.
 _BLOCK = 32
 
@@ -74,7 +75,7 @@ class ThresholdInputs:
     Either `timelines`, one for each window length and shot, of which each class has `scores`. Or `runs`, the segments
     that thresholds choose among, with the score that is compared; `timelines` are then None. All that a threshold of
     `lowest` or above needs is there, with half of it or `lowest_low` and above as the low one; `lowest` None: nothing
-    is, as it would have been too large.
+    is, as it would have been too large. Runs that are `ranked` stand in the order in which the best are taken.
     """
 
     classes: tuple[ThresholdClass, ...]
@@ -84,6 +85,7 @@ class ThresholdInputs:
     end_seconds: float
     lowest: float | None
     lowest_low: float = 0.0
+    ranked: bool = False
 
 
 def threshold_inputs(
@@ -113,28 +115,46 @@ def threshold_inputs(
     shots = list(shot_windows(spans, scale, video_seconds, cuts, settings))
     if settings.exclusive or settings.contrast:
         runs = list(one_length_segments(shots, wanted, classes, settings, thresholds=least_scores(least)))
-        inputs = _with_runs(classes, runs, peaks, settings, video_seconds, max_bytes)
+        class_of = partial(_class_of, classes, peaks)
+        inputs = among_runs(runs, class_of, settings=settings, video_seconds=video_seconds, max_bytes=max_bytes)
     else:
         lengths = [shot for _, shot in shots]
         inputs = _with_timelines(classes, wanted, peaks, lengths, settings, video_seconds, max_bytes)
     return inputs if inputs.lowest is not None else ThresholdInputs((), None, (), *video_seconds, None)
 
 
-def _with_runs(
-    classes: ClassScores,
+def among_runs(
     runs: Sequence[tuple[Segment, float]],
-    peaks: NDArray[np.float64],
+    class_of: Callable[[int], ThresholdClass],
+    *,
     settings: SegmentSettings,
     video_seconds: tuple[float, float],
     max_bytes: int,
+    ranked: bool = False,
 ) -> ThresholdInputs:
-    """The runs that score highest, as many as there is room for."""
+    """What thresholds are applied to where they only choose among segments.
+
+    Args:
+        runs: The segments, with the score of each that is compared.
+        class_of: Tells the class of a number.
+        settings: What becomes a segment.
+        video_seconds: The part of the timeline that was searched.
+        max_bytes: What the numbers may take; those that score less are left out for it.
+        ranked: Whether they stand in the order in which the best are taken.
+
+    Returns:
+        The inputs.
+    """
     order = np.argsort([-compared for _, compared in runs], kind="stable").tolist()
     count = max_bytes // _BYTES_OF_RUN
     kept = tuple(runs[row] for row in sorted(order[:count]))
     left = max((runs[row][1] for row in order[count:]), default=-1.0)
-    found = tuple(_class(classes, index, float(peaks[index])) for index in sorted({each.index for each, _ in kept}))
-    return ThresholdInputs(found, None, kept, *video_seconds, _lowest_above(left, settings))
+    found = tuple(class_of(index) for index in sorted({each.index for each, _ in kept}))
+    return ThresholdInputs(found, None, kept, *video_seconds, _lowest_above(left, settings), ranked=ranked)
+
+
+def _class_of(classes: ClassScores, peaks: NDArray[np.float64], index: int) -> ThresholdClass:
+    return _class(classes, index, float(peaks[index]))
 
 
 def _with_timelines(

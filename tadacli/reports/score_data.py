@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +39,8 @@ def score_data(inputs: ThresholdInputs, settings: SegmentSettings) -> ScoreData:
     Returns:
         The data. Numbers of the content are little-endian, in base 64, float64 or, of ranges of cells, int32: of each
         timeline `edges` (N + 1,) and `gaps` (G, 2), of each class in each timeline `ranges` (R, 2) and `values` (1 or
-        3, M), see `KeptScores`. Or `runs` (R, 6): place of the class, start, end, score, peak, and what is compared
-        with the threshold.
+        3, M), see `KeptScores`. Or `runs` (R, 8): place of the class, start, end, score, peak, what is compared with
+        the threshold, and the scores of the verb and the noun of an action; NaN for what is not known.
     """
     shown = {
         "lowest": inputs.lowest,
@@ -47,6 +48,7 @@ def score_data(inputs: ThresholdInputs, settings: SegmentSettings) -> ScoreData:
         "low_threshold": settings.low_threshold,
         "lowest_low": inputs.lowest_low,
         "ends_lower": inputs.timelines is not None,
+        "of_head": inputs.ranked,
     }
     if inputs.lowest is None:
         return ScoreData(shown, {})
@@ -61,6 +63,7 @@ def score_data(inputs: ThresholdInputs, settings: SegmentSettings) -> ScoreData:
         "topk": settings.topk,
         "topk_per_class": settings.topk_per_class,
         "duration": inputs.end_seconds - inputs.start_seconds,
+        "ranked": inputs.ranked,
         "classes": [_class(each) for each in inputs.classes],
         "timelines": timelines,
         "runs": _text(_runs(inputs), "<f8") if timelines is None else None,
@@ -84,10 +87,18 @@ def _class(found: ThresholdClass) -> dict[str, Any]:
 def _runs(inputs: ThresholdInputs) -> NDArray[np.float64]:
     place = {each.index: number for number, each in enumerate(inputs.classes)}
     rows: Iterable[tuple[float, ...]] = (
-        (place[each.index], each.start_seconds, each.end_seconds, each.score, each.peak_score or 0.0, compared)
+        (
+            place[each.index],
+            each.start_seconds,
+            each.end_seconds,
+            each.score,
+            math.nan if each.peak_score is None else each.peak_score,
+            compared,
+            *(math.nan if part is None else part.score for part in (each.verb, each.noun)),
+        )
         for each, compared in inputs.runs
     )
-    return np.array([*rows], dtype=np.float64).reshape(-1, 6)
+    return np.array([*rows], dtype=np.float64).reshape(-1, 8)
 
 
 def _text(values: NDArray[np.generic], dtype: str) -> str:

@@ -159,9 +159,9 @@ function meanOver(cells, { edges, values }) {
 
 const byPlace = (a, b) => a.start - b.start || a.end - b.end || a.index - b.index;
 
-/* The `count` best, all of them for null; of equal scores the earlier. */
+/* The `count` best, all of them for null; of equal scores the earlier. Where they have ranks, these say it. */
 function best(segments, count) {
-  const sorted = [...segments].sort((a, b) => b.score - a.score || byPlace(a, b));
+  const sorted = [...segments].sort((a, b) => (a.rank ?? 0) - (b.rank ?? 0) || b.score - a.score || byPlace(a, b));
   return count === null ? sorted : sorted.slice(0, count);
 }
 
@@ -221,18 +221,19 @@ function segmentsOfClass(scores, place, levels) {
 }
 
 /* The segments that thresholds choose, where these do not say where they lie. */
-function chosenRuns({ runs, classes, topk_per_class: count }, high) {
+function chosenRuns({ runs, classes, topk_per_class: count, ranked }, high) {
   const found = classes.map(() => []);
-  for (let i = 0; i < runs.length; i += 6) {
-    const [place, start, end, score, peak, compared] = runs.subarray(i, i + 6);
-    if (compared >= high) found[place].push({ start, end, index: classes[place].index, place, score, peak, parts: [] });
+  for (let i = 0; i < runs.length; i += 8) {
+    const [place, start, end, score, peak, compared, ...parts] = runs.subarray(i, i + 8);
+    if (compared < high) continue;
+    found[place].push({ start, end, index: classes[place].index, place, score, peak, parts, ...(ranked && { rank: i }) });
   }
   return found.flatMap((each) => best(each, count));
 }
 
 function rowOfMachine({ start, end, place, score, peak, parts }, classes) {
   const { index, label, verb, noun } = classes[place];
-  const row = { start_seconds: wholeMicroseconds(start), end_seconds: wholeMicroseconds(end), label, index, score, peak_score: peak };
+  const row = { start_seconds: wholeMicroseconds(start), end_seconds: wholeMicroseconds(end), label, index, score, ...(!Number.isNaN(peak) && { peak_score: peak }) };
   if (!verb) return row;
   const numbers = { verb: verb.index, noun: noun.index, action: `${verb.index},${noun.index}` };
   return { ...row, ...numbers, verb_label: verb.label, noun_label: noun.label, verb_score: parts[0], noun_score: parts[1] };

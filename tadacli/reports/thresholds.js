@@ -60,7 +60,7 @@ function sayThresholds() {
 }
 
 function saidOf({ threshold, low }) {
-  const options = ["--from-scores FILE", `--threshold ${threshold}`, ...(low === null ? [] : [`--low-threshold ${low}`])];
+  const options = [settings.of_head ? "--model FOLDER" : "--from-scores FILE", `--threshold ${threshold}`, ...(low === null ? [] : [`--low-threshold ${low}`])];
   const words = [` and the other settings of the run make them: ${counted(book.made.length, "segment", "segments")}.`];
   const kept = entries.filter((each) => isStanding(each) && isTouched(each)).length;
   const leftOut = book.made.length - book.present.size;
@@ -84,7 +84,8 @@ function startThresholds() {
   if (!settings) return;
   byId("thresholds-fields").hidden = !hasSliders;
   if (!hasSliders) {
-    byId("thresholds-state").textContent = "The scores of this video are too many to be in this page: tada detect --from-scores makes segments again.";
+    const how = settings.of_head ? "--threshold" : "--from-scores";
+    byId("thresholds-state").textContent = `The scores of this video are too many to be in this page: tada detect ${how} makes segments again.`;
     return;
   }
   for (const each of classes) each.found = each.thresholds;

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from tadacli.detection.by_head import head_inputs, head_segments
+from tadacli.detection.head_decoding import ScoredSpans
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.threshold_inputs import threshold_inputs
 from tadacli.reports.score_data import score_data
 from tadacli.results.json_ready import rounded_seconds, segment_row
+from tests.detection.test_by_head import small_head
 
-NUM_CASES, NUM_THRESHOLDS = 160, 6
+NUM_CASES, NUM_HEAD_CASES, NUM_THRESHOLDS = 160, 60, 6
 PLAIN = {"": ("rest", "walk", "run", "sit")}
 ACTIONS = {"verb": ("take", "put"), "noun": ("cup", "pan", "lid")}
 LOW_SHARES = (None, 0.3, 1.0)
@@ -82,6 +85,31 @@ def case(number: int) -> tuple[dict[str, Any], list[dict[str, Any]], list[list[d
     return dict(score_data(inputs, settings).content), asked, expected
 
 
+def head_case(number: int) -> tuple[dict[str, Any], list[dict[str, Any]], list[list[dict[str, Any]]]]:
+    """Alike for a head that finds segments: thresholds only choose among its spans."""
+    random = np.random.default_rng(1000 + number)
+    heads = ACTIONS if number % 2 else PLAIN
+    count, num_classes = int(random.integers(0, 60)), math.prod(map(len, heads.values()))
+    scores = random.random(count)
+    scores = np.sort(np.round(scores * 16) / 16 if random.random() < 0.4 else scores)[::-1]
+    starts = random.uniform(0, 30, count)
+    pairs = random.random((count, 2)) if heads is ACTIONS else None
+    seconds = np.stack([starts, starts + random.uniform(0.1, 5, count)], axis=1)
+    spans = ScoredSpans(seconds, random.integers(0, num_classes, count), scores, pairs)
+    spec = replace(small_head(8).spec, heads=heads)
+    settings = SegmentSettings(
+        min_duration_seconds=float(random.choice([0.0, 0.9])),
+        topk=[None, 7][random.integers(2)],
+        topk_per_class=[None, 2][random.integers(2)],
+        background=("rest",) if heads is PLAIN and random.random() < 0.3 else (),
+    )
+    inputs = head_inputs(spans, spec, settings, video_seconds=(0.0, 35.0), max_bytes=10**9)
+    asked = [{"threshold": each, "low": None} for each in (random.integers(1, 101, NUM_THRESHOLDS) / 100).tolist()]
+    chosen = [replace(settings, threshold=each["threshold"]) for each in asked]
+    expected = [[segment_row(each) for each in head_segments(spans, spec, one)] for one in chosen]
+    return dict(score_data(inputs, settings).content), asked, expected
+
+
 def rule() -> str:
     return resources.files("tadacli.reports").joinpath("segment_rule.js").read_text(encoding="utf-8")
 
@@ -106,7 +134,7 @@ def test_numbers_are_rounded_as_in_python(browser: Any) -> None:
 
 
 def test_segments_are_those_of_python_to_the_last_digit(browser: Any) -> None:
-    cases = [case(number) for number in range(NUM_CASES)]
+    cases = [case(number) for number in range(NUM_CASES)] + [head_case(number) for number in range(NUM_HEAD_CASES)]
     made = run(
         browser,
         "([kept, asked]) => asked.map((each) => segmentsBy(unpacked(kept), each))",

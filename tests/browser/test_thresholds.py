@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,11 @@ def test_labels_one_at_a_time_have_one_slider_and_scores_that_are_too_many_none(
     page = page_with(opened, video, max_bytes=8)
     assert not page.one("#threshold").is_displayed()
     assert "too many to be in this page" in page.one("#thresholds-state").text
+    segments, scores = scored(SCORES, SPANS, 0.4, exclusive=True)
+    of_head = replace(scores, settings={**scores.settings, "of_head": True})
+    page = fresh(opened(report_html(row_of(video) | {"segments": segments}, scores=of_head)))
+    slide(page, 15)
+    assert "Made again, as tada detect --model FOLDER --threshold 0.55" in page.one("#thresholds-state").text
     page = fresh(opened(report_html(row_of(video))))
     assert not page.one("#thresholds").is_displayed()
 

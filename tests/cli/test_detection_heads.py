@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -124,7 +125,7 @@ def test_a_page_and_a_video_show_what_was_found(
     assert len(data["thumbnails"]) == len(row["segments"])
     assert data["lines"].startswith("Lines show the scores of steps in time")
     assert ["Snippets seen", "32 of 32"] in data["facts"]
-    assert data["thresholds"] is None
+    assert (data["thresholds"]["of_head"], data["thresholds"]["lowest"]) == (True, 0.01)
     assert [each["thresholds"] for each in data["classes"]] == [[], []]
     for number, (start, end) in enumerate(FILMS["e"]):
         (curve,) = [each for each in data["curves"] if each["class"] == number]
@@ -134,6 +135,22 @@ def test_a_page_and_a_video_show_what_was_found(
     shown, before = (read_frames(path, [0, 30, 78])[:, -40:, :60].astype(int) for path in (drawn, films / "e.mp4"))
     assert (np.abs(shown - before).max(axis=(1, 2, 3)) > 150).tolist() == [False, True, True]
     assert probe(drawn).num_frames == 120
+
+
+def test_the_page_has_what_a_lower_threshold_finds(
+    tada: Tada, films: Path, trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    words = ("detect", films / "e.mp4", "--model", trained[0], "--format", "jsonl", "--threshold")
+    page = tmp_path / "page.html"
+    code, _, err = tada(*words, "0.9", "--report", page)
+    assert code == 0, err
+    (text,) = [text for _, attributes, text in Elements(page.read_bytes()).found if attributes.get("class") == "scores"]
+    kept = json.loads(text)
+    runs = np.frombuffer(base64.b64decode(kept["runs"]), dtype="<f8").reshape(-1, 8)
+    (row,) = map(json.loads, tada(*words, "0.05")[1].splitlines())
+    found = {(round(start, 6), round(end, 6), score) for _, start, end, score, *_ in runs[runs[:, 5] >= 0.05].tolist()}
+    assert found == {(each["start_seconds"], each["end_seconds"], each["score"]) for each in row["segments"]}
+    assert len(found) > 2
 
 
 def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_nothing_is_left_where_not_even_the_thresholds_of_the_run_could_be_appli
 @pytest.mark.parametrize("way", ["exclusive", "contrast"])
 def test_runs_that_score_least_are_left_out_and_the_others_are_all_there(way: str) -> None:
     everything = inputs(**{way: True})
-    some = inputs(10 * 48, threshold=0.9, **{way: True})
+    some = inputs(10 * 64, threshold=0.9, **{way: True})
     assert len(some.runs) == 10 < len(everything.runs)
     assert some.lowest is not None
     settings = SegmentSettings(threshold=some.lowest, **{way: True})
