@@ -44,6 +44,7 @@ function put(number, state = entries[number].state) {
     rowOf(each, number);
   }
   if (isAbsent) return bars[number].remove();
+  wantPicture(number);
   const origin = originOf({ row, state, original });
   each.marks = [...(origin === "machine" ? [] : [origin]), ...(each.checked ? ["checked"] : [])];
   paint(bars[number], place);
@@ -384,4 +385,5 @@ if (data.status !== "error") {
   startAgreement();
   sayCorrections();
   takeUp();
+  segments.forEach((_, number) => wantPicture(number));
 }

@@ -40,6 +40,7 @@ _SCRIPTS = (
     "player.js",
     "timeline.js",
     "detection_page.js",
+    "pictures.js",
     "time_budget.js",
     "segment_rule.js",
     "corrections.js",

@@ -341,3 +341,37 @@ def test_frames_snap_to_a_step_or_to_their_times(times: Any, grid: Any) -> None:
     else:
         assert made is not None
         assert (made.start, round(made.step, 9), made.times) == (grid.start, grid.step, grid.times)
+
+
+DRAWN = """
+const [number, moment, done] = arguments, row = () => document.querySelector(`#rows tr[data-number="${number}"]`);
+const look = () => {
+  const canvas = row()?.querySelector("canvas");
+  if (canvas?.moment !== moment) return setTimeout(look, 30);
+  const pen = canvas.getContext("2d");
+  done(Array.from(pen.getImageData(0, 0, canvas.width, canvas.height).data));
+};
+look();
+"""
+
+
+def drawn_number(page: Page, number: int, moment: float) -> int:
+    """The number in the picture of a moment that a row has drawn, a twentieth larger than in `media.picture`."""
+    pixels = np.array(page.browser.execute_async_script(DRAWN, number, moment), dtype=np.uint8)
+    return media.number_in(pixels.reshape(96, 168, 4)[..., :3])
+
+
+def test_segments_that_are_made_on_the_page_have_pictures(opened: Opener, video: Path) -> None:
+    page = page_of(opened, video)
+    press(page, "e")
+    go_to(page, 3.2)
+    press(page, "i")
+    go_to(page, 3.8)
+    press(page, "o")
+    assert drawn_number(page, 2, 3.5) == 35  # the frame on screen in the middle
+    page.all(".bar")[0].click()
+    write(page, "#new-end", "3.5")
+    assert drawn_number(page, 0, 2.0) == 20
+    page = opened(report_html(row_of(video)))
+    assert page.texts(".seek") == ["no picture"] * 3  # there is no video in it
+    assert page.browser.get_log("browser") == []
