@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ def convert_command(
     from tadacli.formats.segment_files import convert
     from tadacli.results import counted
 
+    if to == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("parquet is no text to be shown", hint="give --output FILE.parquet")
     _check_times(to, times=times, start_timecode=start_timecode)
     counting = Counting(fps, start_timecode, times)
     if from_format is not None or are_labels(results):

@@ -311,7 +311,7 @@ class Trainer:
         if identity != self._identity:
             raise CheckpointError(
                 f"{path} was made with other settings: {_difference(identity, self._identity)}",
-                hint="resume with the settings it was made with, or delete it to start anew",
+                hint=f"{_how_it_began(identity, self._identity)}, or delete it to start anew",
             )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -329,6 +329,15 @@ def _difference(there: Any, here: Any, name: str = "") -> str:
             if there.get(key) != here.get(key):
                 return _difference(there.get(key), here.get(key), f"{name}.{key}" if name else str(key))
     return f"{name} was {there!r}, is {here!r}"
+
+
+def _how_it_began(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What to do to go on with a run that was begun in another way."""
+    if there.get("multi_label") == here.get("multi_label"):
+        return "resume with the settings it was made with"
+    if there.get("multi_label"):
+        return "it learns labels that hold together: add --multi-label"
+    return "it learns one label a span: add --no-multi-label"
 
 
 class _Statistics:

@@ -73,6 +73,16 @@ def test_every_format_can_be_asked_for(tada, results, tmp_path: Path) -> None:
         assert (tmp_path / f"out.{name}").read_bytes() == out != b""
 
 
+def test_parquet_goes_to_a_pipe_and_not_to_a_terminal(tada, results, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    code, out, _ = tada("convert", results(ONE), "--to", "parquet")
+    assert (code, out[:4]) == (0, b"PAR1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, err = tada("convert", results(ONE), "--to", "parquet")
+    assert (code, out) == (2, b"")
+    assert err.splitlines() == ["error: parquet is no text to be shown", "hint: give --output FILE.parquet"]
+
+
 def test_our_own_formats_are_what_detect_writes(tada, results) -> None:
     for rows in (ONE, FAILED):
         for source in ("a.json", "a.jsonl"):

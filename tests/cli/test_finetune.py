@@ -249,6 +249,26 @@ def test_a_run_is_only_continued_when_asked_and_as_it_was(tada: Tada, clips: Pat
     assert (tmp_path / "mine" / "eval.json").read_bytes() == kept["eval.json"]
 
 
+def test_a_run_on_overlapping_labels_that_was_begun_with_one_label_a_span_goes_on(
+    tada: Tada, clips: Path, base: Path, tmp_path: Path
+) -> None:
+    """As runs of earlier versions, which knew of nothing else."""
+    table = tmp_path / "mine.csv"
+    videos = sorted(clips.glob("*/*.mp4"))
+    spans = (("sit", 0.0, 0.2), ("talk", 0.01, 0.21))
+    rows = [f"{video},{label},{start},{end}" for video in videos for label, start, end in spans]
+    table.write_text("\n".join(["path,label,start,end", *rows]) + "\n")
+    told = ("finetune", "--data", table, "--model", base, *STEPS, "-o", tmp_path / "mine")
+    assert tada(*told, "--no-multi-label")[0] == 0
+    checkpoint = torch.load(tmp_path / "mine" / "checkpoint.pt", weights_only=True)
+    assert "multi_label" not in checkpoint["identity"]
+    code, _, err = tada(*told, "--resume")
+    assert (code, "it learns one label a span: add --no-multi-label" in err) == (1, True)
+    kept = (tmp_path / "mine" / "model.safetensors").read_bytes()
+    assert tada(*told, "--resume", "--no-multi-label")[0] == 0
+    assert (tmp_path / "mine" / "model.safetensors").read_bytes() == kept
+
+
 def test_bad_numbers_end_with_one_line_and_the_last_good_checkpoint(
     tada: Tada, clips: Path, base: Path, tmp_path: Path
 ) -> None:
