@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tadacli.detection.suggesting import suggest
     from tadacli.evaluation.evaluating import evaluate
     from tadacli.excerpts.cutting import clip
+    from tadacli.exporting.writing import export
     from tadacli.results import (
         Classification,
         Classifications,
@@ -61,6 +62,7 @@ __all__ = [
     "clip",
     "detect",
     "evaluate",
+    "export",
     "features",
     "finetune",
     "iter_classify",
@@ -88,6 +90,7 @@ _HOME = {
     "clip": "excerpts.cutting",
     "detect": "detection.detecting",
     "evaluate": "evaluation.evaluating",
+    "export": "exporting.writing",
     "features": "detection.extraction",
     "finetune": "training.session",
     "iter_classify": "classification",

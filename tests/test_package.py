@@ -22,7 +22,7 @@ ROOT = PACKAGE.parent
 LAYERS = [
     "__main__",
     "cli",
-    "benchmarking",
+    "benchmarking exporting",
     "camera_motion",
     "training",
     "reports doctor",
@@ -30,6 +30,7 @@ LAYERS = [
     "datasets scoring",
     "formats sampling encoding",
     "video zoo",
+    "runtimes",
     "models transforms specs concurrency distributed files",
     "results profiling timing strict_tables",
     "allocator errors version",

@@ -18,6 +18,7 @@ from tadacli.cli.detect import detect_command
 from tadacli.cli.doctor import doctor_command
 from tadacli.cli.eval import eval_command
 from tadacli.cli.examples import examples_text
+from tadacli.cli.export import export_command
 from tadacli.cli.features import features_command
 from tadacli.cli.fetch import fetch_command
 from tadacli.cli.finetune import finetune_command
@@ -53,6 +54,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "fetch": fetch_command,
         "finetune": finetune_command,
         "eval": eval_command,
+        "export": export_command,
     },
     "This machine": {"doctor": doctor_command, "bench": bench_command},
 }

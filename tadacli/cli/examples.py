@@ -55,6 +55,11 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "Which models there are:": "tada models",
         "All that is known about one:": "tada models tada2d_r50.k400_8x8",
     },
+    "export": {
+        "The built-in model for onnxruntime:": "tada export -o camera.onnx",
+        "Your own, proven on your own videos:": "tada export runs/mine -o mine.onnx --clips clips/",
+        "For PyTorch, with nothing more to install:": "tada export runs/mine -o mine.pt2",
+    },
     "doctor": {
         "Check this installation:": "tada doctor",
         "The same for a program:": "tada doctor --json",

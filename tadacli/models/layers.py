@@ -7,6 +7,9 @@ checkpoints, whose convolutions are all 3-D.
 
 In evaluation a batch norm goes into the convolution before it, and where oneDNN is there (PyTorch on most CPUs), or
 cuDNN, the bias, the residual and ReLU into the same pass: what is left besides the products is waiting for memory.
+
+Traced for export (`is_exported`) all of them say the same in portable operations: nothing of one processor, nothing
+written over, no size but the batch's that is not a number.
 """
 
 from __future__ import annotations
@@ -27,12 +30,24 @@ NUM_SAFE_CHANNELS = 8
 
 def fold_time(x: Tensor) -> Tensor:
     """Frames (B*T, C, H, W) of a clip (B, C, T, H, W); a view if the clip is channels-last."""
+    if is_exported():
+        return x.transpose(1, 2).reshape(-1, x.shape[1], *x.shape[3:])
     return x.transpose(1, 2).flatten(0, 1)
 
 
 def unfold_time(frames: Tensor, batch_size: int) -> Tensor:
     """Clip (B, C, T, H, W) of frames (B*T, C, H, W); the inverse of `fold_time`, always a view."""
     return frames.view(batch_size, -1, *frames.shape[1:]).transpose(1, 2)
+
+
+def unfold_like(frames: Tensor, x: Tensor) -> Tensor:
+    """`unfold_time` of what became of the frames of a clip `x`, as many as it has."""
+    return frames.view(-1, x.shape[2], *frames.shape[1:]).transpose(1, 2)
+
+
+def is_exported() -> bool:
+    """Whether the network is being traced for another runtime, by torch.export."""
+    return torch.compiler.is_exporting()
 
 
 def time_as_height(x: Tensor) -> Tensor:
@@ -58,6 +73,9 @@ def conv2d(
 
     `residual`, of the shape of the result, is added before the ReLU; without autograd it may be written over.
     """
+    if is_exported():
+        out = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        return relu(out, residual=residual) if with_relu else out
     if x.shape[1] < NUM_SAFE_CHANNELS and weight.shape[2:].numel() == 1 and max(stride) > 1 and not any(padding):
         x, stride = x[:, :, :: stride[0], :: stride[1]], (1, 1)
     plain: ConvArguments = weight, bias, stride, padding, dilation, groups
@@ -164,6 +182,8 @@ class _PictureConv(PlainConv):
         residual: Tensor | None = None,
     ) -> Tensor:
         """As `PlainConv`."""
+        if is_exported() and self.groups == 1:  # no turning of memory between layers, and half the operations
+            return super().convolve(x, weight, bias, with_relu=with_relu, residual=residual)
         out = conv2d(
             self.pictures(x),
             weight.squeeze(self.flat_axis),
@@ -202,7 +222,7 @@ class FrameConv2d(_PictureConv):
 
     def clip(self, pictures: Tensor, x: Tensor) -> Tensor:
         """The clip of these frames."""
-        return unfold_time(pictures, x.shape[0])
+        return unfold_like(pictures, x)
 
 
 class TemporalConv1d(_PictureConv):
@@ -219,7 +239,7 @@ class TemporalConv1d(_PictureConv):
 
     def clip(self, pictures: Tensor, x: Tensor) -> Tensor:
         """Pictures whose height is time as a clip."""
-        return pictures.view(*pictures.shape[:3], *x.shape[3:])
+        return pictures.view(-1, *pictures.shape[1:3], *x.shape[3:])
 
 
 class FrameBatchNorm(nn.BatchNorm3d):
@@ -227,7 +247,7 @@ class FrameBatchNorm(nn.BatchNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same shape."""
-        return unfold_time(super().forward(fold_time(x)), x.shape[0])
+        return unfold_like(super().forward(fold_time(x)), x)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of each channel (C,) that this norm is in evaluation mode."""
@@ -313,6 +333,9 @@ def _taps(norm: FrameBatchNorm, average_norm: FrameBatchNorm) -> tuple[Tensor, T
 
 def _filter_over_time(x: Tensor, taps: Tensor, bias: Tensor, *, with_relu: bool) -> Tensor:
     """A filter over time for each channel, followed by ReLU if `with_relu`."""
+    if is_exported():
+        out = F.conv3d(x, taps[..., None], bias, padding=(1, 0, 0), groups=len(taps))
+        return relu(out) if with_relu else out
     if _in_one_pass(x):
         pixels = time_as_height(x)
         return conv2d(pixels, taps, bias, padding=(1, 0), groups=len(taps), with_relu=with_relu).view(x.shape)
@@ -342,6 +365,10 @@ def aggregate_over_time(
 
 def sum_of_neighbours(x: Tensor) -> Tensor:
     """Each frame plus the ones before and after it, those beyond the ends being zeros: (B, C, T, H, W) to the same."""
+    if is_exported():
+        if x.shape[2] < 3:  # which the pooling's own padding does not make longer
+            return 3 * F.avg_pool3d(F.pad(x, (0, 0, 0, 0, 1, 1)), (3, 1, 1), stride=1)
+        return 3 * F.avg_pool3d(x, (3, 1, 1), stride=1, padding=(1, 0, 0))
     total: Tensor = _SumOfNeighbours.apply(x)
     return total
 
@@ -363,7 +390,8 @@ class _SumOfNeighbours(torch.autograd.Function):
 
 def relu(x: Tensor, *, residual: Tensor | None = None) -> Tensor:
     """ReLU of `x`, or of `x + residual`, of the same shape; without autograd written over `x`, which ends its use."""
-    if torch.is_grad_enabled():  # clips are views, and for a change in place of a view autograd copies its gradient
+    # Clips are views, and for a change in place of a view autograd copies its gradient.
+    if torch.is_grad_enabled() or is_exported():
         return F.relu(x if residual is None else x + residual)
     return F.relu(x if residual is None else x.add_(residual), inplace=True)
 
@@ -375,10 +403,19 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 def quick_gelu_layers(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
     """Linear, QuickGELU, linear: (..., D) to (..., D')."""
+    if is_exported():
+        return F.linear(quick_gelu(F.linear(x, first.weight, first.bias)), second.weight, second.bias)
     # QuickGELU(x) = SiLU(1.702 x) / 1.702, and products take such factors for nothing: one pass over the wide tensor.
     wide = torch.addmm(first.bias, x.flatten(0, -2), first.weight.t(), beta=QUICK_GELU, alpha=QUICK_GELU)
     wide = F.silu(wide, inplace=not torch.is_grad_enabled())
     return torch.addmm(second.bias, wide, second.weight.t(), alpha=1 / QUICK_GELU).view(*x.shape[:-1], -1)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
+    """Attention of queries to keys, softmax of their products times `scale`: (..., N, D) each, to the same shape."""
+    if is_exported():
+        return (query * scale @ key.mT).softmax(dim=-1) @ value
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -394,6 +431,8 @@ class ChannelNorm(nn.LayerNorm):
 
 def frame_descriptors(x: Tensor) -> Tensor:
     """Spatial mean of every frame, (B, C, T, H, W) -> (B, C, T)."""
+    if is_exported():
+        return x.mean(dim=(3, 4))
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
         # PyTorch's own sums of these numbers are many times slower; in a product they are kept in single precision.
         pixels = x.permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)

@@ -61,7 +61,7 @@ class Branch(nn.Module):
         x = any_conv(self.t, self.t_bn, x, self.t_rf)
         return normalised_conv(self.c, self.c_bn, x, with_relu=True, residual=residual)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         for conv in "abtc":
             fold_norm_of_any(self, conv, f"{conv}_bn")

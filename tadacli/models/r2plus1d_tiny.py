@@ -31,7 +31,7 @@ class Stem(nn.Module):
         x = normalised_conv(self.spatial, self.spatial_bn, x, with_relu=True)
         return normalised_conv(self.temporal, self.temporal_bn, x, with_relu=True)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         fold_norm(self, "spatial", "spatial_bn")
         fold_norm(self, "temporal", "temporal_bn")
@@ -45,7 +45,7 @@ class ShortCut(nn.Sequential):
         conv, norm = self
         return normalised_conv(cast(FrameConv2d, conv), cast(Norm, norm), x)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         fold_norm(self, "0", "1")
         return self
@@ -72,7 +72,7 @@ class Block(nn.Module):
         x = calibrated_conv(self.spatial, self.spatial_bn, x, self.spatial_rf(x))
         return normalised_conv(self.temporal, self.temporal_bn, x, with_relu=True, residual=residual)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         fold_norm(self, "spatial", "spatial_bn")
         fold_norm(self, "temporal", "temporal_bn")

@@ -88,7 +88,7 @@ class Lateral(nn.Module):
         slow, fast = x
         return torch.cat((slow, normalised_conv(self.conv, self.bn, fast, with_relu=True)), dim=1), fast
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         fold_norm(self, "conv", "bn")
         return self

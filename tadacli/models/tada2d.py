@@ -46,7 +46,7 @@ class TAdaBranch(nn.Module):
         x = aggregate_over_time(x, self.b_bn, self.b_avgpool_bn, with_relu=True)
         return normalised_conv(self.c, self.c_bn, x, with_relu=True, residual=residual)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         fold_norm(self, "a", "a_bn")
         fold_norm(self, "c", "c_bn")

@@ -22,13 +22,15 @@ from tadacli.models.layers import (
     ChannelNorm,
     Folded,
     Norm,
+    attend,
     conv2d,
     fold_time,
     frame_descriptors,
+    is_exported,
     quick_gelu,
     relu,
     scale_outputs,
-    unfold_time,
+    unfold_like,
 )
 
 CalibrationDim = Literal["cin", "cout"]
@@ -97,6 +99,10 @@ class _TAdaConv(nn.Module):
             raise ValueError(f"calibration has shape {tuple(alpha.shape)}, expected {expected}")
 
     def _conv2d(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *, with_relu: bool = False) -> Tensor:
+        if is_exported() and self.groups == 1:  # no turning of memory between layers, and half the operations
+            sizes = (1, *self.stride[1:]), (0, *self.padding[1:]), (1, *self.dilation[1:])
+            out = F.conv3d(x, weight.unsqueeze(2), bias, *sizes)
+            return relu(out) if with_relu else out
         frames = conv2d(
             fold_time(x),
             weight,
@@ -107,10 +113,10 @@ class _TAdaConv(nn.Module):
             groups=self.groups,
             with_relu=with_relu,
         )
-        return unfold_time(frames, x.shape[0])
+        return unfold_like(frames, x)
 
     def _scaled(self, x: Tensor, alpha: Tensor) -> Tensor:
-        return x.mul_(alpha) if self.spends_input else x * alpha
+        return x.mul_(alpha) if self.spends_input and not is_exported() else x * alpha
 
     def _add_bias(self, out: Tensor) -> Tensor:
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1, 1)
@@ -176,7 +182,7 @@ class DepthwiseTAdaConv2d(TAdaConv2d):
         out = fold_time(self._conv2d(x, self._kernel()))
         # As frames, so that the small factors do not decide the memory order of the result.
         bias = fold_time(bias_alpha) * self.bias.view(1, -1, 1, 1)
-        return unfold_time(torch.addcmul(bias, out, fold_time(alpha)), x.shape[0])
+        return unfold_like(torch.addcmul(bias, out, fold_time(alpha)), x)
 
 
 class TAdaConv3d(_TAdaConv):
@@ -219,6 +225,9 @@ def calibrated_conv(conv: TAdaConv2d | TAdaConv3d, norm: Norm, x: Tensor, alpha:
 
 def _shift_time(x: Tensor, offset: int) -> Tensor:
     """Clip whose frame t is frame t + offset of `x`, zeros beyond its ends."""
+    if is_exported():
+        kept = x[:, :, offset:] if offset > 0 else x[:, :, :offset]
+        return F.pad(kept, (0, 0, 0, 0, max(-offset, 0), max(offset, 0)))
     shifted = torch.zeros_like(x)
     if offset > 0:
         shifted[:, :, :-offset] = x[:, :, offset:]
@@ -257,7 +266,7 @@ class RouteFuncMLP(nn.Module):
         self.b = _routing_conv(hidden, c_in, kernels[1], bias=False)
         nn.init.zeros_(self.b.weight)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference: the norm is in the convolution before it."""
         assert isinstance(self.bn, nn.BatchNorm1d)
         assert self.bn.running_mean is not None
@@ -305,12 +314,12 @@ class RouteFuncwTransformer(nn.Module):
         nn.init.zeros_(self.b_bias.weight)
 
     def _attend(self, hidden: Tensor) -> Tensor:
-        batch, channels, frames = hidden.shape
+        channels, frames = hidden.shape[1:]
         qkv = _conv_over_time(hidden, self.qkv_proj)
-        split = qkv.view(batch, 3, self.head_dim, self.num_heads, frames)
+        split = qkv.view(-1, 3, self.head_dim, self.num_heads, frames)
         query, key, value = split.permute(1, 0, 3, 4, 2)  # each (B, heads, T, head_dim)
-        out = F.scaled_dot_product_attention(query, key, value, scale=channels**-0.5)
-        return _conv_over_time(out.transpose(2, 3).reshape(batch, channels, frames), self.attn_out)
+        out = attend(query, key, value, scale=channels**-0.5)
+        return _conv_over_time(out.transpose(2, 3).reshape(-1, channels, frames), self.attn_out)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, H, W) -> calibrations of the weight and of the bias, each (B, C, T, 1, 1)."""

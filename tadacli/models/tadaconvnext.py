@@ -26,7 +26,7 @@ from tadacli.models.layers import (
     TemporalConv1d,
     fold_time,
     frame_descriptors,
-    unfold_time,
+    unfold_like,
 )
 from tadacli.models.packed import PackedLinear, PointwiseLayers, num_pieces
 from tadacli.models.tadaconv import DepthwiseTAdaConv2d
@@ -67,7 +67,7 @@ class PatchConv(nn.Conv3d):
         if self.kernel_size[0] > 1 or self.stride[0] > 1:
             return super().forward(x)
         out = F.conv2d(fold_time(x), self.weight.squeeze(2), self.bias, stride=self.stride[1:])
-        return unfold_time(out, x.shape[0])
+        return unfold_like(out, x)
 
 
 class WeightAndBiasRouting(nn.Module):

@@ -25,6 +25,8 @@ from tadacli.models.layers import (
     TemporalConv1d,
     TemporalFilter,
     aggregate_over_time,
+    attend,
+    is_exported,
     quick_gelu,
     quick_gelu_layers,
 )
@@ -52,7 +54,7 @@ class AggregatingTAdaConv(DepthwiseTAdaConv2d):
         """(B, C, T, H, W) -> the same shape."""
         return aggregate_over_time(super().forward(x, *self.rf_func(x)), self.bn_a, self.bn_b)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference: both norms are in one filter over time."""
         assert isinstance(self.bn_a, FrameBatchNorm)
         assert isinstance(self.bn_b, FrameBatchNorm)
@@ -95,7 +97,7 @@ def _calibrated(patches: Tensor, grid: int, down: nn.Module, tadaconv: Aggregati
     else:
         clip = down(patches).movedim(-1, 1)
     # The channels of a patch stay together in memory, the order in which a clip's frames are a free view.
-    clip = tadaconv(clip.view(*clip.shape[:3], grid, grid))
+    clip = tadaconv(clip.view(-1, *clip.shape[1:3], grid, grid))
     return quick_gelu(clip).movedim(1, -1).flatten(2, 3)
 
 
@@ -118,8 +120,8 @@ class FrameAttention(nn.Module):
 def _attended(qkv: Tensor, num_heads: int) -> Tensor:
     """(B, T, N, 3 * D) -> (B, T, N, D)."""
     query, key, value = qkv.view(-1, qkv.shape[2], 3, num_heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
-    out = F.scaled_dot_product_attention(query, key, value)  # each (B * T, heads, N, 64)
-    return out.transpose(1, 2).reshape(*qkv.shape[:3], -1)
+    out = attend(query, key, value, scale=HEAD_WIDTH**-0.5)  # each (B * T, heads, N, 64)
+    return out.transpose(1, 2).reshape(-1, *qkv.shape[1:3], num_heads * HEAD_WIDTH)
 
 
 class FeedForward(nn.Module):
@@ -242,11 +244,18 @@ class ClipTransformer(nn.Module):
             # It reaches the patches alone, and only the class token leaves the last block: nothing can train it.
             last.requires_grad_(requires_grad=False)
 
+    def _tokens(self, patches: Tensor) -> Tensor:
+        """Patches (B, T, N, D) after a class token, with their positions: (B, T, 1 + N, D)."""
+        if is_exported():  # without asking how large the batch is
+            first = self.class_embedding + self.positional_embedding[:1]
+            return F.pad(patches, (0, 0, 1, 0)) + torch.cat((first, self.positional_embedding[1:]))
+        class_tokens = self.class_embedding.expand(*patches.shape[:2], 1, -1)
+        return torch.cat((class_tokens, patches), dim=2) + self.positional_embedding
+
     def forward(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) of the trained picture size -> (B, D)."""
         patches = self.conv1(x).flatten(3).movedim(1, -1)
-        class_tokens = self.class_embedding.expand(*patches.shape[:2], 1, -1)
-        x = self.ln_pre(torch.cat((class_tokens, patches), dim=2) + self.positional_embedding)
+        x = self.ln_pre(self._tokens(patches))
         for block in self.layers:
             x = block(x, self.grid)
         return self.ln_post(x[:, :, 0].mean(dim=1))  # type: ignore[no-any-return]

@@ -25,7 +25,7 @@ from tadacli.models.layers import (
     fold_norm,
     fold_time,
     normalised_conv,
-    unfold_time,
+    unfold_like,
 )
 from tadacli.models.tadaconv import RouteFuncMLP, TAdaConv2d, TAdaConv3d, calibrated_conv
 
@@ -89,9 +89,9 @@ class Stem(nn.Module):
         x = normalised_conv(self.a, self.a_bn, x, with_relu=True)
         if not self.pooled:
             return x
-        return unfold_time(F.max_pool2d(fold_time(x), 3, stride=2, padding=1), x.shape[0])
+        return unfold_like(F.max_pool2d(fold_time(x), 3, stride=2, padding=1), x)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         fold_norm(self, "a", "a_bn")
         return self
@@ -116,7 +116,7 @@ class Branch(nn.Module):
         x = any_conv(self.b, self.b_bn, x, self.b_rf)
         return normalised_conv(self.c, self.c_bn, x, with_relu=True, residual=residual)
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         for conv in "abc":
             fold_norm_of_any(self, conv, f"{conv}_bn")
@@ -163,7 +163,7 @@ class Bottleneck(nn.Module):
             residual = normalised_conv(self.short_cut, self.short_cut_bn, x)
         return self.conv_branch(x, residual)  # type: ignore[no-any-return]
 
-    def fused(self) -> Self:
+    def folded(self) -> Self:
         """The form for inference."""
         if self.short_cut is not None:
             fold_norm(self, "short_cut", "short_cut_bn")

@@ -127,6 +127,7 @@ class RunSettings(TypedDict, total=False):
     device: str
     dtype: str
     versions: dict[str, str]
+    runtime: dict[str, str]
     threads: int
     segments: SegmentSummary
     features: list[str]

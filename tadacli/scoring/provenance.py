@@ -32,7 +32,8 @@ def machine_settings(model: Model | ProposalModel | HeadModel) -> RunSettings:
 
     Returns:
         Device, dtype, the versions of the libraries, and on a CPU the number of threads if there are several: each
-        adds up a part, so that the last digits of a sum depend on how many there are.
+        adds up a part, so that the last digits of a sum depend on how many there are. Of an exported file also the
+        runtime that computes it.
     """
     import av
     import torch  # neither is loaded to describe results that are there already
@@ -44,6 +45,9 @@ def machine_settings(model: Model | ProposalModel | HeadModel) -> RunSettings:
     }
     if model.device.type == "cpu" and torch.get_num_threads() > 1:
         settings["threads"] = torch.get_num_threads()
+    runtime = getattr(model, "runtime", None)
+    if runtime is not None:
+        settings["runtime"] = runtime.to_dict()
     return settings
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import FrameTime
+from tadacli.runtimes.networks import ExportedNetwork
 from tadacli.sampling.plan import Part, check_length_known, plan_clips
 from tadacli.sampling.windows import window_clips
 from tadacli.scoring.options import ScoringOptions
@@ -323,11 +324,24 @@ def features_and_scores(model: Model, batch: Tensor, *, with_scores: bool) -> tu
     Returns:
         Features (B, D), float32 on the CPU, and scores as `class_scores` gives them, or none.
     """
-    network = cast(FeatureNetwork, model.network)
     with repeatable_arithmetic():
-        features = network.forward_features(batch.to(model.dtype))
-        scores = _probabilities(model, network.head(features)) if with_scores else {}
+        features, logits = features_and_logits(model.network, batch.to(model.dtype))
+        scores = _probabilities(model, logits) if with_scores else {}
         return features.float().cpu(), scores
+
+
+def features_and_logits(network: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor | dict[str, Tensor]]:
+    """Features (B, D) of clips (B, 3, T, H, W), and the logits of the heads on them, for several by name.
+
+    Args:
+        network: A network with features, see `require_features`.
+        clips: The clips, as it takes them.
+    """
+    if isinstance(network, ExportedNetwork):  # which makes both in one pass
+        return network.features_and_logits(clips)
+    whole = cast(FeatureNetwork, network)
+    features = whole.forward_features(clips)
+    return features, whole.head(features)
 
 
 class FeatureNetwork(Protocol):
@@ -341,7 +355,9 @@ class FeatureNetwork(Protocol):
 
 def require_features(model: Model) -> None:
     """Raises `UsageError` for a model whose network has no features before its heads."""
-    if not hasattr(model.network, "forward_features") or not hasattr(model.network, "head"):
+    network = model.network
+    has_features = hasattr(network, "forward_features") and hasattr(network, "head")
+    if not has_features and not isinstance(network, ExportedNetwork):
         raise UsageError(
             f"{model.spec.name} has no features of clips", hint="use a model that classifies: tada models lists them"
         )

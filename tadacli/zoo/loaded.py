@@ -11,6 +11,7 @@ from torch import nn
 
 import tadacli  # what a model does for its caller is the package's public functions, found when they are called
 from tadacli.results import Classifications, Detections, Progress
+from tadacli.runtimes import Runtime
 from tadacli.specs import EvalProtocol, HeadSpec, ModelSpec, ProposalSpec, ScoreLimit
 
 
@@ -18,7 +19,9 @@ from tadacli.specs import EvalProtocol, HeadSpec, ModelSpec, ProposalSpec, Score
 class Model:
     """A network in its form for inference on its device, with the spec and the hash of its weights file.
 
-    `notes` are what the person who asked for the model should know, such as the dtype that "auto" came to.
+    `notes` are what the person who asked for the model should know, such as the dtype that "auto" came to. `runtime` is
+    what computes an exported file in PyTorch's place, None for PyTorch; the hash is then that of the weights which were
+    exported.
     """
 
     spec: ModelSpec
@@ -28,6 +31,7 @@ class Model:
     weights_path: Path
     weights_sha256: str
     notes: tuple[str, ...] = ()
+    runtime: Runtime | None = None
 
     def classify(
         self,
@@ -121,6 +125,17 @@ class Model:
             times=times,
             progress=progress,
         )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with its weights as it was trained, in evaluation mode in float32 on the CPU, with its spec."""
+
+    spec: ModelSpec
+    network: nn.Module
+    path: Path
+    sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

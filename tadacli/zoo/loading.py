@@ -15,6 +15,7 @@ from tadacli.errors import CheckpointError, SpecError, UsageError
 from tadacli.models import BUILDERS, OVER_FEATURES
 from tadacli.models.inference import fuse
 from tadacli.models.replaying import ReplayedNetwork
+from tadacli.runtimes import is_exported_file
 from tadacli.specs import AnySpec, HeadSpec, ModelSpec, ProposalSpec
 from tadacli.strict_tables import refusing
 from tadacli.zoo import DEFAULT_MODEL, DEVICE_NAMES, DtypeName, Trust
@@ -26,6 +27,7 @@ from tadacli.zoo.hub import is_hub_folder, read_described
 from tadacli.zoo.loaded import HeadModel as HeadModel
 from tadacli.zoo.loaded import Model as Model
 from tadacli.zoo.loaded import ProposalModel as ProposalModel
+from tadacli.zoo.loaded import Trained as Trained
 from tadacli.zoo.manifest import Known, ModelCard, cards, manifest
 from tadacli.zoo.offers import not_here
 from tadacli.zoo.stated import NOTHING_DECIDED, Decided
@@ -50,8 +52,8 @@ def load_model(
 
     Args:
         name_or_path: A known name, the path of a weights file that says what model it is for (one of our own, or one
-            of the authors' training code), or the folder of a fine-tuning run or of a model of the hub; by default
-            `weights`, or else the built-in model.
+            of the authors' training code), of an exported file (.onnx, .pt2), or the folder of a fine-tuning run or of
+            a model of the hub; by default `weights`, or else the built-in model.
         weights: A file for a known name, in the published layout (`.pyth`, `.pth`, `.pt`) or our own; without it, the
             weights are those that ship with the package or that were fetched. The temperatures and thresholds of a
             file of our own are the model's; one that was trained on clips of another kind than the known model's is
@@ -83,22 +85,72 @@ def load_model(
     target = resolve_device(device)
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"choose one of auto, {', '.join(DTYPES)}")
-    completed, checkpoint = _find(name_or_path, weights, ModelSpec, Decided(trust, labels=tuple(labels)))
-    spec, notes = _of_kind(completed.spec, ModelSpec), completed.notes
-    if weights is not None:
-        spec = with_fitted(spec, checkpoint)
-    network = fuse(_with_weights(spec, checkpoint)).to(target)
+    file = name_or_path if weights is None else None
+    if file is None and name_or_path is None:
+        file = weights
+    if file is not None and is_exported_file(file):
+        return _exported(Path(file), target, device=device, dtype=dtype, labels=labels)
+    found = load_trained(name_or_path, weights=weights, trust=trust, labels=labels)
+    network, notes = fuse(found.network).to(target), found.notes
     if dtype == "auto":
-        choice = choose_dtype(network, spec, target)
+        choice = choose_dtype(network, found.spec, target)
         dtype, notes = choice.dtype, (*notes, str(choice))
     return Model(
-        spec=spec,
+        spec=found.spec,
         network=network_on(network, target, DTYPES[dtype]),
         device=target,
         dtype=DTYPES[dtype],
-        weights_path=checkpoint.path,
-        weights_sha256=checkpoint.sha256,
+        weights_path=found.path,
+        weights_sha256=found.sha256,
         notes=notes,
+    )
+
+
+def load_trained(
+    name_or_path: str | os.PathLike[str] | None = None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    trust: Trust | None = None,
+    labels: Sequence[str] = (),
+) -> Trained:
+    """A model with its weights as it was trained, in no form of its own for this machine.
+
+    Args:
+        name_or_path: As for `load_model`.
+        weights: As for `load_model`.
+        trust: As for `load_model`.
+        labels: As for `load_model`.
+
+    Returns:
+        The model on the CPU.
+
+    Raises:
+        TadaError: As `load_model`.
+    """
+    completed, checkpoint = _find(name_or_path, weights, ModelSpec, Decided(trust, labels=tuple(labels)))
+    spec = _of_kind(completed.spec, ModelSpec)
+    if weights is not None:
+        spec = with_fitted(spec, checkpoint)
+    return Trained(spec, _with_weights(spec, checkpoint), checkpoint.path, checkpoint.sha256, completed.notes)
+
+
+def _exported(file: Path, target: torch.device, *, device: str, dtype: str, labels: Sequence[str]) -> Model:
+    """The model in an exported file, which computes in the type that it was made with."""
+    if dtype not in ("auto", "float32") or labels:
+        what = f"--dtype {dtype}" if not labels else "--labels"
+        raise UsageError(f"{file} is an exported file and takes no {what}", hint="export the model with it instead")
+    from tadacli.runtimes.networks import open_exported  # other models do not wait for it
+
+    found = open_exported(file, target, may_choose=device == "auto")
+    return Model(
+        spec=_of_kind(found.facts.spec, ModelSpec),
+        network=found.network,
+        device=found.device,
+        dtype=torch.float32,
+        weights_path=file,
+        weights_sha256=found.facts.weights_sha256,
+        notes=found.notes,
+        runtime=found.runtime,
     )
 
 

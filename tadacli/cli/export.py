@@ -1,0 +1,103 @@
+"""`tada export`: a model as a file that other runtimes take, proven to give what the model gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tadacli.cli import options
+from tadacli.cli.console import be_quiet, say, say_note, show
+from tadacli.cli.help import INPUT, MODEL, OUTPUT
+from tadacli.cli.weights import model_here
+
+if TYPE_CHECKING:
+    from tadacli.exporting.writing import ExportReport
+
+
+def export_command(
+    model: Annotated[
+        str | None,
+        MODEL.argument(
+            help="Model name, a run's folder, or a weights file that says what it is. Default: the built-in one.",
+            envvar="TADA_MODEL",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        OUTPUT.option(
+            "--output",
+            "-o",
+            help="The file: .onnx for onnxruntime, OpenVINO, TensorRT; .pt2 for PyTorch. Never overwrites.",
+            metavar="FILE",
+        ),
+    ] = None,
+    weights: options.Weights = None,
+    trust: options.TrustedSettings = None,
+    labels: options.LabelsFile = None,
+    fetch: options.Fetch = False,
+    clips: Annotated[
+        list[str] | None,
+        INPUT.option(
+            "--clips",
+            help="Videos to prove it on, as for classify; may be repeated. Default: rendered ones.",
+            metavar="INPUT",
+        ),
+    ] = None,
+    recursive: options.Recursive = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a model as one file that other runtimes take.
+
+    The file carries all that is needed to use it: labels, how clips
+    are taken, temperatures, thresholds, the hash of the weights.
+
+    Clips go through the model and through the file, at batch 1, 2 and
+    5. A file that gives other values, more than 1e-4 of the largest, or
+    another best class is not kept. A report is written beside it.
+
+    .onnx needs: pip install "tadacli[onnx]".
+    """
+    be_quiet(quiet)
+    from tadacli.errors import UsageError
+
+    if output is None:
+        raise UsageError("--output is needed", hint="for example tada export -o model.onnx")
+    from tadacli.exporting.output import check_output
+
+    check_output(output)
+    videos = options.named_videos(clips, recursive=recursive) if clips else []
+    name, weights = options.model_and_weights(model, weights)
+    names = options.label_names(labels)
+    name = model_here(name, weights=weights, fetch=fetch, labels=names)
+    from tadacli.exporting.writing import export
+
+    options.make_repeatable()
+    report = export(
+        name,
+        output=output,
+        weights=weights,
+        trust=trust,
+        labels=names,
+        clips=videos,
+        on_phase=lambda phase: say(f"{phase} ...") if sys.stderr.isatty() else None,
+    )
+    for text in report.left_out:
+        say_note(f"left out: {text}")
+    if not quiet:
+        show(_told(report))
+
+
+def _told(report: ExportReport) -> str:
+    """What was written and what was proven, in two lines."""
+    from tadacli.zoo.store import size_text
+
+    proof, seconds = report.facts.proof, sum(report.seconds.values())
+    batches = ", ".join(map(str, proof.batch_sizes[:-1])) + f" and {proof.batch_sizes[-1]}"
+    what = f"{report.file}: {size_text(report.size_bytes)}, {report.num_nodes} operations, {seconds:.0f} s"
+    return (
+        f"{what}\nproven on {proof.num_clips} clips ({proof.clips}) at batch {batches}: "
+        f"relative error {proof.relative_error:.1e}, same best class"
+    )

@@ -1,0 +1,180 @@
+"""A model as a file for other runtimes, kept only if it gives what the model gives."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tadacli.errors import CheckpointError
+from tadacli.exporting.graphs import OPSET, Written, traced
+from tadacli.exporting.output import check_output, onnx_versions, report_file
+from tadacli.exporting.proof import BatchProof, NotProvenError, ProofClips, check_proven, proof_clips, proof_of, prove
+from tadacli.files import new_file, write_new
+from tadacli.models.inference import fuse
+from tadacli.runtimes import ONNX
+from tadacli.runtimes.metadata import ExportFacts, Proof
+from tadacli.runtimes.networks import open_exported
+from tadacli.version import __version__
+from tadacli.zoo import Trust
+from tadacli.zoo.loading import Model, Trained, load_trained
+
+_NOTHING_YET = Proof("noise", 0, (), 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and what it gave on the clips that it was proven on.
+
+    Attributes:
+        file: The exported file.
+        facts: What it says of itself.
+        batches: The proof by the size of batches.
+        clips: The videos that the clips are of; none for rendered ones.
+        left_out: Videos that could not be read, with the reasons.
+        num_nodes: Operations of the graph; weights do not count.
+        size_bytes: Of the file.
+        seconds: Of tracing and of writing, by name.
+    """
+
+    file: Path
+    facts: ExportFacts
+    batches: tuple[BatchProof, ...]
+    clips: tuple[str, ...]
+    left_out: tuple[str, ...]
+    num_nodes: int
+    size_bytes: int
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report, JSON-ready."""
+        facts = self.facts
+        return {
+            "file": self.file.name,
+            "model": facts.spec.name,
+            "weights_sha256": facts.weights_sha256 or None,
+            "tool_version": facts.tool_version,
+            "versions": dict(facts.versions),
+            "precision": facts.precision,
+            "size_bytes": self.size_bytes,
+            "num_nodes": self.num_nodes,
+            "seconds": self.seconds,
+            "proof": asdict(facts.proof),
+            "batches": [asdict(each) for each in self.batches],
+            "clips": list(self.clips),
+            "left_out": list(self.left_out),
+        }
+
+
+def export(
+    model: str | os.PathLike[str] | Trained | None = None,
+    *,
+    output: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    trust: Trust | None = None,
+    labels: Sequence[str] = (),
+    clips: Sequence[str] = (),
+    on_phase: Callable[[str], object] | None = None,
+) -> ExportReport:
+    """Writes a model as a file that other runtimes take, with all that is needed to use it, and proves it.
+
+    Clips go through the network and through the file in batches of one, two and five. The file is kept if no output
+    differs by more than 1e-4 of the largest, and the best classes are the same. Beside it lies a report.
+
+    Args:
+        model: A known name, a run's folder, a weights file that says what it is, or what `load_trained` returned. By
+            default `weights`, or else the built-in model.
+        output: The file, ending in .onnx (which needs the extra `onnx`) or .pt2.
+        weights: A file of weights for a known name.
+        trust: Whose settings count where `weights` states others, as for `load_model`.
+        labels: Names for classes that nobody has named.
+        clips: Videos to prove it on, paths or URLs; by default they are rendered.
+        on_phase: Called with what is done now.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: The ending is another one, a library is not installed, or no video can be read.
+        OutputError: The file or its report is there already, or cannot be written.
+        TadaError: The model cannot be loaded, or the file does not give what the network gives; then it is not kept.
+
+    Example:
+        >>> import tadacli
+        >>> report = tadacli.export(output="camera.onnx")  # doctest: +SKIP
+        >>> report.facts.proof.relative_error <= 1e-4  # doctest: +SKIP
+        True
+    """
+    file = Path(output)
+    check_output(file)
+    say = on_phase or (lambda _: None)
+    if not isinstance(model, Trained):
+        model = load_trained(model, weights=weights, trust=trust, labels=labels)
+    reference = _reference(model)
+    say("clips")
+    proving = proof_clips(reference, clips)
+    say("graph")
+    started = time.perf_counter()
+    graph = traced(model.network, model.spec)
+    after_tracing = time.perf_counter()
+    written = Written(graph, suffix=file.suffix)
+    seconds = {"graph": after_tracing - started, "file": time.perf_counter() - after_tracing}
+    say("proof")
+    facts = ExportFacts(model.spec, model.sha256, "float32", __version__, _versions(file), _NOTHING_YET)
+    facts, batches = _write_proven(file, written, facts, reference, proving)
+    seconds = {name: round(value, 2) for name, value in seconds.items()}
+    report = ExportReport(
+        file, facts, batches, proving.names, proving.left_out, written.num_nodes, file.stat().st_size, seconds
+    )
+    write_report(report)
+    return report
+
+
+def write_report(report: ExportReport) -> None:
+    """Writes the report beside the file."""
+    text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
+    write_new(report_file(report.file), f"{text}\n".encode())
+
+
+def _reference(model: Trained) -> Model:
+    """The model as tada runs it, on the CPU."""
+    cpu = torch.device("cpu")
+    network = fuse(copy.deepcopy(model.network))
+    return Model(model.spec, network, cpu, torch.float32, model.path, model.sha256)
+
+
+def _versions(file: Path) -> dict[str, str]:
+    versions = {"torch": str(torch.__version__)}
+    if file.suffix == ONNX:
+        versions |= {**onnx_versions(), "opset": str(OPSET)}
+    return versions
+
+
+def _write_proven(
+    file: Path, written: Written, facts: ExportFacts, reference: Model, proving: ProofClips
+) -> tuple[ExportFacts, tuple[BatchProof, ...]]:
+    """Writes the file under its name once it has given on the clips what the network gives."""
+    with new_file(file) as stream:
+        written.write(stream, facts)
+        stream.flush()
+        try:
+            opened = open_exported(Path(stream.name), torch.device("cpu"), may_choose=False, suffix=file.suffix)
+            batches = prove(reference, opened.network, proving.clips)
+        except CheckpointError as error:
+            raise NotProvenError(
+                f"{file} was not kept: {error.message.replace(stream.name, file.name)}", hint=error.hint
+            ) from error
+        del opened
+        check_proven(batches, file)
+        facts = replace(facts, proof=proof_of(batches, proving))
+        stream.seek(0)
+        stream.truncate()
+        written.write(stream, facts)
+    return facts, batches
