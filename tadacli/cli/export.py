@@ -10,6 +10,7 @@ from tadacli.cli import options
 from tadacli.cli.console import be_quiet, say, say_note, show
 from tadacli.cli.help import INPUT, MODEL, OUTPUT
 from tadacli.cli.weights import model_here
+from tadacli.exporting import DEFAULT_MIN_AGREEMENT
 
 if TYPE_CHECKING:
     from tadacli.exporting.writing import ExportReport
@@ -47,6 +48,13 @@ def export_command(
         ),
     ] = None,
     recursive: options.Recursive = False,
+    int8: Annotated[
+        bool, OUTPUT.option("--int8", help="Write numbers of eight bits, calibrated on --clips; .onnx only.")
+    ] = False,
+    min_agreement: Annotated[
+        float,
+        OUTPUT.option(help="With --int8: the share of clips whose best class stays, else no file is kept."),
+    ] = DEFAULT_MIN_AGREEMENT,
     quiet: options.Quiet = False,
 ) -> None:
     """Write a model as one file that other runtimes take.
@@ -65,9 +73,11 @@ def export_command(
 
     if output is None:
         raise UsageError("--output is needed", hint="for example tada export -o model.onnx")
-    from tadacli.exporting.output import check_output
+    from tadacli.exporting.output import check_int8, check_output
 
     check_output(output)
+    if int8:
+        check_int8(output, clips or (), min_agreement)
     videos = options.named_videos(clips, recursive=recursive) if clips else []
     name, weights = options.model_and_weights(model, weights)
     names = options.label_names(labels)
@@ -82,6 +92,8 @@ def export_command(
         trust=trust,
         labels=names,
         clips=videos,
+        int8=int8,
+        min_agreement=min_agreement,
         on_phase=lambda phase: say(f"{phase} ...") if sys.stderr.isatty() else None,
     )
     for text in report.left_out:
@@ -97,7 +109,10 @@ def _told(report: ExportReport) -> str:
     proof, seconds = report.facts.proof, sum(report.seconds.values())
     batches = ", ".join(map(str, proof.batch_sizes[:-1])) + f" and {proof.batch_sizes[-1]}"
     what = f"{report.file}: {size_text(report.size_bytes)}, {report.num_nodes} operations, {seconds:.0f} s"
-    return (
-        f"{what}\nproven on {proof.num_clips} clips ({proof.clips}) at batch {batches}: "
-        f"relative error {proof.relative_error:.1e}, same best class"
-    )
+    tried = f"on {proof.num_clips} clips ({proof.clips}) at batch {batches}"
+    if report.facts.precision == "float32":
+        return f"{what}\nproven {tried}: relative error {proof.relative_error:.1e}, same best class"
+    accuracy = report.to_dict()["accuracy"]
+    change = f", accuracy {accuracy['model']:.1%} to {accuracy['file']:.1%}" if accuracy else ""
+    same = f"same best class in {proof.agreement:.1%}{change}"
+    return f"{what}\nin int8 {tried}: relative error {proof.relative_error:.1e}, {same}"

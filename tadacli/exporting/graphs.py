@@ -128,6 +128,12 @@ def _onnx_program(graph: Graph) -> Any:
             verbose=False,
         )
     assert program is not None
+    from onnxscript import optimizer
+
+    # Weights in the shapes in which they are used; by default only small ones are worked out.
+    optimizer.optimize(
+        program.model, input_size_limit=_MOST_ONNX_BYTES, output_size_limit=_MOST_ONNX_BYTES, num_iterations=1
+    )
     for node in program.model.graph:
         node.metadata_props.clear()
     return program

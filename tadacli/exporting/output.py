@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tadacli.errors import UsageError
@@ -29,6 +30,18 @@ def check_output(file: Path) -> None:
     check_new_files([file, report_file(file)])
     if file.suffix == ONNX:
         onnx_versions()
+
+
+def check_int8(file: Path, clips: Sequence[str], min_agreement: float) -> None:
+    """Raises `UsageError` for what cannot be in eight bits: another file than ONNX, no clips, or no share to reach."""
+    if file.suffix != ONNX:
+        raise UsageError(f"{file} cannot be in int8: only ONNX files can", hint="end its name in .onnx")
+    if not clips:
+        raise UsageError("int8 needs videos to calibrate on", hint="add --clips FOLDER with videos like those to come")
+    if not 0 <= min_agreement <= 1:
+        raise UsageError(
+            f"a share of {min_agreement:g} is not between 0 and 1", hint="for example --min-agreement 0.98"
+        )
 
 
 def onnx_versions() -> dict[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import cast
 
 import torch
@@ -18,7 +18,7 @@ from tadacli.runtimes import CLIPS, FEATURES, logits_name
 from tadacli.runtimes.metadata import Proof
 from tadacli.runtimes.networks import ExportedNetwork
 from tadacli.scoring.views import FeatureNetwork, decode_views, normalised_views
-from tadacli.specs import EvalProtocol
+from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import local_path
 from tadacli.video.reading import open_video
@@ -36,31 +36,48 @@ class NotProvenError(TadaError):
 
 @dataclass(frozen=True)
 class ProofClips:
-    """Clips (N, 3, T, H, W), N >= 5, of what they were taken, and the videos that could not be read, with reasons."""
+    """Clips (N, 3, T, H, W), N >= 5, of what they were taken, and the videos that could not be read, with reasons.
+
+    `origins` are the videos clip by clip.
+    """
 
     clips: Tensor
     kind: str
     names: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    def halves(self) -> tuple[ProofClips, ProofClips]:
+        """Every other clip, and those between."""
+        one, other = (replace(self, clips=self.clips[first::2], origins=self.origins[first::2]) for first in (0, 1))
+        return one, other
 
 
 @dataclass(frozen=True)
 class BatchProof:
-    """What batches of one size gave; see `Proof`."""
+    """What batches of one size gave; see `Proof`.
+
+    Of `num_labelled` clips it is known what they show; `num_right` of them the network names rightly, and
+    `num_right_in_file` the file.
+    """
 
     batch_size: int
     num_clips: int
     relative_errors: Mapping[str, float]
     num_agreeing: int
+    num_labelled: int = 0
+    num_right: int = 0
+    num_right_in_file: int = 0
 
 
-def proof_clips(model: Model, videos: Sequence[str] = ()) -> ProofClips:
+def proof_clips(model: Model, videos: Sequence[str] = (), *, least: int = max(BATCH_SIZES)) -> ProofClips:
     """Clips to prove a file on.
 
     Args:
         model: The model, whose input settings hold.
         videos: Paths or URLs, of each of which the middle is taken, and more of it where they are few; without any,
             videos are rendered.
+        least: How many clips there are at least.
 
     Returns:
         The clips.
@@ -73,10 +90,11 @@ def proof_clips(model: Model, videos: Sequence[str] = ()) -> ProofClips:
             video = f"{folder}/moves.mp4"
             moves = [(CameraMove(name, speed=0.3), _seconds(model)) for name in _MOVES]
             render_sequence(video, moves=moves, fps=_FPS, height=_HEIGHT, width=_WIDTH)
-            return ProofClips(torch.stack(_clips_of(video, model, max(BATCH_SIZES))), "rendered", ())
-    each = -(-max(BATCH_SIZES) // len(videos))
+            return ProofClips(torch.stack(_clips_of(video, model, least)), "rendered", ())
+    each = -(-least // len(videos))
     clips: list[Tensor] = []
     left_out, names = [], []
+    origins: list[str] = []
     for video in videos:
         try:
             found = _clips_of(video, model, each)
@@ -85,15 +103,17 @@ def proof_clips(model: Model, videos: Sequence[str] = ()) -> ProofClips:
             continue
         names.append(video)
         clips += found
+        origins += [video] * len(found)
         if len(clips) >= _MOST_CLIPS:
             break
     if not clips:
         raise UsageError(
             f"none of the {len(videos)} videos of --clips can be read: {left_out[0]}", hint="give others, or none"
         )
-    while len(clips) < max(BATCH_SIZES):  # the others could not be read
-        clips += clips[: max(BATCH_SIZES) - len(clips)]
-    return ProofClips(torch.stack(clips), "videos", tuple(names), tuple(left_out))
+    while len(clips) < least:  # the others could not be read
+        origins += origins[: least - len(clips)]
+        clips += clips[: least - len(clips)]
+    return ProofClips(torch.stack(clips), "videos", tuple(names), tuple(left_out), tuple(origins))
 
 
 def _seconds(model: Model) -> float:
@@ -109,13 +129,16 @@ def _clips_of(video: str, model: Model, num_clips: int) -> list[Tensor]:
 
 
 @torch.inference_mode()
-def prove(model: Model, exported: ExportedNetwork, clips: Tensor) -> tuple[BatchProof, ...]:
+def prove(
+    model: Model, exported: ExportedNetwork, clips: Tensor, *, truth: Sequence[int | None] = ()
+) -> tuple[BatchProof, ...]:
     """Clips through the network and through a file, in batches of one, two and five.
 
     Args:
         model: The model, on the CPU.
         exported: What the file holds.
         clips: (N, 3, T, H, W), N >= 5. All of them go through in batches of five, one and two of them in smaller ones.
+        truth: The class of the one head that each clip shows, None where nobody knows; none at all by default.
 
     Returns:
         What each size of batch gave.
@@ -126,7 +149,7 @@ def prove(model: Model, exported: ExportedNetwork, clips: Tensor) -> tuple[Batch
     names = [FEATURES, *(logits_name(head) for head in model.spec.heads)]
     found = []
     for size in BATCH_SIZES:
-        errors, agreeing = dict.fromkeys(names, 0.0), 0
+        errors, agreeing, labelled, right, right_in_file = dict.fromkeys(names, 0.0), 0, 0, 0, 0
         some = clips if size == max(BATCH_SIZES) else clips[:size]
         for first in range(0, len(some), size):
             part = some[first : first + size]
@@ -136,8 +159,19 @@ def prove(model: Model, exported: ExportedNetwork, clips: Tensor) -> tuple[Batch
             for name in names:
                 errors[name] = max(errors[name], relative_error(given[name], expected[name]))
             agreeing += int(same_best(given, expected)[: len(part)].sum())
-        found.append(BatchProof(size, len(some), errors, agreeing))
+            for row, label in enumerate(truth[first : first + len(part)]):
+                labelled += label is not None
+                right += label == int(expected[names[1]][row].argmax())
+                right_in_file += label == int(given[names[1]][row].argmax())
+        found.append(BatchProof(size, len(some), errors, agreeing, labelled, right, right_in_file))
     return tuple(found)
+
+
+def truth_of(clips: ProofClips, spec: ModelSpec) -> list[int | None]:
+    """The class that each clip shows, where the folder of its video has the name of one of a single head's labels."""
+    labels = list(spec.heads.get("", ()))
+    folders = [PurePath(origin).parent.name for origin in clips.origins]
+    return [labels.index(name) if name in labels else None for name in folders]
 
 
 def outputs_of(network: nn.Module, clips: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
@@ -171,6 +205,17 @@ def proof_of(batches: Sequence[BatchProof], clips: ProofClips) -> Proof:
         max(max(each.relative_errors.values()) for each in batches),
         min(each.num_agreeing / each.num_clips for each in batches),
     )
+
+
+def check_agreement(batches: Sequence[BatchProof], file: Path, *, least: float) -> None:
+    """Raises `NotProvenError` where less than a share of the best classes is the same."""
+    whole = batches[-1]
+    if whole.num_agreeing < least * whole.num_clips:
+        raise NotProvenError(
+            f"{file} was not kept: in int8 the best class is the same for {whole.num_agreeing} of {whole.num_clips} "
+            f"clips, less than {least:g} of them",
+            hint="calibrate on more clips, or on others; or say --min-agreement, or leave out --int8",
+        )
 
 
 def check_proven(batches: Sequence[BatchProof], file: Path) -> None:

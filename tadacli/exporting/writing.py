@@ -8,20 +8,35 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tadacli.errors import CheckpointError
+from tadacli.exporting import DEFAULT_MIN_AGREEMENT
 from tadacli.exporting.graphs import OPSET, Written, traced
-from tadacli.exporting.output import check_output, onnx_versions, report_file
-from tadacli.exporting.proof import BatchProof, NotProvenError, ProofClips, check_proven, proof_clips, proof_of, prove
+from tadacli.exporting.int8 import LEAST_CLIPS, Quantised
+from tadacli.exporting.output import check_int8, check_output, onnx_versions, report_file
+from tadacli.exporting.proof import (
+    BATCH_SIZES,
+    BatchProof,
+    NotProvenError,
+    ProofClips,
+    check_agreement,
+    check_proven,
+    proof_clips,
+    proof_of,
+    prove,
+    truth_of,
+)
 from tadacli.files import new_file, write_new
 from tadacli.models.inference import fuse
 from tadacli.runtimes import ONNX
 from tadacli.runtimes.metadata import ExportFacts, Proof
 from tadacli.runtimes.networks import open_exported
+from tadacli.specs import ModelSpec
 from tadacli.version import __version__
 from tadacli.zoo import Trust
 from tadacli.zoo.loading import Model, Trained, load_trained
@@ -55,7 +70,11 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report, JSON-ready."""
-        facts = self.facts
+        facts, whole = self.facts, self.batches[-1]
+        accuracy = None
+        if whole.num_labelled:
+            right, in_file = whole.num_right / whole.num_labelled, whole.num_right_in_file / whole.num_labelled
+            accuracy = {"num_clips": whole.num_labelled, "model": right, "file": in_file, "change": in_file - right}
         return {
             "file": self.file.name,
             "model": facts.spec.name,
@@ -68,6 +87,7 @@ class ExportReport:
             "seconds": self.seconds,
             "proof": asdict(facts.proof),
             "batches": [asdict(each) for each in self.batches],
+            "accuracy": accuracy,
             "clips": list(self.clips),
             "left_out": list(self.left_out),
         }
@@ -81,6 +101,8 @@ def export(
     trust: Trust | None = None,
     labels: Sequence[str] = (),
     clips: Sequence[str] = (),
+    int8: bool = False,
+    min_agreement: float = DEFAULT_MIN_AGREEMENT,
     on_phase: Callable[[str], object] | None = None,
 ) -> ExportReport:
     """Writes a model as a file that other runtimes take, with all that is needed to use it, and proves it.
@@ -96,6 +118,9 @@ def export(
         trust: Whose settings count where `weights` states others, as for `load_model`.
         labels: Names for classes that nobody has named.
         clips: Videos to prove it on, paths or URLs; by default they are rendered.
+        int8: Whether to write weights and activations of eight bits, calibrated on every other one of `clips`, of which
+            there are some then; only in ONNX files. What is proven then is the agreement on the others.
+        min_agreement: The share of clips, 0 to 1, whose best class is the same in eight bits.
         on_phase: Called with what is done now.
 
     Returns:
@@ -114,21 +139,33 @@ def export(
     """
     file = Path(output)
     check_output(file)
+    if int8:
+        check_int8(file, clips, min_agreement)
     say = on_phase or (lambda _: None)
     if not isinstance(model, Trained):
         model = load_trained(model, weights=weights, trust=trust, labels=labels)
     reference = _reference(model)
     say("clips")
-    proving = proof_clips(reference, clips)
+    proving = proof_clips(reference, clips, least=LEAST_CLIPS if int8 else max(BATCH_SIZES))
     say("graph")
     started = time.perf_counter()
     graph = traced(model.network, model.spec)
     after_tracing = time.perf_counter()
-    written = Written(graph, suffix=file.suffix)
+    in_float = Written(graph, suffix=file.suffix)
+    written: Written | Quantised = in_float
     seconds = {"graph": after_tracing - started, "file": time.perf_counter() - after_tracing}
-    say("proof")
     facts = ExportFacts(model.spec, model.sha256, "float32", __version__, _versions(file), _NOTHING_YET)
-    facts, batches = _write_proven(file, written, facts, reference, proving)
+    check = partial(check_proven, file=file)
+    if int8:
+        say("calibration")
+        calibrating, proving = proving.halves()
+        facts = replace(facts, precision="int8")
+        started = time.perf_counter()
+        written = Quantised(in_float, facts, calibrating.clips)
+        seconds["calibration"] = time.perf_counter() - started
+        check = partial(check_agreement, file=file, least=min_agreement)
+    say("proof")
+    facts, batches = _write_proven(file, written, facts, reference, proving, check)
     seconds = {name: round(value, 2) for name, value in seconds.items()}
     report = ExportReport(
         file, facts, batches, proving.names, proving.left_out, written.num_nodes, file.stat().st_size, seconds
@@ -158,7 +195,12 @@ def _versions(file: Path) -> dict[str, str]:
 
 
 def _write_proven(
-    file: Path, written: Written, facts: ExportFacts, reference: Model, proving: ProofClips
+    file: Path,
+    written: Written | Quantised,
+    facts: ExportFacts,
+    reference: Model,
+    proving: ProofClips,
+    check: Callable[[Sequence[BatchProof]], None],
 ) -> tuple[ExportFacts, tuple[BatchProof, ...]]:
     """Writes the file under its name once it has given on the clips what the network gives."""
     with new_file(file) as stream:
@@ -166,13 +208,14 @@ def _write_proven(
         stream.flush()
         try:
             opened = open_exported(Path(stream.name), torch.device("cpu"), may_choose=False, suffix=file.suffix)
-            batches = prove(reference, opened.network, proving.clips)
+            truth = truth_of(proving, facts.spec) if isinstance(facts.spec, ModelSpec) else []
+            batches = prove(reference, opened.network, proving.clips, truth=truth)
         except CheckpointError as error:
             raise NotProvenError(
                 f"{file} was not kept: {error.message.replace(stream.name, file.name)}", hint=error.hint
             ) from error
         del opened
-        check_proven(batches, file)
+        check(batches)
         facts = replace(facts, proof=proof_of(batches, proving))
         stream.seek(0)
         stream.truncate()

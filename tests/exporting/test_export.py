@@ -24,7 +24,7 @@ from tadacli.runtimes.metadata import FORMAT, KEY, ExportFacts, Proof, facts_in
 from tadacli.runtimes.onnx_file import metadata_text
 from tadacli.runtimes.pt2_file import checked_content
 from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
-from tadacli.zoo.checkpoints import write_checkpoint
+from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.loading import load_model
 from tests import media
 from tests.cli.conftest import Tada
@@ -402,3 +402,63 @@ def test_the_proof_stands_in_the_file(exported: Callable[[str, str], Path]) -> N
         assert facts.proof == Proof(**{**report["proof"], "batch_sizes": tuple(report["proof"]["batch_sizes"])})
         assert facts.proof.num_clips == 5
         assert facts.versions["torch"] == torch.__version__
+
+
+# --- eight bits -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled(folder: Path) -> Path:
+    """Videos in folders with the names of labels."""
+    for number in range(6):
+        label = folder / "labelled" / ("left", "right", "up")[number % 3]
+        label.mkdir(parents=True, exist_ok=True)
+        media.render(label / f"{number}.mp4", 20 + number, noise=30)
+    return folder / "labelled"
+
+
+def test_eight_bits_say_what_they_cost(folder: Path, labelled: Path, tmp_path: Path, tada: Tada) -> None:
+    file = tmp_path / "small.onnx"
+    model = folder / "r2plus1d_tiny.safetensors"
+    code, out, err = tada("export", model, "-o", file, "--int8", "--clips", labelled, "-r", "--min-agreement", "0.3")
+    assert code == 0, err
+    report = json.loads(report_file(file).read_text())
+    proof, accuracy = report["proof"], report["accuracy"]
+    assert f"same best class in {proof['agreement']:.1%}, accuracy {accuracy['model']:.1%}" in out.decode()
+    assert (report["precision"], facts_of(file).precision) == ("int8", "int8")
+    assert proof["relative_error"] > 1e-4  # they are eight bits indeed
+    assert proof["num_clips"] == accuracy["num_clips"] == 6  # those that did not calibrate
+    assert accuracy["change"] == accuracy["file"] - accuracy["model"]
+    stored = {each.data_type for each in onnx.load(file).graph.initializer if len(each.dims) == 5}
+    assert stored == {TensorProto.INT8}
+    assert len(rows(tada, folder, file)) == 3
+
+
+def test_eight_bits_that_change_too_much_are_not_kept(folder: Path, labelled: Path, tmp_path: Path, tada: Tada) -> None:
+    videos, file = sorted(map(str, labelled.rglob("*.mp4"))), tmp_path / "small.onnx"
+    bits = ("--int8", "--clips", labelled, "-r", "--min-agreement", 2)
+    code, _, err = tada("export", folder / "r2plus1d_tiny.safetensors", "-o", file, *bits)
+    assert (code, "a share of 2 is not between 0 and 1" in err) == (2, True)
+    reason = r"small\.onnx was not kept: in int8 the best class is the same for \d of 6"
+    with pytest.raises(NotProvenError, match=reason):
+        export(write_close_model(tmp_path / "close"), output=file, clips=videos, int8=True, min_agreement=1.0)
+    assert not file.exists()
+    with pytest.raises(UsageError, match="only ONNX files can"):
+        export(output=tmp_path / "small.pt2", clips=videos, int8=True)
+    with pytest.raises(UsageError, match="videos to calibrate"):
+        export(output=file, int8=True)
+
+
+def write_close_model(folder: Path) -> Path:
+    """A network whose classes are so close to each other that eight bits do not tell them apart."""
+    folder.mkdir()
+    checkpoint = read_checkpoint(write_model(folder, "r2plus1d_tiny"))
+    weights = dict(checkpoint.state_dict)
+    first, bias = weights["head.out.weight"][:1], weights["head.out.bias"]
+    noise = torch.randn(bias.shape[0], first.shape[1], generator=torch.Generator().manual_seed(3))
+    weights["head.out.weight"] = first + 1e-4 * noise
+    weights["head.out.bias"] = torch.zeros_like(bias)
+    file = folder / "close.safetensors"
+    assert isinstance(checkpoint.spec, ModelSpec)
+    write_checkpoint(file, weights, checkpoint.spec)
+    return file
