@@ -6,7 +6,7 @@ import copy
 import io
 import warnings
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from tadacli.models.inference import fold
 from tadacli.runtimes import CLIPS, FEATURES, PT2, logits_name
 from tadacli.runtimes.metadata import KEY, ExportFacts
 from tadacli.runtimes.pt2_file import METADATA_MEMBER
-from tadacli.scoring.views import FeatureNetwork
+from tadacli.scoring.views import features_and_logits
 from tadacli.specs import ModelSpec
 
 OPSET = 20
@@ -69,7 +69,7 @@ class _WithFeatures(nn.Module):
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Clips (B, 3, T, H, W) -> features (B, D) and logits (B, K) of each head."""
-        features, logits = cast(FeatureNetwork, self.network).features_and_logits(clips)
+        features, logits = features_and_logits(self.network, clips)
         of_heads = list(logits.values()) if isinstance(logits, dict) else [logits]
         return dict(zip(self.outputs, (features, *of_heads), strict=True))
 

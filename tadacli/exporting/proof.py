@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from tadacli.exporting import MOST_RELATIVE_ERROR
 from tadacli.runtimes import CLIPS, FEATURES, logits_name
 from tadacli.runtimes.metadata import Proof
 from tadacli.runtimes.networks import ExportedNetwork
-from tadacli.scoring.views import FeatureNetwork, decode_views, normalised_views
+from tadacli.scoring.views import decode_views, features_and_logits, normalised_views
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import local_path
@@ -176,7 +175,7 @@ def truth_of(clips: ProofClips, spec: ModelSpec) -> list[int | None]:
 
 def outputs_of(network: nn.Module, clips: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     """Features and logits of clips by the names that they have in a file."""
-    features, logits = cast(FeatureNetwork, network).features_and_logits(clips.clone())
+    features, logits = features_and_logits(network, clips.clone())  # our form may write over it
     of_heads = list(logits.values()) if isinstance(logits, dict) else [logits]
     return dict(zip(names, (features, *of_heads), strict=True))
 

@@ -23,6 +23,7 @@ from tadacli.zoo.checkpoints import Checkpoint, empty_network, load_weights, rea
 from tadacli.zoo.class_names import with_labels
 from tadacli.zoo.completing import Completed, by_itself, check_same_network, complete, with_fitted
 from tadacli.zoo.dtype import choose_dtype
+from tadacli.zoo.exported import exported_model
 from tadacli.zoo.hub import is_hub_folder, read_described
 from tadacli.zoo.loaded import HeadModel as HeadModel
 from tadacli.zoo.loaded import Model as Model
@@ -89,7 +90,7 @@ def load_model(
     if file is None and name_or_path is None:
         file = weights
     if file is not None and is_exported_file(file):
-        return _exported(Path(file), target, device=device, dtype=dtype, labels=labels)
+        return exported_model(Path(file), target, may_choose=device == "auto", dtype=dtype, labels=labels)
     found = load_trained(name_or_path, weights=weights, trust=trust, labels=labels)
     network, notes = fuse(found.network).to(target), found.notes
     if dtype == "auto":
@@ -132,26 +133,6 @@ def load_trained(
     if weights is not None:
         spec = with_fitted(spec, checkpoint)
     return Trained(spec, _with_weights(spec, checkpoint), checkpoint.path, checkpoint.sha256, completed.notes)
-
-
-def _exported(file: Path, target: torch.device, *, device: str, dtype: str, labels: Sequence[str]) -> Model:
-    """The model in an exported file, which computes in the type that it was made with."""
-    if dtype not in ("auto", "float32") or labels:
-        what = f"--dtype {dtype}" if not labels else "--labels"
-        raise UsageError(f"{file} is an exported file and takes no {what}", hint="export the model with it instead")
-    from tadacli.runtimes.networks import open_exported  # other models do not wait for it
-
-    found = open_exported(file, target, may_choose=device == "auto")
-    return Model(
-        spec=_of_kind(found.facts.spec, ModelSpec),
-        network=found.network,
-        device=found.device,
-        dtype=torch.float32,
-        weights_path=file,
-        weights_sha256=found.facts.weights_sha256,
-        notes=found.notes,
-        runtime=found.runtime,
-    )
 
 
 def network_on(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
