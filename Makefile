@@ -98,6 +98,7 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(PY) pyproject.toml
+	@echo "installing what tada needs into $(VENV); with PyTorch that is several gigabytes and takes minutes"
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
