@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
-from tadacli.evaluation.taking import blocks_of, taken_segments, temporal_iou
+from tadacli.evaluation.taking import blocks_of, rows_in_common, taken_segments, temporal_iou
 
 # Below this a detection and a true segment have nothing to do with each other.
 LEAST_TIOU = 0.1
@@ -134,9 +134,8 @@ def _kinds(
     """The kind by number of the detections in `rows`, of which some have taken a true segment."""
     number = {kind: each for each, kind in enumerate(ErrorKind)}
     kinds = np.full(len(rows), number[ErrorKind.BACKGROUND], dtype=np.int64)
-    for video in np.unique(truth.videos):
-        true = np.flatnonzero(truth.videos == video)
-        for block in blocks_of(np.flatnonzero(detections.videos[rows] == video), len(true)):
+    for true, places in rows_in_common(truth.videos, detections.videos[rows]):
+        for block in blocks_of(places, len(true)):
             iou = temporal_iou(truth, true, detections, rows[block])
             own = truth.classes[true] == detections.classes[rows[block]][:, None]
             of_own, of_any = (np.where(own, iou, -1.0).max(axis=1), iou.max(axis=1))

@@ -32,11 +32,9 @@ def taken_segments(truth: TimedLabels, detections: ScoredSegments, *, tiou: floa
     num_classes = 1 + max(int(truth.classes.max(initial=0)), int(detections.classes.max(initial=0)))
     true_keys = truth.videos * num_classes + truth.classes
     keys = detections.videos * num_classes + detections.classes
-    by_key, by_score = np.argsort(true_keys, kind="stable"), np.lexsort((-detections.scores, keys))
-    both = np.intersect1d(true_keys, keys)
-    bounds = [np.searchsorted(values, [both, both + 1]).T for values in (true_keys[by_key], keys[by_score])]
-    for of_truth, of_found in zip(*bounds, strict=True):
-        true, found = by_key[slice(*of_truth)], by_score[slice(*of_found)]
+    by_score = np.argsort(-detections.scores, kind="stable")
+    for true, places in rows_in_common(true_keys, keys[by_score]):
+        found = by_score[places]
         is_free = np.ones(len(true), dtype=np.bool_)
         for block in blocks_of(found, len(true)):
             iou = temporal_iou(truth, true, detections, block)
@@ -47,6 +45,20 @@ def taken_segments(truth: TimedLabels, detections: ScoredSegments, *, tiou: floa
                     taken[block[place]] = true[best]
                     is_free[best] = False
     return taken
+
+
+def rows_in_common(
+    first: NDArray[np.int64], second: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The rows (of the first, of the second) with the same value, for each value that both have, in their order."""
+    orders = [np.argsort(values, kind="stable") for values in (first, second)]
+    both = np.intersect1d(first, second)
+    bounds = [
+        np.searchsorted(values[order], [both, both + 1]).T.tolist()
+        for values, order in zip((first, second), orders, strict=True)
+    ]
+    for (begin, end), (other_begin, other_end) in zip(*bounds, strict=True):
+        yield orders[0][begin:end], orders[1][other_begin:other_end]
 
 
 def temporal_iou(

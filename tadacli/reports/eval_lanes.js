@@ -130,7 +130,9 @@ function buildLanes(root, lanes) {
   });
   const many = lanes.multiple === 1 ? "as many as true segments" : `${lanes.multiple} times as many as true segments`;
   const left = lanes.num_left ? ` ${counted(lanes.num_left, "video", "videos")} with better results have no room on this page.` : "";
-  root.querySelector(".about").textContent = `Above: true segments, dashed if they were missed. Below: of each label the best-scored detections, ${many}; right at a temporal IoU of ${lanes.tiou}.${left}`;
+  const isLost = lanes.videos.every(({ video }) => video < 0);
+  const lost = isLost ? " No video was found to play them in: tada eval --data-root FOLDER says where they are." : "";
+  root.querySelector(".about").textContent = `Above: true segments, dashed if they were missed. Below: of each label the best-scored detections, ${many}; right at a temporal IoU of ${lanes.tiou}.${left}${lost}`;
   root.querySelector(".kinds").append(...KINDS.map((kind, number) => element("span", {}, span(`swatch kind-${number}`, ""), kind)));
   select.append(...lanes.videos.map(({ id }) => element("option", { textContent: id })));
   select.onchange = show;

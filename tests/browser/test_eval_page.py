@@ -16,7 +16,7 @@ from tadacli.datasets.samples import Sample
 from tadacli.evaluation.metrics import Outcomes
 from tadacli.evaluation.report import EvalReport, NamedPrecision, Precisions, ScoredItems, TaskParts, UnscoredItem
 from tadacli.reports.eval_page import encode_eval_page, eval_page
-from tadacli.reports.video_links import PlayedVideo, VideoLink
+from tadacli.reports.video_links import PlayedVideo, VideoLink, played_videos
 from tadacli.results import Note, NoteKind
 from tests import media
 from tests.browser.test_detection_page import NASTY, PHONE, Opener, opened
@@ -180,6 +180,14 @@ def test_a_phone_shows_detections_without_sideways_scrolling(opened: Opener) -> 
     assert page.one(".by-class .foot").text.startswith("200 shown of 300 classes")
     page.one(".by-class .foot button").click()
     assert len(page.all(".by-class .line")) == 300
+    found = compared()
+    assert isinstance(found.metrics, Precisions)
+    named = tuple(replace(each, name=f"{long} {each.name}") for each in found.metrics.parts["all"].classes)
+    lanes = {"all": replace(found.metrics.parts["all"], classes=named)}
+    page = opened(encode_eval_page(replace(found, metrics=replace(found.metrics, parts=lanes))), width=PHONE)
+    page.browser.execute_script("document.querySelector('.lanes .zoom-in').click()")
+    assert page.browser.execute_script("return document.documentElement.scrollWidth") == PHONE
+    assert page.one(".lanes .about").text.endswith("tada eval --data-root FOLDER says where they are.")
 
 
 def clips_report(video: Path) -> EvalReport:
@@ -316,3 +324,30 @@ def test_precision_by_class_is_drawn_in_the_order_of_the_list(opened: Opener) ->
     assert page.browser.execute_script(heights) == [1, 0.5]
     told = page.one(".precisions").get_attribute("aria-label")
     assert told == "Average precision of 2 classes: mean 0.7500, from 0.5000 (nod) to 1.0000 (wave)"
+
+
+CLIP_FRAME = """
+const player = document.getElementById("clip-player"), canvas = document.createElement("canvas");
+canvas.width = player.videoWidth; canvas.height = player.videoHeight;
+const pen = canvas.getContext("2d");
+pen.drawImage(player, 0, 0);
+return Array.from(pen.getImageData(0, 0, canvas.width, canvas.height).data);
+"""
+
+
+@pytest.mark.parametrize("max_inline", [10**6, 0], ids=["inside", "beside"])
+def test_times_of_a_clip_count_from_the_first_frame(opened: Opener, tmp_path: Path, max_inline: int) -> None:
+    path = tmp_path / "late #1.mp4"
+    media.render(path, 30, pts=list(range(150, 180)), options={"bf": "0"})  # it begins at 5 s
+    report = recognition()
+    worst = (item("a", path=str(path), start_seconds=0.2, end_seconds=0.6),)
+    report = replace(report, heads={"": replace(report.heads[""], worst=worst)})
+    videos = played_videos([str(path)], tmp_path / "report.html", max_inline=max_inline)
+    page = opened(encode_eval_page(report, videos=videos))
+    page.one(".worst .open").click()
+    _, source, said = page.browser.execute_async_script(PLAYER)
+    assert (source, said) == ("blob:" if max_inline else "file:", "")
+    if max_inline:  # a browser does not let a page read a picture of another file
+        pixels = np.array(page.browser.execute_script(CLIP_FRAME), dtype=np.uint8).reshape(96, 160, 4)
+        assert media.number_in(pixels[..., :3]) == 17  # the last one of the span
+    assert page.browser.get_log("browser") == []
