@@ -263,21 +263,15 @@ def iter_classifications(
         UsageError: For the minimum score "auto" and a model without thresholds.
         TadaError: For scores that are not numbers.
     """
-    options = (options or ClassificationOptions()).on(model.device.type)
-    least = least_scores(model.spec, options.min_score)
     stop = threading.Event()
-    fetch = local_path if max_download is None else partial(local_path, max_bytes=max_download)
-    views, part, fps = options.scoring.views_of(model.spec), options.part, options.fps
+    classifier = Classifier(model, options=options, max_download=max_download, stop=stop)
 
-    def decode(path: str) -> _Decoded:
-        return _decode_video(path, fetch, model=model, views=views, part=part, fps=fps, stop=stop)
+    def decode_file(path: str) -> tuple[str, Decoded | None]:
+        return path, None if is_url(path) else classifier.decode(path)
 
-    def decode_file(path: str) -> tuple[str, _Decoded | None]:
-        return path, None if is_url(path) else decode(path)
-
-    def in_turn(coming: Iterable[tuple[str, _Decoded | None]]) -> Iterator[_Decoded]:
+    def in_turn(coming: Iterable[tuple[str, Decoded | None]]) -> Iterator[Decoded]:
         for path, ready in coming:
-            decoded = decode(path) if ready is None else ready
+            decoded = classifier.decode(path) if ready is None else ready
             yield decoded
             del ready, decoded  # before another one is decoded
 
@@ -285,12 +279,52 @@ def iter_classifications(
     # A CPU is busy with the network; an accelerator waits for frames, and one core does not decode fast enough for it.
     workers = 1 if model.device.type == "cpu" else default_workers()
     with closing(map_ahead(decode_file, paths, workers=workers, stop=stop)) as coming:
-        scored = score_in_order(in_turn(coming), model=model, options=options.scoring, on_views=on_views)
+        results = classifier.score(in_turn(coming), on_views=on_views)
         for path in paths:
             if on_video is not None:
                 on_video(path)
-            opened, scores = next(scored)
-            yield _result(opened, scores, model, topk=options.topk, least=least)
+            yield next(results)
+
+
+class Classifier:
+    """Classifies videos for a caller that says when each is decoded, in any thread, and when it is scored.
+
+    Args:
+        model: The model.
+        options: How they are classified.
+        max_download: The largest file in bytes that is fetched for a URL; by default 4 GB.
+        stop: Set when nothing more is wanted; decoding then gives up.
+
+    Raises:
+        UsageError: For the minimum score "auto" and a model without thresholds.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        options: ClassificationOptions | None = None,
+        max_download: int | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._model, self._options = model, (options or ClassificationOptions()).on(model.device.type)
+        self._least = least_scores(model.spec, self._options.min_score)
+        self._fetch = local_path if max_download is None else partial(local_path, max_bytes=max_download)
+        self._stop = stop or threading.Event()
+
+    def decode(self, path: str) -> Decoded:
+        """The views of a video, or why there are none."""
+        views, part, fps = self._options.scoring.views_of(self._model.spec), self._options.part, self._options.fps
+        return _decode_video(path, self._fetch, model=self._model, views=views, part=part, fps=fps, stop=self._stop)
+
+    def score(
+        self, videos: Iterable[Decoded], *, on_views: Callable[[int], object] | None = None
+    ) -> Iterator[Classification]:
+        """The results of videos that are decoded, in order; `on_views` is called with the views of each batch."""
+        for opened, scores in score_in_order(
+            videos, model=self._model, options=self._options.scoring, on_views=on_views
+        ):
+            yield _result(opened, scores, self._model, topk=self._options.topk, least=self._least)
 
 
 def least_scores(spec: ModelSpec, min_score: ScoreLimit) -> dict[str, Sequence[float]]:
@@ -311,7 +345,7 @@ class _Opened:
     notes: tuple[Note, ...] = ()
 
 
-_Decoded = tuple[_Opened, DecodedViews | VideoError]
+Decoded = tuple[_Opened, DecodedViews | VideoError]
 
 
 def _decode_video(
@@ -323,7 +357,7 @@ def _decode_video(
     part: Part | None,
     fps: float | None,
     stop: threading.Event,
-) -> _Decoded:
+) -> Decoded:
     try:
         with VideoBoundary(path) as boundary, ExitStack() as opened:
             with during(Stage.OPEN):

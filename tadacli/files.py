@@ -112,6 +112,34 @@ def write_once(path: Path, content: bytes) -> None:
     write_new(path, content)
 
 
+def write_if_absent(path: Path, content: bytes, *, by_way_of: Path) -> bool:
+    """Write a file that is never seen unfinished, unless there is one of that name.
+
+    Args:
+        path: The file; its folder is there.
+        content: Its bytes.
+        by_way_of: A folder of the same file system, in which it is unfinished.
+
+    Returns:
+        Whether it was written. Of several processes that try at once, one is told so. The disk may not have it yet:
+        where power fails, a file may be left that is empty.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        with _temporary(by_way_of) as stream:
+            try:
+                stream.write(content)
+                stream.flush()
+                return _linked(Path(stream.name), path)
+            finally:
+                with contextlib.suppress(OSError):
+                    Path(stream.name).unlink(missing_ok=True)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
 @contextlib.contextmanager
 def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """A stream whose bytes become a file as a whole, when the context is left without an error.
@@ -284,15 +312,21 @@ def _publish(partial: Path, path: Path, *, replace: bool) -> None:
     """Rename a finished file to its name; where links allow it, not over one that came up in the meantime."""
     if replace:
         partial.replace(path)
-        return
+    elif not _linked(partial, path):
+        raise _exists(path)
+
+
+def _linked(partial: Path, path: Path) -> bool:
+    """Give a finished file its name unless another has it; whether it did."""
     try:
         os.link(partial, path)
-    except FileExistsError as error:
-        raise _exists(path) from error
+    except FileExistsError:
+        return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         partial.rename(path)
+    return True
 
 
 def _exists(path: Path, *, hint: str = _ANOTHER_NAME) -> OutputError:

@@ -25,7 +25,7 @@ LAYERS = [
     "benchmarking exporting",
     "camera_motion",
     "training",
-    "reports doctor",
+    "reports doctor cluster",
     "evaluation detection classification excerpts",
     "datasets scoring",
     "formats sampling encoding",

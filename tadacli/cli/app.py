@@ -12,6 +12,7 @@ from tadacli.cli import exits
 from tadacli.cli.bench import bench_command
 from tadacli.cli.classify import classify_command
 from tadacli.cli.clip import clip_command
+from tadacli.cli.collect import collect_command
 from tadacli.cli.console import be_quiet, print_error
 from tadacli.cli.convert import convert_command
 from tadacli.cli.detect import detect_command
@@ -48,6 +49,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "convert": convert_command,
         "clip": clip_command,
         "suggest": suggest_command,
+        "collect": collect_command,
     },
     "Models": {
         "models": models_command,

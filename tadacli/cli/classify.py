@@ -13,6 +13,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.also_shown import also_shown
 from tadacli.cli.asked_output import asked_output
 from tadacli.cli.console import Notes, be_quiet, classification_table, say, showing, start_profile
+from tadacli.cli.engine_options import Engine, EngineWorkers, refuse_engine_options
 from tadacli.cli.help import CLIPS, OUTPUT, SPEED
 from tadacli.cli.progress import ViewsProgress
 from tadacli.cli.sinks import TableSink, open_classification_sink, summarise, write_results
@@ -58,6 +59,8 @@ def classify_command(
     max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
+    engine: Engine = None,
+    engine_workers: EngineWorkers = None,
 ) -> None:
     """Say what each video shows: its best labels, with scores.
 
@@ -86,7 +89,7 @@ def classify_command(
         known=get_args(ClassifyFormat),
         by_suffix=CLASSIFY_SUFFIXES,
     )
-    from tadacli.classification import classification_run, iter_classifications
+    refuse_engine_options(engine, engine_workers)
     from tadacli.sampling.plan import Part
     from tadacli.scoring.options import ClassificationOptions, scoring_options
 
@@ -97,6 +100,24 @@ def classify_command(
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score), fps)
+    if engine is not None:
+        from tadacli.cli.engine_run import chosen_model, refuse_with_engine, run_on_local, seats_of
+        from tadacli.cluster.work import ClassifyWork
+
+        refuse_with_engine({"--fill-batches": fill_batches, "--profile": profile})
+        choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
+        run_on_local(
+            ClassifyWork(choice, asked, limit),
+            videos,
+            to,
+            seats=seats_of(device, engine_workers),
+            what="classified",
+            part="shorter than a clip",
+            table=partial(classification_table, title=choice.name),
+        )
+        return
+    from tadacli.classification import classification_run, iter_classifications
+
     loaded = options.repeatable_model(
         model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust, labels=labels
     )

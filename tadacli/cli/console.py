@@ -325,7 +325,7 @@ class Notes:
     """What is to be known of the results of a run, each text once: of all videos, of those named, or of how many."""
 
     def __init__(self) -> None:
-        self._videos: dict[str, list[str]] = {}
+        self._videos: dict[str, tuple[int, list[str]]] = {}  # how many have it, and the first of them
         self._num_videos = 0
 
     def add(self, row: ClassificationRow | DetectionRow | FeatureRow) -> None:
@@ -333,17 +333,18 @@ class Notes:
         if row["status"] != "error":
             self._num_videos += 1
             for note in row["notes"]:
-                self._videos.setdefault(note, []).append(row["path"])
+                count, paths = self._videos.get(note, (0, []))
+                self._videos[note] = count + 1, [*paths, row["path"]][:_MOST_NAMED]
 
     def lines(self) -> list[str]:
         """A line for each text, in the order in which they came."""
-        return [printable(f"note{self._where(paths)}: {note}") for note, paths in self._videos.items()]
+        return [printable(f"note{self._where(*found)}: {note}") for note, found in self._videos.items()]
 
-    def _where(self, paths: Sequence[str]) -> str:
-        if len(paths) == self._num_videos:
+    def _where(self, count: int, paths: Sequence[str]) -> str:
+        if count == self._num_videos:
             return ""
-        many = f"{len(paths)} of {self._num_videos} videos"
-        return f" on {', '.join(paths) if len(paths) <= _MOST_NAMED else many}"
+        many = f"{count} of {self._num_videos} videos"
+        return f" on {', '.join(paths) if count <= _MOST_NAMED else many}"
 
     def say(self) -> None:
         """Say what there is; it is empty then."""

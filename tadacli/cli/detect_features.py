@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tadacli.cli.options import make_repeatable
 from tadacli.cli.weights import model_here
 from tadacli.errors import UsageError
 
@@ -42,6 +41,7 @@ def job_in_features(
 ) -> DetectionJob:
     """The job of searching features, in a process that is repeatable from now on."""
     from tadacli.detection.from_features import features_job
+    from tadacli.scoring.provenance import make_repeatable
     from tadacli.zoo.loading import load_proposal_model
 
     model = model_here(model, weights=weights, fetch=fetch, takes_features=True)

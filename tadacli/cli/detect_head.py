@@ -45,9 +45,10 @@ def job_of_head(
 ) -> DetectionJob:
     """The job of searching videos, or features of them, in a process that is repeatable from now on."""
     from tadacli.detection.by_head import job_by_head, job_by_head_in_features
+    from tadacli.scoring.provenance import make_repeatable
     from tadacli.zoo.loading import load_head_model
 
-    options.make_repeatable()
+    make_repeatable()
     head = load_head_model(model, device=device)
     if features:
         if len(features) > 1:

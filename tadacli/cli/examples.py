@@ -33,6 +33,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "Half a second more at either side, and the middles:": "tada clip found.jsonl -o clips --pad 0.5s --images jpg",
         "All of them in one picture:": "tada clip found.jsonl --sheet found.jpg",
     },
+    "collect": {
+        "What workers have done, as lines of JSON:": "tada collect found.csv.run -o found.jsonl",
+        "As a table with all columns:": "tada collect found.jsonl.run -o found.csv --columns all",
+    },
     "suggest": {
         "What to label of what tada detect --save-scores kept:": "tada suggest scores/*.npz --report todo.html",
         "Ten more, beside what is labelled already:": "tada suggest scores/*.npz --budget 10 --labelled labels.json",

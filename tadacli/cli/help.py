@@ -49,8 +49,9 @@ SEGMENTS = Panel("Segments")
 SCORING = Panel("Scoring")
 OUTPUT = Panel("Output")
 SPEED = Panel("Speed")
+ENGINE = Panel("Several workers")
 # In the order in which a command shows those it has.
-PANELS = (INPUT, SPLIT, MODEL, TRAINING, CLIPS, DETECTION, WINDOWS, SEGMENTS, SCORING, OUTPUT, SPEED)
+PANELS = (INPUT, SPLIT, MODEL, TRAINING, CLIPS, DETECTION, WINDOWS, SEGMENTS, SCORING, OUTPUT, SPEED, ENGINE)
 
 
 class Command(TyperCommand):

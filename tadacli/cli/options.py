@@ -207,6 +207,7 @@ def repeatable_model(
     """
     names = label_names(labels)
     name = model_here(name, weights=weights, fetch=fetch, labels=names)
+    from tadacli.scoring.provenance import make_repeatable
     from tadacli.zoo.loading import load_model
 
     make_repeatable()
@@ -214,10 +215,3 @@ def repeatable_model(
     for note in model.notes:
         say(note)
     return model
-
-
-def make_repeatable() -> None:
-    """No random numbers but seeded ones."""
-    import torch
-
-    torch.manual_seed(0)

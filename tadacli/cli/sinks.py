@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -168,11 +169,16 @@ def write_results(rows: Generator[AnyRow, None, None], sink: Sink[AnyRow], video
 
 def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path | None) -> None:
     """Say how many videos there were, and of how many it is not the whole: `part` says why."""
+    summarise_counts(Counter(statuses.values()), what, part=part, output=output)
+
+
+def summarise_counts(counts: Mapping[str, int], what: str, *, part: str, output: Path | None) -> None:
+    """The same of the number of videos of each status."""
     from tadacli.results import out_of
 
-    failed = sum(status == "error" for status in statuses.values())
-    partial = sum(status in ("short", "partial") for status in statuses.values())
-    parts = [out_of(len(statuses) - failed, len(statuses), "videos", what)]
+    total, failed = sum(counts.values()), counts.get("error", 0)
+    partial = counts.get("short", 0) + counts.get("partial", 0)
+    parts = [out_of(total - failed, total, "videos", what)]
     parts += [f"{partial} {part}"] if partial else []
     parts += [f"{failed} failed"] if failed else []
     where = f", results in {output}" if output else ""

@@ -207,6 +207,27 @@ def _make_segments(
         on_loss(text)
 
 
+def write_file(
+    file: Path, name: str, wanted: Wanted[AnyRow], rows: Callable[[], Iterator[AnyRow]], *, replace: bool
+) -> None:
+    """Write rows to a file in one of our own formats, a few of them in memory at a time.
+
+    Args:
+        file: The file, which is never seen unfinished; a table gets its companion.
+        name: The format.
+        wanted: What the rows are.
+        rows: Gives them, in order.
+        replace: Whether the files may be there already.
+
+    Raises:
+        OutputError: They are and may not be, or cannot be written.
+    """
+    if name == "parquet":
+        _make_parquet(file, wanted, replace, rows)
+    else:
+        _make_rows(file, name, wanted, replace, rows)
+
+
 def _make_rows(
     file: Path, name: str, wanted: Wanted[AnyRow], resume: bool, rows: Callable[[], Iterator[AnyRow]]
 ) -> None:

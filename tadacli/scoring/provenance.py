@@ -73,3 +73,10 @@ def run_of(spec: AnySpec, *, settings: RunSettings, weights_sha256: str, tool_ve
         settings=settings,
         id=hashlib.sha256(text.encode()).hexdigest()[:12],
     )
+
+
+def make_repeatable() -> None:
+    """No random numbers but seeded ones."""
+    import torch
+
+    torch.manual_seed(0)

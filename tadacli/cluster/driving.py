@@ -1,0 +1,266 @@
+"""The driver: gives inputs to workers, starts others for those that end, and raises what ends the run.
+
+It knows no engine; a `Pool` starts workers and says what happens to them. It loads no model and no library that
+computes, and keeps of each input no more than the hash of its id.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tadacli.cluster.items import Item
+from tadacli.cluster.ledger import Kind, Ledger, differences
+from tadacli.cluster.listing import Listing
+from tadacli.cluster.work import Assignment, Outcome
+from tadacli.errors import TadaError
+from tadacli.results import Run
+
+_IN_FLIGHT = 2  # the next input lies ready when one is done
+_MOST_FALSE_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker has loaded its model; `name` is what it calls itself in the ledger."""
+
+    worker: int
+    name: str
+    run: Run
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """The result of an input is there."""
+
+    worker: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What is no input's fault: the run ends with this error."""
+
+    worker: int
+    error: TadaError
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker's process is gone, and why; `told_to` says that it was to end, or its machine is gone."""
+
+    worker: int
+    why: str
+    told_to: bool = False
+
+
+Event = Ready | Done | Failed | Ended
+
+
+class Pool(Protocol):
+    """Workers of one engine, each known by a number.
+
+    Attributes:
+        most: How many there may be at a time.
+        least: How many there are at least while there is work.
+    """
+
+    most: int
+    least: int
+
+    def start(self) -> int:
+        """Start a worker; it is ready when that event comes."""
+        ...
+
+    def give(self, worker: int, assignment: Assignment) -> None:
+        """Give a worker an input."""
+        ...
+
+    def events(self) -> list[Event]:
+        """What has happened; waits until something has."""
+        ...
+
+    def release(self, worker: int) -> None:
+        """Let a worker end that has nothing to do."""
+        ...
+
+    def close(self) -> None:
+        """End all workers."""
+        ...
+
+
+@dataclass
+class _Worker:
+    """What is known of a worker: its name in the ledger once it is ready, and the inputs that it has."""
+
+    name: str = ""
+    in_flight: dict[str, Assignment] = field(default_factory=dict)
+
+
+@dataclass
+class Watcher:
+    """What a caller is told; each is a call.
+
+    Attributes:
+        on_model: With the notes of the model, once.
+        on_done: With (inputs that are done, inputs in all or None while they are still read).
+        on_error: With the error of an input that failed.
+        on_end: With why a worker ended.
+    """
+
+    on_model: Callable[[tuple[str, ...]], object] = str
+    on_done: Callable[[int, int | None], object] = lambda *_: None
+    on_error: Callable[[str], object] = str
+    on_end: Callable[[str], object] = str
+
+
+def drive(pool: Pool, items: Iterator[Item], ledger: Ledger, *, kind: Kind, watcher: Watcher | None = None) -> None:
+    """Have the results of all inputs made that are not there yet.
+
+    Args:
+        pool: The workers, none of them started; they are ended in the end.
+        items: The inputs, in order; read as they are needed.
+        ledger: Where results are kept.
+        kind: The command whose results they are.
+        watcher: What is told meanwhile.
+
+    Raises:
+        OutputError: The folder holds another run, or cannot be written.
+        TadaError: The model cannot be loaded, or workers end without having begun.
+    """
+    try:
+        _Driver(pool, items, ledger, kind, watcher or Watcher()).run()
+    finally:
+        pool.close()
+
+
+class _Driver:
+    def __init__(self, pool: Pool, items: Iterator[Item], ledger: Ledger, kind: Kind, watcher: Watcher) -> None:
+        self._pool, self._items, self._ledger, self._kind, self._watcher = pool, items, ledger, kind, watcher
+        self._workers: dict[int, _Worker] = {}
+        self._again: deque[Assignment] = deque()
+        self._listing = Listing(ledger.store)
+        self._run: Run | None = None
+        self._committed: set[bytes] = set()
+        self._listed: set[bytes] = set()
+        self._is_listed = False
+        self._num_done, self._false_starts, self._ends = 0, 0, 0
+
+    def run(self) -> None:
+        """Until all inputs are done."""
+        for _ in range(self._pool.least):
+            self._start()
+        while not self._is_over():
+            for event in self._pool.events():
+                self._take(event)
+            self._feed()
+
+    def _start(self) -> None:
+        self._workers[self._pool.start()] = _Worker()
+
+    def _is_over(self) -> bool:
+        busy = any(worker.in_flight for worker in self._workers.values())
+        return self._run is not None and self._is_listed and not self._again and not busy
+
+    # --- events ---------------------------------------------------------------------------------------
+
+    def _take(self, event: Event) -> None:
+        if event.worker not in self._workers:
+            return
+        if isinstance(event, Ready):
+            self._begin(event)
+        elif isinstance(event, Done):
+            self._ends = 0
+            if self._workers[event.worker].in_flight.pop(event.outcome.id, None) is not None:
+                self._count(event.outcome)
+        elif isinstance(event, Failed):
+            raise event.error
+        else:
+            self._ended(event)
+
+    def _begin(self, event: Ready) -> None:
+        self._workers[event.worker].name = event.name
+        self._false_starts = 0
+        if self._run is None:
+            self._ledger.claim(self._kind, event.run)
+            self._run = event.run
+            self._committed = {bytes.fromhex(name) for name in self._ledger.committed()}
+            self._watcher.on_model(event.notes)
+        elif event.run.id != self._run.id:
+            differing = "; ".join(differences(vars(self._run), vars(event.run))) or "they load other weights"
+            raise TadaError(
+                f"workers would not make the same results: {differing}",
+                hint="give all machines the same versions, device and weights",
+            )
+
+    def _ended(self, event: Ended) -> None:
+        worker = self._workers.pop(event.worker)
+        self._ends += 1
+        self._false_starts += not worker.name
+        if self._false_starts >= _MOST_FALSE_STARTS or self._ends > 10 + 6 * self._pool.most:
+            raise TadaError(f"workers end before they have done anything: {event.why}", hint="is there enough memory?")
+        for assignment in worker.in_flight.values():
+            attempt = self._ledger.attempt_of(assignment.id, worker.name)
+            if attempt is not None and event.told_to:
+                self._ledger.withdraw(attempt)
+            elif attempt is not None:
+                self._ledger.explain(attempt, worker.name, event.why)
+            self._again.append(replace(assignment, alone=True))
+        self._watcher.on_end(event.why)
+        if len(self._workers) < self._pool.least:
+            self._start()
+
+    def _count(self, outcome: Outcome) -> None:
+        self._num_done += 1
+        if outcome.status == "error":
+            self._watcher.on_error(outcome.error)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._watcher.on_done(self._num_done, self._listing.count if self._is_listed else None)
+
+    # --- inputs ---------------------------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        """Give each worker what it has room for; those for whom there is nothing may go."""
+        if self._run is None:
+            return
+        for number, worker in list(self._workers.items()):
+            while worker.name and len(worker.in_flight) < _IN_FLIGHT:
+                assignment = self._next()
+                if assignment is None:
+                    break
+                worker.in_flight[assignment.id] = assignment
+                self._pool.give(number, assignment)
+        if self._is_listed and not self._again:
+            for number in [number for number, each in self._workers.items() if each.name and not each.in_flight]:
+                del self._workers[number]
+                self._pool.release(number)
+        elif len(self._workers) < self._pool.most:
+            self._start()
+
+    def _next(self) -> Assignment | None:
+        """The next input to be worked on, None where there is none at the moment."""
+        if self._again:
+            return self._again.popleft()
+        assert self._run is not None
+        for item in self._items:
+            item_id = item.id_in(self._run.id)
+            key = bytes.fromhex(item_id)
+            if key in self._listed:
+                continue
+            self._listed.add(key)
+            self._listing.add(item.path, item_id)
+            if key in self._committed:
+                self._num_done += 1
+                continue
+            return Assignment(item_id, item.path, item.version)
+        if not self._is_listed:
+            self._is_listed = True
+            self._listing.close()
+            self._committed = set()
+            self._tell()
+        return None

@@ -1,0 +1,121 @@
+"""Where a run keeps what is done: small objects by name, there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from tadacli.errors import OutputError
+from tadacli.files import is_unfinished, not_written, remove_leftovers, write_if_absent, write_new
+
+
+class Store(Protocol):
+    """Objects by name, such as "results/4f/4f09.json"; what is written is there as a whole or not at all."""
+
+    place: str
+
+    def put_if_absent(self, name: str, content: bytes) -> bool:
+        """Write an object unless one of that name is there; whether it was written. One of several at once is."""
+        ...
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write an object, over one that is there."""
+        ...
+
+    def get(self, name: str) -> bytes | None:
+        """The content of an object, None where there is none."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        ...
+
+    def names(self, folder: str) -> Iterator[str]:
+        """The names of all objects below a folder, in no order."""
+        ...
+
+    def is_there(self, name: str) -> bool:
+        """Whether an object of that name is there."""
+        ...
+
+
+class LocalStore:
+    """A folder on a disk that all workers see.
+
+    Args:
+        folder: Its name; it is made with the first object, within a folder that is there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.place, self._folder = str(folder), folder
+
+    def put_if_absent(self, name: str, content: bytes) -> bool:
+        """As `Store` says it. Raises `OutputError` where nothing can be written."""
+        file = self._file(name)
+        if self.is_there(name):
+            return False
+        self.remove(name)  # an empty one, as power that fails leaves it
+        return write_if_absent(file, content, by_way_of=self._folder)
+
+    def put(self, name: str, content: bytes) -> None:
+        """As `Store` says it. Raises `OutputError` where nothing can be written."""
+        write_new(self._file(name), content, replace=True)
+
+    def get(self, name: str) -> bytes | None:
+        """As `Store` says it. Raises `OutputError` where it cannot be read."""
+        file = self._folder / name
+        try:
+            return file.read_bytes() or None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OutputError(f"{file} cannot be read: {error.strerror or error}") from error
+
+    def remove(self, name: str) -> None:
+        """As `Store` says it. Raises `OutputError` where it cannot be removed."""
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._folder / name} cannot be removed: {error.strerror or error}") from error
+
+    def names(self, folder: str) -> Iterator[str]:
+        """As `Store` says it."""
+        try:
+            entries = list(os.scandir(self._folder / folder))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            name = f"{folder}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.names(name)
+            elif not is_unfinished(entry.name) and entry.stat().st_size:
+                yield name
+
+    def is_there(self, name: str) -> bool:
+        """As `Store` says it."""
+        try:
+            return os.stat(self._folder / name).st_size > 0
+        except OSError:
+            return False
+
+    def tidy(self) -> None:
+        """Remove what killed processes left unfinished."""
+        if self._folder.is_dir():
+            remove_leftovers(self._folder.absolute())
+
+    def _file(self, name: str) -> Path:
+        file = self._folder / name
+        try:
+            if not self._folder.is_dir():
+                self._folder.mkdir(exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise not_written(file, error) from error
+        return file
+
+
+def open_store(place: str) -> Store:
+    """The store at a place, the name of a folder."""
+    return LocalStore(Path(place))

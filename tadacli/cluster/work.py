@@ -1,0 +1,125 @@
+"""What workers are to do, as it is sent to them: small, and without a library that computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from tadacli.cluster.ledger import Kind
+from tadacli.results import Run
+from tadacli.scoring.options import ClassificationOptions
+from tadacli.zoo import Trust
+
+Row: TypeAlias = Mapping[str, Any]
+
+# Without a frame, a view or a result for so long, a worker takes its input for one that never ends.
+PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A worker's place.
+
+    Attributes:
+        number: Its number from 0 on; of several GPUs that "auto" or "cuda" mean, it is the one that is used.
+        device: What it computes on.
+        threads: The threads that it computes with on a CPU; None for as many as PyTorch takes by itself.
+    """
+
+    number: int
+    device: str = "auto"
+    threads: int | None = None
+
+
+class Processing(Protocol):
+    """A model, ready to make results of videos.
+
+    Attributes:
+        run: What the results belong to.
+        notes: What is to be known about the model.
+        reads_ahead: Whether one video is decoded while another one is scored.
+    """
+
+    run: Run
+    notes: tuple[str, ...]
+    reads_ahead: bool
+
+    def begin(self, path: str) -> Callable[[], Row]:
+        """Begin with a video; what is returned gives its row, and is called in the order of beginning."""
+        ...
+
+    def failed(self, path: str, reason: str) -> Row:
+        """The row of a video of which there is no result, for this reason."""
+        ...
+
+
+class Work(Protocol):
+    """What is to be done, small enough to be sent to every worker.
+
+    Attributes:
+        kind: The command whose results are made.
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """See above."""
+        ...
+
+    def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
+        """The model of a worker, loaded.
+
+        Args:
+            seat: The worker's place.
+            on_step: Called from time to time while a video is worked on.
+
+        Raises:
+            TadaError: The model cannot be loaded, or the options do not go with it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model as `load_model` takes it, on a device that each worker has."""
+
+    name: str
+    weights: str | None = None
+    trust: Trust | None = None
+    labels: tuple[str, ...] = ()
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class ClassifyWork:
+    """Videos are classified, as `tada classify` does it with these options."""
+
+    model: ModelChoice
+    options: ClassificationOptions
+    max_download: int
+    kind: Kind = "classify"
+
+    def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
+        """As `Work` says it."""
+        from tadacli.cluster.classifying import Classifying
+
+        return Classifying(self, seat, on_step)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """An input for a worker, and whether it is to be the only one that the worker has in work meanwhile."""
+
+    id: str
+    path: str
+    version: int | None
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """That the result of an input is there: its id, its status, and the error of one that failed."""
+
+    id: str
+    status: str
+    error: str = ""

@@ -1,0 +1,84 @@
+"""`--engine` and `tada collect`: several workers write what one process writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Tada
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engine")
+
+
+def test_workers_write_the_bytes_of_one_process(tada: Tada, untrained: Path, videos: Path, folder: Path) -> None:
+    classify = ["classify", videos, "--model", untrained, "--device", "cpu"]
+    code, _, said = tada(*classify, "-o", folder / "one.csv")
+    errors = [line for line in said.splitlines() if line.startswith("error")]
+    assert (code, len(errors)) == (3, 1)
+    workers = ["--engine", "local", "--engine-workers", "2", "-o", folder / "many.csv"]
+    code, out, said = tada(*classify, *workers)
+    assert (code, out) == (3, b"")
+    assert [line for line in said.splitlines() if line.startswith("error")] == errors
+    assert "10 of 11 videos classified; 1 failed, results in" in said
+    for name in ("{}.csv", "{}.csv.meta.json"):
+        assert (folder / name.format("many")).read_bytes() == (folder / name.format("one")).read_bytes()
+
+    code, _, said = tada(*classify, *workers)
+    assert code == 1
+    assert "many.csv exists and is not overwritten" in said
+    for form in ("jsonl", "parquet"):
+        assert tada(*classify, "-o", folder / f"one.{form}")[0] == 3
+        assert tada("collect", folder / "many.csv.run", "-o", folder / f"many.{form}")[0] == 0
+        assert (folder / f"many.{form}").read_bytes() == (folder / f"one.{form}").read_bytes()
+
+
+def test_a_run_that_was_stopped_goes_on_with_resume(tada: Tada, untrained: Path, videos: Path, folder: Path) -> None:
+    (folder / "many.csv").unlink()
+    records = sorted((folder / "many.csv.run" / "results").rglob("*.json"))
+    lost = next(file for file in records if json.loads(file.read_text())["status"] == "ok")
+    lost.unlink()
+    code, _, said = tada("collect", folder / "many.csv.run", "-o", folder / "again.csv")
+    assert code == 1
+    assert "is not finished: 10 of 11 inputs are done" in said
+    times = {file: file.stat().st_mtime_ns for file in records if file != lost}
+    words = ["--engine", "local", "-o", folder / "many.csv", "--resume", "-q"]
+    code, out, said = tada("classify", videos, "--model", untrained, "--device", "cpu", *words)
+    assert (code, out, said) == (3, b"", "")
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+    assert (folder / "many.csv").read_bytes() == (folder / "one.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine-workers", "2"], "--engine-workers are those of an engine"),
+        (["--engine", "local"], "an engine keeps its work beside a file of results"),
+        (["--engine", "local", "-o", "out.txt"], "an engine keeps its work beside a file of results"),
+        (["--engine", "local", "-o", "out.csv", "--fill-batches"], "--fill-batches does not go with --engine"),
+        (["--engine", "local", "-o", "out.csv", "--engine-workers", "0"], "0 workers can do nothing"),
+        (
+            ["--engine", "local", "-o", "out.csv", "--device", "cpu,cpu", "--engine-workers", "1"],
+            "1 workers do not use 2 devices",
+        ),
+    ],
+)
+def test_what_means_nothing_is_refused(tada: Tada, words: list[str], said: str) -> None:
+    code, _, err = tada("classify", "video.mp4", *words)
+    assert code == 2
+    assert said in err
+
+
+def test_what_holds_no_run_is_not_collected(tada: Tada, tmp_path: Path) -> None:
+    code, _, said = tada("collect", tmp_path, "-o", tmp_path / "out.csv")
+    assert code == 1
+    assert "holds no run" in said
+    (tmp_path / "run.json").write_text(json.dumps({"kind": "classify"}))
+    code, _, said = tada("collect", tmp_path, "-o", tmp_path / "out.csv")
+    assert code == 1
+    assert "run.json" in said
+    assert not (tmp_path / "out.csv").exists()
