@@ -13,7 +13,7 @@ from tadacli.cli import exits, options
 from tadacli.cli.also_shown import also_shown
 from tadacli.cli.asked_output import asked_output
 from tadacli.cli.console import Notes, be_quiet, classification_table, say, showing, start_profile
-from tadacli.cli.engine_options import Engine, EngineWorkers, refuse_engine_options
+from tadacli.cli.engine_options import Engine, EngineWorkers, asked_engine
 from tadacli.cli.help import CLIPS, OUTPUT, SPEED
 from tadacli.cli.progress import ViewsProgress
 from tadacli.cli.sinks import TableSink, open_classification_sink, summarise, write_results
@@ -89,7 +89,8 @@ def classify_command(
         known=get_args(ClassifyFormat),
         by_suffix=CLASSIFY_SUFFIXES,
     )
-    refuse_engine_options(engine, engine_workers)
+    without = {"--fill-batches": fill_batches, "--profile": profile}
+    workers = asked_engine(engine, engine_workers, device=device, without=without)
     from tadacli.sampling.plan import Part
     from tadacli.scoring.options import ClassificationOptions, scoring_options
 
@@ -100,21 +101,14 @@ def classify_command(
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
     asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score), fps)
-    if engine is not None:
-        from tadacli.cli.engine_run import chosen_model, refuse_with_engine, run_on_local, seats_of
+    if workers is not None:
+        from tadacli.cli.engine_run import chosen_model, items_of, run_on_engine
         from tadacli.cluster.work import ClassifyWork
 
-        refuse_with_engine({"--fill-batches": fill_batches, "--profile": profile})
         choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
-        run_on_local(
-            ClassifyWork(choice, asked, limit),
-            videos,
-            to,
-            seats=seats_of(device, engine_workers),
-            what="classified",
-            part="shorter than a clip",
-            table=partial(classification_table, title=choice.name),
-        )
+        table = partial(classification_table, title=choice.name)
+        part_of, work = "shorter than a clip", ClassifyWork(choice, asked, limit)
+        run_on_engine(workers, work, items_of(videos), to, what="classified", part=part_of, table=table)
         return
     from tadacli.classification import classification_run, iter_classifications
 

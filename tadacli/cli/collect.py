@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from tadacli.cli import options
+import typer
+
+from tadacli.cli import exits, options
 from tadacli.cli.asked_output import RESUMABLE, asked_output
 from tadacli.cli.console import be_quiet, say
 from tadacli.cli.help import INPUT, OUTPUT
@@ -35,23 +37,31 @@ def collect_command(
     The file is that of a command without an engine, to the byte: inputs in
     their order, each once. The command does this itself in the end; here
     it is done again in another format, or on another machine.
+
+    The exit code is 3 if some inputs failed, as it is of the command.
     """
     be_quiet(quiet)
     if output is None:
         raise UsageError("tada collect writes a file", hint="name it: --output FILE")
+    from tadacli.cluster.collecting import collect, require_begun
+    from tadacli.cluster.ledger import Ledger
+    from tadacli.cluster.stores import open_store
+    from tadacli.results import counted
+
+    ledger = Ledger(open_store(str(run)))
+    results: Literal["classifications", "detections"] = (
+        "detections" if require_begun(ledger).kind == "detect" else "classifications"
+    )
     to = asked_output(
         output_format,
         output,
         columns,
         resume=False,
-        results="classifications",
+        results=results,
         known=RESUMABLE,
         by_suffix=CLASSIFY_SUFFIXES,
     )
-    from tadacli.cluster.collecting import collect
-    from tadacli.cluster.ledger import Ledger
-    from tadacli.cluster.stores import open_store
-    from tadacli.results import counted
-
-    counts = collect(Ledger(open_store(str(run))), output, form=to.format, columns=to.columns)
+    counts = collect(ledger, output, form=to.format, columns=to.columns)
     say(f"{counted(sum(counts.values()), 'results')} in {output}")
+    if counts.get("error") or counts.get("partial"):
+        raise typer.Exit(exits.SOME_FAILED)

@@ -17,6 +17,7 @@ from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
 from tadacli.cli.detect_output import write_detections
 from tadacli.cli.detect_truth import labels_of_people, truth_of_videos
+from tadacli.cli.engine_options import Engine, EngineWorkers, asked_engine
 from tadacli.cli.sinks import open_detection_sink, summarise
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
@@ -72,6 +73,8 @@ def detect_command(
     max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
+    engine: Engine = None,
+    engine_workers: EngineWorkers = None,
 ) -> None:
     """Say what happens in long videos, and when: start, end, label, score.
 
@@ -103,6 +106,16 @@ def detect_command(
         by_suffix=DETECT_SUFFIXES,
         times=times,
     )
+    without = {
+        "--profile": profile,
+        "--features": features,
+        "--class-scores": class_scores,
+        "--from-scores": from_scores,
+        "--report": report,
+        "--truth": truth,
+        "--render": render,
+    }
+    workers = asked_engine(engine, engine_workers, device=device, without=without)
     labelled = labels_of_people(truth, report)
     from tadacli.detection.settings import SegmentSettings
 
@@ -123,7 +136,7 @@ def detect_command(
     )
     limit = options.num_bytes("--max-download", max_download)
     defaults = {name: each.default for name, each in signature(detect_command).parameters.items()}
-    if is_head_model(model):
+    if workers is None and is_head_model(model):
         refuse_options_without_use(given, defaults)
         job = job_of_head(
             inputs or [],
@@ -180,6 +193,14 @@ def detect_command(
         )
         videos = options.named_videos(inputs or [], recursive=recursive)
         own.check_cuts(cuts, videos)
+        if workers is not None:
+            from tadacli.cli.detect_engine import search_on_engine
+            from tadacli.cli.engine_run import chosen_model
+            from tadacli.cluster.work import DetectWork
+
+            choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
+            search_on_engine(workers, DetectWork(choice, windows, segments, limit), videos, to, save_scores=save_scores)
+            return
         from tadacli.detection.detecting import detection_job
 
         loaded = options.repeatable_model(

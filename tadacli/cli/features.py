@@ -12,13 +12,14 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import Notes, be_quiet, feature_table, say, showing, start_profile
 from tadacli.cli.detect_options import CutsWord, check_cuts
+from tadacli.cli.engine_options import Engine, EngineWorkers, asked_engine
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.help import OUTPUT, SPEED, WINDOWS
 from tadacli.cli.progress import TimelineProgress, clock
 from tadacli.cli.sinks import summarise
 
 if TYPE_CHECKING:
-    from tadacli.detection.extraction import Extraction, FeatureJob
+    from tadacli.detection.extraction import FeatureJob
     from tadacli.detection.feature_layouts import FeatureStore
     from tadacli.formats.feature_rows import FeatureRow
 
@@ -69,6 +70,8 @@ def features_command(
     max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
+    engine: Engine = None,
+    engine_workers: EngineWorkers = None,
 ) -> None:
     """Write what a model makes of snippets of videos before its last layer.
 
@@ -86,8 +89,8 @@ def features_command(
     be_quiet(quiet)
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
+    workers = asked_engine(engine, engine_workers, device=device, without={"--profile": profile})
     from tadacli.detection.cuts import parse_cuts
-    from tadacli.detection.extraction import feature_job
     from tadacli.detection.feature_layouts import FeatureStore, check_layout, settings_for
     from tadacli.sampling.snippets import snippet_settings
 
@@ -104,11 +107,22 @@ def features_command(
     limit = options.num_bytes("--max-download", max_download)
     videos = options.named_videos(inputs, recursive=recursive)
     check_cuts(cuts, videos)
+    is_table = (output_format or ("table" if sys.stdout.isatty() else "jsonl")) == "table"
+    if workers is not None:
+        from tadacli.cli.detect_engine import extract_on_engine
+        from tadacli.cli.engine_run import chosen_model
+        from tadacli.cluster.work import FeaturesWork
+
+        choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=None)
+        work = FeaturesWork(choice, settings, stored, layout, limit)
+        extract_on_engine(workers, work, videos, output, resume=resume, is_table=is_table)
+        return
+    from tadacli.detection.extraction import feature_job
+
     loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
     snippets = settings_for(layout, settings, loaded.spec.input)
     job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit)
     store = FeatureStore(job.videos, output, layout=layout, resume=resume)
-    is_table = (output_format or ("table" if sys.stdout.isatty() else "jsonl")) == "table"
     with showing(stopwatch, unit="view"):
         statuses = _make(job, store, is_table=is_table)
     summarise(statuses, "have features", part="with gaps", output=output)
@@ -118,7 +132,7 @@ def features_command(
 
 def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, str]:
     """Write the features of each video, and say of each what came of it; the status of every video by path."""
-    from tadacli.detection.extraction import iter_features
+    from tadacli.detection.extraction import extraction_row, iter_features
     from tadacli.formats.records import encode_json
 
     progress = TimelineProgress(job.videos)
@@ -129,7 +143,7 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
         with closing(progress), closing(results):
             for result in results:
                 progress.close()
-                row = _row(result, job)
+                row = extraction_row(result, job.run)
                 rows.append(row)
                 if not is_table:
                     write_stdout(encode_json(row) + b"\n")
@@ -150,25 +164,3 @@ def _make(job: FeatureJob, store: FeatureStore, *, is_table: bool) -> dict[str, 
             write_stdout(feature_table(rows).encode(), is_styled=True)
         notes.say()
     return {row["path"]: row["status"] for row in rows}
-
-
-def _row(result: Extraction, job: FeatureJob) -> FeatureRow:
-    from tadacli.formats.feature_rows import feature_row
-
-    found = result.features
-    if found is None:
-        return feature_row(result.path, result.status, job.run, error=result.error, size_bytes=result.size_bytes)
-    return feature_row(
-        result.path,
-        result.status,
-        job.run,
-        file=None if result.file is None else str(result.file),
-        size=(len(found.values), result.num_columns),
-        num_planned=found.num_planned or 0,
-        stride_seconds=found.stride_seconds,
-        span=(found.start_seconds, found.duration_seconds),
-        gaps=found.gaps,
-        notes=found.notes,
-        cuts=found.cuts,
-        size_bytes=result.size_bytes,
-    )

@@ -14,6 +14,7 @@ from tadacli.results import Classification
 from tadacli.video.inputs import file_size
 
 if TYPE_CHECKING:
+    from tadacli.cluster.items import Item
     from tadacli.cluster.work import ClassifyWork, Row, Seat
 
 
@@ -30,14 +31,14 @@ class Classifying:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tada-decode")
         self._name, self._on_step = model.spec.name, on_step
 
-    def begin(self, path: str) -> Callable[[], Row]:
+    def begin(self, item: Item) -> Callable[[], Row]:
         """As `work.Processing` says it."""
-        return partial(self._row, path, self._pool.submit(self._classifier.decode, path))
+        return partial(self._row, item.path, self._pool.submit(self._classifier.decode, item.path))
 
-    def failed(self, path: str, reason: str) -> Row:
+    def failed(self, item: Item, reason: str) -> Row:
         """As `work.Processing` says it."""
-        result = Classification(path=path, status="error", model=self._name, error=reason)
-        return classification_row(result, self.run, size_bytes=file_size(path))
+        result = Classification(path=item.path, status="error", model=self._name, error=reason)
+        return classification_row(result, self.run, size_bytes=file_size(item.path))
 
     def _row(self, path: str, decoding: Future[Decoded]) -> Row:
         decoded = decoding.result()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tadacli.cluster.ledger import Begun, Ledger
-from tadacli.cluster.listing import listed_ids
-from tadacli.errors import OutputError
+from tadacli.cluster.listing import listed_ids, read_facts
+from tadacli.errors import OutputError, UsageError
 from tadacli.formats.derived_files import Wanted, write_file
-from tadacli.formats.row_formats import classification_formats
-from tadacli.formats.tables import CLASSIFICATIONS
+from tadacli.formats.records import JsonLines
+from tadacli.formats.row_formats import classification_formats, detection_formats
+from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS
 from tadacli.results import out_of
 
 Row = Mapping[str, Any]
@@ -42,6 +43,7 @@ def collect(
 
     Raises:
         OutputError: Nothing was begun there, results are missing, or the file cannot be written.
+        UsageError: The format or a column says nothing of these results.
     """
     begun = require_begun(ledger)
     counts: Counter[str] = Counter()
@@ -53,7 +55,7 @@ def collect(
                 on_row(row)
             yield row
 
-    write_file(file, form, _wanted(begun, form, columns), rows, replace=replace)
+    write_file(file, form, _wanted(ledger, begun, form, columns), rows, replace=replace)
     return dict(counts)
 
 
@@ -81,5 +83,14 @@ def _unfinished(ledger: Ledger) -> OutputError:
     return OutputError(f"{ledger.place} is not finished: {text}", hint="go on with the same command and --resume")
 
 
-def _wanted(begun: Begun, form: str, columns: Sequence[str]) -> Wanted[Any]:
+def _wanted(ledger: Ledger, begun: Begun, form: str, columns: Sequence[str]) -> Wanted[Any]:
+    """What is to be written; raises `UsageError` for a format that says nothing of these results."""
+    if begun.kind == "features":
+        if form != "jsonl":
+            raise UsageError("what is said of features is written as JSON lines", hint="give --output FILE.jsonl")
+        return Wanted((form,), {form: JsonLines("path")}, CLASSIFICATIONS, begun.run)
+    if begun.kind == "detect":
+        facts = read_facts(ledger.store)
+        count = None if facts is None else facts.num_inputs
+        return Wanted((form,), detection_formats(num_videos=count, columns=columns), DETECTIONS, begun.run, columns)
     return Wanted((form,), classification_formats(columns=columns), CLASSIFICATIONS, begun.run, columns)

@@ -257,7 +257,7 @@ class _Driver:
             if key in self._committed:
                 self._num_done += 1
                 continue
-            return Assignment(item_id, item.path, item.version)
+            return Assignment(item_id, item)
         if not self._is_listed:
             self._is_listed = True
             self._listing.close()

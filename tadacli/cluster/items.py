@@ -14,10 +14,13 @@ class Item:
     Attributes:
         path: The video, as it was named.
         version: By which a video is seen to be another one than before, the size of a file in bytes; None if unknown.
+        file: Where something is written that is made of the video besides its row, such as its features; None if
+            nothing is.
     """
 
     path: str
     version: int | None = None
+    file: str | None = None
 
     def id_in(self, run_id: str) -> str:
         """The id of its result in a run: a hash of all that the result depends on, 32 hexadecimal digits.
@@ -25,5 +28,5 @@ class Item:
         Args:
             run_id: Of the run, which stands for the model, its weights and the settings.
         """
-        text = json.dumps([run_id, self.path, self.version])
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        facts = [run_id, self.path, self.version, *([] if self.file is None else [self.file])]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

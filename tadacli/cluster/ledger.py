@@ -17,7 +17,7 @@ from tadacli.errors import OutputError
 from tadacli.results import Run
 from tadacli.strict_tables import decode_table, parse_json, refusing
 
-Kind = Literal["classify"]
+Kind = Literal["classify", "detect", "features"]
 MOST_ATTEMPTS = 3
 _VERSION = 1
 _RUN = "run.json"

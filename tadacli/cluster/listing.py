@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tadacli.cluster.stores import Store
 from tadacli.errors import OutputError
@@ -41,8 +42,8 @@ class Listing:
         earlier = read_facts(self._store)
         self._store.put(_WHOLE, json.dumps(facts).encode() + b"\n")
         if earlier is not None:
-            for number in range(earlier[1]):
-                self._store.remove(_part(earlier[0], number))
+            for number in range(earlier.num_parts):
+                self._store.remove(_part(earlier.name, number))
 
     def _write(self) -> None:
         if self._lines:
@@ -55,8 +56,16 @@ def _part(name: str, number: int) -> str:
     return f"inputs/{name}-{number:06}.jsonl"
 
 
-def read_facts(store: Store) -> tuple[str, int, int] | None:
-    """The name of the list, how many parts it has, and how many inputs; None where none is whole yet."""
+class ListFacts(NamedTuple):
+    """A list that is whole: its name, how many parts it has, and how many inputs."""
+
+    name: str
+    num_parts: int
+    num_inputs: int
+
+
+def read_facts(store: Store) -> ListFacts | None:
+    """What is known of the list, None where none is whole yet. Raises `OutputError` where that is damaged."""
     content = store.get(_WHOLE)
     if content is None:
         return None
@@ -65,7 +74,7 @@ def read_facts(store: Store) -> tuple[str, int, int] | None:
         name, parts, count = str(facts["list"]), int(facts["parts"]), int(facts["count"])
         if not name.isalnum() or parts < 0 or count < 0:
             raise ValueError("it is no list of inputs")
-        return name, parts, count
+        return ListFacts(name, parts, count)
 
 
 def listed_ids(store: Store) -> Iterator[tuple[str, str]]:
@@ -82,8 +91,8 @@ def listed_ids(store: Store) -> Iterator[tuple[str, str]]:
         raise OutputError(
             f"{store.place} does not have all of its inputs yet", hint="go on with the same command and --resume"
         )
-    for number in range(facts[1]):
-        part = _part(facts[0], number)
+    for number in range(facts.num_parts):
+        part = _part(facts.name, number)
         content = store.get(part)
         with refusing(f"{store.place}/{part}", OutputError):
             if content is None:

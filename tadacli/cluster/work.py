@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from tadacli.cluster.items import Item
 from tadacli.cluster.ledger import Kind
 from tadacli.results import Run
 from tadacli.scoring.options import ClassificationOptions
 from tadacli.zoo import Trust
+
+if TYPE_CHECKING:
+    from tadacli.detection.feature_file import StoredType
+    from tadacli.detection.feature_layouts import FeatureLayout
+    from tadacli.detection.settings import SegmentSettings
+    from tadacli.sampling.settings import WindowSettings
+    from tadacli.sampling.snippets import SnippetSettings
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -45,11 +53,11 @@ class Processing(Protocol):
     notes: tuple[str, ...]
     reads_ahead: bool
 
-    def begin(self, path: str) -> Callable[[], Row]:
+    def begin(self, item: Item) -> Callable[[], Row]:
         """Begin with a video; what is returned gives its row, and is called in the order of beginning."""
         ...
 
-    def failed(self, path: str, reason: str) -> Row:
+    def failed(self, item: Item, reason: str) -> Row:
         """The row of a video of which there is no result, for this reason."""
         ...
 
@@ -107,12 +115,46 @@ class ClassifyWork:
 
 
 @dataclass(frozen=True)
+class DetectWork:
+    """Videos are searched, as `tada detect` does it with these settings; scores go to the file of an item."""
+
+    model: ModelChoice
+    windows: WindowSettings
+    segments: SegmentSettings
+    max_download: int
+    kind: Kind = "detect"
+
+    def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
+        """As `Work` says it."""
+        from tadacli.cluster.detecting import Detecting
+
+        return Detecting(self, seat, on_step)
+
+
+@dataclass(frozen=True)
+class FeaturesWork:
+    """Features of videos are written, as `tada features` does it with these settings, to the file of each item."""
+
+    model: ModelChoice
+    snippets: SnippetSettings
+    stored: StoredType
+    layout: FeatureLayout
+    max_download: int
+    kind: Kind = "features"
+
+    def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
+        """As `Work` says it."""
+        from tadacli.cluster.detecting import Extracting
+
+        return Extracting(self, seat, on_step)
+
+
+@dataclass(frozen=True)
 class Assignment:
     """An input for a worker, and whether it is to be the only one that the worker has in work meanwhile."""
 
     id: str
-    path: str
-    version: int | None
+    item: Item
     alone: bool = False
 
 

@@ -123,10 +123,11 @@ class Worker:
         with self._lock:
             self._attempts[assignment.id] = attempt
         self._step()
-        if assignment.version is not None and file_size(assignment.path) != assignment.version:
-            reason = f"{assignment.path} has changed since it was listed; --resume takes it as it is now"
-            return InWork(assignment, attempt, lambda: self._processing.failed(assignment.path, reason))
-        return InWork(assignment, attempt, self._processing.begin(assignment.path))
+        item = assignment.item
+        if item.version is not None and file_size(item.path) != item.version:
+            reason = f"{item.path} has changed since it was listed; --resume takes it as it is now"
+            return InWork(assignment, attempt, lambda: self._processing.failed(item, reason))
+        return InWork(assignment, attempt, self._processing.begin(item))
 
     def finish(self, work: InWork) -> Outcome:
         """Keep the result of an input; when this returns, it is there.
@@ -173,8 +174,8 @@ class Worker:
     def _poisoned(self, assignment: Assignment) -> Row:
         reasons = self._ledger.reasons(assignment.id)
         why = f": {', '.join(reasons)}" if reasons else ""
-        text = f"{assignment.path}: {MOST_ATTEMPTS} workers ended while they worked on it{why}"
-        return self._processing.failed(assignment.path, text)
+        text = f"{assignment.item.path}: {MOST_ATTEMPTS} workers ended while they worked on it{why}"
+        return self._processing.failed(assignment.item, text)
 
     def _step(self) -> None:
         if self._watchdog is not None:

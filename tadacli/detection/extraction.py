@@ -24,6 +24,7 @@ from tadacli.detection.scored_windows import video_notes
 from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over
 from tadacli.detection.window_scores import mean_rows
 from tadacli.errors import TadaError, VideoError
+from tadacli.formats.feature_rows import FeatureRow, feature_row
 from tadacli.profiling import Stage, during
 from tadacli.results import DetectionStatus, Note, NoteKind, Run, RunSettings
 from tadacli.sampling.pace import SAME_TIME_SECONDS
@@ -220,6 +221,32 @@ def iter_features(
                 yield _written(video, facts, num_columns, store)
         except VideoError as error:
             yield Extraction(video, "error", error.reason, size_bytes=file_size(video))
+
+
+def extraction_row(result: Extraction, run: Run) -> FeatureRow:
+    """The row of one video.
+
+    Args:
+        result: What came of it.
+        run: What the features were made with.
+    """
+    found = result.features
+    if found is None:
+        return feature_row(result.path, result.status, run, error=result.error, size_bytes=result.size_bytes)
+    return feature_row(
+        result.path,
+        result.status,
+        run,
+        file=None if result.file is None else str(result.file),
+        size=(len(found.values), result.num_columns),
+        num_planned=found.num_planned or 0,
+        stride_seconds=found.stride_seconds,
+        span=(found.start_seconds, found.duration_seconds),
+        gaps=found.gaps,
+        notes=found.notes,
+        cuts=found.cuts,
+        size_bytes=result.size_bytes,
+    )
 
 
 def _written(video: str, facts: VideoFeatures, num_columns: int, store: FeatureStore | None) -> Extraction:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from typing_extensions import TypedDict
 
 from tadacli.detection.array_files import shown
@@ -78,6 +77,13 @@ class FeatureStore:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise not_written(folder, error) from error
+
+    @classmethod
+    def of_one(cls, video: str, file: Path, *, layout: FeatureLayout = "tada") -> FeatureStore:
+        """The part of a store that is one video's, in a folder that is there already, for who knows its `file`."""
+        store = cls.__new__(cls)
+        store._layout, store.files = layout, {video: file}
+        return store
 
     def journal_of(self, video: str) -> Path:
         """Where the snippets of a video that are done are kept until its file is whole."""
@@ -259,6 +265,8 @@ def _write_clips(file: Path, facts: VideoFeatures, columns: Columns, stored: Sto
 
     Returns the names of the files.
     """
+    import torch  # of no use where files are only planned
+
     length_ms = round(1000 * (facts.duration_seconds - facts.start_seconds))
     clips = list(clips_until(min(length_ms, last_ms_of(columns.num_rows))))
     num_columns, pieces = columns.pieces[VALUES][0], columns.rounded(VALUES, stored)

@@ -33,7 +33,7 @@ def test_workers_write_the_bytes_of_one_process(tada: Tada, untrained: Path, vid
     assert "many.csv exists and is not overwritten" in said
     for form in ("jsonl", "parquet"):
         assert tada(*classify, "-o", folder / f"one.{form}")[0] == 3
-        assert tada("collect", folder / "many.csv.run", "-o", folder / f"many.{form}")[0] == 0
+        assert tada("collect", folder / "many.csv.run", "-o", folder / f"many.{form}")[0] == 3
         assert (folder / f"many.{form}").read_bytes() == (folder / f"one.{form}").read_bytes()
 
 
@@ -51,6 +51,38 @@ def test_a_run_that_was_stopped_goes_on_with_resume(tada: Tada, untrained: Path,
     assert (code, out, said) == (3, b"", "")
     assert {file: file.stat().st_mtime_ns for file in times} == times
     assert (folder / "many.csv").read_bytes() == (folder / "one.csv").read_bytes()
+
+
+def test_detect_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, videos: Path, folder: Path) -> None:
+    detect = ["detect", videos / "clip 1.mp4", videos / "clip 9.mp4", videos / "broken.mp4", "--model", untrained]
+    detect += ["--device", "cpu", "--window", "1s", "--threshold", "0.1"]
+    assert tada(*detect, "-o", folder / "one found.jsonl", "--save-scores", folder / "one")[0] == 3
+    words = ["--engine", "local", "-o", folder / "many found.jsonl", "--save-scores", folder / "many"]
+    assert tada(*detect, *words)[0] == 3
+    assert (folder / "many found.jsonl").read_bytes() == (folder / "one found.jsonl").read_bytes()
+    assert len(list((folder / "one").iterdir())) == 2
+    for file in (folder / "one").iterdir():
+        assert (folder / "many" / file.name).read_bytes() == file.read_bytes()
+    assert tada(*detect, "-o", folder / "one found.csv", "--columns", "all")[0] == 3
+    run = folder / "many found.jsonl.run"
+    assert tada("collect", run, "-o", folder / "many found.csv", "--columns", "all")[0] == 3
+    assert (folder / "many found.csv").read_bytes() == (folder / "one found.csv").read_bytes()
+
+
+def test_features_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, videos: Path, folder: Path) -> None:
+    make = ["features", videos / "clip 1.mp4", videos / "clip 9.mp4", "--model", untrained, "--device", "cpu"]
+    code, expected, _ = tada(*make, "-o", folder / "one features", "--format", "jsonl")
+    assert code == 0
+    words = ["-o", folder / "many features", "--format", "jsonl", "--engine", "local"]
+    code, found, _ = tada(*make, *words)
+    assert (code, found) == (0, expected.replace(b"one features", b"many features"))
+    for file in (folder / "one features").iterdir():
+        assert (folder / "many features" / file.name).read_bytes() == file.read_bytes()
+    code, _, said = tada("collect", folder / "many features.run", "-o", folder / "rows.csv")
+    assert code == 2
+    assert "written as JSON lines" in said
+    assert tada("collect", folder / "many features.run", "-o", folder / "rows.jsonl")[0] == 0
+    assert (folder / "rows.jsonl").read_bytes() == found
 
 
 @pytest.mark.parametrize(

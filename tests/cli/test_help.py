@@ -47,7 +47,7 @@ def test_help_fits_the_window(tada: Tada, monkeypatch: pytest.MonkeyPatch, comma
 def test_panels_of_detect(tada: Tada, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     found = sections(tada("detect", "--help")[1].decode())
-    panels = ["Input", "Model", "Windows", "Segments", "Output", "Speed", "Other", "Examples"]
+    panels = ["Input", "Model", "Windows", "Segments", "Output", "Speed", "Several workers", "Other", "Examples"]
     assert list(found)[1:] == panels
     for panel, option in zip(panels, "--start --model --window --threshold --output --device".split(), strict=False):
         assert any(option in line for line in found[panel])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tadacli.cluster.driving import Done, Ended, Event, Ready
+from tadacli.cluster.items import Item
 from tadacli.cluster.ledger import Kind, Ledger
 from tadacli.cluster.work import Assignment, Row, Seat
 from tadacli.cluster.worker import Worker
@@ -50,16 +51,16 @@ class FakeProcessing:
     notes: tuple[str, ...] = ()
     reads_ahead: bool = True
 
-    def begin(self, path: str) -> Callable[[], Row]:
-        poison = POISONS.get(Path(path).stem)
+    def begin(self, item: Item) -> Callable[[], Row]:
+        poison = POISONS.get(Path(item.path).stem)
         if poison is not None:
             poison()
         return lambda: classification_row(
-            Classification(path=path, status="ok", model="fake"), self.run, size_bytes=None
+            Classification(path=item.path, status="ok", model="fake"), self.run, size_bytes=None
         )
 
-    def failed(self, path: str, reason: str) -> Row:
-        result = Classification(path=path, status="error", model="fake", error=reason)
+    def failed(self, item: Item, reason: str) -> Row:
+        result = Classification(path=item.path, status="error", model="fake", error=reason)
         return classification_row(result, self.run, size_bytes=None)
 
 

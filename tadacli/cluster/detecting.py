@@ -1,0 +1,80 @@
+"""What a worker of `tada detect` and of `tada features` does with one video: what the commands do, to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tadacli.cluster.models import loaded
+from tadacli.detection.detecting import detection_job
+from tadacli.detection.extraction import Extraction, extraction_row, feature_job, iter_features
+from tadacli.detection.feature_layouts import FeatureStore, settings_for
+from tadacli.detection.jobs import iter_detections
+from tadacli.detection.score_file import write_scores
+from tadacli.formats.detection_rows import detection_row
+from tadacli.results import Detection
+from tadacli.video.inputs import file_size
+
+if TYPE_CHECKING:
+    from tadacli.cluster.items import Item
+    from tadacli.cluster.work import DetectWork, FeaturesWork, Row, Seat
+
+
+class Detecting:
+    """What `tada detect` does. A video is read ahead of the network, and no other one meanwhile."""
+
+    reads_ahead = False
+
+    def __init__(self, work: DetectWork, seat: Seat, on_step: Callable[[], object]) -> None:
+        model = loaded(work.model, seat)
+        self._job = detection_job(
+            (), model=model, windows=work.windows, segments=work.segments, max_download=work.max_download
+        )
+        self.run, self.notes, self._on_step = self._job.run, tuple(map(str, model.notes)), on_step
+
+    def begin(self, item: Item) -> Callable[[], Row]:
+        """As `work.Processing` says it."""
+        return partial(self._row, item)
+
+    def failed(self, item: Item, reason: str) -> Row:
+        """As `work.Processing` says it."""
+        result = Detection(item.path, "error", self._job.spec.name, error=reason)
+        return detection_row(result, self.run, size_bytes=file_size(item.path))
+
+    def _row(self, item: Item) -> Row:
+        (found,) = iter_detections(replace(self._job, videos=[item.path]), on_progress=lambda *_: self._on_step())
+        if item.file is not None and found.scores is not None:
+            write_scores(Path(item.file), found.scores, replace=True)
+        return detection_row(found.result, self.run, size_bytes=found.size_bytes)
+
+
+class Extracting:
+    """What `tada features` does; the files are written before the row is kept."""
+
+    reads_ahead = False
+
+    def __init__(self, work: FeaturesWork, seat: Seat, on_step: Callable[[], object]) -> None:
+        model = loaded(work.model, seat)
+        snippets = settings_for(work.layout, work.snippets, model.spec.input)
+        self._job = feature_job((), model=model, snippets=snippets, stored=work.stored, max_download=work.max_download)
+        self._layout = work.layout
+        self.run, self.notes, self._on_step = self._job.run, tuple(map(str, model.notes)), on_step
+
+    def begin(self, item: Item) -> Callable[[], Row]:
+        """As `work.Processing` says it."""
+        return partial(self._row, item)
+
+    def failed(self, item: Item, reason: str) -> Row:
+        """As `work.Processing` says it."""
+        result = Extraction(item.path, "error", reason, size_bytes=file_size(item.path))
+        return extraction_row(result, self.run)
+
+    def _row(self, item: Item) -> Row:
+        assert item.file is not None  # of features
+        store = FeatureStore.of_one(item.path, Path(item.file), layout=self._layout)
+        job = replace(self._job, videos=[item.path])
+        (result,) = iter_features(job, store=store, on_progress=lambda *_: self._on_step())
+        return extraction_row(result, self.run)
