@@ -13,7 +13,14 @@ from tadacli.cli import exits, options
 from tadacli.cli.also_shown import also_shown
 from tadacli.cli.asked_output import asked_output
 from tadacli.cli.console import Notes, be_quiet, classification_table, say, showing, start_profile
-from tadacli.cli.engine_options import Engine, EngineWorkers, asked_engine
+from tadacli.cli.engine_options import (
+    Address,
+    CpusPerWorker,
+    Engine,
+    EngineWorkers,
+    GpusPerWorker,
+    asked_engine,
+)
 from tadacli.cli.help import CLIPS, OUTPUT, SPEED
 from tadacli.cli.progress import ViewsProgress
 from tadacli.cli.sinks import TableSink, open_classification_sink, summarise, write_results
@@ -61,6 +68,9 @@ def classify_command(
     quiet: options.Quiet = False,
     engine: Engine = None,
     engine_workers: EngineWorkers = None,
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
 ) -> None:
     """Say what each video shows: its best labels, with scores.
 
@@ -90,7 +100,15 @@ def classify_command(
         by_suffix=CLASSIFY_SUFFIXES,
     )
     without = {"--fill-batches": fill_batches, "--profile": profile}
-    workers = asked_engine(engine, engine_workers, device=device, without=without)
+    workers = asked_engine(
+        engine,
+        engine_workers,
+        address=address,
+        gpus=gpus_per_worker,
+        cpus=cpus_per_worker,
+        device=device,
+        without=without,
+    )
     from tadacli.sampling.plan import Part
     from tadacli.scoring.options import ClassificationOptions, scoring_options
 

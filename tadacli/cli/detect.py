@@ -17,7 +17,14 @@ from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
 from tadacli.cli.detect_output import write_detections
 from tadacli.cli.detect_truth import labels_of_people, truth_of_videos
-from tadacli.cli.engine_options import Engine, EngineWorkers, asked_engine
+from tadacli.cli.engine_options import (
+    Address,
+    CpusPerWorker,
+    Engine,
+    EngineWorkers,
+    GpusPerWorker,
+    asked_engine,
+)
 from tadacli.cli.sinks import open_detection_sink, summarise
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
@@ -75,6 +82,9 @@ def detect_command(
     quiet: options.Quiet = False,
     engine: Engine = None,
     engine_workers: EngineWorkers = None,
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
 ) -> None:
     """Say what happens in long videos, and when: start, end, label, score.
 
@@ -115,7 +125,15 @@ def detect_command(
         "--truth": truth,
         "--render": render,
     }
-    workers = asked_engine(engine, engine_workers, device=device, without=without)
+    workers = asked_engine(
+        engine,
+        engine_workers,
+        address=address,
+        gpus=gpus_per_worker,
+        cpus=cpus_per_worker,
+        device=device,
+        without=without,
+    )
     labelled = labels_of_people(truth, report)
     from tadacli.detection.settings import SegmentSettings
 

@@ -175,6 +175,7 @@ def _drive(engine: AskedEngine, work: Work, items: Sequence[Item], ledger: Ledge
         on_model=tell_model,
         on_done=reach,
         on_error=lambda error: say(f"error: {error}", always=True),
+        on_wait=lambda why: say(f"waiting for workers: {why}", always=True),
         on_end=lambda why: say(f"a worker ended ({why}); another one takes its place", always=True),
     )
     try:

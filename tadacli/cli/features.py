@@ -12,7 +12,14 @@ import typer
 from tadacli.cli import exits, options
 from tadacli.cli.console import Notes, be_quiet, feature_table, say, showing, start_profile
 from tadacli.cli.detect_options import CutsWord, check_cuts
-from tadacli.cli.engine_options import Engine, EngineWorkers, asked_engine
+from tadacli.cli.engine_options import (
+    Address,
+    CpusPerWorker,
+    Engine,
+    EngineWorkers,
+    GpusPerWorker,
+    asked_engine,
+)
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.help import OUTPUT, SPEED, WINDOWS
 from tadacli.cli.progress import TimelineProgress, clock
@@ -72,6 +79,9 @@ def features_command(
     quiet: options.Quiet = False,
     engine: Engine = None,
     engine_workers: EngineWorkers = None,
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
 ) -> None:
     """Write what a model makes of snippets of videos before its last layer.
 
@@ -89,7 +99,15 @@ def features_command(
     be_quiet(quiet)
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
-    workers = asked_engine(engine, engine_workers, device=device, without={"--profile": profile})
+    workers = asked_engine(
+        engine,
+        engine_workers,
+        address=address,
+        gpus=gpus_per_worker,
+        cpus=cpus_per_worker,
+        device=device,
+        without={"--profile": profile},
+    )
     from tadacli.detection.cuts import parse_cuts
     from tadacli.detection.feature_layouts import FeatureStore, check_layout, settings_for
     from tadacli.sampling.snippets import snippet_settings

@@ -57,7 +57,15 @@ class Ended:
     told_to: bool = False
 
 
-Event = Ready | Done | Failed | Ended
+@dataclass(frozen=True)
+class Waiting:
+    """No worker is ready yet, and what they wait for."""
+
+    worker: int
+    why: str
+
+
+Event = Ready | Done | Failed | Ended | Waiting
 
 
 class Pool(Protocol):
@@ -80,7 +88,7 @@ class Pool(Protocol):
         ...
 
     def events(self) -> list[Event]:
-        """What has happened; waits until something has."""
+        """What has happened, perhaps nothing; waits for it."""
         ...
 
     def release(self, worker: int) -> None:
@@ -109,12 +117,14 @@ class Watcher:
         on_done: With (inputs that are done, inputs in all or None while they are still read).
         on_error: With the error of an input that failed.
         on_end: With why a worker ended.
+        on_wait: With what workers wait for, once for each reason.
     """
 
     on_model: Callable[[tuple[str, ...]], object] = str
     on_done: Callable[[int, int | None], object] = lambda *_: None
     on_error: Callable[[str], object] = str
     on_end: Callable[[str], object] = str
+    on_wait: Callable[[str], object] = str
 
 
 def drive(pool: Pool, items: Iterator[Item], ledger: Ledger, *, kind: Kind, watcher: Watcher | None = None) -> None:
@@ -131,10 +141,12 @@ def drive(pool: Pool, items: Iterator[Item], ledger: Ledger, *, kind: Kind, watc
         OutputError: The folder holds another run, or cannot be written.
         TadaError: The model cannot be loaded, or workers end without having begun.
     """
+    driver = _Driver(pool, items, ledger, kind, watcher or Watcher())
     try:
-        _Driver(pool, items, ledger, kind, watcher or Watcher()).run()
+        driver.run()
     finally:
         pool.close()
+        driver.withdraw_all()
 
 
 class _Driver:
@@ -158,6 +170,14 @@ class _Driver:
                 self._take(event)
             self._feed()
 
+    def withdraw_all(self) -> None:
+        """Take back the marks of what is in work: no input is at fault."""
+        for worker in self._workers.values():
+            for item_id in worker.in_flight:
+                attempt = self._ledger.attempt_of(item_id, worker.name)
+                if attempt is not None:
+                    self._ledger.withdraw(attempt)
+
     def _start(self) -> None:
         self._workers[self._pool.start()] = _Worker()
 
@@ -168,6 +188,8 @@ class _Driver:
     # --- events ---------------------------------------------------------------------------------------
 
     def _take(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            self._watcher.on_wait(event.why)
         if event.worker not in self._workers:
             return
         if isinstance(event, Ready):
@@ -178,7 +200,7 @@ class _Driver:
                 self._count(event.outcome)
         elif isinstance(event, Failed):
             raise event.error
-        else:
+        elif isinstance(event, Ended):
             self._ended(event)
 
     def _begin(self, event: Ready) -> None:
@@ -187,6 +209,7 @@ class _Driver:
         if self._run is None:
             self._ledger.claim(self._kind, event.run)
             self._run = event.run
+            self._ledger.withdraw_unexplained()
             self._committed = {bytes.fromhex(name) for name in self._ledger.committed()}
             self._watcher.on_model(event.notes)
         elif event.run.id != self._run.id:
@@ -229,7 +252,7 @@ class _Driver:
         if self._run is None:
             return
         for number, worker in list(self._workers.items()):
-            while worker.name and len(worker.in_flight) < _IN_FLIGHT:
+            while worker.name and self._has_room(worker):
                 assignment = self._next()
                 if assignment is None:
                     break
@@ -241,6 +264,12 @@ class _Driver:
                 self._pool.release(number)
         elif len(self._workers) < self._pool.most:
             self._start()
+
+    def _has_room(self, worker: _Worker) -> bool:
+        """Whether a worker may have another input; one that is to be alone waits until there is no other."""
+        if self._again or any(assignment.alone for assignment in worker.in_flight.values()):
+            return not worker.in_flight
+        return len(worker.in_flight) < _IN_FLIGHT
 
     def _next(self) -> Assignment | None:
         """The next input to be worked on, None where there is none at the moment."""

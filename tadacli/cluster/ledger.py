@@ -180,6 +180,13 @@ class Ledger:
         marks = [self._mark(Attempt(item_id, number)) for number in range(1, MOST_ATTEMPTS + 1)]
         return list(dict.fromkeys(str(mark["why"]) for mark in marks if "why" in mark))
 
+    def withdraw_unexplained(self) -> None:
+        """Take away the marks that nobody says the reason of: those of workers that ended with their driver."""
+        for name in list(self._store.names("attempts")):
+            item_id, _, number = name.rpartition("/")[2].partition(".")
+            if number.isdigit() and "why" not in self._mark(Attempt(item_id, int(number))):
+                self._store.remove(name)
+
     def _mark(self, attempt: Attempt) -> dict[str, Any]:
         content = self._store.get(attempt.name)
         with refusing(f"{self.place}/{attempt.name}", OutputError):

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,6 @@ from tadacli.cluster.driving import Done, Ended, Event, Failed, Ready
 from tadacli.cluster.work import Assignment, Seat, Work
 from tadacli.concurrency import WatchedContext, WatchedProcess
 from tadacli.errors import TadaError
-from tadacli.strict_tables import in_one_line
 
 if TYPE_CHECKING:
     from tadacli.cluster.worker import InWork, Worker
@@ -132,7 +130,7 @@ def work_in_process(connection: Connection, work: Work, place: str, seat: Seat, 
     from tadacli.allocator import keep_freed_memory
     from tadacli.cluster.ledger import Ledger
     from tadacli.cluster.stores import open_store
-    from tadacli.cluster.worker import Worker, worker_name
+    from tadacli.cluster.worker import Worker, why_of, worker_name
 
     keep_freed_memory()
     try:
@@ -147,7 +145,7 @@ def work_in_process(connection: Connection, work: Work, place: str, seat: Seat, 
             worker.withdraw()
             raise
         except Exception as error:  # the model may be in any state: another process goes on, as after a crash
-            worker.explain(_why_of(error))
+            worker.explain(why_of(error))
             os._exit(1)
     except TadaError as error:
         connection.send(Failed(0, error))
@@ -159,30 +157,16 @@ def _serve(connection: Connection, worker: Worker) -> None:
     """Inputs as they come; where the model reads ahead, one more is begun while one is finished."""
     depth = 2 if worker.processing.reads_ahead else 1
     pending: deque[InWork] = deque()
-    held: Assignment | None = None
     is_over = False
     while pending or not is_over:
-        while not is_over and len(pending) < depth and not (pending and pending[-1].assignment.alone):
-            if held is None:
-                if pending and not connection.poll():
-                    break
-                held = connection.recv()
-            if held is None:
+        while not is_over and len(pending) < depth and (not pending or connection.poll()):
+            assignment = connection.recv()
+            if assignment is None:
                 is_over = True
-            elif held.alone and pending:
-                break
             else:
-                pending.append(worker.begin(held))
-                held = None
+                pending.append(worker.begin(assignment))
         if pending:
             connection.send(Done(0, worker.finish(pending.popleft())))
-
-
-def _why_of(error: Exception) -> str:
-    """What nobody expected, in a line; where it comes from is shown with TADA_DEBUG=1."""
-    if os.environ.get("TADA_DEBUG") == "1":
-        traceback.print_exception(error)
-    return in_one_line(f"{type(error).__name__}: {error}".removesuffix(": "), most=200)
 
 
 def _end_with_driver(worker: Worker) -> None:

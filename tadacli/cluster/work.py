@@ -160,8 +160,12 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """That the result of an input is there: its id, its status, and the error of one that failed."""
+    """That the result of an input is there: its id, its status, and the error of one that failed.
+
+    `seconds` is how long the video lasts, 0 where that is not known.
+    """
 
     id: str
     status: str
     error: str = ""
+    seconds: float = 0.0

@@ -8,12 +8,14 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tadacli.cluster.ledger import MOST_ATTEMPTS, Attempt, Ledger
 from tadacli.cluster.work import PATIENCE_SECONDS, Assignment, Outcome, Processing, Row, Seat, Work
 from tadacli.errors import TadaError
+from tadacli.strict_tables import in_one_line
 from tadacli.video.inputs import file_size
 
 GAVE_UP = 75  # the exit code of a worker that ended itself
@@ -22,6 +24,13 @@ GAVE_UP = 75  # the exit code of a worker that ended itself
 def worker_name() -> str:
     """A name for this process that no other worker has."""
     return f"{socket.gethostname()}/{os.getpid()}/{time.time_ns():x}"
+
+
+def why_of(error: Exception) -> str:
+    """What nobody expected, in a line; where it comes from is shown with TADA_DEBUG=1."""
+    if os.environ.get("TADA_DEBUG") == "1":
+        traceback.print_exception(error)
+    return in_one_line(f"{type(error).__name__}: {error}".removesuffix(": "), most=200)
 
 
 class Watchdog:
@@ -183,4 +192,6 @@ class Worker:
 
 
 def _outcome(item_id: str, row: Row) -> Outcome:
-    return Outcome(item_id, str(row.get("status", "ok")), str(row.get("error") or ""))
+    video = row.get("video") if "path" in row and isinstance(row.get("video"), dict) else row.get("info")
+    seconds = video.get("duration_seconds", 0.0) if isinstance(video, dict) else 0.0
+    return Outcome(item_id, str(row.get("status", "ok")), str(row.get("error") or ""), float(seconds))

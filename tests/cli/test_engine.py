@@ -88,7 +88,11 @@ def test_features_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, v
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--engine-workers", "2"], "--engine-workers are those of an engine"),
+        (["--engine-workers", "2"], "--engine-workers says something of an engine"),
+        (["--address", "auto"], "--address says something of an engine"),
+        (["--engine", "local", "-o", "out.csv", "--address", "auto"], "--address is for --engine ray"),
+        (["--engine", "local", "-o", "out.csv", "--engine-workers", "1:2"], "1:2 is for --engine ray"),
+        (["--engine", "local", "-o", "out.csv", "--engine-workers", "two"], "two is no number of workers"),
         (["--engine", "local"], "an engine keeps its work beside a file of results"),
         (["--engine", "local", "-o", "out.txt"], "an engine keeps its work beside a file of results"),
         (["--engine", "local", "-o", "out.csv", "--fill-batches"], "--fill-batches does not go with --engine"),

@@ -21,7 +21,9 @@ def test_what_ends_its_worker_is_an_error_and_all_else_is_done(tmp_path: Path) -
     poisons = {"abort": 1, "hold": 2, "hog": 2}  # by how many have ended with it before, as each costs a process
     for name, count in poisons.items():
         for number in range(count):
-            assert ledger.attempt(Item(f"{name}.mp4").id_in(RUN.id), f"earlier {number}") is not None
+            attempt = ledger.attempt(Item(f"{name}.mp4").id_in(RUN.id), f"earlier {number}")
+            assert attempt is not None
+            ledger.explain(attempt, f"earlier {number}", "earlier")
     order = [*items[:5], *(Item(f"{name}.mp4") for name in poisons), *items[5:]]
     pool = LocalPool(FakeWork(), ledger.place, [Seat(0), Seat(1)], patience_seconds=1.0)
     ends: list[str] = []
@@ -30,5 +32,6 @@ def test_what_ends_its_worker_is_an_error_and_all_else_is_done(tmp_path: Path) -
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["path"] for row in rows] == [item.path for item in order]
     errors = {Path(row["path"]).stem: row["error"].partition("worked on it: ")[2] for row in rows if row["error"]}
-    assert errors == {"abort": "killed by SIGABRT", "hold": "exit code 1", "hog": "MemoryError"}
+    reasons = {"abort": "killed by SIGABRT", "hold": "exit code 1", "hog": "MemoryError"}
+    assert errors == {name: f"earlier, {reason}" for name, reason in reasons.items()}
     assert len(ends) == 4
