@@ -123,9 +123,7 @@ def asked_engine(
     if engine == "local":
         for option, given in of_ray.items():
             if given is not None:
-                raise UsageError(
-                    f"{option} is for --engine ray", hint="--device cuda:0,cuda:1 names the GPUs here"
-                )
+                raise UsageError(f"{option} is for --engine ray", hint="--device cuda:0,cuda:1 names the GPUs here")
         seats = _seats(device, workers, cpus)
         return AskedEngine(engine, len(seats), len(seats), device, seats)
     from tadacli.cluster.on_ray import require_ray

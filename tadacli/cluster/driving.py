@@ -19,7 +19,7 @@ from tadacli.errors import TadaError
 from tadacli.results import Run
 
 _IN_FLIGHT = 2  # the next input lies ready when one is done
-_MOST_FALSE_STARTS = 3
+_MOST_FALSE_STARTS = 3  # of the first workers; of those that come later, some more
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,8 @@ class _Driver:
         worker = self._workers.pop(event.worker)
         self._ends += 1
         self._false_starts += not worker.name
-        if self._false_starts >= _MOST_FALSE_STARTS or self._ends > 10 + 6 * self._pool.most:
+        most = _MOST_FALSE_STARTS * (1 if self._run is None else 4)
+        if self._false_starts >= most or self._ends > 10 + 6 * self._pool.most:
             raise TadaError(f"workers end before they have done anything: {event.why}", hint="is there enough memory?")
         for assignment in worker.in_flight.values():
             attempt = self._ledger.attempt_of(assignment.id, worker.name)
