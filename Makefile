@@ -85,6 +85,8 @@ kill: $(VENV)/dev
 
 ## share 2,000 small videos and 40 real ones among workers that are killed, here and on a Ray cluster, and compare bytes
 cluster-check: $(VENV)/dev
+	rm -rf build/ray && mkdir -p build
+	$(PY) -m tests.cluster.ray_cluster build/ray --all
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.cluster
 
 ## train the built-in weights again; FOOTAGE=DIR adds running video to the generated scenes

@@ -107,6 +107,7 @@ def classify_command(
         gpus=gpus_per_worker,
         cpus=cpus_per_worker,
         device=device,
+        output=output,
         without=without,
     )
     from tadacli.sampling.plan import Part

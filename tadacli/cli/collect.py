@@ -13,6 +13,7 @@ from tadacli.cli.console import be_quiet, say
 from tadacli.cli.help import INPUT, OUTPUT
 from tadacli.errors import UsageError
 from tadacli.formats.registry import CLASSIFY_SUFFIXES
+from tadacli.video.stores import place_of
 
 Run = Annotated[Path, INPUT.argument(help="The folder beside the output of a command with --engine.", metavar="RUN")]
 Format = Annotated[
@@ -48,7 +49,7 @@ def collect_command(
     from tadacli.cluster.stores import open_store
     from tadacli.results import counted
 
-    ledger = Ledger(open_store(str(run)))
+    ledger = Ledger(open_store(place_of(run)))
     results: Literal["classifications", "detections"] = (
         "detections" if require_begun(ledger).kind == "detect" else "classifications"
     )
@@ -62,6 +63,6 @@ def collect_command(
         by_suffix=CLASSIFY_SUFFIXES,
     )
     counts = collect(ledger, output, form=to.format, columns=to.columns)
-    say(f"{counted(sum(counts.values()), 'results')} in {output}")
+    say(f"{counted(sum(counts.values()), 'results')} in {place_of(output)}")
     if counts.get("error") or counts.get("partial"):
         raise typer.Exit(exits.SOME_FAILED)

@@ -132,6 +132,7 @@ def detect_command(
         gpus=gpus_per_worker,
         cpus=cpus_per_worker,
         device=device,
+        output=output,
         without=without,
     )
     labelled = labels_of_people(truth, report)

@@ -16,6 +16,7 @@ from tadacli.cli.engine_run import have_made, items_of, run_on_engine
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.progress import clock
 from tadacli.cli.sinks import summarise_counts
+from tadacli.video.stores import is_in_store, place_of
 
 if TYPE_CHECKING:
     from tadacli.cli.asked_output import AskedOutput
@@ -29,7 +30,6 @@ def search_on_engine(
 
     With `save_scores` each video gets its score file, as of one process.
     """
-    from tadacli.detection.score_file import plan_score_files
     from tadacli.formats.labelled import labelled_video
     from tadacli.formats.segment_times import times_note
 
@@ -38,7 +38,7 @@ def search_on_engine(
             say_note(note)
         _say_gaps(row)
 
-    items = items_of(videos, plan_score_files(videos, save_scores, replace=to.resume))
+    items = items_of(videos, _score_files(videos, save_scores, replace=to.resume))
     table = partial(detection_table, title=work.model.name, times=to.times)
     run_on_engine(engine, work, items, to, what="searched", part="with gaps", table=table, on_row=tell)
 
@@ -56,8 +56,12 @@ def extract_on_engine(
     from tadacli.detection.feature_layouts import FeatureStore
     from tadacli.formats.records import encode_json
 
-    store = FeatureStore(videos, output, layout=work.layout, resume=resume)
-    ledger = have_made(engine, work, items_of(videos, store.files), run_folder(output), resume=resume, what="features")
+    if is_in_store(place_of(output)):
+        files = _in_store(videos, place_of(output), ".npz" if work.layout == "tada" else ".json")
+    else:
+        store = FeatureStore(videos, output, layout=work.layout, resume=resume)
+        files = {video: str(file) for video, file in store.files.items()}
+    ledger = have_made(engine, work, items_of(videos, files), run_folder(output), resume=resume, what="features")
     counts: dict[str, int] = {}
     rows, notes = list[Any](), Notes()
     for row in ordered_rows(ledger):
@@ -71,9 +75,25 @@ def extract_on_engine(
     if rows:
         write_stdout(feature_table(rows).encode(), is_styled=True)
     notes.say()
-    summarise_counts(counts, "have features", part="with gaps", output=output)
+    summarise_counts(counts, "have features", part="with gaps", output=place_of(output))
     if counts.get("error") or counts.get("partial"):
         raise typer.Exit(exits.SOME_FAILED)
+
+
+def _score_files(videos: Sequence[str], target: Path | None, *, replace: bool) -> dict[str, str]:
+    """The score file of each video, as `plan_score_files` says, or in a folder of a store."""
+    from tadacli.detection.score_file import plan_score_files
+
+    if target is not None and is_in_store(place_of(target)):
+        return _in_store(videos, place_of(target), ".npz")
+    return {video: str(file) for video, file in plan_score_files(videos, target, replace=replace).items()}
+
+
+def _in_store(videos: Sequence[str], folder: str, suffix: str) -> dict[str, str]:
+    """A file for each video in a folder of a store."""
+    from tadacli.formats.video_names import output_names
+
+    return {video: f"{folder.rstrip('/')}/{name}" for video, name in output_names(videos, suffix).items()}
 
 
 def _say_gaps(row: Any) -> None:

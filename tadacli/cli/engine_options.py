@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tadacli.cli.help import ENGINE
 from tadacli.errors import UsageError
+from tadacli.video.stores import is_in_store, place_of
 
 if TYPE_CHECKING:
     from tadacli.cluster.driving import Pool
     from tadacli.cluster.work import Seat, Work
 
+_WRITTEN_BY = "add --engine local, or write to this machine"
 EngineName = Literal["local", "ray"]
 
 Engine = Annotated[
@@ -73,7 +75,7 @@ class AskedEngine:
 
         return RayPool(
             work,
-            os.path.abspath(place),
+            place if is_in_store(place) else os.path.abspath(place),
             address=self.address,
             least=self.least,
             most=self.most,
@@ -92,6 +94,7 @@ def asked_engine(
     gpus: float | None,
     cpus: int | None,
     device: str,
+    output: Path | None,
     without: Mapping[str, object],
 ) -> AskedEngine | None:
     """What the options ask for; None for the command in one process.
@@ -103,6 +106,7 @@ def asked_engine(
         gpus: --gpus-per-worker.
         cpus: --cpus-per-worker.
         device: --device, of which there may be several with commas between.
+        output: --output; only workers write to an object store.
         without: Options that mean nothing with an engine, and whether they are given.
 
     Raises:
@@ -114,6 +118,8 @@ def asked_engine(
         for option, given in of_all.items():
             if given is not None:
                 raise UsageError(f"{option} says something of an engine", hint="add --engine local, or --engine ray")
+        if output is not None and is_in_store(place_of(output)):
+            raise UsageError(f"{place_of(output)} is in an object store, to which only workers write", hint=_WRITTEN_BY)
         return None
     for name, value in without.items():
         if value:

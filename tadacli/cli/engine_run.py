@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from tadacli.cli.progress import Progress
 from tadacli.cli.sinks import summarise_counts
 from tadacli.cli.weights import model_here
 from tadacli.errors import OutputError, UsageError
+from tadacli.video.stores import is_in_store, place_of
 
 if TYPE_CHECKING:
     from tadacli.cluster.items import Item
@@ -75,7 +76,7 @@ def run_on_engine(
     if shown and sys.stdout.isatty() and not is_quiet():
         write_stdout(table(shown, most=MOST_LINES).encode(), is_styled=True)
     notes.say()
-    summarise_counts(counts, what, part=part, output=output)
+    summarise_counts(counts, what, part=part, output=place_of(output))
     say(f"what workers made is in {ledger.place}; tada collect writes it in other formats")
     if counts.get("error") or counts.get("partial"):
         raise typer.Exit(exits.SOME_FAILED)
@@ -90,6 +91,8 @@ def _checked_output(to: AskedOutput) -> Path:
 
     if to.output is None or not to.is_single or to.format not in RESUMABLE:
         raise UsageError("an engine keeps its work beside a file of results", hint=_KEPT)
+    if is_in_store(place_of(to.output)):
+        return to.output
     if to.resume and to.output.exists() and not run_folder(to.output).is_dir():
         text = f"{to.output} is there without {run_folder(to.output)}, where an engine keeps its work"
         raise OutputError(text, hint="give another --output, or go on without --engine")
@@ -119,24 +122,42 @@ def have_made(
         TadaError: The run cannot go on.
     """
     from tadacli.cluster.ledger import Ledger
-    from tadacli.cluster.stores import LocalStore
+    from tadacli.cluster.stores import LocalStore, open_store
+
+    store = open_store(place_of(folder))
+    if isinstance(store, LocalStore):
+        with _made_folder(folder, resume=resume), Progress(what, unit="video") as progress:
+            store.tidy()
+            _drive(engine, work, items, Ledger(store), progress)
+    else:
+        if not resume and Ledger(store).begun() is not None:
+            raise _earlier_run(store.place)
+        with Progress(what, unit="video") as progress:
+            _drive(engine, work, items, Ledger(store), progress)
+    return Ledger(store)
+
+
+@contextmanager
+def _made_folder(folder: Path, *, resume: bool) -> Iterator[None]:
+    """A folder that no other run has meanwhile; it goes again if nothing was begun in it."""
     from tadacli.files import held_folder, not_written
 
     if not resume and os.path.lexists(folder):
-        raise OutputError(f"{folder} holds an earlier run", hint="go on with --resume, or give another --output")
+        raise _earlier_run(str(folder))
     try:
         folder.mkdir(exist_ok=resume)
     except OSError as error:
         raise not_written(folder, error) from error
-    store = LocalStore(folder)
-    store.tidy()
     try:
-        with held_folder(folder), Progress(what, unit="video") as progress:
-            _drive(engine, work, items, Ledger(store), progress)
+        with held_folder(folder):
+            yield
     finally:
         with suppress(OSError):
-            folder.rmdir()  # where nothing was begun
-    return Ledger(store)
+            folder.rmdir()
+
+
+def _earlier_run(place: str) -> OutputError:
+    return OutputError(f"{place} holds an earlier run", hint="go on with --resume, or give another --output")
 
 
 def chosen_model(
@@ -185,9 +206,9 @@ def _drive(engine: AskedEngine, work: Work, items: Sequence[Item], ledger: Ledge
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
-def items_of(videos: Sequence[str], files: Mapping[str, Path] | None = None) -> list[Item]:
+def items_of(videos: Sequence[str], files: Mapping[str, str] | None = None) -> list[Item]:
     """The inputs that videos are, each with its file, if there are any."""
     from tadacli.cluster.items import Item
-    from tadacli.video.inputs import file_size
+    from tadacli.video.inputs import version_of
 
-    return [Item(path, file_size(path), str(files[path]) if files else None) for path in videos]
+    return [Item(path, version_of(path, cached=True), files[path] if files else None) for path in videos]

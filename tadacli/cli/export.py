@@ -83,8 +83,9 @@ def export_command(
     names = options.label_names(labels)
     name = model_here(name, weights=weights, fetch=fetch, labels=names)
     from tadacli.exporting.writing import export
+    from tadacli.scoring.provenance import make_repeatable
 
-    options.make_repeatable()
+    make_repeatable()
     report = export(
         name,
         output=output,

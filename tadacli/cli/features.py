@@ -106,6 +106,7 @@ def features_command(
         gpus=gpus_per_worker,
         cpus=cpus_per_worker,
         device=device,
+        output=output,
         without={"--profile": profile},
     )
     from tadacli.detection.cuts import parse_cuts

@@ -172,7 +172,7 @@ def summarise(statuses: Mapping[str, str], what: str, *, part: str, output: Path
     summarise_counts(Counter(statuses.values()), what, part=part, output=output)
 
 
-def summarise_counts(counts: Mapping[str, int], what: str, *, part: str, output: Path | None) -> None:
+def summarise_counts(counts: Mapping[str, int], what: str, *, part: str, output: Path | str | None) -> None:
     """The same of the number of videos of each status."""
     from tadacli.results import out_of
 

@@ -15,6 +15,7 @@ from tadacli.formats.records import JsonLines
 from tadacli.formats.row_formats import classification_formats, detection_formats
 from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS
 from tadacli.results import out_of
+from tadacli.video.stores import place_of, whole_files
 
 Row = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ def collect(
 
     Args:
         ledger: Where they are kept.
-        file: Where to.
+        file: Where to, on this machine or in an object store.
         form: One of our own formats: csv, tsv, json, jsonl or parquet.
         columns: What tables have besides the usual columns.
         replace: Whether the file may be there already.
@@ -55,7 +56,9 @@ def collect(
                 on_row(row)
             yield row
 
-    write_file(file, form, _wanted(ledger, begun, form, columns), rows, replace=replace)
+    wanted = _wanted(ledger, begun, form, columns)
+    with whole_files(place_of(file), replace=replace) as here:
+        write_file(here, form, wanted, rows, replace=replace)
     return dict(counts)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadacli.cluster.models import loaded
@@ -17,6 +16,7 @@ from tadacli.detection.score_file import write_scores
 from tadacli.formats.detection_rows import detection_row
 from tadacli.results import Detection
 from tadacli.video.inputs import file_size
+from tadacli.video.stores import whole_files
 
 if TYPE_CHECKING:
     from tadacli.cluster.items import Item
@@ -47,7 +47,8 @@ class Detecting:
     def _row(self, item: Item) -> Row:
         (found,) = iter_detections(replace(self._job, videos=[item.path]), on_progress=lambda *_: self._on_step())
         if item.file is not None and found.scores is not None:
-            write_scores(Path(item.file), found.scores, replace=True)
+            with whole_files(item.file, replace=True) as file:
+                write_scores(file, found.scores, replace=True)
         return detection_row(found.result, self.run, size_bytes=found.size_bytes)
 
 
@@ -74,7 +75,9 @@ class Extracting:
 
     def _row(self, item: Item) -> Row:
         assert item.file is not None  # of features
-        store = FeatureStore.of_one(item.path, Path(item.file), layout=self._layout)
         job = replace(self._job, videos=[item.path])
-        (result,) = iter_features(job, store=store, on_progress=lambda *_: self._on_step())
-        return extraction_row(result, self.run)
+        with whole_files(item.file, replace=True) as file:
+            store = FeatureStore.of_one(item.path, file, layout=self._layout)
+            (result,) = iter_features(job, store=store, on_progress=lambda *_: self._on_step())
+        row = extraction_row(result, self.run)
+        return row if row["file"] is None else {**row, "file": item.file}

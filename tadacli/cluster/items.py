@@ -13,13 +13,14 @@ class Item:
 
     Attributes:
         path: The video, as it was named.
-        version: By which a video is seen to be another one than before, the size of a file in bytes; None if unknown.
+        version: By which a video is seen to be another one than before, the size of a file in bytes, the etag of one in
+            a store; None if unknown.
         file: Where something is written that is made of the video besides its row, such as its features; None if
             nothing is.
     """
 
     path: str
-    version: int | None = None
+    version: int | str | None = None
     file: str | None = None
 
     def id_in(self, run_id: str) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tadacli.errors import OutputError
 from tadacli.files import is_unfinished, not_written, remove_leftovers, write_if_absent, write_new
+from tadacli.video.stores import is_in_store, opened_store, store_errors
 
 
 class Store(Protocol):
@@ -116,6 +117,76 @@ class LocalStore:
         return file
 
 
+class RemoteStore:
+    """A folder of an object store, which keeps two from writing one object: S3 by If-None-Match, GCS by generation 0.
+
+    Args:
+        url: Its URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.place = url.rstrip("/")
+        self._system, self._folder = opened_store(self.place)
+
+    def put_if_absent(self, name: str, content: bytes) -> bool:
+        """As `Store` says it. Raises `OutputError` where nothing can be written."""
+        try:
+            with store_errors(f"{self.place}/{name}", OutputError):
+                self._system.pipe_file(f"{self._folder}/{name}", content, mode="create")
+        except FileExistsError:
+            return False
+        except OutputError:
+            if self.is_there(name):  # what a store says of a name that is taken differs
+                return False
+            raise
+        return True
+
+    def put(self, name: str, content: bytes) -> None:
+        """As `Store` says it. Raises `OutputError` where nothing can be written."""
+        with store_errors(f"{self.place}/{name}", OutputError):
+            self._system.pipe_file(f"{self._folder}/{name}", content)
+
+    def get(self, name: str) -> bytes | None:
+        """As `Store` says it. Raises `OutputError` where it cannot be read."""
+        try:
+            with store_errors(f"{self.place}/{name}", OutputError):
+                return bytes(self._system.cat_file(f"{self._folder}/{name}")) or None
+        except OutputError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+
+    def remove(self, name: str) -> None:
+        """As `Store` says it. Raises `OutputError` where it cannot be removed."""
+        try:
+            with store_errors(f"{self.place}/{name}", OutputError):
+                self._system.rm_file(f"{self._folder}/{name}")
+        except OutputError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+
+    def names(self, folder: str) -> Iterator[str]:
+        """As `Store` says it; what lies in one folder is in memory at a time."""
+        try:
+            with store_errors(f"{self.place}/{folder}", OutputError):
+                entries = self._system.ls(f"{self._folder}/{folder}", detail=True)
+        except OutputError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return
+            raise
+        for entry in entries:
+            name = f"{folder}/{entry['name'].rstrip('/').rpartition('/')[2]}"
+            if entry["type"] == "directory":
+                yield from self.names(name)
+            else:
+                yield name
+
+    def is_there(self, name: str) -> bool:
+        """As `Store` says it."""
+        with store_errors(f"{self.place}/{name}", OutputError):
+            return bool(self._system.exists(f"{self._folder}/{name}"))
+
+
 def open_store(place: str) -> Store:
-    """The store at a place, the name of a folder."""
-    return LocalStore(Path(place))
+    """The store at a place, the name of a folder or the URL of one in an object store."""
+    return RemoteStore(place) if is_in_store(place) else LocalStore(Path(place))

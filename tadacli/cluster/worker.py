@@ -16,7 +16,7 @@ from tadacli.cluster.ledger import MOST_ATTEMPTS, Attempt, Ledger
 from tadacli.cluster.work import PATIENCE_SECONDS, Assignment, Outcome, Processing, Row, Seat, Work
 from tadacli.errors import TadaError
 from tadacli.strict_tables import in_one_line
-from tadacli.video.inputs import file_size
+from tadacli.video.inputs import version_of
 
 GAVE_UP = 75  # the exit code of a worker that ended itself
 
@@ -133,7 +133,7 @@ class Worker:
             self._attempts[assignment.id] = attempt
         self._step()
         item = assignment.item
-        if item.version is not None and file_size(item.path) != item.version:
+        if item.version is not None and version_of(item.path) != item.version:
             reason = f"{item.path} has changed since it was listed; --resume takes it as it is now"
             return InWork(assignment, attempt, lambda: self._processing.failed(item, reason))
         return InWork(assignment, attempt, self._processing.begin(item))

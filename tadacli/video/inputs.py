@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
 from tadacli.video.frame_names import is_first_name, is_published_name
+from tadacli.video.stores import is_in_store, listed_in_store, version_in_store
 from tadacli.zoo.addresses import address, credentials_of
 from tadacli.zoo.downloading import Limit, Patience, Room, download
 from tadacli.zoo.sources import Source
@@ -114,7 +115,8 @@ def expand_inputs(
 
     Args:
         inputs: Files, folders (their videos by name), folders or tars of pictures that are frames, globs, http(s) URLs,
-            `@FILE` for a list of inputs (one a line, # starts a comment line), `-` for such a list on `stdin`.
+            URLs of object stores such as s3:// (of files, of folders with a slash at their end, or globs), `@FILE` for
+            a list of inputs (one a line, # starts a comment line), `-` for such a list on `stdin`.
         recursive: Take what is below the folders, too.
         stdin: Where `-` is read from.
         passed_over: Counts what is in folders and no video.
@@ -133,8 +135,8 @@ def expand_inputs(
 
 
 def is_url(text: str) -> bool:
-    """Whether the input is fetched from a web server."""
-    return text.lower().startswith(("http://", "https://"))
+    """Whether the input is fetched from a web server or an object store."""
+    return text.lower().startswith(("http://", "https://")) or is_in_store(text)
 
 
 def is_video_name(name: str) -> bool:
@@ -174,6 +176,16 @@ def file_size(path: str) -> int | None:
         return os.stat(path).st_size if os.path.isfile(path) else None
     except OSError:
         return None
+
+
+def version_of(path: str, *, cached: bool = False) -> int | str | None:
+    """What changes when a video does: the size of a file, the etag of one in a store; None where that is not known.
+
+    Args:
+        path: A path or URL.
+        cached: Whether what a listing of a store said will do.
+    """
+    return version_in_store(path, cached=cached) if is_in_store(path) else file_size(path)
 
 
 @contextlib.contextmanager
@@ -222,6 +234,8 @@ class _Walk:
         """The videos that one input means."""
         if item == "-":
             yield from self._list(self.stdin.read() if self.stdin and not in_list else "")
+        elif is_in_store(item):
+            yield from self._store(item)
         elif is_url(item):
             yield address(item)
         elif os.path.isfile(item):
@@ -234,6 +248,14 @@ class _Walk:
             yield from self._glob(item)
         else:
             yield item
+
+    def _store(self, url: str) -> Iterator[str]:
+        """The videos that a URL of an object store means."""
+        for name in listed_in_store(url, recursive=self.recursive):
+            if name == url or is_video_name(name):
+                yield name
+            else:
+                self.passed_over.add(os.path.basename(name), is_folder=False)
 
     def _list_file(self, path: str) -> Iterator[str]:
         place = os.path.realpath(path)

@@ -1,17 +1,19 @@
 """A Ray cluster of several nodes on this machine, whose nodes and workers come and go.
 
-    python -m tests.cluster.ray_cluster FOLDER
+    python -m tests.cluster.ray_cluster FOLDER [--all]
 
+With --all also what takes a minute: the page on Ray Data.
 In a process of its own: Ray reads its environment when it is imported, and leaves threads behind.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,26 @@ def commands(folder: Path, nodes: Any) -> None:
         assert (folder / name.format("many")).read_bytes() == (folder / name.format("one")).read_bytes()
 
 
+def ray_data(folder: Path, nodes: Any) -> None:
+    """The block about Ray Data of the page on pipelines runs."""
+    import ray
+
+    page = (Path(__file__).parents[2] / "docs/howto/pipelines.md").read_text(encoding="utf-8")
+    block = page.partition("## Ray Data")[2].partition("```python\n")[2].partition("```")[0]
+    for name in ("left", "right"):
+        (folder / "clips" / name).mkdir(parents=True)
+        media.render(folder / "clips" / name / "0.mp4", 40)
+    ray.init(address=nodes.address, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}, log_to_driver=False)
+    said = io.StringIO()
+    block = block.replace('"clips/', f'"{folder}/clips/').replace('"ray.run"', repr(str(folder / "ray.run")))
+    with redirect_stdout(said):
+        exec(block, {})
+    ray.shutdown()
+    statuses = [line.split()[1] for line in said.getvalue().splitlines() if line.startswith(f"{folder}/clips")]
+    assert statuses == ["ok", "error", "ok"], said.getvalue()
+    assert len(list(Ledger(LocalStore(folder / "ray.run")).committed())) == 3
+
+
 def tada(*words: str, code: int) -> None:
     """Runs a command in this process."""
     sys.argv = ["tada", *words]
@@ -102,11 +124,14 @@ def tada(*words: str, code: int) -> None:
 
 
 def main() -> None:
-    """Run all of it."""
+    """Run what is asked for."""
     folder = Path(sys.argv[1]).absolute()
+    folder.mkdir(exist_ok=True)
     with cluster(folder) as nodes:
         losing_a_node(folder, nodes)
         commands(folder, nodes)
+        if "--all" in sys.argv:
+            ray_data(folder, nodes)
 
 
 if __name__ == "__main__":
