@@ -406,7 +406,7 @@ def test_report_and_rendered_video_are_written(detect, kitchen: Path, tmp_path: 
     assert "data:image/jpeg;base64," in page
     elements = Elements(report.read_bytes())
     shown = {"lowest": 0.01, "threshold": 0.12, "low_threshold": None, "lowest_low": 0.005, "ends_lower": True}
-    assert elements.data()["thresholds"] == shown
+    assert elements.data()["thresholds"] == {**shown, "of_head": False}
     assert elements.data()["truth"] == {"name": "mine.csv", "spans": [[0, 2, "zoom in"], [1, 2, "hop"]]}
     (scores,) = [json.loads(text) for _, attributes, text in elements.found if attributes.get("class") == "scores"]
     lanes = {each["label"] for each in elements.data()["classes"]}
