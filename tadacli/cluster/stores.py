@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from filelock import FileLock
+
 from tadacli.errors import OutputError
 from tadacli.files import is_unfinished, not_written, remove_leftovers, write_if_absent, write_new
 from tadacli.video.stores import is_in_store, opened_store, store_errors
+
+_LOCK = ".lock"
 
 
 class Store(Protocol):
@@ -57,7 +61,10 @@ class LocalStore:
         file = self._file(name)
         if self.is_there(name):
             return False
-        self.remove(name)  # an empty one, as power that fails leaves it
+        if file.exists():  # an empty one, as power that fails leaves it
+            with FileLock(self._folder / _LOCK):  # by now another one may have put what is wanted
+                if not self.is_there(name):
+                    self.remove(name)
         return write_if_absent(file, content, by_way_of=self._folder)
 
     def put(self, name: str, content: bytes) -> None:
