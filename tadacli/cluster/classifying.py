@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tadacli.classification import Classifier, Decoded, classification_run
 from tadacli.cluster.models import loaded
+from tadacli.concurrency import default_workers
 from tadacli.formats.rows import classification_row
 from tadacli.results import Classification
 from tadacli.video.inputs import file_size
@@ -19,16 +20,17 @@ if TYPE_CHECKING:
 
 
 class Classifying:
-    """What `tada classify` does. The next video is decoded while one is scored."""
-
-    reads_ahead = True
+    """What `tada classify` does. The next videos are decoded while one is scored."""
 
     def __init__(self, work: ClassifyWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)
         self.run = classification_run(model, work.options)
         self.notes = tuple(map(str, model.notes))
         self._classifier = Classifier(model, options=work.options, max_download=work.max_download)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tada-decode")
+        # As of one process: a CPU is busy with the network, an accelerator waits for frames.
+        num_ahead = 1 if model.device.type == "cpu" else default_workers()
+        self.num_at_once = 1 + num_ahead
+        self._pool = ThreadPoolExecutor(num_ahead, thread_name_prefix="tada-decode")
         self._name, self._on_step = model.spec.name, on_step
 
     def begin(self, item: Item) -> Callable[[], Row]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Detecting:
     """What `tada detect` does. A video is read ahead of the network, and no other one meanwhile."""
 
-    reads_ahead = False
+    num_at_once = 1
 
     def __init__(self, work: DetectWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)
@@ -55,7 +55,7 @@ class Detecting:
 class Extracting:
     """What `tada features` does; the files are written before the row is kept."""
 
-    reads_ahead = False
+    num_at_once = 1
 
     def __init__(self, work: FeaturesWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)

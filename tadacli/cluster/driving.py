@@ -18,18 +18,18 @@ from tadacli.cluster.work import Assignment, Outcome
 from tadacli.errors import TadaError
 from tadacli.results import Run
 
-_IN_FLIGHT = 2  # the next input lies ready when one is done
 _MOST_FALSE_STARTS = 3  # of the first workers; of those that come later, some more
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has loaded its model; `name` is what it calls itself in the ledger."""
+    """A worker has loaded its model, and has so many inputs in work; `name` is what it calls itself in the ledger."""
 
     worker: int
     name: str
     run: Run
     notes: tuple[str, ...] = ()
+    num_at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class Pool(Protocol):
 
 @dataclass
 class _Worker:
-    """What is known of a worker: its name in the ledger once it is ready, and the inputs that it has."""
+    """What is known of a worker: its name in the ledger once it is ready, and the inputs that it has of `most`."""
 
     name: str = ""
+    most: int = 0
     in_flight: dict[str, Assignment] = field(default_factory=dict)
 
 
@@ -204,7 +205,9 @@ class _Driver:
             self._ended(event)
 
     def _begin(self, event: Ready) -> None:
-        self._workers[event.worker].name = event.name
+        worker = self._workers[event.worker]
+        # The next input lies ready when one is done.
+        worker.name, worker.most = event.name, max(2, event.num_at_once)
         self._false_starts = 0
         if self._run is None:
             self._ledger.claim(self._kind, event.run)
@@ -270,7 +273,7 @@ class _Driver:
         """Whether a worker may have another input; one that is to be alone waits until there is no other."""
         if self._again or any(assignment.alone for assignment in worker.in_flight.values()):
             return not worker.in_flight
-        return len(worker.in_flight) < _IN_FLIGHT
+        return len(worker.in_flight) < worker.most
 
     def _next(self) -> Assignment | None:
         """The next input to be worked on, None where there is none at the moment."""

@@ -138,7 +138,7 @@ def work_in_process(connection: Connection, work: Work, place: str, seat: Seat, 
         worker = Worker(work, seat, ledger, name=worker_name(), patience_seconds=patience_seconds)
         _end_with_driver(worker)
         processing = worker.processing
-        connection.send(Ready(seat.number, worker.name, processing.run, processing.notes))
+        connection.send(Ready(0, worker.name, processing.run, processing.notes, processing.num_at_once))
         try:
             _serve(connection, worker)
         except (TadaError, EOFError, OSError):
@@ -154,8 +154,8 @@ def work_in_process(connection: Connection, work: Work, place: str, seat: Seat, 
 
 
 def _serve(connection: Connection, worker: Worker) -> None:
-    """Inputs as they come; where the model reads ahead, one more is begun while one is finished."""
-    depth = 2 if worker.processing.reads_ahead else 1
+    """Inputs as they come; where the model reads ahead, others are begun while one is finished."""
+    depth = worker.processing.num_at_once
     pending: deque[InWork] = deque()
     is_over = False
     while pending or not is_over:

@@ -23,6 +23,7 @@ _POLL_SECONDS = 1.0
 # So long after an actor's end its machine may still be taken for alive.
 _SETTLING_SECONDS = 3.0
 _TO_PLACE_SECONDS = 20.0
+_MOST_AT_ONCE = 16
 # Of the driver's environment, what decides which weights are found.
 _PASSED_ON = ("TADA_HOME", "TADA_MIRROR", "TADA_DEBUG")
 
@@ -89,7 +90,7 @@ class RayPool:
             num_gpus=gpus,
             num_cpus=cpus,
             max_restarts=0,
-            max_concurrency=3,
+            max_concurrency=_MOST_AT_ONCE,
             runtime_env={"env_vars": environment},
         )
         self._arguments = (work, place, Seat(0, device), patience_seconds, os.getcwd())
@@ -235,7 +236,7 @@ class RayWorker:
             "errors": Counter("tada_errors", "videos that failed"),
         }
         processing = self._worker.processing
-        return Ready(0, self._worker.name, processing.run, processing.notes), node
+        return Ready(0, self._worker.name, processing.run, processing.notes, processing.num_at_once), node
 
     def work(self, assignment: Assignment) -> tuple[Event, str]:
         """The result of an input; it is there when this returns."""
@@ -247,9 +248,10 @@ class RayWorker:
         assert worker is not None
         node = ray.get_runtime_context().get_node_id()
         try:
-            with self._beginning if worker.processing.reads_ahead else self._scoring:
+            reads_ahead = worker.processing.num_at_once > 1
+            with self._beginning if reads_ahead else self._scoring:
                 begun = worker.begin(assignment)
-                outcome = None if worker.processing.reads_ahead else worker.finish(begun)
+                outcome = None if reads_ahead else worker.finish(begun)
             if outcome is None:
                 with self._scoring:
                     outcome = worker.finish(begun)

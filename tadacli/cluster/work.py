@@ -46,12 +46,12 @@ class Processing(Protocol):
     Attributes:
         run: What the results belong to.
         notes: What is to be known about the model.
-        reads_ahead: Whether one video is decoded while another one is scored.
+        num_at_once: How many videos it has in work: one is scored, and the others are decoded meanwhile.
     """
 
     run: Run
     notes: tuple[str, ...]
-    reads_ahead: bool
+    num_at_once: int
 
     def begin(self, item: Item) -> Callable[[], Row]:
         """Begin with a video; what is returned gives its row, and is called in the order of beginning."""

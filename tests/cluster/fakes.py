@@ -49,7 +49,7 @@ class FakeProcessing:
 
     run: Run = RUN
     notes: tuple[str, ...] = ()
-    reads_ahead: bool = True
+    num_at_once: int = 2
 
     def begin(self, item: Item) -> Callable[[], Row]:
         poison = POISONS.get(Path(item.path).stem)
