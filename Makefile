@@ -87,6 +87,7 @@ kill: $(VENV)/dev
 cluster-check: $(VENV)/dev
 	rm -rf build/ray && mkdir -p build
 	$(PY) -m tests.cluster.ray_cluster build/ray --all
+	$(PY) -m benchmarks.long_list
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.cluster
 
 ## train the built-in weights again; FOOTAGE=DIR adds running video to the generated scenes

@@ -114,7 +114,6 @@ def classify_command(
     from tadacli.scoring.options import ClassificationOptions, scoring_options
 
     limit = options.num_bytes("--max-download", max_download)
-    videos = options.named_videos(inputs, recursive=recursive)
     part = None
     if (start, end, sampling) != (None, None, None):
         part = Part(options.seconds(start), options.seconds(end), sampling)
@@ -127,8 +126,10 @@ def classify_command(
         choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
         table = partial(classification_table, title=choice.name)
         part_of, work = "shorter than a clip", ClassifyWork(choice, asked, limit)
-        run_on_engine(workers, work, items_of(videos), to, what="classified", part=part_of, table=table)
+        coming = items_of(options.coming_videos(inputs, recursive=recursive))
+        run_on_engine(workers, work, coming, to, what="classified", part=part_of, table=table)
         return
+    videos = options.named_videos(inputs, recursive=recursive)
     from tadacli.classification import classification_run, iter_classifications
 
     loaded = options.repeatable_model(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     from tadacli.cluster.work import ModelChoice, Work
     from tadacli.zoo import Trust
 
+_ASKING = 8  # threads that ask a store about videos before it is their turn
 _KEPT = "give --output FILE in csv, tsv, json, jsonl or parquet"
 
 
 def run_on_engine(
     engine: AskedEngine,
     work: Work,
-    items: Sequence[Item],
+    items: Iterable[Item],
     to: AskedOutput,
     *,
     what: str,
@@ -101,7 +103,7 @@ def _checked_output(to: AskedOutput) -> Path:
 
 
 def have_made(
-    engine: AskedEngine, work: Work, items: Sequence[Item], folder: Path, *, resume: bool, what: str
+    engine: AskedEngine, work: Work, items: Iterable[Item], folder: Path, *, resume: bool, what: str
 ) -> Ledger:
     """Have workers make what is not there yet.
 
@@ -177,15 +179,15 @@ def chosen_model(
     return ModelChoice(name, weights, trust, names, dtype)
 
 
-def _drive(engine: AskedEngine, work: Work, items: Sequence[Item], ledger: Ledger, progress: Progress) -> None:
+def _drive(engine: AskedEngine, work: Work, items: Iterable[Item], ledger: Ledger, progress: Progress) -> None:
     """Have the results made; what there is of them is kept when that is interrupted."""
     from tadacli.cluster.driving import Watcher, drive
 
-    done = 0
+    reached = "no"
 
     def reach(num_done: int, total: int | None) -> None:
-        nonlocal done
-        done = num_done
+        nonlocal reached
+        reached = f"{num_done} of {total or 'all'}"
         progress.reach(num_done, total)
 
     def tell_model(model_notes: Sequence[str]) -> None:
@@ -202,13 +204,20 @@ def _drive(engine: AskedEngine, work: Work, items: Sequence[Item], ledger: Ledge
     try:
         drive(engine.pool(work, ledger.place), iter(items), ledger, kind=work.kind, watcher=watcher)
     except KeyboardInterrupt:
-        say(f"interrupted: {done} of {len(items)} videos are done; --resume goes on", always=True)
+        say(f"interrupted: {reached} videos are done; --resume goes on", always=True)
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
-def items_of(videos: Sequence[str], files: Mapping[str, str] | None = None) -> list[Item]:
-    """The inputs that videos are, each with its file, if there are any."""
+def items_of(videos: Iterable[str], files: Mapping[str, str] | None = None) -> Iterator[Item]:
+    """The inputs that videos are, each with its file, if there are any, as they are asked for.
+
+    What a store says of one is asked some ahead.
+    """
     from tadacli.cluster.items import Item
+    from tadacli.concurrency import map_ahead
     from tadacli.video.inputs import version_of
 
-    return [Item(path, version_of(path, cached=True), files[path] if files else None) for path in videos]
+    def item_of(path: str) -> Item:
+        return Item(path, version_of(path, cached=True), files[path] if files else None)
+
+    return map_ahead(item_of, videos, workers=_ASKING, stop=Event(), num_ahead=4 * _ASKING)

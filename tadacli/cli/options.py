@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -133,6 +134,24 @@ def named_videos(inputs: list[str], *, recursive: bool) -> list[str]:
     if text := str(passed_over):
         say_note(text)
     return videos
+
+
+def coming_videos(inputs: list[str], *, recursive: bool) -> Iterator[str]:
+    """The same as they are asked for, the first one now: a long list is never in memory as a whole."""
+    from itertools import chain
+
+    from tadacli.video.inputs import PassedOver, iter_inputs
+
+    passed_over = PassedOver()
+    found = iter_inputs(inputs, recursive=recursive, stdin=sys.stdin, passed_over=passed_over)
+    first = next(found)
+
+    def rest() -> Iterator[str]:
+        yield from found
+        if text := str(passed_over):
+            say_note(text)
+
+    return chain([first], rest())
 
 
 def num_bytes(option: str, text: str) -> int:

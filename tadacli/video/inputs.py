@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import importlib.util
 import os
 import re
 import tempfile
@@ -12,11 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
+from tadacli.strict_tables import in_one_line
 from tadacli.video.frame_names import is_first_name, is_published_name
-from tadacli.video.stores import is_in_store, listed_in_store, version_in_store
+from tadacli.video.stores import is_in_store, listed_in_store, opened_store, store_errors, version_in_store
 from tadacli.zoo.addresses import address, credentials_of
 from tadacli.zoo.downloading import Limit, Patience, Room, download
 from tadacli.zoo.sources import Source
@@ -38,6 +40,7 @@ VIDEO_SUFFIXES = frozenset(
 # Longest first: what is left of a name must not end in a part of its suffix.
 ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
 _MOST_KINDS = 5
+_ROWS_AT_ONCE = 4096  # of a list in Parquet
 # Other videos wait for one whose server does not answer.
 URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 DEFAULT_MAX_DOWNLOAD = 4_000_000_000  # bytes
@@ -127,11 +130,40 @@ def expand_inputs(
     Raises:
         UsageError: A list file cannot be read, a glob matches nothing, or nothing was named.
     """
-    walk = _Walk(recursive, stdin, passed_over or PassedOver())
-    videos = list(dict.fromkeys(video for item in inputs for video in walk.expand(item)))
-    if not videos:
+    found = iter_inputs(inputs, recursive=recursive, stdin=stdin, passed_over=passed_over)
+    return list(dict.fromkeys(found))
+
+
+def iter_inputs(
+    inputs: Iterable[str],
+    *,
+    recursive: bool = False,
+    stdin: TextIO | None = None,
+    passed_over: PassedOver | None = None,
+) -> Iterator[str]:
+    """The videos that `inputs` name, in order, as `expand_inputs` finds them, but read as they are asked for.
+
+    One that is named twice comes twice. A long list is never in memory as a whole.
+
+    Args:
+        inputs: As there.
+        recursive: As there.
+        stdin: As there.
+        passed_over: As there.
+
+    Yields:
+        Paths and URLs.
+
+    Raises:
+        UsageError: As there, when it comes to that.
+    """
+    walk, is_any = _Walk(recursive, stdin, passed_over or PassedOver()), False
+    for item in inputs:
+        for video in walk.expand(item):
+            is_any = True
+            yield video
+    if not is_any:
         raise UsageError("no video was named", hint="give files, folders, globs, URLs, @list.txt, or - for stdin")
-    return videos
 
 
 def is_url(text: str) -> bool:
@@ -233,7 +265,7 @@ class _Walk:
     def expand(self, item: str, *, in_list: bool = False) -> Iterator[str]:
         """The videos that one input means."""
         if item == "-":
-            yield from self._list(self.stdin.read() if self.stdin and not in_list else "")
+            yield from self._list(self.stdin if self.stdin and not in_list else ())
         elif is_in_store(item):
             yield from self._store(item)
         elif is_url(item):
@@ -258,16 +290,16 @@ class _Walk:
                 self.passed_over.add(os.path.basename(name), is_folder=False)
 
     def _list_file(self, path: str) -> Iterator[str]:
-        place = os.path.realpath(path)
+        place = path if is_in_store(path) else os.path.realpath(path)
         if place in self._open_lists:
             raise UsageError(f"the list {path} names itself, by way of its entries", hint="take that entry out")
         self._open_lists.add(place)
-        yield from self._list(_read_list(path))
+        yield from self._list(_listed_paths(path) if path.lower().endswith(".parquet") else _listed_lines(path))
         self._open_lists.remove(place)
 
-    def _list(self, text: str) -> Iterator[str]:
-        for line in text.split("\n"):  # not splitlines(): a file name may hold what that takes for a line's end
-            entry = line.removesuffix("\r")
+    def _list(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            entry = line.removesuffix("\n").removesuffix("\r")
             if entry.strip() and not entry.startswith("#"):
                 yield from self.expand(entry, in_list=True)
 
@@ -307,8 +339,49 @@ class _Walk:
             yield from self._folder(match) if os.path.isdir(match) else [match]
 
 
-def _read_list(path: str) -> str:
+def _listed_lines(path: str) -> Iterator[str]:
+    """The lines of a list, which end at line feeds alone: a file name may hold what else ends a line."""
     try:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        with _opened_list(path) as stream:
+            for line in stream:
+                yield line.decode("utf-8", errors="surrogateescape")
     except OSError as error:
-        raise UsageError(f"the list {path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"the list {path} cannot be read: {error.strerror or error}") from error
+
+
+def _listed_paths(path: str) -> Iterator[str]:
+    """The column `path` of a list in Parquet, some thousand rows at a time in memory."""
+    if importlib.util.find_spec("pyarrow") is None:
+        hint = "python -m pip install 'tadacli[parquet]'; or give a list of lines"
+        raise UsageError(f"the list {path} needs a package that is not installed", hint=hint)
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with _opened_list(path) as stream:
+            table = ParquetFile(stream)
+            columns = table.schema_arrow.names
+            if "path" not in columns:
+                there = ", ".join(map(str, columns[:8])) or "none"
+                raise UsageError(f"the list {path} has no column path", hint=f"its columns are {there}")
+            spans = [name for name in ("start", "end") if name in columns]
+            if spans:
+                hint = "leave the column out, and say one span of all videos with --start and --end"
+                raise UsageError(f"the list {path} has a column {spans[0]}, and spans in lists are not read", hint=hint)
+            for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=["path"]):
+                yield from (str(value) for value in batch.column(0).to_pylist() if value)
+    except OSError as error:
+        raise UsageError(f"the list {path} cannot be read: {error.strerror or error}") from error
+    except ArrowException as error:
+        raise UsageError(f"the list {path} cannot be read as Parquet: {in_one_line(str(error), most=200)}") from error
+
+
+@contextlib.contextmanager
+def _opened_list(path: str) -> Iterator[BinaryIO]:
+    if not is_in_store(path):
+        with open(path, "rb") as stream:
+            yield stream
+        return
+    system, name = opened_store(path)
+    with store_errors(path, UsageError), system.open(name, "rb") as stream:
+        yield stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tadacli.errors import UsageError, VideoError
-from tadacli.video.inputs import PassedOver, expand_inputs, local_path
+from tadacli.video.inputs import PassedOver, expand_inputs, iter_inputs, local_path
 from tadacli.zoo.downloading import Patience
 from tests import media
 from tests.file_server import FileServer, Reply, serving
@@ -187,3 +188,41 @@ def test_a_download_that_fails_says_why(server: FileServer, url: str, reply: Rep
     video = url.format(server=server.url)
     with pytest.raises(VideoError, match=reason), local_path(video, patience=QUICK):
         pass
+
+
+def parquet_list(path: Path, columns: dict[str, list[object]]) -> str:
+    """A list in Parquet, as an input."""
+    pyarrow = pytest.importorskip("pyarrow")
+    importlib.import_module("pyarrow.parquet").write_table(pyarrow.table(columns), path)
+    return f"@{path}"
+
+
+def test_a_list_in_parquet_is_read_as_it_is_needed(tmp_path: Path) -> None:
+    rows: list[object] = [f"{number}.mp4" for number in range(20_000)]
+    listed = parquet_list(tmp_path / "list.parquet", {"caption": ["x"] * len(rows), "path": rows})
+    assert expand_inputs([listed]) == rows
+    coming = iter_inputs([listed, "*/nothing.mp4"])
+    assert [next(coming) for _ in rows] == rows
+    with pytest.raises(UsageError, match="nothing matches"):
+        next(coming)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"file": ["a.mp4"]}, "has no column path"),
+        ({"path": ["a.mp4"], "start": [1.0]}, "has a column start, and spans in lists are not read"),
+    ],
+)
+def test_a_list_that_says_something_else_is_refused(
+    tmp_path: Path, columns: dict[str, list[object]], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        expand_inputs([parquet_list(tmp_path / "list.parquet", columns)])
+
+
+def test_a_list_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "list.parquet").write_text("a.mp4\n")
+    with pytest.raises(UsageError, match="cannot be read as Parquet"):
+        expand_inputs([f"@{tmp_path / 'list.parquet'}"])
