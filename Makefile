@@ -11,7 +11,7 @@ VIDEO ?=
 FOOTAGE ?=
 N ?=
 
-.PHONY: demo test test-lowest test-labelstudio check fix docs pictures bench fuzz weights kill cluster-check clean
+.PHONY: demo test test-lowest test-labelstudio check fix docs pictures bench fuzz weights kill demo-cluster cluster-check clean
 
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
@@ -82,6 +82,10 @@ fuzz: $(VENV)/dev
 ## kill the long commands N times each at random moments, and compare what resuming makes of them
 kill: $(VENV)/dev
 	$(PY) -m benchmarks.kill $(if $(N),--kills $(N))
+
+## start Ray and a bucket on this machine, and score videos from the bucket
+demo-cluster: $(VENV)/dev
+	$(PY) -m benchmarks.cluster_demo
 
 ## share 2,000 small videos and 40 real ones among workers that are killed, here and on a Ray cluster, and compare bytes
 cluster-check: $(VENV)/dev

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 1.0
 # So long after an actor's end its machine may still be taken for alive.
 _SETTLING_SECONDS = 3.0
-_TO_PLACE_SECONDS = 20.0
+_TO_PLACE_SECONDS = 60.0
 _MOST_AT_ONCE = 16
 # Of the driver's environment, what decides which weights are found.
 _PASSED_ON = ("TADA_HOME", "TADA_MIRROR", "TADA_DEBUG")
@@ -127,7 +127,10 @@ class RayPool:
         if not found and not self._nodes and late and not self._has_waited:
             self._has_waited = True
             there = {name: count for name, count in self._ray.cluster_resources().items() if name in ("CPU", "GPU")}
-            found.append(Waiting(0, f"each worker wants {self._wanted}; the cluster has {there}, some of it in use"))
+            text = (
+                f"none is ready after {_TO_PLACE_SECONDS:.0f} s; each wants {self._wanted}, and the cluster has {there}"
+            )
+            found.append(Waiting(0, text))
         return found
 
     def release(self, worker: int) -> None:
