@@ -98,7 +98,7 @@ def row(name: str, *, seconds: float, threads: list[int]) -> str:
                 torch.set_num_threads(n)
                 opened = open_exported(file, torch.device("cpu"), may_choose=False)
                 if n == threads[0]:
-                    batches = prove(reference, opened.network, clips)
+                    batches = prove(reference, opened.network, clips=clips)
                     check_proven(batches, file)
                     cells.append(f"{max(max(each.relative_errors.values()) for each in batches):.0e}")
                 runs[n].append(partial(_pass, opened.network, clips[:1]))

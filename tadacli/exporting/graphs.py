@@ -49,15 +49,30 @@ def traced(network: nn.Module, spec: ModelSpec) -> Graph:
     clips = torch.zeros(_EXAMPLES, 3, sizes.clip_frames, sizes.crop_size, sizes.crop_size)
     outputs = (FEATURES, *(logits_name(head) for head in spec.heads))
     whole = _WithFeatures(fold(copy.deepcopy(network)), outputs).eval()
-    batch = torch.export.Dim("batch", min=1)
+    return Graph(program_of(whole, (clips,), {CLIPS: {0: torch.export.Dim("batch", min=1)}}), outputs)
+
+
+def program_of(
+    network: nn.Module, inputs: tuple[Tensor, ...], shapes: dict[str, dict[int, Any]]
+) -> torch.export.ExportedProgram:
+    """The program of a network, without what it was traced with.
+
+    Args:
+        network: The network in evaluation mode; outputs by name.
+        inputs: Examples.
+        shapes: Which sizes of each input are open, by its name.
+    """
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # of torch's about itself
-        program = torch.export.export(whole, (clips,), dynamic_shapes={CLIPS: {0: batch}})
+        program = torch.export.export(
+            network.eval(), inputs, dynamic_shapes={name: dict(each) for name, each in shapes.items()}
+        )
     program.example_inputs = None  # of no use later, and part of the file otherwise
+    program._guards_code = []  # Python that would be run in checking what the metadata say as well
     for node in program.graph.nodes:
         for key in _ORIGINS:
             node.meta.pop(key, None)
-    return Graph(program, outputs)
+    return program
 
 
 class _WithFeatures(nn.Module):

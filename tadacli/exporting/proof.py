@@ -14,7 +14,7 @@ from tadacli.camera_motion.virtual_camera import CameraMove, render_sequence
 from tadacli.errors import TadaError, UsageError, VideoError
 from tadacli.exporting import MOST_RELATIVE_ERROR
 from tadacli.runtimes import CLIPS, FEATURES, logits_name
-from tadacli.runtimes.metadata import Proof
+from tadacli.runtimes.metadata import Proof, ProofKind
 from tadacli.runtimes.networks import ExportedNetwork
 from tadacli.scoring.views import decode_views, features_and_logits, normalised_views
 from tadacli.specs import EvalProtocol, ModelSpec
@@ -41,7 +41,7 @@ class ProofClips:
     """
 
     clips: Tensor
-    kind: str
+    kind: ProofKind
     names: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ def _clips_of(video: str, model: Model, num_clips: int) -> list[Tensor]:
 
 @torch.inference_mode()
 def prove(
-    model: Model, exported: ExportedNetwork, clips: Tensor, *, truth: Sequence[int | None] = ()
+    model: Model, exported: ExportedNetwork, *, clips: Tensor, truth: Sequence[int | None] = ()
 ) -> tuple[BatchProof, ...]:
     """Clips through the network and through a file, in batches of one, two and five.
 
@@ -195,11 +195,11 @@ def same_best(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Te
     return torch.stack(same).all(dim=0)
 
 
-def proof_of(batches: Sequence[BatchProof], clips: ProofClips) -> Proof:
+def proof_of(batches: Sequence[BatchProof], kind: ProofKind) -> Proof:
     """The proof in short."""
     return Proof(
-        clips.kind,  # type: ignore[arg-type]
-        len(clips.clips),
+        kind,
+        max(each.num_clips for each in batches),
         tuple(each.batch_size for each in batches),
         max(max(each.relative_errors.values()) for each in batches),
         min(each.num_agreeing / each.num_clips for each in batches),

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from tadacli.errors import CheckpointError
+from tadacli.errors import CheckpointError, UsageError
 from tadacli.exporting import DEFAULT_MIN_AGREEMENT
-from tadacli.exporting.graphs import OPSET, Written, traced
+from tadacli.exporting.graphs import OPSET, Graph, Written, traced
+from tadacli.exporting.heads import prove_head, traced_head
 from tadacli.exporting.int8 import LEAST_CLIPS, Quantised
 from tadacli.exporting.output import check_int8, check_output, onnx_versions, report_file
 from tadacli.exporting.proof import (
@@ -34,12 +35,11 @@ from tadacli.exporting.proof import (
 from tadacli.files import new_file, write_new
 from tadacli.models.inference import fuse
 from tadacli.runtimes import ONNX
-from tadacli.runtimes.metadata import ExportFacts, Proof
-from tadacli.runtimes.networks import open_exported
-from tadacli.specs import ModelSpec
+from tadacli.runtimes.metadata import ExportFacts, Proof, ProofKind
+from tadacli.runtimes.networks import ExportedNetwork, open_exported
 from tadacli.version import __version__
 from tadacli.zoo import Trust
-from tadacli.zoo.loading import Model, Trained, load_trained
+from tadacli.zoo.loading import Model, Trained, is_head, load_head_model, load_trained
 
 _NOTHING_YET = Proof("noise", 0, (), 0.0, 0.0)
 
@@ -112,7 +112,8 @@ def export(
 
     Args:
         model: A known name, a run's folder, a weights file that says what it is, or what `load_trained` returned. By
-            default `weights`, or else the built-in model.
+            default `weights`, or else the built-in model. A run that trained a head gives the head: features in, what
+            it says of them out.
         output: The file, ending in .onnx (which needs the extra `onnx`) or .pt2.
         weights: A file of weights for a known name.
         trust: Whose settings count where `weights` states others, as for `load_model`.
@@ -142,18 +143,17 @@ def export(
     if int8:
         check_int8(file, clips, min_agreement)
     say = on_phase or (lambda _: None)
+    if weights is None and isinstance(model, (str, os.PathLike)) and is_head(model):
+        if clips or labels or int8:
+            raise UsageError(f"{model} is a head over features", hint="leave out --clips, --labels and --int8")
+        return _export_head(model, file, say)
     if not isinstance(model, Trained):
         model = load_trained(model, weights=weights, trust=trust, labels=labels)
     reference = _reference(model)
     say("clips")
     proving = proof_clips(reference, clips, least=LEAST_CLIPS if int8 else max(BATCH_SIZES))
-    say("graph")
-    started = time.perf_counter()
-    graph = traced(model.network, model.spec)
-    after_tracing = time.perf_counter()
-    in_float = Written(graph, suffix=file.suffix)
+    in_float, seconds = _written(partial(traced, model.network, model.spec), file, say)
     written: Written | Quantised = in_float
-    seconds = {"graph": after_tracing - started, "file": time.perf_counter() - after_tracing}
     facts = ExportFacts(model.spec, model.sha256, "float32", __version__, _versions(file), _NOTHING_YET)
     check = partial(check_proven, file=file)
     if int8:
@@ -165,19 +165,48 @@ def export(
         seconds["calibration"] = time.perf_counter() - started
         check = partial(check_agreement, file=file, least=min_agreement)
     say("proof")
-    facts, batches = _write_proven(file, written, facts, reference, proving, check)
-    seconds = {name: round(value, 2) for name, value in seconds.items()}
-    report = ExportReport(
-        file, facts, batches, proving.names, proving.left_out, written.num_nodes, file.stat().st_size, seconds
-    )
-    write_report(report)
-    return report
+    tried = partial(prove, reference, clips=proving.clips, truth=truth_of(proving, model.spec))
+    facts, batches = _write_proven(file, written, facts, tried, check, proving.kind)
+    return _reported(file, facts, batches, written, seconds, proving)
 
 
-def write_report(report: ExportReport) -> None:
-    """Writes the report beside the file."""
+def _export_head(path: str | os.PathLike[str], file: Path, say: Callable[[str], object]) -> ExportReport:
+    """A head over features as a file, proven on noise like the features that it was trained on."""
+    head = load_head_model(path, device="cpu")
+    written, seconds = _written(partial(traced_head, head.network, head.spec), file, say)
+    facts = ExportFacts(head.spec, head.weights_sha256, "float32", __version__, _versions(file), _NOTHING_YET)
+    say("proof")
+    tried = partial(prove_head, head.network, head.spec)
+    facts, batches = _write_proven(file, written, facts, tried, partial(check_proven, file=file), "noise")
+    return _reported(file, facts, batches, written, seconds)
+
+
+def _written(trace: Callable[[], Graph], file: Path, say: Callable[[str], object]) -> tuple[Written, dict[str, float]]:
+    """The graph in the form of the file, and the seconds that tracing and writing took."""
+    say("graph")
+    started = time.perf_counter()
+    graph = trace()
+    after_tracing = time.perf_counter()
+    written = Written(graph, suffix=file.suffix)
+    return written, {"graph": after_tracing - started, "file": time.perf_counter() - after_tracing}
+
+
+def _reported(
+    file: Path,
+    facts: ExportFacts,
+    batches: tuple[BatchProof, ...],
+    written: Written | Quantised,
+    seconds: Mapping[str, float],
+    proving: ProofClips | None = None,
+) -> ExportReport:
+    """The report, which is written beside the file."""
+    names, left_out = ((), ()) if proving is None else (proving.names, proving.left_out)
+    rounded = {name: round(value, 2) for name, value in seconds.items()}
+    size = file.stat().st_size
+    report = ExportReport(file, facts, batches, names, left_out, written.num_nodes, size, rounded)
     text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
-    write_new(report_file(report.file), f"{text}\n".encode())
+    write_new(report_file(file), f"{text}\n".encode())
+    return report
 
 
 def _reference(model: Trained) -> Model:
@@ -198,25 +227,24 @@ def _write_proven(
     file: Path,
     written: Written | Quantised,
     facts: ExportFacts,
-    reference: Model,
-    proving: ProofClips,
+    tried: Callable[[ExportedNetwork], tuple[BatchProof, ...]],
     check: Callable[[Sequence[BatchProof]], None],
+    kind: ProofKind,
 ) -> tuple[ExportFacts, tuple[BatchProof, ...]]:
-    """Writes the file under its name once it has given on the clips what the network gives."""
+    """Writes the file under its name once it has passed the check of what it gave when it was tried."""
     with new_file(file) as stream:
         written.write(stream, facts)
         stream.flush()
         try:
             opened = open_exported(Path(stream.name), torch.device("cpu"), may_choose=False, suffix=file.suffix)
-            truth = truth_of(proving, facts.spec) if isinstance(facts.spec, ModelSpec) else []
-            batches = prove(reference, opened.network, proving.clips, truth=truth)
+            batches = tried(opened.network)
         except CheckpointError as error:
             raise NotProvenError(
                 f"{file} was not kept: {error.message.replace(stream.name, file.name)}", hint=error.hint
             ) from error
         del opened
         check(batches)
-        facts = replace(facts, proof=proof_of(batches, proving))
+        facts = replace(facts, proof=proof_of(batches, kind))
         stream.seek(0)
         stream.truncate()
         written.write(stream, facts)

@@ -292,7 +292,7 @@ class _PointHead(nn.Module):
         x = x.detach()
         starts = at_known(self.starts(self.start_layers(x, known), known), known)
         ends = at_known(self.ends(self.end_layers(x, known), known), known)
-        distances = trident_distances(starts, ends, found.reshape(len(found), 2, self.num_bins + 1, -1))
+        distances = trident_distances(starts, ends, found.reshape(found.shape[0], 2, self.num_bins + 1, -1))
         return AtPoints(logits, distances.transpose(1, 2))
 
 

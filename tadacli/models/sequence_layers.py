@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tadacli.models.layers import is_exported
+
 
 class FeatureScaling(nn.Module):
     """Features less their mean, divided by their deviation; both are measured on training data, and not learnt."""
@@ -69,7 +71,7 @@ class KnownGroupNorm(nn.GroupNorm):
         return scaled
 
     def _groups(self, x: Tensor) -> Tensor:
-        return x.reshape(len(x), self.num_groups, -1, x.shape[2])
+        return x.reshape(x.shape[0], self.num_groups, x.shape[1] // self.num_groups, x.shape[2])
 
 
 def joined_moments(parts: Sequence[Moments]) -> Moments:
@@ -112,5 +114,9 @@ def halved(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         (B, C, T / 2) with zeros at unknown steps, and (B, T / 2).
     """
     lowest = x.masked_fill(~known[:, None], -torch.inf)
-    pooled, half = F.max_pool1d(lowest, 3, stride=2, padding=1), known[:, ::2]
+    if is_exported():  # the pooling of sequences takes their length for a constant
+        pooled = F.max_pool2d(lowest.unsqueeze(2), (1, 3), stride=(1, 2), padding=(0, 1)).squeeze(2)
+    else:
+        pooled = F.max_pool1d(lowest, 3, stride=2, padding=1)
+    half = known[:, ::2]
     return at_known(pooled, half), half

@@ -23,18 +23,19 @@ _MOST_ENTRIES, _MOST_TEXT = 64, 200
 _ANOTHER_TOOL = "only files of tada export can be used: others do not say how clips are taken and what labels mean"
 
 Precision = Literal["float32", "int8"]
+ProofKind = Literal["rendered", "videos", "noise"]  # what a file was proven on
 
 
 @dataclass(frozen=True)
 class Proof:
     """What a file gave on the clips that it was proven on, against the network.
 
-    `num_clips` clips went through both in batches of each of `batch_sizes`. `relative_error` is the largest difference
-    of any output, relative to the largest value of that output; `agreement` is the share of clips with the same best
-    class in every head.
+    `num_clips` clips, of a head sequences of features, went through both in batches of each of `batch_sizes`.
+    `relative_error` is the largest difference of any output, relative to the largest value of that output; `agreement`
+    is the share of clips with the same best class in every head.
     """
 
-    clips: Literal["rendered", "videos", "noise"]
+    clips: ProofKind
     num_clips: int
     batch_sizes: tuple[int, ...]
     relative_error: Annotated[float, Finite]

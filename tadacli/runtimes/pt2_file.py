@@ -35,16 +35,17 @@ _SIZE = re.compile(
     r"|(?:Mul|Add|FloorDiv)\(|[su]?\d{1,9}|[-+*(), ])++"
 )
 _MOST_SIZE_CHARACTERS = 400
-_NAME = re.compile(r"[A-Za-z0-9_.]{0,1000}")
+_NAME = re.compile(r"[A-Za-z0-9_.]{0,1000}|-Infinity")
 _OTHER_TEXTS = frozenset(("expr_str", "torch_version", "in_spec", "out_spec"))
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 _FOREIGN = frozenset(("as_graph", "as_custom_obj", "as_operator", "as_opaque_obj"))
 _OPERATION = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
 # What the layers of our networks become; each computes from its arguments and does nothing else.
 _OPERATIONS = frozenset(
-    "add add_ addcmul avg_pool3d batch_norm cat contiguous conv1d conv2d conv3d flatten gelu layer_norm linear mT "
-    "matmul max_pool2d mean movedim mul pad permute relu reshape select sigmoid slice softmax squeeze transpose unbind "
-    "unsqueeze view".split()
+    "_assert_tensor_metadata add add_ addcmul arange avg_pool3d batch_norm bitwise_not cat clamp contiguous conv1d "
+    "conv2d conv3d detach div flatten flip gelu layer_norm linear mT masked_fill matmul max_pool2d mean movedim mul "
+    "pad permute pow relu reshape rsqrt select sigmoid slice softmax squeeze stack sub sum sym_size to transpose "
+    "unbind unfold unsqueeze view".split()
 )
 
 
@@ -111,7 +112,10 @@ def _check_program(program: Any) -> None:
     module = program["graph_module"]
     if program["guards_code"] or module["metadata"] or module["treespec_namedtuple_fields"]:
         raise ValueError("it holds guards, which are evaluated as Python, or types of its own")
-    for key, value in _leaves(program):
+    for size in program["range_constraints"]:
+        _check_other_text("expr_str", size)
+    others = {key: value for key, value in program.items() if key != "range_constraints"}
+    for key, value in [*_leaves(others), *_leaves(list(program["range_constraints"].values()))]:
         if key in _OTHER_TEXTS:
             _check_other_text(key, value)
         elif isinstance(value, str) and not _NAME.fullmatch(value):  # names become parts of Python programs

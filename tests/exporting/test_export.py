@@ -19,13 +19,14 @@ from tadacli.exporting import MOST_RELATIVE_ERROR, graphs
 from tadacli.exporting.output import report_file
 from tadacli.exporting.proof import BATCH_SIZES, NotProvenError, proof_clips
 from tadacli.exporting.writing import export
-from tadacli.models import build
+from tadacli.models import build, build_over_features
 from tadacli.runtimes.metadata import FORMAT, KEY, ExportFacts, Proof, facts_in
+from tadacli.runtimes.networks import open_exported
 from tadacli.runtimes.onnx_file import metadata_text
 from tadacli.runtimes.pt2_file import checked_content
-from tadacli.specs import EvalProtocol, InputSpec, ModelSpec
+from tadacli.specs import EvalProtocol, FeatureSteps, HeadSpec, InputSpec, ModelSpec
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
-from tadacli.zoo.loading import load_model
+from tadacli.zoo.loading import load_head_model, load_model
 from tests import media
 from tests.cli.conftest import Tada
 from tests.cli.conftest import tada as tada
@@ -255,8 +256,6 @@ def test_a_device_that_the_runtime_lacks_is_named(
 ) -> None:
     file = exported("r2plus1d_tiny", ".onnx")
     gpu = torch.device("cuda")
-    from tadacli.runtimes.networks import open_exported
-
     with pytest.raises(UsageError, match=r"cannot run .*r2plus1d_tiny.onnx on cuda") as found:
         open_exported(file, gpu, may_choose=False)
     assert "onnxruntime-gpu" in found.value.hint
@@ -402,6 +401,61 @@ def test_the_proof_stands_in_the_file(exported: Callable[[str, str], Path]) -> N
         assert facts.proof == Proof(**{**report["proof"], "batch_sizes": tuple(report["proof"]["batch_sizes"])})
         assert facts.proof.num_clips == 5
         assert facts.versions["torch"] == torch.__version__
+
+
+# --- heads over features ---------------------------------------------------------------------------------
+
+
+HEADS_OVER_FEATURES: dict[str, dict[str, Any]] = {
+    "temporal": {"width": 16, "num_blocks": 2},
+    "pyramid": {"width": 16, "num_levels": 2, "num_stem_blocks": 0, "num_bins": 4},
+    "bmn_head": {"num_bins": 20, "max_duration_bins": 10},
+}
+
+
+def write_head(folder: Path, architecture: str) -> Path:
+    """The weights file of a small head over features."""
+    arguments = {"in_channels": 16, **HEADS_OVER_FEATURES[architecture]}
+    spec = HeadSpec(
+        name=f"{architecture}.mine", architecture=architecture, task="action", dataset="mine",
+        heads={"": ("one", "two", "three")}, arguments=arguments, steps=FeatureSteps(16, 0.25),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = build_over_features(architecture, num_classes=spec.num_classes, **arguments)
+    file = folder / f"{architecture}.safetensors"
+    write_checkpoint(file, network.state_dict(), spec)
+    return file
+
+
+@pytest.mark.parametrize(("architecture", "suffix"), [("temporal", ".onnx"), ("pyramid", ".pt2")])
+def test_a_head_takes_features_of_any_length(architecture: str, suffix: str, tmp_path: Path, tada: Tada) -> None:
+    head, file = write_head(tmp_path, architecture), tmp_path / f"head{suffix}"
+    code, out, err = tada("export", head, "-o", file)
+    assert code == 0, err
+    assert "(noise) at batch 1, 2 and 5" in out.decode()
+    network = load_head_model(head, device="cpu").network
+    opened = open_exported(file, torch.device("cpu"), may_choose=False)
+    features, known = torch.randn(1, 16, 20), torch.ones(1, 20, dtype=torch.bool)
+    with torch.inference_mode():
+        expected = network(features, known)
+    if architecture == "pyramid":
+        names, parts = ["logits", "distances"], list(expected[""])
+    else:
+        names, parts = ["logits"], [expected]
+    found = opened.network.outputs({"features": features, "known": known}, names)
+    for name, part in zip(names, parts, strict=True):
+        assert torch.allclose(found[name], part, rtol=0, atol=1e-5 * float(part.abs().max()))
+    assert facts_of(file).spec == load_head_model(head, device="cpu").spec
+    with pytest.raises(SpecError, match="takes features, not video"):
+        load_model(file)
+
+
+def test_a_head_without_a_graph_says_so(tmp_path: Path) -> None:
+    head = write_head(tmp_path, "bmn_head")
+    with pytest.raises(UsageError, match=r"bmn_head\.mine cannot be exported"):
+        export(head, output=tmp_path / "head.pt2")
+    with pytest.raises(UsageError, match="is a head over features"):
+        export(head, output=tmp_path / "head.pt2", clips=["video.mp4"])
 
 
 # --- eight bits -----------------------------------------------------------------------------------------

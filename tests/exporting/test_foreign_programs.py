@@ -126,7 +126,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     ),
     "a range of code": (
         in_json(GRAPH, lambda program: program["range_constraints"].update({CODE: {"min_val": 1, "max_val": None}})),
-        "a name that is none",
+        "a size that is an expression",
     ),
     "a type of its own": (
         in_json(
