@@ -77,7 +77,10 @@ function closeClip() {
 byId("clip-close").onclick = () => clip.close();
 byId("clip-again").onclick = () => clipSpan && playSpan();
 clip.addEventListener("close", closeClip);
-clip.addEventListener("click", (event) => event.target === clip && clip.close()); // beside it
+clip.addEventListener("click", ({ target, clientX: x, clientY: y }) => {
+  const { left, right, top, bottom } = clip.getBoundingClientRect();
+  if (target === clip && (x < left || x > right || y < top || y > bottom)) clip.close();
+});
 clipPlayer.addEventListener("ended", () => byId("clip-loop").checked && clipSpan && playSpan());
 clipPlayer.addEventListener("timeupdate", atClipEnd);
 clipPlayer.addEventListener("play", function frame() {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -240,6 +241,12 @@ def test_a_picture_opens_its_clip_which_stops_at_its_end(opened: Opener, clip_pa
     assert page.browser.execute_script("return document.getElementById('clip-player').currentTime") < 1.9
     page.press(Keys.ESCAPE)
     assert not page.one("#clip").is_displayed()
+    assert page.browser.switch_to.active_element == page.one(".worst .open")
+    page.press(Keys.ENTER)
+    half = page.one("#clip").size["width"] // 2
+    for offset, is_open in ((4 - half, True), (-4 - half, False)):  # at its rim, and beside it
+        ActionChains(page.browser).move_to_element_with_offset(page.one("#clip"), offset, 0).click().perform()
+        assert page.one("#clip").is_displayed() is is_open
     assert page.browser.switch_to.active_element == page.one(".worst .open")
     assert page.browser.get_log("browser") == []
 

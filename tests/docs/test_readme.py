@@ -54,5 +54,7 @@ def test_options_that_pages_name_are_those_of_commands() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         text = re.sub(r"```(?!sh).*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         tada = re.findall(r"tada \w+[^\n`]*|`(?:\S+ )?--[^`]+`", re.sub(r"\\\n\s*", "", text))
-        named = {option for line in tada for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", line.partition(" #")[0])}
+        named = {
+            option for line in tada for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", line.partition(" #")[0])
+        }
         assert named <= options | {"--directory"}, page
