@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tadacli.datasets.activitynet import load_activitynet
 from tadacli.datasets.epic import load_epic_detection
 from tadacli.datasets.foreign.numbered import is_numbered
-from tadacli.datasets.samples import GroundTruth
+from tadacli.datasets.samples import GroundTruth, Sample
 from tadacli.datasets.tables import AnyPath, read_bytes
 from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import (
@@ -290,10 +290,16 @@ def _report(
         ),
         unmatched=strangers.names,
         videos={
-            video.id: TimedVideo(os.fspath(video.path or ""), truth.durations_seconds.get(video.id))
+            video.id: TimedVideo(_file_of(video, results), truth.durations_seconds.get(video.id))
             for video in truth.videos
         },
     )
+
+
+def _file_of(video: Sample, results: DetectResults) -> str:
+    """The file of a video: the one that was found, or else the one that was searched, if it is still there."""
+    searched = results.paths.get(video.id, "")
+    return os.fspath(video.path) if video.path is not None else searched if os.path.isfile(searched) else ""
 
 
 def _span_notes(found: TimedScores, durations_seconds: Mapping[str, float]) -> list[Note]:

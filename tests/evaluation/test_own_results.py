@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
+from tadacli.evaluation.detections import evaluate_activitynet
 from tadacli.evaluation.predictions import TimedScores
 from tadacli.evaluation.readers.activitynet import read_activitynet, relabelled
 from tadacli.evaluation.readers.epic import read_epic_detections
@@ -246,3 +247,13 @@ def test_no_value_of_a_wrong_type_is_more_than_a_usage_error(tmp_path: Path) -> 
             except UsageError:
                 num_refused += 1
     assert num_refused > len(values)
+
+
+def test_videos_are_where_they_were_searched(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    rows = [row(str(tmp_path / name), segment(0.0, 1.0, "static")) for name in ("a.mp4", "gone.mp4")]
+    entry = {"subset": "validation", "duration": 9.0, "annotations": [{"label": "static", "segment": [0.0, 1.0]}]}
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"database": {"a": entry, "gone": entry}}))
+    report = evaluate_activitynet(truth, write(tmp_path / "found.json", rows))
+    assert {name: video.path for name, video in report.videos.items()} == {"a": str(tmp_path / "a.mp4"), "gone": ""}

@@ -48,12 +48,13 @@ class DetectResults:
     """The segments of all videos that could be read, and the reason, by id, for each of the others.
 
     `run` has the tool_version, weights_sha256, spec and settings of the results, those of the first where they differ;
-    it is None for predictions in the form of a challenge.
+    it is None for predictions in the form of a challenge. `paths` are those of videos by id, as the results have them.
     """
 
     predictions: TimedScores
     failed: Mapping[str, str] = field(default_factory=dict)
     run: RunFacts | None = None
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_detected_actions(path: AnyPath) -> DetectResults:
@@ -167,7 +168,7 @@ def _results(
         "spec": first["spec"],
         "settings": first["settings"],
     }
-    return DetectResults(predictions, failed, run)
+    return DetectResults(predictions, failed, run, {row["video"]: row["path"] for row in rows})
 
 
 def _detect_notes(rows: Sequence[DetectionRow]) -> Iterator[Note]:
