@@ -11,6 +11,14 @@ import typer
 from tadacli.cli import eval_options as own
 from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet, start_profile
+from tadacli.cli.engine_options import (
+    Address,
+    CpusPerWorker,
+    Engine,
+    EngineWorkers,
+    GpusPerWorker,
+    asked_engine,
+)
 from tadacli.cli.eval_output import Destination
 from tadacli.cli.sinks import choose_format
 from tadacli.datasets import DatasetName, DetectionDatasetName
@@ -49,6 +57,11 @@ def eval_command(
     output: options.Output = None,
     profile: options.Profile = False,
     quiet: options.Quiet = False,
+    engine: Engine = None,
+    engine_workers: EngineWorkers = None,
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
 ) -> None:
     """Measure a model on a data set, or score predictions that are there.
 
@@ -62,6 +75,24 @@ def eval_command(
     """
     be_quiet(quiet)
     stopwatch = start_profile(profile)
+    on_engine = asked_engine(
+        engine,
+        engine_workers,
+        address=address,
+        gpus=gpus_per_worker,
+        cpus=cpus_per_worker,
+        device=device,
+        output=save_predictions,
+        without={
+            "--shard": shard,
+            "--fill-batches": fill_batches,
+            "--workers": workers,
+            "--profile": profile,
+            "--predictions": predictions,
+            "--merge": merge,
+            "--check": check,
+        },
+    )
     of_runs: dict[str, object] = {
         "--shard": shard,
         "--save-predictions": save_predictions,
@@ -105,10 +136,30 @@ def eval_command(
         source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
         check_files(source, destination, workers=workers, fps=fps)
         return
+    model, weights = options.model_and_weights(model, weights)
+    if on_engine is not None:
+        from tadacli.cli.engine_run import chosen_model
+        from tadacli.cli.eval_engine import evaluate_on_engine
+        from tadacli.cluster.work import EvalWork
+        from tadacli.scoring.options import scoring_options
+
+        choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=None)
+        work = EvalWork(
+            choice,
+            cast("DatasetName", dataset),
+            None if annotations is None else str(annotations),
+            None if data_root is None else str(data_root),
+            split,
+            scoring_options(views=views, batch_size=batch_size),
+            fps,
+        )
+        evaluate_on_engine(
+            on_engine, work, destination, save_predictions=save_predictions, resume=resume, submission=submission
+        )
+        return
     from tadacli.cli.eval_run import publish_run
     from tadacli.evaluation.evaluating import evaluate
 
-    model, weights = options.model_and_weights(model, weights)
     loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
     run = partial(
         evaluate,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tadacli.classification import Classifier, Decoded, classification_run
 from tadacli.cluster.models import loaded
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Classifying:
     """What `tada classify` does. The next videos are decoded while one is scored."""
 
+    about: Mapping[str, Any] = {}
+
     def __init__(self, work: ClassifyWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)
         self.run = classification_run(model, work.options)
@@ -30,7 +32,7 @@ class Classifying:
         # As of one process: a CPU is busy with the network, an accelerator waits for frames.
         num_ahead = 1 if model.device.type == "cpu" else default_workers()
         self.num_at_once = 1 + num_ahead
-        self._pool = ThreadPoolExecutor(num_ahead, thread_name_prefix="tada-decode")
+        self._pool = ThreadPoolExecutor(num_ahead, thread_name_prefix="tada-worker-decode")
         self._name, self._on_step = model.spec.name, on_step
 
     def begin(self, item: Item) -> Callable[[], Row]:

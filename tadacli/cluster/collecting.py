@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from tadacli.cluster.ledger import Begun, Ledger
 from tadacli.cluster.listing import listed_ids, read_facts
 from tadacli.errors import OutputError, UsageError
 from tadacli.formats.derived_files import Wanted, write_file
-from tadacli.formats.records import JsonLines
+from tadacli.formats.records import Item, JsonLines
 from tadacli.formats.row_formats import classification_formats, detection_formats
 from tadacli.formats.tables import CLASSIFICATIONS, DETECTIONS
 from tadacli.results import out_of
@@ -92,8 +93,37 @@ def _wanted(ledger: Ledger, begun: Begun, form: str, columns: Sequence[str]) -> 
         if form != "jsonl":
             raise UsageError("what is said of features is written as JSON lines", hint="give --output FILE.jsonl")
         return Wanted((form,), {form: JsonLines("path")}, CLASSIFICATIONS, begun.run)
+    if begun.kind == "eval":
+        if form != "jsonl":
+            raise UsageError("scores of a data set are written as JSON lines", hint="give --output FILE.jsonl")
+        return Wanted((form,), {form: _Predictions(str(begun.about["header"]))}, CLASSIFICATIONS, begun.run)
     if begun.kind == "detect":
         facts = read_facts(ledger.store)
         count = None if facts is None else facts.num_inputs
         return Wanted((form,), detection_formats(num_videos=count, columns=columns), DETECTIONS, begun.run, columns)
     return Wanted((form,), classification_formats(columns=columns), CLASSIFICATIONS, begun.run, columns)
+
+
+class _Predictions:
+    """The lines of `tada eval --save-predictions`, after a first one that says what made them."""
+
+    tail = separator = b""
+
+    def __init__(self, header: str) -> None:
+        self.head = header.encode()
+
+    def encode(self, row: Row) -> Item:
+        """The line of one sample."""
+        return Item(row["path"], row["status"], "", row["size_bytes"], json.dumps(row).encode() + b"\n")
+
+    def decode(self, content: bytes) -> list[Item]:  # noqa: ARG002 - as formats have it
+        """Nothing: these are only written, whole."""
+        return []
+
+    def is_begun(self, content: bytes) -> bool:
+        """Whether these are lines after that header."""
+        return content.startswith(self.head)
+
+    def as_begun(self, content: bytes) -> _Predictions:  # noqa: ARG002 - as formats have it
+        """This, as there is no earlier version of it."""
+        return self

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tadacli.cluster.models import loaded
 from tadacli.detection.detecting import detection_job
@@ -27,6 +27,7 @@ class Detecting:
     """What `tada detect` does. A video is read ahead of the network, and no other one meanwhile."""
 
     num_at_once = 1
+    about: Mapping[str, Any] = {}
 
     def __init__(self, work: DetectWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)
@@ -56,6 +57,7 @@ class Extracting:
     """What `tada features` does; the files are written before the row is kept."""
 
     num_at_once = 1
+    about: Mapping[str, Any] = {}
 
     def __init__(self, work: FeaturesWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)

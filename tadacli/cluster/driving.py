@@ -7,9 +7,9 @@ computes, and keeps of each input no more than the hash of its id.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from tadacli.cluster.items import Item
 from tadacli.cluster.ledger import Kind, Ledger, differences
@@ -23,13 +23,17 @@ _MOST_FALSE_STARTS = 3  # of the first workers; of those that come later, some m
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has loaded its model, and has so many inputs in work; `name` is what it calls itself in the ledger."""
+    """A worker has loaded its model, and has so many inputs in work; `name` is what it calls itself in the ledger.
+
+    `about` is as of a `Processing`.
+    """
 
     worker: int
     name: str
     run: Run
     notes: tuple[str, ...] = ()
     num_at_once: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,7 @@ class _Driver:
         worker.name, worker.most = event.name, max(2, event.num_at_once)
         self._false_starts = 0
         if self._run is None:
-            self._ledger.claim(self._kind, event.run)
+            self._ledger.claim(self._kind, event.run, event.about)
             self._run = event.run
             self._ledger.withdraw_unexplained()
             self._committed = {bytes.fromhex(name) for name in self._ledger.committed()}

@@ -17,11 +17,13 @@ class Item:
             a store; None if unknown.
         file: Where something is written that is made of the video besides its row, such as its features; None if
             nothing is.
+        sample: Of an item of a data set, its id there, as several may be of one video.
     """
 
     path: str
     version: int | str | None = None
     file: str | None = None
+    sample: str | None = None
 
     def id_in(self, run_id: str) -> str:
         """The id of its result in a run: a hash of all that the result depends on, 32 hexadecimal digits.
@@ -30,4 +32,5 @@ class Item:
             run_id: Of the run, which stands for the model, its weights and the settings.
         """
         facts = [run_id, self.path, self.version, *([] if self.file is None else [self.file])]
+        facts += [] if self.sample is None else ["sample", self.sample]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

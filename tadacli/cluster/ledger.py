@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from tadacli.cluster.stores import Store
@@ -17,7 +17,7 @@ from tadacli.errors import OutputError
 from tadacli.results import Run
 from tadacli.strict_tables import decode_table, parse_json, refusing
 
-Kind = Literal["classify", "detect", "features"]
+Kind = Literal["classify", "detect", "features", "eval"]
 MOST_ATTEMPTS = 3
 _VERSION = 1
 _RUN = "run.json"
@@ -25,10 +25,14 @@ _RUN = "run.json"
 
 @dataclass(frozen=True)
 class Begun:
-    """What a run folder is for: the results of a command, and the run that they belong to."""
+    """What a run folder is for: the results of a command, and the run that they belong to.
+
+    `about` is what else the file of results says, once for all of them.
+    """
 
     kind: Kind
     run: Run
+    about: dict[str, Any] = field(default_factory=dict)
     version: int = _VERSION
 
 
@@ -79,19 +83,21 @@ class Ledger:
             begun = decode_table(Begun, facts, where=f"{self.place}/{_RUN}", error=OutputError)
             # What is checked has its keys in another order, and files are to have that in which they were written.
             spec, settings = facts["run"]["spec"], facts["run"]["settings"]
-            return replace(begun, run=replace(begun.run, spec=spec, settings=settings))
+            about = facts.get("about", {})
+            return replace(begun, run=replace(begun.run, spec=spec, settings=settings), about=about)
 
-    def claim(self, kind: Kind, run: Run) -> None:
+    def claim(self, kind: Kind, run: Run, about: Mapping[str, Any] | None = None) -> None:
         """Make it the folder of a run, or find that it is.
 
         Args:
             kind: The command whose results are kept.
             run: What they are made with.
+            about: What else the file of results says.
 
         Raises:
             OutputError: It holds another run; what differs is said.
         """
-        own = Begun(kind, run)
+        own = Begun(kind, run, dict(about or {}))
         if self._store.put_if_absent(_RUN, json.dumps(asdict(own), indent=1).encode() + b"\n"):
             return
         there = self.begun()

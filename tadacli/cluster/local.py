@@ -138,7 +138,8 @@ def work_in_process(connection: Connection, work: Work, place: str, seat: Seat, 
         worker = Worker(work, seat, ledger, name=worker_name(), patience_seconds=patience_seconds)
         _end_with_driver(worker)
         processing = worker.processing
-        connection.send(Ready(0, worker.name, processing.run, processing.notes, processing.num_at_once))
+        facts = processing.notes, processing.num_at_once, processing.about
+        connection.send(Ready(0, worker.name, processing.run, *facts))
         try:
             _serve(connection, worker)
         except (TadaError, EOFError, OSError):

@@ -239,7 +239,8 @@ class RayWorker:
             "errors": Counter("tada_errors", "videos that failed"),
         }
         processing = self._worker.processing
-        return Ready(0, self._worker.name, processing.run, processing.notes, processing.num_at_once), node
+        facts = processing.notes, processing.num_at_once, processing.about
+        return Ready(0, self._worker.name, processing.run, *facts), node
 
     def work(self, assignment: Assignment) -> tuple[Event, str]:
         """The result of an input; it is there when this returns."""

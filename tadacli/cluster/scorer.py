@@ -135,7 +135,7 @@ class Scorer:
 
             ledger = Ledger(open_store(self._place))
             worker = Worker(self._work, self._seat, ledger, name=worker_name(), patience_seconds=self._patience)
-            ledger.claim(self._work.kind, worker.processing.run)
+            ledger.claim(self._work.kind, worker.processing.run, worker.processing.about)
             self._worker = worker
         return self._worker
 

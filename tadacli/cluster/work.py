@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from tadacli.cluster.items import Item
 from tadacli.cluster.ledger import Kind
 from tadacli.results import Run
-from tadacli.scoring.options import ClassificationOptions
+from tadacli.scoring.options import ClassificationOptions, ScoringOptions
 from tadacli.zoo import Trust
 
 if TYPE_CHECKING:
+    from tadacli.datasets import DatasetName
     from tadacli.detection.feature_file import StoredType
     from tadacli.detection.feature_layouts import FeatureLayout
     from tadacli.detection.settings import SegmentSettings
@@ -46,11 +47,13 @@ class Processing(Protocol):
     Attributes:
         run: What the results belong to.
         notes: What is to be known about the model.
+        about: What the file of results says once for all of them, besides the run; JSON-ready.
         num_at_once: How many videos it has in work: one is scored, and the others are decoded meanwhile.
     """
 
     run: Run
     notes: tuple[str, ...]
+    about: Mapping[str, Any]
     num_at_once: int
 
     def begin(self, item: Item) -> Callable[[], Row]:
@@ -147,6 +150,26 @@ class FeaturesWork:
         from tadacli.cluster.detecting import Extracting
 
         return Extracting(self, seat, on_step)
+
+
+@dataclass(frozen=True)
+class EvalWork:
+    """Samples of a data set are scored, as `tada eval` does it; every worker reads the annotations."""
+
+    model: ModelChoice
+    dataset: DatasetName
+    annotations: str | None
+    data_root: str | None
+    split: str | None
+    scoring: ScoringOptions
+    fps: float | None
+    kind: Kind = "eval"
+
+    def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
+        """As `Work` says it."""
+        from tadacli.cluster.evaluating import Evaluating
+
+        return Evaluating(self, seat, on_step)
 
 
 @dataclass(frozen=True)

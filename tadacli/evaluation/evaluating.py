@@ -30,7 +30,7 @@ from tadacli.evaluation.report import EvalReport
 from tadacli.evaluation.saved import evaluate_predictions, refuse_submission, refuse_tiou, write_submission
 from tadacli.evaluation.scoring import check_heads, score_samples, shard_of
 from tadacli.profiling import Stage, during
-from tadacli.results import RunSettings, counted
+from tadacli.results import Run, RunSettings, counted
 from tadacli.scoring import DEFAULT_BATCH_SIZE
 from tadacli.scoring.options import ScoringOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
@@ -158,9 +158,7 @@ def evaluate(
         source = DatasetSource(cast("DatasetName", dataset), annotations, data_root, split)
         truth = load_for_heads(source, model.spec.heads, multi_label=model.spec.multi_label)
         split = source.split_name
-    check_heads(truth, model)
-    truth = replace(truth, multi_label=model.spec.multi_label)
-    truth = with_rates(truth, fps)
+    truth = of_model(truth, model, fps=fps)
     if submission is not None:
         refuse_submission(truth)
     elif save_predictions is None or not truth.samples:
@@ -171,7 +169,7 @@ def evaluate(
         split=split,
         num_items=len(truth.samples),
         shard=None if shard is None else parse_shard(shard),
-        run=describe_run(model, _settings(truth, model, scoring, fps)),
+        run=scores_run(truth, model, scoring, fps=fps),
         heads=model.spec.heads,
     )
     if header.shard is not None:
@@ -212,8 +210,14 @@ def _refuse_unlabelled(truth: Dataset, split: str) -> None:
         )
 
 
-def _settings(truth: Dataset, model: Model, scoring: ScoringOptions, fps: float | None) -> RunSettings:
-    """What the scores depend on besides the model."""
+def of_model(truth: Dataset, model: Model, *, fps: float | None) -> Dataset:
+    """The samples as a model scores them. Raises `UsageError` where its classes are others."""
+    check_heads(truth, model)
+    return with_rates(replace(truth, multi_label=model.spec.multi_label), fps)
+
+
+def scores_run(truth: Dataset, model: Model, scoring: ScoringOptions, *, fps: float | None) -> Run:
+    """The run that the scores of these samples belong to."""
     settings: RunSettings = {
         "views": str(scoring.views_of(model.spec)),
         "batch_size": scoring.views_at_once,
@@ -223,7 +227,7 @@ def _settings(truth: Dataset, model: Model, scoring: ScoringOptions, fps: float 
         settings["fill_batches"] = True
     if fps is not None:
         settings["fps"] = fps
-    return settings
+    return describe_run(model, settings)
 
 
 def _keep_all(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Container, Generator, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from typing import TypeAlias
 
 from tadacli.concurrency import default_workers, map_ahead
 from tadacli.datasets.samples import Dataset, Sample
@@ -23,6 +24,8 @@ from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
 from tadacli.zoo.loading import Model
 
+# An item without its scores, and its views or why there are none.
+Decoded: TypeAlias = tuple[ItemScores, DecodedViews | VideoError]
 NO_FILE = "no video file was found"
 
 
@@ -108,11 +111,30 @@ def score_samples(
     if workers < 1:
         raise UsageError(f"{workers} workers cannot decode", hint="use --workers 1 or more")
     stop = threading.Event()
+    scorer = SampleScorer(model, options, stop=stop)
     left = (sample for sample in samples if sample.id not in done)
-    coming = map_ahead(_Decoder(model, options.views_of(model.spec), stop), left, workers=workers, stop=stop)
-    with closing(coming):
-        scored = score_in_order(coming, model=model, options=options)
-        for item, scores in scored:
+    with closing(map_ahead(scorer.decode, left, workers=workers, stop=stop)) as coming:
+        yield from scorer.score(coming)
+
+
+class SampleScorer:
+    """Scores samples for a caller that says when each is decoded, in any thread, and when it is scored.
+
+    Args:
+        model: The model.
+        options: How views are scored.
+        stop: Set when nothing more is wanted; decoding then gives up.
+    """
+
+    def __init__(self, model: Model, options: ScoringOptions, *, stop: threading.Event | None = None) -> None:
+        self._model, self._options = model, options
+        self.decode = _Decoder(model, options.views_of(model.spec), stop or threading.Event())
+
+    def score(
+        self, decoded: Iterable[Decoded], *, on_views: Callable[[int], object] | None = None
+    ) -> Generator[ItemScores, None, None]:
+        """The scores of samples that are decoded, in order; `on_views` is called with the views of each batch."""
+        for item, scores in score_in_order(decoded, model=self._model, options=self._options, on_views=on_views):
             if isinstance(scores, VideoError):
                 yield replace(item, status="error", error=scores.reason)
             else:
@@ -126,7 +148,7 @@ class _Decoder:
         self._model, self._views, self._stop = model, views, stop
         self._thread = threading.local()
 
-    def __call__(self, sample: Sample) -> tuple[ItemScores, DecodedViews | VideoError]:
+    def __call__(self, sample: Sample) -> Decoded:
         item = ItemScores(
             id=sample.id,
             path="" if sample.path is None else os.fspath(sample.path),

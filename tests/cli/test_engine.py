@@ -85,6 +85,25 @@ def test_features_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, v
     assert (folder / "rows.jsonl").read_bytes() == found
 
 
+def test_eval_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, videos: Path, folder: Path) -> None:
+    lines = [f"{videos / name}.mp4,{label}" for name, label in {"clip 1": "static", "clip 9": "zoom in"}.items()]
+    (folder / "mine.csv").write_text("\n".join(["path,label", *lines, f"{videos / 'broken'}.mp4,static"]))
+    measure = ["eval", "--dataset", "csv", "--annotations", folder / "mine.csv", "--model", untrained]
+    measure += ["--device", "cpu", "--views", "1x1"]
+    assert tada(*measure, "--save-predictions", folder / "one.scores.jsonl", "-o", folder / "one.json")[0] == 3
+    many = ["--save-predictions", folder / "many.scores.jsonl", "-o", folder / "many.json", "--engine", "local"]
+    code, _, said = tada(*measure, *many)
+    assert code == 3
+    assert "2 of 3 videos scored" in said
+    for name in ("{}.scores.jsonl", "{}.json"):
+        assert (folder / name.format("many")).read_bytes() == (folder / name.format("one")).read_bytes()
+    assert tada("collect", folder / "many.scores.jsonl.run", "-o", folder / "again.jsonl")[0] == 3
+    assert (folder / "again.jsonl").read_bytes() == (folder / "one.scores.jsonl").read_bytes()
+    code, _, said = tada(*measure, "--engine", "local")
+    assert code == 2
+    assert "add --save-predictions" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

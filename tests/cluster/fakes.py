@@ -8,7 +8,7 @@ import re
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tadacli.cluster.driving import Done, Ended, Event, Ready
@@ -50,6 +50,7 @@ class FakeProcessing:
     run: Run = RUN
     notes: tuple[str, ...] = ()
     num_at_once: int = 2
+    about: dict[str, str] = field(default_factory=dict)
 
     def begin(self, item: Item) -> Callable[[], Row]:
         poison = POISONS.get(Path(item.path).stem)
