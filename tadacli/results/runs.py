@@ -41,6 +41,7 @@ class StepSummary(TypedDict, total=False):
     weights_sha256: str
     crops: int
     snippet_seconds: float
+    within_shots: bool
 
 
 class SpecSummary(TypedDict, total=False):

@@ -153,6 +153,15 @@ def test_the_page_has_what_a_lower_threshold_finds(
     assert len(found) > 2
 
 
+def test_what_a_head_found_is_read_again(tada: Tada, films: Path, trained: tuple[Path, str], tmp_path: Path) -> None:
+    results = tmp_path / "found.json"
+    assert tada("detect", films / "e.mp4", "--model", trained[0], "--threshold", "0.5", "-o", results)[0] == 0
+    assert json.loads(results.read_text())["spec"]["steps"]["within_shots"] is False
+    code, out, err = tada("convert", results, "--to", "createml")
+    assert code == 0, err
+    assert {each["label"] for each in json.loads(out)} == {"dark", "flicker"}
+
+
 def test_what_cannot_be_read_does_not_stop_a_run(tada: Tada, films: Path, tmp_path: Path) -> None:
     table, none, run = tmp_path / "segments.csv", tmp_path / "none", tmp_path / "det"
     lines = [line for line in (films / "segments.csv").read_text().splitlines() if line[0] in "vabe"]
