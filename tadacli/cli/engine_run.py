@@ -183,11 +183,11 @@ def _drive(engine: AskedEngine, work: Work, items: Iterable[Item], ledger: Ledge
     """Have the results made; what there is of them is kept when that is interrupted."""
     from tadacli.cluster.driving import Watcher, drive
 
-    reached = "no"
+    reached = "what was done before is kept"
 
     def reach(num_done: int, total: int | None) -> None:
         nonlocal reached
-        reached = f"{num_done} of {total or 'all'}"
+        reached = f"{num_done} videos are done" if total is None else f"{num_done} of {total} videos are done"
         progress.reach(num_done, total)
 
     def tell_model(model_notes: Sequence[str]) -> None:
@@ -204,7 +204,7 @@ def _drive(engine: AskedEngine, work: Work, items: Iterable[Item], ledger: Ledge
     try:
         drive(engine.pool(work, ledger.place), iter(items), ledger, kind=work.kind, watcher=watcher)
     except KeyboardInterrupt:
-        say(f"interrupted: {reached} videos are done; --resume goes on", always=True)
+        say(f"interrupted: {reached}; --resume goes on", always=True)
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
