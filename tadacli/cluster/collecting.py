@@ -96,7 +96,7 @@ def _wanted(ledger: Ledger, begun: Begun, form: str, columns: Sequence[str]) -> 
     if begun.kind == "eval":
         if form != "jsonl":
             raise UsageError("scores of a data set are written as JSON lines", hint="give --output FILE.jsonl")
-        return Wanted((form,), {form: _Predictions(str(begun.about["header"]))}, CLASSIFICATIONS, begun.run)
+        return Wanted((form,), {form: _Predictions(str(begun.about.get("header", "")))}, CLASSIFICATIONS, begun.run)
     if begun.kind == "detect":
         facts = read_facts(ledger.store)
         count = None if facts is None else facts.num_inputs

@@ -135,7 +135,7 @@ class Ledger:
         where = f"{self.place}/{_result(item_id)}"
         with refusing(where, OutputError):
             row = parse_json(content)
-            if not isinstance(row, dict):
+            if not (isinstance(row, dict) and isinstance(row.get("path"), str) and isinstance(row.get("status"), str)):
                 raise ValueError("it is no result")
             return row
 

@@ -89,14 +89,22 @@ class InlinePool:
         num_ends: How many of them end, with each input once.
         told_to: Whether they were told to, which may come any number of times.
         twice: Whether some inputs are also given to another worker.
+        seldom: How seldom a worker ends, 1 for three times out of four.
     """
 
     def __init__(
-        self, ledger: Ledger, *, num_workers: int = 3, num_ends: int = 0, told_to: bool = False, twice: bool = False
+        self,
+        ledger: Ledger,
+        *,
+        num_workers: int = 3,
+        num_ends: int = 0,
+        told_to: bool = False,
+        twice: bool = False,
+        seldom: int = 1,
     ) -> None:
         self.most = self.least = num_workers
         self._ledger, self._ends, self._told_to, self._twice = ledger, num_ends, told_to, twice
-        self._random = random.Random(7)
+        self._random, self._seldom = random.Random(7), seldom
         self._workers: dict[int, Worker] = {}
         self._given: dict[int, list[Assignment]] = {}
         self._new: list[Event] = []
@@ -113,6 +121,9 @@ class InlinePool:
     def give(self, worker: int, assignment: Assignment) -> None:
         self._given[worker].append(assignment)
 
+    def has_work(self, worker: int) -> bool:
+        return bool(self._given[worker])
+
     def events(self) -> list[Event]:
         new, self._new = self._new, []
         if new:
@@ -124,7 +135,7 @@ class InlinePool:
             other = self._workers[self._random.choice(list(self._workers))]
             other.finish(other.begin(assignment))
         may_end = self.num_ended < self._ends and (self._told_to or assignment.id not in self._ended_with)
-        stage = self._random.choice(["before", "within", "after", "not"]) if may_end else "not"
+        stage = self._random.choice(["before", "within", "after", *["not"] * self._seldom]) if may_end else "not"
         if stage != "not":
             self._ended_with.add(assignment.id)
         if stage == "before":

@@ -150,6 +150,15 @@ def test_workers_that_would_make_other_results_are_refused(ledger: Ledger) -> No
         drive(Unlike(ledger), iter(ITEMS), ledger, kind="classify")
 
 
+@pytest.mark.parametrize("content", [b"[1, 2]", b'{"path": 3, "status": "ok"}', b"\xff", b"{"])
+def test_a_record_that_is_none_is_refused(ledger: Ledger, tmp_path: Path, content: bytes) -> None:
+    drive(InlinePool(ledger), iter(ITEMS[:3]), ledger, kind="classify")
+    ledger.store.put(next(ledger.store.names("results")), content)
+    with pytest.raises(OutputError, match=r"results/.*json is damaged, or not what it claims to be"):
+        collect(ledger, tmp_path / "out.jsonl", form="jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_inputs_are_read_as_they_are_needed(ledger: Ledger) -> None:
     read: Counter[str] = Counter()
     at_first: list[int] = []
@@ -170,15 +179,16 @@ def test_inputs_are_read_as_they_are_needed(ledger: Ledger) -> None:
 
 
 def test_an_input_that_a_worker_ended_with_is_given_out_alone(ledger: Ledger) -> None:
-    pool = InlinePool(ledger, num_ends=1)
+    pool = InlinePool(ledger, num_ends=9, seldom=4)
     alone: list[Assignment] = []
     give = pool.give
 
     def watched(worker: int, assignment: Assignment) -> None:
         alone.extend([assignment] * assignment.alone)
+        assert not (assignment.alone and pool.has_work(worker))
         give(worker, assignment)
 
     pool.give = watched  # type: ignore[method-assign]
-    drive(pool, iter(ITEMS[:10]), ledger, kind="classify")
-    assert pool.num_ended == 1
-    assert 1 <= len(alone) <= 2
+    drive(pool, iter(ITEMS[:50]), ledger, kind="classify")
+    assert pool.num_ended == 9
+    assert 9 <= len(alone) <= 18
