@@ -25,7 +25,7 @@ def test_what_ends_its_worker_is_an_error_and_all_else_is_done(tmp_path: Path) -
             assert attempt is not None
             ledger.explain(attempt, f"earlier {number}", "earlier")
     order = [*items[:5], *(Item(f"{name}.mp4") for name in poisons), *items[5:]]
-    pool = LocalPool(FakeWork(), ledger.place, [Seat(0), Seat(1)], patience_seconds=1.0)
+    pool = LocalPool(FakeWork(), ledger.place, [Seat(0), Seat(1)], patience_seconds=5.0)
     ends: list[str] = []
     drive(pool, iter(order), ledger, kind="classify", watcher=Watcher(on_end=ends.append))
     assert collect(ledger, tmp_path / "out.jsonl", form="jsonl") == {"ok": 20, "error": 3}
