@@ -17,6 +17,7 @@ from tadacli.errors import UsageError
 from tadacli.models import BUILDERS, build
 from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.models.inference import fuse
+from tadacli.runtimes import is_exported_file
 from tadacli.specs import ModelSpec
 from tadacli.timing import Timing, in_turns, take_turns, wait_for, warm_up
 from tadacli.training.starting_point import base_spec, fresh_network
@@ -55,13 +56,15 @@ class PassSpeed:
 class NetworkSpeed:
     """What the passes take, and by dtype what the matrix products of `matrix_size` take.
 
-    `multiply_adds` are those of the convolutions and matrix products for one clip; 0 where they cannot be counted.
+    `beside` are passes of exported files, with the name of the file in the place of a dtype. `multiply_adds` are those
+    of the convolutions and matrix products for one clip; 0 where they cannot be counted.
     """
 
     passes: tuple[PassSpeed, ...]
     multiply_adds: int
     matrix_size: int
     matrix_products: Mapping[str, Timing] = field(default_factory=dict)
+    beside: tuple[PassSpeed, ...] = ()
 
     @property
     def reference(self) -> PassSpeed:
@@ -123,6 +126,38 @@ def _spec_of_network(name: str) -> ModelSpec:
     return replace(spec, input=replace(spec.input, crop_size=size, short_side=size))
 
 
+def files_to_time(files: Sequence[Path], model: Model, *, device: str = "auto") -> dict[str, Model]:
+    """Exported files of a model, to be put beside it.
+
+    Args:
+        files: Their paths.
+        model: The model.
+        device: As for `model_to_time`.
+
+    Returns:
+        The models in them, by file name.
+
+    Raises:
+        UsageError: Two files have one name, or one holds another network or clips of another size.
+        TadaError: What `load_model` raises.
+    """
+    found: dict[str, Model] = {}
+    for file in files:
+        if not is_exported_file(file):
+            raise UsageError(f"{file} is no exported file", hint="tada export MODEL -o FILE makes one")
+        other = load_model(file, device=device)
+        spec, own = other.spec, model.spec
+        if (spec.architecture, dict(spec.arguments)) != (own.architecture, dict(own.arguments)) or (
+            spec.input.clip_frames,
+            spec.input.crop_size,
+        ) != (own.input.clip_frames, own.input.crop_size):
+            raise UsageError(f"{file} holds {spec.name}, which is another network", hint=f"export {own.name}")
+        if file.name in found:
+            raise UsageError(f"two of the files are called {file.name}", hint="give them names of their own")
+        found[file.name] = other
+    return found
+
+
 def dtypes_to_time(asked: str, device: torch.device) -> list[str]:
     """The number types to measure, float32 first, which the others are compared with.
 
@@ -155,7 +190,12 @@ def in_dtypes(model: Model, dtypes: Sequence[str]) -> dict[str, Model]:
 
     Returns:
         Models that share nothing but what does not depend on the type.
+
+    Raises:
+        UsageError: The model is an exported file, which has one type.
     """
+    if model.runtime is not None and any(DTYPES[name] != model.dtype for name in dtypes):
+        raise UsageError(f"{model.weights_path} is an exported file, of one number type", hint="use --dtype float32")
     return {
         name: model
         if DTYPES[name] == model.dtype
@@ -166,7 +206,13 @@ def in_dtypes(model: Model, dtypes: Sequence[str]) -> dict[str, Model]:
 
 @torch.inference_mode()
 @repeatable_arithmetic()
-def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], seconds: float) -> NetworkSpeed:
+def measure_network(
+    models: Mapping[str, Model],
+    *,
+    batch_sizes: Sequence[int],
+    seconds: float,
+    beside: Mapping[str, Model] | None = None,
+) -> NetworkSpeed:
     """What passes of a network take, and matrix products of the same number types to compare them with.
 
     They take turns. A batch whose pass would take more than twice its time is left out, as is one that the memory or
@@ -176,6 +222,7 @@ def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], 
         models: The model by number type, float32 first.
         batch_sizes: Clips at a time, ascending.
         seconds: About how long each of the measurements takes.
+        beside: Exported files of the model by name, to be put beside it.
 
     Returns:
         The passes in this order, also those that were left out, with the reason.
@@ -183,7 +230,7 @@ def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], 
     model = models[REFERENCE]
     size = MATRIX_SIZE if model.device.type == "cpu" else ACCELERATOR_MATRIX_SIZE
     passes: dict[PassSpeed, Callable[[], object] | None] = {}
-    for dtype, form in models.items():
+    for dtype, form in {**models, **(beside or {})}.items():
         known: tuple[int, float] | None = None
         for batch_size in batch_sizes:
             expected = 0.0 if known is None else known[1] * batch_size / known[0]
@@ -200,7 +247,7 @@ def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], 
             else:
                 passes[PassSpeed(dtype, batch_size)] = run
     products: dict[str, Callable[[], object]] = {}
-    for dtype in dict.fromkeys(each.dtype for each in passes if not each.left_out):
+    for dtype in dict.fromkeys(each.dtype for each in passes if not each.left_out and each.dtype in models):
         product = partial(_product, torch.rand(size, size, device=model.device).to(DTYPES[dtype]))
         if warm_up(product, seconds=seconds / 2) <= 2 * seconds:
             products[dtype] = product
@@ -210,14 +257,15 @@ def measure_network(models: Mapping[str, Model], *, batch_sizes: Sequence[int], 
     count = multiply_adds(model.spec)
     coming = iter(timings)
     done = tuple(each if each.left_out else _timed(each, next(coming), matrices, count, size) for each in passes)
-    return NetworkSpeed(done, count, size, matrices)
+    own = tuple(each for each in done if each.dtype in models)
+    return NetworkSpeed(own, count, size, matrices, tuple(each for each in done if each.dtype not in models))
 
 
 def _timed(each: PassSpeed, timing: Timing, matrices: Mapping[str, Timing], count: int, matrix_size: int) -> PassSpeed:
-    share = None
-    if count and each.dtype in matrices:
+    share, product = None, matrices.get(each.dtype)
+    if count and product is not None:
         rate = count * each.batch_size / timing.median_seconds
-        share = rate * matrices[each.dtype].median_seconds / matrix_size**3
+        share = rate * product.median_seconds / matrix_size**3
     return replace(each, timing=timing, matrix_share=share)
 
 

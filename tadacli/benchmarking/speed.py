@@ -115,6 +115,7 @@ def measure_speed(
     dtypes: Sequence[str],
     batch_sizes: Sequence[int],
     seconds: float,
+    beside: Mapping[str, Model] | None = None,
     on_phase: Callable[[str], object] = lambda _: None,
 ) -> SpeedReport:
     """How fast a model is on this machine, what limits it, and which settings suit it.
@@ -125,6 +126,7 @@ def measure_speed(
         dtypes: The number types to measure, float32 first, see `dtypes_to_time`.
         batch_sizes: Clips at a time, ascending.
         seconds: About how long each of the measurements takes.
+        beside: Exported files of the model, see `files_to_time`.
         on_phase: Called with what is measured next.
 
     Returns:
@@ -141,7 +143,7 @@ def measure_speed(
             opened = time.perf_counter() - started
             on_phase("timing the network")
             models = in_dtypes(model, dtypes)
-            network = measure_network(models, batch_sizes=batch_sizes, seconds=seconds)
+            network = measure_network(models, batch_sizes=batch_sizes, seconds=seconds, beside=beside)
             usable = {each.dtype for each in network.passes if each.timing is not None}
             models = {dtype: form for dtype, form in models.items() if dtype in usable}
             on_phase("timing the frames")
@@ -154,7 +156,8 @@ def measure_speed(
             )
             on_phase("comparing the best classes")
             # The best class of random weights says nothing about that of trained ones.
-            same = agreements(models, clips, seconds=2 * seconds) if model.weights_sha256 else ()
+            all_forms = {**models, **(beside or {})}
+            same = agreements(all_forms, clips, seconds=2 * seconds) if model.weights_sha256 else ()
             return SpeedReport(
                 model=model,
                 tool_version=__version__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from tadacli.cli import options
@@ -26,8 +27,8 @@ def bench_command(
     model: Annotated[
         str | None,
         MODEL.option(
-            help="Model or network by name, a run's folder, or a weights file that says what it is. Default: the "
-            "built-in one.",
+            help="Model or network by name, a run's folder, an exported file, or a weights file that says what it is. "
+            "Default: the built-in one.",
             envvar="TADA_MODEL",
             metavar="MODEL",
         ),
@@ -43,6 +44,12 @@ def bench_command(
     ] = "auto",
     batch_size: Annotated[str, SPEED.option(help="Clips at a time, with commas.", metavar="1,4,8")] = "1,4,8",
     seconds: Annotated[float, SPEED.option(help="About how long each measurement takes.", metavar="SECONDS")] = 2.0,
+    beside: Annotated[
+        list[Path] | None,
+        MODEL.option(
+            "--beside", help="An exported file to put beside it: .onnx, .pt2; may be repeated.", metavar="FILE"
+        ),
+    ] = None,
     output_format: Annotated[
         BenchFormat | None,
         OUTPUT.option("--format", help="Default: by the name of --output, else table on a terminal, json in a pipe."),
@@ -56,6 +63,8 @@ def bench_command(
     with it; then decoding, as tada classify and tada detect need it; then
     both together. It says what takes the time, and which settings help.
 
+    --beside puts exported files of the model beside it, in turns with it.
+
     Weights are not needed: where they are missing they are random.
 
     Takes about half a minute with the built-in model. Close what else is
@@ -67,18 +76,22 @@ def bench_command(
 
     if output is not None:
         check_new_files([output])
-    from tadacli.benchmarking.network_speed import check_batch_sizes, dtypes_to_time, model_to_time
+    from tadacli.benchmarking.network_speed import check_batch_sizes, dtypes_to_time, files_to_time, model_to_time
     from tadacli.benchmarking.speed import check_seconds, measure_speed
     from tadacli.cli.bench_output import speed_table, speed_values
     from tadacli.zoo.loading import resolve_device
 
     model, weights = options.model_and_weights(model, weights)
+    timed = model_to_time(whole_name(model, or_network=True), weights=weights, device=device)
+    if timed.runtime is not None and dtype == "auto":
+        dtype = "float32"
     report = measure_speed(
         video,
         batch_sizes=check_batch_sizes(batch_size),
         seconds=check_seconds(seconds),
         dtypes=dtypes_to_time(dtype, resolve_device(device)),
-        model=model_to_time(whole_name(model, or_network=True), weights=weights, device=device),
+        model=timed,
+        beside=files_to_time(beside or [], timed, device=device),
         on_phase=lambda phase: say(f"{phase} ...") if sys.stderr.isatty() else None,
     )
     as_json = chosen == "json"

@@ -34,6 +34,7 @@ def speed_values(report: SpeedReport) -> dict[str, Any]:
             "architecture": spec.architecture,
             "clip_frames": spec.input.clip_frames,
             "crop_size": spec.input.crop_size,
+            "runtime": None if report.model.runtime is None else report.model.runtime.to_dict(),
             "random_weights": report.has_random_weights,
             "weights_sha256": report.model.weights_sha256 or None,
             "multiply_adds": report.network.multiply_adds or None,
@@ -49,6 +50,10 @@ def speed_values(report: SpeedReport) -> dict[str, Any]:
             "open_seconds": report.open_seconds,
         },
         "network": [_pass_values(each, report) for each in report.network.passes],
+        "exported": [
+            {("file" if key == "dtype" else key): value for key, value in _pass_values(each, report).items()}
+            for each in report.network.beside
+        ],
         "matrix_products": [
             {"dtype": dtype, "size": report.network.matrix_size, **asdict(timing)}
             for dtype, timing in report.network.matrix_products.items()
@@ -119,6 +124,7 @@ def _head(report: SpeedReport) -> list[str]:
     facts = [
         ("model", f"{spec.name}, {spec.input.clip_frames} frames of {size}x{size}{cost}"),
         *([("weights", _RANDOM)] if report.has_random_weights else []),
+        *([("runtime", " ".join(report.model.runtime.to_dict().values()))] if report.model.runtime else []),
         ("machine", machine["accelerator"] or machine["processor"] or machine["machine"]),
         (
             "",
@@ -141,7 +147,7 @@ def _network(report: SpeedReport) -> list[str]:
     reference = network.reference
     rows = [("dtype", "batch", "clips a second (min to max)", "speed-up", "of the matrix product")]
     notes = []
-    for each in network.passes:
+    for each in (*network.passes, *network.beside):
         if each.timing is None:
             notes.append(f"not measured: {each.dtype}, batch {each.batch_size}: {each.left_out}")
             continue

@@ -65,8 +65,8 @@ def test_json_holds_all_that_was_measured(tada: Tada, video: Path) -> None:
     assert (
         list(found)
         == (
-            "tool_version measured_at machine device versions seconds model video network matrix_products agreement "
-            "commands"
+            "tool_version measured_at machine device versions seconds model video network exported "
+            "matrix_products agreement commands"
         ).split()
     )
     assert set(found["versions"]) == {"torch", "av"}

@@ -185,6 +185,24 @@ def test_segments_and_features_are_those_of_the_network(
     assert abs(given.values - made.values).max() <= 1e-4 * abs(made.values).max()
 
 
+def test_bench_puts_runtimes_side_by_side(folder: Path, exported: Callable[[str, str], Path], tada: Tada) -> None:
+    model, video, files = folder / "r2plus1d_tiny.safetensors", folder / "videos" / "a.mp4", []
+    for suffix in SUFFIXES:
+        files += ["--beside", exported("r2plus1d_tiny", suffix)]
+    quick = ("--batch-size", "1", "--dtype", "float32", "--seconds", "0.02")
+    code, out, err = tada("bench", video, *quick, "--model", model, *files, "--format", "json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert [each["file"] for each in report["exported"]] == ["r2plus1d_tiny.onnx", "r2plus1d_tiny.pt2"]
+    assert all(each["speedup"] > 0 for each in report["exported"])
+    assert [each["num_agreeing"] for each in report["agreement"]] == [each["num_clips"] for each in report["agreement"]]
+    code, out, err = tada("bench", video, *quick, "--model", files[1], "--format", "table")
+    assert "runtime   onnxruntime" in out.decode(), err
+    for other, reason in ((exported("tada2d_r50", ".pt2"), "another network"), (model, "is no exported file")):
+        code, _, err = tada("bench", video, *quick, "--model", model, "--beside", other)
+        assert (code, reason in err) == (2, True)
+
+
 def test_what_was_measured_is_told(folder: Path, tmp_path: Path, tada: Tada) -> None:
     file = tmp_path / "mine.pt2"
     code, out, err = tada(
