@@ -11,7 +11,7 @@ VIDEO ?=
 FOOTAGE ?=
 N ?=
 
-.PHONY: demo test test-lowest test-labelstudio check fix docs pictures bench fuzz weights kill demo-cluster cluster-check clean
+.PHONY: demo test test-lowest test-labelstudio check fix docs pictures bench export-all fuzz weights kill demo-cluster cluster-check clean
 
 ## classify a video that the project renders itself, find the moves in a longer one, or both in VIDEO=FILE
 demo: $(VENV)/installed
@@ -74,6 +74,10 @@ bench: $(VENV)/dev
 	$(PY) -m benchmarks.forward
 	$(PY) -m benchmarks.detect
 	$(PY) -m benchmarks.metrics
+
+## export every network in full: error, size, time to make the files and to run them; takes an hour
+export-all: $(VENV)/dev
+	$(PY) -m benchmarks.exports
 
 ## damage small videos of every kind for two minutes, or N=20000 of them, and hold the reader to what it promises
 fuzz: $(VENV)/dev
