@@ -9,11 +9,13 @@ from typing import Protocol
 
 from filelock import FileLock
 
-from tadacli.errors import OutputError
+from tadacli.errors import OutputError, UsageError
 from tadacli.files import is_unfinished, not_written, remove_leftovers, write_if_absent, write_new
 from tadacli.video.stores import is_in_store, opened_store, store_errors
 
 _LOCK = ".lock"
+# Stores of which fsspec puts an object on condition that there is none.
+_CONDITIONAL = ("s3", "gs", "gcs")
 
 
 class Store(Protocol):
@@ -195,5 +197,17 @@ class RemoteStore:
 
 
 def open_store(place: str) -> Store:
-    """The store at a place, the name of a folder or the URL of one in an object store."""
-    return RemoteStore(place) if is_in_store(place) else LocalStore(Path(place))
+    """The store at a place, the name of a folder or the URL of one in an object store.
+
+    Raises:
+        UsageError: The object store does not keep two writers from one object, or a package is missing.
+    """
+    if not is_in_store(place):
+        return LocalStore(Path(place))
+    scheme = place.partition("://")[0].lower()
+    if scheme not in _CONDITIONAL:
+        hint = (
+            f"keep the run in {', '.join(f'{name}://' for name in _CONDITIONAL)} or in a folder that all machines see"
+        )
+        raise UsageError(f"{scheme}:// does not keep two writers from one object, and no run can be in it", hint=hint)
+    return RemoteStore(place)

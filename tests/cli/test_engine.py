@@ -108,6 +108,7 @@ def test_eval_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, video
     ("words", "said"),
     [
         (["--engine-workers", "2"], "--engine-workers says something of an engine"),
+        (["--engine", "local", "-o", "hf://datasets/mine/out.csv"], "hf:// does not keep two writers from one object"),
         (["--address", "auto"], "--address says something of an engine"),
         (["--engine", "local", "-o", "out.csv", "--address", "auto"], "--address is for --engine ray"),
         (["--engine", "local", "-o", "out.csv", "--engine-workers", "1:2"], "1:2 is for --engine ray"),
