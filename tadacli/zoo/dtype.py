@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from tadacli.errors import OutputError
 from tadacli.files import write_new
+from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.models.layers import onednn_dtypes
+from tadacli.models.replaying import ReplayedNetwork
 from tadacli.specs import ModelSpec
 from tadacli.timing import seconds_of, take_turns, wait_for, warm_up
 from tadacli.zoo.store import store_folder
@@ -23,6 +25,8 @@ from tadacli.zoo.store import store_folder
 # A little more speed is not worth scores of eight bits.
 WORTH_IT = 1.2
 MEASURING_SECONDS = 2.0
+# One clip keeps a CPU busy; an accelerator is as fast in any type if there is so little to do.
+_CLIPS_ON_ACCELERATOR = 8
 # Of the spread of the logits: networks of fifty layers differ by a few hundredths of it, wrong values by more than it.
 MOST_DIFFERENCE = 0.25
 
@@ -51,7 +55,7 @@ def choose_dtype(network: nn.Module, spec: ModelSpec, device: torch.device) -> D
     """The type in which a network in float32 is best run: bfloat16 if that is right and at least 1.2 times as fast.
 
     Before the speed counts, the scores are compared with those in float32: PyTorch computes wrong values for some
-    shapes on some processors. Both are found on one clip or two, and kept in the store's `dtypes.json` for the
+    shapes on some processors. Both are found on one clip or a few, and kept in the store's `dtypes.json` for the
     network's architecture, the size of its clips, the device (of a CPU its name, instructions and threads) and the
     version of PyTorch: what is chosen, and with it the scores, must not change from run to run. Remove that file to
     measure again. The network stays as it is.
@@ -100,6 +104,8 @@ def has_bfloat16(device: torch.device) -> bool:
 def _key(spec: ModelSpec, device: torch.device) -> str:
     arguments = json.dumps(dict(spec.arguments), sort_keys=True)
     clip = f"{spec.input.clip_frames}x{spec.input.crop_size}"
+    if (batch := _batch_size(device)) > 1:
+        clip = f"{batch}x{clip}"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return f"{spec.architecture} {arguments} {clip}, {where}, torch {torch.__version__}"
 
@@ -128,13 +134,18 @@ def _kept(file: Path) -> dict[str, float]:
     return {key: float(speed) for key, speed in kept.items() if isinstance(speed, int | float)}
 
 
+def _batch_size(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else _CLIPS_ON_ACCELERATOR
+
+
 @torch.inference_mode()
+@repeatable_arithmetic()
 def measured_speed(network: nn.Module, spec: ModelSpec, device: torch.device) -> float:
-    """How many times as fast as float32 bfloat16 is: the ratio of the shortest times of a few turns on one clip."""
+    """How many times as fast as float32 bfloat16 is: the ratio of the shortest times of a few turns on a batch."""
     size = spec.input.crop_size
-    clip = torch.zeros(1, 3, spec.input.clip_frames, size, size, device=device)
-    halved = copy.deepcopy(network).to(torch.bfloat16)
-    runs = [partial(_pass, network, clip), partial(_pass, halved, clip.to(torch.bfloat16))]
+    clips = torch.zeros(_batch_size(device), 3, spec.input.clip_frames, size, size, device=device)
+    exact, halved = ReplayedNetwork(network), ReplayedNetwork(copy.deepcopy(network).to(torch.bfloat16))
+    runs = [partial(_pass, exact, clips), partial(_pass, halved, clips.to(torch.bfloat16))]
     for run in runs:
         warm_up(run, seconds=MEASURING_SECONDS)
     single, half = take_turns([partial(seconds_of, run) for run in runs], seconds=MEASURING_SECONDS)
@@ -142,6 +153,7 @@ def measured_speed(network: nn.Module, spec: ModelSpec, device: torch.device) ->
 
 
 @torch.inference_mode()
+@repeatable_arithmetic()
 def scores_agree(network: nn.Module, spec: ModelSpec, device: torch.device) -> bool:
     """Whether the logits in bfloat16 are those in float32, within what eight bits make of them, on clips of noise."""
     size, generator = spec.input.crop_size, torch.Generator().manual_seed(0)
@@ -159,6 +171,6 @@ def _logits(network: nn.Module, clips: Tensor) -> Tensor:
     return torch.cat([values.float().cpu().flatten(1) for values in heads], dim=1)
 
 
-def _pass(network: nn.Module, clip: Tensor) -> None:
-    network(clip)
-    wait_for(clip.device)
+def _pass(network: nn.Module, clips: Tensor) -> None:
+    network(clips)
+    wait_for(clips.device)
