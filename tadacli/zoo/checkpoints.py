@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tadacli.errors import CheckpointError, SpecError
 from tadacli.files import write_new
 from tadacli.models import build, build_over_features
+from tadacli.runtimes import is_exported_file
 from tadacli.specs import AnySpec, HeadSpec, ProposalSpec, any_spec_from_dict
 from tadacli.strict_tables import in_one_line, parse_json, refusing
 from tadacli.zoo.stated import CFG, StatedSettings, settings_in_cfg, settings_kept
@@ -70,7 +71,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             (state_dict, stated), spec = _read_pickle(file), None
         else:
             known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
-            raise CheckpointError(f"{file} is not a weights file by its name", hint=f"known endings: {known}")
+            is_run_only = is_exported_file(file)
+            hint = "an exported file is run as it is; give the model it was made of" if is_run_only else ""
+            raise CheckpointError(f"{file} is not a weights file by its name", hint=hint or f"known endings: {known}")
     return Checkpoint(file, state_dict, spec, hash_file(file).sha256, stated)
 
 

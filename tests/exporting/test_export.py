@@ -185,6 +185,26 @@ def test_segments_and_features_are_those_of_the_network(
     assert abs(given.values - made.values).max() <= 1e-4 * abs(made.values).max()
 
 
+def test_an_evaluation_is_that_of_the_network(
+    folder: Path, labelled: Path, exported: Callable[[str, str], Path], tada: Tada
+) -> None:
+    found = []
+    for model in (folder / "r2plus1d_tiny.safetensors", exported("r2plus1d_tiny", ".onnx")):
+        code, out, err = tada("eval", "--dataset", "folder", "--data-root", labelled, "--model", model, "-q")
+        assert code == 0, err
+        found.append(json.loads(out))
+    assert found[1]["run"]["settings"].pop("runtime")["name"] == "onnxruntime"
+    assert found[0]["metrics"]
+    assert same_but_scores(found[0]["metrics"], found[1]["metrics"])
+
+
+def test_an_exported_file_is_neither_trained_nor_exported(exported: Callable[[str, str], Path], tmp_path: Path) -> None:
+    file = exported("r2plus1d_tiny", ".onnx")
+    with pytest.raises(CheckpointError, match="is not a weights file") as found:
+        export(file, output=tmp_path / "again.onnx")
+    assert "give the model it was made of" in found.value.hint
+
+
 def test_bench_puts_runtimes_side_by_side(folder: Path, exported: Callable[[str, str], Path], tada: Tada) -> None:
     model, video, files = folder / "r2plus1d_tiny.safetensors", folder / "videos" / "a.mp4", []
     for suffix in SUFFIXES:
