@@ -74,7 +74,9 @@ def metrics(found: TimedScores, head: str, true_classes: list[int]) -> list[floa
 spans = st.tuples(st.integers(0, 40), st.integers(1, 40)).map(lambda ticks: (ticks[0] / 7, (ticks[0] + ticks[1]) / 7))
 scores = st.integers(1, 9999999).map(lambda digits: digits / 1e7)
 starts_of_video = st.sampled_from([0.0, 0.04, 10.333333, -0.5])
-no_reset = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+no_reset = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40, deadline=None
+)
 
 
 @st.composite

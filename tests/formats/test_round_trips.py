@@ -147,7 +147,9 @@ LABELS = ["walk", "日本", "it's <b>", 'a "b"', "ü,x", "two words", "=1+1", "a
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     found=st.lists(
         st.tuples(starts, st.integers(2_000, 100_000), st.sampled_from(LABELS), st.integers(0, 1000)),

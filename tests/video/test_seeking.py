@@ -108,7 +108,9 @@ def test_seeking_that_comes_out_elsewhere_is_not_believed(
 
 
 @given(data=st.data(), name=st.sampled_from([*MP4, "in pieces.mp4"]), worth=st.sampled_from([0, 1, 20, 64]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_frames_are_those_that_were_asked_for(folder: Path, data: st.DataObject, name: str, worth: int) -> None:
     wanted = sorted(data.draw(st.sets(st.integers(0, NUM_FRAMES - 1), min_size=1, max_size=12)))
     with pytest.MonkeyPatch.context() as patch:
