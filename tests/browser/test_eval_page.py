@@ -20,7 +20,7 @@ from tadacli.reports.eval_page import encode_eval_page, eval_page
 from tadacli.reports.video_links import PlayedVideo, VideoLink, played_videos
 from tadacli.results import Note, NoteKind
 from tests import media
-from tests.browser.test_detection_page import NASTY, PHONE, Opener, opened
+from tests.browser.test_detection_page import NASTY, PHONE, Opener, Page, opened
 from tests.reports.test_eval_page import compared, detections, head, item, recognition
 
 __all__ = ["opened"]
@@ -342,6 +342,12 @@ return Array.from(pen.getImageData(0, 0, canvas.width, canvas.height).data);
 """
 
 
+def _number_shown(page: Page) -> int:
+    """The number of the frame that the player shows."""
+    pixels = np.array(page.browser.execute_script(CLIP_FRAME), dtype=np.uint8).reshape(96, 160, 4)
+    return media.number_in(pixels[..., :3])
+
+
 @pytest.mark.parametrize("max_inline", [10**6, 0], ids=["inside", "beside"])
 def test_times_of_a_clip_count_from_the_first_frame(opened: Opener, tmp_path: Path, max_inline: int) -> None:
     path = tmp_path / "late #1.mp4"
@@ -355,6 +361,6 @@ def test_times_of_a_clip_count_from_the_first_frame(opened: Opener, tmp_path: Pa
     _, source, said = page.browser.execute_async_script(PLAYER)
     assert (source, said) == ("blob:" if max_inline else "file:", "")
     if max_inline:  # a browser does not let a page read a picture of another file
-        pixels = np.array(page.browser.execute_script(CLIP_FRAME), dtype=np.uint8).reshape(96, 160, 4)
-        assert media.number_in(pixels[..., :3]) == 17  # the last one of the span
+        # A busy browser is at rest before it shows where.
+        WebDriverWait(page.browser, 20).until(lambda _: _number_shown(page) == 17)  # the last one of the span
     assert page.browser.get_log("browser") == []
