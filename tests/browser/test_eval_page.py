@@ -237,8 +237,9 @@ def test_a_picture_opens_its_clip_which_stops_at_its_end(opened: Opener, clip_pa
     assert page.one("#clip-title").text == "a"
     assert page.one("#clip-words").text == "true wave, predicted nod"
     assert page.one("#clip-span").text == "0:01.00 \u2013 0:02.00"
-    page.one("#clip-again").click()
-    assert page.browser.execute_script("return document.getElementById('clip-player').currentTime") < 1.9
+    # In one call: a busy browser may have played it all before the next.
+    again = "document.getElementById('clip-again').click(); return document.getElementById('clip-player').currentTime"
+    assert page.browser.execute_script(again) < 1.1
     page.press(Keys.ESCAPE)
     assert not page.one("#clip").is_displayed()
     assert page.browser.switch_to.active_element == page.one(".worst .open")
