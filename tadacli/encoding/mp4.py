@@ -138,8 +138,9 @@ class EncodedMp4(_Mp4):
         context.color_primaries = context.color_trc = _BT709
         # Without frames that are shown before ones they are decoded after, MP4 tells how long each is shown.
         if codec == "libx264":
-            # x264's weights for fades depend on memory that it did not set: now and then a file had other bytes.
-            stream.options = {"crf": str(self._crf), "preset": "veryfast", "bf": "0", "weightp": "0"}
+            # With its tree of macroblocks, or its weights for fades, x264 now and then writes other bytes for the same.
+            unsteady = {"weightp": "0", "x264-params": "mbtree=0"}
+            stream.options = {"crf": str(self._crf), "preset": "veryfast", "bf": "0", **unsteady}
         else:
             stream.options = {"qscale": "3"}
         self._stream = stream
