@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tadacli.cluster.worker import Worker
 
 _POLL_SECONDS = 1.0
-# So long after an actor's end its machine may still be taken for alive.
-_SETTLING_SECONDS = 3.0
+# So long after an actor's end its machine may still be taken for alive: Ray asks a silent one five times, every 3 s.
+_SETTLING_SECONDS = 20.0
 _TO_PLACE_SECONDS = 60.0
 _MOST_AT_ONCE = 16
 # Of the driver's environment, what decides which weights are found.

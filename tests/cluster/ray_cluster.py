@@ -73,7 +73,7 @@ def losing_a_node(folder: Path, nodes: Any) -> None:
 
     watcher = Watcher(on_done=change, on_end=ends.append)
     drive(ray_pool(many, nodes.address), iter(items), many, kind="classify", watcher=watcher)
-    assert ends[0] == "its machine is gone", ends
+    assert ends[0] in ("its machine is gone", "its machine cannot be reached"), ends
     assert len(ends) == 2, ends
     for ledger in (one, many):
         assert collect(ledger, folder / f"{Path(ledger.place).name}.jsonl", form="jsonl") == {"ok": 60, "error": 1}
