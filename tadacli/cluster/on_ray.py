@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 1.0
 # So long after an actor's end its machine may still be taken for alive: Ray asks a silent one five times, every 3 s.
 _SETTLING_SECONDS = 20.0
+_GONE = "its machine is gone"
 _TO_PLACE_SECONDS = 60.0
 _MOST_AT_ONCE = 16
 # Of the driver's environment, what decides which weights are found.
@@ -37,7 +38,7 @@ def require_ray() -> None:
 
 
 class RayPool:
-    """Workers that are actors of a cluster.
+    """Workers that are actors of a cluster; `machines` are those of workers that are or were ready, as Ray calls them.
 
     Args:
         work: What they do.
@@ -95,7 +96,7 @@ class RayPool:
         )
         self._arguments = (work, place, Seat(0, device), patience_seconds, os.getcwd())
         self._actors: dict[int, Any] = {}
-        self._nodes: dict[int, str] = {}
+        self.machines: dict[int, str] = {}
         self._calls: dict[Any, int] = {}
         self._ended: list[tuple[float, Ended]] = []
         self._num_started, self._begun_at, self._has_waited = 0, time.monotonic(), False
@@ -124,7 +125,7 @@ class RayPool:
             time.sleep(_POLL_SECONDS / 10)
         found += self._settled()
         late = time.monotonic() - self._begun_at > _TO_PLACE_SECONDS
-        if not found and not self._nodes and late and not self._has_waited:
+        if not found and not self.machines and late and not self._has_waited:
             self._has_waited = True
             there = {name: count for name, count in self._ray.cluster_resources().items() if name in ("CPU", "GPU")}
             text = (
@@ -162,9 +163,10 @@ class RayPool:
         except errors.ActorUnavailableError:
             ended = Ended(worker, "its machine cannot be reached", told_to=True)
         except errors.RayError as error:
-            ended = Ended(worker, _why(error), told_to=bool(getattr(error, "preempted", False)))
+            is_preempted = bool(getattr(error, "preempted", False))
+            ended = Ended(worker, _GONE if is_preempted else _why(error), told_to=is_preempted)
         else:
-            self._nodes[worker] = node
+            self.machines[worker] = node
             return [replace(event, worker=worker)]
         self._forget(worker)
         self._ended.append((time.monotonic(), ended))
@@ -178,9 +180,9 @@ class RayPool:
         found: list[Event] = []
         left: list[tuple[float, Ended]] = []
         for since, ended in self._ended:
-            node = self._nodes.get(ended.worker)
+            node = self.machines.get(ended.worker)
             if node is not None and node not in alive:
-                found.append(replace(ended, why="its machine is gone", told_to=True))
+                found.append(replace(ended, why=_GONE, told_to=True))
             elif ended.told_to or node is None or time.monotonic() - since > _SETTLING_SECONDS:
                 found.append(ended)
             else:

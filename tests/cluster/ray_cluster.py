@@ -64,15 +64,18 @@ def losing_a_node(folder: Path, nodes: Any) -> None:
     drive(InlinePool(one), iter(items), one, kind="classify")
     ends: list[str] = []
     changed: list[int] = []
+    pool = ray_pool(many, nodes.address)
 
     def change(num_done: int, _: int | None) -> None:
         if num_done >= 20 and not changed:
             changed.append(num_done)
-            nodes.remove_node(next(iter(nodes.worker_nodes)))
+            # The other worker may not be ready yet, and whoever ends before that is at no input.
+            busy = set(pool.machines.values())
+            nodes.remove_node(next(node for node in nodes.worker_nodes if node.node_id in busy))
             nodes.add_node(**_NODE)
 
     watcher = Watcher(on_done=change, on_end=ends.append)
-    drive(ray_pool(many, nodes.address), iter(items), many, kind="classify", watcher=watcher)
+    drive(pool, iter(items), many, kind="classify", watcher=watcher)
     assert ends[0] in ("its machine is gone", "its machine cannot be reached"), ends
     assert len(ends) == 2, ends
     for ledger in (one, many):
