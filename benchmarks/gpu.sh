@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that is measured on a GPU, in one run of about eight minutes:
+# Everything that is measured on a GPU, in one run:
 #
 #     benchmarks/gpu.sh [DEVICE]
 #
@@ -48,7 +48,7 @@ same = one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for na
 print(f"finetune: two trainings have the same weights: {same}")
 END
 if [ "$device" = cpu ]; then
-    small_forward=(--batch 1 --rounds 1 --no-compile --minutes 1)
+    small_forward=(--batch 1 --rounds 1 --compile --minutes 1)
     small_videos=(--num-clips 2 --seconds 0.5 --rounds 1 --cache "$work/videos")
 else
     small_forward=() small_videos=(--cache "$work/videos")

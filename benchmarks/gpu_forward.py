@@ -1,13 +1,15 @@
 """Clips a second of networks on a GPU in bfloat16: ours, the grouped-convolution form, and what might be faster still.
 
     python -m benchmarks.gpu_forward [--device cuda] [--networks NAME ...] [--batch 1 8 64] [--rounds 5] [--minutes 3]
+                                     [--compile NAME ...]
 
 All forms have the same weights and take turns; the ratio is the median over rounds of grouped / this form. Beside it
 stands the achieved rate of multiply-adds as a share of that of a large matrix product in bfloat16 in the same run.
 Before a form is timed its logits must be those of the grouped form in float32, as far as bfloat16 goes. "replayed" is
-a CUDA graph, "compiled" is `torch.compile`, with the seconds that compiling took. cuDNN's algorithms are the
-deterministic ones, as in the command `tada`. What is not begun within --minutes is left out, and said. On a CPU the
-script runs for its logic: there are no graphs, and the sizes are small.
+a CUDA graph, "compiled" is `torch.compile`, with the seconds that compiling took, and "by parts" ours without what was
+built for GPUs: what follows a convolution in passes of its own, and wide tensors in pieces as on a CPU. cuDNN's
+algorithms are the deterministic ones, as in the command `tada`. What is not begun within --minutes is left out, and
+said. On a CPU the script runs for its logic: there are no graphs, and the sizes are small.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.conditions import conditions, median_and_range
 from benchmarks.forward import forms
+from tadacli.models import layers, packed
 from tadacli.models.arithmetic import repeatable_arithmetic
 from tadacli.timing import wait_for
 
@@ -34,8 +38,9 @@ SMALL = {"tada2d_r50": (4, 64), "tadaformer_b16": (8, 32)}
 MATRIX_SIZE = 8192
 LEAST_SECONDS = 0.2  # of one measurement
 TOLERANCE = 0.05  # of the difference of the logits, relative, by norm
-PUBLISHED, OURS, REPLAYED, COMPILED, BOTH = (
+PUBLISHED, BY_PARTS, OURS, REPLAYED, COMPILED, BOTH = (
     "published",
+    "ours, by parts",
     "ours",
     "ours, replayed",
     "ours, compiled",
@@ -53,7 +58,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 64], help="clips at a time")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=3.0, help="after these nothing more is begun")
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--compile", nargs="*", default=["tada2d_r50"], help="networks; tadaformer_l14 takes minutes")
     options = parser.parse_args()
     device = torch.device(options.device)
     sizes = NETWORKS if device.type == "cuda" else SMALL
@@ -66,7 +71,7 @@ def main() -> None:
         for name in options.networks or sizes:
             bench = _Bench(name, *sizes[name], device=device, rounds=options.rounds, ends=ends)
             for batch in options.batch:
-                bench.measure(batch, compiles=not options.no_compile)
+                bench.measure(batch, compiles=name in options.compile)
             del bench
             gc.collect()
 
@@ -121,6 +126,7 @@ class _Bench:
     def _makers(self, *, compiles: bool) -> dict[str, Callable[[Tensor], Callable[[], Tensor]]]:
         makers: dict[str, Callable[[Tensor], Callable[[], Tensor]]] = {
             PUBLISHED: lambda clip: partial(self._published, clip.to(next(self._published.parameters()).dtype)),
+            BY_PARTS: lambda clip: partial(_by_parts, partial(self._ours, clip)),
             OURS: lambda clip: partial(self._ours, clip),
         }
         if self._device.type == "cuda":
@@ -172,6 +178,14 @@ class _Bench:
         with FlopCounterMode(display=False) as counter:
             self._exact(torch.zeros(1, *self._shape, device=self._device))
         return counter.get_total_flops()
+
+
+def _by_parts(call: Callable[[], Tensor]) -> Tensor:
+    with (
+        patch.object(layers, "_cudnn_conv2d", lambda *_: None),
+        patch.object(packed, "GPU_PIECE", packed.PIECE),
+    ):
+        return call()
 
 
 def _compiled(network: nn.Module) -> Forward:

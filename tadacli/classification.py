@@ -276,14 +276,15 @@ def iter_classifications(
             del ready, decoded  # before another one is decoded
 
     paths = [path for path in map(address, videos) if path not in done]
-    # A CPU is busy with the network; an accelerator waits for frames, and one core does not decode fast enough for it.
-    workers = 1 if model.device.type == "cpu" else default_workers()
-    with closing(map_ahead(decode_file, paths, workers=workers, stop=stop)) as coming:
+    with closing(map_ahead(decode_file, paths, workers=classifier.num_ahead, stop=stop)) as coming:
         results = classifier.score(in_turn(coming), on_views=on_views)
         for path in paths:
             if on_video is not None:
                 on_video(path)
             yield next(results)
+
+
+_FRAMES_AHEAD = 256  # of all videos together; a frame takes about a megabyte
 
 
 class Classifier:
@@ -311,6 +312,19 @@ class Classifier:
         self._least = least_scores(model.spec, self._options.min_score)
         self._fetch = local_path if max_download is None else partial(local_path, max_bytes=max_download)
         self._stop = stop or threading.Event()
+
+    @property
+    def num_ahead(self) -> int:
+        """How many videos are best decoded while one is scored.
+
+        A CPU is busy with the network. An accelerator waits for frames, which one core does not decode fast enough for
+        it; but the views of each video take memory of it meanwhile.
+        """
+        part, spec = self._options.part, self._model.spec
+        if self._model.device.type == "cpu" or (part is not None and part.sampling is not None):
+            return 1
+        num_frames = self._options.scoring.views_of(spec).num_clips * spec.input.clip_frames
+        return max(1, min(default_workers(), _FRAMES_AHEAD // num_frames))
 
     def decode(self, path: str) -> Decoded:
         """The views of a video, or why there are none."""

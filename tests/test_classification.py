@@ -18,11 +18,12 @@ import pytest
 import torch
 
 import tadacli
-from tadacli.classification import classification_run, iter_classifications
+from tadacli.classification import Classifier, classification_run, iter_classifications
+from tadacli.concurrency import default_workers
 from tadacli.errors import TadaError, UsageError
 from tadacli.models import build
 from tadacli.sampling.clips import clip_indices
-from tadacli.scoring.options import ClassificationOptions, parse_views
+from tadacli.scoring.options import ClassificationOptions, parse_views, scoring_options
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.transforms import preprocess
 from tadacli.zoo.loading import Model
@@ -377,3 +378,15 @@ def test_a_model_has_the_defaults_of_the_function(name: str) -> None:
     shared = set(of_model) & set(of_function)
     assert set(of_function) - shared == {"model", "weights", "device", "dtype"}
     assert {each: of_model[each].default for each in shared} == {each: of_function[each].default for each in shared}
+
+
+def test_an_accelerator_has_videos_decoded_ahead_as_far_as_their_views_fit(interval_model: Model) -> None:
+    def num_ahead(model: Model, views: str) -> int:
+        options = ClassificationOptions(scoring_options(views=views))
+        return Classifier(model, options=options).num_ahead
+
+    there = dataclasses.replace(interval_model, device=torch.device("cuda"))
+    frames = interval_model.spec.input.clip_frames
+    assert num_ahead(interval_model, "1x1") == 1
+    assert num_ahead(there, "1x1") == default_workers()
+    assert num_ahead(there, f"{200 // frames}x1") == 1

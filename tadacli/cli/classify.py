@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from tadacli.cli import exits, options
+from tadacli.cli import engine_options, exits, options
 from tadacli.cli.also_shown import also_shown
 from tadacli.cli.asked_output import asked_output
 from tadacli.cli.console import Notes, be_quiet, classification_table, say, showing, start_profile
-from tadacli.cli.engine_options import (
-    Address,
-    CpusPerWorker,
-    Engine,
-    EngineWorkers,
-    GpusPerWorker,
-    asked_engine,
-)
 from tadacli.cli.help import CLIPS, OUTPUT, SPEED
 from tadacli.cli.progress import ViewsProgress
 from tadacli.cli.sinks import TableSink, open_classification_sink, summarise, write_results
@@ -66,11 +58,11 @@ def classify_command(
     max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
-    engine: Engine = None,
-    engine_workers: EngineWorkers = None,
-    address: Address = None,
-    gpus_per_worker: GpusPerWorker = None,
-    cpus_per_worker: CpusPerWorker = None,
+    engine: engine_options.Engine = None,
+    engine_workers: engine_options.EngineWorkers = None,
+    address: engine_options.Address = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
 ) -> None:
     """Say what each video shows: its best labels, with scores.
 
@@ -100,7 +92,7 @@ def classify_command(
         by_suffix=CLASSIFY_SUFFIXES,
     )
     without = {"--fill-batches": fill_batches, "--profile": profile}
-    workers = asked_engine(
+    workers = engine_options.asked_engine(
         engine,
         engine_workers,
         address=address,

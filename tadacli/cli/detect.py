@@ -9,7 +9,7 @@ from typing import get_args
 import typer
 
 from tadacli.cli import detect_options as own
-from tadacli.cli import exits, options
+from tadacli.cli import engine_options, exits, options
 from tadacli.cli.also_shown import also_shown
 from tadacli.cli.asked_output import asked_output
 from tadacli.cli.console import be_quiet, detection_table, showing, start_profile
@@ -17,14 +17,6 @@ from tadacli.cli.detect_features import job_in_features, refuse_other_options
 from tadacli.cli.detect_head import is_head_model, job_of_head, refuse_options_without_use
 from tadacli.cli.detect_output import write_detections
 from tadacli.cli.detect_truth import labels_of_people, truth_of_videos
-from tadacli.cli.engine_options import (
-    Address,
-    CpusPerWorker,
-    Engine,
-    EngineWorkers,
-    GpusPerWorker,
-    asked_engine,
-)
 from tadacli.cli.sinks import open_detection_sink, summarise
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
@@ -80,11 +72,11 @@ def detect_command(
     max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
-    engine: Engine = None,
-    engine_workers: EngineWorkers = None,
-    address: Address = None,
-    gpus_per_worker: GpusPerWorker = None,
-    cpus_per_worker: CpusPerWorker = None,
+    engine: engine_options.Engine = None,
+    engine_workers: engine_options.EngineWorkers = None,
+    address: engine_options.Address = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
 ) -> None:
     """Say what happens in long videos, and when: start, end, label, score.
 
@@ -125,7 +117,7 @@ def detect_command(
         "--truth": truth,
         "--render": render,
     }
-    workers = asked_engine(
+    workers = engine_options.asked_engine(
         engine,
         engine_workers,
         address=address,

@@ -8,17 +8,9 @@ from typing import cast, get_args
 
 import typer
 
+from tadacli.cli import engine_options, exits, options
 from tadacli.cli import eval_options as own
-from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet, start_profile
-from tadacli.cli.engine_options import (
-    Address,
-    CpusPerWorker,
-    Engine,
-    EngineWorkers,
-    GpusPerWorker,
-    asked_engine,
-)
 from tadacli.cli.eval_output import Destination
 from tadacli.cli.sinks import choose_format
 from tadacli.datasets import DatasetName, DetectionDatasetName
@@ -57,11 +49,11 @@ def eval_command(
     output: options.Output = None,
     profile: options.Profile = False,
     quiet: options.Quiet = False,
-    engine: Engine = None,
-    engine_workers: EngineWorkers = None,
-    address: Address = None,
-    gpus_per_worker: GpusPerWorker = None,
-    cpus_per_worker: CpusPerWorker = None,
+    engine: engine_options.Engine = None,
+    engine_workers: engine_options.EngineWorkers = None,
+    address: engine_options.Address = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
 ) -> None:
     """Measure a model on a data set, or score predictions that are there.
 
@@ -75,7 +67,7 @@ def eval_command(
     """
     be_quiet(quiet)
     stopwatch = start_profile(profile)
-    on_engine = asked_engine(
+    on_engine = engine_options.asked_engine(
         engine,
         engine_workers,
         address=address,

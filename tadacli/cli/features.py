@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tadacli.cli import exits, options
+from tadacli.cli import engine_options, exits, options
 from tadacli.cli.console import Notes, be_quiet, feature_table, say, showing, start_profile
 from tadacli.cli.detect_options import CutsWord, check_cuts
-from tadacli.cli.engine_options import (
-    Address,
-    CpusPerWorker,
-    Engine,
-    EngineWorkers,
-    GpusPerWorker,
-    asked_engine,
-)
 from tadacli.cli.exits import write_stdout
 from tadacli.cli.help import OUTPUT, SPEED, WINDOWS
 from tadacli.cli.progress import TimelineProgress, clock
@@ -77,11 +69,11 @@ def features_command(
     max_download: options.MaxDownload = "4GB",
     profile: options.Profile = False,
     quiet: options.Quiet = False,
-    engine: Engine = None,
-    engine_workers: EngineWorkers = None,
-    address: Address = None,
-    gpus_per_worker: GpusPerWorker = None,
-    cpus_per_worker: CpusPerWorker = None,
+    engine: engine_options.Engine = None,
+    engine_workers: engine_options.EngineWorkers = None,
+    address: engine_options.Address = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
 ) -> None:
     """Write what a model makes of snippets of videos before its last layer.
 
@@ -99,7 +91,7 @@ def features_command(
     be_quiet(quiet)
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
-    workers = asked_engine(
+    workers = engine_options.asked_engine(
         engine,
         engine_workers,
         address=address,

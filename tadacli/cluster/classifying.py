@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tadacli.classification import Classifier, Decoded, classification_run
 from tadacli.cluster.models import loaded
-from tadacli.concurrency import default_workers
 from tadacli.formats.rows import classification_row
 from tadacli.results import Classification
 from tadacli.video.inputs import file_size
@@ -29,8 +28,7 @@ class Classifying:
         self.run = classification_run(model, work.options)
         self.notes = tuple(map(str, model.notes))
         self._classifier = Classifier(model, options=work.options, max_download=work.max_download)
-        # As of one process: a CPU is busy with the network, an accelerator waits for frames.
-        num_ahead = 1 if model.device.type == "cpu" else default_workers()
+        num_ahead = self._classifier.num_ahead
         self.num_at_once = 1 + num_ahead
         self._pool = ThreadPoolExecutor(num_ahead, thread_name_prefix="tada-worker-decode")
         self._name, self._on_step = model.spec.name, on_step

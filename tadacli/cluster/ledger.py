@@ -119,10 +119,6 @@ class Ledger:
         content = json.dumps(row, ensure_ascii=True, allow_nan=False).encode() + b"\n"
         return self._store.put_if_absent(_result(item_id), content)
 
-    def is_committed(self, item_id: str) -> bool:
-        """Whether the result of an input is there."""
-        return self._store.is_there(_result(item_id))
-
     def row(self, item_id: str) -> dict[str, Any] | None:
         """The result of an input, None where there is none.
 

@@ -79,7 +79,7 @@ class Scorer:
         self._work: Work = ClassifyWork(choice, options, DEFAULT_MAX_DOWNLOAD)
         self._place, self._column, self._seat = os.fspath(run), column, Seat(0, device)
         self._patience = patience_seconds
-        self._worker: Worker | None = None
+        self._ready_here: tuple[Worker, Ledger] | None = None
 
     def __call__(self, batch: Any) -> Any:
         """The batch with columns of results.
@@ -117,27 +117,27 @@ class Scorer:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process: not the model."""
-        return {**self.__dict__, "_worker": None}
+        return {**self.__dict__, "_ready_here": None}
 
     def _row(self, path: str) -> Row:
-        worker = self._ready()
+        worker, ledger = self._ready()
         item = Item(path, version_of(path))
         item_id = item.id_in(worker.processing.run.id)
         worker.finish(worker.begin(Assignment(item_id, item)))
-        row = Ledger(open_store(self._place)).row(item_id)
+        row = ledger.row(item_id)
         assert row is not None  # it is there when the worker is done
         return row
 
-    def _ready(self) -> Worker:
-        """The worker of this process, with its model."""
-        if self._worker is None:
+    def _ready(self) -> tuple[Worker, Ledger]:
+        """The worker of this process, with its model, and where it keeps what it makes."""
+        if self._ready_here is None:
             from tadacli.cluster.worker import Worker, worker_name
 
             ledger = Ledger(open_store(self._place))
             worker = Worker(self._work, self._seat, ledger, name=worker_name(), patience_seconds=self._patience)
             ledger.claim(self._work.kind, worker.processing.run, worker.processing.about)
-            self._worker = worker
-        return self._worker
+            self._ready_here = worker, ledger
+        return self._ready_here
 
 
 def _best(row: Row) -> tuple[str | None, float | None]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 Outputs: TypeAlias = Tensor | dict[str, Tensor]
 Key: TypeAlias = tuple[str, torch.Size, torch.dtype, torch.device]
 
-MOST_RECORDINGS = 4  # each keeps the memory of one pass
+MOST_SHAPES = 8  # that are recorded: each keeps the memory of one pass
 # A replay takes less than this share of the plain time, or it is not worth its memory: large batches gain nothing.
 WORTH_IT = 0.9
 _TRIALS = 3
@@ -53,22 +53,20 @@ class ReplayedNetwork(nn.Module):
             return call(x)
         key = name, x.shape, x.dtype, x.device
         with self._lock:
-            if key not in self._seen:
-                self._seen.add(key)
-                return call(x)
             if key not in self._recordings:
-                while len(self._recordings) >= MOST_RECORDINGS:
-                    oldest = next(iter(self._recordings))
-                    self._seen.discard(oldest)
-                    del self._recordings[oldest]
+                if len(self._recordings) < MOST_SHAPES:
+                    self._recordings[key] = None  # one that comes once is not worth it
+                return call(x)
+            if key not in self._tried:
+                self._tried.add(key)
                 self._recordings[key] = _record(call, x)
             recording = self._recordings[key]
             return call(x) if recording is None else recording.replay(x)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._seen: set[Key] = set()
-        self._recordings: dict[Key, _Recording | None] = {}
+        self._recordings: dict[Key, _Recording | None] = {}  # None: plain, as it came once or gains nothing
+        self._tried: set[Key] = set()
 
     # What was recorded belongs to these weights, in this memory.
 
@@ -78,7 +76,7 @@ class ReplayedNetwork(nn.Module):
         return self
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_seen", "_recordings")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_recordings", "_tried")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

@@ -57,6 +57,18 @@ def test_arithmetic_is_as_it_was_afterwards() -> None:
     assert (cudnn.deterministic, cudnn.allow_tf32) == before
 
 
+def test_arithmetic_is_kept_until_the_last_thread_is_done() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.allow_tf32
+    first, second = repeatable_arithmetic(), repeatable_arithmetic()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # as two threads leave that came one after the other
+    assert (cudnn.deterministic, cudnn.allow_tf32) == (True, False)
+    second.__exit__(None, None, None)
+    assert (cudnn.deterministic, cudnn.allow_tf32) == before
+
+
 @needs_gpu
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_gpu_gives_the_answers_of_the_processor(name: str) -> None:
@@ -75,7 +87,7 @@ def test_replayed_work_gives_the_same_bits(dtype: torch.dtype) -> None:
     network = inference_form(trained(architecture, arguments)).to("cuda", dtype)
     replayed = ReplayedNetwork(network)
     with torch.inference_mode(), repeatable_arithmetic():
-        for batch in (1, 2, 3, 1, 4, 5, 6, 1):  # more shapes than are kept
+        for batch in (1, 2, 3, 1, 4, 5, 6, 1):  # with both ways in, more shapes than are recorded
             for _ in range(3):
                 clips = torch.randn(batch, 3, 4, 64, 64, device="cuda", dtype=dtype)
                 plain = network(clips)
