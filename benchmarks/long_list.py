@@ -1,6 +1,6 @@
 """What the driver of an engine needs for a long list: memory, time, and how much of it is read before the first result.
 
-    python -m benchmarks.long_list [--rows 1000000] [--folder DIR]
+    python -m benchmarks.long_list [--rows 1000000] [--parts] [--folder DIR]
 
 Workers are none: each input is done at once, and nothing of it is kept but the list itself.
 """
@@ -63,16 +63,17 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--parts", action="store_true", help="rows name parts of videos, and an id")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        measure(Path(folder), options.rows)
+        measure(Path(folder), options.rows, with_parts=options.parts)
 
 
-def measure(folder: Path, num_rows: int) -> None:
+def measure(folder: Path, num_rows: int, *, with_parts: bool) -> None:
     """All of it, in a folder."""
     listed = folder / "list.parquet"
-    write_list(listed, num_rows)
+    write_list(listed, num_rows, with_parts=with_parts)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     read = first_at = 0
     first_seconds, started = 0.0, time.perf_counter()
@@ -89,7 +90,7 @@ def measure(folder: Path, num_rows: int) -> None:
             first_at, first_seconds = read, time.perf_counter() - started
 
     ledger = Ledger(LocalStore(folder / "run"))
-    videos = counted(coming_videos([f"@{listed}"], recursive=False))
+    videos = counted(coming_videos([f"@{listed}"], recursive=False, parts=with_parts))
     drive(Instantly(), items_of(videos), ledger, kind="classify", watcher=Watcher(on_done=first))
     seconds, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert sum(1 for _ in listed_ids(ledger.store)) == num_rows
@@ -99,18 +100,21 @@ def measure(folder: Path, num_rows: int) -> None:
     print(f"the first result after {first_seconds:.2f} s, when {first_at} rows were read")
 
 
-def write_list(file: Path, num_rows: int) -> None:
-    """A list with so many paths, written some at a time."""
+def write_list(file: Path, num_rows: int, *, with_parts: bool) -> None:
+    """A list with so many paths, written some at a time; each may be of a part with an id."""
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
-    schema = pyarrow.schema([("path", pyarrow.string())])
+    schema = pyarrow.schema({"path": pyarrow.string(), "start": pyarrow.float64(), "id": pyarrow.string()})
     with ParquetWriter(file, schema) as writer:
         for start in range(0, num_rows, 10_000):
-            paths = [
-                f"/data/archive/of/videos/{number:09}.mp4" for number in range(start, min(num_rows, start + 10_000))
-            ]
-            writer.write_table(pyarrow.table({"path": paths}, schema=schema))
+            numbers = range(start, min(num_rows, start + 10_000))
+            columns = {
+                "path": [f"/data/archive/of/videos/{number:09}.mp4" for number in numbers],
+                "start": [1.5 if with_parts else None for _ in numbers],
+                "id": [f"part {number}" if with_parts else None for number in numbers],
+            }
+            writer.write_table(pyarrow.table(columns, schema=schema))
 
 
 if __name__ == "__main__":

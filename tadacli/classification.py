@@ -27,7 +27,7 @@ from tadacli.results import (
     VideoInfo,
 )
 from tadacli.results.progress import ProgressTeller
-from tadacli.sampling.plan import Part, is_short, seconds_of, time_gaps
+from tadacli.sampling.plan import Part, is_short, part_of, seconds_of, time_gaps
 from tadacli.scoring import DEFAULT_MIN_SCORE, DEFAULT_TOPK
 from tadacli.scoring.options import ClassificationOptions, scoring_options
 from tadacli.scoring.provenance import describe_run
@@ -36,6 +36,7 @@ from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video.array_frames import Times, VideoLike, named_videos
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import is_url, local_path
+from tadacli.video.lists import name_of
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
 from tadacli.zoo.addresses import address
@@ -374,6 +375,7 @@ def _decode_video(
 ) -> Decoded:
     try:
         with VideoBoundary(path) as boundary, ExitStack() as opened:
+            part = part_of(path, part)
             with during(Stage.OPEN):
                 file = boundary.reads(opened.enter_context(fetch(path)))
                 source = opened.enter_context(open_video(file, fps=fps))
@@ -394,12 +396,12 @@ def _result(
     least: Mapping[str, Sequence[float]],
 ) -> Classification:
     if isinstance(scores, VideoError):
-        return Classification(path=str(opened.path), status="error", model=model.spec.name, error=scores.reason)
+        return Classification(path=name_of(opened.path), status="error", model=model.spec.name, error=scores.reason)
     heads = {
         name: _rank(scores[name], labels, topk=topk, least=least[name]) for name, labels in model.spec.heads.items()
     }
     return Classification(
-        path=str(opened.path),
+        path=name_of(opened.path),
         status="short" if opened.is_short else "ok",
         model=model.spec.name,
         heads=heads,

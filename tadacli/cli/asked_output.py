@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
@@ -49,6 +49,15 @@ class AskedOutput:
         if self.format == "parquet":
             return rows_beside(self.output)
         return self.output if self.format in RESUMABLE else None
+
+    def of_videos(self, videos: Sequence[str]) -> AskedOutput:
+        """The same for these videos: where a list says more of some than their path, tables say it, too."""
+        from tadacli.formats.tables import PART_COLUMNS
+        from tadacli.video.lists import ListedPart
+
+        if not any(isinstance(video, ListedPart) for video in videos):
+            return self
+        return replace(self, columns=(*self.columns, *PART_COLUMNS))
 
 
 def asked_output(

@@ -106,7 +106,7 @@ def classify_command(
     from tadacli.scoring.options import ClassificationOptions, scoring_options
 
     limit = options.num_bytes("--max-download", max_download)
-    part = None
+    part, parts = None, (start, end) == (None, None)
     if (start, end, sampling) != (None, None, None):
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
@@ -118,10 +118,11 @@ def classify_command(
         choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
         table = partial(classification_table, title=choice.name)
         part_of, work = "shorter than a clip", ClassifyWork(choice, asked, limit)
-        coming = items_of(options.coming_videos(inputs, recursive=recursive))
+        coming = items_of(options.coming_videos(inputs, recursive=recursive, parts=parts))
         run_on_engine(workers, work, coming, to, what="classified", part=part_of, table=table)
         return
-    videos = options.named_videos(inputs, recursive=recursive)
+    videos = options.named_videos(inputs, recursive=recursive, parts=parts)
+    to = to.of_videos(videos)
     from tadacli.classification import classification_run, iter_classifications
 
     loaded = options.repeatable_model(

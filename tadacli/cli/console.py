@@ -103,7 +103,7 @@ def detection_table(
             [line if one else (_name(row, number), *line) for number, line in enumerate(_segments(row, times))]
             for row in rows
         ],
-        above=[*([printable(rows[0]["path"])] if one else []), printable(title)],
+        above=[*([_name(rows[0], 0)[0]] if one else []), printable(title)],
         below=[*_gaps(rows), *_notes(rows)],
         width=width,
         most=most,
@@ -268,8 +268,18 @@ def _table(
 
 
 def _name(row: ResultRow, number: int) -> Cell:
-    """The video, on the first of its lines."""
-    return ("" if number else printable(row["path"])), ""
+    """The video, on the first of its lines, with what a list said of it."""
+    from tadacli.formats.rows import video_in
+    from tadacli.video.lists import ListedPart
+
+    video, said = video_in(row), list[str]()
+    if number:
+        return "", ""
+    if isinstance(video, ListedPart):
+        start, end = (None if each is None else clock(each) for each in video.part[:2])
+        said += [] if video.id is None else [video.id]
+        said += [f"{start or 'start'} to {end or 'end'}"] if start or end else []
+    return printable(f"{video} ({', '.join(said)})" if said else video), ""
 
 
 def _segments(row: DetectionRow, times: TimesName) -> list[tuple[Cell, ...]]:

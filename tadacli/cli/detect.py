@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from inspect import signature
 from typing import get_args
@@ -21,7 +22,7 @@ from tadacli.cli.sinks import open_detection_sink, summarise
 from tadacli.detection import DEFAULT_NMS, DEFAULT_NMS_IOU, DEFAULT_THRESHOLD
 from tadacli.errors import UsageError
 from tadacli.files import name_with
-from tadacli.formats.registry import DETECT_SUFFIXES, DetectFormat
+from tadacli.formats.registry import DETECT_SUFFIXES, SEGMENT_FORMATS, DetectFormat
 from tadacli.sampling import DEFAULT_WINDOW
 
 
@@ -202,16 +203,25 @@ def detect_command(
             fps=fps,
             cuts=parse_cuts(cuts),
         )
-        videos = options.named_videos(inputs or [], recursive=recursive)
-        own.check_cuts(cuts, videos)
+        # Parts of videos are told in rows alone: what is named after a video or lies over it all is refused.
+        of_videos = (start, end, save_scores, report, truth, render)
+        parts = not any(of_videos) and cuts in ("auto", "none") and not {*to.formats} & SEGMENT_FORMATS.keys()
         if workers is not None:
             from tadacli.cli.detect_engine import search_on_engine
             from tadacli.cli.engine_run import chosen_model
             from tadacli.cluster.work import DetectWork
 
             choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
-            search_on_engine(workers, DetectWork(choice, windows, segments, limit), videos, to, save_scores=save_scores)
+            work = DetectWork(choice, windows, segments, limit)
+            coming: Iterable[str] = options.coming_videos(inputs or [], recursive=recursive, parts=parts)
+            if save_scores is not None or cuts not in ("auto", "none"):
+                coming = list(dict.fromkeys(coming))
+                own.check_cuts(cuts, coming)
+            search_on_engine(workers, work, coming, to, save_scores=save_scores)
             return
+        videos = options.named_videos(inputs or [], recursive=recursive, parts=parts)
+        own.check_cuts(cuts, videos)
+        to = to.of_videos(videos)
         from tadacli.detection.detecting import detection_job
 
         loaded = options.repeatable_model(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def search_on_engine(
-    engine: AskedEngine, work: DetectWork, videos: Sequence[str], to: AskedOutput, *, save_scores: Path | None
+    engine: AskedEngine, work: DetectWork, videos: Iterable[str], to: AskedOutput, *, save_scores: Path | None
 ) -> None:
     """Have workers search videos, and write what they found; the arguments are those of `run_on_engine`.
 
-    With `save_scores` each video gets its score file, as of one process.
+    With `save_scores` each video gets its score file, as of one process; all of them are in memory then.
     """
     from tadacli.formats.labelled import labelled_video
     from tadacli.formats.segment_times import times_note
@@ -38,7 +38,11 @@ def search_on_engine(
             say_note(note)
         _say_gaps(row)
 
-    items = items_of(videos, _score_files(videos, save_scores, replace=to.resume))
+    files = {}
+    if save_scores is not None:
+        videos = list(videos)
+        files = _score_files(videos, save_scores, replace=to.resume)
+    items = items_of(videos, files)
     table = partial(detection_table, title=work.model.name, times=to.times)
     run_on_engine(engine, work, items, to, what="searched", part="with gaps", table=table, on_row=tell)
 
@@ -80,11 +84,11 @@ def extract_on_engine(
         raise typer.Exit(exits.SOME_FAILED)
 
 
-def _score_files(videos: Sequence[str], target: Path | None, *, replace: bool) -> dict[str, str]:
+def _score_files(videos: Sequence[str], target: Path, *, replace: bool) -> dict[str, str]:
     """The score file of each video, as `plan_score_files` says, or in a folder of a store."""
     from tadacli.detection.score_file import plan_score_files
 
-    if target is not None and is_in_store(place_of(target)):
+    if is_in_store(place_of(target)):
         return _in_store(videos, place_of(target), ".npz")
     return {video: str(file) for video, file in plan_score_files(videos, target, replace=replace).items()}
 

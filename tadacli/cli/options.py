@@ -125,25 +125,25 @@ Quiet = Annotated[bool, OUTPUT.option("--quiet", "-q", help="Nothing but errors 
 Profile = Annotated[bool, SPEED.option("--profile", help="Say at the end where the wall time went.")]
 
 
-def named_videos(inputs: list[str], *, recursive: bool) -> list[str]:
+def named_videos(inputs: list[str], *, recursive: bool, parts: bool = False) -> list[str]:
     """The videos that the inputs name; says in one line what of their folders is none."""
     from tadacli.video.inputs import PassedOver, expand_inputs
 
     passed_over = PassedOver()
-    videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin, passed_over=passed_over)
+    videos = expand_inputs(inputs, recursive=recursive, stdin=sys.stdin, passed_over=passed_over, parts=parts)
     if text := str(passed_over):
         say_note(text)
     return videos
 
 
-def coming_videos(inputs: list[str], *, recursive: bool) -> Iterator[str]:
+def coming_videos(inputs: list[str], *, recursive: bool, parts: bool = False) -> Iterator[str]:
     """The same as they are asked for, the first one now: a long list is never in memory as a whole."""
     from itertools import chain
 
     from tadacli.video.inputs import PassedOver, iter_inputs
 
     passed_over = PassedOver()
-    found = iter_inputs(inputs, recursive=recursive, stdin=sys.stdin, passed_over=passed_over)
+    found = iter_inputs(inputs, recursive=recursive, stdin=sys.stdin, passed_over=passed_over, parts=parts)
     first = next(found)
 
     def rest() -> Iterator[str]:

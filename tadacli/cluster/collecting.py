@@ -89,6 +89,8 @@ def _unfinished(ledger: Ledger) -> OutputError:
 
 def _wanted(ledger: Ledger, begun: Begun, form: str, columns: Sequence[str]) -> Wanted[Any]:
     """What is to be written; raises `UsageError` for a format that says nothing of these results."""
+    facts = read_facts(ledger.store)
+    columns = (*columns, *(facts.columns if facts is not None else ()))
     if begun.kind == "features":
         if form != "jsonl":
             raise UsageError("what is said of features is written as JSON lines", hint="give --output FILE.jsonl")
@@ -98,7 +100,6 @@ def _wanted(ledger: Ledger, begun: Begun, form: str, columns: Sequence[str]) -> 
             raise UsageError("scores of a data set are written as JSON lines", hint="give --output FILE.jsonl")
         return Wanted((form,), {form: _Predictions(str(begun.about.get("header", "")))}, CLASSIFICATIONS, begun.run)
     if begun.kind == "detect":
-        facts = read_facts(ledger.store)
         count = None if facts is None else facts.num_inputs
         return Wanted((form,), detection_formats(num_videos=count, columns=columns), DETECTIONS, begun.run, columns)
     return Wanted((form,), classification_formats(columns=columns), CLASSIFICATIONS, begun.run, columns)

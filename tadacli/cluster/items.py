@@ -6,13 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from tadacli.video.lists import ListedPart
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """A video as it was listed.
 
     Attributes:
-        path: The video, as it was named.
+        path: The video, as it was named; a `ListedPart` where a list names a part of it, or gives it an id.
         version: By which a video is seen to be another one than before, the size of a file in bytes, the etag of one in
             a store; None if unknown.
         file: Where something is written that is made of the video besides its row, such as its features; None if
@@ -31,6 +33,7 @@ class Item:
         Args:
             run_id: Of the run, which stands for the model, its weights and the settings.
         """
-        facts = [run_id, self.path, self.version, *([] if self.file is None else [self.file])]
+        facts: list[object] = [run_id, self.path, self.version, *([] if self.file is None else [self.file])]
         facts += [] if self.sample is None else ["sample", self.sample]
+        facts += ["part", *self.path.part] if isinstance(self.path, ListedPart) else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from tadacli.cluster.stores import Store
 from tadacli.errors import OutputError
+from tadacli.formats.tables import PART_COLUMNS
 from tadacli.strict_tables import parse_json, refusing
+from tadacli.video.lists import ListedPart
 
 _IN_A_PART = 10_000
 _WHOLE = "inputs.json"
@@ -26,11 +28,12 @@ class Listing:
         self._store, self._name = store, secrets.token_hex(4)
         self._lines: list[str] = []
         self.count = 0
-        self._num_parts = 0
+        self._num_parts, self._has_parts = 0, False
 
     def add(self, path: str, item_id: str) -> None:
         """One more input, with the id of its result."""
         self._lines.append(json.dumps([item_id, path]))
+        self._has_parts = self._has_parts or isinstance(path, ListedPart)
         self.count += 1
         if len(self._lines) == _IN_A_PART:
             self._write()
@@ -38,7 +41,8 @@ class Listing:
     def close(self) -> None:
         """There are no more."""
         self._write()
-        facts = {"list": self._name, "parts": self._num_parts, "count": self.count}
+        facts: dict[str, object] = {"list": self._name, "parts": self._num_parts, "count": self.count}
+        facts |= {"columns": list(PART_COLUMNS)} if self._has_parts else {}
         earlier = read_facts(self._store)
         self._store.put(_WHOLE, json.dumps(facts).encode() + b"\n")
         if earlier is not None:
@@ -57,11 +61,12 @@ def _part(name: str, number: int) -> str:
 
 
 class ListFacts(NamedTuple):
-    """A list that is whole: its name, how many parts it has, and how many inputs."""
+    """A list that is whole: its name, how many parts it has, how many inputs, and what columns tables of them need."""
 
     name: str
     num_parts: int
     num_inputs: int
+    columns: tuple[str, ...] = ()
 
 
 def read_facts(store: Store) -> ListFacts | None:
@@ -72,9 +77,10 @@ def read_facts(store: Store) -> ListFacts | None:
     with refusing(f"{store.place}/{_WHOLE}", OutputError):
         facts = parse_json(content)
         name, parts, count = str(facts["list"]), int(facts["parts"]), int(facts["count"])
-        if not name.isalnum() or parts < 0 or count < 0:
+        columns = tuple(facts.get("columns", ()))
+        if not name.isalnum() or parts < 0 or count < 0 or not {*columns} <= {*PART_COLUMNS}:
             raise ValueError("it is no list of inputs")
-        return ListFacts(name, parts, count)
+        return ListFacts(name, parts, count, columns)
 
 
 def listed_ids(store: Store) -> Iterator[tuple[str, str]]:

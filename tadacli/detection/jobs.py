@@ -22,6 +22,7 @@ from tadacli.scoring.provenance import run_of
 from tadacli.specs import AnySpec, ModelSpec
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import file_size
+from tadacli.video.lists import name_of
 
 if TYPE_CHECKING:
     from tadacli.detection.window_pass import OnProgress
@@ -183,7 +184,7 @@ def iter_detections(
         try:
             found = job.find(video, journal, on_progress)
         except VideoError as error:
-            result = Detection(str(video), "error", job.spec.name, error=error.reason)
+            result = Detection(name_of(video), "error", job.spec.name, error=error.reason)
             found = Found(result, None, file_size(video))
         if found.scores is not None and save_scores is not None and video in save_scores:
             with during(Stage.OUTPUT):
@@ -228,7 +229,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
     notes += video_notes(scores.info)
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
-        path=str(scores.path),
+        path=name_of(scores.path),
         status="ok" if is_whole else "partial",
         model=scores.spec.name,
         segments=found,

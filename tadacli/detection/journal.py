@@ -15,6 +15,7 @@ import numpy as np
 
 from tadacli.errors import OutputError
 from tadacli.files import held_file, not_written
+from tadacli.video.lists import ListedPart
 
 if TYPE_CHECKING:
     from tadacli.detection.window_pass import Group
@@ -33,7 +34,9 @@ class WindowJournal:
         self, path: str | os.PathLike[str], *, kind: str, run_id: str, video: str, size_bytes: int | None
     ) -> None:
         self._path = Path(path)
-        head = {"journal": kind, "run": run_id, "video": video, "size_bytes": size_bytes}
+        head: dict[str, object] = {"journal": kind, "run": run_id, "video": video, "size_bytes": size_bytes}
+        if isinstance(video, ListedPart):
+            head["part"] = video.part
         self._head = json.dumps(head).encode() + b"\n"
         self._stream: BinaryIO | None = None
 

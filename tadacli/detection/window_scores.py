@@ -20,6 +20,7 @@ from tadacli.scoring.provenance import machine_settings
 from tadacli.scoring.views import check_finite, class_scores, padded_batch
 from tadacli.version import __version__
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD
+from tadacli.zoo.addresses import address
 from tadacli.zoo.loading import Model
 
 
@@ -62,7 +63,7 @@ def score_windows(
     done = pass_over(
         video,
         model=model,
-        layout=settings,
+        layout=settings.for_video(address(video)),
         work=_Scoring(model, batch_size),
         take=take,
         batch_size=batch_size,

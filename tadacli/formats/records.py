@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol
 
 from tadacli.files import csv_line
-from tadacli.formats.rows import AnyRow, Row, RowTaken, path_in_csv
+from tadacli.formats.rows import AnyRow, Row, RowTaken, video_in, video_in_csv
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Item:
 
 
 def _item(row: Row, content: bytes) -> Item:
-    return Item(row["path"], row["status"], row["run"], row["size_bytes"], content)
+    return Item(video_in(row), row["status"], row["run"], row["size_bytes"], content)
 
 
 def _fits(content: bytes, lead: bytes) -> bool:
@@ -184,8 +184,15 @@ class Csv(Generic[AnyRow]):
             pending.append(row)
             if len(pending) == int(row["num_rows"]):
                 size = int(row["size_bytes"]) if row["size_bytes"] else None
-                path = path_in_csv(row[self.columns[0]])
-                items.append(Item(path, row["status"], row["run"], size, self._encode_rows(pending)))
+                items.append(
+                    Item(
+                        video_in_csv(row, row[self.columns[0]]),
+                        row["status"],
+                        row["run"],
+                        size,
+                        self._encode_rows(pending),
+                    )
+                )
                 pending = []
         return items
 

@@ -8,12 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import NotRequired, TypeAlias, TypeVar, cast
+from typing import Any, NotRequired, TypeAlias, TypeVar, cast
 
 from typing_extensions import TypedDict
 
 from tadacli.results import Classification, Run, RunSettings, SpecSummary
-from tadacli.results.json_ready import ClassificationFacts, Count, DetectionFacts, FrameRow, classification_facts
+from tadacli.results.json_ready import (
+    ClassificationFacts,
+    Count,
+    DetectionFacts,
+    FrameRow,
+    Number,
+    classification_facts,
+)
+from tadacli.video.lists import ListedPart
 
 
 class RunRow(TypedDict):
@@ -38,11 +46,22 @@ class ResultRow(RunRow):
     notes: list[str]
 
 
-class ClassificationRow(ResultRow, ClassificationFacts):
+class PartRow(TypedDict, total=False):
+    """What a list said of a video besides its path: an id, and which part is meant; null where it said nothing.
+
+    Only rows of such videos have it.
+    """
+
+    id: str | None
+    part_start_seconds: Number | None
+    part_end_seconds: Number | None
+
+
+class ClassificationRow(ResultRow, ClassificationFacts, PartRow):
     """The row of `tada classify`."""
 
 
-class DetectionRow(ResultRow, DetectionFacts):
+class DetectionRow(ResultRow, DetectionFacts, PartRow):
     """The row of `tada detect`."""
 
 
@@ -53,6 +72,7 @@ RowTaken = TypeVar("RowTaken", bound=Row, contravariant=True)
 
 # Of every row and file of results; it grows when a reader of the last one would be misled.
 SCHEMA_VERSION = 1
+_PART_TIMES = ("part_start_seconds", "part_end_seconds")
 _ESCAPE = re.compile(r"\\u(005c|dc[89a-f][0-9a-f])")
 _LIKE_AN_ESCAPE = re.compile(r"\\(?=u(005c|dc[89a-f][0-9a-f]))")
 
@@ -75,7 +95,7 @@ def classification_row(result: Classification, run: Run, *, size_bytes: int | No
 def whole_row(facts: Mapping[str, object], run: Run, size_bytes: int | None) -> dict[str, object]:
     """What is known of one video, and what it was made with, in the order in which rows are written.
 
-    That order stays: what is new comes last, as do the cuts of a video.
+    That order stays: what is new comes last, as do the cuts of a video, and what a list said of it.
     """
     first = list(facts)[: list(facts).index("model") + 1]
     last = {key: value for key, value in facts.items() if key not in first}
@@ -86,7 +106,22 @@ def whole_row(facts: Mapping[str, object], run: Run, size_bytes: int | None) -> 
         **last,
         **run_row(run, size_bytes),
         **cuts,
+        **_part_row(facts["path"]),
     }
+
+
+def _part_row(video: object) -> PartRow:
+    """What a list said of a video."""
+    if not isinstance(video, ListedPart):
+        return {}
+    return {"id": video.id, "part_start_seconds": video.start_seconds, "part_end_seconds": video.end_seconds}
+
+
+def video_in(row: Mapping[str, Any]) -> str:
+    """The video that a row is of, as the input was named: its path, or the part of it that a list named."""
+    if "part_start_seconds" not in row:
+        return str(row["path"])
+    return ListedPart.of(row["path"], row["part_start_seconds"], row["part_end_seconds"], row["id"])
 
 
 def run_row(run: Run, size_bytes: int | None) -> RunRow:
@@ -149,6 +184,8 @@ def flat_rows(row: Row, common: dict[str, str], items: list[dict[str, str]]) -> 
         "size_bytes": csv_text(row["size_bytes"]),
         "num_rows": str(len(items) or 1),
     }
+    if "part_start_seconds" in row:
+        common |= {"id": str(values["id"] or ""), **{name: csv_text(values[name]) for name in _PART_TIMES}}  # type: ignore[arg-type]
     return [{**common, **item} for item in items or [{}]]
 
 
@@ -163,6 +200,17 @@ def path_in_csv(cell: str) -> str:
         The path; such bytes are lone surrogates, which `os.fsencode` turns back into them.
     """
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), cell)
+
+
+def video_in_csv(line: Mapping[str, str], cell: str) -> str:
+    """The video that a line of CSV is of, as `video_in`; `cell` is that of its path."""
+    path = path_in_csv(cell)
+    if "part_start_seconds" not in line:
+        return path
+    start, end = (float(line[name]) if line[name] else None for name in _PART_TIMES)
+    if (start, end, line["id"]) == (None, None, ""):
+        return path
+    return ListedPart.of(path, start, end, line["id"] or None)
 
 
 def csv_text(value: float | None) -> str:

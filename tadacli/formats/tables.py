@@ -24,7 +24,10 @@ COUNTS = frozenset(
     "rank index verb noun num_frames windows windows_planned size_bytes num_rows start_frame end_frame".split()
 )
 SECONDS_AND_SCORES = frozenset(
-    "start_seconds end_seconds video_start_seconds duration_seconds score peak_score fps".split()
+    (
+        "start_seconds end_seconds video_start_seconds duration_seconds score peak_score fps "
+        "part_start_seconds part_end_seconds"
+    ).split()
 )
 # By these a file is taken up again: they are in every table.
 _BOOKKEEPING: Columns = {
@@ -42,6 +45,12 @@ _TIMES: Columns = {
     "end_timecode": "timecode of the first frame after the segment",
     "start_frame": "number of the segment's first frame, the video's first being 0",
     "end_frame": "number of the first frame after the segment",
+}
+# What a list said of videos: of these alone, so that "all" does not mean them.
+PART_COLUMNS: Columns = {
+    "id": "the id that a list gave the video, or the part of it",
+    "part_start_seconds": "where the part starts that a list named, presentation time",
+    "part_end_seconds": "where it ends",
 }
 _ABOUT: Columns = {
     "model": "name of the model",
@@ -76,7 +85,8 @@ class Table(Generic[AnyRow]):
             raise UsageError(
                 f"there is no column {unknown[0]!r} of {self.name}", hint=f"add some of {', '.join(self.more)}, or all"
             )
-        wanted = self.more if "all" in more else [name for name in self.more if name in more]
+        is_all = "all" in more
+        wanted = [name for name in self.more if name in more or (is_all and name not in PART_COLUMNS)]
         tail = {**_OUTCOME, **_BOOKKEEPING}
         times = {name: self.more[name] for name in wanted if name in _TIMES}
         first: dict[str, str] = {}
@@ -101,6 +111,7 @@ CLASSIFICATIONS: Table[ClassificationRow] = Table(
         "frames": "frames that the model saw, number@seconds, clips divided by a bar",
         "views": "clips x crops that were averaged",
         **_ABOUT,
+        **PART_COLUMNS,
     },
     flatten=csv_rows,
     earlier=(
@@ -132,6 +143,7 @@ DETECTIONS: Table[DetectionRow] = Table(
         "windows": "windows that were scored",
         "windows_planned": "windows there are",
         **_ABOUT,
+        **PART_COLUMNS,
     },
     flatten=detection_csv_rows,
     earlier=(

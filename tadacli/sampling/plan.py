@@ -12,7 +12,11 @@ from tadacli.sampling import WindowSampling
 from tadacli.sampling.clips import clip_indices, interval_length
 from tadacli.sampling.pace import SAME_TIME_SECONDS, frame_rate, pieces_of
 from tadacli.specs import InputSpec
-from tadacli.video.source import Indices, Seconds, VideoSource
+from tadacli.video.lists import ListedPart
+from tadacli.video.source import Indices, Seconds, VideoSource, shown
+
+# By so much a list may say that a video is longer than it is: sound often ends after the last frame.
+_ROUNDED_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,13 @@ class Part:
     """A part of a video, [start_seconds, end_seconds) in presentation time; None is the video's own end.
 
     Without `sampling` it is taken as if it were a video of its own. With it, as `tada detect` takes a window:
-    the clips of `window_clip_times`, their centre crops.
+    the clips of `window_clip_times`, their centre crops. Where it is `listed`, it has to end with the video.
     """
 
     start_seconds: float | None = None
     end_seconds: float | None = None
     sampling: WindowSampling | None = None
+    listed: bool = False
 
     def within(self, info: VideoInfo) -> tuple[float, float]:
         """(start, end) in seconds, inside the video. Raises `VideoError` if there is nothing of it."""
@@ -38,7 +43,35 @@ class Part:
                 f"it lasts from {video[0]:.2f} s to {video[1]:.2f} s",
                 hint="times are presentation times of the video, in seconds",
             )
+        if self.listed and self.end_seconds is not None and self.end_seconds > video[1] + _ROUNDED_SECONDS:
+            raise VideoError(
+                f"the part of {info.path} ends at {self.end_seconds:.2f} s in the list, the video at {video[1]:.2f} s",
+                hint="the file is cut short, or the list is of another video",
+            )
         return start, end
+
+
+def part_of(video: str, part: Part | None) -> Part | None:
+    """The part of a video to look at: what a list says of it, or else `part`.
+
+    Args:
+        video: The video as it was named.
+        part: The part of each video.
+
+    Returns:
+        The part; None is all of the video.
+
+    Raises:
+        VideoError: What a list says of it cannot be meant.
+    """
+    if not isinstance(video, ListedPart):
+        return part
+    if video.refusal:
+        raise VideoError(f"{shown(video)}: {video.refusal}")
+    sampling = None if part is None else part.sampling
+    if (video.start_seconds, video.end_seconds, sampling) == (None, None, None):
+        return None
+    return Part(video.start_seconds, video.end_seconds, sampling, listed=True)
 
 
 def annotated_part(info: VideoInfo, start_seconds: float | None, end_seconds: float | None) -> Part | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -78,7 +78,7 @@ class WindowSettings:
 
     `sampling` None is the model's own way; `batch_size` None are as many clips as suit the device. Times are
     presentation times in seconds. `fps` is the rate of folders and tars of frames; None is what their name says, or 30.
-    No window reaches across one of the `cuts`.
+    No window reaches across one of the `cuts`. `listed` is as of a `Part`.
     """
 
     lengths: tuple[Length, ...]
@@ -89,13 +89,21 @@ class WindowSettings:
     batch_size: int | None = None
     fps: float | None = None
     cuts: Cuts = ()
+    listed: bool = False
 
     @property
     def part(self) -> Part:
         """What of a video the windows are laid over."""
         from tadacli.sampling.plan import Part  # with the libraries for videos, which settings alone do not need
 
-        return Part(self.start_seconds, self.end_seconds)
+        return Part(self.start_seconds, self.end_seconds, listed=self.listed)
+
+    def for_video(self, video: str) -> WindowSettings:
+        """The settings for one video: over the part that a list names. Raises `VideoError` for one that cannot be."""
+        from tadacli.sampling.plan import Part, part_of
+
+        part = part_of(video, self.part) or Part()
+        return replace(self, start_seconds=part.start_seconds, end_seconds=part.end_seconds, listed=part.listed)
 
     def sampling_for(self, spec: InputSpec) -> WindowSampling:
         """The sampling asked for, or the one that suits the model's own."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import importlib.util
 import os
 import re
 import tempfile
@@ -13,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
-from tadacli.strict_tables import in_one_line
 from tadacli.video.frame_names import is_first_name, is_published_name
-from tadacli.video.stores import is_in_store, listed_in_store, opened_store, store_errors, version_in_store
+from tadacli.video.lists import ListedPart, listed_lines, listed_rows
+from tadacli.video.stores import is_in_store, listed_in_store, version_in_store
 from tadacli.zoo.addresses import address, credentials_of
 from tadacli.zoo.downloading import Limit, Patience, Room, download
 from tadacli.zoo.sources import Source
@@ -40,7 +39,6 @@ VIDEO_SUFFIXES = frozenset(
 # Longest first: what is left of a name must not end in a part of its suffix.
 ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz")
 _MOST_KINDS = 5
-_ROWS_AT_ONCE = 4096  # of a list in Parquet
 # Other videos wait for one whose server does not answer.
 URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 DEFAULT_MAX_DOWNLOAD = 4_000_000_000  # bytes
@@ -110,6 +108,7 @@ def expand_inputs(
     recursive: bool = False,
     stdin: TextIO | None = None,
     passed_over: PassedOver | None = None,
+    parts: bool = False,
 ) -> list[str]:
     """The videos that `inputs` name, in order, each once.
 
@@ -119,18 +118,19 @@ def expand_inputs(
     Args:
         inputs: Files, folders (their videos by name), folders or tars of pictures that are frames, globs, http(s) URLs,
             URLs of object stores such as s3:// (of files, of folders with a slash at their end, or globs), `@FILE` for
-            a list of inputs (one a line, # starts a comment line), `-` for such a list on `stdin`.
+            a list of inputs (one a line, # starts a comment line; or in Parquet), `-` for such a list on `stdin`.
         recursive: Take what is below the folders, too.
         stdin: Where `-` is read from.
         passed_over: Counts what is in folders and no video.
+        parts: Whether lists may name parts of videos, or give them an id; such a row is one video, and not expanded.
 
     Returns:
-        Paths and URLs.
+        Paths and URLs, those of which a list says more as `ListedPart`.
 
     Raises:
         UsageError: A list file cannot be read, a glob matches nothing, or nothing was named.
     """
-    found = iter_inputs(inputs, recursive=recursive, stdin=stdin, passed_over=passed_over)
+    found = iter_inputs(inputs, recursive=recursive, stdin=stdin, passed_over=passed_over, parts=parts)
     return list(dict.fromkeys(found))
 
 
@@ -140,6 +140,7 @@ def iter_inputs(
     recursive: bool = False,
     stdin: TextIO | None = None,
     passed_over: PassedOver | None = None,
+    parts: bool = False,
 ) -> Iterator[str]:
     """The videos that `inputs` name, in order, as `expand_inputs` finds them, but read as they are asked for.
 
@@ -150,6 +151,7 @@ def iter_inputs(
         recursive: As there.
         stdin: As there.
         passed_over: As there.
+        parts: As there.
 
     Yields:
         Paths and URLs.
@@ -157,7 +159,7 @@ def iter_inputs(
     Raises:
         UsageError: As there, when it comes to that.
     """
-    walk, is_any = _Walk(recursive, stdin, passed_over or PassedOver()), False
+    walk, is_any = _Walk(recursive, stdin, passed_over or PassedOver(), parts), False
     for item in inputs:
         for video in walk.expand(item):
             is_any = True
@@ -260,6 +262,7 @@ class _Walk:
     recursive: bool
     stdin: TextIO | None
     passed_over: PassedOver
+    parts: bool
     _open_lists: set[str] = field(default_factory=set, init=False)
 
     def expand(self, item: str, *, in_list: bool = False) -> Iterator[str]:
@@ -294,11 +297,15 @@ class _Walk:
         if place in self._open_lists:
             raise UsageError(f"the list {path} names itself, by way of its entries", hint="take that entry out")
         self._open_lists.add(place)
-        yield from self._list(_listed_paths(path) if path.lower().endswith(".parquet") else _listed_lines(path))
+        is_table = path.lower().endswith(".parquet")
+        yield from self._list(listed_rows(path, parts=self.parts) if is_table else listed_lines(path))
         self._open_lists.remove(place)
 
     def _list(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
+            if isinstance(line, ListedPart):
+                yield line
+                continue
             entry = line.removesuffix("\n").removesuffix("\r")
             if entry.strip() and not entry.startswith("#"):
                 yield from self.expand(entry, in_list=True)
@@ -337,51 +344,3 @@ class _Walk:
             raise UsageError(f"nothing matches {pattern}")
         for match in matches:
             yield from self._folder(match) if os.path.isdir(match) else [match]
-
-
-def _listed_lines(path: str) -> Iterator[str]:
-    """The lines of a list, which end at line feeds alone: a file name may hold what else ends a line."""
-    try:
-        with _opened_list(path) as stream:
-            for line in stream:
-                yield line.decode("utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise UsageError(f"the list {path} cannot be read: {error.strerror or error}") from error
-
-
-def _listed_paths(path: str) -> Iterator[str]:
-    """The column `path` of a list in Parquet, some thousand rows at a time in memory."""
-    if importlib.util.find_spec("pyarrow") is None:
-        hint = "python -m pip install 'tadacli[parquet]'; or give a list of lines"
-        raise UsageError(f"the list {path} needs a package that is not installed", hint=hint)
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with _opened_list(path) as stream:
-            table = ParquetFile(stream)
-            columns = table.schema_arrow.names
-            if "path" not in columns:
-                there = ", ".join(map(str, columns[:8])) or "none"
-                raise UsageError(f"the list {path} has no column path", hint=f"its columns are {there}")
-            spans = [name for name in ("start", "end") if name in columns]
-            if spans:
-                hint = "leave the column out, and say one span of all videos with --start and --end"
-                raise UsageError(f"the list {path} has a column {spans[0]}, and spans in lists are not read", hint=hint)
-            for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=["path"]):
-                yield from (str(value) for value in batch.column(0).to_pylist() if value)
-    except OSError as error:
-        raise UsageError(f"the list {path} cannot be read: {error.strerror or error}") from error
-    except ArrowException as error:
-        raise UsageError(f"the list {path} cannot be read as Parquet: {in_one_line(str(error), most=200)}") from error
-
-
-@contextlib.contextmanager
-def _opened_list(path: str) -> Iterator[BinaryIO]:
-    if not is_in_store(path):
-        with open(path, "rb") as stream:
-            yield stream
-        return
-    system, name = opened_store(path)
-    with store_errors(path, UsageError), system.open(name, "rb") as stream:
-        yield stream

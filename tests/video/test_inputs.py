@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tadacli.errors import UsageError, VideoError
 from tadacli.video.inputs import PassedOver, expand_inputs, iter_inputs, local_path
+from tadacli.video.lists import ListedPart
 from tadacli.zoo.downloading import Patience
 from tests import media
 from tests.file_server import FileServer, Reply, serving
@@ -211,7 +213,7 @@ def test_a_list_in_parquet_is_read_as_it_is_needed(tmp_path: Path) -> None:
     ("columns", "said"),
     [
         ({"file": ["a.mp4"]}, "has no column path"),
-        ({"path": ["a.mp4"], "start": [1.0]}, "has a column start, and spans in lists are not read"),
+        ({"path": ["a.mp4"], "start": [1.0]}, "has a column start, and spans are not read here"),
     ],
 )
 def test_a_list_that_says_something_else_is_refused(
@@ -219,6 +221,48 @@ def test_a_list_that_says_something_else_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         expand_inputs([parquet_list(tmp_path / "list.parquet", columns)])
+
+
+def test_a_list_names_parts_of_videos(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {
+        "path": ["a.mp4", "a.mp4", "a.mp4", "sub", "b.mp4", "c.mp4", "a.mp4"],
+        "start": [1, 1, 2, None, 3, -1, None],
+        "end": [2.5, 2.5, None, None, 3, 1, None],
+        "id": ["x", "x", "x", None, "", "y", None],
+    }
+    listed = parquet_list(tmp_path / "list.parquet", columns)
+    first, again, *others = found = list(iter_inputs([listed], parts=True))
+    assert isinstance(first, ListedPart)
+    assert (first.part, first.refusal) == ((1.0, 2.5, "x"), "")
+    assert first == again == pickle.loads(pickle.dumps(first)) != "a.mp4"
+    assert str(first) == "a.mp4"
+    assert os.path.getsize(first) == 1
+    assert [getattr(video, "refusal", None) and str(video) for video in others] == [
+        "a.mp4",
+        None,
+        "b.mp4",
+        "c.mp4",
+        None,
+    ]
+    assert "another row with the id 'x'" in others[0].refusal  # type: ignore[attr-defined]
+    assert others[1] == "sub/a.mp4", "a row that says nothing else is expanded"
+    assert "from 3 s to 3 s" in others[2].refusal  # type: ignore[attr-defined]
+    assert "before 0 s" in others[3].refusal  # type: ignore[attr-defined]
+    assert expand_inputs([listed], parts=True) == list(dict.fromkeys(found))
+    assert len(set(found)) == len(found) - 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"path": ["a.mp4"], "start": ["1"]}, "the column start .* holds string"),
+        ({"path": ["a.mp4", "b.mp4"], "end": [1.0, float("nan")]}, "row 2 of the list .* is no number of seconds"),
+        ({"path": ["a.mp4"], "id": ["x" * 300]}, "has an id of 300 signs"),
+    ],
+)
+def test_a_list_without_numbers_is_refused(tmp_path: Path, columns: dict[str, list[object]], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        expand_inputs([parquet_list(tmp_path / "list.parquet", columns)], parts=True)
 
 
 def test_a_list_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
