@@ -38,13 +38,17 @@ def parse_cuts(text: str) -> Cuts:
     if text == "none":
         return ()
     if text == "auto":
-        if importlib.util.find_spec("scenedetect") is None:
-            raise UsageError(
-                "to find cuts needs a package that is not installed",
-                hint="python -m pip install 'tadacli[cuts]'; or give a file of times, or --cuts none",
-            )
+        _need_finder()
         return "auto"
     return _read_cuts(text)
+
+
+def _need_finder() -> None:
+    if any(importlib.util.find_spec(package) is None for package in ("scenedetect", "cv2")):
+        raise UsageError(
+            "to find cuts needs a package that is not installed",
+            hint="python -m pip install 'tadacli[cuts]'; or give a file of times, or --cuts none",
+        )
 
 
 def _read_cuts(name: str) -> tuple[float, ...]:
@@ -85,7 +89,11 @@ def find_cuts(source: VideoSource, *, start_seconds: float, end_seconds: float) 
         source: The opened video.
         start_seconds: Start of the part.
         end_seconds: Its end.
+
+    Raises:
+        UsageError: The extra that this needs is not installed.
     """
+    _need_finder()
     import cv2
     from scenedetect.common import FrameTimecode
     from scenedetect.detectors import AdaptiveDetector

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 
 from tadacli.camera_motion.virtual_camera import write_video
 from tadacli.detection.feature_file import read_features
+from tadacli.errors import UsageError
+from tadacli.sampling.settings import window_settings
+from tadacli.zoo.loading import load_model
 from tests.cli.conftest import Tada
 from tests.detection.test_cuts import CUTS, FPS, SHOTS, pictures
 
@@ -96,8 +100,17 @@ def test_six_shots_that_stand_still_are_six_segments(tada: Tada, film: Path) -> 
     assert [each["label"] for each in row["segments"]] == ["static"] * 6
 
 
-@pytest.mark.skipif(importlib.util.find_spec("scenedetect") is not None, reason="the extra cuts is there")
-def test_what_finds_cuts_is_named_where_it_is_missing(tada: Tada, film: Path) -> None:
+@pytest.mark.parametrize("package", ["scenedetect", "cv2"])
+def test_what_finds_cuts_is_named_where_it_is_missing(
+    tada: Tada, film: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as where it is not installed
     code, _, err = tada("detect", film, "--cuts", "auto")
     assert code == 2
     assert "tadacli[cuts]" in err
+
+
+def test_so_it_is_in_python(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    with pytest.raises(UsageError, match="not installed"):
+        load_model("r2plus1d_tiny.camera_motion", device="cpu").detect(film, windows=window_settings(cuts="auto"))
