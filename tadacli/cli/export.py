@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tadacli.cli import options
+import typer
+
+from tadacli.cli import exits, options
 from tadacli.cli.console import be_quiet, say, say_note, show
 from tadacli.cli.help import INPUT, MODEL, OUTPUT
 from tadacli.cli.weights import model_here
@@ -86,17 +88,21 @@ def export_command(
     from tadacli.scoring.provenance import make_repeatable
 
     make_repeatable()
-    report = export(
-        name,
-        output=output,
-        weights=weights,
-        trust=trust,
-        labels=names,
-        clips=videos,
-        int8=int8,
-        min_agreement=min_agreement,
-        on_phase=lambda phase: say(f"{phase} ...") if sys.stderr.isatty() else None,
-    )
+    try:
+        report = export(
+            name,
+            output=output,
+            weights=weights,
+            trust=trust,
+            labels=names,
+            clips=videos,
+            int8=int8,
+            min_agreement=min_agreement,
+            on_phase=lambda phase: say(f"{phase} ...") if sys.stderr.isatty() else None,
+        )
+    except KeyboardInterrupt:
+        say(f"interrupted: {output} is not written", always=True)
+        raise typer.Exit(exits.INTERRUPTED) from None
     for text in report.left_out:
         say_note(f"left out: {text}")
     if not quiet:

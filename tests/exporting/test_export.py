@@ -238,6 +238,18 @@ def test_what_was_measured_is_told(folder: Path, tmp_path: Path, tada: Tada) -> 
     assert (code, "exists and is not overwritten" in err) == (1, True)
 
 
+def test_an_interrupted_export_says_that_nothing_is_written(
+    tada: Tada, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tadacli.exporting.writing.export", interrupted)
+    code, out, err = tada("export", folder / "r2plus1d_tiny.safetensors", "-o", tmp_path / "model.pt2")
+    assert (code, out) == (130, b"")
+    assert err == f"interrupted: {tmp_path / 'model.pt2'} is not written\n"
+
+
 def with_another_operation(name: str, operation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the first operation of a name another one, in each graph of its kind from now on."""
     made = {"onnx": graphs._onnx_program, "pt2": graphs.traced}["onnx" if isinstance(operation, str) else "pt2"]
