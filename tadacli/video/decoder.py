@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from tadacli.video.container import VideoPacket, new_decoder, open_stream, read_packets
 from tadacli.video.damage import Damage, DamageWatch, Decoded, Picture, Wanted, with_wholeness
 from tadacli.video.decode_plan import Flags, needed_packets
-from tadacli.video.frame_table import FrameTable
+from tadacli.video.frame_table import FrameTable, proof_of
 from tadacli.video.seeking import Numbered, read_needed
 from tadacli.video.source import Indices
 from tadacli.video.watched_decoding import decode_watched
@@ -50,17 +50,20 @@ class Decoder:
     """Decodes frames of one file; `num_decoded` counts all frames that came out of its decoders so far.
 
     The first reading, its own or that of one made by `again`, uses `read_file` instead of opening the file again, and
-    closes it; so does `close`.
+    closes it; so does `close`. With `is_kept` the table is from an earlier time, and what it says of packets is
+    proven again as they are read.
     """
 
-    def __init__(self, path: str, table: FrameTable, read_file: ReadFile | None = None) -> None:
-        self.path, self.table = path, table
+    def __init__(
+        self, path: str, table: FrameTable, read_file: ReadFile | None = None, *, is_kept: bool = False
+    ) -> None:
+        self.path, self.table, self.is_kept = path, table, is_kept
         self.num_decoded = 0
         self._read_files = [] if read_file is None else [read_file]
 
     def again(self) -> Decoder:
         """Another decoder of the file, for another thread."""
-        other = Decoder(self.path, self.table)
+        other = Decoder(self.path, self.table, is_kept=self.is_kept)
         other._read_files = self._read_files
         return other
 
@@ -105,9 +108,29 @@ class Decoder:
                 return
             is_needed = needed.data  # whose items are read faster
             for run in _needed_runs(stream, packets, self.table, needed):
-                chosen = (item for item in checked(run, self.table) if is_needed[item[0]])
+                chosen = (item for item in self.checked(run, stream, needed) if is_needed[item[0]])
                 for decoder, group in _by_decoder(stream, chosen, self.table):
                     yield from self.decode(decoder, group, wanted)
+
+    def checked(
+        self, packets: Iterable[tuple[int, VideoPacket | None]], stream: VideoStream, needed: Flags
+    ) -> Iterator[tuple[int, VideoPacket]]:
+        """Packets with their positions, as far as the file can be read; `TableError` if the table has others there."""
+        table = self.table
+        assert table.packets is not None
+        frames, pts = table.packets.frames.data, table.pts.data  # whose items are read faster
+        is_as_kept = proof_of(stream, table.packets, needed) if self.is_kept else None
+        for position, packet in packets:
+            if packet is None:
+                return
+            if position >= len(frames):
+                raise TableError
+            index = frames[position]
+            if index < table.num_readable and pts[index] != packet.pts:
+                raise TableError
+            if is_as_kept is not None and not is_as_kept(position, packet):
+                raise TableError
+            yield position, packet
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[VideoStream, Iterable[VideoPacket | None]]]:
@@ -197,21 +220,6 @@ def _needed_runs(
     return read_needed(stream, packets, table, needed)
 
 
-def checked(packets: Iterable[tuple[int, VideoPacket | None]], table: FrameTable) -> Iterator[tuple[int, VideoPacket]]:
-    """Packets with their positions, as far as the file can be read; `TableError` if the table has others there."""
-    assert table.packets is not None
-    frames, pts = table.packets.frames.data, table.pts.data  # whose items are read faster
-    for position, packet in packets:
-        if packet is None:
-            return
-        if position >= len(frames):
-            raise TableError
-        index = frames[position]
-        if index < table.num_readable and pts[index] != packet.pts:
-            raise TableError
-        yield position, packet
-
-
 def _with_losses(packets: Iterable[VideoPacket | None], table: FrameTable) -> Iterator[VideoPacket | None]:
     """All packets, with None where some are missing, from which later ones may be made."""
     losses = [] if table.losses is None else table.losses[::-1].tolist()
@@ -288,7 +296,9 @@ class _WholeGroups:
         if self._stream is None:
             container, self._stream = self._files.enter_context(open_stream(self._decoder.path))
             assert self._stream is not None
-            self._packets = checked(enumerate(read_packets(container, self._stream)), table)
+            everything = np.ones(len(table.packets.frames), dtype=np.bool_)
+            packets = enumerate(read_packets(container, self._stream))
+            self._packets = self._decoder.checked(packets, self._stream, everything)
         decoder = self._stream.codec_context
         if decoder.codec.canonical_name in _RENEWED_AFTER_DAMAGE:
             decoder = new_decoder(self._stream)

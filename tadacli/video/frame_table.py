@@ -11,6 +11,7 @@ packets are believed.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -31,7 +32,7 @@ from tadacli.video.container import (
     stream_time_base,
 )
 from tadacli.video.container_bytes import has_destroyed_parts
-from tadacli.video.decode_plan import PacketOrder, reordering
+from tadacli.video.decode_plan import Flags, PacketOrder, reordering
 from tadacli.video.full_decode import FirstFrame, FullDecode, decode_all
 from tadacli.video.source import Indices, Timestamps
 from tadacli.video.timeline import (
@@ -225,6 +226,29 @@ def scan_table(
         restarts=np.array(restarts, dtype=np.int64),
     )
     return FrameTable(pts_of, end_pts, stream_time_base(stream), True, len(pts_of), packets=packets), first
+
+
+def proof_of(stream: VideoStream, packets: PacketOrder, needed: Flags) -> Callable[[int, VideoPacket], bool]:
+    """What says of a packet at a position whether its headers still prove what they did when a table was made.
+
+    Those of every packet that is passed over on the way to a needed one are looked at as well, so that it is left out
+    because of what the file says now. Of groups in which nothing is needed it says nothing.
+    """
+    rule = packet_rule(stream.container, stream)  # type: ignore[arg-type]
+    is_restart = np.zeros(len(packets.frames), dtype=np.bool_)
+    is_restart[packets.restarts] = True
+    is_in_group = np.logical_or.reduceat(needed, packets.restarts)[np.cumsum(is_restart) - 1]
+    watched, restarts, referenced = is_in_group.data, is_restart.data, packets.referenced.data
+
+    def holds(position: int, packet: VideoPacket) -> bool:
+        if not watched[position]:
+            return True
+        verdict = "" if isinstance(rule, str) else rule(memoryview(packet))
+        if _why_not(packet, verdict) or referenced[position] != (verdict != "unreferenced"):
+            return False
+        return verdict == "restart" or not restarts[position]
+
+    return holds
 
 
 def _alone(stream: VideoStream, packet: VideoPacket) -> FirstFrame | None:

@@ -10,7 +10,7 @@ import copy
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,27 +21,14 @@ from av.video.frame import VideoFrame
 from tadacli.errors import VideoError
 from tadacli.results import VideoInfo
 from tadacli.video.array_frames import ArraySource
-from tadacli.video.bitstream import MP4
-from tadacli.video.container import VideoPacket, open_stream, start_timecode
 from tadacli.video.damage import Damage
 from tadacli.video.decode_plan import PacketRun
-from tadacli.video.decoder import Decoder, ReadFile, TableError
+from tadacli.video.decoder import Decoder, TableError
 from tadacli.video.frame_names import NAMES
-from tadacli.video.frame_table import FrameTable, build_table, decode_table
-from tadacli.video.full_decode import FirstFrame
 from tadacli.video.inputs import ARCHIVE_SUFFIXES, FrameArray, is_frames_folder
+from tadacli.video.inspection import Inspection, inspect_file, is_turned
+from tadacli.video.kept_tables import KeptTable
 from tadacli.video.picture_frames import PictureSource
-from tadacli.video.refusals import (
-    check_not_joined,
-    check_size,
-    codec_name,
-    encrypted,
-    is_encrypted,
-    no_video,
-    undecodable,
-    unopenable,
-)
-from tadacli.video.seeking import read_packets_again
 from tadacli.video.source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
@@ -57,13 +44,17 @@ from tadacli.video.source import (
 
 
 @contextmanager
-def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Iterator[VideoSource]:
+def open_video(
+    path: VideoPath, *, fps: float | Fraction | None = None, index: VideoPath | None = None
+) -> Iterator[VideoSource]:
     """A video file, or a folder or tar of numbered pictures, ready to be read; closed on leaving.
 
     Args:
         path: Path of the file or folder.
         fps: Frames a second of pictures, which cannot say it themselves; by default what their name says, or 30.
             Video files ignore it.
+        index: A folder in which the frame tables of video files are kept, so that a file opens at once when it is
+            opened again; one that has changed is noticed. By default nothing is kept.
 
     Raises:
         VideoError: Not one frame can be had; it names the reason.
@@ -76,16 +67,17 @@ def open_video(path: VideoPath, *, fps: float | Fraction | None = None) -> Itera
     if os.path.isdir(name) or name.lower().endswith(ARCHIVE_SUFFIXES):
         yield PictureSource(name, fps)
     else:
-        with closing(_FileSource(name)) as source:
+        with closing(_FileSource(name, None if index is None else os.fsdecode(index))) as source:
             yield source
 
 
-def probe(path: VideoPath, *, fps: float | Fraction | None = None) -> VideoInfo:
+def probe(path: VideoPath, *, fps: float | Fraction | None = None, index: VideoPath | None = None) -> VideoInfo:
     """What is known about a video: its frames, duration, size, rotation and codec, and whether it is cut short.
 
     Args:
         path: Path of a video file, or of a folder or tar of numbered pictures.
         fps: Frames a second of pictures; by default what their name says, or 30. Video files ignore it.
+        index: A folder of frame tables, as for `open_video`.
 
     Returns:
         The facts, with times in seconds and the size in pixels as the frames are shown, (height, width).
@@ -102,17 +94,20 @@ def probe(path: VideoPath, *, fps: float | Fraction | None = None) -> VideoInfo:
         >>> info.num_frames, info.duration_seconds, info.height, info.width
         (30, 1.0, 96, 160)
     """
-    with open_video(path, fps=fps) as source:
+    with open_video(path, fps=fps, index=index) as source:
         return source.info
 
 
-def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None) -> Pixels:
+def read_frames(
+    path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None, index: VideoPath | None = None
+) -> Pixels:
     """The frames with these numbers, in their order, in one array.
 
     Args:
         path: Path of a video file, or of a folder or tar of numbered pictures.
         indices: Frame numbers from 0 on, in any order, duplicates allowed.
         fps: Frames a second of pictures; by default what their name says, or 30. Video files ignore it.
+        index: A folder of frame tables, as for `open_video`.
 
     Returns:
         uint8 (N, H, W, 3), RGB: row i is frame indices[i].
@@ -130,7 +125,7 @@ def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fractio
         (3, 96, 160, 3)
     """
     wanted = as_indices(indices)
-    with open_video(path, fps=fps) as source:
+    with open_video(path, fps=fps, index=index) as source:
         rows = np.empty((len(wanted), source.info.height, source.info.width, 3), dtype=np.uint8)
         for frame in source.require_frames(wanted):
             rows[wanted == frame.index] = frame.pixels
@@ -138,7 +133,12 @@ def read_frames(path: VideoPath, indices: Iterable[int], *, fps: float | Fractio
 
 
 def iter_frames(
-    path: VideoPath, indices: Iterable[int], *, fps: float | Fraction | None = None, skip_unreadable: bool = False
+    path: VideoPath,
+    indices: Iterable[int],
+    *,
+    fps: float | Fraction | None = None,
+    index: VideoPath | None = None,
+    skip_unreadable: bool = False,
 ) -> Iterator[Frame | Unreadable]:
     """The frame of each distinct index, ascending, one at a time.
 
@@ -146,6 +146,7 @@ def iter_frames(
         path: Path of a video file, or of a folder or tar of numbered pictures.
         indices: Frame numbers from 0 on, in any order.
         fps: Frames a second of pictures; by default what their name says, or 30. Video files ignore it.
+        index: A folder of frame tables, as for `open_video`.
         skip_unreadable: Give an `Unreadable` for a frame that cannot be had, and go on.
 
     Yields:
@@ -165,7 +166,7 @@ def iter_frames(
         >>> [(frame.index, frame.time_seconds) for frame in frames]
         [(0, 0.0), (15, 0.5)]
     """
-    with open_video(path, fps=fps) as source:
+    with open_video(path, fps=fps, index=index) as source:
         yield from source.iter_frames(indices, skip_unreadable=skip_unreadable)
 
 
@@ -199,17 +200,26 @@ def _check_is_there(path: str) -> None:
 
 
 class _FileSource(VideoSource):
-    """A video file: its frame table, and what decodes by it. The first reading may use the file as it is open."""
+    """A video file: its frame table, and what decodes by it. The first reading may use the file as it is open.
 
-    def __init__(self, path: str) -> None:
+    A table that was kept in an earlier time is believed as far as what is read agrees with it.
+    """
+
+    def __init__(self, path: str, index: str | None = None) -> None:
         self._path = path
-        table, first, info, read_file = _inspect(path)
-        self._adopt(table, first, info)
-        self._decoder = Decoder(path, table, read_file)
+        self._kept = None if index is None else KeptTable(index, path)
+        found = None if self._kept is None else self._kept.read()
+        self._is_kept, read_file = found is not None, None
+        if found is None:
+            found, read_file = inspect_file(path)
+            if self._kept is not None:
+                self._kept.write(found)
+        self._adopt(found)
+        self._decoder = Decoder(path, self._table, read_file, is_kept=self._is_kept)
 
-    def _adopt(self, table: FrameTable, first: FirstFrame, info: VideoInfo) -> None:
-        self._table, self._first = table, first
-        self._set_timeline(info, table.all_seconds())
+    def _adopt(self, found: Inspection) -> None:
+        self._table, self._first = found.table, found.first
+        self._set_timeline(found.info(self._path), found.table.all_seconds())
 
     def close(self) -> None:
         """Closes what the first reading would have used."""
@@ -245,14 +255,17 @@ class _FileSource(VideoSource):
     def _decode(self, wanted: Indices, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
         """As the base class says, starting again if the table is wrong."""
         done, why = 0, ""
-        for is_second in (False, True):
+        for is_last in [False] * (1 + self._is_kept) + [True]:
             try:
                 for found in self._decoder.frames(wanted, self._to_rgb):
                     yield found
                     done += 1
                 return
             except TableError as error:
-                if is_second:
+                if self._is_kept:
+                    self._inspect_again(was_read=done > 0)
+                    continue
+                if is_last:
                     raise VideoError(f"{shown(self._path)} decodes differently each time") from error
                 if done and skip:
                     why = "cannot be told from others: what decodes is not what the packets promise"
@@ -267,9 +280,26 @@ class _FileSource(VideoSource):
         for index in map(int, wanted[done:]):
             yield index, why
 
+    def _inspect_again(self, *, was_read: bool) -> None:
+        """In place of the table that was kept. Raises `VideoError` if frames were promised, or given, by that one."""
+        assert self._kept is not None
+        self._kept.drop()
+        info, times = self.info, self.times
+        found, read_file = inspect_file(self._path)
+        if read_file is not None:
+            read_file.files.close()
+        self._is_kept = False
+        self._adopt(found)
+        self._decoder.table, self._decoder.is_kept = found.table, False
+        if was_read or self.info != info or not np.array_equal(self.times, times):
+            raise VideoError(
+                f"{shown(self._path)} has other frames than were kept of it, though its size and its time are the same",
+                hint="run the command again: what was kept is removed",
+            )
+
     def _rebuild(self, *, was_read: bool) -> None:
         promised = self.info.num_frames
-        self._adopt(*_inspect(self._path, by_decoding=True)[:3])
+        self._adopt(inspect_file(self._path, by_decoding=True)[0])
         self._decoder.table = self._table
         if was_read or self.info.num_frames != promised:
             raise VideoError(
@@ -300,91 +330,11 @@ class _FileSource(VideoSource):
         return VideoError(f"{message}; {num_clean} of {self.info.num_frames} frames decode", hint=DAMAGED_HINT)
 
 
-def _inspect(path: str, *, by_decoding: bool = False) -> tuple[FrameTable, FirstFrame, VideoInfo, ReadFile | None]:
-    """The frame table, the first frame, the facts about a video file, and the file itself if its packets are believed.
-
-    Raises `VideoError` if not one frame decodes.
-    """
-    kept: list[VideoPacket] = []
-    read_file = None
-    try:
-        with ExitStack() as files:
-            container, stream = files.enter_context(open_stream(path))
-            if stream is None:
-                raise no_video(path, container)
-            codec = codec_name(path, stream)
-            says_its_size = check_size(path, stream)
-            header_rate, format_name = stream.average_rate, container.format.name
-            timecode = start_timecode(container, stream)
-            aspect = stream.sample_aspect_ratio or Fraction(1)
-            built = None if by_decoding else build_table(path, container, stream, kept=kept)
-            if built is not None and built[0].packets is not None:
-                with suppress(av.error.FFmpegError):  # then it is opened again
-                    packets = kept or read_packets_again(stream, built[0])
-                    read_file = ReadFile(stream, packets, files.pop_all())
-        if by_decoding:
-            built = decode_table(path, distrust="it was wrong")
-    except av.error.FFmpegError as error:
-        raise unopenable(path, error) from error
-    if built is None:
-        raise undecodable(path, codec, says_its_size=says_its_size)
-    table, first = built
-    check_not_joined(path, format_name)
-    if format_name == MP4 and table.packets is None and is_encrypted(path):
-        raise encrypted(path)  # what comes out is noise, or a start that is not encrypted
-    is_turned = _is_turned(first.matrix)
-    seconds = [table.seconds(int(pts)) for pts in (table.pts[0], table.end_pts)]
-    return (
-        table,
-        first,
-        VideoInfo(
-            path=path,
-            num_frames=len(table.pts),
-            fps=average_fps(table, header_rate),
-            duration_seconds=seconds[1] - seconds[0],
-            height=first.width if is_turned else first.height,
-            width=first.height if is_turned else first.width,
-            rotation=first.rotation,
-            codec=codec,
-            pixel_format=first.pixel_format,
-            sample_aspect_ratio=1 / aspect if is_turned else aspect,
-            start_seconds=seconds[0],
-            truncated=table.truncated,
-            num_frames_known=table.length_known,
-            notes=table.notes,
-            start_timecode=timecode,
-        ),
-        read_file,
-    )
-
-
-def average_fps(table: FrameTable, header: Fraction | None) -> Fraction:
-    """The average frame rate: what the header says if it is true, otherwise what the times say.
-
-    It is true within 1 %, or half a frame over the whole video. A rate is measured from the first to
-    the last frame; where that is no span (a single frame), the header is believed, and failing that 1.
-    """
-    pts = table.pts[: table.num_readable] if table.num_readable > 1 else table.pts
-    span = (int(pts[-1]) - int(pts[0])) * table.time_base
-    if len(pts) < 2 or span <= 0:
-        return header if header is not None and header > 0 else Fraction(1)
-    steps = len(pts) - 1
-    measured = steps / span
-    if header is not None and abs(header * span - steps) <= max(Fraction(1, 2), Fraction(steps, 100)):
-        return header
-    return measured.limit_denominator(1001) or measured
-
-
-def _is_turned(matrix: tuple[int, int, int, int]) -> bool:
-    a, b, c, d = matrix
-    return abs(b) + abs(c) > abs(a) + abs(d)
-
-
 def upright(pixels: Pixels, matrix: tuple[int, int, int, int]) -> Pixels:
     """The frame (H, W, 3) as it is meant to be seen, by the nearest quarter turn; mirrors it if need be."""
     a, b, c, d = matrix
-    across, down = (c, b) if _is_turned(matrix) else (a, d)
-    if _is_turned(matrix):
+    across, down = (c, b) if is_turned(matrix) else (a, d)
+    if is_turned(matrix):
         pixels = pixels.transpose(1, 0, 2)
     if across < 0:
         pixels = pixels[:, ::-1]

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from tadacli.errors import VideoError
 from tadacli.video import decoder as decoding
-from tadacli.video import frame_table, seeking
-from tadacli.video import reading as video
+from tadacli.video import frame_table, inspection, seeking
 from tadacli.video.bitstream import packet_rule
 from tadacli.video.container import open_stream, read_packets
 from tadacli.video.decode_plan import PacketOrder, needed_packets, reordering
@@ -227,7 +226,7 @@ def test_a_file_that_cannot_be_read_from_its_start_again_is_opened_again(videos,
         raise av.error.PermissionError(1, "no way back")
 
     monkeypatch.setattr(frame_table, "MAX_KEPT_BYTES", 0)
-    monkeypatch.setattr(video, "read_packets_again", refuse)
+    monkeypatch.setattr(inspection, "read_packets_again", refuse)
     for path in videos:
         opened.clear()
         assert [number_in(frame) for frame in read_frames(path, [40, 8])] == [40, 8]

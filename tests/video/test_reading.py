@@ -19,8 +19,7 @@ from PIL import Image
 
 from tadacli.errors import VideoError
 from tadacli.video import decoder as decoding
-from tadacli.video import frame_table
-from tadacli.video import reading as video
+from tadacli.video import frame_table, inspection
 from tadacli.video.container import open_stream
 from tadacli.video.reading import is_frames_folder, iter_frames, open_video, probe, read_frames
 from tadacli.video.seeking import read_packets_again
@@ -144,7 +143,7 @@ def test_duration_reaches_to_the_end_of_the_last_frame(tmp_path):
 def test_average_rate(times, header, expected, reason):
     pts = np.array(list(times), dtype=np.int64)
     table = frame_table.FrameTable(pts, int(pts[-1]) + 1, Fraction(1, 30), True, len(pts))
-    assert video.average_fps(table, Fraction(header) if header else None) == expected, reason
+    assert inspection.average_fps(table, Fraction(header) if header else None) == expected, reason
 
 
 def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
