@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -63,6 +63,7 @@ def classify(
     device: str = "auto",
     dtype: str = "float32",
     progress: Callable[[Progress], object] | None = None,
+    index: str | os.PathLike[str] | None = None,
 ) -> Classifications:
     """What each video shows: one result for each, in order.
 
@@ -86,6 +87,7 @@ def classify(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
         progress: Called with a `Progress` when a video is begun, and after each batch of it.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         The results, in a list that has `filter` and `to_pandas`. Scores are the mean over the views of the softmax, 0
@@ -122,6 +124,7 @@ def classify(
             device=device,
             dtype=dtype,
             progress=progress,
+            index=index,
         )
     )
 
@@ -141,6 +144,7 @@ def iter_classify(
     device: str = "auto",
     dtype: str = "float32",
     progress: Callable[[Progress], object] | None = None,
+    index: str | os.PathLike[str] | None = None,
 ) -> Generator[Classification, None, None]:
     """What each video shows, in order, each result as soon as it is known; close the iterator to end early.
 
@@ -164,6 +168,7 @@ def iter_classify(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
         progress: Called with a `Progress` when a video is begun, and after each batch of it.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Yields:
         A result for each video, as `classify` gives it.
@@ -185,7 +190,7 @@ def iter_classify(
     """
     named = named_videos(videos, fps=fps, times=times, needs_rate=False)
     scoring = scoring_options(views=views, batch_size=batch_size)
-    options = ClassificationOptions(scoring, part, topk, min_score, fps)
+    options = ClassificationOptions(scoring, part, topk, min_score, fps, index)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
     least_scores(model.spec, min_score)
@@ -329,8 +334,21 @@ class Classifier:
 
     def decode(self, path: str) -> Decoded:
         """The views of a video, or why there are none."""
-        views, part, fps = self._options.scoring.views_of(self._model.spec), self._options.part, self._options.fps
-        return _decode_video(path, self._fetch, model=self._model, views=views, part=part, fps=fps, stop=self._stop)
+        model, options = self._model, self._options
+        views, part = options.scoring.views_of(model.spec), options.part
+        try:
+            with VideoBoundary(path) as boundary, ExitStack() as opened:
+                part = part_of(path, part)
+                with during(Stage.OPEN):
+                    file = boundary.reads(opened.enter_context(self._fetch(path)))
+                    index = options.index if file == path else None  # nothing is left of a download
+                    source = opened.enter_context(open_video(file, fps=options.fps, index=index))
+                decoded = decode_views(source, model=model, views=views, part=part, stop=self._stop)
+                short = is_short(source, part, model.spec.input)
+                notes = _notes(source, part, decoded.plan, model, is_short=short)
+                return _Opened(path, source.info, decoded.clips, short, notes), decoded
+        except VideoError as error:
+            return _Opened(path), error
 
     def score(
         self, videos: Iterable[Decoded], *, on_views: Callable[[int], object] | None = None
@@ -361,30 +379,6 @@ class _Opened:
 
 
 Decoded = tuple[_Opened, DecodedViews | VideoError]
-
-
-def _decode_video(
-    path: str,
-    fetch: Callable[[str], AbstractContextManager[str]],
-    *,
-    model: Model,
-    views: EvalProtocol,
-    part: Part | None,
-    fps: float | None,
-    stop: threading.Event,
-) -> Decoded:
-    try:
-        with VideoBoundary(path) as boundary, ExitStack() as opened:
-            part = part_of(path, part)
-            with during(Stage.OPEN):
-                file = boundary.reads(opened.enter_context(fetch(path)))
-                source = opened.enter_context(open_video(file, fps=fps))
-            decoded = decode_views(source, model=model, views=views, part=part, stop=stop)
-            short = is_short(source, part, model.spec.input)
-            notes = _notes(source, part, decoded.plan, model, is_short=short)
-            return _Opened(path, source.info, decoded.clips, short, notes), decoded
-    except VideoError as error:
-        return _Opened(path), error
 
 
 def _result(

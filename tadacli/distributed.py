@@ -69,11 +69,15 @@ class Processes:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run may use: the device of this process, the processes that train together, and how many make clips."""
+    """What a run may use: the device of this process, the processes that train together, and how many make clips.
+
+    In the folder `index`, if there is one, the frame tables of its videos are kept.
+    """
 
     device: torch.device
     processes: Processes = Processes()
     workers: int = 2
+    index: str | os.PathLike[str] | None = None
 
 
 @contextmanager

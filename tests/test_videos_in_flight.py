@@ -67,9 +67,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = classification.open_video
 
-    def noted(path: str, fps: float | None) -> Any:
+    def noted(path: str, **how: Any) -> Any:
         names.append(Path(path).name)
-        return real(path, fps=fps)
+        return real(path, **how)
 
     monkeypatch.setattr(classification, "open_video", noted)
     return names
@@ -164,8 +164,8 @@ def test_an_interrupt_ends_what_is_being_decoded(videos: list[Path], monkeypatch
     real, endless = classification.open_video, []
 
     @contextmanager
-    def open_video(path: str, fps: float | None) -> Iterator[Any]:
-        with real(path, fps=fps) as source:
+    def open_video(path: str, **how: Any) -> Iterator[Any]:
+        with real(path, **how) as source:
             if path == str(videos[1]):
                 endless.append(Endless(source))
             yield endless[0] if endless else source

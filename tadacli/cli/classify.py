@@ -49,6 +49,7 @@ def classify_command(
         int | None, SPEED.option(help="Views scored at once. Default: 8; with --sampling as tada detect.", metavar="N")
     ] = None,
     fill_batches: options.FillBatches = False,
+    index: options.Index = None,
     fps: options.Fps = None,
     output_format: options.Format = None,
     output: options.Output = None,
@@ -91,7 +92,7 @@ def classify_command(
         known=get_args(ClassifyFormat),
         by_suffix=CLASSIFY_SUFFIXES,
     )
-    without = {"--fill-batches": fill_batches, "--profile": profile}
+    without = {"--fill-batches": fill_batches, "--index": index, "--profile": profile}
     workers = engine_options.asked_engine(
         engine,
         engine_workers,
@@ -110,7 +111,8 @@ def classify_command(
     if (start, end, sampling) != (None, None, None):
         part = Part(options.seconds(start), options.seconds(end), sampling)
     scoring = scoring_options(views=views, batch_size=batch_size, fill_batches=fill_batches)
-    asked = ClassificationOptions(scoring, part, topk, options.score_limit("--min-score", min_score), fps)
+    least = options.score_limit("--min-score", min_score)
+    asked = ClassificationOptions(scoring, part, topk, least, fps, options.index_folder(index))
     if workers is not None:
         from tadacli.cli.engine_run import chosen_model, items_of, run_on_engine
         from tadacli.cluster.work import ClassifyWork

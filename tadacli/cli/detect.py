@@ -63,6 +63,7 @@ def detect_command(
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: own.BatchSize = None,
+    index: options.Index = None,
     fps: options.Fps = None,
     output_format: own.Format = None,
     output: options.Output = None,
@@ -111,6 +112,7 @@ def detect_command(
     )
     without = {
         "--profile": profile,
+        "--index": index,
         "--features": features,
         "--class-scores": class_scores,
         "--from-scores": from_scores,
@@ -160,6 +162,7 @@ def detect_command(
             fps=fps,
             recursive=recursive,
             max_download=limit,
+            index=index,
         )
     elif features:
         refuse_other_options(given, defaults)
@@ -183,8 +186,9 @@ def detect_command(
         if fps is not None or cuts != "none":
             option = "--fps" if fps is not None else "--cuts, as the score files have them,"
             raise UsageError("--from-scores opens no video", hint=f"leave {option} out")
-        if profile:
-            raise UsageError("--from-scores runs no model", hint="leave --profile out")
+        if profile or index is not None:
+            option = "--profile" if profile else "--index"
+            raise UsageError("--from-scores runs no model", hint=f"leave {option} out")
         from tadacli.detection.jobs import job_of_kept_scores
 
         job = job_of_kept_scores(from_scores, segments=segments)
@@ -227,7 +231,8 @@ def detect_command(
         loaded = options.repeatable_model(
             model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust, labels=labels
         )
-        job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit)
+        kept = options.index_folder(index)
+        job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit, index=kept)
     from tadacli.detection.score_file import plan_score_files
     from tadacli.reports.detection_files import DetectionFiles
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # The parameters of the command that mean something for a head: no windows are scored, and no curves are cut.
 _USED = frozenset(
     "inputs model fetch features threshold min_duration topk topk_per_class label background device batch_size fps "
-    "output_format output resume recursive max_download report truth render quiet".split()
+    "index output_format output resume recursive max_download report truth render quiet".split()
 )
 # Those of videos, which are not opened where features are there.
-_OF_VIDEOS = frozenset("batch_size fps recursive max_download report truth render".split())
+_OF_VIDEOS = frozenset("batch_size fps index recursive max_download report truth render".split())
 
 
 def is_head_model(model: str) -> bool:
@@ -42,6 +42,7 @@ def job_of_head(
     fps: float | None,
     recursive: bool,
     max_download: int,
+    index: Path | None,
 ) -> DetectionJob:
     """The job of searching videos, or features of them, in a process that is repeatable from now on."""
     from tadacli.detection.by_head import job_by_head, job_by_head_in_features
@@ -62,7 +63,14 @@ def job_of_head(
         )
     trunk = options.repeatable_model(str(head.trunk), weights=None, device=device, dtype="float32")
     return job_by_head(
-        videos, head=head, trunk=trunk, segments=segments, batch_size=batch_size, fps=fps, max_download=max_download
+        videos,
+        head=head,
+        trunk=trunk,
+        segments=segments,
+        batch_size=batch_size,
+        fps=fps,
+        max_download=max_download,
+        index=options.index_folder(index),
     )
 
 

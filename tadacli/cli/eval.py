@@ -37,6 +37,7 @@ def eval_command(
     batch_size: own.BatchSize = DEFAULT_BATCH_SIZE,
     fill_batches: options.FillBatches = False,
     workers: own.Workers = None,
+    index: options.Index = None,
     fps: options.Fps = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -80,6 +81,7 @@ def eval_command(
             "--fill-batches": fill_batches,
             "--workers": workers,
             "--profile": profile,
+            "--index": index,
             "--predictions": predictions,
             "--merge": merge,
             "--check": check,
@@ -91,6 +93,7 @@ def eval_command(
         "--views": views,
         "--weights": weights,
         "--trust": trust,
+        "--index": index,
     }
     of_runs["--fps"] = None if check else fps
     given = [name for name, value in of_runs.items() if value is not None] + ["--profile"] * profile
@@ -165,6 +168,7 @@ def eval_command(
         fill_batches=fill_batches,
         workers=workers,
         fps=fps,
+        index=options.index_folder(index),
         shard=shard,
         save_predictions=save_predictions,
         resume=resume,

@@ -61,6 +61,7 @@ def features_command(
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: BatchSize = None,
+    index: options.Index = None,
     fps: options.Fps = None,
     cuts: CutsWord = "none",
     output_format: Format = None,
@@ -99,7 +100,7 @@ def features_command(
         cpus=cpus_per_worker,
         device=device,
         output=output,
-        without={"--profile": profile},
+        without={"--profile": profile, "--index": index},
     )
     from tadacli.detection.cuts import parse_cuts
     from tadacli.detection.feature_layouts import FeatureStore, check_layout, settings_for
@@ -130,9 +131,10 @@ def features_command(
         return
     from tadacli.detection.extraction import feature_job
 
+    kept = options.index_folder(index)
     loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
     snippets = settings_for(layout, settings, loaded.spec.input)
-    job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit)
+    job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit, index=kept)
     store = FeatureStore(job.videos, output, layout=layout, resume=resume)
     with showing(stopwatch, unit="view"):
         statuses = _make(job, store, is_table=is_table)

@@ -61,6 +61,7 @@ def finetune_command(
     stride: own.Stride = None,
     device: options.Device = "auto",
     workers: own.Workers = 2,
+    index: options.Index = None,
     tensorboard: own.TensorBoard = False,
     output: own.RunFolder = None,
     resume: own.Resume = False,
@@ -91,6 +92,8 @@ def finetune_command(
     from tadacli.training.background import with_background
     from tadacli.training.data import load_finetune_data
 
+    kept = options.index_folder(index)
+
     def load(seed: int) -> FinetuneData:
         found = load_finetune_data(
             data,
@@ -111,7 +114,12 @@ def finetune_command(
         if task == "detection" or (unlabelled != "background" and negatives is None):
             return found
         return with_background(
-            found, unlabelled=unlabelled or "ignore", negatives=negatives, validation_share=validation_share, seed=seed
+            found,
+            unlabelled=unlabelled or "ignore",
+            negatives=negatives,
+            validation_share=validation_share,
+            seed=seed,
+            index=kept,
         )
 
     changes = _settings(setting or [])
@@ -141,6 +149,7 @@ def finetune_command(
             settings=changes,
             numbers=numbers,
             device=device,
+            index=kept,
             resume=resume,
         )
         train_head(load, chosen_head)
@@ -160,6 +169,7 @@ def finetune_command(
             "allow_bad": allow_bad,
             "device": device,
             "workers": workers,
+            "index": kept,
         },
         output=output,
         views=views,

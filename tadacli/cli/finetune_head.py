@@ -32,7 +32,7 @@ _OF_DETECTION = frozenset(("head", "features", "snippet", "stride"))
 _USED = _OF_DETECTION | frozenset(
     "data dataset annotations data_root labels tier train_split validation_split validation_share group_by fps model "
     "unlabelled negatives multi_label weights trust fetch setting epochs batch_size learning_rate seed task device "
-    "output resume quiet".split()
+    "index output resume quiet".split()
 )
 
 
@@ -56,6 +56,7 @@ class HeadOptions:
     settings: Mapping[str, str]
     numbers: Mapping[str, float]
     device: str
+    index: Path | None
     resume: bool
 
 
@@ -103,6 +104,7 @@ def train_head(load: Callable[[int], FinetuneData], chosen: HeadOptions) -> None
             unlabelled=chosen.unlabelled,
             settings=settings,
             device=chosen.device,
+            index=chosen.index,
             resume=chosen.resume,
             command=["tada", *sys.argv[1:]],
             listener=HeadListener(

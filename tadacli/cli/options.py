@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,12 @@ Times = Annotated[
     TimesName, OUTPUT.option(help="seconds, timecode (SMPTE) or frames: in tables, beside seconds in files.")
 ]
 Fps = Annotated[float | None, INPUT.option(help="Frames a second of folders and tars of frames.", metavar="RATE")]
+Index = Annotated[
+    Path | None,
+    SPEED.option(
+        "--index", help="Keep frame tables of videos in this folder: they open at once next time.", metavar="FOLDER"
+    ),
+]
 FillBatches = Annotated[
     bool, SPEED.option("--fill-batches", help="Share batches among videos: for a GPU, where each has few views.")
 ]
@@ -152,6 +159,20 @@ def coming_videos(inputs: list[str], *, recursive: bool, parts: bool = False) ->
             say_note(text)
 
     return chain([first], rest())
+
+
+def index_folder(folder: Path | None) -> Path | None:
+    """The folder of --index, made if it is not there; says where nothing can be kept in it."""
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        what = "is no folder" if folder.exists() else f"cannot be made: {error.strerror}"
+        raise UsageError(f"--index {folder} {what}", hint="give a folder, or a name in one") from error
+    if not os.access(folder, os.W_OK):
+        say_note(f"{folder} may only be read: videos that it does not have are looked through each time")
+    return folder
 
 
 def num_bytes(option: str, text: str) -> int:

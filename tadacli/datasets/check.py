@@ -125,6 +125,7 @@ def check_dataset(
     workers: int | None = None,
     clip_frames: int = 2,
     clip_seconds: float | None = None,
+    index: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> DatasetCheck:
     """What is wrong with the samples of one or more splits (by name), whatever the number of workers.
@@ -139,6 +140,7 @@ def check_dataset(
         workers: threads that open files, each file once; by default by the number of cores.
         clip_frames: a sample with fewer frames is too short.
         clip_seconds: as is one that lasts less, in seconds at the video's average rate.
+        index: a folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
         on_progress: called with (files done, files in all), in the calling thread.
 
     Returns:
@@ -161,7 +163,7 @@ def check_dataset(
     stop = threading.Event()
 
     def probe(path: str) -> _File:
-        return _probe(path, rates[path], tuple(files[path]), needed, stop)
+        return _probe(path, rates[path], tuple(files[path]), needed, stop, index)
 
     with closing(map_ahead(probe, files, workers=workers, stop=stop, num_ahead=workers * _NUM_AHEAD)) as results:
         for path, result in zip(files, results, strict=True):
@@ -251,12 +253,19 @@ class _File:
     num_bytes: int | None = None
 
 
-def _probe(path: str, fps: float | None, spans: Sequence[Span], needed: _Needed, stop: threading.Event) -> _File:
+def _probe(
+    path: str,
+    fps: float | None,
+    spans: Sequence[Span],
+    needed: _Needed,
+    stop: threading.Event,
+    index: str | os.PathLike[str] | None,
+) -> _File:
     identity = None
     try:
         status = Path(path).stat()
         identity = (status.st_dev, status.st_ino)
-        with VideoBoundary(path), open_video(path, fps=fps) as source:
+        with VideoBoundary(path), open_video(path, fps=fps, index=index) as source:
             problems = _problems(source, spans, needed, stop)
     except FileNotFoundError:
         return _File(dict.fromkeys(spans, (_Problem(FindingKind.MISSING, "the file is not there any more"),)))

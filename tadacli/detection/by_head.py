@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -49,6 +50,7 @@ def job_by_head(
     batch_size: int | None = None,
     fps: float | None = None,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
+    index: str | os.PathLike[str] | None = None,
 ) -> DetectionJob:
     """The job of searching videos by a head, whose features are made on the way.
 
@@ -60,6 +62,7 @@ def job_by_head(
         batch_size: How many views go through the trunk at once.
         fps: Frames a second of folders and tars of frames.
         max_download: The largest file in bytes that is fetched for a URL.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Raises:
         UsageError: For settings that do not go with a head, and a trunk that is not that of its training.
@@ -67,7 +70,7 @@ def job_by_head(
     """
     snippets = _snippets(head.spec, batch_size=batch_size, fps=fps)
 
-    features = feature_job(videos, model=trunk, snippets=snippets, max_download=max_download)
+    features = feature_job(videos, model=trunk, snippets=snippets, max_download=max_download, index=index)
     made = features.contract
     expected = replace(head.spec.steps, weights_sha256=made.weights_sha256, snippet_seconds=made.snippet_seconds)
     if (problem := _other_features(expected, head.spec.steps)) is not None:

@@ -42,6 +42,7 @@ def detect(
     device: str = "auto",
     dtype: str = "float32",
     progress: Callable[[Progress], object] | None = None,
+    index: str | os.PathLike[str] | None = None,
 ) -> Detections:
     """What happens in each video, and when: one result for each, in order.
 
@@ -64,6 +65,7 @@ def detect(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
         progress: Called with a `Progress` when a video is begun, and after each group of windows.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         The results, in a list that has `filter`, `merge` and `to_pandas`. Times of segments and gaps are presentation
@@ -101,6 +103,7 @@ def detect(
             device=device,
             dtype=dtype,
             progress=progress,
+            index=index,
         )
     )
 
@@ -121,6 +124,7 @@ def iter_detect(
     device: str = "auto",
     dtype: str = "float32",
     progress: Callable[[Progress], object] | None = None,
+    index: str | os.PathLike[str] | None = None,
 ) -> Generator[Detection, None, None]:
     """What happens in each video, in order, each result as soon as it is known; close the iterator to end early.
 
@@ -143,6 +147,7 @@ def iter_detect(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
         progress: Called with a `Progress` when a video is begun, and after each group of windows.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Yields:
         A result for each video, as `detect` gives it.
@@ -169,7 +174,7 @@ def iter_detect(
     named = named_videos(videos, fps=rate, times=times, needs_rate=True)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    job = detection_job(named, model=model, windows=windows, segments=segments)
+    job = detection_job(named, model=model, windows=windows, segments=segments, index=index)
     teller = ProgressTeller(progress, len(named))
 
     def reach(start: float, end: float, reached: float) -> None:
@@ -191,6 +196,7 @@ def detection_job(
     windows: WindowSettings,
     segments: SegmentSettings,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
+    index: str | os.PathLike[str] | None = None,
 ) -> DetectionJob:
     """The job of scoring the windows of videos.
 
@@ -200,6 +206,7 @@ def detection_job(
         windows: Which windows are scored.
         segments: What becomes a segment.
         max_download: The largest file in bytes that is fetched for a URL.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Raises:
         UsageError: For settings that do not go with the model.
@@ -220,7 +227,7 @@ def detection_job(
         for each in (summary, without_ends)
     )
 
-    score = partial(score_windows, model=model, settings=windows, max_download=max_download)
+    score = partial(score_windows, model=model, settings=windows, max_download=max_download, index=index)
 
     def find(video: str, journal_file: Path | None, on_progress: OnProgress | None) -> Found:
         if journal_file is None:

@@ -74,6 +74,7 @@ def features(
     snippets: SnippetSettings | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    index: str | os.PathLike[str] | None = None,
 ) -> list[Extraction]:
     """The features of the snippets of each video, what a network makes of them before its heads, in order.
 
@@ -89,6 +90,7 @@ def features(
             as a clip of the model, and one begins every eighth of that.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         A result for each video, with its `features` (see `VideoFeatures`), whose times are presentation times.
@@ -110,7 +112,8 @@ def features(
         videos = [videos]
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, device=device, dtype=dtype)
-    job = feature_job([address(video) for video in videos], model=model, snippets=snippets or SnippetSettings())
+    chosen = snippets or SnippetSettings()
+    job = feature_job([address(video) for video in videos], model=model, snippets=chosen, index=index)
     return list(iter_features(job))
 
 
@@ -124,6 +127,7 @@ class FeatureJob:
     stored: StoredType
     run: Run
     max_download: int
+    index: str | os.PathLike[str] | None = None
 
     @property
     def contract(self) -> FeatureContract:
@@ -149,6 +153,7 @@ def feature_job(
     snippets: SnippetSettings,
     stored: StoredType = "float32",
     max_download: int = DEFAULT_MAX_DOWNLOAD,
+    index: str | os.PathLike[str] | None = None,
 ) -> FeatureJob:
     """The job of making features of the snippets of videos.
 
@@ -158,6 +163,7 @@ def feature_job(
         snippets: Which snippets there are, and what is kept of them.
         stored: The type that features are rounded to where they are written.
         max_download: The largest file in bytes that is fetched for a URL.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         The job, for `iter_features`.
@@ -175,7 +181,7 @@ def feature_job(
         weights_sha256=model.weights_sha256,
         tool_version=__version__,
     )
-    return FeatureJob(videos, model, snippets, stored, run, max_download)
+    return FeatureJob(videos, model, snippets, stored, run, max_download, index)
 
 
 def iter_features(
@@ -348,6 +354,7 @@ def _pass(
         journal=journal,
         on_progress=on_progress,
         max_download=job.max_download,
+        index=job.index,
     )
 
 

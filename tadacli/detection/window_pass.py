@@ -113,6 +113,7 @@ def pass_over(
     on_progress: OnProgress | None = None,
     num_readers: int | None = None,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
+    index: str | os.PathLike[str] | None = None,
 ) -> WindowPass:
     """What `work` makes of every window of one video whose frames can all be read, handed to `take` group by group.
 
@@ -130,6 +131,7 @@ def pass_over(
         num_readers: Threads that read the video, where its frames can be shared out; by default as suits the machine.
             The rows do not depend on it.
         max_download: The largest file in bytes that is fetched for a URL.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         Everything but the rows.
@@ -142,9 +144,10 @@ def pass_over(
     with VideoBoundary(path) as boundary, ExitStack() as opened:
         with during(Stage.OPEN):
             file = boundary.reads(opened.enter_context(local_path(path, max_bytes=max_download)))
-            source = opened.enter_context(open_video(file, fps=fps))
+            index = index if file == path else None  # of a download nothing is left to be opened again
+            source = opened.enter_context(open_video(file, fps=fps, index=index))
         if cuts == "auto":
-            cuts = _cuts(file, layout, fps)
+            cuts = _cuts(file, layout, fps, index)
         with during(Stage.OPEN):
             plan = WindowPlan(source, model.spec.input, layout, cuts=cuts)
         done = _Done(len(plan))
@@ -180,9 +183,9 @@ def pass_over(
         )
 
 
-def _cuts(file: str, layout: Layout, fps: float | None) -> tuple[float, ...]:
+def _cuts(file: str, layout: Layout, fps: float | None, index: str | os.PathLike[str] | None) -> tuple[float, ...]:
     """Where shots begin. The video is opened apart for it: what it decodes to may depend on what was read before."""
-    with open_video(file, fps=fps) as source:
+    with open_video(file, fps=fps, index=index) as source:
         start, end = layout.part.within(source.info)
         cuts = find_cuts(source, start_seconds=start, end_seconds=end)
         count(decoded=source.num_decoded)

@@ -33,6 +33,7 @@ def score_windows(
     on_progress: OnProgress | None = None,
     num_readers: int | None = None,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
+    index: str | os.PathLike[str] | None = None,
 ) -> WindowScores:
     """The scores of every window of one video whose frames can all be read.
 
@@ -45,6 +46,7 @@ def score_windows(
         num_readers: Threads that read the video, where its frames can be shared out; by default as suits the machine.
             The scores do not depend on it.
         max_download: The largest file in bytes that is fetched for a URL.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         The scores, with a row for each of these windows.
@@ -73,6 +75,7 @@ def score_windows(
         on_progress=on_progress,
         num_readers=num_readers,
         max_download=max_download,
+        index=index,
     )
     spans, used, scale = done.plan.rows()
     return WindowScores(

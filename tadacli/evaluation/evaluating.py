@@ -72,6 +72,7 @@ def evaluate(
     fill_batches: bool = False,
     workers: int | None = None,
     fps: float | None = None,
+    index: AnyPath | None = None,
     device: str = "auto",
     dtype: str = "float32",
     shard: str | None = None,
@@ -103,6 +104,7 @@ def evaluate(
         workers: videos decoded at once; by default by the number of cores.
         fps: frames a second of folders and tars of frames whose rate the annotations do not say; by default what their
             name says, or else 30, with a note.
+        index: a folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "float32", "bfloat16", "float16", or "auto" for the faster here.
         shard: "3/8" for the third of eight parts of the items; the report is on that part.
@@ -182,7 +184,7 @@ def evaluate(
     with nullcontext() if file is None else closing(file):
         if on_start is not None:
             on_start(EvalStart(header.shard, header.num_items, len(truth.samples), len(done)))
-        items = score_samples(truth.samples, model=model, options=scoring, workers=workers, done=done)
+        items = score_samples(truth.samples, model=model, options=scoring, workers=workers, done=done, index=index)
         interrupted = _keep_all(items, keep, len(done), len(truth.samples), on_progress)
     saved = of_items(header, in_memory) if save_predictions is None else read_predictions([save_predictions])
     if submission is not None and not interrupted:

@@ -88,6 +88,7 @@ def score_samples(
     options: ScoringOptions | None = None,
     workers: int | None = None,
     done: Container[str] = (),
+    index: str | os.PathLike[str] | None = None,
 ) -> Generator[ItemScores, None, None]:
     """The scores of each sample, in order, as soon as they are known; close the iterator to end early.
 
@@ -98,6 +99,7 @@ def score_samples(
             options, to the bit.
         workers: videos decoded ahead, each in a thread; by default by the number of cores.
         done: ids of samples that are not scored.
+        index: a folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Yields:
         The scores of each sample, (num_classes,) by head; one that cannot be read has status "error".
@@ -111,7 +113,7 @@ def score_samples(
     if workers < 1:
         raise UsageError(f"{workers} workers cannot decode", hint="use --workers 1 or more")
     stop = threading.Event()
-    scorer = SampleScorer(model, options, stop=stop)
+    scorer = SampleScorer(model, options, index=index, stop=stop)
     left = (sample for sample in samples if sample.id not in done)
     with closing(map_ahead(scorer.decode, left, workers=workers, stop=stop)) as coming:
         yield from scorer.score(coming)
@@ -123,12 +125,20 @@ class SampleScorer:
     Args:
         model: The model.
         options: How views are scored.
+        index: A folder in which the frame tables of video files are kept.
         stop: Set when nothing more is wanted; decoding then gives up.
     """
 
-    def __init__(self, model: Model, options: ScoringOptions, *, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        options: ScoringOptions,
+        *,
+        index: str | os.PathLike[str] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._model, self._options = model, options
-        self.decode = _Decoder(model, options.views_of(model.spec), stop or threading.Event())
+        self.decode = _Decoder(model, options.views_of(model.spec), index, stop or threading.Event())
 
     def score(
         self, decoded: Iterable[Decoded], *, on_views: Callable[[int], object] | None = None
@@ -144,8 +154,10 @@ class SampleScorer:
 class _Decoder:
     """Decodes the views of samples, for several threads; each keeps the video it read last, for spans of the same."""
 
-    def __init__(self, model: Model, views: EvalProtocol, stop: threading.Event) -> None:
-        self._model, self._views, self._stop = model, views, stop
+    def __init__(
+        self, model: Model, views: EvalProtocol, index: str | os.PathLike[str] | None, stop: threading.Event
+    ) -> None:
+        self._model, self._views, self._index, self._stop = model, views, index, stop
         self._thread = threading.local()
 
     def __call__(self, sample: Sample) -> Decoded:
@@ -176,7 +188,7 @@ class _Decoder:
             self._thread.path = None
             opened = ExitStack()
             with during(Stage.OPEN):
-                self._thread.source = opened.enter_context(open_video(path, fps=fps))
+                self._thread.source = opened.enter_context(open_video(path, fps=fps, index=self._index))
             self._thread.opened = opened  # the one before is let go
             self._thread.path = path, fps
         source: VideoSource = self._thread.source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class ClassificationOptions:
 
     Those are the best `topk` of the classes that reach `min_score`, 0 to 1, or with "auto" the threshold of their own
     that the model carries. `fps` is the rate of folders and tars of frames, None for what their name says, or else 30.
+    In the folder `index` frame tables are kept; results do not depend on it.
 
     Raises:
         UsageError: For values out of range, and for views together with the sampling of a window.
@@ -61,6 +63,7 @@ class ClassificationOptions:
     topk: int = DEFAULT_TOPK
     min_score: ScoreLimit = DEFAULT_MIN_SCORE
     fps: float | None = None
+    index: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         part = self.part

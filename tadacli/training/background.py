@@ -48,6 +48,7 @@ def with_background(
     negatives: str | os.PathLike[str] | None = None,
     validation_share: float = 0.2,
     seed: int = 0,
+    index: str | os.PathLike[str] | None = None,
 ) -> FinetuneData:
     """The data with windows of a further class, `BACKGROUND`, or as they are where there is no such window.
 
@@ -60,6 +61,7 @@ def with_background(
         negatives: A folder of videos that hold none of the classes; about `validation_share` of them validate.
         validation_share: As of the data.
         seed: Of the split of the negatives.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         The data; a remark says how many windows were taken.
@@ -75,13 +77,13 @@ def with_background(
     if unlabelled == "background":
         for split, dataset in sides.items():
             # What is wrong with a video of the data is said when they are checked.
-            windows = [each for video in _videos_of(dataset, data) for each in _windows(video) or ()]
+            windows = [each for video in _videos_of(dataset, data) for each in _windows(video, index) or ()]
             found[split] += _spread(windows, _most_in_a_class(dataset))
             remarks.append(f"{split}: {len(found[split])} of {len(windows)} windows of unlabelled time are background")
     if negatives is not None:
         split_videos = find_negatives(negatives, data, validation_share=validation_share, seed=seed)
         for split, videos in split_videos.sides.items():
-            of_video = {each.name: _windows(_Video(each.path, each.name, None)) for each in videos}
+            of_video = {each.name: _windows(_Video(each.path, each.name, None), index) for each in videos}
             if unread := [in_one_line(name) for name, each in of_video.items() if each is None]:
                 remarks.append(f"{split}: {len(unread)} of {len(videos)} negatives cannot be read: {named(unread)}")
             windows = [window for each in of_video.values() for window in each or ()]
@@ -94,12 +96,12 @@ def with_background(
     labels = data.heads[""]
     labels = labels if BACKGROUND in labels else (*labels, BACKGROUND)
     heads: Mapping[str, tuple[str, ...]] = {"": labels}
-    index = labels.index(BACKGROUND)
+    last = labels.index(BACKGROUND)
     made = {
         split: replace(
             dataset,
             heads=heads,
-            samples=(*dataset.samples, *(replace(each, labels={"": index}) for each in found[split])),
+            samples=(*dataset.samples, *(replace(each, labels={"": last}) for each in found[split])),
         )
         for split, dataset in sides.items()
     }
@@ -127,13 +129,13 @@ def _videos_of(dataset: Dataset, data: FinetuneData) -> list[_Video]:
     ]
 
 
-def _windows(video: _Video) -> list[Sample] | None:
+def _windows(video: _Video, index: str | os.PathLike[str] | None) -> list[Sample] | None:
     """The windows of a video, side by side, that touch no labelled span and nothing close to one.
 
     None for one that cannot be read.
     """
     try:
-        info = probe(video.path, fps=video.fps)
+        info = probe(video.path, fps=video.fps, index=index)
     except VideoError:
         return None
     length = parse_length(DEFAULT_WINDOW).seconds(float(info.fps))

@@ -123,6 +123,8 @@ class TrainingClips:
     with `multi_label`, every combination of classes that occurs. With `multi_label` a clip shows all classes that hold
     at its middle, between its first and its last frame.
 
+    In the folder `index` frame tables of videos are kept; no clip depends on it.
+
     Not for several threads at once. Raises `UsageError` for samples without a file, without a class in each of the
     `heads`, and for pairs of labels that are only half there.
     """
@@ -137,11 +139,12 @@ class TrainingClips:
         seed: int = 0,
         balance: bool = False,
         multi_label: bool = False,
+        index: str | os.PathLike[str] | None = None,
     ) -> None:
         self._samples, self._heads, self._input = tuple(samples), dict(heads), input
         self._multi_label = multi_label
         self._augmentation, self._seed = augmentation, seed
-        self._videos = _Videos()
+        self._videos = _Videos(index)
         self._check()
         self._classes = _by_class(self._samples, multi_label=multi_label) if balance else ()
 
@@ -270,15 +273,19 @@ def frame_range(sample: Sample, source: VideoSource) -> tuple[int, int]:
 
 
 class _Videos:
-    """The videos that were read last, opened; those of another process are opened there anew."""
+    """The videos that were read last, opened; those of another process are opened there anew.
 
-    def __init__(self) -> None:
+    In the folder `index` their frame tables are kept, for all processes and epochs.
+    """
+
+    def __init__(self, index: str | os.PathLike[str] | None) -> None:
+        self._index = index
         self._opened: OrderedDict[str, tuple[VideoSource, ExitStack]] = OrderedDict()
 
     def get(self, path: str, fps: float | None) -> VideoSource:
         if path not in self._opened:
             files = ExitStack()
-            self._opened[path] = files.enter_context(open_video(path, fps=fps)), files
+            self._opened[path] = files.enter_context(open_video(path, fps=fps, index=self._index)), files
         self._opened.move_to_end(path)
         if len(self._opened) > MAX_OPENED:
             self.forget(next(iter(self._opened)))
@@ -289,7 +296,7 @@ class _Videos:
             self._opened.pop(path)[1].close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_opened": OrderedDict()}
+        return {"_index": self._index, "_opened": OrderedDict()}
 
 
 # --- batches ----------------------------------------------------------------------------------------

@@ -152,6 +152,7 @@ def check_finetune_data(
     input_spec: InputSpec,
     workers: int,
     allow_bad: int = 0,
+    index: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> FinetuneData:
     """The data without the samples that cannot be used, after every file was opened and looked at.
@@ -161,6 +162,7 @@ def check_finetune_data(
         input_spec: The model's clips, by which samples are called too short.
         workers: How many files are looked at at a time.
         allow_bad: Up to so many videos may be missing, unreadable or damaged.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
         on_progress: Is called with (files done, files in all).
 
     Returns:
@@ -173,7 +175,12 @@ def check_finetune_data(
     datasets = {"train": data.train, "validation": data.validation}
     clip_frames, clip_seconds = _clip_extent(input_spec)
     check = check_dataset(
-        datasets, workers=workers, clip_frames=clip_frames, clip_seconds=clip_seconds, on_progress=on_progress
+        datasets,
+        workers=workers,
+        clip_frames=clip_frames,
+        clip_seconds=clip_seconds,
+        index=index,
+        on_progress=on_progress,
     )
     bad = [finding for finding in check.findings if finding.kind in _BAD or finding.detail is FindingDetail.NO_FRAME]
     dropped = {(finding.split, finding.id) for finding in bad}

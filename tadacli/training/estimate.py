@@ -61,7 +61,7 @@ def estimate(job: FinetuneJob, resources: Resources, *, num_shown: int = 8) -> E
     Returns:
         Seconds and bytes, and the first clips of the run.
     """
-    clips, places = job.clips(), range(max(2, min(num_shown, job.recipe.batch_size)))
+    clips, places = job.clips(resources.index), range(max(2, min(num_shown, job.recipe.batch_size)))
     if len({sample.path for sample in job.data.train.samples}) <= MAX_OPENED:
         clips.batch(places)  # then a run opens each video once only, which is not what its steps take
     started = time.monotonic()
@@ -113,7 +113,7 @@ def out_of_memory(
     total = available_memory(device) if total_bytes is None else total_bytes
     try:
         if peak_bytes_of is None:
-            measure = _measured_steps(job, job.clips().batch(range(2)), device)
+            measure = _measured_steps(job, job.clips(resources.index).batch(range(2)), device)
             fit = _clips_in(total, measure(1)[0], measure(2)[0])
         else:
             fit = _clips_in(total, peak_bytes_of(1), peak_bytes_of(2))

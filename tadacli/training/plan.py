@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -73,8 +74,11 @@ class FinetuneJob:
             "data": {split: _contents(dataset) for split, dataset in self.splits.items()},
         }
 
-    def clips(self) -> TrainingClips:
-        """The training clips. Raises `UsageError` for pairs of mirrored labels that are not those of the data."""
+    def clips(self, index: str | os.PathLike[str] | None = None) -> TrainingClips:
+        """The training clips, of videos whose frame tables are kept in a folder `index` if there is one.
+
+        Raises `UsageError` for pairs of mirrored labels that are not those of the data.
+        """
         return TrainingClips(
             self.data.train.samples,
             heads=self.data.heads,
@@ -83,6 +87,7 @@ class FinetuneJob:
             seed=self.recipe.seed,
             balance=self.recipe.balance,
             multi_label=self.data.multi_label,
+            index=index,
         )
 
     @property

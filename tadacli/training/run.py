@@ -173,7 +173,7 @@ class _Run:
             if self.processes.is_first and trainer.step == 0:
                 write_splits(self.folder, job.splits)
             coming = batches(
-                job.clips(),
+                job.clips(self.resources.index),
                 lambda step: job.positions(step, self.processes),
                 first_step=trainer.step,
                 num_steps=job.settings.num_steps - trainer.step,

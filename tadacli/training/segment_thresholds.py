@@ -108,7 +108,9 @@ def thresholds_on_windows(
         return None
     model = Model(spec, inference_form(network), resources.device, torch.float32, Path(), "")
     with torch.inference_mode():
-        videos, unread = search_videos(data.validation, model, resources.processes, on_video=on_video)
+        videos, unread = search_videos(
+            data.validation, model, resources.processes, on_video=on_video, index=resources.index
+        )
     fitted = fit_segment_thresholds(videos, spec.heads)
     return None if fitted is None else replace(fitted, notes=(*fitted.notes, *unread))
 
@@ -119,6 +121,7 @@ def search_videos(
     processes: Processes,
     *,
     on_video: Callable[[int, int], object] = lambda _, __: None,
+    index: str | os.PathLike[str] | None = None,
 ) -> tuple[list[SearchedVideo], list[str]]:
     """Scores the windows of every video of which spans are labelled, each process a part of them.
 
@@ -128,6 +131,7 @@ def search_videos(
         model: What scores.
         processes: Those that share the work.
         on_video: Called after each video with (videos done, videos of this process).
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         The videos in the order of the samples, and for each that cannot be read what is wrong with it.
@@ -142,14 +146,14 @@ def search_videos(
         rates[path] = sample.fps
         spans = by_path.setdefault(path, [])
         end = np.inf if sample.end_seconds is None else sample.end_seconds
-        for index in sample.own_classes:
-            if dataset.heads[head][index] != model.spec.background:
-                spans.append((sample.start_seconds or 0.0, end, index))
+        for number in sample.own_classes:
+            if dataset.heads[head][number] != model.spec.background:
+                spans.append((sample.start_seconds or 0.0, end, number))
     own = list(by_path)[processes.rank :: processes.count]
     found: list[tuple[str, SearchedVideo | str]] = []
     for number, path in enumerate(own, start=1):
         try:
-            scores = score_windows(path, model=model, settings=window_settings(fps=rates[path]))
+            scores = score_windows(path, model=model, settings=window_settings(fps=rates[path]), index=index)
         except VideoError as error:
             found.append((path, error.message))
         else:

@@ -58,6 +58,7 @@ class FinetuneOptions(TypedDict, total=False):
     allow_bad: int
     device: str
     workers: int
+    index: AnyPath | None
     listener: Listener
 
 
@@ -76,6 +77,7 @@ def finetune(
     views: str | EvalProtocol | None = None,
     device: str = "auto",
     workers: int = _WORKERS,
+    index: AnyPath | None = None,
     tensorboard: bool = False,
     resume: bool = False,
     command: Sequence[str] | None = None,
@@ -105,6 +107,7 @@ def finetune(
         views: Of the last evaluation, as "10x3" for 10 clips of 3 crops; by default the model's.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         workers: Processes that make clips; with 1 or more, a script needs the usual `if __name__ == "__main__":`.
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
         tensorboard: Whether to write a TensorBoard log, too.
         resume: Whether to continue an unfinished folder.
         command: The words that begin this run, for the model card; by default those of the script.
@@ -151,6 +154,7 @@ def finetune(
         allow_bad=allow_bad,
         device=device,
         workers=workers,
+        index=index,
         listener=listener,
     ) as (job, resources):
         processes = resources.processes
@@ -262,13 +266,14 @@ def _prepared(
                 input_spec=start.spec.input,
                 workers=default_workers(),
                 allow_bad=options.get("allow_bad", 0),
+                index=options.get("index"),
                 on_progress=listener.on_files,
             )
 
         checked = by_first(processes, look)
         job = plan_finetuning(checked, start, recipe, num_processes=processes.count, chosen=chosen)
         listener.on_plan(job)
-        yield job, Resources(target, processes, options.get("workers", _WORKERS))
+        yield job, Resources(target, processes, options.get("workers", _WORKERS), options.get("index"))
 
 
 def _run_in(

@@ -94,7 +94,7 @@ def validate(
     own = samples[processes.rank :: processes.count]
     try:
         with torch.inference_mode():
-            scored = list(score_samples(own, model=model, options=options, workers=workers))
+            scored = list(score_samples(own, model=model, options=options, workers=workers, index=resources.index))
     except UsageError:
         raise
     except TadaError as error:  # what is wrong with a video is no error here: its item has no scores

@@ -276,7 +276,7 @@ def test_folders_of_frames(tmp_path: Path) -> None:
 
 def test_each_file_is_opened_once_and_few_wait(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(dataset_check, "open_video", lambda path, fps: opened.append(path) or open_video(path, fps=fps))
+    monkeypatch.setattr(dataset_check, "open_video", lambda path, **how: opened.append(path) or open_video(path, **how))
     rows = [f"other.mp4,a,{number / 10},{number / 10 + 0.5}" for number in range(10)]
     check = check_dataset({"": own(tree, *rows, "sound.mp4,a,,")}, workers=3)
     assert Counter(opened) == {str(tree / "other.mp4"): 1, str(tree / "sound.mp4"): 1}
@@ -290,7 +290,7 @@ def test_an_interrupt_ends_the_workers_and_what_waits_is_not_opened(
     for name in names:
         (tree / name).symlink_to("short.mp4")
     opened: list[str] = []
-    monkeypatch.setattr(dataset_check, "open_video", lambda path, fps: opened.append(path) or open_video(path, fps=fps))
+    monkeypatch.setattr(dataset_check, "open_video", lambda path, **how: opened.append(path) or open_video(path, **how))
 
     def interrupt(done: int, _: int) -> None:
         if done == 3:

@@ -154,9 +154,9 @@ def test_a_video_is_opened_once_for_the_spans_in_a_row(
     opened: list[str] = []
     real = dataset_scoring.open_video
 
-    def counted(path: str, fps: float | None) -> object:
+    def counted(path: str, **how: float | None) -> object:
         opened.append(Path(path).name)
-        return real(path, fps=fps)
+        return real(path, **how)
 
     monkeypatch.setattr(dataset_scoring, "open_video", counted)
     by_id = {sample.id: sample for sample in samples}

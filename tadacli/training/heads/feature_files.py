@@ -52,6 +52,7 @@ def made_files(
     trunk: Model,
     *,
     on_features: Callable[[int, int], object],
+    index: str | os.PathLike[str] | None = None,
 ) -> FeatureFiles:
     """The features of all videos, made; those that an earlier run left whole are not made again.
 
@@ -62,6 +63,7 @@ def made_files(
         snippets: Of which snippets to make them.
         trunk: The model that makes them.
         on_features: Called after each video with (videos done, videos in all).
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
 
     Returns:
         The files, and why videos that cannot be read have none.
@@ -71,7 +73,7 @@ def made_files(
         OutputError: The folder has features that were made with other settings, or cannot be written.
     """
     videos = (*_videos_of(data), *(str(each.path) for side in negatives.sides.values() for each in side))
-    job = feature_job(videos, model=trunk, snippets=snippets)
+    job = feature_job(videos, model=trunk, snippets=snippets, index=index)
     store = FeatureStore(videos, folder, resume=True)
     failed = {}
     for number, made in enumerate(iter_features(job, store=store), start=1):

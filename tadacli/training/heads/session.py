@@ -76,6 +76,7 @@ def finetune_head(
     unlabelled: Unlabelled = "background",
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
+    index: AnyPath | None = None,
     resume: bool = False,
     command: Sequence[str] = (),
     listener: HeadListener | None = None,
@@ -99,6 +100,7 @@ def finetune_head(
         unlabelled: Whether time of training videos that no segment covers is background, or is not learnt from.
         settings: Settings of the head to replace, by key (see `head_settings`).
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
         resume: Whether to continue an unfinished folder.
         command: The words that begin this run, for the model card.
         listener: What is called while the run goes on.
@@ -125,7 +127,7 @@ def finetune_head(
             if isinstance(features, Path):
                 files = files_in(features, data, negatives)
             else:
-                files = _made(data, negatives, path, features, trunk, command, listener)
+                files = _made(data, negatives, path, features, trunk, command, index, listener)
             return load_head_data(data, files, negatives=negatives, unlabelled=unlabelled)
 
         found = by_first(processes, load)
@@ -159,6 +161,7 @@ def _made(
     snippets: SnippetSettings,
     trunk: Model | None,
     command: Sequence[str],
+    index: AnyPath | None,
     listener: HeadListener,
 ) -> FeatureFiles:
     """The features of all videos, in the folder of the run."""
@@ -167,7 +170,9 @@ def _made(
     run = open_run(folder, resume=True)
     if not run.facts.is_file():  # by which the folder is known as a run's
         write_facts(run, command=command, spec=trunk.spec, negatives=negatives.names)
-    return made_files(data, negatives, folder / "features", snippets, trunk, on_features=listener.on_features)
+    return made_files(
+        data, negatives, folder / "features", snippets, trunk, on_features=listener.on_features, index=index
+    )
 
 
 def _counts(heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
