@@ -79,6 +79,7 @@ def detect_command(
     address: engine_options.Address = None,
     gpus_per_worker: engine_options.GpusPerWorker = None,
     cpus_per_worker: engine_options.CpusPerWorker = None,
+    split_videos: engine_options.SplitVideos = None,
 ) -> None:
     """Say what happens in long videos, and when: start, end, label, score.
 
@@ -130,6 +131,7 @@ def detect_command(
         output=output,
         without=without,
     )
+    share = engine_options.share_seconds(split_videos, workers)
     labelled = labels_of_people(truth, report)
     from tadacli.detection.settings import SegmentSettings
 
@@ -216,7 +218,7 @@ def detect_command(
             from tadacli.cluster.work import DetectWork
 
             choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
-            work = DetectWork(choice, windows, segments, limit)
+            work = DetectWork(choice, windows, segments, limit, share)
             coming: Iterable[str] = options.coming_videos(inputs or [], recursive=recursive, parts=parts)
             if save_scores is not None or cuts not in ("auto", "none"):
                 coming = list(dict.fromkeys(coming))

@@ -48,6 +48,12 @@ GpusPerWorker = Annotated[
 CpusPerWorker = Annotated[
     int | None, ENGINE.option(help="Cores and threads of each. Default: of ray 1, of local an equal part.", metavar="N")
 ]
+SplitVideos = Annotated[
+    str | None,
+    ENGINE.option(
+        help="Have several workers search a video that is longer, each so much of it; the bytes stay.", metavar="LENGTH"
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,25 @@ def asked_engine(
         raise UsageError(f"{gpus:g} GPUs cannot be", hint="give --gpus-per-worker 0 or more")
     least, most = _range_of(workers or "1")
     return AskedEngine(engine, least, most, device, (), address or "auto", gpus, cpus or 1)
+
+
+def share_seconds(split_videos: str | None, engine: AskedEngine | None) -> float | None:
+    """How much of a video a worker searches at most, None for all of it.
+
+    Raises:
+        UsageError: It is no length of time, or there are no workers.
+    """
+    from tadacli.sampling.settings import parse_length
+
+    if split_videos is None:
+        return None
+    if engine is None:
+        hint = "add --engine local, or --engine ray"
+        raise UsageError("--split-videos says something of an engine", hint=hint)
+    length = parse_length(split_videos)
+    if length.unit != "seconds":
+        raise UsageError(f"--split-videos {split_videos} is a number of frames", hint="give a time, such as 30m")
+    return length.value
 
 
 def _range_of(workers: str) -> tuple[int, int]:

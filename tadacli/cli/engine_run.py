@@ -202,7 +202,8 @@ def _drive(engine: AskedEngine, work: Work, items: Iterable[Item], ledger: Ledge
         on_end=lambda why: say(f"a worker ended ({why}); another one takes its place", always=True),
     )
     try:
-        drive(engine.pool(work, ledger.place), iter(items), ledger, kind=work.kind, watcher=watcher)
+        pool = engine.pool(work, ledger.place)
+        drive(pool, iter(items), ledger, kind=work.kind, divides=work.divides, watcher=watcher)
     except KeyboardInterrupt:
         say(f"interrupted: {reached}; --resume goes on", always=True)
         raise typer.Exit(exits.INTERRUPTED) from None

@@ -75,6 +75,7 @@ def features_command(
     address: engine_options.Address = None,
     gpus_per_worker: engine_options.GpusPerWorker = None,
     cpus_per_worker: engine_options.CpusPerWorker = None,
+    split_videos: engine_options.SplitVideos = None,
 ) -> None:
     """Write what a model makes of snippets of videos before its last layer.
 
@@ -102,6 +103,7 @@ def features_command(
         output=output,
         without={"--profile": profile, "--index": index},
     )
+    share = engine_options.share_seconds(split_videos, workers)
     from tadacli.detection.cuts import parse_cuts
     from tadacli.detection.feature_layouts import FeatureStore, check_layout, settings_for
     from tadacli.sampling.snippets import snippet_settings
@@ -126,7 +128,7 @@ def features_command(
         from tadacli.cluster.work import FeaturesWork
 
         choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=None)
-        work = FeaturesWork(choice, settings, stored, layout, limit)
+        work = FeaturesWork(choice, settings, stored, layout, limit, share)
         extract_on_engine(workers, work, videos, output, resume=resume, is_table=is_table)
         return
     from tadacli.detection.extraction import feature_job

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tadacli.cluster.dividing import Dividing, ShareError, write_journal
 from tadacli.cluster.models import loaded
 from tadacli.detection.detecting import detection_job
-from tadacli.detection.extraction import Extraction, extraction_row, feature_job, iter_features
+from tadacli.detection.extraction import Extraction, extraction_row, feature_job, iter_features, shared_snippets
 from tadacli.detection.feature_layouts import FeatureStore, settings_for
 from tadacli.detection.jobs import iter_detections
 from tadacli.detection.score_file import write_scores
@@ -21,6 +24,7 @@ from tadacli.video.stores import whole_files
 if TYPE_CHECKING:
     from tadacli.cluster.items import Item
     from tadacli.cluster.work import DetectWork, FeaturesWork, Row, Seat
+    from tadacli.sampling.shares import Share
 
 
 class Detecting:
@@ -35,18 +39,37 @@ class Detecting:
             (), model=model, windows=work.windows, segments=work.segments, max_download=work.max_download
         )
         self.run, self.notes, self._on_step = self._job.run, tuple(map(str, model.notes)), on_step
+        self._dividing = Dividing(self._job.shared, work.share_seconds, on_step)
 
     def begin(self, item: Item) -> Callable[[], Row]:
         """As `work.Processing` says it."""
-        return partial(self._row, item)
+        return lambda: self._dividing.divided(item) or self._row(item)
+
+    def begin_share(self, item: Item, share: Share) -> Callable[[], Row]:
+        """As `work.SharedProcessing` says it."""
+        return partial(self._dividing.share, item, share)
+
+    def begin_whole(self, item: Item, shares: Iterable[Row]) -> Callable[[], Row]:
+        """As `work.SharedProcessing` says it."""
+        return partial(self._whole, item, shares)
 
     def failed(self, item: Item, reason: str) -> Row:
         """As `work.Processing` says it."""
         result = Detection(item.path, "error", self._job.spec.name, error=reason)
         return detection_row(result, self.run, size_bytes=file_size(item.path))
 
-    def _row(self, item: Item) -> Row:
-        (found,) = iter_detections(replace(self._job, videos=[item.path]), on_progress=lambda *_: self._on_step())
+    def _whole(self, item: Item, shares: Iterable[Row]) -> Row:
+        with tempfile.TemporaryDirectory(prefix="tada-") as folder:
+            journal = Path(folder, "journal")
+            try:
+                write_journal(shares, journal)
+            except ShareError as error:
+                return self.failed(item, str(error))
+            return self._row(item, journal)
+
+    def _row(self, item: Item, journal: Path | None = None) -> Row:
+        job = replace(self._job, videos=[item.path])
+        (found,) = iter_detections(job, journal=journal, on_progress=lambda *_: self._on_step())
         if item.file is not None and found.scores is not None:
             with whole_files(item.file, replace=True) as file:
                 write_scores(file, found.scores, replace=True)
@@ -65,21 +88,34 @@ class Extracting:
         self._job = feature_job((), model=model, snippets=snippets, stored=work.stored, max_download=work.max_download)
         self._layout = work.layout
         self.run, self.notes, self._on_step = self._job.run, tuple(map(str, model.notes)), on_step
+        self._dividing = Dividing(shared_snippets(self._job), work.share_seconds, on_step)
 
     def begin(self, item: Item) -> Callable[[], Row]:
         """As `work.Processing` says it."""
-        return partial(self._row, item)
+        return lambda: self._dividing.divided(item) or self._row(item)
+
+    def begin_share(self, item: Item, share: Share) -> Callable[[], Row]:
+        """As `work.SharedProcessing` says it."""
+        return partial(self._dividing.share, item, share)
+
+    def begin_whole(self, item: Item, shares: Iterable[Row]) -> Callable[[], Row]:
+        """As `work.SharedProcessing` says it."""
+        return partial(self._row, item, shares)
 
     def failed(self, item: Item, reason: str) -> Row:
         """As `work.Processing` says it."""
         result = Extraction(item.path, "error", reason, size_bytes=file_size(item.path))
         return extraction_row(result, self.run)
 
-    def _row(self, item: Item) -> Row:
+    def _row(self, item: Item, shares: Iterable[Row] = ()) -> Row:
         assert item.file is not None  # of features
         job = replace(self._job, videos=[item.path])
         with whole_files(item.file, replace=True) as file:
             store = FeatureStore.of_one(item.path, file, layout=self._layout)
+            try:
+                write_journal(shares, store.journal_of(item.path))
+            except ShareError as error:
+                return self.failed(item, str(error))
             (result,) = iter_features(job, store=store, on_progress=lambda *_: self._on_step())
         row = extraction_row(result, self.run)
         return row if row["file"] is None else {**row, "file": item.file}

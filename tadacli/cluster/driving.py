@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from tadacli.cluster.items import Item
+from tadacli.cluster.items import Item, share_id
 from tadacli.cluster.ledger import Kind, Ledger, differences
 from tadacli.cluster.listing import Listing
 from tadacli.cluster.work import Assignment, Outcome
 from tadacli.errors import TadaError
 from tadacli.results import Run
+from tadacli.sampling.shares import Share
 
 _MOST_FALSE_STARTS = 3  # of the first workers; of those that come later, some more
 
@@ -132,7 +133,15 @@ class Watcher:
     on_wait: Callable[[str], object] = str
 
 
-def drive(pool: Pool, items: Iterator[Item], ledger: Ledger, *, kind: Kind, watcher: Watcher | None = None) -> None:
+def drive(
+    pool: Pool,
+    items: Iterator[Item],
+    ledger: Ledger,
+    *,
+    kind: Kind,
+    divides: bool = False,
+    watcher: Watcher | None = None,
+) -> None:
     """Have the results of all inputs made that are not there yet.
 
     Args:
@@ -140,13 +149,14 @@ def drive(pool: Pool, items: Iterator[Item], ledger: Ledger, *, kind: Kind, watc
         items: The inputs, in order; read as they are needed.
         ledger: Where results are kept.
         kind: The command whose results they are.
+        divides: Whether workers may find that an input is to be given out in shares, for which others are kept.
         watcher: What is told meanwhile.
 
     Raises:
         OutputError: The folder holds another run, or cannot be written.
         TadaError: The model cannot be loaded, or workers end without having begun.
     """
-    driver = _Driver(pool, items, ledger, kind, watcher or Watcher())
+    driver = _Driver(pool, items, ledger, kind, divides, watcher or Watcher())
     try:
         driver.run()
     finally:
@@ -155,10 +165,15 @@ def drive(pool: Pool, items: Iterator[Item], ledger: Ledger, *, kind: Kind, watc
 
 
 class _Driver:
-    def __init__(self, pool: Pool, items: Iterator[Item], ledger: Ledger, kind: Kind, watcher: Watcher) -> None:
+    def __init__(
+        self, pool: Pool, items: Iterator[Item], ledger: Ledger, kind: Kind, divides: bool, watcher: Watcher
+    ) -> None:
         self._pool, self._items, self._ledger, self._kind, self._watcher = pool, items, ledger, kind, watcher
+        self._divides = divides
         self._workers: dict[int, _Worker] = {}
         self._again: deque[Assignment] = deque()
+        self._shares: deque[Assignment] = deque()  # and the wholes of which all are there
+        self._divided: dict[str, tuple[Assignment, set[str]]] = {}  # by id, with the shares that are not there yet
         self._listing = Listing(ledger.store)
         self._run: Run | None = None
         self._committed: set[bytes] = set()
@@ -188,7 +203,10 @@ class _Driver:
 
     def _is_over(self) -> bool:
         busy = any(worker.in_flight for worker in self._workers.values())
-        return self._run is not None and self._is_listed and not self._again and not busy
+        return self._run is not None and self._is_given_out() and not busy
+
+    def _is_given_out(self) -> bool:
+        return self._is_listed and not self._again and not self._shares
 
     # --- events ---------------------------------------------------------------------------------------
 
@@ -201,8 +219,9 @@ class _Driver:
             self._begin(event)
         elif isinstance(event, Done):
             self._ends = 0
-            if self._workers[event.worker].in_flight.pop(event.outcome.id, None) is not None:
-                self._count(event.outcome)
+            assignment = self._workers[event.worker].in_flight.pop(event.outcome.id, None)
+            if assignment is not None:
+                self._done(assignment, event.outcome)
         elif isinstance(event, Failed):
             raise event.error
         elif isinstance(event, Ended):
@@ -244,6 +263,23 @@ class _Driver:
         if len(self._workers) < self._pool.least:
             self._start()
 
+    def _done(self, assignment: Assignment, outcome: Outcome) -> None:
+        """An input is done, or a share of one, or it is known how many there are."""
+        if outcome.num_shares:
+            shares = [Share(number, outcome.num_shares) for number in range(outcome.num_shares)]
+            ids = {share_id(assignment.id, share): share for share in shares}
+            whole = replace(assignment, num_shares=outcome.num_shares)
+            self._divided[assignment.id] = whole, set(ids)
+            self._shares += [Assignment(each, whole.item, share=share, whole=whole.id) for each, share in ids.items()]
+        elif assignment.share is not None:
+            whole, left = self._divided[assignment.whole]
+            left.discard(assignment.id)
+            if not left:
+                del self._divided[whole.id]
+                self._shares.append(whole)
+        else:
+            self._count(outcome)
+
     def _count(self, outcome: Outcome) -> None:
         self._num_done += 1
         if outcome.status == "error":
@@ -259,19 +295,27 @@ class _Driver:
         """Give each worker what it has room for; those for whom there is nothing may go."""
         if self._run is None:
             return
-        for number, worker in list(self._workers.items()):
-            while worker.name and self._has_room(worker):
-                assignment = self._next()
-                if assignment is None:
-                    break
-                worker.in_flight[assignment.id] = assignment
-                self._pool.give(number, assignment)
-        if self._is_listed and not self._again:
-            for number in [number for number, each in self._workers.items() if each.name and not each.in_flight]:
+        ready = {number: worker for number, worker in self._workers.items() if worker.name}
+        for depth in range(1, 1 + max((worker.most for worker in ready.values()), default=0)):
+            for number, worker in ready.items():
+                while len(worker.in_flight) < depth and self._has_room(worker):
+                    assignment = self._next()
+                    if assignment is None:
+                        break
+                    worker.in_flight[assignment.id] = assignment
+                    self._pool.give(number, assignment)
+        if self._is_given_out():
+            idle = [number for number, worker in ready.items() if not worker.in_flight]
+            for number in [] if self._may_divide() else idle:
                 del self._workers[number]
                 self._pool.release(number)
         elif len(self._workers) < self._pool.most:
             self._start()
+
+    def _may_divide(self) -> bool:
+        """Whether shares may come that others are to work on."""
+        in_flight = [each for worker in self._workers.values() for each in worker.in_flight.values()]
+        return self._divides and any(each.share is None and not each.num_shares for each in in_flight)
 
     def _has_room(self, worker: _Worker) -> bool:
         """Whether a worker may have another input; one that is to be alone waits until there is no other."""
@@ -281,8 +325,9 @@ class _Driver:
 
     def _next(self) -> Assignment | None:
         """The next input to be worked on, None where there is none at the moment."""
-        if self._again:
-            return self._again.popleft()
+        for queue in (self._again, self._shares):
+            if queue:
+                return queue.popleft()
         assert self._run is not None
         for item in self._items:
             item_id = item.id_in(self._run.id)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from tadacli.sampling.shares import Share
 from tadacli.video.lists import ListedPart
 
 
@@ -37,3 +38,9 @@ class Item:
         facts += [] if self.sample is None else ["sample", self.sample]
         facts += ["part", *self.path.part] if isinstance(self.path, ListedPart) else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def share_id(item_id: str, share: Share) -> str:
+    """The id under which what one share of a video's windows gives is kept until all are there."""
+    facts = [item_id, "share", share.number, share.count]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

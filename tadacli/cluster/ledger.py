@@ -135,6 +135,10 @@ class Ledger:
                 raise ValueError("it is no result")
             return row
 
+    def discard(self, item_id: str) -> None:
+        """Take away what is kept of a share, when the result of the whole is there."""
+        self._store.remove(_result(item_id))
+
     def committed(self) -> Iterator[str]:
         """The ids of all inputs whose result is there."""
         for name in self._store.names("results"):

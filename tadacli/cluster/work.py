@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from tadacli.detection.feature_layouts import FeatureLayout
     from tadacli.detection.settings import SegmentSettings
     from tadacli.sampling.settings import WindowSettings
+    from tadacli.sampling.shares import Share
     from tadacli.sampling.snippets import SnippetSettings
 
 Row: TypeAlias = Mapping[str, Any]
 
 # Without a frame, a view or a result for so long, a worker takes its input for one that never ends.
 PATIENCE_SECONDS = 600.0
+DIVIDED = "divided"  # the status of what is no result: the video is to be given out in shares
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,33 @@ class Processing(Protocol):
         ...
 
 
+class SharedProcessing(Processing, Protocol):
+    """A model that makes results also of shares of a video; `begin` may give a row that says how many there are."""
+
+    def begin_share(self, item: Item, share: Share) -> Callable[[], Row]:
+        """Begin with a share of a video's windows; what is returned gives what is kept of it."""
+        ...
+
+    def begin_whole(self, item: Item, shares: Iterable[Row]) -> Callable[[], Row]:
+        """Begin with a video of which the shares are there; what is returned gives its row, as that of `begin`."""
+        ...
+
+
 class Work(Protocol):
     """What is to be done, small enough to be sent to every worker.
 
     Attributes:
         kind: The command whose results are made.
+        divides: Whether long videos are given out in shares.
     """
 
     @property
     def kind(self) -> Kind:
+        """See above."""
+        ...
+
+    @property
+    def divides(self) -> bool:
         """See above."""
         ...
 
@@ -109,6 +129,7 @@ class ClassifyWork:
     options: ClassificationOptions
     max_download: int
     kind: Kind = "classify"
+    divides: bool = False
 
     def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
         """As `Work` says it."""
@@ -119,13 +140,22 @@ class ClassifyWork:
 
 @dataclass(frozen=True)
 class DetectWork:
-    """Videos are searched, as `tada detect` does it with these settings; scores go to the file of an item."""
+    """Videos are searched, as `tada detect` does it with these settings; scores go to the file of an item.
+
+    Of a longer video than `share_seconds` the windows are scored by several workers; None for by one.
+    """
 
     model: ModelChoice
     windows: WindowSettings
     segments: SegmentSettings
     max_download: int
+    share_seconds: float | None = None
     kind: Kind = "detect"
+
+    @property
+    def divides(self) -> bool:
+        """As `Work` says it."""
+        return self.share_seconds is not None
 
     def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
         """As `Work` says it."""
@@ -136,14 +166,23 @@ class DetectWork:
 
 @dataclass(frozen=True)
 class FeaturesWork:
-    """Features of videos are written, as `tada features` does it with these settings, to the file of each item."""
+    """Features of videos are written, as `tada features` does it with these settings, to the file of each item.
+
+    `share_seconds` is as of `DetectWork`.
+    """
 
     model: ModelChoice
     snippets: SnippetSettings
     stored: StoredType
     layout: FeatureLayout
     max_download: int
+    share_seconds: float | None = None
     kind: Kind = "features"
+
+    @property
+    def divides(self) -> bool:
+        """As `Work` says it."""
+        return self.share_seconds is not None
 
     def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
         """As `Work` says it."""
@@ -164,6 +203,7 @@ class EvalWork:
     scoring: ScoringOptions
     fps: float | None
     kind: Kind = "eval"
+    divides: bool = False
 
     def ready(self, seat: Seat, on_step: Callable[[], object]) -> Processing:
         """As `Work` says it."""
@@ -174,21 +214,29 @@ class EvalWork:
 
 @dataclass(frozen=True)
 class Assignment:
-    """An input for a worker, and whether it is to be the only one that the worker has in work meanwhile."""
+    """An input for a worker, and whether it is to be the only one that the worker has in work meanwhile.
+
+    It may be a `share` of an input's windows, which is `whole`, or one of which `num_shares` shares are there.
+    """
 
     id: str
     item: Item
     alone: bool = False
+    share: Share | None = None
+    whole: str = ""
+    num_shares: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
     """That the result of an input is there: its id, its status, and the error of one that failed.
 
-    `seconds` is how long the video lasts, 0 where that is not known.
+    `seconds` is how long the video lasts, 0 where that is not known. Or, with `num_shares`, that there is no result
+    yet, and the video is to be given out in so many shares.
     """
 
     id: str
     status: str
     error: str = ""
     seconds: float = 0.0
+    num_shares: int = 0

@@ -9,12 +9,26 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import cast
 
+from tadacli.cluster.items import share_id
 from tadacli.cluster.ledger import MOST_ATTEMPTS, Attempt, Ledger
-from tadacli.cluster.work import PATIENCE_SECONDS, Assignment, Outcome, Processing, Row, Seat, Work
+from tadacli.cluster.work import (
+    DIVIDED,
+    PATIENCE_SECONDS,
+    Assignment,
+    Outcome,
+    Processing,
+    Row,
+    Seat,
+    SharedProcessing,
+    Work,
+)
 from tadacli.errors import TadaError
+from tadacli.sampling.shares import Share
 from tadacli.strict_tables import in_one_line
 from tadacli.video.inputs import version_of
 
@@ -136,7 +150,17 @@ class Worker:
         if item.version is not None and version_of(item.path) != item.version:
             reason = f"{item.path} has changed since it was listed; --resume takes it as it is now"
             return InWork(assignment, attempt, lambda: self._processing.failed(item, reason))
-        return InWork(assignment, attempt, self._processing.begin(item))
+        return InWork(assignment, attempt, self._begun(assignment))
+
+    def _begun(self, assignment: Assignment) -> Callable[[], Row]:
+        """What gives the row of an input, or of a share of it."""
+        item, shared = assignment.item, cast("SharedProcessing", self._processing)
+        if assignment.share is not None:
+            return shared.begin_share(item, assignment.share)
+        if assignment.num_shares:
+            kept = map(self._ledger.row, _shares(assignment))
+            return shared.begin_whole(item, takewhile(lambda row: row is not None, kept))  # type: ignore[arg-type]
+        return self._processing.begin(item)
 
     def finish(self, work: InWork) -> Outcome:
         """Keep the result of an input; when this returns, it is there.
@@ -148,7 +172,7 @@ class Worker:
             return work.outcome
         assert work.row is not None
         assert work.attempt is not None
-        outcome = self._commit(work.assignment, work.row())
+        outcome = self._kept(work.assignment, work.row())
         with self._lock:
             self._attempts.pop(outcome.id, None)
             is_idle = not self._attempts
@@ -175,6 +199,15 @@ class Worker:
             except TadaError as error:  # the process ends all the same
                 print(f"error: {item_id}: {error}", file=sys.stderr)
 
+    def _kept(self, assignment: Assignment, row: Row) -> Outcome:
+        """Keep a row, unless it says that there is none yet; the shares of a whole are of no use after."""
+        if row["status"] == DIVIDED:
+            return Outcome(assignment.id, DIVIDED, num_shares=row["shares"])
+        outcome = self._commit(assignment, row)
+        for kept in _shares(assignment):
+            self._ledger.discard(kept)
+        return outcome
+
     def _commit(self, assignment: Assignment, row: Row) -> Outcome:
         if not self._ledger.commit(assignment.id, row):
             row = self._ledger.row(assignment.id) or row  # another worker was first
@@ -189,6 +222,12 @@ class Worker:
     def _step(self) -> None:
         if self._watchdog is not None:
             self._watchdog.step()
+
+
+def _shares(assignment: Assignment) -> Iterator[str]:
+    """The ids of the shares that are there of an input, in order."""
+    count = assignment.num_shares
+    return (share_id(assignment.id, Share(number, count)) for number in range(count))
 
 
 def _outcome(item_id: str, row: Row) -> Outcome:

@@ -14,7 +14,7 @@ from tadacli.detection.plain_arguments import settings_of
 from tadacli.detection.score_file import KIND
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_pass import OnProgress
-from tadacli.detection.window_scores import score_windows, scoring_settings
+from tadacli.detection.window_scores import score_windows, scoring_settings, shared_windows
 from tadacli.results import Detection, Detections, Progress
 from tadacli.results.progress import ProgressTeller
 from tadacli.sampling.settings import WindowSettings
@@ -238,4 +238,5 @@ def detection_job(
         finally:
             journal.close()
 
-    return DetectionJob(videos, model.spec, run, chosen, find)
+    shared = shared_windows(model, windows, run_id=scoring.id, max_download=max_download)
+    return DetectionJob(videos, model.spec, run, chosen, find, shared)

@@ -21,6 +21,7 @@ from tadacli.detection.features import FeatureContract, VideoFeatures
 from tadacli.detection.journal import WindowJournal
 from tadacli.detection.row_files import RowFile
 from tadacli.detection.scored_windows import video_notes
+from tadacli.detection.shares import Shared
 from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over
 from tadacli.detection.window_scores import mean_rows
 from tadacli.errors import TadaError, VideoError
@@ -28,6 +29,7 @@ from tadacli.formats.feature_rows import FeatureRow, feature_row
 from tadacli.profiling import Stage, during
 from tadacli.results import DetectionStatus, Note, NoteKind, Run, RunSettings
 from tadacli.sampling.pace import SAME_TIME_SECONDS
+from tadacli.sampling.shares import Share
 from tadacli.sampling.snippets import SnippetSettings
 from tadacli.sampling.spans import unseen_seconds
 from tadacli.sampling.windows import WindowPlan
@@ -340,6 +342,7 @@ def _pass(
     *,
     journal: Journal | None = None,
     on_progress: OnProgress | None = None,
+    share: Share | None = None,
 ) -> WindowPass:
     batch_size = job.snippets.batch_size_on(job.model.device.type)
     return pass_over(
@@ -355,7 +358,19 @@ def _pass(
         on_progress=on_progress,
         max_download=job.max_download,
         index=job.index,
+        share=share,
     )
+
+
+def shared_snippets(job: FeatureJob) -> Shared:
+    """What `iter_features` does with a video, to be shared out."""
+    snippets = job.snippets
+
+    def make(video: str, journal: Journal, share: Share, on_progress: OnProgress | None) -> WindowPass:
+        return _pass(job, video, lambda _: None, journal=journal, on_progress=on_progress, share=share)
+
+    is_one = snippets.cuts == "auto"
+    return Shared(lambda _: snippets, make, _KIND, job.run.id, snippets.fps, job.max_download, is_one)
 
 
 def _features(

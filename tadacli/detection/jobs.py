@@ -25,6 +25,7 @@ from tadacli.video.inputs import file_size
 from tadacli.video.lists import name_of
 
 if TYPE_CHECKING:
+    from tadacli.detection.shares import Shared
     from tadacli.detection.window_pass import OnProgress
 
 
@@ -82,7 +83,8 @@ class DetectionJob:
     """Videos to be searched, the run that their results belong to, and how each of them is searched.
 
     `find(video, journal, on_progress)` gives the result of one; it raises `VideoError` where there can be none.
-    `segments` say how window scores become segments, if it is these that the results are made of.
+    `segments` say how window scores become segments, if it is these that the results are made of. `shared` shares the
+    windows of a video out, where there are windows.
     """
 
     videos: Sequence[str]
@@ -90,6 +92,7 @@ class DetectionJob:
     run: Run
     segments: SegmentSettings
     find: Callable[[str, Path | None, OnProgress | None], Found]
+    shared: Shared | None = None
 
 
 def job_of_kept_scores(files: Iterable[Path], *, segments: SegmentSettings) -> DetectionJob:

@@ -23,6 +23,7 @@ from tadacli.errors import VideoError
 from tadacli.profiling import Stage, count, during, steps
 from tadacli.results import Gap, VideoInfo, Window
 from tadacli.sampling.settings import Cuts
+from tadacli.sampling.shares import Share
 from tadacli.sampling.windows import Layout, WindowPlan
 from tadacli.transforms import preprocess
 from tadacli.video.boundary import VideoBoundary
@@ -88,6 +89,7 @@ class WindowPass:
     """What a pass found out besides its rows.
 
     `is_done` (W,) says which windows of the plan have a row; `num_frames_used` counts the frames that were read.
+    `is_sound` says that all frames could be read, and the file is what it seemed to be when it was opened.
     """
 
     path: str
@@ -97,6 +99,7 @@ class WindowPass:
     is_done: NDArray[np.bool_]
     gaps: tuple[Gap, ...]
     num_frames_used: int
+    is_sound: bool = True
 
 
 def pass_over(
@@ -114,6 +117,7 @@ def pass_over(
     num_readers: int | None = None,
     max_download: int = DEFAULT_MAX_DOWNLOAD,
     index: str | os.PathLike[str] | None = None,
+    share: Share | None = None,
 ) -> WindowPass:
     """What `work` makes of every window of one video whose frames can all be read, handed to `take` group by group.
 
@@ -132,12 +136,13 @@ def pass_over(
             The rows do not depend on it.
         max_download: The largest file in bytes that is fetched for a URL.
         index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
+        share: The only windows that are worked on; by default all of them.
 
     Returns:
         Everything but the rows.
 
     Raises:
-        VideoError: For a video that cannot be read, or of which not one window can.
+        VideoError: For a video that cannot be read, or of which, unless it is shared, not one window can.
         TadaError: What `work` raises.
     """
     path = address(video)
@@ -150,7 +155,10 @@ def pass_over(
             cuts = _cuts(file, layout, fps, index)
         with during(Stage.OPEN):
             plan = WindowPlan(source, model.spec.input, layout, cuts=cuts)
-        done = _Done(len(plan))
+        done, end, info = _Done(len(plan)), len(plan), source.info
+        if share is not None:
+            groups = _groups(plan[:], batch_size, views_per_clip=work.num_crops)
+            done.num_windows, end = share.of([len(group) for group in groups])
         with boundary.lifted():
             for group in journal.saved() if journal is not None else ():
                 done.add(group)
@@ -158,7 +166,7 @@ def pass_over(
         readers = readers_of(source, num_readers or default_num_readers())
         # Also of a video that is not read to its end.
         opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
-        for reached, group in _groups_after(done, readers, plan, model, work, batch_size):
+        for reached, group in _groups_after(done, end, readers, plan, model, work, batch_size):
             done.add(group)
             with boundary.lifted():
                 take(group)
@@ -166,7 +174,7 @@ def pass_over(
                     journal.add(group)
                 if on_progress is not None:
                     on_progress(plan.start, plan.end, reached)
-        if not done.is_done.any():
+        if share is None and not done.is_done.any():
             reason = done.unreadable[min(done.unreadable)]
             raise VideoError(
                 f"none of the {len(plan)} windows of {path} could be read: {reason}",
@@ -180,6 +188,7 @@ def pass_over(
             is_done=done.is_done,
             gaps=_gaps(plan, done.unreadable),
             num_frames_used=len(plan.frames) - len(done.unreadable),
+            is_sound=not done.unreadable and all(reader.info is info for reader in readers),
         )
 
 
@@ -212,10 +221,10 @@ class _Done:
 
 
 def _groups_after(
-    done: _Done, readers: Sequence[VideoSource], plan: WindowPlan, model: Model, work: Work, batch_size: int
+    done: _Done, end: int, readers: Sequence[VideoSource], plan: WindowPlan, model: Model, work: Work, batch_size: int
 ) -> Iterator[tuple[float, Group]]:
-    """(time reached, group) for the windows after those that are done."""
-    uses = plan.uses(first=done.num_windows)
+    """(time reached, group) for the windows after those that are done, up to number `end`."""
+    uses = plan.uses(first=done.num_windows, end=end)
     # What can be read of a damaged video may depend on what is read before it: read as the first run did.
     to_read = plan.frames if done.unreadable else plan.frames[uses > 0]
     crops: dict[int, Tensor | None] = {}
@@ -223,7 +232,7 @@ def _groups_after(
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4 * work.num_crops))
     read = partial(_crops, model, work.num_crops)
     with closing(read_in_ranges(readers, to_read, read, depth=depth)) as coming:
-        for windows in _groups(plan[done.num_windows :], batch_size, views_per_clip=work.num_crops):
+        for windows in _groups(plan[done.num_windows : end], batch_size, views_per_clip=work.num_crops):
             views: list[Tensor] = []
             missing = []
             for number, window in enumerate(windows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.detection.cuts import finder_versions
+from tadacli.detection.score_file import KIND
 from tadacli.detection.scored_windows import WindowScores
-from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, pass_over
+from tadacli.detection.shares import Shared
+from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over
 from tadacli.results import RunSettings
 from tadacli.sampling.settings import WindowSettings
+from tadacli.sampling.shares import Share
 from tadacli.scoring.provenance import machine_settings
 from tadacli.scoring.views import check_finite, class_scores, padded_batch
 from tadacli.version import __version__
@@ -61,16 +64,11 @@ def score_windows(
         for name, values in group.rows.items():
             parts[name].append(values)
 
-    batch_size = settings.batch_size_on(model.device.type)
-    done = pass_over(
+    done = _pass(
         video,
-        model=model,
-        layout=settings.for_video(address(video)),
-        work=_Scoring(model, batch_size),
-        take=take,
-        batch_size=batch_size,
-        fps=settings.fps,
-        cuts=settings.cuts,
+        model,
+        settings,
+        take,
         journal=journal,
         on_progress=on_progress,
         num_readers=num_readers,
@@ -96,6 +94,62 @@ def score_windows(
         num_frames_used=done.num_frames_used,
         cuts=done.plan.cuts,
     )
+
+
+def _pass(
+    video: str | os.PathLike[str],
+    model: Model,
+    settings: WindowSettings,
+    take: Callable[[Group], object],
+    *,
+    max_download: int,
+    journal: Journal | None = None,
+    on_progress: OnProgress | None = None,
+    num_readers: int | None = None,
+    share: Share | None = None,
+) -> WindowPass:
+    batch_size = settings.batch_size_on(model.device.type)
+    return pass_over(
+        video,
+        model=model,
+        layout=settings.for_video(address(video)),
+        work=_Scoring(model, batch_size),
+        take=take,
+        batch_size=batch_size,
+        fps=settings.fps,
+        cuts=settings.cuts,
+        journal=journal,
+        on_progress=on_progress,
+        num_readers=num_readers,
+        max_download=max_download,
+        share=share,
+    )
+
+
+def shared_windows(model: Model, settings: WindowSettings, *, run_id: str, max_download: int) -> Shared:
+    """What `score_windows` does, to be shared out.
+
+    Args:
+        model: The model.
+        settings: Which windows there are.
+        run_id: The run that the journal belongs to.
+        max_download: The largest file in bytes that is fetched for a URL.
+    """
+
+    def score(video: str, journal: Journal, share: Share, on_progress: OnProgress | None) -> WindowPass:
+        return _pass(
+            video,
+            model,
+            settings,
+            lambda _: None,
+            max_download=max_download,
+            journal=journal,
+            on_progress=on_progress,
+            share=share,
+        )
+
+    is_one = settings.cuts == "auto"
+    return Shared(settings.for_video, score, KIND, run_id, settings.fps, max_download, is_one)
 
 
 def scoring_settings(settings: WindowSettings, model: Model) -> RunSettings:

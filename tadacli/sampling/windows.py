@@ -261,9 +261,9 @@ class WindowPlan:
         """Where frames stand among `frames`."""
         return np.searchsorted(self.frames, list(frames)).astype(np.int64)
 
-    def uses(self, *, first: int = 0) -> Indices:
-        """How many of the windows from number `first` on need each of `frames`, (F,)."""
+    def uses(self, *, first: int = 0, end: int | None = None) -> Indices:
+        """How many of the windows from number `first` on, up to `end`, need each of `frames`, (F,)."""
         counts = np.zeros(len(self.frames), dtype=np.int64)
-        for each in self._windows[first:]:
+        for each in self._windows[first:end]:
             counts[self.places(np.unique(each.frames))] += 1
         return counts

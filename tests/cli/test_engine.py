@@ -58,7 +58,7 @@ def test_detect_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, vid
     detect += ["--device", "cpu", "--window", "1s", "--threshold", "0.1"]
     assert tada(*detect, "-o", folder / "one found.jsonl", "--save-scores", folder / "one")[0] == 3
     words = ["--engine", "local", "-o", folder / "many found.jsonl", "--save-scores", folder / "many"]
-    assert tada(*detect, *words)[0] == 3
+    assert tada(*detect, *words, "--split-videos", "800ms")[0] == 3
     assert (folder / "many found.jsonl").read_bytes() == (folder / "one found.jsonl").read_bytes()
     assert len(list((folder / "one").iterdir())) == 2
     for file in (folder / "one").iterdir():
@@ -125,6 +125,19 @@ def test_eval_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, video
 )
 def test_what_means_nothing_is_refused(tada: Tada, words: list[str], said: str) -> None:
     code, _, err = tada("classify", "video.mp4", *words)
+    assert code == 2
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--split-videos", "30m"], "--split-videos says something of an engine"),
+        (["--split-videos", "64f", "--engine", "local", "-o", "out.csv"], "--split-videos 64f is a number of frames"),
+    ],
+)
+def test_videos_are_split_for_workers_by_time(tada: Tada, words: list[str], said: str) -> None:
+    code, _, err = tada("detect", "video.mp4", *words)
     assert code == 2
     assert said in err
 

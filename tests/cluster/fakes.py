@@ -14,7 +14,7 @@ from pathlib import Path
 from tadacli.cluster.driving import Done, Ended, Event, Ready
 from tadacli.cluster.items import Item
 from tadacli.cluster.ledger import Kind, Ledger
-from tadacli.cluster.work import Assignment, Row, Seat
+from tadacli.cluster.work import Assignment, Row, Seat, Work
 from tadacli.cluster.worker import Worker
 from tadacli.formats.rows import classification_row
 from tadacli.results import Classification, Run
@@ -71,6 +71,7 @@ class FakeWork:
 
     kind: Kind = "classify"
     run: Run = RUN
+    divides: bool = False
 
     def ready(self, seat: Seat, on_step: Callable[[], object]) -> FakeProcessing:  # noqa: ARG002 - as it is called
         assert "torch" not in sys.modules or os.getpid() == DRIVER
@@ -90,6 +91,7 @@ class InlinePool:
         told_to: Whether they were told to, which may come any number of times.
         twice: Whether some inputs are also given to another worker.
         seldom: How seldom a worker ends, 1 for three times out of four.
+        work: What they do.
     """
 
     def __init__(
@@ -101,10 +103,11 @@ class InlinePool:
         told_to: bool = False,
         twice: bool = False,
         seldom: int = 1,
+        work: Work | None = None,
     ) -> None:
         self.most = self.least = num_workers
         self._ledger, self._ends, self._told_to, self._twice = ledger, num_ends, told_to, twice
-        self._random, self._seldom = random.Random(7), seldom
+        self._random, self._seldom, self._work = random.Random(7), seldom, work or FakeWork()
         self._workers: dict[int, Worker] = {}
         self._given: dict[int, list[Assignment]] = {}
         self._new: list[Event] = []
@@ -113,9 +116,11 @@ class InlinePool:
 
     def start(self) -> int:
         self.num_started += 1
-        worker = Worker(FakeWork(), Seat(0), self._ledger, name=f"worker {self.num_started}", patience_seconds=None)
+        worker = Worker(
+            self._work, Seat(0, "cpu"), self._ledger, name=f"worker {self.num_started}", patience_seconds=None
+        )
         self._workers[self.num_started], self._given[self.num_started] = worker, []
-        self._new.append(Ready(self.num_started, worker.name, RUN))
+        self._new.append(Ready(self.num_started, worker.name, worker.processing.run))
         return self.num_started
 
     def give(self, worker: int, assignment: Assignment) -> None:
