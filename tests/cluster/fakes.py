@@ -28,8 +28,8 @@ def abort() -> None:
 
 
 def hold() -> None:
-    """Takes for ever, and lets no other thread of Python run."""
-    ctypes.PyDLL(None).sleep(600)
+    """Takes far longer than a worker's patience, and lets no other thread of Python run meanwhile."""
+    ctypes.PyDLL(None).sleep(30)
 
 
 def hog() -> None:
