@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tadacli.cluster.work import DIVIDED
+from tadacli.cluster.items import DIVIDED
 from tadacli.detection.shares import Shared, join_journals
 
 if TYPE_CHECKING:

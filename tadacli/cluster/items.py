@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from tadacli.sampling.shares import Share
 from tadacli.video.lists import ListedPart
 
+DIVIDED = "divided"  # the status of what is no result: the video is to be given out in shares
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -25,7 +25,6 @@ Row: TypeAlias = Mapping[str, Any]
 
 # Without a frame, a view or a result for so long, a worker takes its input for one that never ends.
 PATIENCE_SECONDS = 600.0
-DIVIDED = "divided"  # the status of what is no result: the video is to be given out in shares
 
 
 @dataclass(frozen=True)

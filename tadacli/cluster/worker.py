@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import cast
 
-from tadacli.cluster.items import share_id
+from tadacli.cluster.items import DIVIDED, share_id
 from tadacli.cluster.ledger import MOST_ATTEMPTS, Attempt, Ledger
 from tadacli.cluster.work import (
-    DIVIDED,
     PATIENCE_SECONDS,
     Assignment,
     Outcome,
