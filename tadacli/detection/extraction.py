@@ -364,13 +364,9 @@ def _pass(
 
 def shared_snippets(job: FeatureJob) -> Shared:
     """What `iter_features` does with a video, to be shared out."""
-    snippets = job.snippets
-
-    def make(video: str, journal: Journal, share: Share, on_progress: OnProgress | None) -> WindowPass:
-        return _pass(job, video, lambda _: None, journal=journal, on_progress=on_progress, share=share)
-
+    snippets, score = job.snippets, partial(_pass, job, take=lambda _: None)
     is_one = snippets.cuts == "auto"
-    return Shared(lambda _: snippets, make, _KIND, job.run.id, snippets.fps, job.max_download, is_one)
+    return Shared(lambda _: snippets, score, _KIND, job.run.id, snippets.fps, job.max_download, is_one)
 
 
 def _features(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tadacli.detection.journal import WindowJournal
-from tadacli.detection.window_pass import Journal, OnProgress, WindowPass
+from tadacli.detection.window_pass import OnProgress, WindowPass
 from tadacli.errors import VideoError
 from tadacli.sampling.shares import Share
 from tadacli.sampling.windows import Layout
@@ -32,7 +32,7 @@ class Shared:
 
     Attributes:
         layout: Gives the layout of a video's windows; raises `VideoError` where there can be none.
-        score: Makes the pass with (video, journal, share, on_progress).
+        score: Makes the pass of a video, with `journal`, `share` and `on_progress` as of `pass_over`.
         kind: What its journal is of.
         run_id: The run that its journal belongs to.
         fps: The rate of folders and tars of frames.
@@ -41,7 +41,7 @@ class Shared:
     """
 
     layout: Callable[[str], Layout]
-    score: Callable[[str, Journal, Share, OnProgress | None], WindowPass]
+    score: Callable[..., WindowPass]
     kind: str
     run_id: str
     fps: float | None
@@ -86,7 +86,7 @@ class Shared:
             file = Path(folder, "share")
             journal = WindowJournal(file, kind=self.kind, run_id=self.run_id, video=video, size_bytes=file_size(video))
             try:
-                is_sound = self.score(video, journal, share, on_progress).is_sound
+                is_sound = self.score(video, journal=journal, share=share, on_progress=on_progress).is_sound
             except VideoError:
                 is_sound = False
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -107,6 +108,7 @@ def _pass(
     on_progress: OnProgress | None = None,
     num_readers: int | None = None,
     share: Share | None = None,
+    index: str | os.PathLike[str] | None = None,
 ) -> WindowPass:
     batch_size = settings.batch_size_on(model.device.type)
     return pass_over(
@@ -123,6 +125,7 @@ def _pass(
         num_readers=num_readers,
         max_download=max_download,
         share=share,
+        index=index,
     )
 
 
@@ -136,18 +139,7 @@ def shared_windows(model: Model, settings: WindowSettings, *, run_id: str, max_d
         max_download: The largest file in bytes that is fetched for a URL.
     """
 
-    def score(video: str, journal: Journal, share: Share, on_progress: OnProgress | None) -> WindowPass:
-        return _pass(
-            video,
-            model,
-            settings,
-            lambda _: None,
-            max_download=max_download,
-            journal=journal,
-            on_progress=on_progress,
-            share=share,
-        )
-
+    score = partial(_pass, model=model, settings=settings, take=lambda _: None, max_download=max_download)
     is_one = settings.cuts == "auto"
     return Shared(settings.for_video, score, KIND, run_id, settings.fps, max_download, is_one)
 
