@@ -3,7 +3,8 @@
     python -m benchmarks.camera_moves [--films 10] [--seed 0] [--cache DIR]
 
 A film lasts about a minute: shots of one to four moves each, of 0.5 to 8 s, over generated pictures, with up to two
-bodies that move by themselves, and a cut from one shot to the next. The built-in model scores its windows once without
+bodies that move by themselves, and a cut from one shot to the next. Every move can be seen: a picture over which one
+cannot, since it is plain there, is not taken, as in the tests of the model itself. The built-in model scores its windows once without
 cuts and once with those that `--cuts auto` finds; the ways to make segments of these scores are compared by mean
 average precision at temporal IoU 0.3 to 0.7, and by how far the ends of segments are from the true ones of the same
 label, where the two overlap by 0.3 or more.
@@ -19,10 +20,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmarks.conditions import conditions
-from tadacli.camera_motion.clips import make_pictures
+from tadacli.camera_motion.clips import PARTS_WITH_EDGES, make_pictures, parts_with_edges
 from tadacli.camera_motion.virtual_camera import (
     CAMERA_MOTIONS,
     CameraMove,
@@ -44,6 +46,7 @@ from tadacli.sampling.settings import Cuts, window_settings
 from tadacli.zoo.loading import load_model
 
 FPS, HEIGHT, WIDTH, FIELD = 25, 96, 128, 0.35
+VIEW = 64  # height and width of what the network sees
 LEAST_SECONDS = 60.0
 WINDOWS = (("2s", "1s"), ("1s", "250ms"))
 CUTS: tuple[Cuts, ...] = ((), "auto")
@@ -76,10 +79,13 @@ def draw_moves(rng: np.random.Generator) -> list[tuple[CameraMove, float]]:
 
 def draw_shot(rng: np.random.Generator, pictures: Sequence[Tensor]) -> tuple[Shot, list[KnownMove]]:
     """A picture, the camera's path over it, and what moves in it."""
-    camera, truth = camera_of(draw_moves(rng), fps=FPS)
-    times = np.arange(len(camera)) / FPS
-    camera[:, 2] -= camera[:, 2].mean()
-    camera += hand_held(rng, times, amplitude=0.01 * rng.uniform(0, 1) ** 2)
+    shown: list[Tensor] = []
+    while not shown:  # over long ways no picture may do: then others are drawn
+        camera, truth = camera_of(draw_moves(rng), fps=FPS)
+        times = np.arange(len(camera)) / FPS
+        camera[:, 2] -= camera[:, 2].mean()
+        camera += hand_held(rng, times, amplitude=0.01 * rng.uniform(0, 1) ** 2)
+        shown = [picture for picture in pictures if moves_are_seen(picture, camera, truth)]
     bodies = []
     for _ in range(int(rng.choice(3, p=[0.4, 0.4, 0.2]))):
         when, size = int(rng.integers(len(camera))), rng.uniform(0.03, 0.1)
@@ -88,7 +94,22 @@ def draw_shot(rng: np.random.Generator, pictures: Sequence[Tensor]) -> tuple[Sho
         track[:, :2] += np.outer(times - times[when], rng.normal(0, 0.08, 2))
         texture = pictures[int(rng.integers(len(pictures)))]
         bodies.append(MovingObject(texture, track, (size, size * rng.uniform(0.5, 1.5))))
-    return (pictures[int(rng.integers(len(pictures)))], camera, bodies), truth
+    return (shown[int(rng.integers(len(shown)))], camera, bodies), truth
+
+
+def moves_are_seen(picture: Tensor, camera: np.ndarray, moves: Sequence[KnownMove]) -> bool:
+    """Whether enough of each frame has edges, looked at twice a second of every move."""
+    at = {
+        min(round(when * FPS), len(camera) - 1)
+        for move in moves
+        if move.label != CAMERA_MOTIONS[0]
+        for when in [*np.arange(move.start_seconds, move.end_seconds, 0.5), move.end_seconds]
+    }
+    if not at:
+        return True
+    grid = camera_grid(camera[sorted(at)], size=(VIEW, VIEW), field=FIELD)
+    still = torch.ones(VIEW, VIEW)
+    return all(parts_with_edges(frame, still) >= PARTS_WITH_EDGES for frame in sample_source(picture, grid))
 
 
 def shot_frames(shot: Shot) -> Iterator[np.ndarray]:

@@ -159,7 +159,7 @@ class ClipMaker:
             grid[..., 0] *= -1
         clip = sample_source(source, grid, indices=indices)
         still = _stands_still(source, grid[len(grid) // 2], indices[:1] if recipe.own_motion_shows else indices)
-        parts = _parts_with_edges(clip[len(clip) // 2], still)
+        parts = parts_with_edges(clip[len(clip) // 2], still)
         for body in () if is_easy else self._objects(rng, path, centre, field_):
             clip = body.paste(clip, grid)
         if label == 0 and rng.random() < 0.03:
@@ -301,11 +301,18 @@ def _stands_still(source: Tensor, view: Tensor, indices: Sequence[int]) -> Tenso
     return still[0].float().repeat_interleave(2, 0).repeat_interleave(2, 1)
 
 
-def _parts_with_edges(frame: Tensor, still: Tensor) -> int:
-    """How many of the nine parts of a frame (3, h, w) have edges in every direction where it is `still` (h, w).
+def parts_with_edges(frame: Tensor, still: Tensor) -> int:
+    """How many of the nine parts of a frame have edges in every direction where it is `still`.
 
     A plain wall, a stripe or a horizon alone cannot tell a pan from a tilt, or a zoom from either, and
     what moves by itself says nothing about the camera.
+
+    Args:
+        frame: (3, h, h), from 0 to 1.
+        still: (h, h), 1 where nothing moves by itself and 0 elsewhere.
+
+    Returns:
+        Their number. `PARTS_WITH_EDGES` are enough to see a motion.
     """
     grey = frame.mean(0)
     dx, dy = grey[:-1, 1:] - grey[:-1, :-1], grey[1:, :-1] - grey[:-1, :-1]
