@@ -4,10 +4,10 @@
 
 A film lasts about a minute: shots of one to four moves each, of 0.5 to 8 s, over generated pictures, with up to two
 bodies that move by themselves, and a cut from one shot to the next. Every move can be seen: a picture over which one
-cannot, since it is plain there, is not taken, as in the tests of the model itself. The built-in model scores its windows once without
-cuts and once with those that `--cuts auto` finds; the ways to make segments of these scores are compared by mean
-average precision at temporal IoU 0.3 to 0.7, and by how far the ends of segments are from the true ones of the same
-label, where the two overlap by 0.3 or more.
+cannot, since it is plain there, is not taken, as in the tests of the model itself. The built-in model scores its
+windows once without cuts and once with those that `--cuts auto` finds; the ways to make segments of these scores are
+compared by mean average precision at temporal IoU 0.3 to 0.7, and by how far the ends of segments are from the true
+ones of the same label, where the two overlap by 0.3 or more.
 """
 
 from __future__ import annotations
