@@ -3,13 +3,17 @@
     python -m benchmarks.experiment --task camera --minutes 5 --output results.json
     python -m benchmarks.experiment --task actions --minutes 1.75 --folds 5 --output results.json
     python -m benchmarks.experiment --task r3d_18 --minutes 8 --output results.json
+    python -m benchmarks.experiment --task lite0_order --minutes 4 --seeds 5 --footage DIR --output results.json
+    python -m benchmarks.experiment --task lite0_actions --minutes 4 --seeds 5 --output results.json
     python -m benchmarks.experiment --table results.json
 
 TSN, TAda2D, R(2+1)D, and R(2+1)D with TAdaConv, all from random weights, name (a) the motion of a virtual camera and
 (b) what a person does in segments of real video (`untrimmed_actions` in TADA_SHARED), where every video is held out in
 one of the folds. (c) is (a) with easy clips alone, at half the width and height, for torchvision's r3d_18 and what
 `add_tadaconv` with its defaults makes of it, both from random weights behind a first layer of moving gratings, without
-which r3d_18 stays at chance for long. Each is also tested on the clips played backwards: a network that ignores order
+which r3d_18 stays at chance for long. (d) is EfficientNet-Lite0 with real ImageNet weights, frame by frame, and what
+`add_tadaconv` makes of it, with TAdaConv in its depthwise convolutions: on clips whose order alone says what happens,
+and on (b). Each is also tested on the clips played backwards: a network that ignores order
 scores the same.
 
 Every training gets the same CPU time of one thread, `--minutes`: a first measurement on this machine says how many
@@ -46,6 +50,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.video import r3d_18
 
+from benchmarks import efficientnet_lite0
 from benchmarks import experiment_table as table
 from benchmarks.experiment_data import (
     ACTION_VIEW,
@@ -60,10 +65,13 @@ from benchmarks.experiment_data import (
     camera_stores,
     k_folds,
 )
+from benchmarks.experiment_order import order_stores
 from benchmarks.experiment_table import Run, read_runs
+from tadacli.camera_motion.clips import MEAN, STD
 from tadacli.files import write_new
 from tadacli.models import add_tadaconv, build
 from tadacli.models.layers import FrameConv2d
+from tadacli.models.plug_in import FrameNetwork
 from tadacli.models.r2plus1d_tiny import Block
 from tadacli.training.loop import Trainer, TrainingSettings
 from tadacli.training.settings import Optimisation
@@ -74,6 +82,8 @@ WIDTHS = (16, 32, 64, 128)
 DROPOUT = 0.3
 # For all networks alike, and tuned for none; but r3d_18 and its twin have a rate at which the plain one learns.
 LEARNING_RATE, R3D_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 3e-4, 0.05
+LITE0_VIEWS = {"lite0_order": (64, 64), "lite0_actions": (64, 88)}
+LITE0_LEARNING_RATE = 1e-3  # of weights that know pictures already
 MEASURED_STEPS = 8
 TEST_BATCH = 16
 SHARED = Path(os.environ.get("TADA_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -97,12 +107,16 @@ class Settings:
     @property
     def learning_rate(self) -> float:
         """The highest of a training."""
+        if self.task in LITE0_VIEWS:
+            return LITE0_LEARNING_RATE
         return R3D_LEARNING_RATE if self.task == "r3d_18" else LEARNING_RATE
 
     def recorded(self) -> dict[str, Any]:
         """What stands in the result file, and must be equal for a run to go on."""
         own = {**dataclasses.asdict(self), "view": list(self.view)}
         easy_share = own.pop("easy_share")
+        if self.task in LITE0_VIEWS:
+            return {**own, "learning_rate": self.learning_rate}
         if self.task != "r3d_18":
             return {**own, "widths": list(WIDTHS)}
         return {**own, "easy_share": list(easy_share), "learning_rate": self.learning_rate, "stem": "moving gratings"}
@@ -138,6 +152,8 @@ class _NoRouting(nn.Module):
 def variant(network: str, *, num_classes: int, seed: int) -> nn.Module:
     """A network as initialised. With and without TAdaConv it starts as the same function, with the same weights."""
     torch.manual_seed(seed)
+    if network in table.LITE0_NETWORKS:
+        return _lite0(num_classes, with_tadaconv=network == table.LITE0_NETWORKS[1])
     if network in table.R3D_NETWORKS:
         plain = r3d_18(weights=None, num_classes=num_classes)
         first = plain.stem[0].weight
@@ -163,6 +179,25 @@ def variant(network: str, *, num_classes: int, seed: int) -> nn.Module:
     elif network != "R(2+1)D with TAdaConv":
         raise ValueError(f"no network {network!r}")
     return calibrated
+
+
+def _lite0(num_classes: int, *, with_tadaconv: bool) -> nn.Module:
+    """The network of pictures over the frames of a clip, their logits averaged, channels last in memory."""
+    plain = efficientnet_lite0.pretrained(num_classes)
+    of_clips, _ = add_tadaconv(plain, choose=lambda name, _: name.endswith("_depthwise_conv"))
+    network = nn.Sequential(_OwnScale(), of_clips if with_tadaconv else FrameNetwork(plain, average=True))
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+class _OwnScale(nn.Module):
+    """Clips as all networks here get them, in the scale of EfficientNet-Lite0's weights."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        pixels = (clips * STD + MEAN) * 255
+        return (pixels - efficientnet_lite0.MEAN) / efficientnet_lite0.SCALE
 
 
 def moving_gratings(*, like: Tensor) -> Tensor:
@@ -309,6 +344,21 @@ def camera_jobs(
         footage=footage,
         workers=workers,
     )
+    return _jobs_of(settings, networks, seeds, train=train, test=test)
+
+
+def order_jobs(
+    settings: Settings, networks: Sequence[str], seeds: int, *, folder: Path, footage: Path | None, workers: Executor
+) -> list[Job]:
+    """The trainings on clips whose order decides, those of one seed together."""
+    count = {"num_train": settings.train_clips, "num_test": settings.test_clips}
+    train, test = order_stores(folder, **count, view=settings.view, footage=footage, workers=workers)
+    return _jobs_of(settings, networks, seeds, train=train, test=test)
+
+
+def _jobs_of(
+    settings: Settings, networks: Sequence[str], seeds: int, *, train: ClipStore, test: ClipStore
+) -> list[Job]:
     parts = Part(train, tuple(range(len(train))), settings.view), Part(test, tuple(range(len(test))), settings.view)
     return [Job(settings, network, seed, 0, *parts) for seed in range(seeds) for network in networks]
 
@@ -317,7 +367,7 @@ def action_jobs(
     settings: Settings, networks: Sequence[str], seeds: int, *, folder: Path, workers: Executor
 ) -> list[Job]:
     """The trainings on segments of real video, those of one seed together."""
-    store = action_store(folder, SHARED / "untrimmed_actions", workers=workers)
+    store = action_store(folder, SHARED / "untrimmed_actions", view=settings.view, workers=workers)
     folds = folds_by_video(store, settings.folds)
     return [
         Job(settings, network, seed, fold, Part(store, train, settings.view), Part(store, test, settings.view))
@@ -399,7 +449,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0, help="CPU time of each training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", type=int, default=5, help="of the videos, in the task actions")
-    names = [*table.NETWORKS, *table.R3D_NETWORKS]
+    names = [*table.NETWORKS, *table.R3D_NETWORKS, *table.LITE0_NETWORKS]
     parser.add_argument("--networks", nargs="+", choices=names, default=names, help="of those of the task")
     parser.add_argument("--footage", type=Path, help="folder of videos that the virtual camera looks at, too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at once")
@@ -433,6 +483,10 @@ def settings_of(options: argparse.Namespace) -> list[Settings]:
         "camera": camera,
         "actions": Settings("actions", options.minutes, 16, ACTION_VIEW, augment=True, folds=options.folds),
         "r3d_18": dataclasses.replace(camera, task="r3d_18", view=R3D_VIEW, easy_share=(1.0, 1.0)),
+        "lite0_order": dataclasses.replace(camera, task="lite0_order", view=LITE0_VIEWS["lite0_order"]),
+        "lite0_actions": Settings(
+            "lite0_actions", options.minutes, 16, LITE0_VIEWS["lite0_actions"], augment=True, folds=options.folds
+        ),
     }
     return [every[task] for task in (("camera", "actions") if options.task == "both" else (options.task,))]
 
@@ -455,8 +509,10 @@ def _run(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory(prefix="tada_experiment_") as folder, processes(options.jobs) as workers:
             start = time.monotonic()
             common: dict[str, Any] = {"folder": Path(folder), "workers": workers}
-            if settings.task == "actions":
+            if settings.task in ("actions", "lite0_actions"):
                 jobs = action_jobs(settings, networks, options.seeds, **common)
+            elif settings.task == "lite0_order":
+                jobs = order_jobs(settings, networks, options.seeds, footage=options.footage, **common)
             else:
                 jobs = camera_jobs(settings, networks, options.seeds, footage=options.footage, **common)
             print(f"{settings.task}: clips made in {time.monotonic() - start:.0f} s", flush=True)

@@ -40,8 +40,8 @@ CAMERA_PICTURES = 300
 EASY_SHARE = 0.5  # of the training clips: from hard ones alone, fresh networks learn nothing for a long time
 CAMERA_TEST_SEED = 1
 
-ACTION_SHORT_SIDE = 54  # a 320 x 240 picture becomes 72 x 54
 ACTION_VIEW = (48, 64)
+ACTION_SHORT_SIDES = {ACTION_VIEW: 54, (64, 88): 72}  # by view: a 320 x 240 picture becomes 72 x 54, or 96 x 72
 # Of a segment at most so many frames are kept, evenly spread: eight to choose from for each frame of a clip.
 ACTION_FRAMES = 64
 _CHUNK = 50
@@ -237,7 +237,7 @@ def _maker(is_test: bool, footage: Path | None, num_pictures: int) -> ClipMaker:
 # --- segments of real video ---------------------------------------------------------------------------------
 
 
-def action_store(folder: Path, data: Path, *, workers: Executor) -> ClipStore:
+def action_store(folder: Path, data: Path, *, view: tuple[int, int], workers: Executor) -> ClipStore:
     """The segments of all videos of `data`, a folder with segments.csv, decoded once into a file in `folder`."""
     datasets = segment_datasets(read_annotations(data / "segments.csv"))
     labelled = [
@@ -247,7 +247,8 @@ def action_store(folder: Path, data: Path, *, workers: Executor) -> ClipStore:
     for sample, label in labelled:
         by_video[str(sample.path)].append((sample, MERGED.get(label, label)))
     videos = sorted(by_video.items())
-    decoded = list(workers.map(_segments, [path for path, _ in videos], [[s for s, _ in rows] for _, rows in videos]))
+    read = partial(_segments, short_side=ACTION_SHORT_SIDES[view])
+    decoded = list(workers.map(read, [path for path, _ in videos], [[s for s, _ in rows] for _, rows in videos]))
     rows = [row for _, of_video in videos for row in of_video]
     segments = [frames for of_video in decoded for frames in of_video]
     classes = tuple(sorted({label for _, label in rows}))
@@ -263,7 +264,7 @@ def action_store(folder: Path, data: Path, *, workers: Executor) -> ClipStore:
     )
 
 
-def _segments(path: str, samples: Sequence[Any]) -> list[NDArray[np.uint8]]:
+def _segments(path: str, samples: Sequence[Any], *, short_side: int) -> list[NDArray[np.uint8]]:
     """uint8 (N, 3, H, W), N up to `ACTION_FRAMES`, of each segment of a video, which is decoded once."""
     torch.set_num_threads(1)
     with open_video(path) as video:
@@ -273,7 +274,7 @@ def _segments(path: str, samples: Sequence[Any]) -> list[NDArray[np.uint8]]:
             wanted.append(spread(first, behind, ACTION_FRAMES))
         small = {}
         for frame in video.require_frames({index for of_segment in wanted for index in of_segment}):
-            resized = resize_frames(frame.pixels[None], short_side=ACTION_SHORT_SIDE)[0]
+            resized = resize_frames(frame.pixels[None], short_side=short_side)[0]
             small[frame.index] = resized.mul(255).round().to(torch.uint8).numpy()
     return [np.stack([small[index] for index in of_segment]) for of_segment in wanted]
 
