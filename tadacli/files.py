@@ -258,6 +258,35 @@ def held_folder(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def shared_file(path: Path) -> BinaryIO | None:
+    """A file opened for reading, which `remove_unshared` leaves where it is until it is closed; None without one."""
+    while True:
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            return None
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # the file system may know no locks
+                fcntl.flock(stream.fileno(), fcntl.LOCK_SH)
+        if _is_still(path, stream):
+            return stream
+        stream.close()
+
+
+def remove_unshared(path: Path) -> bool:
+    """Remove a file unless some process has it by `shared_file`; whether it is gone."""
+    try:
+        with path.open("rb") as stream:
+            if not _locked(stream.fileno()):
+                return False
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return True
+    except OSError:  # of Windows, which removes no file that is open
+        return False
+    return True
+
+
 def _locked(descriptor: int, *, wait: bool = False) -> bool:
     """Whether the file is now locked for this process; also where the file system knows no locks."""
     if sys.platform != "win32":

@@ -36,7 +36,7 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for name in ("TADA_MODEL", "TADA_DEBUG", "TADA_MIRROR", "TADA_FETCH"):
+    for name in ("TADA_MODEL", "TADA_DEBUG", "TADA_MIRROR", "TADA_FETCH", "TADA_CACHE", "TADA_CACHE_SIZE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TADA_HOME", str(tmp_path_factory.getbasetemp() / "empty store"))
 

@@ -57,6 +57,8 @@ def classify_command(
     resume: options.Resume = False,
     recursive: options.Recursive = False,
     max_download: options.MaxDownload = "4GB",
+    cache: options.Cache = None,
+    cache_size: options.CacheSize = None,
     profile: options.Profile = False,
     quiet: options.Quiet = False,
     engine: engine_options.Engine = None,
@@ -81,6 +83,7 @@ def classify_command(
     the exit code is then 3.
     """
     be_quiet(quiet)
+    options.keep_copies(cache, cache_size)
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
     to = asked_output(

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # The parameters of the command that mean something for a head: no windows are scored, and no curves are cut.
 _USED = frozenset(
     "inputs model fetch features threshold min_duration topk topk_per_class label background device batch_size fps "
-    "index output_format output resume recursive max_download report truth render quiet".split()
+    "index output_format output resume recursive max_download cache cache_size report truth render quiet".split()
 )
 # Those of videos, which are not opened where features are there.
-_OF_VIDEOS = frozenset("batch_size fps index recursive max_download report truth render".split())
+_OF_VIDEOS = frozenset("batch_size fps index recursive max_download cache cache_size report truth render".split())
 
 
 def is_head_model(model: str) -> bool:

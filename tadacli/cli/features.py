@@ -68,6 +68,8 @@ def features_command(
     resume: Resume = False,
     recursive: options.Recursive = False,
     max_download: options.MaxDownload = "4GB",
+    cache: options.Cache = None,
+    cache_size: options.CacheSize = None,
     profile: options.Profile = False,
     quiet: options.Quiet = False,
     engine: engine_options.Engine = None,
@@ -91,6 +93,7 @@ def features_command(
     is then 3.
     """
     be_quiet(quiet)
+    options.keep_copies(cache, cache_size)
     model, weights = options.model_and_weights(model, weights)
     stopwatch = start_profile(profile)
     workers = engine_options.asked_engine(

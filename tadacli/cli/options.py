@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +127,14 @@ Recursive = Annotated[bool, INPUT.option("--recursive", "-r", help="Look below f
 MaxDownload = Annotated[
     str, INPUT.option(help="The largest file fetched for a URL; it may take what it takes at 1 MB/s.", metavar="4GB")
 ]
+Cache = Annotated[
+    Path | None,
+    INPUT.option("--cache", help="Keep copies of videos from elsewhere in this folder.", metavar="FOLDER"),
+]
+CacheSize = Annotated[
+    str | None,
+    INPUT.option(help="How much of them; what was not used for longest goes. Default: 50GB.", metavar="SIZE"),
+]
 Quiet = Annotated[bool, OUTPUT.option("--quiet", "-q", help="Nothing but errors on stderr.")]
 Profile = Annotated[bool, SPEED.option("--profile", help="Say at the end where the wall time went.")]
 
@@ -177,11 +184,26 @@ def index_folder(folder: Path | None) -> Path | None:
 
 def num_bytes(option: str, text: str) -> int:
     """The bytes of a size such as 500MB, 4GB or 2GiB. Raises `UsageError` for anything else."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?) ?([kMGT]?)(i?)B?", text.strip())
-    size = 0 if found is None else int(float(found[1]) * (1024 if found[3] else 1000) ** " kMGT".index(found[2] or " "))
-    if size < 1:
-        raise UsageError(f"{option} {text} is no size", hint=f"give bytes, or for example {option} 4GB")
-    return size
+    from tadacli.video.copies import num_bytes
+
+    return num_bytes(option, text)
+
+
+def keep_copies(folder: Path | None, size: str | None) -> None:
+    """Keep copies of videos from elsewhere in a folder, in this process and those that it starts.
+
+    Raises:
+        UsageError: The size is none, or there is no folder.
+    """
+    from tadacli.video import copies
+
+    if folder is not None:
+        os.environ[copies.FOLDER] = os.path.abspath(folder)
+    if size is not None:
+        num_bytes("--cache-size", size)
+        if not os.environ.get(copies.FOLDER):
+            raise UsageError("--cache-size is that of a folder", hint=f"name it: --cache FOLDER, or {copies.FOLDER}")
+        os.environ[copies.SIZE] = size
 
 
 def score_limit(option: str, text: str) -> ScoreLimit:

@@ -25,8 +25,8 @@ _SETTLING_SECONDS = 20.0
 _GONE = "its machine is gone"
 _TO_PLACE_SECONDS = 60.0
 _MOST_AT_ONCE = 16
-# Of the driver's environment, what decides which weights are found.
-_PASSED_ON = ("TADA_HOME", "TADA_MIRROR", "TADA_DEBUG")
+# Of the driver's environment, what decides which weights are found, and where copies of videos are kept.
+_PASSED_ON = ("TADA_HOME", "TADA_MIRROR", "TADA_DEBUG", "TADA_CACHE", "TADA_CACHE_SIZE")
 
 
 def require_ray() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import cast
 
-from tadacli.cluster.items import DIVIDED, share_id
+from tadacli.cluster.items import DIVIDED, Item, share_id
 from tadacli.cluster.ledger import MOST_ATTEMPTS, Attempt, Ledger
 from tadacli.cluster.work import (
     PATIENCE_SECONDS,
@@ -145,11 +145,14 @@ class Worker:
         with self._lock:
             self._attempts[assignment.id] = attempt
         self._step()
-        item = assignment.item
-        if item.version is not None and version_of(item.path) != item.version:
-            reason = f"{item.path} has changed since it was listed; --resume takes it as it is now"
-            return InWork(assignment, attempt, lambda: self._processing.failed(item, reason))
+        if _has_changed(assignment.item):
+            return InWork(assignment, attempt, lambda: self._changed(assignment.item))
         return InWork(assignment, attempt, self._begun(assignment))
+
+    def _changed(self, item: Item) -> Row:
+        return self._processing.failed(
+            item, f"{item.path} has changed since it was listed; --resume takes it as it is now"
+        )
 
     def _begun(self, assignment: Assignment) -> Callable[[], Row]:
         """What gives the row of an input, or of a share of it."""
@@ -171,7 +174,10 @@ class Worker:
             return work.outcome
         assert work.row is not None
         assert work.attempt is not None
-        outcome = self._kept(work.assignment, work.row())
+        row, item = work.row(), work.assignment.item
+        if row["status"] not in ("error", DIVIDED) and _has_changed(item):
+            row = self._changed(item)  # while it was read
+        outcome = self._kept(work.assignment, row)
         with self._lock:
             self._attempts.pop(outcome.id, None)
             is_idle = not self._attempts
@@ -221,6 +227,11 @@ class Worker:
     def _step(self) -> None:
         if self._watchdog is not None:
             self._watchdog.step()
+
+
+def _has_changed(item: Item) -> bool:
+    """Whether a video is another one than when it was listed."""
+    return item.version is not None and version_of(item.path) != item.version
 
 
 def _shares(assignment: Assignment) -> Iterator[str]:

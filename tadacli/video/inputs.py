@@ -11,16 +11,18 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tadacli.errors import FetchError, OutputError, UsageError, VideoError
+from tadacli.video.copies import FOLDER, kept_copies
 from tadacli.video.frame_names import is_first_name, is_published_name
 from tadacli.video.lists import ListedPart, listed_lines, listed_rows
 from tadacli.video.stores import is_in_store, listed_in_store, version_in_store
 from tadacli.zoo.addresses import address, credentials_of
-from tadacli.zoo.downloading import Limit, Patience, Room, download
-from tadacli.zoo.sources import Source
+from tadacli.zoo.downloading import Limit, OnProgress, Patience, Room, discard, download
+from tadacli.zoo.sources import Source, version_of_source
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -42,6 +44,7 @@ _MOST_KINDS = 5
 # Other videos wait for one whose server does not answer.
 URL_PATIENCE = Patience(attempts=3, longest_wait_seconds=30, timeout_seconds=30)
 DEFAULT_MAX_DOWNLOAD = 4_000_000_000  # bytes
+_IN_CACHE = Room(variable=FOLDER)
 # A download has as much time as one takes at this rate, and a minute at least.
 _SLOWEST_BYTES_PER_SECOND, _LEAST_SECONDS = 1_000_000, 60.0
 
@@ -226,7 +229,9 @@ def version_of(path: str, *, cached: bool = False) -> int | str | None:
 def local_path(
     video: str, *, patience: Patience = URL_PATIENCE, max_bytes: int = DEFAULT_MAX_DOWNLOAD
 ) -> Iterator[str]:
-    """The path to open for a video: its own, or that of a temporary download of a URL.
+    """The path to open for a video: its own, or that of a copy of what is elsewhere.
+
+    The copy is temporary, or kept in the folder that TADA_CACHE names (see `copies`).
 
     Args:
         video: A path or a URL.
@@ -234,7 +239,9 @@ def local_path(
         max_bytes: The largest file that is fetched. Its time is limited, too: to what it takes at 1 MB a second.
 
     Raises:
-        VideoError: The download fails for good, ends before its announced length, has no room, or is too large or slow.
+        VideoError: The download fails for good, ends before its announced length, has no room, or is too large or slow;
+            or the file has changed meanwhile.
+        UsageError: The environment names a size that is none.
     """
     video = address(video)
     if not is_url(video):
@@ -245,13 +252,28 @@ def local_path(
     except ValueError as error:
         raise VideoError(f"{video} is not a URL that can be read: {error}") from error
     limit = Limit(max_bytes, max(_LEAST_SECONDS, max_bytes / _SLOWEST_BYTES_PER_SECOND))
-    with tempfile.TemporaryDirectory(prefix="tada-") as folder:
-        target = Path(folder, f"download{suffix}")
-        source = Source(video, credentials=credentials_of(video))
+    source, copies = Source(video, credentials=credentials_of(video)), kept_copies()
+    stored = is_in_store(video)
+    ask = partial(version_in_store, video) if stored else partial(version_of_source, source, patience.timeout_seconds)
+    version = ask() if stored or copies is not None else None
+
+    def fetch(target: Path, room: Room, on_progress: OnProgress) -> None:
         try:
-            download(source, target, room=Room(variable="TMPDIR"), patience=patience, limit=limit)
+            download(source, target, room=room, patience=patience, limit=limit, on_progress=on_progress)
         except (FetchError, OutputError) as error:
             raise VideoError(error.message) from error
+        if version is not None and ask() != version:
+            discard(target)
+            raise VideoError(f"{video} has changed while it was fetched", hint="run it again")
+
+    with contextlib.ExitStack() as opened:
+        if copies is not None and version is not None:
+            kept = copies.copy_of(video, str(version), lambda *to: fetch(to[0], _IN_CACHE, to[1]), suffix=suffix)
+            yield opened.enter_context(kept)
+            return
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="tada-"))
+        target = Path(folder, f"download{suffix}")
+        fetch(target, Room(variable="TMPDIR"), lambda *_: None)
         yield str(target)
 
 

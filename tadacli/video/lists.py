@@ -195,5 +195,6 @@ def _opened_list(path: str) -> Iterator[BinaryIO]:
             yield stream
         return
     system, name = opened_store(path)
-    with store_errors(path, UsageError), system.open(name, "rb") as stream:
+    # A table is read in pieces from all over it: what is fetched besides is a tenth of what it is by default.
+    with store_errors(path, UsageError), system.open(name, "rb", cache_type="blockcache", block_size=1 << 18) as stream:
         yield stream

@@ -99,11 +99,11 @@ def version_in_store(url: str, *, cached: bool = False) -> int | str | None:
         url: The file.
         cached: Whether an answer that was listed will do.
     """
-    system, path = opened_store(url, cached=cached)
     try:
+        system, path = opened_store(url, cached=cached)
         with store_errors(url, VideoError):
             info = system.info(path)
-    except VideoError:  # reading it says why
+    except (UsageError, VideoError):  # reading it says why
         return None
     for key in ("ETag", "etag", "md5Hash", "content_md5"):
         if info.get(key):

@@ -131,6 +131,16 @@ def open_source(
     return _open_other(source.url, start, validator)
 
 
+def version_of_source(source: Source, timeout_seconds: float) -> str | None:
+    """What changes when the file does, as the server says it; None where it says nothing, or cannot be asked."""
+    try:
+        stream = open_source(source, start=0, validator="", timeout_seconds=timeout_seconds)
+    except (FetchError, TransferError):
+        return None
+    stream.close()
+    return stream.validator or None
+
+
 def _open_drive(source: Source, start: int, validator: str, timeout_seconds: float) -> RemoteStream:
     from gdown.download import get_url_from_gdrive_confirmation
     from gdown.exceptions import FileURLRetrievalError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from tadacli.cluster.driving import drive
 from tadacli.cluster.items import Item
 from tadacli.cluster.ledger import Ledger
 from tadacli.cluster.stores import RemoteStore
+from tadacli.cluster.work import Row, Seat
 from tadacli.video.inputs import version_of
 from tests.cli.conftest import Tada
-from tests.cluster.fakes import InlinePool
+from tests.cluster.fakes import FakeProcessing, FakeWork, InlinePool
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("s3fs")
@@ -97,6 +99,26 @@ def test_videos_and_results_in_a_bucket(
 
 
 @pytest.mark.usefixtures("bucket")
+def test_copies_are_kept_for_all_workers_of_a_machine(
+    tada: Tada, untrained: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TADA_CACHE", "TADA_CACHE_SIZE"):
+        monkeypatch.setenv(name, "")  # after the test it is as before
+    classify = ["classify", "s3://bucket/videos/", "--model", untrained, "--device", "cpu"]
+    code, _, said = tada(*classify, "--cache-size", "1GB")
+    assert code == 2
+    assert "name it: --cache FOLDER" in said
+    classify += ["--cache", tmp_path / "cache", "--cache-size", "1GB"]
+    assert tada(*classify, "-o", tmp_path / "one.jsonl")[0] == 3
+    kept = {file.read_bytes(): file for file in (tmp_path / "cache").glob("*.mp4")}
+    assert len(kept) == 3
+    kept[(videos / "clip 1.mp4").read_bytes()].write_bytes((videos / "clip 9.mp4").read_bytes())
+    assert tada(*classify, "-o", tmp_path / "many.jsonl", "--engine", "local", "--engine-workers", "2")[0] == 3
+    rows = [json.loads(line) for line in (tmp_path / "many.jsonl").read_text().splitlines()]
+    assert rows[1]["video"] == rows[2]["video"], "the copy is read, not the bucket"
+
+
+@pytest.mark.usefixtures("bucket")
 def test_an_etag_that_changed_since_listing_is_an_error() -> None:
     listed = version_of("s3://bucket/videos/clip 1.mp4")
     assert isinstance(listed, str)
@@ -105,6 +127,27 @@ def test_an_etag_that_changed_since_listing_is_an_error() -> None:
     drive(InlinePool(ledger), iter(items), ledger, kind="classify")
     assert [row["status"] for row in ordered_rows(ledger)] == ["ok", "error"]
     assert "has changed since it was listed" in list(ordered_rows(ledger))[1]["error"]
+
+
+def test_a_video_that_changes_while_it_is_read_is_an_error(bucket: Any) -> None:
+    bucket.pipe_file("bucket/changing/a.mp4", b"first")
+    ledger = Ledger(RemoteStore("s3://bucket/changing.run"))
+
+    class Changing(FakeProcessing):
+        def begin(self, item: Item) -> Callable[[], Row]:
+            bucket.pipe_file("bucket/changing/a.mp4", b"second")
+            return super().begin(item)
+
+    @dataclass(frozen=True)
+    class Work(FakeWork):
+        def ready(self, seat: Seat, on_step: Callable[[], object]) -> FakeProcessing:  # noqa: ARG002 - as it is called
+            return Changing()
+
+    item = Item("s3://bucket/changing/a.mp4", version_of("s3://bucket/changing/a.mp4"))
+    drive(InlinePool(ledger, work=Work()), iter([item]), ledger, kind="classify")
+    (row,) = ordered_rows(ledger)
+    assert row["status"] == "error"
+    assert "has changed since it was listed" in row["error"]
 
 
 @pytest.mark.usefixtures("bucket")
