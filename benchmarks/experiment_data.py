@@ -28,8 +28,9 @@ from tadacli.datasets.annotations import read_annotations, segment_datasets
 from tadacli.datasets.splitting import place_of
 from tadacli.errors import UsageError
 from tadacli.sampling.clips import clip_indices, training_indices
-from tadacli.training.clips import derived_seed, frame_range, sample_at
+from tadacli.training.clips import derived_seed, sample_at
 from tadacli.training.loop import TrainingBatch
+from tadacli.training.sample_frames import frame_range
 from tadacli.transforms import resize_frames
 from tadacli.video.reading import open_video
 

@@ -15,8 +15,8 @@ def main() -> None:
     from tadacli.allocator import keep_freed_memory
     from tadacli.cli.app import run
 
-    # What finetune says of the memory it will need is measured on the peak of this process.
-    if sys.argv[1:2] != ["finetune"]:
+    # What a dry run says of the memory that training will need is measured on the peak of this process.
+    if sys.argv[1:2] != ["finetune"] or "--dry-run" not in sys.argv:
         keep_freed_memory()
     sys.exit(run())
 

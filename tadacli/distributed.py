@@ -21,11 +21,15 @@ _PATIENCE = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among those that train together; `rank` counts from 0, the first one writes files."""
+    """This process's place among those that train together; `rank` counts from 0, the first one writes files.
+
+    `local_rank` and `local_count` are those of this machine.
+    """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    local_count: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -100,6 +104,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     try:
         rank, count, local_rank = (int(given[name]) for name in names)
+        local_count = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", count)))
     except (KeyError, ValueError) as error:
         raise UsageError(
             f"{', '.join(f'{name}={value}' for name, value in given.items())} describe no process of several",
@@ -110,6 +115,6 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Processes(rank, count, local_rank)
+        yield Processes(rank, count, local_rank, local_count)
     finally:
         dist.destroy_process_group()

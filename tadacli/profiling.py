@@ -18,11 +18,15 @@ class Stage(StrEnum):
     """What a thread can be busy with; WAITING is the time in which the network has no frames to work on."""
 
     START = "imports and model"
+    LOOK = "looking at the videos"
     OPEN = "open and scan"
     DECODE = "decode and RGB"
     PREPARE = "resize and crop"
+    AUGMENT = "augmentation"
     NETWORK = "network"
+    STEP = "training steps"
     WAITING = "waiting for frames"
+    EVALUATE = "evaluation"
     OUTPUT = "output"
 
 
@@ -90,6 +94,13 @@ class Profile:
             self._stages[stage] = self._stages.get(stage, 0.0) + seconds
             self._covered += seconds
 
+    def take(self, other: ProfileReport) -> None:
+        """Adds what another process took down meanwhile; only what this process did can be "together"."""
+        with self._lock:
+            for stage, seconds in other.stages.items():
+                self._stages[stage] = self._stages.get(stage, 0.0) + seconds
+        self.count(decoded=other.num_decoded, used=other.num_used, views=other.num_views)
+
     def ready(self) -> None:
         """All the time up to now was taken for the start."""
         self.add(Stage.START, self._clock() - self._began)
@@ -142,6 +153,25 @@ def profiled(profile: Profile | None) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
+
+
+def is_profiled() -> bool:
+    """Whether there is a current profile."""
+    return _CURRENT.get() is not None
+
+
+def take(other: ProfileReport) -> None:
+    """Adds what another process took down to the current profile, if there is one."""
+    profile = _CURRENT.get()
+    if profile is not None:
+        profile.take(other)
+
+
+@contextmanager
+def as_one(stage: Stage) -> Iterator[None]:
+    """What happens inside is a part of `stage` as a whole, whatever stages it has in itself."""
+    with during(stage), profiled(None):
+        yield
 
 
 def during(stage: Stage) -> AbstractContextManager[None]:

@@ -132,7 +132,7 @@ def _cut(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
-def _damage(path: Path) -> None:
+def damage(path: Path) -> None:
     """Noise inside the second key frame of an .mp4, whose index stays whole."""
     with av.open(str(path)) as video:
         packets = [packet for packet in video.demux(video=0) if packet.is_keyframe and packet.size]
@@ -148,7 +148,7 @@ BREAKS: Mapping[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("this is not a video\n"),
     "cut": _cut,
-    "damaged": _damage,
+    "damaged": damage,
 }
 # What the report must say of each; the exact words are those of `tada classify`.
 REASONS = {

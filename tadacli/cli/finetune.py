@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tadacli.cli import finetune_options as own
 from tadacli.cli import options
-from tadacli.cli.console import be_quiet
+from tadacli.cli.console import be_quiet, start_profile
 from tadacli.cli.finetune_clips import start_of_training, train_network
 from tadacli.cli.finetune_head import HeadOptions, refuse_unused, train_head
 from tadacli.datasets.own_path import require_data
@@ -62,6 +62,8 @@ def finetune_command(
     device: options.Device = "auto",
     workers: own.Workers = 2,
     index: options.Index = None,
+    cache_frames: own.CacheFrames = None,
+    profile: options.Profile = False,
     tensorboard: own.TensorBoard = False,
     output: own.RunFolder = None,
     resume: own.Resume = False,
@@ -86,6 +88,8 @@ def finetune_command(
     time between them; then tada detect --model runs/mine VIDEO finds them.
     """
     given = locals().copy()
+    stopwatch = start_profile(profile)
+    cache_bytes = 0 if cache_frames is None else options.num_bytes("--cache-frames", cache_frames)
     if output is None and not dry_run:
         raise UsageError("the run needs a folder", hint="--output runs/mine, or --dry-run to look first")
     require_data(data, dataset)
@@ -173,9 +177,11 @@ def finetune_command(
         },
         output=output,
         views=views,
+        cache_bytes=cache_bytes,
         tensorboard=tensorboard,
         resume=resume,
         is_dry=dry_run,
+        profile=stopwatch,
     )
 
 

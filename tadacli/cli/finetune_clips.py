@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from tadacli.cli import exits, options
+from tadacli.cli.console import showing
 from tadacli.cli.weights import image_weights_here, model_here, whole_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tadacli.profiling import Profile
     from tadacli.training import Init
     from tadacli.training.data import FinetuneData
     from tadacli.training.session import FinetuneOptions
@@ -37,9 +39,11 @@ def train_network(
     *,
     output: Path | None,
     views: str | None,
+    cache_bytes: int,
     tensorboard: bool,
     resume: bool,
     is_dry: bool,
+    profile: Profile | None,
 ) -> None:
     """Train a network and say how good it is, or show the plan of it; without a folder there is only the plan."""
     from tadacli.cli.finetune_output import RunView
@@ -48,7 +52,7 @@ def train_network(
 
     view = RunView(output, is_dry=output is None or is_dry)
     chosen = {**chosen, "listener": view.listener}
-    with view:
+    with showing(profile, unit="clip"), view:
         if output is None or is_dry:
             name = output.resolve().name if output is not None else "mine"
             found = session.dry_run(load, name=name, **chosen)
@@ -57,7 +61,14 @@ def train_network(
             return
         command = ["tada", *sys.argv[1:]]
         result = session.finetune(
-            load, output=output, views=views, tensorboard=tensorboard, resume=resume, command=command, **chosen
+            load,
+            output=output,
+            views=views,
+            cache_bytes=cache_bytes,
+            tensorboard=tensorboard,
+            resume=resume,
+            command=command,
+            **chosen,
         )
     view.say_result(result)
     if result.report.unscored:

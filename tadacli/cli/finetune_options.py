@@ -109,6 +109,13 @@ Stride = Annotated[
     str | None, DETECTION.option(help="Of detection: from a snippet to the next. Default: an eighth.", metavar="LENGTH")
 ]
 Workers = Annotated[int, SPEED.option(min=0, help="Processes that make clips; 0: the one that trains.", metavar="N")]
+CacheFrames = Annotated[
+    str | None,
+    SPEED.option(
+        help="Keep decoded frames in so much memory, of all workers together, for later epochs: same weights.",
+        metavar="4GB",
+    ),
+]
 TensorBoard = Annotated[
     bool, OUTPUT.option("--tensorboard", help="Write a TensorBoard log, too (extra: tadacli[tensorboard]).")
 ]

@@ -15,12 +15,14 @@ from tadacli.cli.console import be_quiet, say, say_note
 from tadacli.cli.finetune_plan import plan_lines
 from tadacli.cli.progress import Progress
 from tadacli.errors import TadaError
+from tadacli.training.frame_cache import CacheUse
 from tadacli.training.loop import StepReport
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.run import Evaluated, FinetuneResult, Listener
 from tadacli.training.run_folder import RunFolder
 from tadacli.training.segment_thresholds import segments_line
 from tadacli.training.validation import ONE_VIEW, Validation
+from tadacli.zoo.store import size_text
 
 if TYPE_CHECKING:
     from tadacli.evaluation.majority import MajorityClass
@@ -43,11 +45,13 @@ class RunView:
         self._videos = Progress("windows of held-out videos", unit="video")
         self._job: FinetuneJob | None = None
         self._accuracy = ""
+        self._cache: CacheUse | None = None
         self.listener = Listener(
             on_files=self._files.reach,
             on_plan=self._plan,
             on_step=self._step,
             on_evaluation=self._evaluation,
+            on_cache=self._keep,
             on_searched_video=self._videos.reach,
         )
 
@@ -91,6 +95,9 @@ class RunView:
             f"({_plain(validation)}), loss {validation.loss:.3f} on {count}, one view each{best}",
         )
 
+    def _keep(self, use: CacheUse) -> None:
+        self._cache = use
+
     def say_result(self, result: FinetuneResult) -> None:
         """Says how good the best model is, and where it lies."""
         assert self._output is not None
@@ -98,6 +105,8 @@ class RunView:
         report, folder = result.report, RunFolder(self._output)
         if result.stopped_early:
             say(f"stopped early, after step {result.num_steps} of {self._job.settings.num_steps}")
+        if self._cache is not None:
+            say_note(_kept(self._cache, len(self._job.data.train.samples)))
         for line in (*result.fitted.notes, *(result.segments.notes if result.segments else ())):
             say_note(line)
         if not folder.curves.is_file():
@@ -112,6 +121,12 @@ class RunView:
             say(f"segments of detect --threshold auto: {segments_line(result.segments)}")
         model = shlex.quote(str(folder.path))
         say(f"{folder.card} says more; to use it: tada classify --model {model} VIDEO")
+
+
+def _kept(use: CacheUse, num_samples: int) -> str:
+    """What was kept of frames, as far as one process knows."""
+    share = f"the frames of {use.num_samples} of {num_samples} training samples"
+    return f"{share} were kept, in {size_text(use.used_bytes)} of {size_text(use.num_bytes)}"
 
 
 def _accuracies(report: EvalReport) -> str:

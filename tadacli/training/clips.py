@@ -13,9 +13,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.util import Finalize
@@ -29,24 +28,18 @@ from torch.utils.data import DataLoader
 
 from tadacli.concurrency import WatchedContext
 from tadacli.datasets.samples import Sample
-from tadacli.errors import TadaError, UsageError, VideoError
-from tadacli.sampling.clips import training_indices
-from tadacli.sampling.pace import frame_rate
-from tadacli.sampling.plan import annotated_part, check_length_known, frames_of
+from tadacli.errors import TadaError, UsageError
+from tadacli.profiling import Profile, ProfileReport, Stage, during, is_profiled, profiled, take
 from tadacli.specs import InputSpec
 from tadacli.training.augmentation import augment_clip, mirrored_class, mix
+from tadacli.training.frame_cache import FrameCache
 from tadacli.training.loop import TrainingBatch
+from tadacli.training.sample_frames import SampleFrames
 from tadacli.training.settings import Augmentation
-from tadacli.video.boundary import VideoBoundary
-from tadacli.video.reading import open_video
-from tadacli.video.source import Pixels, VideoSource
 
 Heads = Mapping[str, tuple[str, ...]]
 SeedOf = Callable[[str], int]
 MicroBatches = Callable[[int], Sequence[Sequence[int]]]
-
-# To open a video takes as long as to decode a clip: its packets are listed. What is kept of it are these lists.
-MAX_OPENED = 16
 
 # Bytes of the name of a Unix socket: 107 on Linux, 103 on macOS.
 _MAX_SOCKET_NAME = 103
@@ -117,7 +110,9 @@ class TrainingClips:
 
     Frames are taken as in testing, but at random (`training_indices`), each is decoded once, and then changed
     (`augment_clip`). `input` tells which frames and how they are normalised; the size is the augmentation's.
-    Nothing of a clip is kept: frames as they are would fill the memory, and smaller ones are other pixels.
+    Of a clip nothing is kept, since the next one is another. With a `cache` the frames that it is made of are, as far
+    as these fit: as they are decoded, since smaller ones are other pixels. The clips are the same to the bit.
+    `num_epochs` is how often each sample is drawn, by which what is worth keeping is told.
 
     With `balance`, every class is drawn equally often, as clips and as what they are mixed with; of several heads, and
     with `multi_label`, every combination of classes that occurs. With `multi_label` a clip shows all classes that hold
@@ -140,12 +135,14 @@ class TrainingClips:
         balance: bool = False,
         multi_label: bool = False,
         index: str | os.PathLike[str] | None = None,
+        cache: FrameCache | None = None,
+        num_epochs: float = 1,
     ) -> None:
         self._samples, self._heads, self._input = tuple(samples), dict(heads), input
         self._multi_label = multi_label
-        self._augmentation, self._seed = augmentation, seed
-        self._videos = _Videos(index)
+        self._augmentation, self._seed, self._num_epochs = augmentation, seed, num_epochs
         self._check()
+        self._frames = SampleFrames(self._samples, input, index=index, cache=cache)
         self._classes = _by_class(self._samples, multi_label=multi_label) if balance else ()
 
     def __len__(self) -> int:
@@ -159,21 +156,22 @@ class TrainingClips:
             epoch, number = sample_at(position, num_samples=len(self), seed=self._seed)
         sample = self._samples[number]
         seed_of = partial(derived_seed, self._seed, epoch, sample.id)
-        clip, targets = self._clip(sample, seed_of, role="clip")
+        left = self._num_epochs - epoch
+        clip, targets = self._clip(number, seed_of, role="clip", num_draws_left=left)
         if self._augmentation.mixes:
             other = self._partner(np.random.default_rng(seed_of("partner")))
-            other_clip, other_targets = self._clip(other, seed_of, role="partner")
+            other_clip, other_targets = self._clip(other, seed_of, role="partner", num_draws_left=left)
             clip, targets = mix(
                 clip, other_clip, targets, other_targets, augmentation=self._augmentation, seed=seed_of("mix")
             )
         return TrainingItem(clip, targets, seed_of("noise"))
 
-    def _partner(self, rng: np.random.Generator) -> Sample:
-        """Any sample, for a mixture; of balanced classes each is as likely."""
+    def _partner(self, rng: np.random.Generator) -> int:
+        """The number of any sample, for a mixture; of balanced classes each is as likely."""
         members: Sequence[int] = range(len(self))
         if self._classes:
             members = self._classes[int(rng.integers(len(self._classes)))]
-        return self._samples[members[int(rng.integers(len(members)))]]
+        return members[int(rng.integers(len(members)))]
 
     def batch(self, positions: Sequence[int]) -> TrainingBatch:
         """The items at several positions as one batch. Raises `VideoError` as `item` does."""
@@ -184,15 +182,19 @@ class TrainingClips:
             torch.tensor([item.noise_seed for item in items], dtype=torch.int64),
         )
 
-    def _clip(self, sample: Sample, seed_of: SeedOf, *, role: str) -> tuple[Tensor, dict[str, Tensor]]:
-        frames, middle = self._frames(sample, np.random.default_rng(seed_of(f"frames of the {role}")))
-        augmented = augment_clip(
-            frames,
-            self._augmentation,
-            mean=self._input.mean,
-            std=self._input.std,
-            seed=seed_of(f"changes of the {role}"),
-        )
+    def _clip(
+        self, number: int, seed_of: SeedOf, *, role: str, num_draws_left: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        sample, rng = self._samples[number], np.random.default_rng(seed_of(f"frames of the {role}"))
+        frames, middle = self._frames.read(number, rng, num_draws_left=num_draws_left)
+        with during(Stage.AUGMENT):
+            augmented = augment_clip(
+                frames,
+                self._augmentation,
+                mean=self._input.mean,
+                std=self._input.std,
+                seed=seed_of(f"changes of the {role}"),
+            )
         is_other_class = augmented.is_mirrored and self._augmentation.flip == "labels"
         targets = {}
         for head, labels in self._heads.items():
@@ -200,32 +202,6 @@ class TrainingClips:
             for index in sample.classes_at(middle) if self._multi_label else (sample.labels[head],):
                 targets[head][mirrored_class(index, labels, self._augmentation) if is_other_class else index] = 1
         return augmented.clip, targets
-
-    def _frames(self, sample: Sample, rng: np.random.Generator) -> tuple[Pixels, float]:
-        """uint8 (T, H, W, 3): random frames of a sample, in order; and when the middle of them is, from the start."""
-        path = os.fspath(sample.path or "")
-        try:
-            with VideoBoundary(path):
-                source = self._videos.get(path, sample.fps)
-                first, end = frame_range(sample, source)
-                wanted = training_indices(
-                    self._input.sampling,
-                    end - first,
-                    fps=frame_rate(source, first, end),
-                    clip_frames=self._input.clip_frames,
-                    frame_stride=self._input.frame_stride,
-                    minus_interval=self._input.minus_interval,
-                    target_fps=self._input.target_fps,
-                    rng=rng,
-                )
-                needed = source.require_frames({first + index for index in wanted})
-                frames = {frame.index: frame.pixels for frame in needed}
-                times = source.times_shown[[first + int(wanted[0]), first + int(wanted[-1])]]
-                middle = float(times.mean()) - source.info.start_seconds
-        except VideoError as error:
-            self._videos.forget(path)  # what else can be read of it must not depend on what was read before
-            raise VideoError(f"sample {sample.id}: {error.message}", hint=error.hint) from error
-        return np.stack([frames[first + index] for index in wanted]), middle
 
     def _check(self) -> None:
         if not self._samples:
@@ -261,42 +237,6 @@ def _pairs_in(labels: Sequence[str], augmentation: Augmentation) -> list[tuple[s
     for name in {name for pair in here for name in pair} & set(labels):
         mirrored_class(list(labels).index(name), labels, augmentation)
     return here
-
-
-def frame_range(sample: Sample, source: VideoSource) -> tuple[int, int]:
-    """(first, end) numbers of the frames of a sample; for a span between two frames, of the one on screen.
-
-    Raises `VideoError` where nothing of the video lies in the span, or its length cannot be known.
-    """
-    check_length_known(source.info)
-    return frames_of(source, annotated_part(source.info, sample.start_seconds, sample.end_seconds))
-
-
-class _Videos:
-    """The videos that were read last, opened; those of another process are opened there anew.
-
-    In the folder `index` their frame tables are kept, for all processes and epochs.
-    """
-
-    def __init__(self, index: str | os.PathLike[str] | None) -> None:
-        self._index = index
-        self._opened: OrderedDict[str, tuple[VideoSource, ExitStack]] = OrderedDict()
-
-    def get(self, path: str, fps: float | None) -> VideoSource:
-        if path not in self._opened:
-            files = ExitStack()
-            self._opened[path] = files.enter_context(open_video(path, fps=fps, index=self._index)), files
-        self._opened.move_to_end(path)
-        if len(self._opened) > MAX_OPENED:
-            self.forget(next(iter(self._opened)))
-        return self._opened[path][0]
-
-    def forget(self, path: str) -> None:
-        if path in self._opened:
-            self._opened.pop(path)[1].close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_index": self._index, "_opened": OrderedDict()}
 
 
 # --- batches ----------------------------------------------------------------------------------------
@@ -362,7 +302,7 @@ def _made(
 ) -> Generator[TrainingBatch | TadaError, None, None]:
     """The wanted batches in order, or in place of one the error that it met."""
     loader: DataLoader[Any] = DataLoader(
-        _Maker(clips),  # type: ignore[arg-type]  # it asks for no more than indexing
+        _Maker(clips, bool(workers) and is_profiled()),  # type: ignore[arg-type]  # it asks for no more than indexing
         batch_size=None,
         sampler=wanted,
         num_workers=workers,
@@ -378,7 +318,16 @@ def _made(
         # That of torch raises wherever this process is at the moment; a dead worker is noticed as its batch is missing.
         signal.signal(signal.SIGCHLD, alarm or signal.SIG_DFL)
     try:
-        yield from running
+        while True:
+            # In this process they are made now, and say themselves what they do.
+            with during(Stage.WAITING) if workers else nullcontext():
+                found = next(running, None)
+            if found is None:
+                return
+            made, report = found
+            if report is not None:
+                take(report)
+            yield made
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
@@ -399,11 +348,23 @@ def _died(error: Exception) -> TadaError:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes batches in a worker; what goes wrong is handed over as a value, which keeps it as it is."""
+    """Makes batches in a worker; what goes wrong is handed over as a value, which keeps it as it is.
+
+    With `is_profiled` it says of each what it took; otherwise whoever profiles this process does.
+    """
 
     clips: TrainingClips
+    is_profiled: bool
 
-    def __getitem__(self, positions: tuple[int, ...]) -> TrainingBatch | TadaError:
+    def __getitem__(self, positions: tuple[int, ...]) -> tuple[TrainingBatch | TadaError, ProfileReport | None]:
+        if not self.is_profiled:
+            return self._made(positions), None
+        profile = Profile()
+        with profiled(profile):
+            made = self._made(positions)
+        return made, profile.report()
+
+    def _made(self, positions: tuple[int, ...]) -> TrainingBatch | TadaError:
         try:
             return self.clips.batch(positions)
         except TadaError as error:

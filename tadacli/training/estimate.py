@@ -17,9 +17,9 @@ import torch
 
 from tadacli.distributed import Resources
 from tadacli.errors import TadaError
-from tadacli.training.clips import MAX_OPENED
 from tadacli.training.loop import Trainer, TrainingBatch
 from tadacli.training.plan import FinetuneJob
+from tadacli.training.sample_frames import MAX_OPENED
 
 # Of the memory that is there; pieces that are too small to be used take some of it.
 _USABLE = 0.95

@@ -15,6 +15,7 @@ from tadacli.errors import UsageError
 from tadacli.training.augmentation import mirrored_pairs
 from tadacli.training.clips import TrainingClips
 from tadacli.training.data import FinetuneData
+from tadacli.training.frame_cache import FrameCache
 from tadacli.training.loop import TrainingSettings
 from tadacli.training.losses import Loss, binary_cross_entropy, cross_entropy
 from tadacli.training.recipes import RecipeChoice
@@ -74,8 +75,10 @@ class FinetuneJob:
             "data": {split: _contents(dataset) for split, dataset in self.splits.items()},
         }
 
-    def clips(self, index: str | os.PathLike[str] | None = None) -> TrainingClips:
+    def clips(self, index: str | os.PathLike[str] | None = None, cache: FrameCache | None = None) -> TrainingClips:
         """The training clips, of videos whose frame tables are kept in a folder `index` if there is one.
+
+        Their frames are kept in a cache with a place for each sample, if there is one.
 
         Raises `UsageError` for pairs of mirrored labels that are not those of the data.
         """
@@ -88,6 +91,8 @@ class FinetuneJob:
             balance=self.recipe.balance,
             multi_label=self.data.multi_label,
             index=index,
+            cache=cache,
+            num_epochs=self.recipe.epochs,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import torch
 
-from tadacli.distributed import Resources
+from tadacli.distributed import Processes, Resources
 from tadacli.errors import CheckpointError, OutputError, TadaError
 from tadacli.evaluation.calibration import FittedScores, fit_scores
 from tadacli.evaluation.recognition import evaluate_scores
 from tadacli.evaluation.report import EvalReport, run_facts
+from tadacli.profiling import Stage, as_one, count, during
 from tadacli.scoring.provenance import describe_run
 from tadacli.specs import EvalProtocol, ModelSpec
 from tadacli.strict_tables import decode_table
 from tadacli.training.clips import batches
+from tadacli.training.frame_cache import CacheUse, FrameCache
+from tadacli.training.kept_views import KeptViews
 from tadacli.training.loop import StepReport, Trainer
 from tadacli.training.plan import FinetuneJob
 from tadacli.training.run_folder import RunFolder, write_splits
@@ -70,14 +74,16 @@ class Listener:
     """What is called while a run goes on.
 
     `on_files` gets the number of files that were looked at, and of all, before the run is planned; `on_plan` the job
-    once everything is checked and before the first step, `on_searched_video` the number of held-out videos that were
-    searched for segments at the end, and of all.
+    once everything is checked and before the first step, `on_cache` after each evaluation what is kept of frames, if
+    they are kept, `on_searched_video` the number of held-out videos that were searched for segments at the end, and of
+    all.
     """
 
     on_files: Callable[[int, int], object] = lambda _, __: None
     on_plan: Callable[[FinetuneJob], object] = lambda _: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_evaluation: Callable[[Evaluated], object] = lambda _: None
+    on_cache: Callable[[CacheUse], object] = lambda _: None
     on_searched_video: Callable[[int, int], object] = lambda _, __: None
 
 
@@ -112,6 +118,7 @@ def run_finetuning(
     views: EvalProtocol | None = None,
     tensorboard: bool = False,
     save_every_seconds: float = SAVE_EVERY_SECONDS,
+    cache_bytes: int = 0,
     listener: Listener | None = None,
 ) -> FinetuneResult:
     """Trains, from the folder's checkpoint if it has one, and leaves the best model evaluated and calibrated there.
@@ -125,6 +132,7 @@ def run_finetuning(
         views: Those of the last evaluation, by default the model's own.
         tensorboard: Whether to write a TensorBoard log, too.
         save_every_seconds: A checkpoint is written at every evaluation, and in between when this time has passed.
+        cache_bytes: Decoded frames are kept in so much memory, for all that make clips together; 0: none are.
         listener: What is called after each step and each evaluation.
 
     Returns:
@@ -135,19 +143,27 @@ def run_finetuning(
         CheckpointError: The folder's checkpoint is that of another job.
         OutputError: A file cannot be written.
     """
-    run = _Run(job, folder, resources, save_every_seconds, listener or Listener())
+    run = _Run(job, folder, resources, save_every_seconds, cache_bytes, listener or Listener())
     run.train(tensorboard=tensorboard)
-    return run.finish(views or job.start.spec.protocol)
+    with as_one(Stage.EVALUATE):
+        return run.finish(views or job.start.spec.protocol)
 
 
 class _Run:
     """A run while it goes on. Only the first process writes."""
 
     def __init__(
-        self, job: FinetuneJob, folder: RunFolder, resources: Resources, save_every_seconds: float, listener: Listener
+        self,
+        job: FinetuneJob,
+        folder: RunFolder,
+        resources: Resources,
+        save_every_seconds: float,
+        cache_bytes: int,
+        listener: Listener,
     ) -> None:
         self.job, self.folder, self.resources, self.processes = job, folder, resources, resources.processes
         self.save_every_seconds, self.listener = save_every_seconds, listener
+        self.kept, self.frame_bytes = _shared_out(cache_bytes, job, resources.processes)
         self.trainer = Trainer(
             job.start.network,
             job.settings,
@@ -172,21 +188,27 @@ class _Run:
             logs = self._logs(stack, tensorboard=tensorboard) if self.processes.is_first else []
             if self.processes.is_first and trainer.step == 0:
                 write_splits(self.folder, job.splits)
+            num_samples = len(job.data.train.samples)
+            cache = stack.enter_context(FrameCache(self.frame_bytes, num_samples)) if self.frame_bytes else None
             coming = batches(
-                job.clips(self.resources.index),
+                job.clips(self.resources.index, cache),
                 lambda step: job.positions(step, self.processes),
                 first_step=trainer.step,
                 num_steps=job.settings.num_steps - trainer.step,
                 workers=self.resources.workers,
             )
             for parts in stack.enter_context(closing(coming)):
-                report = trainer.run_step(parts)
+                with during(Stage.STEP):
+                    report = trainer.run_step(parts)
+                count(views=sum(len(part.clips) for part in parts))
                 self._log_step(logs, report)
                 self.listener.on_step(report)
                 is_last = report.step == job.settings.num_steps
                 is_due = is_last or report.step % job.evaluate_every == 0
                 if is_due:
-                    self._evaluate(logs)
+                    with as_one(Stage.EVALUATE):
+                        self._evaluate(logs)
+                    self._tell(cache)
                 if is_due or time.monotonic() - self.saved > self.save_every_seconds:
                     self._save(logs)
                 if self._is_over:
@@ -241,8 +263,16 @@ class _Run:
         for log in logs:
             log.sync()
         self.state.elapsed_seconds = self.elapsed_before + self.saved - self.started
-        with _resumable():
+        with during(Stage.OUTPUT), _resumable():
             self.trainer.save(self.folder.checkpoint, notes=self.state.notes())
+
+    def _tell(self, cache: FrameCache | None) -> None:
+        """Says what is kept in memory, of training clips and of held-out items."""
+        if cache is not None and self.kept is not None:
+            use, kept = cache.use, self.kept
+            self.listener.on_cache(
+                replace(use, used_bytes=use.used_bytes + kept.used_bytes, num_bytes=use.num_bytes + kept.num_bytes)
+            )
 
     # --- the log -------------------------------------------------------------------------------------------
 
@@ -325,7 +355,20 @@ class _Run:
             self.job.data.validation,
             self.resources,
             views=views,
+            kept=self.kept if views == ONE_VIEW else None,
         )
+
+
+def _shared_out(cache_bytes: int, job: FinetuneJob, processes: Processes) -> tuple[KeptViews | None, int]:
+    """Of the memory for frames, what this process has: for its held-out items, up to a half, and for training clips.
+
+    The former are the same in every evaluation and small, so they come first.
+    """
+    own = cache_bytes // processes.local_count
+    clip = job.start.spec.input
+    view_bytes = 4 * 3 * clip.clip_frames * clip.crop_size**2
+    for_views = min(own // 2, math.ceil(len(job.data.validation.samples) / processes.count) * view_bytes)
+    return (KeptViews(for_views), own - for_views) if own else (None, 0)
 
 
 def _write_model(path: Path, network: torch.nn.Module, spec: ModelSpec) -> None:

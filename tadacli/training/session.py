@@ -18,6 +18,7 @@ from tadacli.distributed import Processes, Resources, joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.files import held_folder, write_new
 from tadacli.models.arithmetic import repeatable_arithmetic
+from tadacli.profiling import Stage, as_one
 from tadacli.reports.eval_json import eval_json
 from tadacli.reports.eval_page import eval_page
 from tadacli.scoring.options import parse_views
@@ -78,6 +79,7 @@ def finetune(
     device: str = "auto",
     workers: int = _WORKERS,
     index: AnyPath | None = None,
+    cache_bytes: int = 0,
     tensorboard: bool = False,
     resume: bool = False,
     command: Sequence[str] | None = None,
@@ -108,6 +110,8 @@ def finetune(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         workers: Processes that make clips; with 1 or more, a script needs the usual `if __name__ == "__main__":`.
         index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
+        cache_bytes: Decoded frames are kept in so much memory, of all processes together, and read in later epochs;
+            the weights are the same to the byte. 0: none are kept.
         tensorboard: Whether to write a TensorBoard log, too.
         resume: Whether to continue an unfinished folder.
         command: The words that begin this run, for the model card; by default those of the script.
@@ -135,6 +139,7 @@ def finetune(
     """
     if tensorboard:
         require_tensorboard()
+    _check_memory(cache_bytes)
     folder = Path(output)
     protocol = parse_views(views) if isinstance(views, str) else views
     words = ("python", *filter(None, sys.argv)) if command is None else command
@@ -161,7 +166,15 @@ def finetune(
         try:
             with ExitStack() as held:
                 opened = by_first(processes, lambda: _opened(job, folder, words, held, resume=resume))
-                result = _run_in(opened, job, resources, views=protocol, tensorboard=tensorboard, listener=listener)
+                result = _run_in(
+                    opened,
+                    job,
+                    resources,
+                    views=protocol,
+                    cache_bytes=cache_bytes,
+                    tensorboard=tensorboard,
+                    listener=listener,
+                )
                 if processes.is_first:
                     _publish(job, opened, result)
                 processes.wait()
@@ -201,6 +214,21 @@ def dry_run(
         if not resources.processes.is_first:
             return None
         return DryRun(job, estimate(job, resources), resources.processes.count)
+
+
+def _check_memory(cache_bytes: int) -> None:
+    """Raise `UsageError` for more memory than this machine has, where that is known."""
+    if cache_bytes < 0:
+        raise UsageError(f"{cache_bytes} bytes cannot be kept", hint="give 0 or more")
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return
+    if cache_bytes > there:
+        raise UsageError(
+            f"kept frames may take {cache_bytes / 1e9:.1f} GB, and this machine has {there / 1e9:.1f} GB of memory",
+            hint="keep fewer: a second of video of 320x240 takes 5.8 MB at 25 frames a second",
+        )
 
 
 def _recipe(
@@ -261,14 +289,15 @@ def _prepared(
         plan_finetuning(found, start, recipe, num_processes=processes.count)
 
         def look() -> FinetuneData:
-            return check_finetune_data(
-                found,
-                input_spec=start.spec.input,
-                workers=default_workers(),
-                allow_bad=options.get("allow_bad", 0),
-                index=options.get("index"),
-                on_progress=listener.on_files,
-            )
+            with as_one(Stage.LOOK):
+                return check_finetune_data(
+                    found,
+                    input_spec=start.spec.input,
+                    workers=default_workers(),
+                    allow_bad=options.get("allow_bad", 0),
+                    index=options.get("index"),
+                    on_progress=listener.on_files,
+                )
 
         checked = by_first(processes, look)
         job = plan_finetuning(checked, start, recipe, num_processes=processes.count, chosen=chosen)
@@ -282,12 +311,21 @@ def _run_in(
     resources: Resources,
     *,
     views: EvalProtocol | None,
+    cache_bytes: int,
     tensorboard: bool,
     listener: Listener,
 ) -> FinetuneResult:
     """Trains and evaluates; of errors, the hint names the last good checkpoint if there is one."""
     try:
-        return run_finetuning(job, folder, resources, views=views, tensorboard=tensorboard, listener=listener)
+        return run_finetuning(
+            job,
+            folder,
+            resources,
+            views=views,
+            cache_bytes=cache_bytes,
+            tensorboard=tensorboard,
+            listener=listener,
+        )
     except torch.OutOfMemoryError:
         pass  # until it is over, it holds on to the memory of the step
     except TadaError as error:

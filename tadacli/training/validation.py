@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tadacli.concurrency import map_ahead
 from tadacli.datasets.samples import Dataset
 from tadacli.distributed import Resources
 from tadacli.errors import TadaError, UsageError
@@ -20,10 +24,11 @@ from tadacli.evaluation.metrics import log_probabilities
 from tadacli.evaluation.multi_label import LabelMetrics, label_metrics, logits_of_sigmoids, shown_classes
 from tadacli.evaluation.prediction_file import ItemScores
 from tadacli.evaluation.predictions import ScoreTable
-from tadacli.evaluation.scoring import score_samples
+from tadacli.evaluation.scoring import SampleScorer
 from tadacli.models.inference import inference_form
 from tadacli.scoring.options import ScoringOptions
 from tadacli.specs import EvalProtocol, ModelSpec
+from tadacli.training.kept_views import KeptViews
 from tadacli.zoo.loading import Model
 
 ONE_VIEW = EvalProtocol(num_clips=1, num_crops=1)
@@ -71,6 +76,7 @@ def validate(
     resources: Resources,
     *,
     views: EvalProtocol = ONE_VIEW,
+    kept: KeptViews | None = None,
 ) -> Validation:
     """Scores every item of a data set with a network in eval mode, each process a part of them.
 
@@ -80,6 +86,7 @@ def validate(
         dataset: The held-out items.
         resources: The device, the processes, and how many threads decode.
         views: Of each item.
+        kept: Where decoded items are, and are left; those of the same input and views alone. None: nowhere.
 
     Returns:
         The scores, the loss, and accuracies in percent.
@@ -92,9 +99,12 @@ def validate(
     samples = [sample for sample in dataset.samples if sample.labels]
     options = ScoringOptions(views, _BATCH_SIZE)
     own = samples[processes.rank :: processes.count]
+    stop = threading.Event()
+    scorer = SampleScorer(model, options, stop=stop, index=resources.index)
+    decode = scorer.decode if kept is None else partial(kept.get, decode=scorer.decode)
     try:
-        with torch.inference_mode():
-            scored = list(score_samples(own, model=model, options=options, workers=workers, index=resources.index))
+        with torch.inference_mode(), closing(map_ahead(decode, own, workers=workers, stop=stop)) as coming:
+            scored = list(scorer.score(coming))
     except UsageError:
         raise
     except TadaError as error:  # what is wrong with a video is no error here: its item has no scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,8 +58,14 @@ def environment() -> dict[str, str]:
 
 def test_a_run_is_a_model_for_the_other_commands(tada: Tada, clips: Path, base: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
-    code, out, err = tada("finetune", "--data", clips, "--model", base, *STEPS, "-o", mine)
+    keeping = ("--profile", "--cache-frames", "100MB")
+    code, out, err = tada("finetune", "--data", clips, "--model", base, *STEPS, *keeping, "-o", mine)
     assert (code, out) == (0, b""), err
+    said = [line.split("  ")[0] for line in err.splitlines()]
+    for stage in ("looking at the videos", "decode and RGB", "augmentation", "training steps", "evaluation"):
+        assert said.count(stage) == 1, stage
+    assert re.search(r"\d+ frames decoded, \d+ of them used; 16 clips", err)
+    assert re.search(r"the frames of [1-8] of 8 training samples were kept, in \d+ MB of 100 MB", err)
     assert "the head is REPLACED: 2 kept (left, up); 1 dropped (right)" in err
     assert "top1" in err
     always = json.loads((mine / "eval.json").read_text())["majority"][""]
