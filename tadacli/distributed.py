@@ -88,6 +88,8 @@ class Resources:
 def joined(device: torch.device) -> Iterator[Processes]:
     """The processes of this run while they work together, from the variables that `torchrun` sets.
 
+    Where whoever started them has joined them already, as Ray Train does, they stay so.
+
     Args:
         device: What this process computes on; it decides how the processes talk.
 
@@ -97,6 +99,9 @@ def joined(device: torch.device) -> Iterator[Processes]:
     Raises:
         UsageError: The variables describe no such process.
     """
+    if dist.is_available() and dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+        return
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     given = {name: os.environ[name] for name in names if name in os.environ}
     if "WORLD_SIZE" not in given:

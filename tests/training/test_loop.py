@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
+from tadacli.distributed import joined
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.models import build
 from tadacli.models.dropout import SampleDropout
@@ -352,3 +354,16 @@ def test_only_the_thread_that_makes_batches_is_held_to_one_core() -> None:
 def test_no_steps_is_a_usage_error() -> None:
     with pytest.raises(UsageError):
         train(network(), batch, changed(num_steps=0))
+
+
+def test_processes_that_are_joined_already_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray Train joins them."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        with joined(torch.device("cpu")) as processes:
+            assert (processes.rank, processes.count, processes.local_rank) == (0, 1, 3)
+        assert dist.is_initialized()
+    finally:
+        dist.destroy_process_group()
