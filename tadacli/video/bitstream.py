@@ -5,6 +5,7 @@ One rule for each codec whose headers say so. Nothing is decoded here, and what 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from struct import Struct
@@ -12,6 +13,8 @@ from typing import Literal
 
 from av.container import InputContainer
 from av.video.stream import VideoStream
+
+from tadacli.video.container import AVI
 
 Verdict = Literal["", "frame", "unreferenced", "restart"]
 """What a packet is: not known, or exactly one frame. One may be "unreferenced": it can be left out without a
@@ -24,12 +27,15 @@ def packet_rule(container: InputContainer, stream: VideoStream) -> Callable[[mem
     codec = stream.codec_context.codec.canonical_name
     extradata = stream.codec_context.extradata or b""
     rule: Callable[[memoryview], Verdict] | None = None
-    if container.format.name not in (MP4, MATROSKA):
+    time_bits = _mpeg4_time_bits(extradata) if codec == "mpeg4" else 0
+    if container.format.name not in (MP4, MATROSKA) and not (container.format.name == AVI and time_bits):
         return "the container keeps no reliable times"
     if codec == "h264" and _h264_has_only_whole_frames(extradata):
         rule = partial(_h264_verdict, extradata=extradata)
     elif codec == "hevc" and len(extradata) > 22 and extradata[0] == 1 and extradata[21] & 3 != 2:
         rule = partial(_hevc_verdict, extradata=extradata)
+    elif time_bits:
+        rule = partial(_mpeg4_verdict, extradata=extradata, time_bits=time_bits)
     elif codec in ("vp8", "vp9", "av1"):
         rule = {"vp8": _vp8_verdict, "vp9": _vp9_verdict, "av1": _av1_verdict}[codec]
     return rule or "packets of this codec need not be frames"
@@ -144,6 +150,69 @@ def _av1_verdict(data: memoryview) -> Verdict:
     if shown != 1:
         return ""
     return "restart" if key else "frame"
+
+
+_START, _MPEG4_PICTURE, _MPEG4_GROUP = b"\0\0\1", b"\0\0\1\xb6", b"\0\0\1\xb3"
+_MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
+_GROUP_SIZE = 7  # bytes
+_SIMPLE, _ADVANCED_SIMPLE = 1, 17
+_EXTENDED_ASPECT, _BUFFER_BITS = 15, 79
+_PICTURE_HEADER = 16  # bytes: more than it takes up to whether the picture is coded at all
+
+
+def _mpeg4_verdict(data: memoryview, extradata: bytes, time_bits: int) -> Verdict:
+    """Of MPEG-4 Visual: a picture of its own or one made from those before it, alone in its packet.
+
+    A packet with a picture made from a later one is not known: files without such ones have no two pictures in a
+    packet, no empty packets in the place of the second one, and each is shown in the order of the packets, which are
+    all the times that an AVI file has.
+    """
+    packet = bytes(data)
+    at = packet.find(_MPEG4_PICTURE)
+    if at < 0 or packet.find(_START, at + 4) >= 0:
+        return ""
+    headers = packet[:at]
+    if len(headers) >= _GROUP_SIZE and headers[-_GROUP_SIZE:].startswith(_MPEG4_GROUP):
+        headers = headers[:-_GROUP_SIZE]  # a time of day
+    if headers and headers not in extradata:
+        return ""
+    start = packet[at + 4 : at + 4 + _PICTURE_HEADER]
+    bits, left = int.from_bytes(start, "big"), 8 * len(start) - 2
+    kind = bits >> left
+    while left > 0 and bits >> left - 1 & 1:  # a second since the picture before it
+        left -= 1
+    left -= 1 + time_bits + 3
+    if left < 0 or kind > 1:
+        return ""
+    marks_and_coded = bits >> left + time_bits + 2 & 1, bits >> left + 1 & 1, bits >> left & 1
+    if not all(marks_and_coded):
+        return ""
+    return "frame" if kind else "restart"
+
+
+def _mpeg4_time_bits(extradata: bytes) -> int:
+    """How many bits the time of a picture has, by the one header of its layer (ISO 14496-2 6.2.3); 0 if not known."""
+    layers = list(_MPEG4_LAYER.finditer(extradata))
+    if len(layers) != 1:
+        return 0
+    bits = _Bits(extradata[layers[0].end() :])
+    try:
+        bits.fixed(1)
+        if bits.fixed(8) not in (_SIMPLE, _ADVANCED_SIMPLE):
+            return 0
+        if bits.fixed(1):
+            bits.fixed(7)
+        if bits.fixed(4) == _EXTENDED_ASPECT:
+            bits.fixed(16)
+        if bits.fixed(1):
+            bits.fixed(3)
+            if bits.fixed(1):
+                bits.fixed(_BUFFER_BITS)
+        shape, mark = bits.fixed(2), bits.fixed(1)
+        ticks = bits.fixed(16)
+    except ValueError:
+        return 0
+    return max(1, (ticks - 1).bit_length()) if shape == 0 and mark and ticks else 0
 
 
 class _Bits:

@@ -179,6 +179,11 @@ def _timed_by_index(packets: Iterator[VideoPacket | None], stream: VideoStream) 
         yield packet
 
 
+def num_indexed(stream: VideoStream) -> int:
+    """How many packets with something in them the index of an AVI file names."""
+    return sum(entry.size > 0 for entry in stream.index_entries)
+
+
 def _read(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket | None]:
     errors = 0
     while errors < _MAX_READ_ERRORS:

@@ -24,9 +24,11 @@ from av.video.stream import VideoStream
 from tadacli.results import Note, NoteKind
 from tadacli.video.bitstream import MATROSKA, MP4, Verdict, packet_rule
 from tadacli.video.container import (
+    AVI,
     VideoPacket,
     decode_packet,
     frame_step,
+    num_indexed,
     open_stream,
     read_packets,
     stream_time_base,
@@ -214,6 +216,8 @@ def scan_table(
             kept.append(packet)
         elif kept:
             kept.clear()
+    if container.format.name == AVI and num_indexed(stream) != len(times):
+        return "the index has other packets"
     decode_order = np.array(times, dtype=np.int64)
     pts_of = np.sort(decode_order)
     reason = _why_not_together(decode_order, pts_of, first, stream.codec_context.reorder_depth)
@@ -272,6 +276,8 @@ def _why_not(packet: VideoPacket, verdict: Verdict) -> str:
 
 
 def _has_settings(packet: VideoPacket) -> bool:
+    if next(packet.iter_sidedata(), None) is None:  # as nearly always; asking by name takes longer than all else here
+        return False
     # Asked by name: a packet may carry data of a type that PyAV has no name for.
     return packet.has_sidedata("new_extradata") or packet.has_sidedata("encryption_info")
 

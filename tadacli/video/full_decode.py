@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.video.container import AVI, VideoPacket, decode_packet, display_matrix, read_packets
+from tadacli.video.container import AVI, VideoPacket, decode_packet, display_matrix, num_indexed, read_packets
 from tadacli.video.source import Timestamps
 from tadacli.video.timeline import NO_TIME
 
@@ -116,7 +116,7 @@ class FullDecode:
     def lacks_indexed(self, stream: VideoStream) -> bool:
         """Whether there are fewer packets than an AVI file has in its index."""
         is_avi = stream.container.format.name == AVI
-        return is_avi and sum(entry.size > 0 for entry in stream.index_entries) > len(set(self._sent))
+        return is_avi and num_indexed(stream) > len(set(self._sent))
 
     def num_refused(self, times: Timestamps) -> int:
         """How many packets did not decode, and are none of the frames with these `times`."""

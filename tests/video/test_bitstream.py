@@ -31,6 +31,72 @@ def test_where_nothing_is_proven_there_is_no_rule(codec: str, container: str) ->
     assert isinstance(rule_of(codec, container=container), str)
 
 
+# --- MPEG-4 part 2 ----------------------------------------------------------------------------------
+
+
+def layer(
+    *, object_type: int = 1, shape: int = 0, ticks: int = 30, control: str = "0", extended: bool = False
+) -> bytes:
+    """What stands before the first picture: the header of a layer (ISO 14496-2 6.2.3), and who made it."""
+    aspect = "1111" + f"{64:08b}{51:08b}" if extended else "0001"
+    bits = f"0{object_type:08b}" + "0" + aspect + control + f"{shape:02b}1{ticks:016b}1" + "0" * 16
+    return b"\0\0\1\x20" + whole_bytes(bits) + b"\0\0\1\xb2maker"
+
+
+def picture(kind: int, *, seconds: int = 0, coded: int = 1, marks: str = "11", time_bits: int = 5) -> bytes:
+    """A picture with its header (6.2.5); `kind` is 0 for one of its own, 1 for one made from those before it."""
+    bits = f"{kind:02b}" + "1" * seconds + "0" + marks[0] + "0" * time_bits + marks[1] + f"{coded}"
+    return b"\0\0\1\xb6" + whole_bytes(bits) + b"\xff" * 20
+
+
+def whole_bytes(bits: str) -> bytes:
+    bits += "1" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+TIME_OF_DAY = b"\0\0\1\xb3\x10\x07\x50"
+
+
+@pytest.mark.parametrize("container", [MP4, MATROSKA, "avi"])
+@pytest.mark.parametrize(
+    ("headers", "time_bits"),
+    [
+        (layer(), 5),
+        (layer(object_type=17, ticks=30000, extended=True), 15),
+        (layer(control="1" + "011" + "0"), 5),
+        (layer(control="1" + "011" + "1" + "1" * 79, ticks=1), 1),
+    ],
+)
+def test_mpeg4_pictures_are_told_by_their_headers(container: str, headers: bytes, time_bits: int) -> None:
+    rule = rule_of("mpeg4", headers, container=container)
+    for packet, verdict in (
+        (picture(0, time_bits=time_bits), "restart"),
+        (headers + TIME_OF_DAY + picture(0, time_bits=time_bits), "restart"),
+        (picture(1, time_bits=time_bits), "frame"),
+        (picture(1, time_bits=time_bits, seconds=9), "frame"),
+        (picture(2, time_bits=time_bits), ""),
+        (picture(3, time_bits=time_bits), ""),
+        (picture(1, time_bits=time_bits, coded=0), ""),
+        (picture(1, time_bits=time_bits, marks="01"), ""),
+        (picture(1, time_bits=time_bits, marks="10"), ""),
+        (picture(1, time_bits=time_bits) + picture(2, time_bits=time_bits), ""),
+        (b"\0\0\1\xb2other" + picture(0, time_bits=time_bits), ""),
+        (picture(1, seconds=200), ""),
+        (picture(1)[:5], ""),
+        (b"\x7f", ""),
+    ):
+        assert verdict_of(rule, packet) == verdict, packet
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"", layer(object_type=2), layer(shape=1), layer(ticks=0), layer() + layer(), layer()[:8]],
+    ids=["none", "other objects", "a shape", "no ticks", "two layers", "cut off"],
+)
+def test_mpeg4_with_other_headers_is_not_believed(headers: bytes) -> None:
+    assert isinstance(rule_of("mpeg4", headers), str)
+
+
 # --- H.264 ------------------------------------------------------------------------------------------
 
 
