@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext
-from multiprocessing.reduction import DupFd
 from typing import Any
 
 import numpy as np
 
 from tadacli.datasets.samples import Sample
+from tadacli.errors import UsageError
 from tadacli.video.source import Pixels, Seconds
 
 # Of each place: its state, what its frames are of, where they begin, how long the facts before them are, and the shape.
@@ -76,9 +76,14 @@ class FrameCache:
     Args:
         num_bytes: No more than so many are used.
         num_places: How many samples there are.
+
+    Raises:
+        UsageError: The system is Windows, where processes read files otherwise.
     """
 
     def __init__(self, num_bytes: int, num_places: int) -> None:
+        if not hasattr(os, "preadv"):
+            raise UsageError("this system cannot keep frames for several processes", hint="leave --cache-frames out")
         self._num_bytes, self._num_places = num_bytes, num_places
         self._lock = SpawnContext().Lock()
         self._file = _shared_memory()
@@ -158,6 +163,8 @@ class FrameCache:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
+        from multiprocessing.reduction import DupFd  # Windows has none
+
         return {**self.__dict__, "_file": DupFd(self._file)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

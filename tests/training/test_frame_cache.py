@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tadacli.datasets.samples import Sample
 from tadacli.distributed import Resources
-from tadacli.errors import VideoError
+from tadacli.errors import UsageError, VideoError
 from tadacli.evaluation.scoring import Decoded
 from tadacli.profiling import Profile, Stage, profiled
 from tadacli.training.clips import TrainingClips, batches
@@ -230,3 +230,9 @@ def test_weights_are_the_same_with_and_without_and_after_an_interruption(
     with pytest.raises(InterruptedRunError):
         ended("broken", cache_bytes=PLENTY, hear=stop)
     assert ended("broken", cache_bytes=10**6) == expected
+
+
+def test_a_system_that_cannot_keep_frames_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "preadv")  # as on Windows
+    with pytest.raises(UsageError, match="cannot keep frames"):
+        FrameCache(PLENTY, 1)
