@@ -1,6 +1,7 @@
 """What several workers cost and what they survive, against one process.
 
-    python -m benchmarks.cluster [--videos 2000] [--real 40] [--kills 100] [--engines local,ray] [--folder DIR]
+    python -m benchmarks.cluster [--videos 2000] [--real 40] [--kills 100] [--quiet] [--engines local,ray]
+                                 [--folder DIR]
 
 Small videos and real ones are classified by the built-in model: by one process, by an engine that nothing happens to,
 and by one whose workers are killed at random, whose driver is killed and started again, and on Ray also with a node
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from tadacli.zoo import DEFAULT_MODEL
 
 WORK = ClassifyWork(ModelChoice(DEFAULT_MODEL), ClassificationOptions(), DEFAULT_MAX_DOWNLOAD)
 NUM_WORKERS = 2
+_ACTOR = b"ray::RayWorker"
 LARGEST_REAL_BYTES = 20_000_000
 
 
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--real", type=int, default=40)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--engines", default="local,ray")
+    parser.add_argument("--quiet", action="store_true", help="nothing is killed: what engines cost alone")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="tada-cluster-"))
@@ -73,24 +76,36 @@ def check(folder: Path, options: argparse.Namespace) -> None:
     small.write_text("".join(f"{video}\n" for video in videos))
     cost = {"one process": of_command(["classify", f"@{small}", "-o", folder / "one small.jsonl"])}
     nothing = of_command(["classify", videos[0], "-o", folder / "first.jsonl"])
-    of_command(["classify", f"@{listed}", "-o", folder / "one.jsonl"])
-    expected, count = (folder / "one.jsonl").read_bytes(), len(videos)
+    count, expected = len(videos), b""
+    if not options.quiet:
+        of_command(["classify", f"@{listed}", "-o", folder / "one.jsonl"])
+        expected = (folder / "one.jsonl").read_bytes()
     print(
         f"{len(listed.read_text().splitlines())} videos, {count} of them of one frame; all runs are compared by bytes"
     )
     for engine in options.engines.split(","):
         with workers_of(engine, folder) as (pool, nodes):
             ledger = Ledger(LocalStore(folder / f"{engine} quiet.run"))
-            cost[engine] = measured(partial(drive, pool(ledger), items_of(small), ledger, kind="classify"))
+            if nodes is not None:
+                print(idle_cost(nodes))
+            watch = Watch(nodes, count)
+            quiet = partial(drive, pool(ledger), items_of(small), ledger, kind="classify", watcher=watch.watcher)
+            cost[engine] = measured(quiet)
             compare(engine, ledger, (folder / "one small.jsonl").read_bytes(), folder)
+            if nodes is not None:
+                print(watch.told())
+            if options.quiet:
+                continue
             ledger = Ledger(LocalStore(folder / f"{engine} killed.run"))
             print(with_kills(engine, pool(ledger), items_of(listed), ledger, options.kills, nodes))
             compare(f"{engine}, workers killed", ledger, expected, folder)
     for name, (cpu, whole_wall) in cost.items():
         less = nothing if name == "one process" else (NUM_WORKERS * nothing[0], nothing[1])
         own, wall = (1000 * (whole - start) / count for whole, start in zip((cpu, whole_wall), less, strict=True))
-        of_cpu = "CPU not measured" if name == "ray" else f"{own:.2f} ms of CPU"  # its processes are not ours
+        of_cpu = "CPU as above" if name == "ray" else f"{own:.2f} ms of CPU"  # its processes are not ours
         print(f"{name}, a video: {of_cpu}, {wall:.2f} ms of time")
+    if options.quiet:
+        return
     print(driver_killed(folder, listed))
     assert (folder / "driver.jsonl").read_bytes() == expected
     print("a driver that was killed: the same bytes")
@@ -169,6 +184,62 @@ def workers_of(engine: str, folder: Path) -> Iterator[tuple[Callable[[Ledger], P
             ),
             nodes,
         )
+
+
+class Watch:
+    """What Ray and our workers took while most of the videos were done: all workers are there from first to last.
+
+    Args:
+        nodes: The nodes of the cluster, None for another engine.
+        count: How many videos there are.
+    """
+
+    def __init__(self, nodes: Any, count: int) -> None:
+        self._nodes, self._at = nodes, (count // 5, count - count // 10)
+        self._marks: dict[int, tuple[float, float, float, float]] = {}
+        self.watcher = Watcher(on_done=self._mark)
+
+    def _mark(self, num_done: int, _: int | None) -> None:
+        if self._nodes is not None and num_done in self._at and num_done not in self._marks:
+            own = os.times()
+            self._marks[num_done] = time.perf_counter(), own.user + own.system, *cpu_of(self._nodes)
+
+    def told(self) -> str:
+        """What it was, in a line."""
+        first, last = (self._marks[at] for at in self._at)
+        wall, driver, ray, workers = (end - start for start, end in zip(first, last, strict=True))
+        each = [1000 * cpu / (self._at[1] - self._at[0]) for cpu in (ray, driver, workers)]
+        told = ", ".join(f"{cpu:.2f} ms {who}" for cpu, who in zip(each, ("Ray", "driver", "workers"), strict=True))
+        return f"CPU a video on Ray: {told}; Ray took {100 * ray / wall:.1f} % of a core for {wall:.0f} s"
+
+
+def idle_cost(nodes: Any, seconds: float = 20.0) -> str:
+    """What Ray takes while nothing is asked of it."""
+    before = cpu_of(nodes)[0]
+    time.sleep(seconds)
+    return f"Ray, idle: {100 * (cpu_of(nodes)[0] - before) / seconds:.1f} % of a core"
+
+
+def cpu_of(nodes: Any) -> tuple[float, float]:
+    """The CPU time so far, in seconds, of the processes of a cluster: of Ray itself, and of our workers."""
+    parents: dict[int, int] = {}
+    taken: dict[int, tuple[float, bool]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+                ticks, is_worker = (
+                    int(fields[11]) + int(fields[12]),
+                    (entry / "cmdline").read_bytes().startswith(_ACTOR),
+                )
+                taken[int(entry.name)] = ticks / os.sysconf("SC_CLK_TCK"), is_worker
+    started = [node.all_processes for node in [nodes.head_node, *nodes.worker_nodes]]
+    of_cluster = {info.process.pid for each in started for infos in each.values() for info in infos}
+    while more := {pid for pid, parent in parents.items() if parent in of_cluster} - of_cluster:
+        of_cluster |= more
+    found = [taken[pid] for pid in of_cluster if pid in taken]
+    return sum(cpu for cpu, is_ours in found if not is_ours), sum(cpu for cpu, is_ours in found if is_ours)
 
 
 def with_kills(engine: str, pool: Any, items: Iterator[Item], ledger: Ledger, num_kills: int, nodes: Any) -> str:
