@@ -51,8 +51,8 @@ class DamageWatch:
 
     A decoder flags a frame that it could not read, or logs an error with its packet, and goes on predicting from it
     until the next key frame. Frames decoded later may be shown earlier, so each is held until all that were decoded
-    before it have come out. `starts_whole`: the first packet can be decoded; without that, what fails before the first
-    frame has done no damage.
+    before it have come out. `are_believed`: the first packet can be decoded, and each is told from the others by its
+    time; without that, what fails before the first frame has done no damage, and packets are marked.
 
     Pictures are made at once, and no frame outlives the call that brings it. So the memory that a decoder uses again
     is the same whatever is wanted, and what it leaves unwritten in a damaged frame does not depend on that.
@@ -60,14 +60,15 @@ class DamageWatch:
 
     _MAX_INSIDE = 20  # a decoder holds back 16 frames at most
 
-    def __init__(self, wanted: Wanted, *, reorders: bool, starts_whole: bool) -> None:
+    def __init__(self, wanted: Wanted, *, reorders: bool, are_believed: bool) -> None:
         self._wanted, self._reorders = wanted, reorders
+        self._places: dict[int | None, int] | None = {} if are_believed else None  # by time, in decode order
         self._inside: dict[int, None] = {}  # the packets in the decoder, by their places in decode order; ascending
         self._doubtful: set[int] = set()  # those of them that the decoder had an error with
         self._held: deque[_Held] = deque()
         self._num_sent = 0
         self._bad_from: int | None = None  # frames are damaged from this place in decode order on
-        self._can_spoil = starts_whole
+        self._can_spoil = are_believed
 
     @property
     def is_spoiled(self) -> bool:
@@ -75,9 +76,14 @@ class DamageWatch:
         return self._bad_from is not None
 
     def send(self, packet: VideoPacket, *, is_whole: bool) -> None:
-        """Takes note of a packet that goes to the decoder next, which marks its frame with the packet's place."""
+        """Takes note of a packet that goes to the decoder next, which gives its frame the packet's time, or mark."""
         self._num_sent += 1
-        packet.opaque = _Place(self._num_sent)
+        if self._places is None:
+            packet.opaque = _Place(self._num_sent)
+        else:  # a mark takes longer than a small packet
+            self._places[packet.pts] = self._num_sent
+            if len(self._places) > 2 * self._MAX_INSIDE:
+                del self._places[next(iter(self._places))]
         self._inside[self._num_sent] = None
         oldest = next(iter(self._inside))
         if oldest <= self._num_sent - self._MAX_INSIDE:
@@ -109,34 +115,44 @@ class DamageWatch:
         if self._can_spoil:
             self._spoil(self._num_sent + 1)
 
-    def is_suspect(self, frame: VideoFrame) -> bool:
-        """Whether a frame that comes out now is damaged, or may be."""
-        return frame.is_corrupt or self._bad_from is not None or _order_of(frame) in self._doubtful
+    def receive(self, frame: VideoFrame, index_of: Callable[[VideoFrame, bool], int]) -> None:
+        """Takes note of a frame that comes out of the decoder.
 
-    def receive(self, index: int, frame: VideoFrame) -> None:
-        """Takes note of a frame that comes out of the decoder."""
+        `index_of` gives its index, and is told whether the frame is damaged, or may be.
+        """
+        order, is_corrupt = self._order_of(frame), frame.is_corrupt
+        is_doubtful = is_corrupt or order in self._doubtful
+        index = index_of(frame, is_doubtful or self._bad_from is not None)
         self._can_spoil = True
-        order = _order_of(frame)
         self._inside.pop(order, None)
-        if frame.is_corrupt or order in self._doubtful:
+        if is_doubtful:
             self._doubtful.discard(order)
             self._spoil(order)
-        elif frame.key_frame and self._bad_from is not None and not 0 <= order < self._bad_from:
+        elif self._bad_from is not None and frame.key_frame and not 0 <= order < self._bad_from:
             self._bad_from = None
         is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
         self._held.append(_Held(index, self._wanted.picture(index, frame), order, is_bad))
+
+    def _order_of(self, frame: VideoFrame) -> int:
+        """The place in decode order of the packet that a frame was made from; -1 if the decoder does not say."""
+        if self._places is not None:
+            return self._places.get(frame.pts, -1)
+        place = frame.opaque
+        return place.order if isinstance(place, _Place) else -1
 
     def _spoil(self, order: int) -> None:
         self._bad_from = order if self._bad_from is None else min(order, self._bad_from)
         for held in self._held:
             held.is_damaged = held.is_damaged or held.order < 0 or held.order >= order
 
-    def released(self, *, everything: bool = False) -> Iterator[Decoded]:
-        """The frames of which it is now sure whether they are damaged."""
+    def released(self, *, everything: bool = False) -> list[Decoded]:
+        """The frames of which it is now sure whether they are damaged; they are given once."""
+        found: list[Decoded] = []
         oldest = next(iter(self._inside), self._num_sent) if self._reorders else self._num_sent
         while self._held and (everything or self._held[0].order <= oldest):
             held = self._held.popleft()
-            yield held.index, held.picture, held.is_damaged
+            found.append((held.index, held.picture, held.is_damaged))
+        return found
 
 
 def with_wholeness(packets: Iterable[VideoPacket | None]) -> Iterator[tuple[VideoPacket | None, bool]]:
@@ -170,12 +186,7 @@ def _begins_anew(packet: VideoPacket | None, after: VideoPacket) -> bool:
     return not 0 < step <= JUMP_SECONDS
 
 
-def _order_of(frame: VideoFrame) -> int:
-    """The place in decode order of the packet that a frame was made from; -1 if the decoder does not say."""
-    return frame.opaque.order if isinstance(frame.opaque, _Place) else -1
-
-
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Place:
     """A place in decode order, as packets carry it: an object of its own, since PyAV finds it again by its address.
 
@@ -185,7 +196,7 @@ class _Place:
     order: int
 
 
-@dataclass
+@dataclass(slots=True)
 class _Held:
     """A frame that waits; `order` is its place in decode order, -1 if not known."""
 

@@ -24,7 +24,7 @@ from tadacli.video.decode_plan import Flags, needed_packets
 from tadacli.video.frame_table import FrameTable, proof_of
 from tadacli.video.seeking import Numbered, read_needed
 from tadacli.video.source import Indices
-from tadacli.video.watched_decoding import decode_watched
+from tadacli.video.watched_decoding import Listening, decode_watched
 
 # These leave blocks of a damaged frame as the memory was before, and say nothing. A new decoder for each group gives
 # them the same memory whatever was decoded before it. All that they need to know is in the packets and the extradata.
@@ -152,40 +152,46 @@ class Decoder:
     ) -> Iterator[Decoded]:
         """What packets decode to, in order, until the decoder is empty; None stands for packets that were lost."""
         order = _Order(self.table)
-        reorders, starts_whole = decoder.reorder_depth > 0, self.table.packets is not None
-        watch = DamageWatch(wanted, reorders=reorders, starts_whole=starts_whole)
+        reorders, are_believed = decoder.reorder_depth > 0, self.table.packets is not None
+        watch, listening = DamageWatch(wanted, reorders=reorders, are_believed=are_believed), Listening()
         # A table that counts frames was made without.
         may_renew = self.table.by_pts and decoder.codec.canonical_name in _RENEWED_AFTER_DAMAGE
 
         def receive(frames: list[VideoFrame] | None) -> None:
             for frame in frames or ():
                 self.num_decoded += 1
-                watch.receive(order.index_of(frame, is_damaged=watch.is_suspect(frame)), frame)
+                watch.receive(frame, order.index_of)
 
         def empty() -> None:
-            frames, had_error = decode_watched(decoder, None)
+            frames, had_error = decode_watched(decoder, None, listening)
             if had_error:
                 watch.doubt_all()
             receive(frames)
 
-        for packet, is_whole in with_wholeness(packets):
-            # Only now, so that the decoder is emptied before the last frame is given: `num_decoded` is whole then.
-            yield from watch.released()
-            if packet is None:
-                watch.miss()
-                continue
-            if packet.is_keyframe and watch.is_spoiled and may_renew:
-                empty()
-                decoder = new_decoder(packet.stream)
-            watch.send(packet, is_whole=is_whole)
-            frames, had_error = decode_watched(decoder, packet)
-            if frames is None:
-                watch.refuse()
-            elif had_error:
-                watch.doubt()
-            receive(frames)
-            del frames
-        empty()
+        try:
+            for packet, is_whole in with_wholeness(packets):
+                # Only now, so that the decoder is emptied before the last frame is given: `num_decoded` is whole then.
+                for found in watch.released():
+                    if found[1] is not None:
+                        listening.end()
+                    yield found
+                if packet is None:
+                    watch.miss()
+                    continue
+                if packet.is_keyframe and watch.is_spoiled and may_renew:
+                    empty()
+                    decoder = new_decoder(packet.stream)
+                watch.send(packet, is_whole=is_whole)
+                frames, had_error = decode_watched(decoder, packet, listening)
+                if frames is None:
+                    watch.refuse()
+                elif had_error:
+                    watch.doubt()
+                receive(frames)
+                del frames
+            empty()
+        finally:
+            listening.end()
         yield from watch.released(everything=True)
 
 
@@ -314,7 +320,7 @@ class _Order:
         self._table, self._pts = table, table.pts.data
         self._last = self._count = -1
 
-    def index_of(self, frame: VideoFrame, *, is_damaged: bool) -> int:
+    def index_of(self, frame: VideoFrame, is_damaged: bool) -> int:
         """The index, or -1 after the cut of a file, and for a frame that comes late because of damage."""
         table, sure = self._table, self._table.num_readable
         if not table.by_pts:

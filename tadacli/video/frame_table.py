@@ -300,8 +300,12 @@ def _why_not_together(decode_order: Timestamps, pts: Timestamps, first: FirstFra
 
 def _has_holes(times: Timestamps, stream: VideoStream) -> bool:
     """Whether a step that is constant otherwise has longer ones in it, by ascending times."""
+    times = times[times != NO_TIME]
+    steps = np.diff(times)
+    if len(steps) == 0 or 2 * steps.max() < 3 * steps.min():
+        return False  # no step is much longer than any other; seen at once for most files
     jump = round(JUMP_SECONDS / stream_time_base(stream))
-    return bool(len(missing_times(times[times != NO_TIME], None, step=1, jump=jump)))
+    return bool(len(missing_times(times, None, step=1, jump=jump)))
 
 
 # --- files that were cut short ----------------------------------------------------------------------

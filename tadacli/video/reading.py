@@ -12,7 +12,6 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -173,11 +172,11 @@ def iter_frames(
 def _check_is_there(path: str) -> None:
     """Raises `VideoError` for a path that cannot be read, or where reading would wait forever."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             os.scandir(path).close()
         elif stat.S_ISREG(status.st_mode):
-            Path(path).open("rb").close()
+            os.close(os.open(path, os.O_RDONLY))
     except FileNotFoundError as error:
         raise VideoError(f"there is no file {shown(path)}", hint="check the path") from error
     except PermissionError as error:

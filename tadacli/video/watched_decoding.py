@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -50,22 +49,51 @@ class _Listeners:
 _LISTENERS = _Listeners()
 
 
-@contextmanager
-def _errors_logged() -> Iterator[list[tuple[int, str, str]]]:
-    """(level, who, message) of all that is logged in this thread meanwhile, warnings of the caller's level included.
+class Listening:
+    """Hears what FFmpeg logs in this thread from `begin` to `end`, warnings of the caller's level included.
 
-    The decoders here have no threads of their own, so that each logs in the thread that calls it.
+    The decoders here have no threads of their own, so that each logs in the thread that calls it. It goes on over
+    several packets, since to begin takes longer than to decode a small one; it ends before others have their turn.
     """
-    with _LISTENERS, av.logging.Capture() as logs:
-        yield logs
+
+    def __init__(self) -> None:
+        self._capture: av.logging.Capture | None = None
+        self._logs: list[tuple[int, str, str]] = []
+
+    def begin(self) -> None:
+        """Begins, unless it has begun."""
+        if self._capture is None:
+            _LISTENERS.__enter__()
+            self._capture = av.logging.Capture()
+            self._logs = self._capture.__enter__()
+
+    def end(self) -> None:
+        """Ends, if it has begun."""
+        if self._capture is not None:
+            self._capture.__exit__(None, None, None)
+            self._capture = None
+            _LISTENERS.__exit__()
+
+    def forget(self) -> None:
+        """What was logged so far is about something else."""
+        if self._logs:
+            self._logs.clear()
+
+    @property
+    def had_error(self) -> bool:
+        """Whether an error was logged since."""
+        return bool(self._logs) and any(level <= av.logging.ERROR for level, _, _ in self._logs)
 
 
-def decode_watched(decoder: VideoCodecContext, packet: VideoPacket | None) -> tuple[list[VideoFrame] | None, bool]:
+def decode_watched(
+    decoder: VideoCodecContext, packet: VideoPacket | None, listening: Listening
+) -> tuple[list[VideoFrame] | None, bool]:
     """What one packet decodes to, and whether the decoder had an error with it.
 
     Args:
         decoder: A decoder without threads of its own.
         packet: The next packet; None after the last one.
+        listening: Has begun afterwards, and goes on.
 
     Returns:
         The frames that come out, None if the packet was refused; and whether an error was logged.
@@ -74,9 +102,10 @@ def decode_watched(decoder: VideoCodecContext, packet: VideoPacket | None) -> tu
         # What it has against the headers of the file is not about this packet, and not said again by an open decoder.
         with suppress(av.error.FFmpegError):
             decoder.open(strict=False)
-    with _errors_logged() as logs:
-        try:
-            frames: list[VideoFrame] | None = decoder.decode(packet)
-        except av.error.FFmpegError:
-            frames = None
-    return frames, frames is None or any(level <= av.logging.ERROR for level, _, _ in logs)
+    listening.begin()
+    listening.forget()
+    try:
+        frames: list[VideoFrame] | None = decoder.decode(packet)
+    except av.error.FFmpegError:
+        frames = None
+    return frames, frames is None or listening.had_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -197,6 +198,20 @@ def hevc_unit(kind: int, flags: int, *, layer: int = 0) -> bytes:
 
 
 KNOWN_SPS = hevc_unit(SPS, 0x55)[4:]
+
+
+def test_a_packet_of_one_unit_is_what_it_is_with_filling_after_it() -> None:
+    """The usual packet is judged at a glance."""
+    rule = rule_of("h264", avc_record([parameter_set()]))
+    assert not isinstance(rule, str)
+
+    def unit(*content: int) -> bytes:
+        return len(content).to_bytes(4, "big") + bytes(content)
+
+    for header, second in itertools.product(range(256), (0x00, 0x7F, 0x80, 0xFF)):
+        alone = unit(header, second, 0x55)
+        assert rule(memoryview(alone)) == rule(memoryview(alone + unit(12, 0xFF, 0x80)))
+        assert rule(memoryview(alone[:-1])) == rule(memoryview(alone + b"\0")) == "", "lengths do not add up"
 
 
 @pytest.mark.parametrize(

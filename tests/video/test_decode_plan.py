@@ -385,8 +385,8 @@ def test_a_frame_that_never_comes_out_holds_up_no_others(tmp_path, monkeypatch):
     with av.open(str(path)) as container:
         lost = [frame.pts for frame in container.decode(video=0)][5]
 
-    def losing(decoder, packet):
-        frames, had_error = honest(decoder, packet)
+    def losing(decoder, packet, listening):
+        frames, had_error = honest(decoder, packet, listening)
         return [frame for frame in frames or () if frame.pts != lost], had_error
 
     monkeypatch.setattr(decoding, "decode_watched", losing)

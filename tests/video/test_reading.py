@@ -153,9 +153,9 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
     render(path, 60, options={"bf": "0", "g": "10"})
     sent = []
 
-    def count(decoder, packet):
+    def count(decoder, packet, listening):
         sent.append(packet)
-        return decode_watched(decoder, packet)
+        return decode_watched(decoder, packet, listening)
 
     with open_video(path) as source:
         monkeypatch.setattr(decoding, "decode_watched", count)
@@ -503,7 +503,7 @@ def test_other_things_that_are_not_videos(tmp_path, monkeypatch, whole_mp4):
     def refuse(*_args, **_kwargs):
         raise PermissionError
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(VideoError, match="no permission"):
         probe(whole_mp4)
 
