@@ -15,7 +15,10 @@ CLIP = (1, 3, 8, 32, 32)
 def test_the_first_layer_that_sees_another_frame_is_named() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1)), nn.ReLU(), nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0)), nn.ReLU()
+        nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1)),
+        nn.ReLU(),
+        nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0)),
+        nn.ReLU(),
     )
     assert first_that_mixes(network, torch.rand(CLIP)) == "2"
 
