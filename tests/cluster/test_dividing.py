@@ -16,12 +16,14 @@ from tadacli.cluster.items import Item, share_id
 from tadacli.cluster.ledger import Ledger
 from tadacli.cluster.stores import LocalStore
 from tadacli.cluster.work import Assignment, DetectWork, FeaturesWork, ModelChoice, Work
+from tadacli.detection.detecting import detection_job
 from tadacli.detection.settings import SegmentSettings
 from tadacli.models import build
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.shares import Share
 from tadacli.sampling.snippets import snippet_settings
 from tadacli.zoo.checkpoints import write_checkpoint
+from tadacli.zoo.loading import load_model
 from tadacli.zoo.manifest import manifest
 from tests import media
 from tests.cluster.fakes import InlinePool
@@ -91,6 +93,18 @@ def test_a_long_video_is_searched_by_several_with_the_bytes_of_one(folder: Path,
     assert len(list(ledger.committed())) == len(videos), "shares are gone when the whole is there"
 
 
+def test_nothing_is_kept_of_a_share_that_is_damaged(folder: Path) -> None:
+    """What can be read of it may depend on what was read before: whoever has the whole reads it."""
+    work = detecting(folder, None)
+    model = load_model(work.model.name, device="cpu")
+    shared = detection_job((), model=model, windows=work.windows, segments=work.segments).shared
+    assert shared is not None
+    assert shared.num_shares(str(folder / "damaged.mp4"), share_seconds=20.0) == 3
+    journals = [shared.journal_of(str(folder / "damaged.mp4"), Share(number, 3)) for number in range(3)]
+    assert [bool(journal) for journal in journals] == [True, False, True]
+    assert shared.num_shares(str(folder / "none.mp4"), share_seconds=20.0) == 1
+
+
 def test_features_of_a_long_video_are_made_by_several(folder: Path, tmp_path: Path) -> None:
     expected, *_ = made(extracting(folder, None), [folder / "long.mp4"], tmp_path / "one", num_workers=1)
     found, _, with_share = made(extracting(folder, 60.0), [folder / "long.mp4"], tmp_path / "many", num_ends=3)
@@ -116,5 +130,6 @@ def test_a_share_that_ends_its_workers_is_an_error_of_the_video(folder: Path, tm
 
     pool.give = poisoned  # type: ignore[method-assign]
     drive(pool, iter([item]), ledger, kind="detect", divides=True)
+    assert pool.num_started == 3, "those that had nothing to do waited for shares"
     assert collect(ledger, tmp_path / "rows.jsonl", form="jsonl") == {"error": 1}
     assert "3 workers ended while they worked on it: killed by SIGSEGV" in (tmp_path / "rows.jsonl").read_text()

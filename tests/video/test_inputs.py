@@ -235,6 +235,7 @@ def test_a_list_names_parts_of_videos(tmp_path: Path) -> None:
     assert isinstance(first, ListedPart)
     assert (first.part, first.refusal) == ((1.0, 2.5, "x"), "")
     assert first == again == pickle.loads(pickle.dumps(first)) != "a.mp4"
+    assert first != ListedPart.of("a.mp4", 1.0, 2.5, "z")
     assert str(first) == "a.mp4"
     assert os.path.getsize(first) == 1
     assert [getattr(video, "refusal", None) and str(video) for video in others] == [
