@@ -267,6 +267,8 @@ class RayWorker:
         except Exception as error:  # the model may be in any state: another process goes on, as after a crash
             worker.explain(why_of(error))
             os._exit(1)
+        if assignment.share is not None or outcome.num_shares:
+            return Done(0, outcome), node
         self._counters["videos"].inc()
         if outcome.seconds > 0:
             self._counters["seconds"].inc(outcome.seconds)
