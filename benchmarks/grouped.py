@@ -115,6 +115,10 @@ class _FrameBatchNorm(layers.FrameBatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, nn.BatchNorm3d.forward(self, x))
 
+    def with_relu(self, x: Tensor, *, residual: Tensor | None = None) -> Tensor:
+        out = self(x)
+        return F.relu(out if residual is None else out + residual)
+
     def _check_input_dim(self, x: Tensor) -> None:
         assert x.dim() == 5
 

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tadacli.models.fewer_passes import frame_means, relu_over
+
 QUICK_GELU = 1.702  # its factor, see `quick_gelu`
 # Of fewer channels, the gradient of a strided 1x1 convolution writes past its memory on processors with AVX2 but no
 # AVX-512 (oneDNN's issue 6035): it crashes, hangs or is wrong. So the pixels that it uses are picked out first.
@@ -249,6 +251,13 @@ class FrameBatchNorm(nn.BatchNorm3d):
         """(B, C, T, H, W) -> the same shape."""
         return unfold_like(super().forward(fold_time(x)), x)
 
+    def with_relu(self, x: Tensor, *, residual: Tensor | None = None) -> Tensor:
+        """ReLU of `forward`, or of it plus `residual`, of the same shape."""
+        if is_exported():
+            return relu(self(x), residual=residual)
+        frames = super().forward(fold_time(x))
+        return unfold_like(relu_over(frames, None if residual is None else fold_time(residual)), x)
+
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of each channel (C,) that this norm is in evaluation mode."""
         assert self.running_mean is not None
@@ -279,8 +288,7 @@ def normalised_conv(
     if isinstance(norm, Folded):
         return conv.convolve(x, conv.weight, conv.bias, with_relu=with_relu, residual=residual)
     if norm.training:
-        out: Tensor = norm(conv(x))
-        return relu(out, residual=residual) if with_relu else out
+        return norm.with_relu(conv(x), residual=residual) if with_relu else norm.forward(conv(x))
     scale, shift = norm.scale_and_shift()
     bias = shift if conv.bias is None else shift + conv.bias * scale
     fuses_relu = with_relu and residual is None
@@ -358,8 +366,8 @@ def aggregate_over_time(
         return norm(x, with_relu=with_relu)  # type: ignore[no-any-return]
     assert isinstance(average_norm, FrameBatchNorm)
     if norm.training or average_norm.training:
-        out: Tensor = norm(x) + average_norm(sum_of_neighbours(x) / 3)
-        return relu(out) if with_relu else out
+        average: Tensor = average_norm(sum_of_neighbours(x) / 3)
+        return norm.with_relu(x, residual=average) if with_relu else norm(x) + average
     return _filter_over_time(x, *_taps(norm, average_norm), with_relu=with_relu)
 
 
@@ -438,5 +446,5 @@ def frame_descriptors(x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)
         means = torch.bmm(pixels.new_ones(len(pixels), 1, pixels.shape[1]), pixels) / pixels.shape[1]
         return means.view(x.shape[0], x.shape[2], -1).transpose(1, 2)
-    means = F.adaptive_avg_pool2d(fold_time(x), 1).flatten(1)
+    means = frame_means(fold_time(x)).flatten(1)
     return means.view(x.shape[0], -1, x.shape[1]).transpose(1, 2)

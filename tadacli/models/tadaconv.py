@@ -220,7 +220,7 @@ def calibrated_conv(conv: TAdaConv2d | TAdaConv3d, norm: Norm, x: Tensor, alpha:
     """ReLU of `norm(conv(x, alpha))`."""
     if isinstance(norm, Folded):
         return conv.convolve(x, alpha, with_relu=True)
-    return relu(norm(conv(x, alpha)))
+    return norm.with_relu(conv(x, alpha))
 
 
 def _shift_time(x: Tensor, offset: int) -> Tensor:

@@ -90,6 +90,7 @@ class FrameCache:
         self._first = _TOTALS.itemsize + num_places * _PLACE.itemsize
         if self._first <= num_bytes:
             os.ftruncate(self._file, num_bytes)  # what was not written takes no memory
+            self.write(bytes(self._first), 0)  # what the places take is there from now on
             self._set_totals(self._first, 0)
 
     @property

@@ -127,6 +127,29 @@ def test_batch_norm_trains_like_the_3d_one() -> None:
     assert close(ours.running_var, theirs.running_var)
 
 
+@pytest.mark.parametrize("with_residual", [False, True])
+def test_fewer_passes_in_training_give_the_same_bits(with_residual: bool) -> None:
+    torch.manual_seed(0)
+    x, other = (torch.randn(2, 8, 3, 6, 5).contiguous(memory_format=torch.channels_last_3d) for _ in range(2))
+
+    def found(fewer: bool) -> list[torch.Tensor]:
+        norm = layers.FrameBatchNorm(8)
+        own, residual = x.clone().requires_grad_(), other.clone().requires_grad_()
+        out = own * 1.5  # what is not a leaf may be written over
+        if fewer:
+            out = norm.with_relu(out, residual=residual if with_residual else None)
+            means = layers.frame_descriptors(out)
+        else:
+            out = norm(out)
+            out = F.relu(out + residual if with_residual else out)
+            means = F.adaptive_avg_pool2d(layers.fold_time(out), 1).view(2, 3, 8).transpose(1, 2)
+        ((out * means[..., None, None]).square().sum() + means.sum()).backward()
+        gradients = [own.grad, residual.grad if with_residual else None, norm.weight.grad, norm.bias.grad]
+        return [out, means, norm.running_var, *(each for each in gradients if each is not None)]
+
+    assert all(torch.equal(one, plain) for one, plain in zip(found(True), found(False), strict=True))
+
+
 def test_means_of_frames_in_bfloat16_are_kept_in_single_precision() -> None:
     x = (1 + torch.rand(2, 5, 3, 40, 40)).to(torch.bfloat16).contiguous(memory_format=torch.channels_last_3d)
     means = layers.frame_descriptors(x)
