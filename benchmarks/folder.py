@@ -10,10 +10,12 @@ Ours are the commands `tada classify FOLDER -r --views 1x1` and `tada eval --dat
 the same preprocessing by torchvision, the scores of each clip written to a file; once with the network in the published
 form (`grouped.py`) and once with ours. torchcodec is no dependency of this project: install it to run this.
 
-Each run is a process of its own, from its start to its end, and CPU time is that of all its processes and threads. The
-containers have runs of their own, and the start, a run over a single small clip, is taken off each. What the network
-takes is measured in the same runs, on the very tensors, as the CPU time of the one thread that computes it, and taken
-off both sides for the ratios "without the network". Before any timing the ways must agree on every clip.
+Each way has a process of its own, which lives through all rounds, so that imports, first calls and its end do not
+count. What counts is the CPU time of that process and those it starts, from the loaded model to the last line that is
+written: listing the folder, reading, scoring, writing. The ways take turns, each container by itself; a run over one
+clip, with the start of the DataLoader's workers, is taken off, so that few clips give the figures of many. What the
+network takes is measured in the same runs, on the very tensors, as the CPU time of the one thread that computes it, and
+taken off both sides for the ratios "without the network". Before any timing the ways must agree on every clip.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -29,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -52,7 +53,7 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of a process with all that it started, and of the network in it."""
+    """CPU seconds of a way, with all processes that it started, and of the network in them."""
 
     cpu: float
     network: float
@@ -66,42 +67,57 @@ class Cost:
 # --- one way, in a process of its own -----------------------------------------------------------------------
 
 
-class NetworkClock:
-    """The CPU time of the thread that computes the network, while it does."""
+class Clock:
+    """CPU times of this process: that of the thread that computes the network, and all since the model was loaded."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self._network = self._start = 0.0
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, with its time taken."""
+        """The same function, which is the network, with its time taken."""
 
         def timed(*arguments: Any) -> Any:
             start = time.thread_time()
             try:
                 return call(*arguments)
             finally:
-                self.seconds += time.thread_time() - start
+                self._network += time.thread_time() - start
 
         return timed
 
+    def starting(self, load: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, which loads the model; the time begins as it returns."""
 
-def run_ours(way: str, folder: Path, model: str, output: Path, clock: NetworkClock) -> None:
-    """The command, as a person runs it, but for a watch on the network."""
-    from tadacli.scoring import views
+        def starting(*arguments: Any, **options: Any) -> Any:
+            loaded = load(*arguments, **options)
+            self._network, self._start = 0.0, sum(os.times()[:4])
+            return loaded
 
-    views.class_scores = clock.timed(views.class_scores)
+        return starting
+
+    def cost(self) -> Cost:
+        """What was taken since, also by processes that have ended."""
+        return Cost(sum(os.times()[:4]) - self._start, self._network)
+
+
+def run_ours(way: str, folder: Path, model: str, output: Path) -> None:
+    """The command, as a person runs it."""
+    from tadacli.__main__ import main
+
     if way == CLASSIFY:
         words = ["classify", str(folder), "-r", "--topk", "1000", "-o", str(output)]
     else:
         words = ["eval", "--dataset", "folder", "--data-root", str(folder), "--save-predictions", str(output)]
         words += ["--format", "json", "-o", str(output.with_suffix(".report.json"))]
     sys.argv = ["tada", *words, "--model", model, "--views", VIEWS, "--device", "cpu", "-q"]
-    from tadacli.__main__ import main
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
 
-    main()
 
-
-def run_theirs(way: str, folder: Path, model: str, output: Path, clock: NetworkClock) -> None:
+def run_theirs(way: str, folder: Path, model: str, output: Path, clock: Clock) -> None:
     """What a user would write today: a Dataset that reads by torchcodec, a DataLoader, and a loop."""
     import torch
     from torch.utils.data import DataLoader
@@ -110,16 +126,19 @@ def run_theirs(way: str, folder: Path, model: str, output: Path, clock: NetworkC
     from benchmarks.grouped import grouped_form
     from tadacli.zoo.loading import load_model, load_trained
 
-    loaded = load_model(model, device="cpu") if way == SAME else load_trained(model)
-    network = loaded.network if way == SAME else grouped_form(loaded.network).eval()
+    def load() -> Any:
+        found = load_model(model, device="cpu") if way == SAME else load_trained(model)
+        return found.spec, found.network if way == SAME else grouped_form(found.network).eval()
+
+    spec, network = clock.starting(load)()
     paths = sorted(str(path) for path in folder.rglob("*") if path.is_file())
-    loader = DataLoader(Clips(paths, loaded.spec.input), batch_size=BATCH_SIZE, num_workers=NUM_WORKERS)
+    loader = DataLoader(Clips(paths, spec.input), batch_size=BATCH_SIZE, num_workers=NUM_WORKERS)
 
     @torch.inference_mode()
     def scores_of(clips: torch.Tensor) -> torch.Tensor:
         return network(clips).softmax(dim=-1)
 
-    labels, scores_of = loaded.spec.heads[""], clock.timed(scores_of)
+    labels, scores_of = spec.heads[""], clock.timed(scores_of)
     with output.open("w") as file:
         for names, clips in loader:
             values, classes = scores_of(clips).sort(dim=-1, descending=True)
@@ -131,28 +150,58 @@ def run_theirs(way: str, folder: Path, model: str, output: Path, clock: NetworkC
                 file.write(json.dumps({"path": name, "topk": topk}) + "\n")
 
 
-# --- runs ---------------------------------------------------------------------------------------------------
+def serve(way: str) -> None:
+    """Answers each line of the input, [folder, model, output], with what it took."""
+    clock = Clock()
+    if way in OURS:
+        from tadacli.cli import options
+        from tadacli.scoring import views
+
+        views.class_scores = clock.timed(views.class_scores)
+        options.repeatable_model = clock.starting(options.repeatable_model)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the command prints
+    for line in sys.stdin:
+        folder, model, output = json.loads(line)
+        for old in (Path(output), Path(output).with_suffix(".report.json")):
+            old.unlink(missing_ok=True)
+        if way in OURS:
+            run_ours(way, Path(folder), model, Path(output))
+        else:
+            run_theirs(way, Path(folder), model, Path(output), clock)
+        cost = clock.cost()
+        print(json.dumps([cost.cpu, cost.network]), file=answers, flush=True)
 
 
-def run(way: str, folder: Path, model: str, output: Path) -> Cost:
-    """One way over a folder, in a process of its own; `output` is written."""
-    for old in (output, output.with_suffix(".report.json")):
-        old.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "benchmarks.folder", "--way", way, "--folder", folder, "--model", model]
-    # One thread for the network, whose CPU time is that of its thread then, and none that waits in a loop.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    with ffmpeg_of_pyav() if way in THEIRS else nullcontext("") as libraries:
-        if libraries:
+class Worker:
+    """One way in its own process."""
+
+    def __init__(self, way: str) -> None:
+        self.way, self._files = way, ExitStack()
+        # One thread for the network, whose CPU time is that of its thread then, and none that waits in a loop.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        if way in THEIRS and (libraries := self._files.enter_context(ffmpeg_of_pyav())):
             environment["LD_LIBRARY_PATH"] = libraries
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [*map(str, command), "--output", str(output)], env=environment, capture_output=True, text=True, check=False
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"{way} failed on {folder}:\n{done.stderr}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(cpu, float(done.stdout.split()[-1]))
+        command = [sys.executable, "-m", "benchmarks.folder", "--way", way]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
+
+    def run(self, folder: Path, model: str, output: Path) -> Cost:
+        """The way over a folder; `output` is written."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps([str(folder), model, str(output)]) + "\n")
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self.way} failed on {folder}")
+        return Cost(*json.loads(answer))
+
+    def close(self) -> None:
+        """Lets the process end."""
+        self._process.communicate()
+        self._files.close()
 
 
 @contextmanager
@@ -168,31 +217,21 @@ def ffmpeg_of_pyav() -> Iterator[str]:
         yield f"{folder}{os.pathsep}{brought}" if brought.is_dir() else ""
 
 
-def serve(way: str, folder: Path, model: str, output: Path) -> None:
-    """Runs one way in this process, and says what the network took of it, in CPU seconds."""
-    clock, code = NetworkClock(), 0
-    try:
-        (run_ours if way in OURS else run_theirs)(way, folder, model, output, clock)
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    print(clock.seconds)
-    sys.exit(code)
-
-
 # --- what they work on --------------------------------------------------------------------------------------
 
 
 def laid_out(path: Path, clips: Sequence[Path]) -> Folder:
-    """A folder with these clips in folders of labels, as `tada eval folder` wants them."""
-    labels = built_in_labels()
-    for number, clip in enumerate(clips):
-        target = path / labels[number % len(labels)] / clip.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            target.hardlink_to(clip)
-        except OSError:  # on another file system
-            shutil.copy(clip, target)
-    return Folder(path.name, path, len(clips))
+    """A folder with these clips in folders of labels, as `tada eval folder` wants them, beside one with the first."""
+    labels, first = built_in_labels(), path.with_name(f"first {path.name}")
+    for root, chosen in ((path, clips), (first, clips[:1])):
+        for number, clip in enumerate(chosen):
+            target = root / labels[number % len(labels)] / clip.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.hardlink_to(clip)
+            except OSError:  # on another file system
+                shutil.copy(clip, target)
+    return Folder(path.name, path, first, len(clips))
 
 
 def built_in_labels() -> Sequence[str]:
@@ -224,13 +263,13 @@ def scores_in(output: Path, way: str) -> dict[str, Scores]:
     return {row["path"]: {each["index"]: each["score"] for each in row["topk"]} for row in rows}
 
 
-def difference(folder: Folder, model: str, scratch: Path) -> float:
+def difference(workers: Sequence[Worker], folder: Folder, model: str, scratch: Path) -> float:
     """The largest difference of a score between the ways; ends the run where they disagree."""
     found: dict[str, dict[str, Scores]] = {}
-    for way in (*OURS, *THEIRS):
-        run(way, folder.path, model, scratch / "found.jsonl")
-        found[way] = scores_in(scratch / "found.jsonl", way)
-    return max(check(found[CLASSIFY], found[way], way) for way in (EVAL, *THEIRS))
+    for worker in workers:
+        worker.run(folder.path, model, scratch / "found.jsonl")
+        found[worker.way] = scores_in(scratch / "found.jsonl", worker.way)
+    return max(check(found[CLASSIFY], scores, way) for way, scores in found.items() if way != CLASSIFY)
 
 
 def check(ours: dict[str, Scores], others: dict[str, Scores], way: str) -> float:
@@ -256,31 +295,32 @@ def check(ours: dict[str, Scores], others: dict[str, Scores], way: str) -> float
 
 @dataclass(frozen=True)
 class Folder:
-    """The clips of one container, each in a folder of a label."""
+    """The clips of one container, each in a folder of a label, and such a folder with the first of them alone."""
 
     name: str
     path: Path
+    first: Path
     count: int
 
 
 def measure(
-    folders: Sequence[Folder], start: Folder, model: str, *, rounds: int, scratch: Path
+    workers: Sequence[Worker], folders: Sequence[Folder], model: str, *, rounds: int, scratch: Path
 ) -> dict[str, dict[str, list[Cost]]]:
-    """By way and container, what a clip costs in each round, the start of the process taken off.
+    """By way and container, what a clip costs in each round beyond the first one, with which workers are started.
 
-    The ways take turns over each container, each first now and then.
+    The ways take turns, each first now and then.
     """
-    ways = [*OURS, *THEIRS]
-    costs: dict[str, dict[str, list[Cost]]] = {way: {each.name: [] for each in folders} for way in ways}
+    costs: dict[str, dict[str, list[Cost]]] = {
+        worker.way: {folder.name: [] for folder in folders} for worker in workers
+    }
     for number in range(rounds):
-        turn = ways[number % len(ways) :] + ways[: number % len(ways)]
-        starts = {way: run(way, start.path, model, scratch / "start.jsonl") for way in turn}
+        first = number % len(workers)
         for folder in folders:
-            for way in turn:
-                whole, first = run(way, folder.path, model, scratch / "found.jsonl"), starts[way]
-                num_more = folder.count - 1
-                cost = Cost((whole.cpu - first.cpu) / num_more, (whole.network - first.network) / num_more)
-                costs[way][folder.name].append(cost)
+            for worker in [*workers[first:], *workers[:first]]:
+                one, all_ = (worker.run(path, model, scratch / "found.jsonl") for path in (folder.first, folder.path))
+                left = folder.count - 1
+                each = Cost((all_.cpu - one.cpu) / left, (all_.network - one.network) / left)
+                costs[worker.way][folder.name].append(each)
         print(f"round {number + 1} of {rounds} is done", file=sys.stderr)
     return costs
 
@@ -337,28 +377,28 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=(BUILT_IN, TADA2D), default=[BUILT_IN, TADA2D])
     parser.add_argument("--media", type=Path, help="a folder of real videos, as ../shared/media, which is the default")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "tada-benchmarks" / "folder")
-    for name in ("--way", "--model"):
-        parser.add_argument(name, help=argparse.SUPPRESS)
-    for name in ("--folder", "--output"):
-        parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        serve(options.way, options.folder, options.model, options.output)
+        serve(options.way)
+        return
     from benchmarks.folder_clips import make_clips, shared_media
 
     media = options.media or shared_media()
     made = make_clips(options.cache, options.clips, media=media)
     whole = f"{options.clips} clips, {options.rounds} rounds, {'half' if media else 'none'} of the clips real"
     print(f"{conditions('torch', 'av', 'torchcodec', 'torchvision')}, 1 thread, {whole}")
-    with tempfile.TemporaryDirectory(prefix="tada-folder-") as name:
-        scratch = Path(name)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tada-folder-")))
         folders = [laid_out(scratch / container, paths) for container, paths in made.items()]
-        start = laid_out(scratch / "start", [next(iter(made.values()))[0]])
+        workers = [Worker(way) for way in (*OURS, *THEIRS)]
+        for worker in workers:
+            stack.callback(worker.close)
         for model_name in options.models:
             model = model_file(model_name, scratch)
-            apart = max(difference(folder, model, scratch) for folder in folders)
-            print(f"{model_name}: the scores of a clip differ by {apart:.4f} at most")
-            print_table(measure(folders, start, model, rounds=options.rounds, scratch=scratch), folders)
+            apart = max(difference(workers, folder, model, scratch) for folder in folders)
+            print(f"{model_name}: the scores of a clip differ by {apart:.4f} at most", flush=True)
+            print_table(measure(workers, folders, model, rounds=options.rounds, scratch=scratch), folders)
 
 
 if __name__ == "__main__":

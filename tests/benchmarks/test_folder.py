@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import folder, folder_clips
-from benchmarks.folder import CLASSIFY, EVAL, OURS, PUBLISHED, SAME, Cost, Folder
+from benchmarks.folder import CLASSIFY, EVAL, OURS, PUBLISHED, SAME, THEIRS, Cost, Folder
 from tadacli.video.reading import probe
 from tadacli.zoo import DEFAULT_MODEL
 
@@ -37,13 +37,18 @@ def test_a_way_finds_the_scores_and_says_what_it_took(way: str, clips: dict[str,
     if way not in OURS:
         pytest.importorskip("torchcodec")
     laid_out = folder.laid_out(tmp_path / "mkv", clips["mkv"])
-    cost = folder.run(way, laid_out.path, DEFAULT_MODEL, tmp_path / "found.jsonl")
-    assert cost.cpu > cost.network > 0
-    found = folder.scores_in(tmp_path / "found.jsonl", way)
-    assert sorted(Path(path).name for path in found) == sorted(path.name for path in clips["mkv"])
-    for scores in found.values():
-        assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
-        assert sorted(scores) == list(range(9))
+    worker = folder.Worker(way)
+    try:
+        for path, count in ((laid_out.path, 2), (laid_out.first, 1)):
+            cost = worker.run(path, DEFAULT_MODEL, tmp_path / "found.jsonl")
+            assert cost.cpu > cost.network > 0
+            found = folder.scores_in(tmp_path / "found.jsonl", way)
+            assert sorted(Path(path).name for path in found) == [path.name for path in clips["mkv"][:count]]
+            for scores in found.values():
+                assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+                assert sorted(scores) == list(range(9))
+    finally:
+        worker.close()
 
 
 def test_ways_that_disagree_are_not_timed() -> None:
@@ -56,20 +61,21 @@ def test_ways_that_disagree_are_not_timed() -> None:
         folder.check(ours, {"b": ours["a"]}, SAME)
 
 
-def test_the_start_and_the_network_are_taken_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_clip_and_the_network_are_taken_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A clip takes 3 s of ours, 1 of them the network, and 8 s of the others, 4 of them the network."""
-    folders = [Folder("mp4", tmp_path / "mp4", 11), Folder("avi", tmp_path / "avi", 21)]
-    counts = {tmp_path / "start": 1, **{each.path: each.count for each in folders}}
+    folders = [Folder(name, tmp_path / name, tmp_path / f"first {name}", n) for name, n in (("mp4", 11), ("avi", 21))]
+    counts = {each.path: each.count for each in folders} | {each.first: 1 for each in folders}
 
-    def run(way: str, path: Path, model: str, output: Path) -> Cost:  # noqa: ARG001 - as it is called
-        per_clip = Cost(3, 1) if way in OURS else Cost(8, 4)
-        return Cost(100 + per_clip.cpu * counts[path], per_clip.network * counts[path])
+    class Worker(folder.Worker):
+        def __init__(self, way: str) -> None:
+            self.way = way
 
-    monkeypatch.setattr(folder, "run", run)
-    start = Folder("start", tmp_path / "start", 1)
-    costs = folder.measure(folders, start, "model", rounds=2, scratch=tmp_path)
+        def run(self, folder: Path, model: str, output: Path) -> Cost:  # noqa: ARG002 - as it is called
+            per_clip = Cost(3, 1) if self.way in OURS else Cost(8, 4)
+            return Cost(100 + per_clip.cpu * counts[folder], per_clip.network * counts[folder])
+
+    workers = [Worker(way) for way in (*OURS, *THEIRS)]
+    costs = folder.measure(workers, folders, "model", rounds=2, scratch=tmp_path)
     assert costs[CLASSIFY]["avi"] == [Cost(3, 1)] * 2
     assert costs[PUBLISHED]["mp4"] == [Cost(8, 4)] * 2
     folder.print_table(costs, folders)
