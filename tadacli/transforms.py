@@ -78,12 +78,12 @@ def resize_frames(
 
 
 def crop_frames(
-    images: Tensor, *, crop_size: int, num_crops: int, mean: Sequence[float], std: Sequence[float]
+    images: Tensor | Sequence[Tensor], *, crop_size: int, num_crops: int, mean: Sequence[float], std: Sequence[float]
 ) -> Tensor:
     """Normalised crops of resized frames.
 
     Args:
-        images: (T, 3, H, W), values in 0..1.
+        images: (T, 3, H, W), values in 0..1; or its T frames (3, H, W), of which nothing is copied but the crops.
         crop_size: Side of the square crops, in pixels.
         num_crops: 1 for the centre; 3 along the long side: left, centre, right or top, centre, bottom.
         mean: What is subtracted from each channel.
@@ -95,7 +95,7 @@ def crop_frames(
     Raises:
         UsageError: A crop does not fit, or there are other than 1 or 3 crops.
     """
-    height, width = images.shape[2:]
+    height, width = images[0].shape[1:]
     tops, lefts = _offsets(height, width, crop_size)
     if num_crops == 1:
         corners = [(tops[1], lefts[1])]
@@ -103,10 +103,15 @@ def crop_frames(
         corners = [(tops[1], left) for left in lefts] if width > height else [(top, lefts[1]) for top in tops]
     else:
         raise UsageError(f"{num_crops} crops are not defined", hint="use 1 or 3 crops, for example --views 10x3")
-    crops = images.new_empty((len(corners), 3, len(images), crop_size, crop_size))
+    if not isinstance(images, Tensor) and images[0].device.type != "cpu":
+        images = torch.stack(list(images))  # few large steps, which an accelerator likes better than many small ones
+    parts = [images] if isinstance(images, Tensor) else [image[None] for image in images]
+    crops = images[0].new_empty((len(corners), 3, len(images), crop_size, crop_size))
     for crop, (top, left) in zip(crops, corners, strict=True):
-        cut = images[:, :, top : top + crop_size, left : left + crop_size]
-        _normalise(cut, mean=mean, std=std, out=crop.transpose(0, 1))
+        places = crop.transpose(0, 1).split([len(part) for part in parts])
+        for part, place in zip(parts, places, strict=True):
+            cut = part[:, :, top : top + crop_size, left : left + crop_size]
+            _normalise(cut, mean=mean, std=std, out=place)
     return crops
 
 

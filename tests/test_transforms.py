@@ -207,6 +207,9 @@ def test_every_normalised_bit_is_the_published_one(num_crops, layout, num_frames
     crops = crop_frames(images, crop_size=26, num_crops=num_crops, **NORMALISED)
     assert torch.equal(crops, expected)
     assert crops.stride() == expected.stride()
+    one_by_one = crop_frames(list(images), crop_size=26, num_crops=num_crops, **NORMALISED)
+    assert torch.equal(one_by_one, expected)
+    assert one_by_one.stride() == expected.stride()
     doubles = crop_frames(images.double(), crop_size=26, num_crops=num_crops, **NORMALISED)
     assert torch.allclose(doubles, expected.double(), atol=1e-6), "as on other devices"
 

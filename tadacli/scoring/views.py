@@ -287,7 +287,7 @@ def check_finite(head: str, scores: Tensor) -> None:
 def normalised_views(decoded: DecodedViews, spec: InputSpec) -> Iterator[Tensor]:
     """Normalised views (3, T, crop, crop): every crop of the first clip, then of the next one."""
     for clip in decoded.plan:
-        frames = torch.stack([decoded.images[index] for index in clip])
+        frames = [decoded.images[index] for index in clip]
         yield from crop_frames(
             frames, crop_size=spec.crop_size, num_crops=decoded.num_crops, mean=spec.mean, std=spec.std
         )
@@ -298,7 +298,7 @@ def padded_batch(views: Sequence[Tensor], size: int) -> Tensor:
 
     One shape throughout keeps every view's arithmetic the same, wherever in the list it stands.
     """
-    return torch.stack([*views, *[views[-1]] * (size - len(views))])
+    return views[0][None] if size == 1 else torch.stack([*views, *[views[-1]] * (size - len(views))])
 
 
 @torch.inference_mode()
