@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Model:
         fps: float | None = None,
         times: tadacli.video.Times | None = None,
         progress: Callable[[Progress], object] | None = None,
+        index: str | os.PathLike[str] | None = None,
     ) -> Classifications:
         """What each video shows: `tadacli.classify` with this model, whose documentation says what the arguments are.
 
@@ -58,6 +60,7 @@ class Model:
             fps: Frames a second of arrays, folders and tars of frames.
             times: When each frame of an array is shown, in seconds.
             progress: Called with how far this is.
+            index: A folder in which the frame tables of video files are kept.
 
         Returns:
             A result for each video, in order.
@@ -76,6 +79,7 @@ class Model:
             fps=fps,
             times=times,
             progress=progress,
+            index=index,
         )
 
     def detect(
@@ -91,6 +95,7 @@ class Model:
         fps: float | None = None,
         times: tadacli.video.Times | None = None,
         progress: Callable[[Progress], object] | None = None,
+        index: str | os.PathLike[str] | None = None,
     ) -> Detections:
         """What happens in each video, and when: `tadacli.detect` with this model, which says what the arguments are.
 
@@ -105,6 +110,7 @@ class Model:
             fps: Frames a second of arrays, folders and tars of frames.
             times: When each frame of an array is shown, in seconds.
             progress: Called with how far this is.
+            index: A folder in which the frame tables of video files are kept.
 
         Returns:
             A result for each video, in order.
@@ -124,6 +130,7 @@ class Model:
             fps=fps,
             times=times,
             progress=progress,
+            index=index,
         )
 
 
