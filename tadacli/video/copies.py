@@ -30,6 +30,7 @@ Fetch: TypeAlias = Callable[[Path, OnProgress], object]
 
 _PART, _ROOM, _LOCK = ".part", ".room", ".lock"
 _OWN = (_PART, _ROOM, _LOCK, ".json")
+_LONGEST_SIZE = 18  # digits
 _STEP_BYTES = 1 << 28  # of a file whose size is not announced
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 300.0  # shorter than a worker's with its input
@@ -173,8 +174,11 @@ def _reserved(room: Path) -> int:
     """The bytes that whoever fetches a copy will need; none where a kill left it."""
     if not _is_fetched(room):
         return 0
-    content = room.read_bytes()
-    return int(content) if content.isdigit() else 0
+    with suppress(OSError), room.open("rb") as file:
+        content = file.read(_LONGEST_SIZE + 1)
+        if content.isdigit() and len(content) <= _LONGEST_SIZE:
+            return int(content)
+    return 0
 
 
 def _is_fetched(room: Path) -> bool:
