@@ -762,3 +762,15 @@ def test_frames_folder_is_told_from_a_folder_of_videos(tmp_path, jpeg_folder):
     assert not is_frames_folder(tmp_path)
     assert not is_frames_folder(tmp_path / "nothing")
     assert not is_frames_folder(jpeg_folder / "frame_0000000001.jpg")
+
+
+def test_an_avi_file_that_lost_a_packet_of_its_index_is_not_believed(tmp_path: Path) -> None:
+    whole, lacking = tmp_path / "whole.avi", tmp_path / "lacking.avi"
+    render(whole, 30, codec="mpeg4", options={"g": "12"})
+    data, chunk = bytearray(whole.read_bytes()), 0
+    for _ in range(6):
+        chunk = data.index(b"00dc", chunk + 4)
+    data[chunk : chunk + 4] = b"JUNK"
+    lacking.write_bytes(data)
+    assert distrust(whole) == ""
+    assert distrust(lacking), "what comes after the lost packet is made from it"
