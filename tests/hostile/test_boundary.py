@@ -137,6 +137,8 @@ def is_about_the_bad_one(values: Any) -> bool:
         named = getattr(named, "path", named)
         if isinstance(named, (str, os.PathLike)) and os.fspath(named).endswith("bad.mp4"):
             return True
+        if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+            value = torch.stack(value)
         if isinstance(value, (np.ndarray, torch.Tensor)):
             top = 240 if value.dtype in (np.uint8, torch.uint8) or value.max() > 3 else 0.95
             if float(torch.as_tensor(value).float().amin(dim=tuple(range(1, value.ndim))).max()) > top:
