@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.conditions import conditions
 from tadacli.cli.engine_run import items_of
@@ -105,15 +106,14 @@ def write_list(file: Path, num_rows: int, *, with_parts: bool) -> None:
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
-    schema = pyarrow.schema({"path": pyarrow.string(), "start": pyarrow.float64(), "id": pyarrow.string()})
+    kinds = {"path": pyarrow.string()} | ({"start": pyarrow.float64(), "id": pyarrow.string()} if with_parts else {})
+    schema = pyarrow.schema(kinds)
     with ParquetWriter(file, schema) as writer:
         for start in range(0, num_rows, 10_000):
             numbers = range(start, min(num_rows, start + 10_000))
-            columns = {
-                "path": [f"/data/archive/of/videos/{number:09}.mp4" for number in numbers],
-                "start": [1.5 if with_parts else None for _ in numbers],
-                "id": [f"part {number}" if with_parts else None for number in numbers],
-            }
+            columns: dict[str, list[Any]] = {"path": [f"/data/archive/of/videos/{number:09}.mp4" for number in numbers]}
+            if with_parts:
+                columns |= {"start": [1.5] * len(numbers), "id": [f"part {number}" for number in numbers]}
             writer.write_table(pyarrow.table(columns, schema=schema))
 
 
