@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -256,7 +257,7 @@ def with_kills(engine: str, pool: Any, items: Iterator[Item], ledger: Ledger, nu
     def twice_tried() -> bool:
         """Whether an input that is not done has lost two workers: a third one would count as its own fault."""
         names = [name for name in ledger.store.names("attempts") if name.endswith(".2")]
-        return any(not ledger.is_committed(name.rpartition("/")[2].partition(".")[0]) for name in names)
+        return any(ledger.row(name.rpartition("/")[2].partition(".")[0]) is None for name in names)
 
     def kill() -> None:
         while not over.wait(chance.uniform(0.2, 2.0)) and len(killed) < num_kills:
@@ -272,16 +273,16 @@ def with_kills(engine: str, pool: Any, items: Iterator[Item], ledger: Ledger, nu
             nodes.add_node(num_cpus=1, object_store_memory=80_000_000)
 
     pool.events = watched
-    killer = threading.Thread(target=kill)
-    killer.start()
     ends: list[str] = []
-    try:
-        _, wall = measured(
-            lambda: drive(pool, items, ledger, kind="classify", watcher=Watcher(on_done=change, on_end=ends.append))
-        )
-    finally:
-        over.set()
-        killer.join()
+    with ThreadPoolExecutor(1) as beside:
+        killer = beside.submit(kill)
+        try:
+            _, wall = measured(
+                lambda: drive(pool, items, ledger, kind="classify", watcher=Watcher(on_done=change, on_end=ends.append))
+            )
+        finally:
+            over.set()
+        killer.result()
     return f"{engine}: {len(killed)} workers killed, {len(ends)} ends seen, {len(changed)} nodes changed, {wall:.0f} s"
 
 

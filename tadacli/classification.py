@@ -35,7 +35,7 @@ from tadacli.scoring.views import DecodedViews, decode_views, kept_digits, score
 from tadacli.specs import EvalProtocol, ModelSpec, ScoreLimit
 from tadacli.video.array_frames import Times, VideoLike, named_videos
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.inputs import is_url, local_path
+from tadacli.video.inputs import is_kept, is_url, local_path
 from tadacli.video.lists import name_of
 from tadacli.video.reading import open_video
 from tadacli.video.source import VideoSource
@@ -341,7 +341,7 @@ class Classifier:
                 part = part_of(path, part)
                 with during(Stage.OPEN):
                     file = boundary.reads(opened.enter_context(self._fetch(path)))
-                    index = options.index if file == path else None  # nothing is left of a download
+                    index = options.index if is_kept(file, path) else None
                     source = opened.enter_context(open_video(file, fps=options.fps, index=index))
                 decoded = decode_views(source, model=model, views=views, part=part, stop=self._stop)
                 short = is_short(source, part, model.spec.input)

@@ -95,7 +95,7 @@ def classify_command(
         known=get_args(ClassifyFormat),
         by_suffix=CLASSIFY_SUFFIXES,
     )
-    without = {"--fill-batches": fill_batches, "--index": index, "--profile": profile}
+    without = {"--fill-batches": fill_batches, "--profile": profile}
     workers = engine_options.asked_engine(
         engine,
         engine_workers,

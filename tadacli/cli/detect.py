@@ -116,7 +116,6 @@ def detect_command(
     )
     without = {
         "--profile": profile,
-        "--index": index,
         "--features": features,
         "--class-scores": class_scores,
         "--from-scores": from_scores,
@@ -215,13 +214,14 @@ def detect_command(
         # Parts of videos are told in rows alone: what is named after a video or lies over it all is refused.
         of_videos = (start, end, save_scores, report, truth, render)
         parts = not any(of_videos) and cuts in ("auto", "none") and not {*to.formats} & SEGMENT_FORMATS.keys()
+        kept = options.index_folder(index)
         if workers is not None:
             from tadacli.cli.detect_engine import search_on_engine
             from tadacli.cli.engine_run import chosen_model
             from tadacli.cluster.work import DetectWork
 
             choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=labels)
-            work = DetectWork(choice, windows, segments, limit, share)
+            work = DetectWork(choice, windows, segments, limit, share, kept)
             coming: Iterable[str] = options.coming_videos(inputs or [], recursive=recursive, parts=parts)
             if save_scores is not None or cuts not in ("auto", "none"):
                 coming = list(dict.fromkeys(coming))
@@ -236,7 +236,6 @@ def detect_command(
         loaded = options.repeatable_model(
             model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust, labels=labels
         )
-        kept = options.index_folder(index)
         job = detection_job(videos, model=loaded, windows=windows, segments=segments, max_download=limit, index=kept)
     from tadacli.detection.score_file import plan_score_files
     from tadacli.reports.detection_files import DetectionFiles

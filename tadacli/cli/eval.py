@@ -81,7 +81,6 @@ def eval_command(
             "--fill-batches": fill_batches,
             "--workers": workers,
             "--profile": profile,
-            "--index": index,
             "--predictions": predictions,
             "--merge": merge,
             "--check": check,
@@ -147,6 +146,7 @@ def eval_command(
             split,
             scoring_options(views=views, batch_size=batch_size),
             fps,
+            options.index_folder(index),
         )
         evaluate_on_engine(
             on_engine, work, destination, save_predictions=save_predictions, resume=resume, submission=submission

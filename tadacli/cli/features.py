@@ -104,7 +104,7 @@ def features_command(
         cpus=cpus_per_worker,
         device=device,
         output=output,
-        without={"--profile": profile, "--index": index},
+        without={"--profile": profile},
     )
     share = engine_options.share_seconds(split_videos, workers)
     from tadacli.detection.cuts import parse_cuts
@@ -125,18 +125,18 @@ def features_command(
     videos = options.named_videos(inputs, recursive=recursive)
     check_cuts(cuts, videos)
     is_table = (output_format or ("table" if sys.stdout.isatty() else "jsonl")) == "table"
+    kept = options.index_folder(index)
     if workers is not None:
         from tadacli.cli.detect_engine import extract_on_engine
         from tadacli.cli.engine_run import chosen_model
         from tadacli.cluster.work import FeaturesWork
 
         choice = chosen_model(model, weights=weights, dtype=dtype, fetch=fetch, trust=trust, labels=None)
-        work = FeaturesWork(choice, settings, stored, layout, limit, share)
+        work = FeaturesWork(choice, settings, stored, layout, limit, share, kept)
         extract_on_engine(workers, work, videos, output, resume=resume, is_table=is_table)
         return
     from tadacli.detection.extraction import feature_job
 
-    kept = options.index_folder(index)
     loaded = options.repeatable_model(model, weights=weights, device=device, dtype=dtype, fetch=fetch, trust=trust)
     snippets = settings_for(layout, settings, loaded.spec.input)
     job = feature_job(videos, model=loaded, snippets=snippets, stored=stored, max_download=limit, index=kept)

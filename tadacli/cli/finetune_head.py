@@ -56,7 +56,7 @@ class HeadOptions:
     settings: Mapping[str, str]
     numbers: Mapping[str, float]
     device: str
-    index: Path | None
+    index: str | None
     resume: bool
 
 

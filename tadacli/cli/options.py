@@ -168,8 +168,8 @@ def coming_videos(inputs: list[str], *, recursive: bool, parts: bool = False) ->
     return chain([first], rest())
 
 
-def index_folder(folder: Path | None) -> Path | None:
-    """The folder of --index, made if it is not there; says where nothing can be kept in it."""
+def index_folder(folder: Path | None) -> str | None:
+    """The whole path of the folder of --index, made if it is not there; says where nothing can be kept in it."""
     if folder is None:
         return None
     try:
@@ -179,7 +179,7 @@ def index_folder(folder: Path | None) -> Path | None:
         raise UsageError(f"--index {folder} {what}", hint="give a folder, or a name in one") from error
     if not os.access(folder, os.W_OK):
         say_note(f"{folder} may only be read: videos that it does not have are looked through each time")
-    return folder
+    return str(folder.absolute())
 
 
 def num_bytes(option: str, text: str) -> int:

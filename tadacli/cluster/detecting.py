@@ -36,7 +36,12 @@ class Detecting:
     def __init__(self, work: DetectWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)
         self._job = detection_job(
-            (), model=model, windows=work.windows, segments=work.segments, max_download=work.max_download
+            (),
+            model=model,
+            windows=work.windows,
+            segments=work.segments,
+            max_download=work.max_download,
+            index=work.index,
         )
         self.run, self.notes, self._on_step = self._job.run, tuple(map(str, model.notes)), on_step
         self._dividing = Dividing(self._job.shared, work.share_seconds, on_step)
@@ -85,7 +90,14 @@ class Extracting:
     def __init__(self, work: FeaturesWork, seat: Seat, on_step: Callable[[], object]) -> None:
         model = loaded(work.model, seat)
         snippets = settings_for(work.layout, work.snippets, model.spec.input)
-        self._job = feature_job((), model=model, snippets=snippets, stored=work.stored, max_download=work.max_download)
+        self._job = feature_job(
+            (),
+            model=model,
+            snippets=snippets,
+            stored=work.stored,
+            max_download=work.max_download,
+            index=work.index,
+        )
         self._layout = work.layout
         self.run, self.notes, self._on_step = self._job.run, tuple(map(str, model.notes)), on_step
         self._dividing = Dividing(shared_snippets(self._job), work.share_seconds, on_step)

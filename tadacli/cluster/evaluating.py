@@ -39,7 +39,7 @@ class Evaluating:
         self.num_at_once = 1 + num_ahead
         self._pool = ThreadPoolExecutor(num_ahead, thread_name_prefix="tada-worker-decode")
         self._samples = {sample.id: sample for sample in truth.samples}
-        self._scorer, self._on_step = SampleScorer(model, work.scoring), on_step
+        self._scorer, self._on_step = SampleScorer(model, work.scoring, index=work.index), on_step
 
     def begin(self, item: Item) -> Callable[[], Row]:
         """As `work.Processing` says it."""

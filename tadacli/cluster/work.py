@@ -141,7 +141,8 @@ class ClassifyWork:
 class DetectWork:
     """Videos are searched, as `tada detect` does it with these settings; scores go to the file of an item.
 
-    Of a longer video than `share_seconds` the windows are scored by several workers; None for by one.
+    Of a longer video than `share_seconds` the windows are scored by several workers; None for by one. `index` is a
+    folder of each worker's machine in which it keeps frame tables.
     """
 
     model: ModelChoice
@@ -149,6 +150,7 @@ class DetectWork:
     segments: SegmentSettings
     max_download: int
     share_seconds: float | None = None
+    index: str | None = None
     kind: Kind = "detect"
 
     @property
@@ -167,7 +169,7 @@ class DetectWork:
 class FeaturesWork:
     """Features of videos are written, as `tada features` does it with these settings, to the file of each item.
 
-    `share_seconds` is as of `DetectWork`.
+    `share_seconds` and `index` are as of `DetectWork`.
     """
 
     model: ModelChoice
@@ -176,6 +178,7 @@ class FeaturesWork:
     layout: FeatureLayout
     max_download: int
     share_seconds: float | None = None
+    index: str | None = None
     kind: Kind = "features"
 
     @property
@@ -192,7 +195,10 @@ class FeaturesWork:
 
 @dataclass(frozen=True)
 class EvalWork:
-    """Samples of a data set are scored, as `tada eval` does it; every worker reads the annotations."""
+    """Samples of a data set are scored, as `tada eval` does it; every worker reads the annotations.
+
+    `index` is as of `DetectWork`.
+    """
 
     model: ModelChoice
     dataset: DatasetName
@@ -201,6 +207,7 @@ class EvalWork:
     split: str | None
     scoring: ScoringOptions
     fps: float | None
+    index: str | None = None
     kind: Kind = "eval"
     divides: bool = False
 

@@ -238,5 +238,5 @@ def detection_job(
         finally:
             journal.close()
 
-    shared = shared_windows(model, windows, run_id=scoring.id, max_download=max_download)
+    shared = shared_windows(model, windows, run_id=scoring.id, max_download=max_download, index=index)
     return DetectionJob(videos, model.spec, run, chosen, find, shared)

@@ -366,7 +366,7 @@ def shared_snippets(job: FeatureJob) -> Shared:
     """What `iter_features` does with a video, to be shared out."""
     snippets, score = job.snippets, partial(_pass, job, take=lambda _: None)
     is_one = snippets.cuts == "auto"
-    return Shared(lambda _: snippets, score, _KIND, job.run.id, snippets.fps, job.max_download, is_one)
+    return Shared(lambda _: snippets, score, _KIND, job.run.id, snippets.fps, job.max_download, job.index, is_one)
 
 
 def _features(

@@ -7,6 +7,7 @@ that nobody shared.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from tadacli.errors import VideoError
 from tadacli.sampling.shares import Share
 from tadacli.sampling.windows import Layout
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.inputs import file_size, local_path
+from tadacli.video.inputs import file_size, is_kept, local_path
 from tadacli.video.reading import open_video
 from tadacli.zoo.addresses import address
 
@@ -37,6 +38,7 @@ class Shared:
         run_id: The run that its journal belongs to.
         fps: The rate of folders and tars of frames.
         max_download: The largest file in bytes that is fetched for a URL.
+        index: A folder in which the frame tables of video files are kept.
         is_one: Whether a pass begins with something that needs all of the video, so that sharing gains nothing.
     """
 
@@ -46,6 +48,7 @@ class Shared:
     run_id: str
     fps: float | None
     max_download: int
+    index: str | os.PathLike[str] | None = None
     is_one: bool = False
 
     def num_shares(self, video: str, *, share_seconds: float) -> int:
@@ -62,7 +65,8 @@ class Shared:
             with VideoBoundary(path) as boundary, ExitStack() as opened:
                 part = self.layout(path).part
                 file = boundary.reads(opened.enter_context(local_path(path, max_bytes=self.max_download)))
-                start, end = part.within(opened.enter_context(open_video(file, fps=self.fps)).info)
+                index = self.index if is_kept(file, path) else None
+                start, end = part.within(opened.enter_context(open_video(file, fps=self.fps, index=index)).info)
         except VideoError:  # the pass says why
             return 1
         return max(1, min(MOST_SHARES, math.ceil((end - start) / share_seconds)))

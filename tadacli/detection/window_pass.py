@@ -27,7 +27,7 @@ from tadacli.sampling.shares import Share
 from tadacli.sampling.windows import Layout, WindowPlan
 from tadacli.transforms import preprocess
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size, local_path
+from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size, is_kept, local_path
 from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
 from tadacli.video.source import Pixels, Unreadable, VideoSource
@@ -149,7 +149,7 @@ def pass_over(
     with VideoBoundary(path) as boundary, ExitStack() as opened:
         with during(Stage.OPEN):
             file = boundary.reads(opened.enter_context(local_path(path, max_bytes=max_download)))
-            index = index if file == path else None  # of a download nothing is left to be opened again
+            index = index if is_kept(file, path) else None
             source = opened.enter_context(open_video(file, fps=fps, index=index))
         if cuts == "auto":
             cuts = _cuts(file, layout, fps, index)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,14 @@ def _pass(
     )
 
 
-def shared_windows(model: Model, settings: WindowSettings, *, run_id: str, max_download: int) -> Shared:
+def shared_windows(
+    model: Model,
+    settings: WindowSettings,
+    *,
+    run_id: str,
+    max_download: int,
+    index: str | os.PathLike[str] | None = None,
+) -> Shared:
     """What `score_windows` does, to be shared out.
 
     Args:
@@ -137,11 +145,12 @@ def shared_windows(model: Model, settings: WindowSettings, *, run_id: str, max_d
         settings: Which windows there are.
         run_id: The run that the journal belongs to.
         max_download: The largest file in bytes that is fetched for a URL.
+        index: A folder in which the frame tables of video files are kept.
     """
-
-    score = partial(_pass, model=model, settings=settings, take=lambda _: None, max_download=max_download)
+    rest: dict[str, Any] = {"take": lambda _: None, "max_download": max_download, "index": index}
+    score = partial(_pass, model=model, settings=settings, **rest)
     is_one = settings.cuts == "auto"
-    return Shared(settings.for_video, score, KIND, run_id, settings.fps, max_download, is_one)
+    return Shared(settings.for_video, score, KIND, run_id, settings.fps, max_download, index, is_one)
 
 
 def scoring_settings(settings: WindowSettings, model: Model) -> RunSettings:

@@ -101,7 +101,8 @@ class KeptCopies:
         stream = shared_file(file)
         if stream is not None:
             with suppress(OSError):  # the disk may be full
-                os.utime(file)
+                changed = os.fstat(stream.fileno()).st_mtime_ns  # a frame table of the copy goes by it
+                os.utime(file, ns=(time.time_ns(), changed))
         return stream
 
     def _fetch(self, url: str, file: Path, key: Path, fetch: Fetch) -> None:
@@ -161,7 +162,7 @@ class KeptCopies:
                     continue  # its room is taken already
                 elif file.suffix != ".json" and entry.name != _LOCK and not is_unfinished(entry.name):
                     left -= status.st_size
-                    kept.append((status.st_mtime, status.st_size, file))
+                    kept.append((max(status.st_atime, status.st_mtime), status.st_size, file))
         for _, size, file in sorted(kept):
             if left >= 0:
                 break

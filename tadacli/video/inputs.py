@@ -277,6 +277,12 @@ def local_path(
         yield str(target)
 
 
+def is_kept(file: str, video: str) -> bool:
+    """Whether the file that `local_path` gave for a video may be there the next time: its own, or a kept copy."""
+    copies = kept_copies()
+    return file == address(video) or (copies is not None and Path(file).parent == copies.folder)
+
+
 @dataclass(frozen=True)
 class _Walk:
     """How inputs are expanded."""

@@ -20,11 +20,12 @@ def test_workers_write_the_bytes_of_one_process(tada: Tada, untrained: Path, vid
     code, _, said = tada(*classify, "-o", folder / "one.csv")
     errors = [line for line in said.splitlines() if line.startswith("error")]
     assert (code, len(errors)) == (3, 1)
-    workers = ["--engine", "local", "--engine-workers", "2", "-o", folder / "many.csv"]
+    workers = ["--engine", "local", "--engine-workers", "2", "-o", folder / "many.csv", "--index", folder / "tables"]
     code, out, said = tada(*classify, *workers)
     assert (code, out) == (3, b"")
     assert [line for line in said.splitlines() if line.startswith("error")] == errors
     assert "10 of 11 videos classified; 1 failed, results in" in said
+    assert len(list((folder / "tables").glob("*.frames"))) == 10, "of a video that cannot be read nothing is kept"
     for name in ("{}.csv", "{}.csv.meta.json"):
         assert (folder / name.format("many")).read_bytes() == (folder / name.format("one")).read_bytes()
 
@@ -92,7 +93,8 @@ def test_eval_writes_the_bytes_of_one_process(tada: Tada, untrained: Path, video
     measure += ["--device", "cpu", "--views", "1x1"]
     assert tada(*measure, "--save-predictions", folder / "one.scores.jsonl", "-o", folder / "one.json")[0] == 3
     many = ["--save-predictions", folder / "many.scores.jsonl", "-o", folder / "many.json", "--engine", "local"]
-    code, _, said = tada(*measure, *many)
+    code, _, said = tada(*measure, *many, "--index", folder / "tables of eval")
+    assert len(list((folder / "tables of eval").iterdir())) == 2
     assert code == 3
     assert "2 of 3 videos scored" in said
     for name in ("{}.scores.jsonl", "{}.json"):

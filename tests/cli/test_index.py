@@ -19,6 +19,7 @@ from tadacli.training.clips import TrainingClips, batches
 from tadacli.training.settings import Augmentation
 from tadacli.video import reading
 from tests.cli.conftest import Tada
+from tests.file_server import FileServer, serving
 from tests.media import render
 
 WINDOWS = window_settings(window="1s", stride="500ms")
@@ -73,6 +74,30 @@ def test_results_are_the_same(
     assert USES[use](video, model, tmp_path) == expected
 
 
+def test_copies_that_are_kept_have_tables_too(
+    video: Path,
+    model: tadacli.Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_is_inspected: Callable[[], None],
+) -> None:
+    def found(server: FileServer) -> list[object]:
+        (scores,) = tadacli.classify(f"{server.url}/a.mp4", model=model, views="1x1", index=tables)
+        (segments,) = tadacli.detect(f"{server.url}/a.mp4", model=model, windows=WINDOWS, index=tables)
+        assert [scores.status, segments.status] == ["ok", "ok"], (scores.error, segments.error)
+        return [list(scores.top(3)), list(segments)]
+
+    tables = tmp_path / "tables"
+    with serving(video.read_bytes()) as server:
+        expected = found(server)
+        assert not tables.exists(), "of a download nothing is left"
+        monkeypatch.setenv("TADA_CACHE", str(tmp_path / "cache"))
+        assert found(server) == expected
+        nothing_is_inspected()
+        assert found(server) == expected
+        assert len(list(tables.iterdir())) == 1
+
+
 def test_clips_are_the_same_in_all_processes(video: Path, tmp_path: Path) -> None:
     side = 32
     common: dict[str, Any] = {"mean": (0.45,) * 3, "std": (0.225,) * 3, "short_side": side, "crop_size": side}
@@ -110,5 +135,3 @@ def test_the_command_keeps_tables_in_a_folder(
     assert (code, "is no folder" in said) == (2, True)
     code, _, said = tada(*asked, "--index", tmp_path / "not" / "there")
     assert (code, "cannot be made" in said) == (2, True)
-    code, _, said = tada(*asked, "--index", tmp_path, "--engine", "local")
-    assert (code, "--index does not go with --engine" in said) == (2, True)

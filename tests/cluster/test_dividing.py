@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from tadacli.models import build
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.shares import Share
 from tadacli.sampling.snippets import snippet_settings
+from tadacli.video import reading
 from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.loading import load_model
 from tadacli.zoo.manifest import manifest
@@ -50,15 +52,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def detecting(folder: Path, share_seconds: float | None) -> DetectWork:
+def detecting(folder: Path, share_seconds: float | None, index: str | None = None) -> DetectWork:
     windows = window_settings(window="2s", stride="2s", sampling="stretch", batch_size=2)
     model = ModelChoice(str(folder / "model.safetensors"))
-    return DetectWork(model, windows, SegmentSettings(threshold=0.1), 1 << 30, share_seconds)
+    return DetectWork(model, windows, SegmentSettings(threshold=0.1), 1 << 30, share_seconds, index)
 
 
-def extracting(folder: Path, share_seconds: float | None) -> FeaturesWork:
+def extracting(folder: Path, share_seconds: float | None, index: str | None = None) -> FeaturesWork:
     model, snippets = ModelChoice(str(folder / "model.safetensors")), snippet_settings(stride="2s", batch_size=4)
-    return FeaturesWork(model, snippets, "float32", "tada", 1 << 30, share_seconds)
+    return FeaturesWork(model, snippets, "float32", "tada", 1 << 30, share_seconds, index)
 
 
 def made(work: Work, videos: Iterable[Path], to: Path, **pool: int) -> tuple[dict[str, bytes], Ledger, list[str]]:
@@ -110,6 +112,25 @@ def test_features_of_a_long_video_are_made_by_several(folder: Path, tmp_path: Pa
     found, _, with_share = made(extracting(folder, 60.0), [folder / "long.mp4"], tmp_path / "many", num_ends=3)
     assert found == expected
     assert len(with_share) >= 3
+
+
+@pytest.mark.parametrize("work_of", [detecting, extracting])
+def test_shares_of_a_video_open_at_once_by_its_kept_table(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work_of: Callable[..., Work]
+) -> None:
+    videos, tables = [folder / "long.mp4"], tmp_path / "tables"
+    expected, *_ = made(work_of(folder, None), videos, tmp_path / "one", num_workers=1)
+    inspect, seen = reading.inspect_file, list[str]()
+
+    def counted(path: str, **more: Any) -> Any:
+        seen.append(path)
+        return inspect(path, **more)
+
+    monkeypatch.setattr(reading, "inspect_file", counted)
+    found, _, with_share = made(work_of(folder, 60.0, str(tables)), videos, tmp_path / "many")
+    assert found == expected
+    assert len(with_share) == 3
+    assert len(seen) == 1
 
 
 def test_a_share_that_ends_its_workers_is_an_error_of_the_video(folder: Path, tmp_path: Path) -> None:
