@@ -29,6 +29,7 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+_NUM_FROZEN, _END_OF_MIDDLE = (sum(count for count, *_ in _STAGES[:end]) for end in (3, 5))
 _STEM, _HEAD, _EPSILON, _MOMENTUM = 32, 1280, 1e-3, 0.01
 
 
@@ -59,6 +60,45 @@ class EfficientNetLite0(nn.Module):
         return self._fc(self._dropout(x))
 
 
+class FrozenStages(nn.Module):
+    """The stem and the first three stages of a network, as they are: their weights and averages stay."""
+
+    def __init__(self, network: EfficientNetLite0) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = network._conv_stem, network._bn0
+        self._blocks = network._blocks[:_NUM_FROZEN]
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FrozenStages:  # noqa: ARG002
+        """Whatever is asked for: as in evaluation."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 40, H / 8, W / 8), rounded up."""
+        with torch.no_grad():
+            x = F.relu6(self._bn0(self._conv_stem(_padded(x, self._conv_stem))))
+            for block in self._blocks:
+                x = block(x)
+            return x
+
+
+class MiddleStages(nn.Module):
+    """The fourth and the fifth stage of a network, and a fresh layer of classes over their average."""
+
+    def __init__(self, network: EfficientNetLite0, num_classes: int) -> None:
+        super().__init__()
+        self._blocks = network._blocks[_NUM_FROZEN:_END_OF_MIDDLE]
+        self._dropout = nn.Dropout(network._dropout.p)
+        self._fc = nn.Linear(_STAGES[4][-1], num_classes)
+        nn.init.zeros_(self._fc.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 40, H, W) to (B, num_classes)."""
+        for block in self._blocks:
+            x = block(x)
+        return self._fc(self._dropout(x.mean((2, 3))))
+
+
 class _Block(nn.Module):
     """Wider, one filter a channel, narrower again; what came in is added where it fits."""
 
@@ -82,11 +122,8 @@ class _Block(nn.Module):
         return x + narrow if self._adds else narrow
 
 
-def pretrained(num_classes: int | None = None) -> EfficientNetLite0:
-    """The network with the weights of the package, its last layer fresh for `num_classes`.
-
-    Args:
-        num_classes: None for the thousand of ImageNet, with their layer.
+def pretrained() -> EfficientNetLite0:
+    """The network with the weights of the package, for the thousand classes of ImageNet.
 
     Raises:
         ModuleNotFoundError: The package is not installed.
@@ -98,9 +135,6 @@ def pretrained(num_classes: int | None = None) -> EfficientNetLite0:
     with importlib.resources.as_file(importlib.resources.files(PACKAGE) / _FILE) as file:
         states: OrderedDict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     network.load_state_dict(states, strict=True)
-    if num_classes is not None:
-        network._fc = nn.Linear(_HEAD, num_classes)
-        nn.init.zeros_(network._fc.bias)
     return network
 
 

@@ -12,9 +12,9 @@ TSN, TAda2D, R(2+1)D, and R(2+1)D with TAdaConv, all from random weights, name (
 one of the folds. (c) is (a) with easy clips alone, at half the width and height, for torchvision's r3d_18 and what
 `add_tadaconv` with its defaults makes of it, both from random weights behind a first layer of moving gratings, without
 which r3d_18 stays at chance for long. (d) is EfficientNet-Lite0 with real ImageNet weights, frame by frame, and what
-`add_tadaconv` makes of it, with TAdaConv in its depthwise convolutions: on clips whose order alone says what happens,
-and on (b). Each is also tested on the clips played backwards: a network that ignores order
-scores the same.
+`add_tadaconv` makes of it: its first three stages stay as they are, the next two are trained, with and without TAdaConv
+in their depthwise convolutions; on clips whose order alone says what happens, and on (b). Each is also tested on the
+clips played backwards: a network that ignores order scores the same.
 
 Every training gets the same CPU time of one thread, `--minutes`: a first measurement on this machine says how many
 steps that is, so that the learning rate comes to its end; other work on the machine costs nobody steps. The time that
@@ -83,7 +83,7 @@ DROPOUT = 0.3
 # For all networks alike, and tuned for none; but r3d_18 and its twin have a rate at which the plain one learns.
 LEARNING_RATE, R3D_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 3e-4, 0.05
 LITE0_VIEWS = {"lite0_order": (64, 64), "lite0_actions": (64, 88)}
-LITE0_LEARNING_RATE = 1e-3  # of weights that know pictures already
+LITE0_LEARNING_RATE = 2e-3
 MEASURED_STEPS = 8
 TEST_BATCH = 16
 SHARED = Path(os.environ.get("TADA_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -182,10 +182,20 @@ def variant(network: str, *, num_classes: int, seed: int) -> nn.Module:
 
 
 def _lite0(num_classes: int, *, with_tadaconv: bool) -> nn.Module:
-    """The network of pictures over the frames of a clip, their logits averaged, channels last in memory."""
-    plain = efficientnet_lite0.pretrained(num_classes)
+    """The network of pictures over the frames of a clip, their logits averaged, channels last in memory.
+
+    Its first three stages stay as they are; the next two are trained, with or without TAdaConv in their depthwise
+    convolutions; at the size of these clips the last two would see four pixels, and are left out.
+    """
+    pretrained = efficientnet_lite0.pretrained()
+    plain = efficientnet_lite0.MiddleStages(pretrained, num_classes)
     of_clips, _ = add_tadaconv(plain, choose=lambda name, _: name.endswith("_depthwise_conv"))
-    network = nn.Sequential(_OwnScale(), of_clips if with_tadaconv else FrameNetwork(plain, average=True))
+    network = nn.Sequential(
+        _OwnScale(),
+        FrameNetwork(efficientnet_lite0.FrozenStages(pretrained), average=False),
+        _TimeThird(),
+        of_clips if with_tadaconv else FrameNetwork(plain, average=True),
+    )
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -198,6 +208,13 @@ class _OwnScale(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         pixels = (clips * STD + MEAN) * 255
         return (pixels - efficientnet_lite0.MEAN) / efficientnet_lite0.SCALE
+
+
+class _TimeThird(nn.Module):
+    """(B, T, C, H, W) to (B, C, T, H, W)."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames.transpose(1, 2)
 
 
 def moving_gratings(*, like: Tensor) -> Tensor:

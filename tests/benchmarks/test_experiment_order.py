@@ -13,6 +13,7 @@ from benchmarks.experiment import variant
 from benchmarks.experiment_order import CLASSES, FRAMES, PAIRS, order_clip
 from benchmarks.experiment_table import LITE0_NETWORKS
 from tadacli.camera_motion.clips import make_pictures
+from tadacli.models.plug_in import CalibratedConv2d
 
 VIEW = (32, 40)
 NUM_PARAMETERS = 4_652_008  # 4.7 million by the paper's page on the Lite networks
@@ -49,6 +50,20 @@ def test_with_and_without_calibration_it_starts_as_the_same_function_of_frames()
         assert torch.allclose(calibrated(clips), logits, rtol=1e-4, atol=1e-4)
         assert torch.allclose(plain(clips.flip(2)), logits, rtol=1e-4, atol=1e-4)
         assert not torch.allclose(plain(clips + 0.5), logits, rtol=1e-2, atol=1e-2)
+
+
+@needs_weights
+def test_the_first_stages_stay_and_six_convolutions_are_calibrated() -> None:
+    network = variant(LITE0_NETWORKS[1], num_classes=8, seed=1).train()
+    calibrated = [module for module in network.modules() if isinstance(module, CalibratedConv2d)]
+    assert [module.weight.shape[-1] for module in calibrated] == [3] * 3 + [5] * 3
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    network(torch.randn(2, 3, 4, *VIEW)).square().sum().backward()
+    optimizer.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert not {name for name in changed if name.startswith("1.")}
+    assert any(name.startswith("3.") for name in changed)
 
 
 @needs_weights
