@@ -63,6 +63,7 @@ def detect_command(
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     batch_size: own.BatchSize = None,
+    adaptive_stride: own.AdaptiveStride = None,
     index: options.Index = None,
     fps: options.Fps = None,
     output_format: own.Format = None,
@@ -190,9 +191,9 @@ def detect_command(
         if fps is not None or cuts != "none":
             option = "--fps" if fps is not None else "--cuts, as the score files have them,"
             raise UsageError("--from-scores opens no video", hint=f"leave {option} out")
-        if profile or index is not None:
-            option = "--profile" if profile else "--index"
-            raise UsageError("--from-scores runs no model", hint=f"leave {option} out")
+        of_models = {"--profile": profile or None, "--index": index, "--adaptive-stride": adaptive_stride}
+        if given_too := next((name for name, value in of_models.items() if value is not None), None):
+            raise UsageError("--from-scores runs no model", hint=f"leave {given_too} out")
         from tadacli.detection.jobs import job_of_kept_scores
 
         job = job_of_kept_scores(from_scores, segments=segments)
@@ -210,6 +211,7 @@ def detect_command(
             batch_size=batch_size,
             fps=fps,
             cuts=parse_cuts(cuts),
+            adaptive_stride=1 if adaptive_stride is None else adaptive_stride,
         )
         # Parts of videos are told in rows alone: what is named after a video or lies over it all is refused.
         of_videos = (start, end, save_scores, report, truth, render)

@@ -22,6 +22,12 @@ Stride = Annotated[
 ]
 Sampling = Annotated[WindowSampling | None, WINDOWS.option(help=SAMPLING_HELP)]
 AllowGaps = Annotated[bool, WINDOWS.option("--allow-gaps", help="Let the stride exceed the window.")]
+AdaptiveStride = Annotated[
+    int | None,
+    SPEED.option(
+        help="Score the first and last of so many windows, and those between only where these differ: 8.", metavar="N"
+    ),
+]
 Threshold = Annotated[
     str, SEGMENTS.option(help="A segment reaches this score, 0 to 1; auto: the model's own.", metavar="SCORE|auto")
 ]

@@ -68,6 +68,12 @@ class Arrays:
         with self._archive.open(f"{name}.npy") as stream:
             return _header(stream)[0]
 
+    def get(self, name: str) -> NDArray[Any] | None:
+        """An array; None if the file has none of this name."""
+        if name not in self:
+            return None
+        return self[name]
+
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._archive.NameToInfo
 

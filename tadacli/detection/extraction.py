@@ -22,7 +22,7 @@ from tadacli.detection.journal import WindowJournal
 from tadacli.detection.row_files import RowFile
 from tadacli.detection.scored_windows import video_notes
 from tadacli.detection.shares import Shared
-from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over
+from tadacli.detection.window_pass import Group, Journal, OnProgress, WindowPass, Worked, pass_over
 from tadacli.detection.window_scores import mean_rows
 from tadacli.errors import TadaError, VideoError
 from tadacli.formats.feature_rows import FeatureRow, feature_row
@@ -422,7 +422,7 @@ class _FeatureWork:
     num_crops: int
     with_scores: bool
 
-    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows:
+    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Worked:
         """The features of snippets that have `counts` many of these views each; nothing for no snippet."""
         model, size = self.model, self.batch_size
         parts: list[Tensor] = []
@@ -434,7 +434,7 @@ class _FeatureWork:
             for name, values in scores.items():
                 score_parts[name].append(values[: len(group)])
         if not counts:
-            return {}
+            return Worked({})
         of_snippets = torch.split(torch.cat(parts), list(counts))
         by_crop = [each.reshape(-1, self.num_crops, each.shape[1]) for each in of_snippets]
         features = torch.stack([each.mean(dim=0).flatten() for each in by_crop]).float()
@@ -446,4 +446,4 @@ class _FeatureWork:
         rows = {
             score_name(name): mean_rows(name, values, counts, num_columns=0) for name, values in score_parts.items()
         }
-        return {VALUES: features.numpy(), **rows}
+        return Worked({VALUES: features.numpy(), **rows})

@@ -16,7 +16,7 @@ from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.threshold_inputs import ThresholdInputs, threshold_inputs
 from tadacli.errors import UsageError, VideoError
 from tadacli.profiling import Stage, during
-from tadacli.results import Detection, Note, NoteKind, Run, RunSettings
+from tadacli.results import Detection, Note, NoteKind, Run, RunSettings, out_of
 from tadacli.sampling.settings import window_settings
 from tadacli.scoring.provenance import run_of
 from tadacli.specs import AnySpec, ModelSpec
@@ -229,7 +229,7 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         notes += _other_windows(scores.settings)
     named = scores.settings.get("cuts", [])
     notes += cuts_outside("auto" if isinstance(named, str) else tuple(named), scores.info)
-    notes += video_notes(scores.info)
+    notes += [*_interpolated(scores), *video_notes(scores.info)]
     is_whole = not scores.gaps and scores.info.num_frames_known
     return Detection(
         path=name_of(scores.path),
@@ -244,6 +244,14 @@ def detection_of(scores: WindowScores, segments: SegmentSettings) -> Detection:
         notes=tuple(notes),
         cuts=scores.cuts if "cuts" in scores.settings else None,
     )
+
+
+def _interpolated(scores: WindowScores) -> list[Note]:
+    if scores.interpolated is None:
+        return []
+    count = len(scores.interpolated)
+    seen = out_of(count - int(scores.interpolated.sum()), count, "windows", "went through the network")
+    return [Note(NoteKind.INTERPOLATED, f"{seen}; scores of the others lie between those of two that agree")]
 
 
 def _other_windows(settings: RunSettings) -> list[Note]:

@@ -116,6 +116,8 @@ def _encode_group(group: Group) -> bytes:
     unreadable = {str(index): reason for index, reason in group.unreadable.items()}
     # Called scores since there was nothing else to keep of a window.
     row = {"windows": group.num_windows, "missing": group.missing, "scores": rows, "unreadable": unreadable}
+    if group.interpolated:
+        row["interpolated"] = group.interpolated
     return json.dumps(row).encode()
 
 
@@ -128,4 +130,4 @@ def _decode_group(line: bytes) -> Group:
     unreadable = {int(index): reason for index, reason in row["unreadable"].items()}
     from tadacli.detection.window_pass import Group
 
-    return Group(row["windows"], tuple(row["missing"]), rows, unreadable)
+    return Group(row["windows"], tuple(row["missing"]), rows, unreadable, tuple(row.get("interpolated", ())))

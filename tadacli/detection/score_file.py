@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tadacli.detection.array_files import Arrays, about_array, read_arrays
 from tadacli.detection.scored_windows import WindowScores
@@ -23,6 +24,7 @@ from tadacli.strict_tables import decode_table
 
 SUFFIX = ".npz"
 KIND = "tada window scores 1"
+_INTERPOLATED = "interpolated"
 _MOST = 1e12  # of a count or a time
 _LATER_FACTS = ("notes", "start_timecode", "variable_rate")
 
@@ -31,7 +33,7 @@ def encode_scores(scores: WindowScores) -> bytes:
     """A score file as bytes: a zip of NumPy arrays, and what is known besides as JSON in the array `about`.
 
     `spans` and `used` are (W, 2) float64 in seconds, `scale` (W,) int64, `scores` or, of a named head,
-    `scores_NAME` (W, num_classes) float32.
+    `scores_NAME` (W, num_classes) float32; of an adaptive stride `interpolated` (W,) bool.
     """
     about = {
         "kind": KIND,
@@ -49,7 +51,11 @@ def encode_scores(scores: WindowScores) -> bytes:
     }
     if scores.cuts:
         about["cuts"] = list(scores.cuts)
-    arrays = {f"scores_{name}" if name else "scores": values for name, values in scores.scores.items()}
+    arrays: dict[str, NDArray[Any]] = {
+        f"scores_{name}" if name else "scores": values for name, values in scores.scores.items()
+    }
+    if scores.interpolated is not None:
+        arrays[_INTERPOLATED] = scores.interpolated
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -128,6 +134,7 @@ def _decode(arrays: Arrays) -> WindowScores:
         num_windows_planned=about["num_windows_planned"],
         num_frames_used=about["num_frames_used"],
         cuts=tuple(about.get("cuts", ())),
+        interpolated=arrays.get(_INTERPOLATED),
     )
     _check(scores)
     return scores
@@ -156,6 +163,9 @@ def _check(scores: WindowScores) -> None:
             raise ValueError(f"its arrays do not fit together: {name} is {values.dtype} {values.shape}, not {shape}")
         if not np.isfinite(values).all():
             raise ValueError(f"{name} holds values that are not numbers")
+    between = scores.interpolated
+    if between is not None and (between.shape != (count,) or between.dtype != np.bool_):
+        raise ValueError(f"its arrays do not fit together: {_INTERPOLATED} is {between.dtype} {between.shape}")
     if list(scores.cuts) != sorted(set(scores.cuts)):
         raise ValueError("its cuts are not in order")
     if count > scores.num_windows_planned:

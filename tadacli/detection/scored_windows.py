@@ -19,7 +19,8 @@ class WindowScores:
     `spans` and `used` are (W, 2) float64 in seconds, `scale` (W,) int64, `scores` (W, num_classes) float32 by
     head; only windows whose frames could all be read have a row. `settings` are those that the scores depend
     on. `range_seconds` is the part of the timeline that the windows were laid over, `cuts` are the times in it that
-    none of them reaches across.
+    none of them reaches across. Of windows with an adaptive stride `interpolated` (W,) bool says whose scores lie
+    between those of others.
     """
 
     path: str
@@ -38,6 +39,7 @@ class WindowScores:
     num_windows_planned: int
     num_frames_used: int
     cuts: tuple[float, ...] = ()
+    interpolated: NDArray[np.bool_] | None = None
 
 
 def video_notes(info: VideoInfo) -> tuple[Note, ...]:

@@ -50,13 +50,23 @@ class Group:
     """Windows that went through the network in one go: by name what came out, a row for each that is not `missing`.
 
     `missing` are the windows that lack a frame, by number within the group. `unreadable` are the frames that
-    could not be had, with the reasons, as far as they came up since the last group.
+    could not be had, with the reasons, as far as they came up since the last group. `interpolated` are the windows, by
+    number within the group, whose rows lie between those of others.
     """
 
     num_windows: int
     missing: tuple[int, ...]
     rows: Rows
     unreadable: Mapping[int, str] = field(default_factory=dict)
+    interpolated: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What was worked out: a row for each window. Those of `interpolated`, by number, lie between those of others."""
+
+    rows: Rows
+    interpolated: tuple[int, ...] = ()
 
 
 # Where the range of a video starts and ends, and how far it is done, in seconds.
@@ -75,20 +85,21 @@ class Work(Protocol):
     """What is worked out of the clips of windows, of `num_crops` crops of each frame.
 
     `of_clips` takes the views (3, T, crop, crop) of windows, each clip with all of its crops, and how many views each
-    window has; it returns a row for each window.
+    window has, and returns a row for each window.
     """
 
     @property
     def num_crops(self) -> int: ...
 
-    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows: ...
+    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Worked: ...
 
 
 @dataclass(frozen=True, eq=False)
 class WindowPass:
     """What a pass found out besides its rows.
 
-    `is_done` (W,) says which windows of the plan have a row; `num_frames_used` counts the frames that were read.
+    `is_done` (W,) says which windows of the plan have a row, and `is_interpolated` (W,) for which of these it lies
+    between those of others; `num_frames_used` counts the frames that were read.
     `is_sound` says that all frames could be read, and the file is what it seemed to be when it was opened.
     """
 
@@ -97,6 +108,7 @@ class WindowPass:
     info: VideoInfo
     plan: WindowPlan
     is_done: NDArray[np.bool_]
+    is_interpolated: NDArray[np.bool_]
     gaps: tuple[Gap, ...]
     num_frames_used: int
     is_sound: bool = True
@@ -118,6 +130,7 @@ def pass_over(
     max_download: int = DEFAULT_MAX_DOWNLOAD,
     index: str | os.PathLike[str] | None = None,
     share: Share | None = None,
+    block: int = 1,
 ) -> WindowPass:
     """What `work` makes of every window of one video whose frames can all be read, handed to `take` group by group.
 
@@ -137,6 +150,7 @@ def pass_over(
         max_download: The largest file in bytes that is fetched for a URL.
         index: A folder in which the frame tables of video files are kept (see `tadacli.video.open_video`).
         share: The only windows that are worked on; by default all of them.
+        block: How many windows in a row are worked on together; fewer at the end.
 
     Returns:
         Everything but the rows.
@@ -157,7 +171,7 @@ def pass_over(
             plan = WindowPlan(source, model.spec.input, layout, cuts=cuts)
         done, end, info = _Done(len(plan)), len(plan), source.info
         if share is not None:
-            groups = _groups(plan[:], batch_size, views_per_clip=work.num_crops)
+            groups = _groups(plan[:], batch_size, views_per_clip=work.num_crops, block=block)
             done.num_windows, end = share.of([len(group) for group in groups])
         with boundary.lifted():
             for group in journal.saved() if journal is not None else ():
@@ -166,7 +180,7 @@ def pass_over(
         readers = readers_of(source, num_readers or default_num_readers())
         # Also of a video that is not read to its end.
         opened.callback(lambda: count(decoded=sum(reader.num_decoded for reader in readers)))
-        for reached, group in _groups_after(done, end, readers, plan, model, work, batch_size):
+        for reached, group in _groups_after(done, end, readers, plan, model, work, batch_size, block):
             done.add(group)
             with boundary.lifted():
                 take(group)
@@ -186,6 +200,7 @@ def pass_over(
             info=source.info,
             plan=plan,
             is_done=done.is_done,
+            is_interpolated=done.is_interpolated,
             gaps=_gaps(plan, done.unreadable),
             num_frames_used=len(plan.frames) - len(done.unreadable),
             is_sound=not done.unreadable and all(reader.info is info for reader in readers),
@@ -204,24 +219,34 @@ def _cuts(file: str, layout: Layout, fps: float | None, index: str | os.PathLike
 class _Done:
     """What is known of a plan's windows so far: the first `num_windows` were tried, those of `is_done` have a row.
 
-    `unreadable` are the frames that could not be had, with the reasons.
+    For those of `is_interpolated` it lies between those of others. `unreadable` are the frames that could not be had,
+    with the reasons.
     """
 
     def __init__(self, num_planned: int) -> None:
         self.num_windows = 0
         self.is_done = np.zeros(num_planned, dtype=np.bool_)
+        self.is_interpolated = np.zeros(num_planned, dtype=np.bool_)
         self.unreadable: dict[int, str] = {}
 
     def add(self, group: Group) -> None:
         """The group that comes next."""
         rows = self.num_windows + np.setdiff1d(np.arange(group.num_windows), group.missing)
         self.is_done[rows] = True
+        self.is_interpolated[self.num_windows + np.array(group.interpolated, dtype=np.int64)] = True
         self.unreadable.update(group.unreadable)
         self.num_windows += group.num_windows
 
 
 def _groups_after(
-    done: _Done, end: int, readers: Sequence[VideoSource], plan: WindowPlan, model: Model, work: Work, batch_size: int
+    done: _Done,
+    end: int,
+    readers: Sequence[VideoSource],
+    plan: WindowPlan,
+    model: Model,
+    work: Work,
+    batch_size: int,
+    block: int,
 ) -> Iterator[tuple[float, Group]]:
     """(time reached, group) for the windows after those that are done, up to number `end`."""
     uses = plan.uses(first=done.num_windows, end=end)
@@ -232,7 +257,7 @@ def _groups_after(
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4 * work.num_crops))
     read = partial(_crops, model, work.num_crops)
     with closing(read_in_ranges(readers, to_read, read, depth=depth)) as coming:
-        for windows in _groups(plan[done.num_windows : end], batch_size, views_per_clip=work.num_crops):
+        for windows in _groups(plan[done.num_windows : end], batch_size, views_per_clip=work.num_crops, block=block):
             views: list[Tensor] = []
             missing = []
             for number, window in enumerate(windows):
@@ -252,21 +277,23 @@ def _groups_after(
                 uses[places] -= 1
                 for index in plan.frames[places[uses[places] == 0]].tolist():
                     del crops[index]
-            counted = [work.num_crops * len(each.clips) for i, each in enumerate(windows) if i not in missing]
+            present = [number for number in range(len(windows)) if number not in missing]
+            counted = [work.num_crops * len(windows[number].clips) for number in present]
             with during(Stage.NETWORK):
-                rows = work.of_clips(views, counted)
-            count(views=len(views))
-            yield windows[-1].end_seconds, Group(len(windows), tuple(missing), rows, unreadable)
+                worked = work.of_clips(views, counted)
+            between = tuple(present[number] for number in worked.interpolated)
+            count(views=len(views) - sum(counted[number] for number in worked.interpolated))
+            yield windows[-1].end_seconds, Group(len(windows), tuple(missing), worked.rows, unreadable, between)
             unreadable = {}
 
 
-def _groups(windows: Iterator[Window], batch_size: int, *, views_per_clip: int) -> Iterator[list[Window]]:
-    """Windows whose views fill one batch together, as far as they do not share a window out."""
+def _groups(windows: Iterator[Window], batch_size: int, *, views_per_clip: int, block: int) -> Iterator[list[Window]]:
+    """Windows whose views fill one batch together, as far as they share no window and no `block` of windows out."""
     group: list[Window] = []
     num_views = 0
     for window in windows:
         views = views_per_clip * len(window.clips)
-        if group and num_views + views > batch_size:
+        if group and num_views + views > batch_size and len(group) % block == 0:
             yield group
             group, num_views = [], 0
         group.append(window)

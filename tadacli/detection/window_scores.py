@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tadacli.detection.adaptive import AdaptiveWork
 from tadacli.detection.cuts import finder_versions
 from tadacli.detection.score_file import KIND
 from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.shares import Shared
-from tadacli.detection.window_pass import Group, Journal, OnProgress, Rows, WindowPass, pass_over
+from tadacli.detection.window_pass import Group, Journal, OnProgress, WindowPass, Work, Worked, pass_over
 from tadacli.results import RunSettings
 from tadacli.sampling.settings import WindowSettings
 from tadacli.sampling.shares import Share
@@ -95,6 +96,7 @@ def score_windows(
         num_windows_planned=done.plan.num_laid,
         num_frames_used=done.num_frames_used,
         cuts=done.plan.cuts,
+        interpolated=None if settings.adaptive_stride == 1 else done.is_interpolated[done.is_done],
     )
 
 
@@ -111,12 +113,13 @@ def _pass(
     share: Share | None = None,
     index: str | os.PathLike[str] | None = None,
 ) -> WindowPass:
-    batch_size = settings.batch_size_on(model.device.type)
+    batch_size, block = settings.batch_size_on(model.device.type), settings.adaptive_stride
+    work: Work = _Scoring(model, batch_size)
     return pass_over(
         video,
         model=model,
         layout=settings.for_video(address(video)),
-        work=_Scoring(model, batch_size),
+        work=work if block == 1 else AdaptiveWork(work, block),
         take=take,
         batch_size=batch_size,
         fps=settings.fps,
@@ -127,6 +130,7 @@ def _pass(
         max_download=max_download,
         share=share,
         index=index,
+        block=block,
     )
 
 
@@ -177,7 +181,7 @@ class _Scoring:
     batch_size: int
     num_crops: int = 1
 
-    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Rows:
+    def of_clips(self, views: Sequence[Tensor], counts: Sequence[int]) -> Worked:
         """The scores of windows that have `counts` many of these views each."""
         model, batch_size = self.model, self.batch_size
         parts: dict[str, list[Tensor]] = {name: [] for name in model.spec.heads}
@@ -185,10 +189,12 @@ class _Scoring:
             group = views[first : first + batch_size]
             for name, values in class_scores(model, padded_batch(group, batch_size)).items():
                 parts[name].append(values[: len(group)])
-        return {
-            name: mean_rows(name, parts[name], counts, num_columns=len(labels))
-            for name, labels in model.spec.heads.items()
-        }
+        return Worked(
+            {
+                name: mean_rows(name, parts[name], counts, num_columns=len(labels))
+                for name, labels in model.spec.heads.items()
+            }
+        )
 
 
 def mean_rows(head: str, parts: Sequence[Tensor], counts: Sequence[int], *, num_columns: int) -> NDArray[np.float32]:

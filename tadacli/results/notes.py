@@ -35,6 +35,7 @@ class NoteKind(StrEnum):
     TIMELINE = "timeline"  # when frames are shown, where the file does not say it plainly
     CUTS = "cuts"  # which of those that are named are none of the video's
     UNSEEN = "unseen"  # time that no snippet looks at
+    INTERPOLATED = "interpolated"  # windows whose scores lie between those of others
     DAMAGE = "damage"  # what of a file does not decode, and has no place among its frames
 
 

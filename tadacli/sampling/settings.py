@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # One clip at a time has the same arithmetic wherever it is scored, and takes least memory; a GPU wants more.
 DEFAULT_BATCH_SIZE, DEFAULT_GPU_BATCH_SIZE = 1, 8
+_LEAST_ADAPTIVE, _MOST_ADAPTIVE = 3, 64  # of fewer all would be scored; more are in memory at once
 
 
 # Where shots begin: times in seconds, or "auto" for what is found in the frames.
@@ -78,7 +79,8 @@ class WindowSettings:
 
     `sampling` None is the model's own way; `batch_size` None are as many clips as suit the device. Times are
     presentation times in seconds. `fps` is the rate of folders and tars of frames; None is what their name says, or 30.
-    No window reaches across one of the `cuts`. `listed` is as of a `Part`.
+    No window reaches across one of the `cuts`. `listed` is as of a `Part`. With an `adaptive_stride` of N only the
+    first and the last of N windows are scored where these agree, see `detection.adaptive`; 1 is every window.
     """
 
     lengths: tuple[Length, ...]
@@ -90,6 +92,7 @@ class WindowSettings:
     fps: float | None = None
     cuts: Cuts = ()
     listed: bool = False
+    adaptive_stride: int = 1
 
     @property
     def part(self) -> Part:
@@ -157,6 +160,8 @@ class WindowSettings:
             settings["fps"] = self.fps
         if self.cuts:
             settings["cuts"] = self.cuts if self.cuts == "auto" else list(self.cuts)
+        if self.adaptive_stride > 1:
+            settings["adaptive_stride"] = self.adaptive_stride
         return settings
 
 
@@ -181,6 +186,7 @@ def window_settings(
     batch_size: int | None = None,
     fps: float | None = None,
     cuts: Cuts = (),
+    adaptive_stride: int = 1,
 ) -> WindowSettings:
     """The settings that a person's words mean.
 
@@ -194,6 +200,8 @@ def window_settings(
         batch_size: How many clips are scored at once.
         fps: Frames a second of folders and tars of frames; by default what their name says, or else 30.
         cuts: Where shots begin, in presentation seconds, or "auto" (see `detection.cuts`); by default nowhere.
+        adaptive_stride: Score the first and the last of so many windows, and those between only where these differ;
+            by default every window.
 
     Returns:
         The settings, a length and a stride for each window.
@@ -224,4 +232,21 @@ def window_settings(
                 f"a stride of {step} leaves out what lies between windows of {length}",
                 hint="use a stride up to the window, or --allow-gaps",
             )
-    return WindowSettings(lengths, strides, sampling, start_seconds, end_seconds, batch_size, fps, cuts)
+    if adaptive_stride != 1 and not _LEAST_ADAPTIVE <= adaptive_stride <= _MOST_ADAPTIVE:
+        raise UsageError(
+            f"an adaptive stride of {adaptive_stride} is not possible",
+            hint=f"give a number of windows from {_LEAST_ADAPTIVE} to {_MOST_ADAPTIVE}, for example 8",
+        )
+    if adaptive_stride != 1 and len(lengths) > 1:
+        raise UsageError("an adaptive stride goes with one length of windows", hint=f"give one: --window {lengths[0]}")
+    return WindowSettings(
+        lengths,
+        strides,
+        sampling,
+        start_seconds,
+        end_seconds,
+        batch_size,
+        fps,
+        cuts,
+        adaptive_stride=adaptive_stride,
+    )

@@ -556,3 +556,16 @@ def test_what_a_format_has_no_place_for_is_kept_beside_the_output(tada, untraine
     (out / "other.edl").unlink()
     code, _, err = tada(*search, "-o", out)
     assert (code, "lists.rows.jsonl exists" in err) == (1, True)
+
+
+def test_the_command_says_how_many_windows_were_seen(tada: Tada, tmp_path: Path) -> None:
+    media.render(tmp_path / "a.mp4", 120)
+    words = ["detect", tmp_path / "a.mp4", "--window", "500ms", "--stride", "100ms", "--adaptive-stride", "8"]
+    code, _, said = tada(*words, "--device", "cpu", "--save-scores", tmp_path / "a.npz", "-o", tmp_path / "a.jsonl")
+    assert code == 0
+    assert "windows went through the network" in said
+    assert '"adaptive_stride": 8' in (tmp_path / "a.jsonl").read_text()
+    code, _, said = tada("detect", "--from-scores", tmp_path / "a.npz")
+    assert (code, "windows went through the network" in said) == (0, True)
+    code, _, said = tada("detect", "--from-scores", tmp_path / "a.npz", "--adaptive-stride", "8")
+    assert (code, "leave --adaptive-stride out" in said) == (2, True)

@@ -52,8 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def detecting(folder: Path, share_seconds: float | None, index: str | None = None) -> DetectWork:
-    windows = window_settings(window="2s", stride="2s", sampling="stretch", batch_size=2)
+def detecting(folder: Path, share_seconds: float | None, index: str | None = None, *, adaptive: int = 1) -> DetectWork:
+    windows = window_settings(window="2s", stride="2s", sampling="stretch", batch_size=2, adaptive_stride=adaptive)
     model = ModelChoice(str(folder / "model.safetensors"))
     return DetectWork(model, windows, SegmentSettings(threshold=0.1), 1 << 30, share_seconds, index)
 
@@ -83,10 +83,11 @@ def made(work: Work, videos: Iterable[Path], to: Path, **pool: int) -> tuple[dic
     return files, ledger, with_share
 
 
-def test_a_long_video_is_searched_by_several_with_the_bytes_of_one(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("adaptive", [1, 5])
+def test_a_long_video_is_searched_by_several_with_the_bytes_of_one(folder: Path, tmp_path: Path, adaptive: int) -> None:
     videos = [folder / f"{name}.mp4" for name in ("long", "short", "damaged")]
-    expected, _, none = made(detecting(folder, None), videos, tmp_path / "one", num_workers=1)
-    found, ledger, with_share = made(detecting(folder, 20.0), videos, tmp_path / "many", num_ends=6)
+    expected, _, none = made(detecting(folder, None, adaptive=adaptive), videos, tmp_path / "one", num_workers=1)
+    found, ledger, with_share = made(detecting(folder, 20.0, adaptive=adaptive), videos, tmp_path / "many", num_ends=6)
     assert found == expected
     assert [len(expected), none] == [4, []]
     assert b'"status": "partial"' in expected["rows.jsonl"], "what is damaged has gaps"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -341,8 +342,11 @@ class StoppedError(Exception):
     """Stands for being killed."""
 
 
-def test_scoring_goes_on_behind_the_last_whole_line_of_the_journal(model: Model, video: Path, tmp_path: Path) -> None:
-    settings = window_settings(window="1s,2s", stride="500ms", batch_size=2)
+@pytest.mark.parametrize("windows", [{"window": "1s,2s"}, {"window": "1s", "adaptive_stride": 6}])
+def test_scoring_goes_on_behind_the_last_whole_line_of_the_journal(
+    model: Model, video: Path, tmp_path: Path, windows: dict[str, Any]
+) -> None:
+    settings = window_settings(stride="500ms", batch_size=2, **windows)
     expected = encode_scores(score_windows(video, model=model, settings=settings))
     file = tmp_path / "journal"
 
