@@ -134,6 +134,7 @@ class RunSettings(TypedDict, total=False):
     features: list[str]
     class_scores: str | None
     cuts: str | list[float]
+    adaptive_stride: int
     suggested: SuggestedSummary
 
 
