@@ -261,7 +261,7 @@ def with_kills(engine: str, pool: Any, items: Iterator[Item], ledger: Ledger, nu
 
     def kill() -> None:
         while not over.wait(chance.uniform(0.2, 2.0)) and len(killed) < num_kills:
-            ready = [pid for pid in alive.values() if Path(f"/proc/{pid}").exists() and pid not in killed]
+            ready = [pid for pid in list(alive.values()) if Path(f"/proc/{pid}").exists() and pid not in killed]
             if ready and not twice_tried():
                 killed.append(chance.choice(ready))
                 os.kill(killed[-1], signal.SIGKILL)
