@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -67,6 +67,32 @@ class Worked:
 
     rows: Rows
     interpolated: tuple[int, ...] = ()
+
+
+class Views(Sequence[Tensor]):
+    """Views of windows, (3, T, crop, crop) each, put together when it is asked for: windows share their frames."""
+
+    def __init__(self) -> None:
+        self._views: list[tuple[Sequence[Tensor], int]] = []
+
+    def add(self, clip: Sequence[Tensor], *, num_crops: int) -> None:
+        """The views of a clip: its frames, (num_crops, 3, crop, crop) each, crop by crop."""
+        self._views += [(clip, crop) for crop in range(num_crops)]
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    @overload
+    def __getitem__(self, place: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Tensor]: ...
+
+    def __getitem__(self, place: int | slice) -> Tensor | list[Tensor]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        clip, crop = self._views[place]
+        return torch.stack([frame[crop] for frame in clip], dim=1)
 
 
 # Where the range of a video starts and ends, and how far it is done, in seconds.
@@ -258,8 +284,7 @@ def _groups_after(
     read = partial(_crops, model, work.num_crops)
     with closing(read_in_ranges(readers, to_read, read, depth=depth)) as coming:
         for windows in _groups(plan[done.num_windows : end], batch_size, views_per_clip=work.num_crops, block=block):
-            views: list[Tensor] = []
-            missing = []
+            views, missing = Views(), []
             for number, window in enumerate(windows):
                 needed = {index for clip in window.clips for index in clip}
                 with during(Stage.WAITING):
@@ -272,7 +297,8 @@ def _groups_after(
                 if any(crop is None for clip in found for crop in clip):
                     missing.append(number)
                 else:
-                    views += [view for clip in found for view in torch.stack(clip, dim=2)]  # type: ignore[arg-type]
+                    for clip in found:
+                        views.add(clip, num_crops=work.num_crops)  # type: ignore[arg-type]
                 places = plan.places(needed)
                 uses[places] -= 1
                 for index in plan.frames[places[uses[places] == 0]].tolist():
