@@ -70,6 +70,13 @@ def test_a_window_between_two_that_agree_is_on_the_line_from_one_to_the_other() 
     assert np.array_equal(found.rows[""][[0, 3]], rows[[0, 3]])
 
 
+def test_another_best_label_is_a_change_however_near_the_scores_are() -> None:
+    rows = np.repeat(np.array([[0.52, 0.48], [0.48, 0.52]], np.float32), [3, 5], axis=0)
+    found, known = worked(rows, 8, [1] * 8)
+    assert known.calls == [[0, 7], [3], [1], [2]]
+    assert np.array_equal(found.rows[""], rows)
+
+
 @given(scores=st.lists(st.floats(0, 1, width=32), max_size=40), block=st.integers(3, 12), views=st.integers(1, 3))
 def test_whatever_the_scores_are_what_is_worked_on_is_exact_and_the_rest_lies_between(
     scores: list[float], block: int, views: int
@@ -176,12 +183,14 @@ def test_windows_that_cannot_be_read_are_still_gaps(video: Path, tmp_path: Path)
     bad.write_bytes(data)
     model, common = looking_at_brightness(), {"window": "400ms", "stride": "100ms", "batch_size": 1}
     every = score_windows(bad, model=model, settings=window_settings(**common))  # type: ignore[arg-type]
+    assert isinstance(model.network, Brightness)
+    model.network.num_clips = 0
     found = score_windows(bad, model=model, settings=window_settings(**common, adaptive_stride=10))  # type: ignore[arg-type]
     assert every.gaps
     assert found.gaps == every.gaps
     assert np.array_equal(found.spans, every.spans)
     assert found.interpolated is not None
-    assert len(found.interpolated) == len(every.spans)
+    assert int((~found.interpolated).sum()) == model.network.num_clips < len(every.spans) == len(found.interpolated)
 
 
 @pytest.mark.parametrize("stride", [2, 0, -8, 65])
