@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 # From one instant that is asked to the next, and what counts as a counterpart where nothing else is asked for.
 STEP_SECONDS, TIOU = 0.1, 0.5
+_SAME_IOU = 1e-9  # what rounding may take from an IoU
 
 Ranges: TypeAlias = list[tuple[int, int]]
 
@@ -275,7 +276,7 @@ def _counterparts(first: Sequence[LabelledTime], second: Sequence[LabelledTime],
         range(bisect_left(starts, one.start_seconds - longest), bisect_left(starts, one.end_seconds)) for one in first
     ]
     return [
-        [column for column in columns if _iou(one, second[column]) >= tiou]
+        [column for column in columns if _iou(one, second[column]) >= tiou - _SAME_IOU]
         for one, columns in zip(first, near, strict=True)
     ]
 

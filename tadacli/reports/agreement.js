@@ -2,6 +2,7 @@
 
 const STEP_SECONDS = 0.1;
 const TIOU = 0.5;
+const SAME_IOU = 1e-9; // what rounding may take from an IoU
 
 const inOrder = (a, b) => a.start - b.start || a.end - b.end;
 
@@ -53,7 +54,7 @@ function numShared(a, b) {
 function numMatched(first, second) {
   const possible = first.map((one) => {
     const found = [];
-    for (let i = 0; i < second.length && second[i].start < one.end; i++) if (overlap(one, second[i]) >= TIOU) found.push(i);
+    for (let i = 0; i < second.length && second[i].start < one.end; i++) if (overlap(one, second[i]) >= TIOU - SAME_IOU) found.push(i);
     return found;
   });
   const owner = new Map();

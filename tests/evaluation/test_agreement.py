@@ -57,6 +57,7 @@ def most_pairs(first: list[LabelledTime], second: list[LabelledTime]) -> int:
 @given(SPANS, SPANS)
 @example([], [])
 @example([LabelledTime(0, 6.2, "a")], [LabelledTime(0, 6.2, "a")])
+@example([LabelledTime(0, 0.1, "a")], [LabelledTime(0, 0.2, "a")])
 def test_it_is_what_tables_and_trying_all_pairs_say(first: list[LabelledTime], second: list[LabelledTime]) -> None:
     found = agreement([VideoLabels(first, second, SECONDS)])
     assert list(found.by_label) == sorted({span.label for span in (*first, *second)})
