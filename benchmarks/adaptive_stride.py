@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.camera_moves import precision, render_film, segments_of
+from benchmarks.camera_moves import overlap, precision, render_film, segments_of
 from benchmarks.conditions import conditions
 from tadacli.camera_motion.clips import make_pictures
 from tadacli.camera_motion.virtual_camera import KnownMove
@@ -56,14 +56,8 @@ def found_again(
     count = 0
     for wanted, there in zip(expected, found, strict=True):
         for one in wanted:
-            count += any(one.label == other.label and _overlap(one, other) >= tiou for other in there)
+            count += any(one.label == other.label and overlap(one, other) >= tiou for other in there)
     return count, sum(map(len, expected))
-
-
-def _overlap(one: Segment, other: Segment) -> float:
-    shared = min(one.end_seconds, other.end_seconds) - max(one.start_seconds, other.start_seconds)
-    union = max(one.end_seconds, other.end_seconds) - min(one.start_seconds, other.start_seconds)
-    return max(shared, 0.0) / union
 
 
 def table(name: str, videos: Sequence[Path], model: Model, truth: Sequence[Sequence[KnownMove]] | None) -> None:

@@ -169,7 +169,8 @@ def boundary_error(truth: Sequence[Sequence[KnownMove]], found: Sequence[Sequenc
     return float(np.median(errors))
 
 
-def overlap(move: KnownMove, segment: Segment) -> float:
+def overlap(move: KnownMove | Segment, segment: Segment) -> float:
+    """The temporal IoU of two."""
     shared = min(move.end_seconds, segment.end_seconds) - max(move.start_seconds, segment.start_seconds)
     union = max(move.end_seconds, segment.end_seconds) - min(move.start_seconds, segment.start_seconds)
     return max(shared, 0.0) / union

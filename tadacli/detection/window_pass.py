@@ -7,6 +7,7 @@ dropped as soon as no window needs it any more, so memory does not grow with the
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -197,7 +198,7 @@ def pass_over(
             plan = WindowPlan(source, model.spec.input, layout, cuts=cuts)
         done, end, info = _Done(len(plan)), len(plan), source.info
         if share is not None:
-            groups = _groups(plan[:], batch_size, views_per_clip=work.num_crops, block=block)
+            groups = _groups(plan[:], batch_size, views_per_clip=work.num_crops, block=block, cuts=plan.cuts)
             done.num_windows, end = share.of([len(group) for group in groups])
         with boundary.lifted():
             for group in journal.saved() if journal is not None else ():
@@ -283,7 +284,8 @@ def _groups_after(
     depth = max(2, BYTES_AHEAD // (model.spec.input.crop_size**2 * 3 * 4 * work.num_crops))
     read = partial(_crops, model, work.num_crops)
     with closing(read_in_ranges(readers, to_read, read, depth=depth)) as coming:
-        for windows in _groups(plan[done.num_windows : end], batch_size, views_per_clip=work.num_crops, block=block):
+        left = plan[done.num_windows : end]
+        for windows in _groups(left, batch_size, views_per_clip=work.num_crops, block=block, cuts=plan.cuts):
             views, missing = Views(), []
             for number, window in enumerate(windows):
                 needed = {index for clip in window.clips for index in clip}
@@ -313,19 +315,29 @@ def _groups_after(
             unreadable = {}
 
 
-def _groups(windows: Iterator[Window], batch_size: int, *, views_per_clip: int, block: int) -> Iterator[list[Window]]:
-    """Windows whose views fill one batch together, as far as they share no window and no `block` of windows out."""
+def _groups(
+    windows: Iterator[Window], batch_size: int, *, views_per_clip: int, block: int, cuts: Sequence[float]
+) -> Iterator[list[Window]]:
+    """Windows whose views fill one batch together, as far as they share no window and no `block` of windows out.
+
+    A block is of one shot: no score lies between those of two.
+    """
     group: list[Window] = []
     num_views = 0
     for window in windows:
         views = views_per_clip * len(window.clips)
-        if group and num_views + views > batch_size and len(group) % block == 0:
+        is_full = num_views + views > batch_size and len(group) % block == 0
+        if group and (is_full or (block > 1 and _shot(window, cuts) != _shot(group[-1], cuts))):
             yield group
             group, num_views = [], 0
         group.append(window)
         num_views += views
     if group:
         yield group
+
+
+def _shot(window: Window, cuts: Sequence[float]) -> int:
+    return bisect_right(cuts, window.start_seconds)
 
 
 def _crops(model: Model, num_crops: int, source: VideoSource, frames: Frames) -> Iterator[Item[Tensor]]:

@@ -279,8 +279,10 @@ def local_path(
 
 def is_kept(file: str, video: str) -> bool:
     """Whether the file that `local_path` gave for a video may be there the next time: its own, or a kept copy."""
+    if file == address(video):
+        return True
     copies = kept_copies()
-    return file == address(video) or (copies is not None and Path(file).parent == copies.folder)
+    return copies is not None and Path(file).parent == copies.folder
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -170,6 +171,18 @@ def test_a_video_that_changes_seldom_has_the_segments_of_every_window(
     (note,) = [note.text for note in result.notes if note.kind is NoteKind.INTERPOLATED]
     assert note.startswith(f"{num_scored} of {len(every.spans)} windows went through the network")
     assert not [note for note in whole.notes if note.kind is NoteKind.INTERPOLATED]
+
+
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_no_score_lies_between_those_of_two_shots(video: Path, batch_size: int) -> None:
+    common: dict[str, Any] = {"window": "400ms", "stride": "100ms", "start_seconds": 5.0, "end_seconds": 11.4}
+    common |= {"batch_size": batch_size, "adaptive_stride": 64}
+    model = looking_at_brightness()
+    (missed,) = detect(video, model=model, windows=window_settings(**common))
+    assert {segment.label for segment in missed} == {"dark"}, "both ends agree"
+    (found,) = detect(video, model=model, windows=window_settings(**common, cuts=(6.0, 9.0)))
+    spans = [(segment.start_seconds, segment.end_seconds) for segment in found if segment.label == "bright"]
+    assert spans == [(6.0, 9.0)]
 
 
 def test_windows_that_cannot_be_read_are_still_gaps(video: Path, tmp_path: Path) -> None:

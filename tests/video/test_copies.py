@@ -169,3 +169,9 @@ def test_a_video_that_changes_while_it_is_fetched_is_refused(
     with pytest.raises(VideoError, match="has changed while it was fetched"), local_path("memory://clip.mp4"):
         pass
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.name != ".lock"]
+
+
+def test_a_video_of_this_machine_does_not_ask_for_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TADA_CACHE", str(tmp_path))
+    monkeypatch.setenv("TADA_CACHE_SIZE", "much")
+    assert inputs.is_kept("a.mp4", "a.mp4")
