@@ -79,7 +79,8 @@ def film(path: Path, *, is_bright: bool, is_red: bool, seed: int) -> None:
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         for number in range(12):
             row = np.roll(stripes, number) + (150 if is_bright else 10)
-            image = (row[None, :, None] * ((1, 0.3, 0.3) if is_red else (1, 1, 1)) * np.ones((32, 1, 1))).astype(np.uint8)
+            colour = np.array((1, 0.3, 0.3) if is_red else (1, 1, 1))
+            image = np.broadcast_to(row[None, :, None] * colour, (32, 32, 3)).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 30)
             out.mux(stream.encode(frame))
