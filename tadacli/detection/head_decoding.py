@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,13 +23,15 @@ from tadacli.detection.long_sequences import (
 )
 from tadacli.detection.nms import soft_nms
 from tadacli.detection.passing_snippets import PassingSnippets
+from tadacli.detection.row_files import RowFile
 from tadacli.detection.settings import DETECTED_PAIRS
 from tadacli.models.bmn import SNIPPETS_PER_BIN
 from tadacli.models.bmn_head import BMNHead
+from tadacli.models.ensemble import Ensemble, mean_at_points, mean_scores, members_of
 from tadacli.models.pyramid import AtPoints, Pyramid, known_points, points
 from tadacli.models.temporal_head import TemporalHead
 
-Head = TemporalHead | Pyramid | BMNHead
+Head = TemporalHead | Pyramid | Ensemble | BMNHead
 
 # As published for EPIC-KITCHENS-100 by ActionFormer and TriDet: the lowest score, how many points of a level are asked,
 # the shortest span in steps, the deviation of soft-NMS; and of the fusion of verbs and nouns, how many are paired.
@@ -115,8 +117,9 @@ def find_candidates(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.f
         return _of_proposals(head, grid, pieces)
     known = np.zeros(-(-len(grid) // head.step_multiple) * head.step_multiple, dtype=np.bool_)
     known[: len(grid)] = grid.known
-    find = _in_curves if isinstance(head, TemporalHead) else _at_points
-    return find(head, grid, _padded(pieces, len(grid), len(known)), known)  # type: ignore[arg-type]
+    members = members_of(head)
+    find = _in_curves if isinstance(members[0], TemporalHead) else _at_points
+    return find(members, grid, _padded(pieces, len(grid), len(known)), known)  # type: ignore[arg-type]
 
 
 def _of_proposals(head: BMNHead, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]]) -> Candidates:
@@ -162,8 +165,20 @@ def _padded(pieces: Iterable[NDArray[np.float32]], num_steps: int, num_padded: i
         raise ValueError(f"{count} features are not those of {num_steps} steps")
 
 
+@contextmanager
+def _for_each(pieces: Iterable[NDArray[np.float32]], count: int) -> Iterator[list[Iterable[NDArray[np.float32]]]]:
+    """The same pieces for so many heads, which read them one after another: for several they are kept in a file."""
+    if count == 1:
+        yield [pieces]
+        return
+    with RowFile() as kept:
+        for piece in pieces:
+            kept.append(piece)
+        yield [kept.pieces(STEPS_IN_PIECE) for _ in range(count)]
+
+
 def _at_once(
-    head: Head, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+    head: torch.nn.Module, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The one piece that there is and its known steps as a network takes them."""
     device = next(head.parameters()).device
@@ -173,12 +188,15 @@ def _at_once(
 
 
 def _in_curves(
-    head: TemporalHead, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+    heads: Sequence[TemporalHead],
+    grid: FeatureGrid,
+    pieces: Iterable[NDArray[np.float32]],
+    known: NDArray[np.bool_],
 ) -> Candidates:
-    """The candidates of a head that scores steps: of each class no more than go through soft-NMS."""
+    """The candidates of heads that score steps, of their mean: of each class no more than go through soft-NMS."""
     found: list[ScoredSpans] = []
     edges, drawn = np.arange(-0.5, len(grid), dtype=np.float64), []
-    for first_class, curves in _curves(head, pieces, known):
+    for first_class, curves in _curves(heads, pieces, known):
         cells, highest = thinned(edges, np.where(grid.known, curves, np.float32(np.nan)))
         drawn.append(highest)
         spans = _in_seconds(spans_of_curves(curves.astype(np.float64), grid.known), grid)
@@ -190,42 +208,59 @@ def _in_curves(
 
 
 def _curves(
-    head: TemporalHead, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+    heads: Sequence[TemporalHead], pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """(number of the first, scores (k, T)) of some classes at a time."""
+    """(number of the first, scores (k, T)) of some classes at a time, the mean of those of the heads."""
     if len(known) <= MOST_AT_ONCE:
+        features, there = _at_once(heads[0], pieces, known)
         with torch.inference_mode():
-            at_once = head.scores(*_at_once(head, pieces, known))[0].cpu().numpy()
+            at_once = mean_scores([head.scores(features, there) for head in heads])[0].cpu().numpy()
         yield 0, at_once
         return
     num_classes = max(_VALUES_AT_ONCE // len(known), 1)
-    with score_steps(head, pieces, known) as scores:
-        for first in range(0, head.num_classes, num_classes):
-            parts = [each[:, first : first + num_classes].copy() for each in scores.pieces(STEPS_IN_PIECE)]
+    with _for_each(pieces, len(heads)) as of_each, ExitStack() as files:
+        scores = [files.enter_context(score_steps(head, own, known)) for head, own in zip(heads, of_each, strict=True)]
+        for first in range(0, heads[0].num_classes, num_classes):
+            parts = []
+            for rows in zip(*(each.pieces(STEPS_IN_PIECE) for each in scores), strict=True):
+                some = [torch.from_numpy(each[:, first : first + num_classes].copy()) for each in rows]
+                parts.append(mean_scores(some).numpy())
             yield first, np.concatenate(parts).T
 
 
 def _at_points(
-    head: Pyramid, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
+    heads: Sequence[Pyramid], grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
 ) -> Candidates:
-    """The candidates of a head that has points."""
+    """The candidates of heads that have points, of what they say together."""
     if len(grid) <= MOST_AT_ONCE:
-        features, there = _at_once(head, pieces, known)
+        features, there = _at_once(heads[0], pieces, known)
         with torch.inference_mode():
-            found = {
-                name: AtPoints(*(part[0].float().cpu() for part in at)) for name, at in head(features, there).items()
-            }
-        of_all = known_points(there, head.num_levels)[0].cpu()
-        return Candidates(_in_seconds(spans_of_points(found, of_all, num_levels=head.num_levels), grid))
+            of_heads = [
+                {name: AtPoints(*(part[0].float().cpu() for part in at)) for name, at in head(features, there).items()}
+                for head in heads
+            ]
+        num_levels = heads[0].num_levels
+        of_all = known_points(there, num_levels)[0].cpu()
+        return Candidates(_in_seconds(spans_of_points(_together(of_heads), of_all, num_levels=num_levels), grid))
     best: dict[int, ScoredSpans] = {}
-    with closing(pieces_of_levels(head, pieces, known)) as levels:
-        for each in levels:
+    with _for_each(pieces, len(heads)) as of_each, ExitStack() as stack:
+        levels = [
+            stack.enter_context(closing(pieces_of_levels(head, own, known)))
+            for head, own in zip(heads, of_each, strict=True)
+        ]
+        for of_members in zip(*levels, strict=True):
+            each, said = of_members[0], _together([one.said for one in of_members])
             strides = torch.full((len(each.known),), 2.0**each.level)
-            spans, _ = _candidates(each.said, (each.first + torch.arange(len(strides))) * strides, strides, each.known)
+            spans, _ = _candidates(said, (each.first + torch.arange(len(strides))) * strides, strides, each.known)
             together = _joined([best[each.level], spans] if each.level in best else [spans])
             rows = _best(np.arange(len(together)), together.scores, MOST_CANDIDATES)
             best[each.level] = together.of(rows, together.scores[rows])
     return Candidates(_in_seconds(_joined(list(best.values())), grid))
+
+
+def _together(of_heads: Sequence[dict[str, AtPoints]]) -> dict[str, AtPoints]:
+    """What several heads say at the same points, as one."""
+    return {name: mean_at_points([each[name] for each in of_heads]) for name in of_heads[0]}
 
 
 def spans_of_points(found: dict[str, AtPoints], known: torch.Tensor, *, num_levels: int) -> ScoredSpans:

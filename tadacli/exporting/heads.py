@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from tadacli.detection.head_decoding import Head
 from tadacli.errors import UsageError
 from tadacli.exporting.graphs import Graph, program_of
 from tadacli.exporting.proof import BATCH_SIZES, BatchProof, relative_error
+from tadacli.models.bmn_head import BMNHead
+from tadacli.models.ensemble import Ensemble, Member, members_of
 from tadacli.models.pyramid import AtPoints
 from tadacli.models.temporal_head import TemporalHead
 from tadacli.runtimes import KNOWN, STEPS, logits_name
@@ -30,7 +34,8 @@ def traced_head(network: nn.Module, spec: HeadSpec) -> Graph:
 
     Returns:
         The graph. It takes `features` (B, C, N) and `known` (B, N), which of the steps are there, bool; N is a multiple
-        of the head's `step_multiple`. It gives what the head's `forward` returns, its parts by name.
+        of the head's `step_multiple`. It gives what the head's `forward` returns, its parts by name; of several
+        heads, what they say together.
 
     Raises:
         UsageError: The head's work cannot be put into such a graph.
@@ -46,7 +51,7 @@ def traced_head(network: nn.Module, spec: HeadSpec) -> Graph:
 
 def output_names(network: nn.Module, spec: HeadSpec) -> tuple[str, ...]:
     """The names of a head's outputs. Raises `UsageError` for one that has no graph."""
-    if isinstance(network, TemporalHead):
+    if isinstance(_first(network), TemporalHead):
         return (logits_name(""),)
     if spec.architecture != "pyramid":
         raise UsageError(
@@ -55,6 +60,11 @@ def output_names(network: nn.Module, spec: HeadSpec) -> tuple[str, ...]:
         )
     heads = list(spec.heads)
     return tuple(name for head in heads for name in (logits_name(head), f"{DISTANCES}.{head}" if head else DISTANCES))
+
+
+def _first(network: nn.Module) -> Member | BMNHead:
+    """A head, or the first one of several."""
+    return members_of(cast(Head, network))[0]
 
 
 class _ByName(nn.Module):
@@ -66,7 +76,10 @@ class _ByName(nn.Module):
 
     def forward(self, features: Tensor, known: Tensor) -> dict[str, Tensor]:
         """Features (B, C, N) and which are there (B, N) -> the outputs."""
-        found: Tensor | dict[str, AtPoints] = self.head(features, known)
+        of_each = self.head(features, known)
+        found: Tensor | dict[str, AtPoints] = (
+            self.head.combined(of_each) if isinstance(self.head, Ensemble) else of_each
+        )
         parts = [found] if isinstance(found, Tensor) else [part for points in found.values() for part in points]
         return dict(zip(self.outputs, parts, strict=True))
 
@@ -75,8 +88,7 @@ def _inputs(network: nn.Module, spec: HeadSpec, num_sequences: int, num_steps: i
     """Noise like the features that the head was trained on, every eleventh step of which is not there."""
     generator = torch.Generator().manual_seed(num_sequences * num_steps)
     noise = torch.randn(num_sequences, spec.steps.num_channels, num_steps, generator=generator)
-    scaling = network.scaling
-    assert isinstance(scaling, nn.Module)
+    scaling = _first(network).scaling
     mean, deviation = (getattr(scaling, name).detach()[:, None] for name in ("mean", "deviation"))
     return noise * deviation + mean, (torch.arange(num_steps) % 11 != 5).expand(num_sequences, -1).clone()
 

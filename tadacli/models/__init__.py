@@ -35,6 +35,8 @@ BUILDERS = {
     "tadaformer_b16": "tadaformer",
     "tadaformer_l14": "tadaformer",
 }
+# Of these several can be trained side by side, as one.
+WITH_MEMBERS, MOST_MEMBERS = ("temporal", "pyramid"), 16
 # The same for networks that take features of another network in place of clips: the file and the class.
 OVER_FEATURES = {
     "bmn": ("bmn", "BMN"),
@@ -88,11 +90,12 @@ def build(architecture: str, *, num_classes: NumClasses, **arguments: object) ->
     return network
 
 
-def build_over_features(architecture: str, **arguments: object) -> nn.Module:
+def build_over_features(architecture: str, *, members: object = 1, **arguments: object) -> nn.Module:
     """A freshly initialised network over features, with the published state-dict names.
 
     Args:
         architecture: Its name, one of `OVER_FEATURES`.
+        members: How many heads are one; of several, the network is an `Ensemble`.
         **arguments: Settings of the network's class.
 
     Returns:
@@ -110,8 +113,14 @@ def build_over_features(architecture: str, **arguments: object) -> nn.Module:
     refused = partial(SpecError, hint=f"it takes {', '.join(signature(kind).parameters)}")
     what = f"{architecture} does not take these arguments"
     check_arguments(kind.__init__, arguments, where=what, error=refused)
+    most = MOST_MEMBERS if architecture in WITH_MEMBERS else 1
+    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= most:
+        raise SpecError(f"{architecture} has 1 to {most} members, not {members!r}")
     try:
-        network: nn.Module = kind(**arguments)
+        networks: list[nn.Module] = [kind(**arguments) for _ in range(members)]
     except ValueError as error:
         raise refused(f"{what}: {error}") from error
-    return network
+    if members == 1:
+        return networks[0]
+    ensemble: nn.Module = import_module("tadacli.models.ensemble").Ensemble(networks)
+    return ensemble

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
+from tadacli.detection import head_decoding, long_sequences
 from tadacli.detection.feature_grid import FeatureGrid, grid_in_pieces, grid_of
 from tadacli.detection.head_decoding import (
     MOST_CANDIDATES,
@@ -25,6 +26,7 @@ from tadacli.detection.head_decoding import (
 from tadacli.detection.long_sequences import MOST_AT_ONCE, STEPS_IN_PIECE, pieces_of_levels, score_steps
 from tadacli.detection.row_files import RowFile
 from tadacli.errors import OutputError
+from tadacli.models.ensemble import Ensemble
 from tadacli.models.pyramid import AtPoints, Pyramid, known_points
 from tadacli.models.temporal_head import TemporalHead
 
@@ -88,6 +90,27 @@ def test_steps_are_scored_as_those_of_the_whole_sequence(num_steps: int, num_blo
         found = np.concatenate(list(scores.pieces(1000))).T
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["temporal", "pyramid"])
+def test_several_heads_find_in_pieces_what_they_find_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found in a long sequence is what is found where it may go through at once."""
+    heads, grid = [make(kind) for _ in range(3)], sequence(5 * STEPS_IN_PIECE)
+    random = torch.Generator().manual_seed(1)
+    for head in heads[1:]:
+        for parameter in head.parameters():
+            if parameter.requires_grad:
+                parameter.data += 0.1 * torch.randn(parameter.shape, generator=random)
+    head = Ensemble(heads).eval()  # type: ignore[arg-type]
+    rows = [grid.values[first : first + STEPS_IN_PIECE] for first in range(0, len(grid), STEPS_IN_PIECE)]
+    found = find_candidates(head, grid, rows).spans
+    alone = find_candidates(heads[0], grid, rows).spans
+    for module in (long_sequences, head_decoding):
+        monkeypatch.setattr(module, "MOST_AT_ONCE", len(grid))
+    at_once = find_candidates(head, grid, [grid.values]).spans
+    assert len(found) == len(at_once) > 100
+    np.testing.assert_allclose(np.sort(found.scores), np.sort(at_once.scores), rtol=1e-3, atol=1e-4)
+    assert len(alone) != len(found) or not np.allclose(np.sort(alone.scores), np.sort(found.scores), atol=1e-2)
 
 
 @pytest.mark.parametrize("num_bins", [0, 16])

@@ -463,9 +463,9 @@ HEADS_OVER_FEATURES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_head(folder: Path, architecture: str) -> Path:
+def write_head(folder: Path, architecture: str, **changes: int) -> Path:
     """The weights file of a small head over features."""
-    arguments = {"in_channels": 16, **HEADS_OVER_FEATURES[architecture]}
+    arguments = {"in_channels": 16, **HEADS_OVER_FEATURES[architecture], **changes}
     spec = HeadSpec(
         name=f"{architecture}.mine", architecture=architecture, task="action", dataset="mine",
         heads={"": ("one", "two", "three")}, arguments=arguments, steps=FeatureSteps(16, 0.25),
@@ -477,9 +477,21 @@ def write_head(folder: Path, architecture: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("architecture", "suffix"), [("temporal", ".onnx"), ("pyramid", ".pt2")])
-def test_a_head_takes_features_of_any_length(architecture: str, suffix: str, tmp_path: Path, tada: Tada) -> None:
-    head, file = write_head(tmp_path, architecture), tmp_path / f"head{suffix}"
+@pytest.mark.parametrize(
+    ("architecture", "suffix", "changes"),
+    [
+        ("temporal", ".onnx", {}),
+        ("pyramid", ".pt2", {}),
+        ("temporal", ".pt2", {"members": 2}),
+        ("temporal", ".onnx", {"members": 2}),
+        ("pyramid", ".pt2", {"members": 2}),
+        ("pyramid", ".onnx", {"members": 2, "num_bins": 0}),
+    ],
+)
+def test_a_head_takes_features_of_any_length(
+    architecture: str, suffix: str, changes: dict[str, int], tmp_path: Path, tada: Tada
+) -> None:
+    head, file = write_head(tmp_path, architecture, **changes), tmp_path / f"head{suffix}"
     code, out, err = tada("export", head, "-o", file)
     assert code == 0, err
     assert "(noise) at batch 1, 2 and 5" in out.decode()
@@ -488,6 +500,8 @@ def test_a_head_takes_features_of_any_length(architecture: str, suffix: str, tmp
     features, known = torch.randn(1, 16, 20), torch.ones(1, 20, dtype=torch.bool)
     with torch.inference_mode():
         expected = network(features, known)
+        if changes:
+            expected = network.combined(expected)
     if architecture == "pyramid":
         names, parts = ["logits", "distances"], list(expected[""])
     else:

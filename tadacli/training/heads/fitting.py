@@ -18,7 +18,7 @@ from tadacli.evaluation.detection_metrics import DetectionMetrics, ScoredSegment
 from tadacli.models import build_over_features
 from tadacli.models.bmn import SNIPPETS_PER_BIN
 from tadacli.models.bmn_head import BMNHead
-from tadacli.models.temporal_head import TemporalHead
+from tadacli.models.ensemble import members_of
 from tadacli.strict_tables import decode_table
 from tadacli.training.clips import sample_at
 from tadacli.training.heads.objectives import batch_targets, measure_normaliser, objective_of, rounded_up
@@ -72,7 +72,10 @@ def build_head(settings: HeadSettings, *, in_channels: int, num_classes: Mapping
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         try:
-            return cast(Head, build_over_features(settings.architecture, **sizes, **settings.arguments))
+            return cast(
+                Head,
+                build_over_features(settings.architecture, members=settings.members, **sizes, **settings.arguments),
+            )
         except RuntimeError as error:  # there is no memory for it
             raise SpecError(
                 f"the {settings.kind} head cannot be built: {error}", hint="docs/finetune.md has its settings"
@@ -137,7 +140,7 @@ def fit_head(
             "train": _digest(train),
             "validation": _digest(validation),
         },
-        loss=batches.objective.loss,
+        loss=batches.loss,
     )
     best = Fitted(0, -1.0, loop.num_steps)
     if checkpoint is not None and checkpoint.is_file():
@@ -175,7 +178,7 @@ def precision_of(head: Head, sequences: Sequence[LabelledSequence], *, tiou: Seq
     Returns:
         Average precision; with a verb and a noun, of the pairs of both.
     """
-    num_nouns = 0 if isinstance(head, TemporalHead) else head.num_classes.get("noun", 0)
+    num_nouns = 0 if isinstance(head.num_classes, int) else head.num_classes.get("noun", 0)
     found = [find_spans(head, each.grid) for each in sequences]
     return precision_of_spans(found, sequences, tiou=tiou, num_nouns=num_nouns)
 
@@ -231,7 +234,7 @@ class _Batches:
             )
         self._settings, self._processes, self._multiple = settings, processes, head.step_multiple
         self._windows = _windows_of(head, sequences, settings)
-        self.objective = objective_of(head)
+        self.objective = objective_of(members_of(head)[0])
         if not isinstance(self.objective, ProposalObjective):
             first = [self._windows.at(0, number)[0] for number in range(len(sequences))]
             self.objective.normaliser = measure_normaliser(self.objective, first, self._multiple)
@@ -240,6 +243,11 @@ class _Batches:
     def num_windows(self) -> int:
         """Of an epoch."""
         return len(self._windows)
+
+    def loss(self, found: object, targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """That of a batch; the mean of those of the members."""
+        of_each = found if isinstance(found, tuple) else (found,)
+        return torch.stack([self.objective.loss(each, targets) for each in of_each]).mean()
 
     def of(self, step: int) -> TrainingBatch:
         """The share of this process in the batch of a step."""
@@ -293,13 +301,15 @@ def _measure_scaling(head: Head, sequences: Sequence[LabelledSequence]) -> None:
     mean = sum(each.grid.values.sum(axis=0, dtype=np.float64) for each in sequences) / counts
     square = sum(np.square(each.grid.values[each.grid.known] - mean).sum(axis=0) for each in sequences) / counts
     with torch.no_grad():
-        head.scaling.mean.copy_(torch.from_numpy(np.asarray(mean)))
-        head.scaling.deviation.copy_(torch.from_numpy(np.sqrt(np.asarray(square))).clamp(min=_LEAST_DEVIATION))
+        for each in members_of(head):
+            each.scaling.mean.copy_(torch.from_numpy(np.asarray(mean)))
+            each.scaling.deviation.copy_(torch.from_numpy(np.sqrt(np.asarray(square))).clamp(min=_LEAST_DEVIATION))
 
 
 def _plain(settings: HeadSettings) -> dict[str, object]:
-    """The settings as a checkpoint has them."""
-    return {**asdict(settings), "tiou": list(settings.tiou), "arguments": dict(settings.arguments)}
+    """The settings as a checkpoint has them, those of a single head as before there were several."""
+    found = {**asdict(settings), "tiou": list(settings.tiou), "arguments": dict(settings.arguments)}
+    return found if settings.members > 1 else {name: each for name, each in found.items() if name != "members"}
 
 
 def _digest(sequences: Sequence[LabelledSequence]) -> str:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.models.bmn_head import BMNHead
-from tadacli.models.pyramid import AtPoints, Points, Pyramid, known_points, points
+from tadacli.models.ensemble import Member
+from tadacli.models.pyramid import AtPoints, Points, known_points, points
 from tadacli.models.temporal_head import TemporalHead
 from tadacli.training.heads.proposal_objective import ProposalObjective
 from tadacli.training.heads.sequences import FeatureWindow, classes_by_step
@@ -124,7 +125,7 @@ class PointObjective:
         return torch.stack(losses).sum() / (self.normaliser * len(is_action))
 
 
-def objective_of(head: TemporalHead | Pyramid | BMNHead) -> StepObjective | PointObjective | ProposalObjective:
+def objective_of(head: Member | BMNHead) -> StepObjective | PointObjective | ProposalObjective:
     """What a network is trained by."""
     if isinstance(head, BMNHead):
         return ProposalObjective(head.num_classes, head.proposals.num_bins, head.proposals.max_duration_bins)

@@ -122,12 +122,14 @@ def _card(folder: RunFolder, spec: HeadSpec, data: HeadData, result: HeadResult)
         use = ["tada", "detect", "--features", "FOLDER", "--model", str(folder.path)]
     trained_on = counted(sum(len(each.spans) for each in data.train), "segments")
     made_by = escape_markdown(spec.steps.model) if spec.steps.model else "a network that is not named"
+    members = spec.arguments.get("members", 1)
+    of_several = f" It is {members} heads, trained side by side, whose scores are averaged." if members != 1 else ""
     lines = [
         f"# {escape_markdown(spec.name)}",
         "",
         f"A {spec.architecture.removesuffix('_head')} head that finds segments of {len(result.labels)} classes in "
         f"videos, from features of {made_by}: {spec.steps.num_channels} channels, one every "
-        f"{spec.steps.stride_seconds:g} s.",
+        f"{spec.steps.stride_seconds:g} s.{of_several}",
         "",
         "```sh",
         shlex.join(use),

@@ -180,13 +180,14 @@ def _counts(heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def _spec(name: str, data: HeadData, settings: HeadSettings) -> HeadSpec:
+    of_several = {"members": settings.members} if settings.members > 1 else {}
     return HeadSpec(
         name=f"{settings.kind}.{name}",
         architecture=settings.architecture,
         task="action",
         dataset=data.samples.name,
         heads=dict(data.heads),
-        arguments={"in_channels": data.steps.num_channels, **settings.arguments},
+        arguments={"in_channels": data.steps.num_channels, **of_several, **settings.arguments},
         source=WeightsSource(),
         steps=data.steps,
     )

@@ -20,9 +20,9 @@ _WHERE = "settings of the head"
 class HeadSettings:
     """The settings of a training.
 
-    `arguments` are those of the network's class. `most_steps` is the longest window that is trained on, but for
-    "bmn", whose network has windows of one length; `tiou` are the thresholds whose mean mAP on the validation videos
-    says which epoch is the best.
+    `arguments` are those of the network's class. `members` is how many heads are trained side by side and averaged.
+    `most_steps` is the longest window that is trained on, but for "bmn", whose network has windows of one length;
+    `tiou` are the thresholds whose mean mAP on the validation videos says which epoch is the best.
 
     Raises:
         ValueError: A value is out of range; the message names it.
@@ -31,6 +31,7 @@ class HeadSettings:
     kind: HeadKind
     epochs: int
     batch_size: int
+    members: int = 1
     seed: int = 0
     most_steps: int = 2304
     evaluate_every_epochs: int = 5
@@ -44,7 +45,7 @@ class HeadSettings:
         return "bmn_head" if self.kind == "bmn" else self.kind
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "most_steps", "evaluate_every_epochs"):
+        for name in ("epochs", "batch_size", "members", "most_steps", "evaluate_every_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected 1 or more")
         if not self.tiou or not all(0 < each <= 1 for each in self.tiou):
@@ -71,12 +72,13 @@ def _optimisation(learning_rate: float, *, ema_decay: float) -> Optimisation:
 
 _DEFAULTS: Mapping[HeadKind, HeadSettings] = {
     "temporal": HeadSettings(
-        kind="temporal", epochs=100, batch_size=2, optimisation=_optimisation(2e-3, ema_decay=0.99)
+        kind="temporal", epochs=100, batch_size=2, members=3, optimisation=_optimisation(2e-3, ema_decay=0.99)
     ),
     "pyramid": HeadSettings(
         kind="pyramid",
         epochs=60,
         batch_size=2,
+        members=3,
         arguments={"width": 128, "noise": 0.2, "dropout": 0.1},
         optimisation=_optimisation(1e-3, ema_decay=0.999),
     ),

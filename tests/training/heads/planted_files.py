@@ -18,6 +18,7 @@ LABELS = ("jump", "run")
 SETTINGS = {
     "epochs": 24,
     "batch_size": 4,
+    "members": 1,
     "width": 16,
     "num_blocks": 3,
     "evaluate_every_epochs": 12,

@@ -16,6 +16,7 @@ from benchmarks.planted_actions import Planted, linear_precision, split
 from tadacli.detection.feature_grid import FeatureGrid
 from tadacli.detection.head_decoding import Head, find_spans
 from tadacli.errors import CheckpointError, SpecError, TadaError, UsageError
+from tadacli.models.ensemble import Ensemble
 from tadacli.training.heads.fitting import Fitted, Progress, build_head, fit_head, precision_of
 from tadacli.training.heads.sequences import LabelledSequence
 from tadacli.training.heads.settings import HeadSettings, head_settings
@@ -25,10 +26,13 @@ from tests.training.heads.spans import check_spans
 PLANTED = Planted(num_videos=40, num_classes=3, num_channels=8, steps=(100, 200), lengths=(4, 40), strength=3.9)
 VIDEOS = PLANTED.videos(0)
 SMALL: Mapping[str, dict[str, Any]] = {
-    "temporal": {"width": 16, "num_blocks": 3, "warmup_epochs": 1, "batch_size": 4},
-    "pyramid": {"width": 16, "num_levels": 4, "warmup_epochs": 1, "batch_size": 4, "learning_rate": 5e-3},
-}
+    "temporal": {"width": 16, "num_blocks": 3, "warmup_epochs": 1, "batch_size": 4, "members": 1},
+    "pyramid": {
+        "width": 16, "num_levels": 4, "warmup_epochs": 1, "batch_size": 4, "members": 1, "learning_rate": 5e-3,
+    },
+}  # fmt: skip
 TRIDENT = {"num_bins": 8}
+SEVERAL = {"members": 2}
 
 
 def settings_of(kind: Any, **changes: Any) -> HeadSettings:
@@ -53,6 +57,7 @@ def fit(settings: HeadSettings, **options: Any) -> tuple[dict[str, Tensor], Fitt
     ("kind", "changes", "least"),
     [
         ("temporal", {"epochs": 20}, 0.8),
+        ("temporal", {"epochs": 20, **SEVERAL}, 0.8),
         ("pyramid", {"epochs": 12}, 0.8),
         ("pyramid", {"epochs": 12, **TRIDENT}, 0.8),
     ],
@@ -72,7 +77,9 @@ class StoppedError(Exception):
     pass
 
 
-@pytest.mark.parametrize(("kind", "changes"), [("temporal", {}), ("pyramid", TRIDENT)])
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("temporal", {}), ("temporal", SEVERAL), ("pyramid", TRIDENT), ("pyramid", SEVERAL)]
+)
 def test_a_training_that_goes_on_ends_with_the_same_bits(kind: str, changes: dict[str, Any], tmp_path: Path) -> None:
     settings = settings_of(kind, epochs=4, evaluate_every_epochs=1, most_steps=96, **changes)
     whole, at_once, _ = fit(settings)
@@ -104,6 +111,30 @@ def test_a_training_that_goes_on_ends_with_the_same_bits(kind: str, changes: dic
     other = dataclasses.replace(settings, seed=1)
     with pytest.raises(CheckpointError, match=r"head\.seed was 0, is 1"):
         fit(other, checkpoint=file)
+
+
+def test_members_learn_with_noise_of_their_own() -> None:
+    """Two heads that begin alike and see the same batches: but for their noise they would end alike."""
+    settings = settings_of("temporal", epochs=2, **SEVERAL)
+    head = build_head(settings, in_channels=8, num_classes={"": 3})
+    assert isinstance(head, Ensemble)
+    one, other = head.members
+    assert not torch.equal(one.embedding.weight, other.embedding.weight)
+    other.load_state_dict(one.state_dict())
+    train, validation, _ = split(VIDEOS)
+    fit_head(head, train, validation, settings, keep=lambda _: None)
+    assert torch.equal(one.scaling.mean, other.scaling.mean)
+    assert float(one.scaling.mean.abs().max()) > 0
+    assert not torch.equal(one.embedding.weight, other.embedding.weight)
+
+
+def test_one_head_is_trained_as_before_there_were_several(tmp_path: Path) -> None:
+    settings, file = settings_of("temporal", epochs=2), tmp_path / "checkpoint.pt"
+    names, _, _ = fit(settings, checkpoint=file)
+    assert not any(name.startswith("members") for name in names)
+    assert "members" not in torch.load(file, weights_only=True)["identity"]["head"]
+    with pytest.raises(CheckpointError, match="members"):
+        fit(dataclasses.replace(settings, members=2), checkpoint=file)
 
 
 def test_what_is_kept_is_the_best_by_validation() -> None:

@@ -19,12 +19,14 @@ from tadacli.errors import CheckpointError, OutputError, SpecError, TadaError, U
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
 from tadacli.evaluation.segment_f1 import best_threshold
 from tadacli.evaluation.taking import taken_segments
+from tadacli.models.ensemble import Ensemble
 from tadacli.sampling.snippets import snippet_settings
 from tadacli.specs import HeadSpec
 from tadacli.training.data import load_finetune_data
 from tadacli.training.heads.fitting import Progress
 from tadacli.training.heads.publishing import HeadResult
 from tadacli.training.heads.session import HeadListener, finetune_head
+from tadacli.zoo.checkpoints import write_checkpoint
 from tadacli.zoo.loading import is_head, load_head_model, load_model
 from tadacli.zoo.manifest import manifest
 from tests.training.heads.planted_files import LABELS, PLANTED, SETTINGS, write_planted
@@ -62,6 +64,24 @@ def test_a_run_leaves_a_head_that_knows_what_it_takes(data: tuple[Path, Path], t
     assert "jump" in card
     with pytest.raises(OutputError, match="not empty"):
         run(data, tmp_path / "det")
+
+
+def test_several_heads_are_kept_as_one(data: tuple[Path, Path], tmp_path: Path) -> None:
+    _, features = data
+    result = run(data, tmp_path / "det", settings={**SETTINGS, "members": 2})
+    assert result.metrics.average > 0.6
+    model = load_head_model(tmp_path / "det", device="cpu")
+    assert model.spec.arguments["members"] == 2
+    assert isinstance(model.network, Ensemble)
+    assert "2 heads" in (tmp_path / "det" / "README.md").read_text()
+    job = job_by_head_in_features(features, head=model, segments=SegmentSettings(threshold=0.3))
+    assert any(found.result.segments for found in iter_detections(job))
+    # Nobody else's file has this kind of network with a number of members that it cannot have.
+    for wrong in (0, 17, True, "2"):
+        spec = replace(model.spec, arguments={**model.spec.arguments, "members": wrong})
+        write_checkpoint(tmp_path / "wrong.safetensors", model.network.state_dict(), spec)
+        with pytest.raises(TadaError, match="1 to 16 members"):
+            load_head_model(tmp_path / "wrong.safetensors", device="cpu")
 
 
 class StoppedError(Exception):
