@@ -36,6 +36,7 @@ from benchmarks.real_actions import (
     Sequences,
     Truth,
     columns,
+    f1_of,
     joined,
     of_videos,
     read_rows,
@@ -177,7 +178,7 @@ def by_windows(model: Model, test: Mapping[int, Path], films: Mapping[str, Path]
     best: tuple[float, float] = (-1.0, LEVELS[0])
     for level in LEVELS:
         found = joined([columns(code, spans_of(each, level)) for code, each in scored.items()])
-        best = max(best, (f1_of(truth, found), level))
+        best = max(best, (f1_of(truth.columns, found), level))
     level = best[1]
     found = joined([columns(code, spans_of(each, level)) for code, each in scored.items()])
     return Measured(
@@ -186,14 +187,6 @@ def by_windows(model: Model, test: Mapping[int, Path], films: Mapping[str, Path]
         {name: len(spans_of(each, level)) for name, each in elsewhere.items()},
         {name: each.range_seconds[1] - each.range_seconds[0] for name, each in elsewhere.items()},
     )
-
-
-def f1_of(truth: Truth, found: ScoredSegments) -> float:
-    """F1 of all segments."""
-    everything = ScoredSegments(
-        found.videos, found.classes, found.starts_seconds, found.ends_seconds, np.ones(len(found))
-    )
-    return best_threshold(truth.columns, everything).f1
 
 
 def spans_of(scores: WindowScores, level: float) -> ScoredSpans:

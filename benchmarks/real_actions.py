@@ -13,6 +13,10 @@ built-in network is fine-tuned on the segments of the other twelve videos (`tada
 Nothing of a head is chosen by the videos held out: they are looked at once, at the end. mAP is pooled over the videos
 of all folds, and the mean over the folds; the interval is of a bootstrap over the videos. `--work` keeps what is done,
 so that a run that was stopped goes on from there, and several may share the folds.
+
+Thresholds are measured as `--threshold auto` has them, for segment F1 at a temporal IoU of 0.3: each held-out video
+gets that which is the best for the other two of its fold. Beside it is the best one for all videos in hindsight, and by
+how much of a video a label is reported for longer than it holds, at most.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
+from tadacli.evaluation.segment_f1 import best_threshold
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.snippets import snippet_settings
 from tadacli.training import HeadKind
@@ -347,6 +352,93 @@ def report(truth: Truth, windows: Mapping[str, ScoredSegments], heads: Mapping[s
         )
 
 
+# --- thresholds ---------------------------------------------------------------------------------------
+
+
+def at_thresholds(
+    truth: Truth,
+    seconds: Mapping[int, float],
+    *,
+    fitted: Callable[[Sequence[int]], float],
+    reported: Callable[[float], ScoredSegments],
+) -> str:
+    """The cells of a row of the table: with the thresholds of the other videos, and with the best in hindsight.
+
+    Args:
+        truth: The true segments.
+        seconds: How long each video is.
+        fitted: The best threshold for some videos.
+        reported: What is found in all videos at a threshold.
+    """
+    codes = sorted({int(code) for code in truth.columns.videos})
+    parts = []
+    for code in codes:
+        others = [other for other in codes if truth.folds[other] == truth.folds[code] and other != code]
+        parts.append(scored_of_videos(reported(fitted(others)), [code]))
+    cells = []
+    for found in (joined(parts), reported(fitted(codes))):
+        points, label = most_too_long(truth, found, seconds)
+        cells += [f"{100 * f1_of(truth.columns, found):.1f}", f"{points:.0f} ({label})"]
+    return " | ".join(cells)
+
+
+def f1_of(truth: TimedLabels, found: ScoredSegments) -> float:
+    """F1 of all segments that are reported."""
+    everything = replace(found, scores=np.ones(len(found)))
+    return best_threshold(truth, everything).f1
+
+
+def most_too_long(truth: Truth, found: ScoredSegments, seconds: Mapping[int, float]) -> tuple[float, str]:
+    """By how many points of a video a label is reported for longer than it holds, at most, and which label."""
+    most = (0.0, "none")
+    for code, label in itertools.product(np.unique(truth.columns.videos), range(len(truth.labels))):
+        reported, held = (
+            covered_seconds(each, (each.videos == code) & (each.classes == label)) for each in (found, truth.columns)
+        )
+        most = max(most, (100 * (reported - held) / seconds[int(code)], truth.labels[label]))
+    return most
+
+
+def covered_seconds(segments: ScoredSegments | TimedLabels, chosen: NDArray[np.bool_]) -> float:
+    """How much time some segments cover together."""
+    total, reached = 0.0, -np.inf
+    for start, end in sorted(zip(segments.starts_seconds[chosen], segments.ends_seconds[chosen], strict=True)):
+        total += max(end - max(start, reached), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def report_thresholds(
+    truth: Truth,
+    windows: Mapping[str, ScoredSegments],
+    heads: Mapping[str, Sequence[ScoredSegments]],
+    seconds: Mapping[int, float],
+) -> None:
+    """Prints the table of thresholds."""
+    print("\n| way | F1, thresholds of other videos | most too long | F1, best in hindsight | most too long |")
+    print("| --- " * 5 + "|")
+
+    def best_level(of: Sequence[int]) -> float:
+        own = of_videos(truth.columns, of)
+        return max(LEVELS, key=lambda level: (f1_of(own, scored_of_videos(at_level(level), of)), level))
+
+    def at_level(level: float) -> ScoredSegments:
+        return windows[f"--threshold {level:g}"]
+
+    print(f"| windows | {at_thresholds(truth, seconds, fitted=best_level, reported=at_level)} |")
+    for name, of_seeds in heads.items():
+        for seed, found in enumerate(of_seeds):
+
+            def best_score(of: Sequence[int], found: ScoredSegments = found) -> float:
+                return best_threshold(of_videos(truth.columns, of), scored_of_videos(found, of)).threshold
+
+            def from_score(level: float, found: ScoredSegments = found) -> ScoredSegments:
+                return ScoredSegments(*(each[found.scores >= level] for each in vars(found).values()))
+
+            cells = at_thresholds(truth, seconds, fitted=best_score, reported=from_score)
+            print(f"| {name}, seed {seed} | {cells} |")
+
+
 def main() -> None:
     """Train, find, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -369,6 +461,7 @@ def _run(options: argparse.Namespace, work: Path) -> None:
         if not paths[code].is_file():
             copy_small(DATA / "videos" / video, paths[code])
     windows: dict[str, list[ScoredSegments]] = {}
+    seconds: dict[int, float] = {}
     heads: dict[str, list[list[ScoredSegments]]] = {kind: [[] for _ in range(options.seeds)] for kind in HEADS}
     for fold in options.folds:
         started = time.monotonic()
@@ -377,6 +470,7 @@ def _run(options: argparse.Namespace, work: Path) -> None:
         for name, found in found_by_windows(model, {code: paths[code] for code in held_out}).items():
             windows.setdefault(name, []).append(found)
         sequences = sequences_of(model, work / f"features-{fold}", paths, rows, truth)
+        seconds |= {code: sequences[code].grid.duration_seconds for code in held_out}
         for kind, seed in itertools.product(HEADS, range(options.seeds)):
             file = work / f"found-{fold}-{kind}-{seed}.npz"
             if not file.is_file():
@@ -387,11 +481,10 @@ def _run(options: argparse.Namespace, work: Path) -> None:
     codes = [code for code, number in enumerate(truth.folds) if number in options.folds]
     truth = Truth(of_videos(truth.columns, codes), truth.videos, truth.labels, truth.folds)
     print(conditions("torch") + "\n")
-    report(
-        truth,
-        {name: joined(parts) for name, parts in windows.items()},
-        {f"{kind} head": [joined(parts) for parts in of_seeds] for kind, of_seeds in heads.items()},
-    )
+    by_windows = {name: joined(parts) for name, parts in windows.items()}
+    by_heads = {f"{kind} head": [joined(parts) for parts in of_seeds] for kind, of_seeds in heads.items()}
+    report(truth, by_windows, by_heads)
+    report_thresholds(truth, by_windows, by_heads, seconds)
 
 
 if __name__ == "__main__":
