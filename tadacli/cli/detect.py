@@ -194,6 +194,10 @@ def detect_command(
         of_models = {"--profile": profile or None, "--index": index, "--adaptive-stride": adaptive_stride}
         if given_too := next((name for name, value in of_models.items() if value is not None), None):
             raise UsageError("--from-scores runs no model", hint=f"leave {given_too} out")
+        of_windows = ("window", "stride", "sampling", "start", "end", "allow_gaps", "batch_size")
+        if given_too := next((name for name in of_windows if given[name] != defaults[name]), None):
+            option = f"--{given_too.replace('_', '-')}"
+            raise UsageError("--from-scores have the windows that were scored", hint=f"leave {option} out")
         from tadacli.detection.jobs import job_of_kept_scores
 
         job = job_of_kept_scores(from_scores, segments=segments)

@@ -567,5 +567,8 @@ def test_the_command_says_how_many_windows_were_seen(tada: Tada, tmp_path: Path)
     assert '"adaptive_stride": 8' in (tmp_path / "a.jsonl").read_text()
     code, _, said = tada("detect", "--from-scores", tmp_path / "a.npz")
     assert (code, "windows went through the network" in said) == (0, True)
+    for option in (["--window", "1s"], ["--stride", "50ms"], ["--start", "1"], ["--end", "2"], ["--batch-size", "2"]):
+        code, _, said = tada("detect", "--from-scores", tmp_path / "a.npz", *option)
+        assert (code, f"leave {option[0]} out" in said) == (2, True)
     code, _, said = tada("detect", "--from-scores", tmp_path / "a.npz", "--adaptive-stride", "8")
     assert (code, "leave --adaptive-stride out" in said) == (2, True)
