@@ -34,6 +34,8 @@ from tadacli.detection.features import VideoFeatures
 from tadacli.models import build_over_features
 from tadacli.sampling.snippets import SnippetSettings
 from tadacli.specs import FeatureSteps, HeadSpec, WeightsSource
+from tadacli.training import HeadKind
+from tadacli.training.heads.settings import head_settings
 from tadacli.zoo.checkpoints import read_checkpoint, write_checkpoint
 from tadacli.zoo.loading import TRUNK_FILE, Model, load_model
 
@@ -50,11 +52,11 @@ def peak_of(code: str, *arguments: str) -> int:
     return int(out.stdout.split()[-1]) * 1024
 
 
-def write_head(folder: Path, kind: str, steps: FeatureSteps, trunk: Model | None) -> None:
+def write_head(folder: Path, kind: HeadKind, steps: FeatureSteps, trunk: Model | None) -> None:
     """Writes a head with random weights as a run leaves one: at no place is any class as good as impossible."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    arguments = {"in_channels": steps.num_channels}
+    arguments = {"in_channels": steps.num_channels, "members": head_settings(kind).members}
     network = build_over_features(kind, num_classes=NUM_CLASSES, **arguments)
     labels = tuple(f"class {number}" for number in range(NUM_CLASSES))
     spec = HeadSpec(
