@@ -171,7 +171,8 @@ class _View:
         if line := negatives_line(data):
             say(f"negatives: {line}")
         steps = data.steps
-        say(f"features: {steps.num_channels} channels every {steps.stride_seconds:g} s; {settings.kind} head")
+        averaged = f", the mean of {settings.members}" if settings.members > 1 else ""
+        say(f"features: {steps.num_channels} channels every {steps.stride_seconds:g} s; {settings.kind} head{averaged}")
 
     def step(self, report: StepReport) -> None:
         """A step was taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,11 +23,10 @@ from tadacli.detection.long_sequences import (
 )
 from tadacli.detection.nms import soft_nms
 from tadacli.detection.passing_snippets import PassingSnippets
-from tadacli.detection.row_files import RowFile
 from tadacli.detection.settings import DETECTED_PAIRS
 from tadacli.models.bmn import SNIPPETS_PER_BIN
 from tadacli.models.bmn_head import BMNHead
-from tadacli.models.ensemble import Ensemble, mean_at_points, mean_scores, members_of
+from tadacli.models.ensemble import Ensemble, mean_scores, members_of, together
 from tadacli.models.pyramid import AtPoints, Pyramid, known_points, points
 from tadacli.models.temporal_head import TemporalHead
 
@@ -165,18 +164,6 @@ def _padded(pieces: Iterable[NDArray[np.float32]], num_steps: int, num_padded: i
         raise ValueError(f"{count} features are not those of {num_steps} steps")
 
 
-@contextmanager
-def _for_each(pieces: Iterable[NDArray[np.float32]], count: int) -> Iterator[list[Iterable[NDArray[np.float32]]]]:
-    """The same pieces for so many heads, which read them one after another: for several they are kept in a file."""
-    if count == 1:
-        yield [pieces]
-        return
-    with RowFile() as kept:
-        for piece in pieces:
-            kept.append(piece)
-        yield [kept.pieces(STEPS_IN_PIECE) for _ in range(count)]
-
-
 def _at_once(
     head: torch.nn.Module, pieces: Iterable[NDArray[np.float32]], known: NDArray[np.bool_]
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -218,13 +205,9 @@ def _curves(
         yield 0, at_once
         return
     num_classes = max(_VALUES_AT_ONCE // len(known), 1)
-    with _for_each(pieces, len(heads)) as of_each, ExitStack() as files:
-        scores = [files.enter_context(score_steps(head, own, known)) for head, own in zip(heads, of_each, strict=True)]
+    with score_steps(heads, pieces, known) as scores:
         for first in range(0, heads[0].num_classes, num_classes):
-            parts = []
-            for rows in zip(*(each.pieces(STEPS_IN_PIECE) for each in scores), strict=True):
-                some = [torch.from_numpy(each[:, first : first + num_classes].copy()) for each in rows]
-                parts.append(mean_scores(some).numpy())
+            parts = [each[:, first : first + num_classes].copy() for each in scores.pieces(STEPS_IN_PIECE)]
             yield first, np.concatenate(parts).T
 
 
@@ -241,26 +224,16 @@ def _at_points(
             ]
         num_levels = heads[0].num_levels
         of_all = known_points(there, num_levels)[0].cpu()
-        return Candidates(_in_seconds(spans_of_points(_together(of_heads), of_all, num_levels=num_levels), grid))
+        return Candidates(_in_seconds(spans_of_points(together(of_heads), of_all, num_levels=num_levels), grid))
     best: dict[int, ScoredSpans] = {}
-    with _for_each(pieces, len(heads)) as of_each, ExitStack() as stack:
-        levels = [
-            stack.enter_context(closing(pieces_of_levels(head, own, known)))
-            for head, own in zip(heads, of_each, strict=True)
-        ]
-        for of_members in zip(*levels, strict=True):
-            each, said = of_members[0], _together([one.said for one in of_members])
+    with closing(pieces_of_levels(heads, pieces, known)) as levels:
+        for each in levels:
             strides = torch.full((len(each.known),), 2.0**each.level)
-            spans, _ = _candidates(said, (each.first + torch.arange(len(strides))) * strides, strides, each.known)
-            together = _joined([best[each.level], spans] if each.level in best else [spans])
-            rows = _best(np.arange(len(together)), together.scores, MOST_CANDIDATES)
-            best[each.level] = together.of(rows, together.scores[rows])
+            spans, _ = _candidates(each.said, (each.first + torch.arange(len(strides))) * strides, strides, each.known)
+            both = _joined([best[each.level], spans] if each.level in best else [spans])
+            rows = _best(np.arange(len(both)), both.scores, MOST_CANDIDATES)
+            best[each.level] = both.of(rows, both.scores[rows])
     return Candidates(_in_seconds(_joined(list(best.values())), grid))
-
-
-def _together(of_heads: Sequence[dict[str, AtPoints]]) -> dict[str, AtPoints]:
-    """What several heads say at the same points, as one."""
-    return {name: mean_at_points([each[name] for each in of_heads]) for name in of_heads[0]}
 
 
 def spans_of_points(found: dict[str, AtPoints], known: torch.Tensor, *, num_levels: int) -> ScoredSpans:

@@ -8,7 +8,7 @@ begin but the last digits of float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.detection.row_files import RowFile
+from tadacli.models.ensemble import mean_scores, together
 from tadacli.models.pyramid import EMBEDDING_REACH, AtPoints, Pyramid, SgpBlock
 from tadacli.models.sequence_layers import halved, joined_moments
 from tadacli.models.temporal_head import TemporalHead
@@ -48,65 +49,73 @@ class LevelPiece:
     known: Tensor
 
 
-def score_steps(head: TemporalHead, pieces: Iterable[Rows], known: Known) -> RowFile:
-    """The scores of each step.
+def score_steps(heads: Sequence[TemporalHead], pieces: Iterable[Rows], known: Known) -> RowFile:
+    """The scores of each step, of several heads their mean.
 
     Args:
-        head: In eval mode.
+        heads: Of one shape, in eval mode.
         pieces: The features of the steps in order, `STEPS_IN_PIECE` in each but the last one.
         known: (T,), which of them are there.
 
     Returns:
         Rows (T, K), to be closed by the caller.
     """
-    layers = _Layers(head, known)
+    layers, reach = _Layers(heads[0], known), heads[0].reach
     scores = RowFile()
     try:
         with torch.inference_mode(), layers.files:
-            embedded = layers.stored(pieces, head.embedded, reach=0)
-            for window in layers.windows(embedded.pieces(max(STEPS_IN_PIECE, head.reach)), reach=head.reach):
-                found = head.scores_of(head.logits(window.x, window.known), window.known)
-                scores.append(_rows(found[:, :, window.core()]))
+            embedded = layers.stored(pieces, [head.embedded for head in heads], reach=0)
+            windows = [layers.windows(each.pieces(max(STEPS_IN_PIECE, reach)), reach=reach) for each in embedded]
+            for of_heads in zip(*windows, strict=True):
+                found = [
+                    head.scores_of(head.logits(window.x, window.known), window.known)[:, :, window.core()]
+                    for head, window in zip(heads, of_heads, strict=True)
+                ]
+                scores.append(_rows(mean_scores(found)))
     except BaseException:
         scores.close()
         raise
     return scores
 
 
-def pieces_of_levels(head: Pyramid, pieces: Iterable[Rows], known: Known) -> Generator[LevelPiece, None, None]:
-    """What the points of a pyramid say, level after level, each in order of time.
+def pieces_of_levels(
+    heads: Sequence[Pyramid], pieces: Iterable[Rows], known: Known
+) -> Generator[LevelPiece, None, None]:
+    """What the points of a pyramid say, or of several together, level after level, each in order of time.
 
     Args:
-        head: In eval mode.
+        heads: Of one shape, in eval mode.
         pieces: The features of the steps in order, `STEPS_IN_PIECE` in each but the last one.
-        known: (T,), which of them are there; T is a multiple of the head's `step_multiple`.
+        known: (T,), which of them are there; T is a multiple of the heads' `step_multiple`.
 
     Yields:
         The points of a level, piece by piece.
     """
-    layers = _Layers(head, known)
+    layers = _Layers(heads[0], known)
     with layers.files:
         with torch.inference_mode():
-            x = layers.stored(pieces, head.embedded, reach=EMBEDDING_REACH)
-            for block in head.stem:
-                x = layers.through(block, x)  # type: ignore[arg-type]
-        yield from _points(head, 0, layers, x)
-        for level, block in enumerate(head.branch, start=1):
+            of_heads = layers.stored(pieces, [head.embedded for head in heads], reach=EMBEDDING_REACH)
+            for blocks in zip(*(head.stem for head in heads), strict=True):
+                of_heads = layers.through(blocks, of_heads)
+        yield from _points(heads, 0, layers, of_heads)
+        for level, blocks in enumerate(zip(*(head.branch for head in heads), strict=True), start=1):
             with torch.inference_mode():
-                x = layers.halved(x)
-                x = layers.through(block, x)  # type: ignore[arg-type]
-            yield from _points(head, level, layers, x)
+                of_heads = layers.through(blocks, layers.halved(of_heads))
+            yield from _points(heads, level, layers, of_heads)
 
 
-def _points(head: Pyramid, level: int, layers: _Layers, x: RowFile) -> Iterator[LevelPiece]:
+def _points(heads: Sequence[Pyramid], level: int, layers: _Layers, x: Sequence[RowFile]) -> Iterator[LevelPiece]:
     first = 0
-    for window in layers.windows(x.pieces(STEPS_IN_PIECE), reach=head.point_reach):
+    windows = [layers.windows(each.pieces(STEPS_IN_PIECE), reach=heads[0].point_reach) for each in x]
+    for of_heads in zip(*windows, strict=True):
+        core = of_heads[0].core()
+        said = []
         with torch.inference_mode():
-            said = head.at_level(level, window.x, window.known)
-            core = window.core()
-            of_piece = {name: AtPoints(*(part[0, core].float().cpu() for part in at)) for name, at in said.items()}
-        yield LevelPiece(level, first, of_piece, window.known[0, core].cpu())
-        first += window.count
+            for head, window in zip(heads, of_heads, strict=True):
+                at_level = head.at_level(level, window.x, window.known).items()
+                said.append({name: AtPoints(*(part[0, core].float().cpu() for part in at)) for name, at in at_level})
+        yield LevelPiece(level, first, together(said), of_heads[0].known[0, core].cpu())
+        first += of_heads[0].count
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +133,10 @@ class _Window:
 
 
 class _Layers:
-    """Takes one sequence through layers; `known` are the steps of what went through last, `files` those in use."""
+    """Takes one sequence through layers of several heads; `known` are the steps of what went through last.
+
+    `files` are those in use.
+    """
 
     def __init__(self, head: torch.nn.Module, known: Known) -> None:
         self.known, self.files = known, ExitStack()
@@ -140,23 +152,35 @@ class _Layers:
             first += count
 
     def stored(
-        self, pieces: Iterable[Rows], layer: Callable[[Tensor, Tensor], Tensor], *, reach: int, stride: int = 1
-    ) -> RowFile:
-        """What a layer makes of steps, one of every `stride`, in a new file."""
-        kept = self.files.enter_context(RowFile())
+        self,
+        pieces: Iterable[Rows],
+        layers: Sequence[Callable[[Tensor, Tensor], Tensor]],
+        *,
+        reach: int,
+        stride: int = 1,
+    ) -> list[RowFile]:
+        """What each of the layers makes of the same steps, one of every `stride`, in new files."""
+        kept = [self.files.enter_context(RowFile()) for _ in layers]
         for window in self.windows(pieces, reach=reach):
-            kept.append(_rows(layer(window.x, window.known)[:, :, window.core(stride=stride)]))
+            for file, layer in zip(kept, layers, strict=True):
+                file.append(_rows(layer(window.x, window.known)[:, :, window.core(stride=stride)]))
         return kept
 
-    def halved(self, x: RowFile) -> RowFile:
+    def halved(self, of_heads: Sequence[RowFile]) -> list[RowFile]:
         """Every other step; closes what there was."""
-        found = self.stored(x.pieces(STEPS_IN_PIECE), lambda x, known: halved(x, known)[0], reach=2, stride=2)
-        x.close()
+        found = []
+        for x in of_heads:
+            pieces = x.pieces(STEPS_IN_PIECE)
+            found += self.stored(pieces, [lambda x, known: halved(x, known)[0]], reach=2, stride=2)
+            x.close()
         self.known = self.known[::2]
         return found
 
-    def through(self, block: SgpBlock, x: RowFile) -> RowFile:
-        """What a block makes of steps; closes what there was."""
+    def through(self, blocks: Sequence[torch.nn.Module], of_heads: Sequence[RowFile]) -> list[RowFile]:
+        """What the block of each head makes of its steps; closes what there was."""
+        return [self._through(block, x) for block, x in zip(blocks, of_heads, strict=True)]  # type: ignore[arg-type]
+
+    def _through(self, block: SgpBlock, x: RowFile) -> RowFile:
         total: Tensor | float = 0.0
         for window in self.windows(x.pieces(STEPS_IN_PIECE)):
             total = total + block.normed(window.x, window.known).double().sum(dim=2, keepdim=True)
@@ -165,11 +189,11 @@ class _Layers:
         def first_half(x: Tensor, known: Tensor) -> Tensor:
             return block.with_surroundings(x, block.normed(x, known), known, mean)
 
-        mixed = self.stored(x.pieces(STEPS_IN_PIECE), first_half, reach=block.reach)
+        (mixed,) = self.stored(x.pieces(STEPS_IN_PIECE), [first_half], reach=block.reach)
         x.close()
         each = (block.gn.moments(window.x, window.known) for window in self.windows(mixed.pieces(STEPS_IN_PIECE)))
         moments = joined_moments(list(each))
-        found = self.stored(mixed.pieces(STEPS_IN_PIECE), lambda x, _: block.by_step(x, moments), reach=0)
+        (found,) = self.stored(mixed.pieces(STEPS_IN_PIECE), [lambda x, _: block.by_step(x, moments)], reach=0)
         mixed.close()
         return found
 

@@ -8,7 +8,7 @@ from inspect import signature
 from typing import TYPE_CHECKING
 
 from tadacli.errors import SpecError
-from tadacli.strict_tables import check_arguments
+from tadacli.strict_tables import check_arguments, in_one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,8 +35,6 @@ BUILDERS = {
     "tadaformer_b16": "tadaformer",
     "tadaformer_l14": "tadaformer",
 }
-# Of these several can be trained side by side, as one.
-WITH_MEMBERS, MOST_MEMBERS = ("temporal", "pyramid"), 16
 # The same for networks that take features of another network in place of clips: the file and the class.
 OVER_FEATURES = {
     "bmn": ("bmn", "BMN"),
@@ -44,6 +42,8 @@ OVER_FEATURES = {
     "pyramid": ("pyramid", "Pyramid"),
     "bmn_head": ("bmn_head", "BMNHead"),
 }
+# Of which of these several can be trained side by side, as one network, and how many at most.
+WITH_MEMBERS, MOST_MEMBERS = ("temporal", "pyramid"), 16
 
 
 if not TYPE_CHECKING:  # to a type checker a name that is not there is an error
@@ -110,12 +110,14 @@ def build_over_features(architecture: str, *, members: object = 1, **arguments: 
         raise SpecError(f"unknown network over features {architecture!r}", hint=f"known ones: {known}")
     module, name = OVER_FEATURES[architecture]
     kind = getattr(import_module(f"tadacli.models.{module}"), name)
-    refused = partial(SpecError, hint=f"it takes {', '.join(signature(kind).parameters)}")
+    takes = [*signature(kind).parameters, *(["members"] if architecture in WITH_MEMBERS else [])]
+    refused = partial(SpecError, hint=f"it takes {', '.join(takes)}")
     what = f"{architecture} does not take these arguments"
     check_arguments(kind.__init__, arguments, where=what, error=refused)
-    most = MOST_MEMBERS if architecture in WITH_MEMBERS else 1
-    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= most:
-        raise SpecError(f"{architecture} has 1 to {most} members, not {members!r}")
+    if architecture not in WITH_MEMBERS and members != 1:
+        raise refused(f"{architecture} is always one, and members are several heads of {' or '.join(WITH_MEMBERS)}")
+    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= MOST_MEMBERS:
+        raise refused(f"{architecture} has 1 to {MOST_MEMBERS} members, not {in_one_line(repr(members))}")
     try:
         networks: list[nn.Module] = [kind(**arguments) for _ in range(members)]
     except ValueError as error:

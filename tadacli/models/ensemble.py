@@ -1,21 +1,20 @@
 """Heads of one kind that are trained side by side, each from its own initial values and with its own noise.
 
-What they say is averaged. On few videos one head finds what its initial values happened to lead to; the mean of several
-is nearer to what the videos show.
+What they say is averaged. Trained on few videos, a head depends on its initial values; the mean of several less so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadacli.models.bmn_head import BMNHead
 from tadacli.models.pyramid import AtPoints, Pyramid
 from tadacli.models.temporal_head import TemporalHead
-
-_LEAST = 1e-6  # of a probability, and of what it lacks of 1, so that its logarithm is a number
 
 Member = TemporalHead | Pyramid
 
@@ -24,7 +23,7 @@ class Ensemble(nn.Module):
     """Several heads of one kind and one shape.
 
     Args:
-        members: All of them `TemporalHead`, or all of them `Pyramid`.
+        members: All of them `TemporalHead`, or all of them `Pyramid`, made with the same arguments.
 
     Raises:
         ValueError: There are none.
@@ -57,12 +56,11 @@ class Ensemble(nn.Module):
         """
         first = self.members[0]
         if isinstance(first, TemporalHead):
-            logits = [each for each in of_each if isinstance(each, Tensor)]
-            if first.exclusive:
-                return mean_scores([each.softmax(dim=1) for each in logits]).clamp(min=_LEAST).log()
-            return torch.logit(mean_scores([each.sigmoid() for each in logits]), eps=_LEAST)
-        points = [each for each in of_each if isinstance(each, dict)]
-        return {name: mean_at_points([each[name] for each in points]) for name in points[0]}
+            logits = torch.stack([each for each in of_each if isinstance(each, Tensor)])
+            if not first.exclusive:
+                return _mean_logits(logits)
+            return logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(logits))
+        return together([each for each in of_each if isinstance(each, dict)])
 
 
 def members_of(head: Member | BMNHead | Ensemble) -> tuple[Member | BMNHead, ...]:
@@ -75,22 +73,35 @@ def mean_scores(of_each: Sequence[Tensor]) -> Tensor:
     return of_each[0] if len(of_each) == 1 else torch.stack(list(of_each)).mean(dim=0)
 
 
-def mean_at_points(of_each: Sequence[AtPoints]) -> AtPoints:
-    """What several pyramids say at their points, as one; one by itself to the bit.
+def together(of_each: Sequence[dict[str, AtPoints]]) -> dict[str, AtPoints]:
+    """What several pyramids say at the same points, as one; one by itself to the bit.
 
     Args:
-        of_each: Logits (..., P, K) and distances (..., P, 2) or (..., P, K, 2) of each member.
+        of_each: Of each member by head logits (..., P, K) and distances (..., P, 2) or (..., P, K, 2).
 
     Returns:
         Logits of the mean of the probabilities. Distances are a mean, too, in which a member counts by the probability
         that it gives to the likeliest class of the point, or to the class whose distances these are: where a member
         sees no action, it was not trained to say where one ends.
     """
+    return {name: _mean_at_points([each[name] for each in of_each]) for name in of_each[0]}
+
+
+def _mean_at_points(of_each: Sequence[AtPoints]) -> AtPoints:
     if len(of_each) == 1:
         return of_each[0]
-    scores = torch.stack([each.logits.float().sigmoid() for each in of_each])
+    logits = torch.stack([each.logits.float() for each in of_each])
     distances = torch.stack([each.distances.float() for each in of_each])
-    weights = scores[..., None] if of_each[0].of_each_class else scores.amax(dim=-1, keepdim=True)
-    weights = weights.clamp(min=_LEAST)
-    mean = (distances * weights).sum(dim=0) / weights.sum(dim=0)
-    return AtPoints(torch.logit(scores.mean(dim=0), eps=_LEAST), mean)
+    likely = logits[..., None] if of_each[0].of_each_class else logits.amax(dim=-1, keepdim=True)
+    shares = _log_sigmoid(likely).softmax(dim=0)
+    return AtPoints(_mean_logits(logits), (distances * shares).sum(dim=0))
+
+
+def _mean_logits(logits: Tensor) -> Tensor:
+    """Logits (M, ...) as that of the mean of their probabilities, exact also where these are nearly 0 or 1."""
+    return _log_sigmoid(logits).logsumexp(dim=0) - _log_sigmoid(-logits).logsumexp(dim=0)
+
+
+def _log_sigmoid(logits: Tensor) -> Tensor:
+    """By softplus: torch's own becomes the logarithm of a sigmoid in other runtimes, of which little is left near 0."""
+    return -F.softplus(-logits)

@@ -43,9 +43,9 @@ _OPERATION = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
 # What the layers of our networks become; each computes from its arguments and does nothing else.
 _OPERATIONS = frozenset(
     "_assert_tensor_metadata add add_ addcmul amax arange avg_pool3d batch_norm bitwise_not cat clamp contiguous "
-    "conv1d conv2d conv3d detach div flatten flip gelu layer_norm linear log logit mT masked_fill matmul max_pool2d "
-    "mean movedim mul pad permute pow relu reshape rsqrt select sigmoid slice softmax squeeze stack sub sum "
-    "sym_size to transpose unbind unfold unsqueeze view".split()
+    "conv1d conv2d conv3d detach div flatten flip gelu layer_norm linear log_softmax logsumexp "
+    "masked_fill matmul max_pool2d mean movedim mT mul neg pad permute pow relu reshape rsqrt select sigmoid slice "
+    "softmax softplus squeeze stack sub sum sym_size to transpose unbind unfold unsqueeze view".split()
 )
 
 

@@ -22,6 +22,7 @@ from tadacli.distributed import Processes
 from tadacli.errors import CheckpointError, TadaError, UsageError
 from tadacli.files import new_file
 from tadacli.models.dropout import set_noise_seeds
+from tadacli.results import counted
 from tadacli.training.losses import Loss, cross_entropy
 from tadacli.training.optimisation import build_optimizer, learning_rate_at, parameter_groups, set_rates
 from tadacli.training.settings import Freeze, Optimisation
@@ -333,6 +334,9 @@ def _difference(there: Any, here: Any, name: str = "") -> str:
 
 def _how_it_began(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """What to do to go on with a run that was begun in another way."""
+    members, now = (each.get("head", {}).get("members", 1) for each in (there, here))
+    if members != now:
+        return f"it trains {counted(members, 'heads')}: add --set members={members}"
     if there.get("multi_label") == here.get("multi_label"):
         return "resume with the settings it was made with"
     if there.get("multi_label"):

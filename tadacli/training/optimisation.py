@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
@@ -11,6 +12,8 @@ from torch import nn
 
 from tadacli.errors import UsageError
 from tadacli.training.settings import Optimisation
+
+_HEAD = re.compile(r"(members\.\d+\.)?head\.")  # of a network, or of one of several that are one
 
 
 class Group(TypedDict):
@@ -92,7 +95,7 @@ def parameter_groups(network: nn.Module, settings: Optimisation) -> list[Group]:
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        is_head = name.startswith("head.")
+        is_head = _HEAD.match(name) is not None
         label, factor = ("head", 1.0) if is_head else _layer_of(name, layers)
         if is_head:
             factor *= _factor(name, settings.head_rate_factor, settings.head_bias_rate_factor)

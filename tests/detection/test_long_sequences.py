@@ -86,7 +86,7 @@ def test_steps_are_scored_as_those_of_the_whole_sequence(num_steps: int, num_blo
     features, known = whole(head, grid)
     with torch.inference_mode():
         expected = head.scores(features, known)[0].numpy()
-    with score_steps(head, pieces(features), known[0].numpy()) as scores:
+    with score_steps([head], pieces(features), known[0].numpy()) as scores:
         found = np.concatenate(list(scores.pieces(1000))).T
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
@@ -120,7 +120,7 @@ def test_points_say_what_they_say_of_the_whole_sequence(num_bins: int) -> None:
     features, known = whole(head, grid)
     with torch.inference_mode():
         expected = head(features, known)
-    parts = list(pieces_of_levels(head, pieces(features), known[0].numpy()))
+    parts = list(pieces_of_levels([head], pieces(features), known[0].numpy()))
     there = torch.cat([part.known for part in parts])
     assert torch.equal(there, known_points(known, head.num_levels)[0])
     assert [part.level for part in parts if part.first == 0] == list(range(head.num_levels))

@@ -20,6 +20,7 @@ from tadacli.exporting.output import report_file
 from tadacli.exporting.proof import BATCH_SIZES, NotProvenError, proof_clips
 from tadacli.exporting.writing import export
 from tadacli.models import build, build_over_features
+from tadacli.models.ensemble import members_of
 from tadacli.runtimes.metadata import FORMAT, KEY, ExportFacts, Proof, facts_in
 from tadacli.runtimes.networks import open_exported
 from tadacli.runtimes.onnx_file import metadata_text
@@ -472,6 +473,10 @@ def write_head(folder: Path, architecture: str, **changes: int) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     network = build_over_features(architecture, num_classes=spec.num_classes, **arguments)
+    for each in members_of(network) if changes else ():  # as sure as a long training makes them
+        last = each.head if architecture == "temporal" else each.heads[0].classes
+        torch.nn.init.constant_(last.bias, -11.0)
+        last.bias.data[0] = 11.0
     file = folder / f"{architecture}.safetensors"
     write_checkpoint(file, network.state_dict(), spec)
     return file

@@ -123,7 +123,7 @@ def _card(folder: RunFolder, spec: HeadSpec, data: HeadData, result: HeadResult)
     trained_on = counted(sum(len(each.spans) for each in data.train), "segments")
     made_by = escape_markdown(spec.steps.model) if spec.steps.model else "a network that is not named"
     members = spec.arguments.get("members", 1)
-    of_several = f" It is {members} heads, trained side by side, whose scores are averaged." if members != 1 else ""
+    of_several = f" It is {members} heads, trained side by side, which are averaged." if members != 1 else ""
     lines = [
         f"# {escape_markdown(spec.name)}",
         "",

@@ -133,8 +133,9 @@ def test_one_head_is_trained_as_before_there_were_several(tmp_path: Path) -> Non
     names, _, _ = fit(settings, checkpoint=file)
     assert not any(name.startswith("members") for name in names)
     assert "members" not in torch.load(file, weights_only=True)["identity"]["head"]
-    with pytest.raises(CheckpointError, match="members"):
+    with pytest.raises(CheckpointError, match="members") as refused:
         fit(dataclasses.replace(settings, members=2), checkpoint=file)
+    assert "it trains 1 head: add --set members=1" in str(refused.value.hint)
 
 
 def test_what_is_kept_is_the_best_by_validation() -> None:
