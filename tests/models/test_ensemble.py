@@ -37,6 +37,8 @@ def test_steps_have_the_mean_of_the_probabilities(exclusive: bool) -> None:
     first = head.members[0]
     expected = torch.stack(of_members).mean(dim=0)
     torch.testing.assert_close(first.scores_of(found, KNOWN), expected)  # type: ignore[operator]
+    if exclusive:  # they are logarithms of probabilities then
+        torch.testing.assert_close(found.exp().sum(dim=1), torch.ones(2, 16))
     assert float((of_each[0] - found).abs().max()) > 0.01  # not that of one
 
 

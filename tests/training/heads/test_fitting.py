@@ -121,11 +121,14 @@ def test_members_learn_with_noise_of_their_own() -> None:
     one, other = head.members
     assert not torch.equal(one.embedding.weight, other.embedding.weight)
     other.load_state_dict(one.state_dict())
+    begun = one.embedding.weight.detach().clone()
     train, validation, _ = split(VIDEOS)
     fit_head(head, train, validation, settings, keep=lambda _: None)
     assert torch.equal(one.scaling.mean, other.scaling.mean)
     assert float(one.scaling.mean.abs().max()) > 0
     assert not torch.equal(one.embedding.weight, other.embedding.weight)
+    for member in (one, other):
+        assert not torch.equal(member.embedding.weight, begun)
 
 
 def test_one_head_is_trained_as_before_there_were_several(tmp_path: Path) -> None:
