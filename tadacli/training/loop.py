@@ -334,8 +334,9 @@ def _difference(there: Any, here: Any, name: str = "") -> str:
 
 def _how_it_began(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """What to do to go on with a run that was begun in another way."""
-    members, now = (each.get("head", {}).get("members", 1) for each in (there, here))
-    if members != now:
+    heads = [each.get("head") for each in (there, here)]
+    members, now = (head.get("members", 1) if isinstance(head, Mapping) else 1 for head in heads)
+    if members != now and isinstance(members, int):
         return f"it trains {counted(members, 'heads')}: add --set members={members}"
     if there.get("multi_label") == here.get("multi_label"):
         return "resume with the settings it was made with"
