@@ -1,4 +1,7 @@
-"""Blocks that were freed are used again, not fetched from the system anew, and threads share one heap."""
+"""Blocks that were freed are used again, not fetched from the system anew, and threads share one heap.
+
+While a head looks at a long video, large blocks are given back.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,35 @@ libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
 libc.fflush(None)
 """
 
+# The page faults of such a block while the features of 3 and of 5,000 steps come in, and afterwards.
+LONG = """
+import resource
+import numpy as np
+from tadacli.allocator import keep_freed_memory
+from tadacli.detection.feature_grid import FeatureGrid
+from tadacli.detection.head_decoding import find_candidates, piece_size
+from tadacli.models import build_over_features
+{setting}
+def faults():
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = b"x" * 2**26
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        del block
+    return after - before
+found = []
+def pieces(grid):
+    size = piece_size(len(grid))
+    for first in range(0, len(grid), size):
+        yield grid.values[first : first + size]
+    found.append(faults())
+head = build_over_features("temporal", in_channels=4, num_classes=2).eval()
+for count in (3, 5000):
+    grid = FeatureGrid(np.zeros((count, 4), np.float32), np.ones(count, bool), 0.0, 0.1, float(count))
+    find_candidates(head, grid, pieces(grid))
+print(*found, faults())
+"""
+
 glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 
 
@@ -58,3 +90,10 @@ def test_a_freed_block_is_used_again() -> None:
 def test_threads_share_one_heap() -> None:
     assert printed(HEAPS, "").count("<heap ") > 1
     assert printed(HEAPS, "keep_freed_memory()").count("<heap ") == 1
+
+
+@glibc_only
+def test_large_blocks_are_given_back_while_a_head_looks_at_a_long_video() -> None:
+    short, long, after = map(int, printed(LONG, "keep_freed_memory()").split())
+    assert max(short, after) < 5
+    assert long > 30

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tadacli.allocator import giving_back_large_blocks
 from tadacli.detection.actions import fuse_actions
 from tadacli.detection.boundary_matching import class_probabilities, propose
 from tadacli.detection.curves import thinned
@@ -112,6 +113,11 @@ def find_candidates(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.f
     Returns:
         The spans within the video.
     """
+    with nullcontext() if piece_size(len(grid)) == len(grid) else giving_back_large_blocks():
+        return _candidates_of(head, grid, pieces)
+
+
+def _candidates_of(head: Head, grid: FeatureGrid, pieces: Iterable[NDArray[np.float32]]) -> Candidates:
     if isinstance(head, BMNHead):
         return _of_proposals(head, grid, pieces)
     known = np.zeros(-(-len(grid) // head.step_multiple) * head.step_multiple, dtype=np.bool_)
