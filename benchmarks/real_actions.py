@@ -15,8 +15,8 @@ of all folds, and the mean over the folds; the interval is of a bootstrap over t
 so that a run that was stopped goes on from there, and several may share the folds.
 
 Thresholds are measured as `--threshold auto` has them, for segment F1 at a temporal IoU of 0.3: each held-out video
-gets that which is the best for the other two of its fold. Beside it is the best one for all videos in hindsight, and by
-how much of a video a label is reported for longer than it holds, at most.
+gets that which is fitted on the other two of its fold, or for windows is the best for them. Beside it is the best one
+for all videos in hindsight, and by how much of a video a label is reported for longer than it holds, at most.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
-from tadacli.evaluation.segment_f1 import best_threshold
+from tadacli.evaluation.segment_f1 import best_threshold, fit_threshold
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.snippets import snippet_settings
 from tadacli.training import HeadKind
@@ -360,6 +360,7 @@ def at_thresholds(
     seconds: Mapping[int, float],
     *,
     fitted: Callable[[Sequence[int]], float],
+    best: float,
     reported: Callable[[float], ScoredSegments],
 ) -> str:
     """The cells of a row of the table: with the thresholds of the other videos, and with the best in hindsight.
@@ -367,7 +368,8 @@ def at_thresholds(
     Args:
         truth: The true segments.
         seconds: How long each video is.
-        fitted: The best threshold for some videos.
+        fitted: The threshold that some videos suggest.
+        best: The best threshold for all videos.
         reported: What is found in all videos at a threshold.
     """
     codes = sorted({int(code) for code in truth.columns.videos})
@@ -376,7 +378,7 @@ def at_thresholds(
         others = [other for other in codes if truth.folds[other] == truth.folds[code] and other != code]
         parts.append(scored_of_videos(reported(fitted(others)), [code]))
     cells = []
-    for found in (joined(parts), reported(fitted(codes))):
+    for found in (joined(parts), reported(best)):
         points, label = most_too_long(truth, found, seconds)
         cells += [f"{100 * f1_of(truth.columns, found):.1f}", f"{points:.0f} ({label})"]
     return " | ".join(cells)
@@ -425,17 +427,20 @@ def report_thresholds(
     def at_level(level: float) -> ScoredSegments:
         return windows[f"--threshold {level:g}"]
 
-    print(f"| windows | {at_thresholds(truth, seconds, fitted=best_level, reported=at_level)} |")
+    everywhere = best_level(range(len(truth.folds)))
+    cells = at_thresholds(truth, seconds, fitted=best_level, best=everywhere, reported=at_level)
+    print(f"| windows | {cells} |")
     for name, of_seeds in heads.items():
         for seed, found in enumerate(of_seeds):
 
-            def best_score(of: Sequence[int], found: ScoredSegments = found) -> float:
-                return best_threshold(of_videos(truth.columns, of), scored_of_videos(found, of)).threshold
+            def fitted_score(of: Sequence[int], found: ScoredSegments = found) -> float:
+                return fit_threshold(of_videos(truth.columns, of), scored_of_videos(found, of)).threshold
 
             def from_score(level: float, found: ScoredSegments = found) -> ScoredSegments:
                 return ScoredSegments(*(each[found.scores >= level] for each in vars(found).values()))
 
-            cells = at_thresholds(truth, seconds, fitted=best_score, reported=from_score)
+            best = best_threshold(truth.columns, found).threshold
+            cells = at_thresholds(truth, seconds, fitted=fitted_score, best=best, reported=from_score)
             print(f"| {name}, seed {seed} | {cells} |")
 
 

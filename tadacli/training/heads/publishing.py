@@ -10,7 +10,7 @@ import numpy as np
 
 from tadacli.detection.head_decoding import Head, find_spans
 from tadacli.evaluation.detection_metrics import DetectionMetrics
-from tadacli.evaluation.segment_f1 import TIOU, BestThreshold, best_threshold
+from tadacli.evaluation.segment_f1 import TIOU, SegmentThreshold, fit_threshold
 from tadacli.files import write_new
 from tadacli.formats.records import encode_json
 from tadacli.results import counted
@@ -37,7 +37,7 @@ class HeadResult:
 
     fitted: Fitted
     metrics: DetectionMetrics
-    threshold: BestThreshold
+    threshold: SegmentThreshold
     labels: tuple[str, ...]
     num_videos: int
     num_segments: int
@@ -63,7 +63,7 @@ def measured(network: Head, data: HeadData, settings: HeadSettings, fitted: Fitt
     truth, detections = columns_of(
         [*found, *in_negatives], [*data.validation, *data.held_out_negatives], num_nouns=num_nouns
     )
-    threshold = best_threshold(truth, detections, tiou=TIOU)
+    threshold = fit_threshold(truth, detections, tiou=TIOU)
     names = labels or tuple(f"{verb} {noun}" for verb in data.heads["verb"] for noun in data.heads["noun"])
     return HeadResult(
         fitted,
