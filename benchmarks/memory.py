@@ -1,7 +1,7 @@
 """Peak memory of `tada detect` or `tada features` on a short and on a long video, which must be the same.
 
     python -m benchmarks.memory [--command detect|features] [--model NAME --weights FILE] [--minutes 10 60]
-                                [--head temporal|pyramid [--stride SECONDS] [--channels N]]
+                                [--head temporal|pyramid|bmn [--stride SECONDS] [--channels N]]
                                 [--cache DIR] [--once FILE] [-- OPTION ...]
 
 The videos are one 20 s encode of 1080p59.94, repeated, or a file of as many seconds; what stands after -- goes to the
@@ -56,12 +56,14 @@ def write_head(folder: Path, kind: HeadKind, steps: FeatureSteps, trunk: Model |
     """Writes a head with random weights as a run leaves one: at no place is any class as good as impossible."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    arguments = {"in_channels": steps.num_channels, "members": head_settings(kind).members}
-    network = build_over_features(kind, num_classes=NUM_CLASSES, **arguments)
+    settings = head_settings(kind)
+    arguments: dict[str, object] = {"in_channels": steps.num_channels, **settings.arguments}
+    arguments |= {"members": settings.members} if settings.members > 1 else {}
+    network = build_over_features(settings.architecture, num_classes=NUM_CLASSES, **arguments)
     labels = tuple(f"class {number}" for number in range(NUM_CLASSES))
     spec = HeadSpec(
         name=f"{kind}.random",
-        architecture=kind,
+        architecture=settings.architecture,
         task="action",
         dataset="none",
         heads={"": labels},
@@ -115,7 +117,7 @@ def main() -> None:
     """Prints the peaks and how they compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--command", choices=["detect", "features"], default="detect")
-    parser.add_argument("--head", choices=["temporal", "pyramid"])
+    parser.add_argument("--head", choices=["temporal", "pyramid", "bmn"])
     parser.add_argument("--stride", type=float, default=8 / 60, help="of what a head takes, in seconds")
     parser.add_argument("--channels", type=int, help="of random features, in place of videos")
     parser.add_argument("more", nargs="*", help="options of the command, after --")
