@@ -9,7 +9,8 @@ a can, people who stand and sign or juggle. No film is there twice. They are dea
 with A as negatives is measured on B, and the other way round, so that the test is all of them. Rendered landscapes that
 a camera moves over are measured apart; nothing learns from those.
 
-Each way reports at the threshold that has the best F1 of segments (temporal IoU 0.3) on the validation videos.
+Each way reports at the threshold that has the best F1 of segments (temporal IoU 0.3) on the validation videos, and
+heads at the one that is fitted there for `--threshold auto`, too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,8 @@ from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
-from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, average_precision
-from tadacli.evaluation.segment_f1 import best_threshold
+from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
+from tadacli.evaluation.segment_f1 import SegmentThreshold, best_threshold, fit_threshold
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.snippets import snippet_settings
 from tadacli.training import HeadKind
@@ -88,6 +89,7 @@ FILMS = (
 HALVES = {"A": FILMS[0::2], "B": FILMS[1::2]}
 RENDERED_SECONDS, NUM_RENDERED = 20.0, 9
 WINDOWS = "windows"
+RULES = {"best F1": best_threshold, "as fitted for `auto`": fit_threshold}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +102,14 @@ class Measured:
     seconds: Mapping[str, float]
 
 
-def measured(truth: Truth, found: ScoredSegments, elsewhere: Mapping[str, tuple[ScoredSpans, float]]) -> Measured:
-    """What is found in the validation videos, and above the best threshold for them `elsewhere`, by name."""
-    threshold = best_threshold(truth.columns, found).threshold
+def measured(
+    truth: Truth,
+    found: ScoredSegments,
+    elsewhere: Mapping[str, tuple[ScoredSpans, float]],
+    rule: Callable[[TimedLabels, ScoredSegments], SegmentThreshold],
+) -> Measured:
+    """What is found in the validation videos, and above the threshold for them by a rule `elsewhere`, by name."""
+    threshold = rule(truth.columns, found).threshold
     return Measured(
         100 * average_precision(truth.columns, found, tiou=EPIC_TIOU).average,
         threshold,
@@ -135,8 +142,8 @@ def by_head(
     truth: Truth,
     *,
     quick: bool,
-) -> Measured:
-    """What a head finds that was trained on sequences, negatives among them or not."""
+) -> dict[str, Measured]:
+    """What a head finds, by rule of the threshold, that was trained on sequences, negatives among them or not."""
     epochs = 6 if quick else head_settings(kind).epochs
     # As many steps with negatives as without: they make an epoch longer.
     labelled = sum(len(each.spans) > 0 for each in train)
@@ -152,9 +159,8 @@ def by_head(
     head.load_state_dict(last)
     head.eval()
     found = joined([columns(code, find_spans(head, each.grid)) for code, each in test.items()])
-    return measured(
-        truth, found, {name: (find_spans(head, each.grid), each.grid.duration_seconds) for name, each in films.items()}
-    )
+    elsewhere = {name: (find_spans(head, each.grid), each.grid.duration_seconds) for name, each in films.items()}
+    return {name: measured(truth, found, elsewhere, rule) for name, rule in RULES.items()}
 
 
 # --- windows -----------------------------------------------------------------------------------------
@@ -264,7 +270,7 @@ def main() -> None:
     )
     print("| --- " * 7 + "|")
     for kind in [kind for kind in HEADS if kind in options.ways]:
-        results: list[list[Measured]] = []
+        results: list[list[dict[str, Measured]]] = []
         for half in (None, "A", "B"):
             learnt = [*train, *(nothing[name] for name in (HALVES[half] if half else ()))]
             results.append(
@@ -273,7 +279,9 @@ def main() -> None:
                     for seed in range(options.seeds)
                 ]
             )
-        print(row(f"{kind} head", results[0], list(zip(results[1], results[2], strict=True)), rendered), flush=True)
+        for rule in RULES:
+            none, a, b = ([each[rule] for each in of_seeds] for of_seeds in results)
+            print(row(f"{kind} head, {rule}", none, list(zip(a, b, strict=True)), rendered), flush=True)
     if WINDOWS not in options.ways:
         return
     tested = {code: paths[code] for code in test}

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -2, -3, -4, -8
 
 _KEPT = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**28, _MMAP_MAX: 0}
-_LARGE_GIVEN_BACK = {_TOP_PAD: 2**20, _MMAP_THRESHOLD: 2**23, _MMAP_MAX: 2**16}
+_LARGE_GIVEN_BACK = {_TOP_PAD: 2**20, _MMAP_THRESHOLD: 2**21, _MMAP_MAX: 2**16}
 
 _keeps = False
 
@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def giving_back_large_blocks() -> Iterator[None]:
-    """Gives back what is free, and suspends `keep_freed_memory` for blocks of 8 MiB and more.
+    """Gives back what is free, and suspends `keep_freed_memory` for blocks of 2 MiB and more.
 
     For work that takes some large blocks among many smaller ones of other sizes: what was freed does not fit, and now
     and then, the more often the longer it takes, the heap grows by hundreds of megabytes. Nothing changes where
