@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from tadacli.evaluation.detection_metrics import ScoredSegments, TimedLabels
-from tadacli.evaluation.segment_f1 import best_threshold, fit_threshold
+from tadacli.evaluation.segment_f1 import SegmentThreshold, best_threshold, fit_threshold
 
 Videos = tuple[TimedLabels, ScoredSegments]
 
@@ -81,13 +83,10 @@ def test_the_ends_of_what_can_be_fitted(scores: list[float], is_right: list[bool
     assert fit_threshold(*videos_of(np.array(scores), np.array(is_right))).threshold == expected
 
 
-def test_equal_scores_pass_together() -> None:
-    random = np.random.default_rng(3)
-    scores, is_right = drawn(random, 300)
-    rounded = np.round(scores, 1)
-    found = fit_threshold(*videos_of(rounded, is_right))
-    shuffled = random.permutation(300)
-    assert fit_threshold(*videos_of(rounded[shuffled], is_right[shuffled])) == found
+@pytest.mark.parametrize("rule", [best_threshold, fit_threshold])
+def test_equal_scores_pass_together(rule: Callable[..., SegmentThreshold]) -> None:
+    videos = videos_of(np.array([0.5, 0.5, 0.1, 0.1]), np.array([True, False, False, False]))
+    assert rule(*videos) == SegmentThreshold(0.5, 2 / (2 + 1))
 
 
 def test_no_detections_have_no_threshold() -> None:
