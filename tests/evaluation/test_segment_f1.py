@@ -77,6 +77,8 @@ def test_scores_in_a_narrow_band_report_the_same_segments(factor: float, shift: 
         ([0.5, 0.5, 0.5, 0.5], [True, False, True, False], 0.5),  # nothing to tell them apart by
         ([0.9] * 50 + [0.1] * 500, [True] * 50 + [False] * 500, 0.9),  # nothing in doubt
         ([0.7], [True], 0.7),
+        ([1.0] + [1e-30] * 20_000, [True] + [False] * 20_000, 1.0),  # one far from all others
+        ([1.0] + [1e-30] * 20_000, [False] + [True] * 20_000, 1e-30),
     ],
 )
 def test_the_ends_of_what_can_be_fitted(scores: list[float], is_right: list[bool], expected: float) -> None:
