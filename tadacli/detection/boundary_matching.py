@@ -13,7 +13,7 @@ nothing is kept of the features, and of the proposals only those that may stay.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +36,10 @@ _CLASS_POWER = 1.2
 _SHARE_OF_HIGHEST = 0.5
 # Classes are sampled at so many points of a proposal, none of them outside of it.
 _CLASS_POINTS = 6
+# Soft-NMS sees so many candidates for each one that it takes, and more where others could be taken.
+_TRIED = 32
+# How finely the score of those is found.
+_HALVINGS = 40
 
 
 class Rows(Protocol):
@@ -89,15 +93,19 @@ def propose(
     """
     if len(features) == 0 or duration_seconds <= 0:
         raise ValueError(f"{len(features)} snippets of {duration_seconds} s hold no actions")
-    found = _candidates(features, network, duration_seconds, snippet_seconds, batch_size)
-    durations, first = found.cells.T
-    num_bins = -(-len(features) // SNIPPETS_PER_BIN)
-    by_regression, as_class = found.confidence.T
-    scores = as_class**_CLASS_POWER * by_regression
-    bins = np.stack([first, first + durations + 1], axis=1)
-    spans = (bins / num_bins * duration_seconds).clip(0, duration_seconds)
-    kept, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, max_kept=int(duration_seconds) + 1)
-    return Proposals(spans[kept], lowered, found.cells[kept], found.num_windows)
+    candidates = _candidates(features, network, duration_seconds, snippet_seconds, batch_size)
+    num_bins, wanted = -(-len(features) // SNIPPETS_PER_BIN), int(duration_seconds) + 1
+    num_tried = _TRIED * wanted
+    while True:
+        level = candidates.level_of(num_tried)
+        cells, scores = candidates.from_level(level)
+        bins = np.stack([cells[:, 1], cells.sum(axis=1) + 1], axis=1)
+        spans = (bins / num_bins * duration_seconds).clip(0, duration_seconds)
+        kept, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, max_kept=wanted)
+        # Scores only fall: what is below the level cannot come before the last one that is taken.
+        if level == 0 or (len(kept) == wanted and lowered[-1] >= level):
+            return Proposals(spans[kept], lowered, cells[kept], candidates.num_windows)
+        num_tried *= 4
 
 
 def class_probabilities(
@@ -190,27 +198,62 @@ def labelled_segments(
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidates:
-    """Proposals from a likely start to a likely end: `cells` (N, 2) as of `Proposals`, in their order.
+class _Part:
+    """The candidates that start in the bins from `first` on: rows of a map (D, `width`) as one line, and scores (N,).
 
-    `confidence` (N, 2) is that by regression and that as a class, means over the windows that hold a proposal.
+    A long video has millions of them, so each is held in as few bytes as it takes.
     """
 
-    cells: NDArray[np.int64]
-    confidence: NDArray[np.float64]
+    first: int
+    width: int
+    places: NDArray[np.unsignedinteger]
+    scores: NDArray[np.float64]
+
+    def cells(self) -> NDArray[np.int64]:
+        """As of `Proposals`."""
+        durations, first = np.divmod(self.places.astype(np.int64), self.width)
+        return np.stack([durations, first + self.first], axis=1)
+
+    def chosen(self, rows: NDArray[np.bool_]) -> _Part:
+        """Some of them."""
+        return replace(self, places=self.places[rows], scores=self.scores[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Proposals from a likely start to a likely end, with scores of 0 to 1."""
+
+    parts: Sequence[_Part]
     num_windows: int
+
+    def level_of(self, number: int) -> float:
+        """A score that about the `number` best ones reach, and no fewer; 0 if there are no more than that."""
+        low, high = 0.0, 1.0
+        if sum(len(part.scores) for part in self.parts) <= number:
+            return low
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            reached = sum(np.count_nonzero(part.scores >= middle) for part in self.parts)
+            low, high = (middle, high) if reached >= number else (low, middle)
+        return low
+
+    def from_level(self, level: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Those whose score is not below `level`, by duration and then by start: cells (N, 2) and scores (N,)."""
+        parts = [part.chosen(part.scores >= level) for part in self.parts]
+        cells = np.concatenate([part.cells() for part in parts])
+        order = np.lexsort((cells[:, 1], cells[:, 0]))
+        return cells[order], np.concatenate([part.scores for part in parts])[order]
 
 
 def _candidates(
     features: Rows, network: BMN, duration_seconds: float, snippet_seconds: float, batch_size: int
 ) -> _Candidates:
-    """Looks for candidates while windows come: of the map over the video only their confidence is kept."""
+    """Looks for candidates while windows come: of the map over the video only their scores are kept."""
     longest, length = network.max_duration_bins, -(-len(features) // SNIPPETS_PER_BIN)
     start, end = boundaries = np.zeros((2, length))
     windows = _windows(features, network, duration_seconds, snippet_seconds)
     waiting: list[NDArray[np.float64]] = []  # maps of which ends are to come
-    cells: list[NDArray[np.int64]] = []
-    confidence: list[NDArray[np.float64]] = []
+    parts: list[_Part] = []
     num_known = num_looked_at = num_windows = 0
 
     def look_at(maps: NDArray[np.float64]) -> None:
@@ -218,12 +261,13 @@ def _candidates(
         nonlocal num_looked_at
         starts, ends = (_likely(each[:num_known]) for each in boundaries)
         starts[0], ends[-1] = True, True
-        until = num_looked_at + maps.shape[2]
-        here = slice(num_looked_at, until + longest)
-        durations, first = np.nonzero(_holds(starts[here], ends[here], longest)[:, : maps.shape[2]])
-        cells.append(np.stack([durations, first + num_looked_at], axis=1))
-        confidence.append(maps[:, durations, first].T)
-        num_looked_at = until
+        width = maps.shape[2]
+        here = slice(num_looked_at, num_looked_at + width + longest)
+        places = np.flatnonzero(_holds(starts[here], ends[here], longest)[:, :width])
+        by_regression, as_class = maps.reshape(2, -1)[:, places]
+        smallest = np.min_scalar_type(maps[0].size)
+        parts.append(_Part(num_looked_at, width, places.astype(smallest), as_class**_CLASS_POWER * by_regression))
+        num_looked_at += width
 
     for maps, *of_bins in _fused(_outputs(windows, network, batch_size), network, length):
         boundaries[:, num_known : num_known + maps.shape[2]] = of_bins
@@ -236,10 +280,10 @@ def _candidates(
         look_at(maps)
     starts, ends = _likely(start), _likely(end)
     starts[0], ends[-1] = True, True
-    every, of_every = np.concatenate(cells), np.concatenate(confidence)
-    kept = np.flatnonzero(starts[every[:, 1]] & ends[every.sum(axis=1) + 1])
-    order = kept[np.lexsort((every[kept, 1], every[kept, 0]))]
-    return _Candidates(every[order], of_every[order], num_windows)
+    for number, part in enumerate(parts):
+        cells = part.cells()
+        parts[number] = part.chosen(starts[cells[:, 1]] & ends[cells.sum(axis=1) + 1])
+    return _Candidates(parts, num_windows)
 
 
 def _fused(

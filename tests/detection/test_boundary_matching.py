@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tadacli.detection import boundary_matching
 from tadacli.detection.boundary_matching import action_segments, class_probabilities, propose
 from tadacli.models.bmn import BMN
 from tests.detection.published_pipeline import SNIPPET_SECONDS, transcription
@@ -57,6 +58,19 @@ def test_every_detection_is_that_of_the_published_pipeline(num_snippets: int, se
         assert (segment.score, segment.start_seconds, segment.end_seconds) == pytest.approx(
             (score, start, end), rel=1e-9
         )
+
+
+@pytest.mark.parametrize("tried", [1, 2, 1000])
+def test_how_many_candidates_are_tried_at_first_changes_nothing(monkeypatch: pytest.MonkeyPatch, tried: int) -> None:
+    model = network()
+    features, _, seconds = video(300, 6)
+    sizes = {"network": model, "duration_seconds": seconds, "snippet_seconds": SNIPPET_SECONDS}
+    usual = propose(features, **sizes)
+    monkeypatch.setattr(boundary_matching, "_TRIED", tried)
+    found = propose(features, **sizes)
+    assert len(found.scores) == int(seconds) + 1
+    np.testing.assert_array_equal(found.cells, usual.cells)
+    np.testing.assert_array_equal(found.scores, usual.scores)
 
 
 def test_windows_at_once_change_nothing() -> None:
