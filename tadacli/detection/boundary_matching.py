@@ -103,7 +103,7 @@ def propose(
         spans = (bins / num_bins * duration_seconds).clip(0, duration_seconds)
         kept, lowered = soft_nms(spans, scores, duration_seconds=duration_seconds, max_kept=wanted)
         # Scores only fall: what is below the level cannot come before the last one that is taken.
-        if level == 0 or (len(kept) == wanted and lowered[-1] >= level):
+        if level == 0 or lowered[-1] >= level:
             return Proposals(spans[kept], lowered, cells[kept], candidates.num_windows)
         num_tried *= 4
 
