@@ -15,8 +15,8 @@ of all folds, and the mean over the folds; the interval is of a bootstrap over t
 so that a run that was stopped goes on from there, and several may share the folds.
 
 Thresholds are measured as `--threshold auto` has them, for segment F1 at a temporal IoU of 0.3: each held-out video
-gets that which is fitted on the other two of its fold, or for windows is the best for them. Beside it is the best one
-for all videos in hindsight, and by how much of a video a label is reported for longer than it holds, at most.
+gets those which are fitted on the other two of its fold. Beside it is the best one for all videos and classes in
+hindsight, and by how much of a video a label is reported for longer than it holds, at most.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -46,6 +47,7 @@ from tadacli.detection.feature_file import read_features
 from tadacli.detection.feature_grid import features_grid
 from tadacli.detection.feature_layouts import FeatureStore
 from tadacli.detection.head_decoding import ScoredSpans, find_spans
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
@@ -53,15 +55,23 @@ from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, Time
 from tadacli.evaluation.segment_f1 import best_threshold, fit_threshold
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.snippets import snippet_settings
+from tadacli.specs import LOW_SHARE
 from tadacli.training import HeadKind
 from tadacli.training.heads.fitting import build_head, fit_head
 from tadacli.training.heads.sequences import LabelledSequence
 from tadacli.training.heads.settings import head_settings
+from tadacli.training.segment_thresholds import (
+    LOW_SHARES,
+    SearchedVideo,
+    SegmentThresholds,
+    fit_segment_thresholds,
+)
 from tadacli.zoo.loading import Model
 
 CLIP = ("--sampling", "interval", "--frame-stride", "8", "--short-side", "64", "--crop-size", "64")
 STRIDE = "250ms"
 COPY_SIZE = (96, 128)  # height and width of the copies that are trained on
+FINE_LEVELS = np.round(np.arange(0.02, 1.0, 0.02), 2).tolist()
 LEVELS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 WAYS: Mapping[str, SegmentSettings] = {
     "": SegmentSettings(),
@@ -70,6 +80,7 @@ WAYS: Mapping[str, SegmentSettings] = {
 }
 HEADS: tuple[HeadKind, ...] = ("temporal", "pyramid")
 NUM_FOLDS, NUM_DRAWS, MANY = 5, 2000, 20
+T = TypeVar("T")
 NO_TIME = np.empty((0, 2), dtype=np.float64)
 
 
@@ -162,27 +173,38 @@ def trunk_of(fold: int, rows: Sequence[Row], truth: Truth, work: Path, epochs: s
 # --- the two ways ------------------------------------------------------------------------------------
 
 
-def found_by_windows(model: Model, paths: Mapping[int, Path]) -> dict[str, ScoredSegments]:
+def found_by_windows(scored: Mapping[int, WindowScores]) -> dict[str, ScoredSegments]:
     """By setting of the sweep, the segments that the window path finds in videos, given by their codes."""
-    scored = {code: score_windows(path, model=model, settings=window_settings()) for code, path in paths.items()}
-    found = {}
-    for (name, way), level in itertools.product(WAYS.items(), LEVELS):
-        settings = replace(way, threshold=level).for_model(model.spec)
-        parts = []
-        for code, scores in scored.items():
-            segments = find_segments(
-                scores.spans,
-                scores.scale,
-                scores.scores,
-                scores.spec.heads,
-                settings=settings,
-                video_seconds=scores.range_seconds,
-            )
-            spans = np.array([(each.start_seconds, each.end_seconds) for each in segments]).reshape(-1, 2)
-            classes = np.array([each.index for each in segments], dtype=np.int64)
-            parts.append(columns(code, ScoredSpans(spans, classes, np.array([each.score for each in segments]))))
-        found[f"--threshold {level:g} {name}".strip()] = joined(parts)
-    return found
+    return {
+        f"--threshold {level:g} {name}".strip(): segments_of(scored, replace(way, threshold=level))
+        for (name, way), level in itertools.product(WAYS.items(), LEVELS)
+    }
+
+
+def segments_of(
+    scored: Mapping[int, WindowScores],
+    settings: SegmentSettings,
+    *,
+    thresholds: Mapping[str, Sequence[float]] | None = None,
+    low_share: float = LOW_SHARE,
+) -> ScoredSegments:
+    """The segments of the windows of videos, given by their codes; arguments as of `find_segments`."""
+    parts = []
+    for code, scores in scored.items():
+        segments = find_segments(
+            scores.spans,
+            scores.scale,
+            scores.scores,
+            scores.spec.heads,
+            settings=settings.for_model(scores.spec),
+            video_seconds=scores.range_seconds,
+            thresholds=thresholds,
+            low_share=low_share,
+        )
+        spans = np.array([(each.start_seconds, each.end_seconds) for each in segments]).reshape(-1, 2)
+        classes = np.array([each.index for each in segments], dtype=np.int64)
+        parts.append(columns(code, ScoredSpans(spans, classes, np.array([each.score for each in segments]))))
+    return joined(parts)
 
 
 def columns(code: int, found: ScoredSpans) -> ScoredSegments:
@@ -359,18 +381,18 @@ def at_thresholds(
     truth: Truth,
     seconds: Mapping[int, float],
     *,
-    fitted: Callable[[Sequence[int]], float],
-    best: float,
-    reported: Callable[[float], ScoredSegments],
+    fitted: Callable[[Sequence[int]], T],
+    best: T,
+    reported: Callable[[T], ScoredSegments],
 ) -> str:
     """The cells of a row of the table: with the thresholds of the other videos, and with the best in hindsight.
 
     Args:
         truth: The true segments.
         seconds: How long each video is.
-        fitted: The threshold that some videos suggest.
-        best: The best threshold for all videos.
-        reported: What is found in all videos at a threshold.
+        fitted: The threshold, or what is in its place, that some videos suggest.
+        best: The best one for all videos.
+        reported: What is found in all videos with it.
     """
     codes = sorted({int(code) for code in truth.columns.videos})
     parts = []
@@ -401,6 +423,12 @@ def most_too_long(truth: Truth, found: ScoredSegments, seconds: Mapping[int, flo
     return most
 
 
+def true_segments(truth: Truth, code: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The spans (N, 2) of a video and their classes (N,)."""
+    own = of_videos(truth.columns, [code])
+    return np.stack([own.starts_seconds, own.ends_seconds], axis=1), own.classes
+
+
 def covered_seconds(segments: ScoredSegments | TimedLabels, chosen: NDArray[np.bool_]) -> float:
     """How much time some segments cover together."""
     total, reached = 0.0, -np.inf
@@ -412,7 +440,7 @@ def covered_seconds(segments: ScoredSegments | TimedLabels, chosen: NDArray[np.b
 
 def report_thresholds(
     truth: Truth,
-    windows: Mapping[str, ScoredSegments],
+    scored: Mapping[int, WindowScores],
     heads: Mapping[str, Sequence[ScoredSegments]],
     seconds: Mapping[int, float],
 ) -> None:
@@ -420,15 +448,25 @@ def report_thresholds(
     print("\n| way | F1, thresholds of other videos | most too long | F1, best in hindsight | most too long |")
     print("| --- " * 5 + "|")
 
-    def best_level(of: Sequence[int]) -> float:
-        own = of_videos(truth.columns, of)
-        return max(LEVELS, key=lambda level: (f1_of(own, scored_of_videos(at_level(level), of)), level))
+    searched = {code: SearchedVideo(scores, *true_segments(truth, code)) for code, scores in scored.items()}
+    (labels,) = next(iter(scored.values())).spec.heads.values()
 
-    def at_level(level: float) -> ScoredSegments:
-        return windows[f"--threshold {level:g}"]
+    def fitted_on_windows(of: Sequence[int]) -> SegmentThresholds:
+        fitted = fit_segment_thresholds([searched[code] for code in of], {"": labels})
+        assert fitted is not None  # there are segments
+        return fitted
 
-    everywhere = best_level(range(len(truth.folds)))
-    cells = at_thresholds(truth, seconds, fitted=best_level, best=everywhere, reported=at_level)
+    def by_windows(fitted: SegmentThresholds) -> ScoredSegments:
+        auto = SegmentSettings(threshold="auto")
+        return segments_of(scored, auto, thresholds=fitted.thresholds, low_share=fitted.low_share)
+
+    usual = fitted_on_windows(list(searched))
+    levels = [
+        replace(usual, thresholds={"": (level,) * len(labels)}, low_share=share)
+        for share, level in itertools.product(LOW_SHARES, FINE_LEVELS)
+    ]
+    best_of_windows = max(levels, key=lambda level: f1_of(truth.columns, by_windows(level)))
+    cells = at_thresholds(truth, seconds, fitted=fitted_on_windows, best=best_of_windows, reported=by_windows)
     print(f"| windows | {cells} |")
     for name, of_seeds in heads.items():
         for seed, found in enumerate(of_seeds):
@@ -465,15 +503,14 @@ def _run(options: argparse.Namespace, work: Path) -> None:
     for code, video in enumerate(truth.videos):
         if not paths[code].is_file():
             copy_small(DATA / "videos" / video, paths[code])
-    windows: dict[str, list[ScoredSegments]] = {}
+    scored: dict[int, WindowScores] = {}
     seconds: dict[int, float] = {}
     heads: dict[str, list[list[ScoredSegments]]] = {kind: [[] for _ in range(options.seeds)] for kind in HEADS}
     for fold in options.folds:
         started = time.monotonic()
         held_out = [code for code, number in enumerate(truth.folds) if number == fold]
         model = trunk_of(fold, rows, truth, work, "1" if options.quick else options.epochs)
-        for name, found in found_by_windows(model, {code: paths[code] for code in held_out}).items():
-            windows.setdefault(name, []).append(found)
+        scored |= {code: score_windows(paths[code], model=model, settings=window_settings()) for code in held_out}
         sequences = sequences_of(model, work / f"features-{fold}", paths, rows, truth)
         seconds |= {code: sequences[code].grid.duration_seconds for code in held_out}
         for kind, seed in itertools.product(HEADS, range(options.seeds)):
@@ -486,10 +523,9 @@ def _run(options: argparse.Namespace, work: Path) -> None:
     codes = [code for code, number in enumerate(truth.folds) if number in options.folds]
     truth = Truth(of_videos(truth.columns, codes), truth.videos, truth.labels, truth.folds)
     print(conditions("torch") + "\n")
-    by_windows = {name: joined(parts) for name, parts in windows.items()}
     by_heads = {f"{kind} head": [joined(parts) for parts in of_seeds] for kind, of_seeds in heads.items()}
-    report(truth, by_windows, by_heads)
-    report_thresholds(truth, by_windows, by_heads, seconds)
+    report(truth, found_by_windows(scored), by_heads)
+    report_thresholds(truth, scored, by_heads, seconds)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,13 @@ from tadacli.zoo.loading import Model
 
 # A segment is right from this temporal IoU with a true one of its class.
 RIGHT_TIOU = 0.3
-# A class with fewer true segments takes the threshold that is best for all classes together.
+# Of a class with fewer true segments a person is told that they say little.
 MIN_SEGMENTS = 3
-# How much more of a video than truly shows a class its segments may cover, as a fraction of the video.
+# The segments of a class are counted together with so many of all classes, so that a few do not decide alone.
+PRIOR_SEGMENTS = 20
+# What a threshold gives is averaged over those around it: the deviation of their weights, in log odds of the score.
+SMOOTHING = 0.35
+# How much more of the videos than truly shows a class its segments may cover, as a fraction of their length.
 MAX_EXCESS = 0.2
 # Shares of its threshold that a segment may have to hold throughout; of equal F1 the first.
 LOW_SHARES = (LOW_SHARE, 0.7, 0.25, 0.85, 1.0)
@@ -176,12 +180,14 @@ def fit_segment_thresholds(
     The share of it that a segment holds throughout is fitted, too, one for all classes: that of `LOW_SHARES` with which
     the segments of all classes together have the best F1.
 
-    Few segments make an uneven curve, so that the F1 of a threshold is the mean with those of its neighbours.
-    Thresholds with which the segments of a class cover more of a labelled video than truly shows it, by more than
-    `MAX_EXCESS` of the video, are left out. What is found in negatives, which may be short, counts in the F1 alone, as
-    it does for the threshold of a head. Of equal F1 the higher threshold is taken. A class with fewer than
-    `MIN_SEGMENTS` true segments takes the threshold with the best F1 of all classes together, or the next higher one
-    that is not left out.
+    Few segments make an uneven curve, which says little of other videos. So what a threshold finds is averaged with
+    what those around it do, and a class is counted together with `PRIOR_SEGMENTS` that are found as well as those of
+    all classes are: one with few segments has about the threshold that is best for all of them together, one with many
+    its own. Thresholds with which the segments of a class cover more of the labelled videos, taken together, than truly
+    shows it, by more than `MAX_EXCESS` of their length, are left out. (In each video by itself this would leave the
+    fewer thresholds the more videos there are, as it takes only one that is hard.) What is found in negatives, which
+    may be short, counts in the F1 alone, as it does for the threshold of a head. Of equal F1 the higher threshold is
+    taken.
 
     Args:
         videos: Windows and truth; negatives have none.
@@ -202,20 +208,14 @@ def _fit(videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]], 
     counts = [_Counts.at(float(level), low_share, videos, heads) for level in _CANDIDATES]
     right = np.stack([each.right for each in counts])
     num_found = np.stack([each.found for each in counts])
-    is_sound = np.stack([each.excess <= MAX_EXCESS for each in counts])
-    f1 = np.divide(2 * right, num_found + num_truth, out=np.zeros(right.shape), where=num_found + num_truth > 0)
-    f1 = _smoothed(f1)
-    pooled = _last_best(_smoothed(2 * right.sum(axis=1) / (num_found.sum(axis=1) + num_truth.sum())))
+    labelled = [video.scores.range_seconds for video in videos if len(video.spans)]
+    allowed = MAX_EXCESS * sum(end - start for start, end in labelled)
+    is_sound = np.stack([each.excess_seconds <= allowed for each in counts])
+    f1 = _expected_f1(right, num_found, num_truth)
     chosen = []
     for index in range(len(labels)):
         sound = np.flatnonzero(is_sound[:, index])
-        if not len(sound):
-            chosen.append(len(_CANDIDATES) - 1)
-        elif num_truth[index] >= MIN_SEGMENTS:
-            chosen.append(int(sound[_last_best(f1[sound, index])]))
-        else:
-            higher = sound[sound >= pooled]
-            chosen.append(int(higher[0] if len(higher) else sound[-1]))
+        chosen.append(int(sound[_last_best(f1[sound, index])]) if len(sound) else len(_CANDIDATES) - 1)
     columns = np.arange(len(labels))
     reached = 200 * right[chosen, columns].sum() / (num_found[chosen, columns].sum() + num_truth.sum())
     is_reported = np.array([label != videos[0].scores.spec.background for label in labels])
@@ -224,7 +224,7 @@ def _fit(videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]], 
     if rare:
         notes.append(
             f"{rare} of {int(is_reported.sum())} classes have fewer than {MIN_SEGMENTS} segments in the held-out "
-            f"videos and take the threshold for segments of all classes together, {_CANDIDATES[pooled]:g}"
+            "videos: their thresholds are mostly those of all classes together"
         )
     thresholds = {head: tuple(_CANDIDATES[chosen].tolist())}
     settings = videos[0].scores.settings
@@ -238,11 +238,11 @@ def _fit(videos: Sequence[SearchedVideo], heads: Mapping[str, tuple[str, ...]], 
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """Of one threshold, by class (C,): right segments, segments, and the largest excess of time in a labelled video."""
+    """Of one threshold, by class (C,): right segments, segments, and how much too long they are in labelled videos."""
 
     right: NDArray[np.int64]
     found: NDArray[np.int64]
-    excess: NDArray[np.float64]
+    excess_seconds: NDArray[np.float64]
 
     @classmethod
     def at(
@@ -250,7 +250,7 @@ class _Counts:
     ) -> _Counts:
         ((head, labels),) = heads.items()
         right, found = np.zeros((2, len(labels)), dtype=np.int64)
-        excess = np.full(len(labels), -np.inf)
+        excess = np.zeros(len(labels))
         for video in videos:
             scores = video.scores
             settings = SegmentSettings(threshold="auto").for_model(scores.spec)
@@ -264,7 +264,6 @@ class _Counts:
                 thresholds={head: (level,) * len(labels)},
                 low_share=low_share,
             )
-            duration = scores.range_seconds[1] - scores.range_seconds[0]
             for index in range(len(labels)):
                 ours = sorted((each for each in segments if each.index == index), key=lambda each: -each.score)
                 spans = np.array([(each.start_seconds, each.end_seconds) for each in ours], dtype=np.float64)
@@ -272,7 +271,7 @@ class _Counts:
                 right[index] += _num_right(spans, truth)
                 found[index] += len(ours)
                 if len(video.spans):
-                    excess[index] = max(excess[index], (_covered(spans) - _covered(truth)) / duration)
+                    excess[index] += max(0.0, _covered(spans) - _covered(truth))
         return cls(right, found, excess)
 
 
@@ -296,11 +295,18 @@ def _covered(spans: NDArray[np.float64]) -> float:
     return total
 
 
-def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of each row with the one before and the one after it; at the ends it counts twice."""
-    before, after = np.concatenate([values[:1], values[:-1]]), np.concatenate([values[1:], values[-1:]])
-    mean: NDArray[np.float64] = (before + values + after) / 3
-    return mean
+def _expected_f1(
+    right: NDArray[np.int64], num_found: NDArray[np.int64], num_truth: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The F1 (L, C) to expect of each candidate with each class, from counts (L, C) and true segments (C,)."""
+    odds = np.log(_CANDIDATES / (1 - _CANDIDATES))
+    weights = np.exp(-(((odds[:, None] - odds) / SMOOTHING) ** 2) / 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    right_here, found_here = (np.einsum("kl,lc->kc", weights, counts) for counts in (right, num_found))
+    share = PRIOR_SEGMENTS / num_truth.sum()
+    right_of_all, found_of_all = (share * counts.sum(axis=1, keepdims=True) for counts in (right_here, found_here))
+    f1: NDArray[np.float64] = 2 * (right_here + right_of_all) / (found_here + found_of_all + num_truth + PRIOR_SEGMENTS)
+    return f1
 
 
 def _last_best(values: NDArray[np.float64]) -> int:

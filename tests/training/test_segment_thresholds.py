@@ -124,16 +124,58 @@ def test_negatives_are_searched_as_videos_without_a_segment(tmp_path: Path) -> N
     assert (len(negative.spans), len(negative.classes)) == (0, 0)
 
 
-def test_no_label_covers_far_more_of_a_video_than_shows_it() -> None:
-    """One segment over all is right about one of three, the best F1 there is: but it is 11 of 20 seconds too long."""
+@pytest.mark.parametrize("others", [[], [searched([0.01] * 20, [(1.0, 18.0, 0)])]])
+def test_no_label_covers_far_more_of_a_video_than_shows_it(others: list[SearchedVideo]) -> None:
+    """One segment over all is right about one of three, the best F1 there is: but it is 11 of 20 seconds too long.
+
+    That another video shows more than is found in it makes up for none of this.
+    """
     waves = [0.9] * 4 + [0.46] * 16
     short = [(0.0, 8.0, 0), (16.5, 17.0, 0), (18.0, 18.5, 0)]
-    found = fit_segment_thresholds([searched(waves, short)], HEADS)
+    found = fit_segment_thresholds([searched(waves, short), *others], HEADS)
     assert found is not None
     settings = replace(SPEC, segment_thresholds=found.thresholds, segment_low_share=found.low_share)
     scores = replace(searched(waves, short).scores, spec=settings)
     segments = detection_of(scores, SegmentSettings(threshold="auto")).segments
     assert sum(each.end_seconds - each.start_seconds for each in segments if each.label == "wave") <= 9 + 0.2 * 20
+
+
+def test_a_threshold_that_right_segments_hardly_reach_is_not_taken() -> None:
+    """At 0.3 alone all is right; a little higher nothing is found, and a little lower two of ten are wrong."""
+    waves = [0.05, 0.305] * 8 + [0.05, 0.285] * 2 + [0.05]
+    truth = [(float(second), second + 1.0, 0) for second, score in enumerate(waves) if score == 0.305]
+    found = fit_segment_thresholds([searched(waves, truth)], HEADS)
+    assert found is not None
+    assert 0.05 < found.thresholds[""][0] <= 0.26
+
+
+def test_one_hard_video_of_many_rules_no_threshold_out() -> None:
+    """Waves are right at 0.6, but in one of six videos nearly all else looks like one, by no more than a high wave."""
+    easy, hard = [0.1, 0.6, 0.1, 0.6] * 5, [0.1, 0.6, *[0.65] * 18]
+    right = [(float(second), second + 1.0, 0) for second, score in enumerate(easy) if score == 0.6]
+    videos = [*(searched(easy, right) for _ in range(5)), searched(hard, [(1.0, 2.0, 0)])]
+    found = fit_segment_thresholds(videos, HEADS)
+    assert found is not None
+    assert 0.1 < found.thresholds[""][0] <= 0.6
+
+
+@pytest.mark.parametrize(("num_nods", "is_its_own"), [(1, False), (30, True)])
+def test_a_class_with_few_segments_has_about_the_threshold_of_all(num_nods: int, is_its_own: bool) -> None:
+    """Waves of 0.5 are right, and of nods only those of 0.9, beside which stand others of 0.6."""
+    waves, nods = np.full((2, 128), 0.05, dtype=np.float32)
+    waves[1::4] = 0.5
+    nods[2 : 4 * num_nods : 4] = 0.9
+    nods[4 : 4 * num_nods + 4 : 4] = 0.6
+    truth = [(second, second + 1.0, 0) for second in np.flatnonzero(waves > 0.4)]
+    truth += [(second, second + 1.0, 1) for second in np.flatnonzero(nods > 0.8)]
+    video = searched(waves.tolist(), truth)
+    scores = replace(video.scores, scores={"": np.stack([waves, nods], axis=1)})
+    found = fit_segment_thresholds([replace(video, scores=scores)], HEADS)
+    assert found is not None
+    wave, nod = found.thresholds[""]
+    assert 0.05 < wave <= 0.5
+    assert (nod > 0.6) == is_its_own
+    assert is_its_own or nod == pytest.approx(wave, abs=0.1)
 
 
 def test_without_segments_there_is_nothing_to_fit() -> None:
