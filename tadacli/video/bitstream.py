@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from struct import Struct
 from typing import Literal
@@ -23,19 +25,49 @@ change to any other; or a "restart": decoding can start afresh from it."""
 MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # as FFmpeg names them
 
 
+@dataclass(frozen=True)
+class CodedSize:
+    """The size in pixels of the frames that a key frame begins, as its headers say it."""
+
+    height: int
+    width: int
+
+
+def coded_size(codec: str, extradata: bytes, packet: memoryview) -> CodedSize | None:
+    """The size of a frame that decoding starts afresh from; None where it takes a decoder to know.
+
+    Args:
+        codec: As FFmpeg names it.
+        extradata: The headers of the stream.
+        packet: That of the frame, a "restart" by the rule for its codec.
+
+    Returns:
+        The size. With it goes that the frame itself says nothing of how it is to be turned for display.
+    """
+    try:
+        if codec == "h264":
+            return None if _h264_may_turn(packet, extradata) else _h264_set(extradata).size
+        if codec == "vp9":
+            return _vp9_size(packet)
+        layer = _mpeg4_layer(extradata) if codec == "mpeg4" else None
+    except ValueError:
+        return None
+    return None if layer is None else layer.size
+
+
 def packet_rule(container: InputContainer, stream: VideoStream) -> Callable[[memoryview], Verdict] | str:
     codec = stream.codec_context.codec.canonical_name
     extradata = stream.codec_context.extradata or b""
     rule: Callable[[memoryview], Verdict] | None = None
-    time_bits = _mpeg4_time_bits(extradata) if codec == "mpeg4" else 0
-    if container.format.name not in (MP4, MATROSKA) and not (container.format.name == AVI and time_bits):
+    layer = _mpeg4_layer(extradata) if codec == "mpeg4" else None
+    if container.format.name not in (MP4, MATROSKA) and not (container.format.name == AVI and layer):
         return "the container keeps no reliable times"
-    if codec == "h264" and _h264_has_only_whole_frames(extradata):
+    if codec == "h264" and _h264_set(extradata).has_only_whole_frames:
         rule = partial(_h264_verdict, extradata=extradata)
     elif codec == "hevc" and len(extradata) > 22 and extradata[0] == 1 and extradata[21] & 3 != 2:
         rule = partial(_hevc_verdict, extradata=extradata)
-    elif time_bits:
-        rule = partial(_mpeg4_verdict, extradata=extradata, time_bits=time_bits)
+    elif layer is not None:
+        rule = partial(_mpeg4_verdict, extradata=extradata, time_bits=layer.time_bits)
     elif codec in ("vp8", "vp9", "av1"):
         rule = {"vp8": _vp8_verdict, "vp9": _vp9_verdict, "av1": _av1_verdict}[codec]
     return rule or "packets of this codec need not be frames"
@@ -131,6 +163,33 @@ def _vp9_verdict(data: memoryview) -> Verdict:
     return "restart" if key and len(sizes) == 1 else "frame"
 
 
+_VP9_SYNC, _RGB = 0x498342, 7
+
+
+def _vp9_size(packet: memoryview) -> CodedSize | None:
+    """The size of a key frame, by its uncompressed header (VP9 bitstream specification 6.2)."""
+    bits = _Bits(bytes(packet[:_VP9_HEADER]))
+    if bits.fixed(2) != 2:
+        return None
+    profile = bits.fixed(1) | bits.fixed(1) << 1
+    bits.fixed(1 if profile == 3 else 0)
+    repeats, not_key, shown = bits.fixed(1), bits.fixed(1), bits.fixed(1)
+    bits.fixed(1)
+    if repeats or not_key or not shown or bits.fixed(24) != _VP9_SYNC:
+        return None
+    bits.fixed(1 if profile >= 2 else 0)
+    if bits.fixed(3) != _RGB:
+        bits.fixed(1)
+        bits.fixed(3 if profile & 1 else 0)
+    else:
+        bits.fixed(1 if profile & 1 else 0)
+    width, height = (1 + bits.fixed(16) for _ in range(2))
+    return CodedSize(height, width)
+
+
+_VP9_HEADER = 16  # bytes: more than it takes up to the size
+
+
 def _av1_verdict(data: memoryview) -> Verdict:
     at, shown, key = 0, 0, False
     while at < len(data):
@@ -195,16 +254,24 @@ def _mpeg4_verdict(data: memoryview, extradata: bytes, time_bits: int) -> Verdic
     return "frame" if kind else "restart"
 
 
-def _mpeg4_time_bits(extradata: bytes) -> int:
-    """How many bits the time of a picture has, by the one header of its layer (ISO 14496-2 6.2.3); 0 if not known."""
+@dataclass(frozen=True)
+class _Mpeg4Layer:
+    """What the header of a layer says: how many bits the time of a picture has, and the size of pictures."""
+
+    time_bits: int
+    size: CodedSize | None
+
+
+def _mpeg4_layer(extradata: bytes) -> _Mpeg4Layer | None:
+    """The one layer (ISO 14496-2 6.2.3) of rectangular pictures; None if there are others, or it is not known."""
     layers = list(_MPEG4_LAYER.finditer(extradata))
     if len(layers) != 1:
-        return 0
+        return None
     bits = _Bits(extradata[layers[0].end() :])
     try:
         bits.fixed(1)
         if bits.fixed(8) not in (_SIMPLE, _ADVANCED_SIMPLE):
-            return 0
+            return None
         if bits.fixed(1):
             bits.fixed(7)
         if bits.fixed(4) == _EXTENDED_ASPECT:
@@ -216,8 +283,26 @@ def _mpeg4_time_bits(extradata: bytes) -> int:
         shape, mark = bits.fixed(2), bits.fixed(1)
         ticks = bits.fixed(16)
     except ValueError:
-        return 0
-    return max(1, (ticks - 1).bit_length()) if shape == 0 and mark and ticks else 0
+        return None
+    if shape or not mark or not ticks:
+        return None
+    time_bits = max(1, (ticks - 1).bit_length())
+    return _Mpeg4Layer(time_bits, _mpeg4_size(bits, time_bits))
+
+
+def _mpeg4_size(bits: _Bits, time_bits: int) -> CodedSize | None:
+    """The size of pictures, by what comes after the unit of time in the header of a layer."""
+    with suppress(ValueError):
+        bits.fixed(1)
+        if bits.fixed(1):
+            bits.fixed(time_bits)
+        marks, sizes = [bits.fixed(1)], []
+        for _ in range(2):
+            sizes.append(bits.fixed(13))
+            marks.append(bits.fixed(1))
+        if all(marks) and all(sizes):
+            return CodedSize(height=sizes[1], width=sizes[0])
+    return None
 
 
 class _Bits:
@@ -240,28 +325,40 @@ class _Bits:
         return (1 << zeros) - 1 + self.fixed(zeros)
 
 
-def _h264_has_only_whole_frames(extradata: bytes) -> bool:
-    """Whether the one parameter set rules out pictures coded as two fields and numbering gaps."""
+_HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
+
+
+@dataclass(frozen=True)
+class _H264Set:
+    """What a parameter set says: whether it rules out pictures coded as two fields, and gaps in numbers; and a size."""
+
+    has_only_whole_frames: bool = False
+    size: CodedSize | None = None
+
+
+def _h264_set(extradata: bytes) -> _H264Set:
+    """The one parameter set of a stream (H.264 7.3.2.1.1), as far as it can be read."""
     if len(extradata) < 8 or extradata[0] != 1 or extradata[5] & 31 != 1 or extradata[4] & 3 == 2:
-        return False  # lengths of three bytes are reserved
-    size = int.from_bytes(extradata[6:8], "big")
-    bits = _Bits(extradata[8 : 8 + size].replace(b"\0\0\3", b"\0\0"))
+        return _H264Set()  # lengths of three bytes are reserved
+    length = int.from_bytes(extradata[6:8], "big")
+    bits = _Bits(extradata[8 : 8 + length].replace(b"\0\0\3", b"\0\0"))
     try:
-        return _frame_mbs_only(bits)
+        return _walk_h264_set(bits)
     except ValueError:
-        return False
+        return _H264Set()
 
 
-def _frame_mbs_only(bits: _Bits) -> bool:
-    """Walks a sequence parameter set (H.264 7.3.2.1.1) up to frame_mbs_only_flag."""
-    profile = bits.fixed(16) & 255
+def _walk_h264_set(bits: _Bits) -> _H264Set:
+    """Raises `ValueError` where the set ends before it says whether pictures are whole frames."""
+    profile, chroma, is_separate = bits.fixed(16) & 255, 1, 0
     bits.fixed(16), bits.golomb()
-    if profile in (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244):
-        if bits.golomb() == 3:
-            bits.fixed(1)
+    if profile in _HIGH_PROFILES:
+        chroma = bits.golomb()
+        if chroma == 3:
+            is_separate = bits.fixed(1)
         bits.golomb(), bits.golomb(), bits.fixed(1)
         if bits.fixed(1):
-            return False  # scaling lists: legal, rare, and long to walk
+            return _H264Set()  # scaling lists: legal, rare, and long to walk
     bits.golomb()
     order_type = bits.golomb()
     if order_type == 0:
@@ -272,5 +369,41 @@ def _frame_mbs_only(bits: _Bits) -> bool:
             bits.golomb()
     bits.golomb()
     has_gaps = bits.fixed(1)
-    bits.golomb(), bits.golomb()
-    return bool(bits.fixed(1)) and not has_gaps
+    width, height = (16 * (1 + bits.golomb()) for _ in range(2))
+    if not bits.fixed(1) or has_gaps:
+        return _H264Set()
+    try:
+        bits.fixed(1)
+        if bits.fixed(1):
+            left, right, top, bottom = (bits.golomb() for _ in range(4))
+            width -= (left + right) * (2 if chroma in (1, 2) and not is_separate else 1)
+            height -= (top + bottom) * (2 if chroma == 1 and not is_separate else 1)
+    except ValueError:
+        return _H264Set(has_only_whole_frames=True)
+    return _H264Set(True, CodedSize(height, width))
+
+
+_H264_MESSAGES, _H264_TURN = 6, 47
+
+
+def _h264_may_turn(packet: memoryview, extradata: bytes) -> bool:
+    """Whether a message in a packet may say how the frame is to be turned (H.264 D.1.27)."""
+    for at, size in _nal_units(packet, (extradata[4] & 3) + 1):
+        if packet[at] & 31 != _H264_MESSAGES:
+            continue
+        data = bytes(packet[at + 1 : at + size]).replace(b"\0\0\3", b"\0\0")
+        place = 0
+        while place < len(data) - 1:
+            numbers = []  # the kind of a message, and how long it is
+            for _ in range(2):
+                number = 0
+                while place < len(data) and data[place] == 255:
+                    number, place = number + 255, place + 1
+                if place >= len(data):
+                    return True
+                numbers.append(number + data[place])
+                place += 1
+            if numbers[0] == _H264_TURN:
+                return True
+            place += numbers[1]
+    return False

@@ -132,11 +132,14 @@ def start_timecode(container: InputContainer, stream: VideoStream) -> str:
     return ""
 
 
+UPRIGHT = (1, 0, 0, 1)
+
+
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     """(a, b, c, d) of the transformation x' = a x + c y, y' = b x + d y that a frame is to be displayed with."""
     data = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
     if data is None:
-        return 1, 0, 0, 1
+        return UPRIGHT
     a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data), dtype=np.int32)[:5])
     return a, b, c, d
 

@@ -60,6 +60,16 @@ def has_destroyed_parts(path: str, format_name: str) -> bool:
         return format_name == "flv" and not _tags_follow(data)
 
 
+def shows_as_stored(path: str, format_name: str) -> bool:
+    """Whether the headers of a container surely say nothing of turning its video for display, or of decrypting it."""
+    if format_name == "avi":
+        return True  # which has no place for either
+    with Path(path).open("rb") as file:
+        if format_name == MP4:
+            return _mp4_is_plain(file)
+        return format_name == MATROSKA and _matroska_is_plain(file)
+
+
 def count_recordings(path: str, format_name: str) -> int:
     """How many recordings a file holds of which FFmpeg reads only one.
 
@@ -127,6 +137,34 @@ def _boxes_are_cut(file: BinaryIO, size: int) -> bool:
     return last_end > size or (last_end < size and any(kind == b"moof" for kind, _, _ in boxes))
 
 
+_MAX_INDEX_BYTES = 1 << 22
+# How many bytes of a box lie before its matrix, by its version.
+_BEFORE_MATRIX = {b"mvhd": {0: 36, 1: 48}, b"tkhd": {0: 40, 1: 52}}
+_PLAIN_MATRIX = bytes.fromhex("00010000" + 3 * "00000000" + "00010000" + 3 * "00000000" + "40000000")
+
+
+_ENCRYPTED_VIDEO = b"encv"
+
+
+def _mp4_is_plain(file: BinaryIO) -> bool:
+    """Whether the matrices of the file and of all its tracks leave pictures as they are; not if the index is long."""
+    index = b""
+    for kind, start, end in top_level_boxes(file):
+        if kind == b"moov":
+            if index or end - start > _MAX_INDEX_BYTES:
+                return False
+            file.seek(start)
+            index = file.read(end - start)
+    num_tracks = 0
+    for found in re.finditer(b"mvhd|tkhd", index):
+        at = found.end()
+        before = _BEFORE_MATRIX[found[0]].get(index[at] if at < len(index) else -1)
+        if before is None or index[at + before :][: len(_PLAIN_MATRIX)] != _PLAIN_MATRIX:
+            return False
+        num_tracks += found[0] == b"tkhd"
+    return num_tracks > 0 and _ENCRYPTED_VIDEO not in index
+
+
 # --- Matroska ---------------------------------------------------------------------------------------
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
@@ -142,6 +180,27 @@ def _matroska_segment(file: BinaryIO, at: int = 0) -> tuple[int, int | None] | N
         return None
     segment = _element(file, header[2])
     return segment[1:] if segment is not None and segment[0] == _SEGMENT else None
+
+
+_TRACKS, _PROJECTION, _ENCRYPTION = 0x1654AE6B, b"\x76\x70", b"\x50\x35"
+
+
+def _matroska_is_plain(file: BinaryIO) -> bool:
+    """Whether the tracks come before the pictures, and none is encrypted, or projected, where turning stands."""
+    segment = _matroska_segment(file)
+    if segment is None:
+        return False
+    at = segment[0]
+    for _ in range(_MAX_PARTS):
+        part = _element(file, at)
+        if part is None or part[2] is None or part[0] == _CLUSTER:
+            return False
+        if part[0] == _TRACKS:
+            file.seek(part[1])
+            tracks = file.read(min(part[2] - part[1], _HEAD_BYTES))
+            return len(tracks) == part[2] - part[1] and _PROJECTION not in tracks and _ENCRYPTION not in tracks
+        at = part[2]
+    return False
 
 
 def _matroska_segments(file: BinaryIO) -> Iterator[tuple[int, int | None]]:

@@ -22,9 +22,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tadacli.results import Note, NoteKind
-from tadacli.video.bitstream import MATROSKA, MP4, Verdict, packet_rule
+from tadacli.video.bitstream import MATROSKA, MP4, Verdict, coded_size, packet_rule
 from tadacli.video.container import (
     AVI,
+    UPRIGHT,
     VideoPacket,
     decode_packet,
     frame_step,
@@ -33,7 +34,7 @@ from tadacli.video.container import (
     read_packets,
     stream_time_base,
 )
-from tadacli.video.container_bytes import has_destroyed_parts
+from tadacli.video.container_bytes import has_destroyed_parts, shows_as_stored
 from tadacli.video.decode_plan import Flags, PacketOrder, reordering
 from tadacli.video.full_decode import FirstFrame, FullDecode, decode_all
 from tadacli.video.source import Indices, Timestamps
@@ -97,7 +98,7 @@ def build_table(
     Where the packets are believed and few, `kept` holds all of them afterwards, in decode order.
     """
     kept = [] if kept is None else kept
-    found = scan_table(container, stream, kept=kept)
+    found = scan_table(path, container, stream, kept=kept)
     if isinstance(found, str):
         kept.clear()
         return decode_table(path, distrust=found)
@@ -178,7 +179,7 @@ def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, 
 
 
 def scan_table(
-    container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket]
+    path: str, container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket]
 ) -> tuple[FrameTable, FirstFrame] | str:
     """The frame table from packets alone, or the reason why packets cannot be believed here.
 
@@ -210,7 +211,7 @@ def scan_table(
         if len(times) == 1:
             if not (packet.is_keyframe and verdict == "restart"):
                 return "the first packet is no clean start"
-            first = _alone(stream, packet)
+            first = _first(path, stream, packet)
         num_bytes += packet.size
         if num_bytes <= MAX_KEPT_BYTES:
             kept.append(packet)
@@ -253,6 +254,19 @@ def proof_of(stream: VideoStream, packets: PacketOrder, needed: Flags) -> Callab
         return verdict == "restart" or not restarts[position]
 
     return holds
+
+
+def _first(path: str, stream: VideoStream, packet: VideoPacket) -> FirstFrame | None:
+    """The frame of the first packet, by the headers where they say all of it, else by decoding it; None without one.
+
+    Decoding takes as long as all else here, and is done again when frames are read, where it is proven, too.
+    """
+    decoder, format_name = stream.codec_context, stream.container.format.name
+    size = coded_size(decoder.codec.canonical_name, decoder.extradata or b"", memoryview(packet))
+    is_agreed = size is not None and (size.height, size.width) == (decoder.height, decoder.width)
+    if is_agreed and decoder.pix_fmt is not None and shows_as_stored(path, format_name):
+        return FirstFrame(packet.pts, decoder.height, decoder.width, decoder.pix_fmt, 0, UPRIGHT)
+    return _alone(stream, packet)
 
 
 def _alone(stream: VideoStream, packet: VideoPacket) -> FirstFrame | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tadacli.video.bitstream import MATROSKA, MP4, packet_rule
+from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, coded_size, packet_rule
 
 Rule = Callable[[memoryview], str]
 
@@ -36,11 +36,17 @@ def test_where_nothing_is_proven_there_is_no_rule(codec: str, container: str) ->
 
 
 def layer(
-    *, object_type: int = 1, shape: int = 0, ticks: int = 30, control: str = "0", extended: bool = False
+    *,
+    object_type: int = 1,
+    shape: int = 0,
+    ticks: int = 30,
+    control: str = "0",
+    extended: bool = False,
+    size: str = "0" * 16,
 ) -> bytes:
     """What stands before the first picture: the header of a layer (ISO 14496-2 6.2.3), and who made it."""
     aspect = "1111" + f"{64:08b}{51:08b}" if extended else "0001"
-    bits = f"0{object_type:08b}" + "0" + aspect + control + f"{shape:02b}1{ticks:016b}1" + "0" * 16
+    bits = f"0{object_type:08b}" + "0" + aspect + control + f"{shape:02b}1{ticks:016b}1" + size
     return b"\0\0\1\x20" + whole_bytes(bits) + b"\0\0\1\xb2maker"
 
 
@@ -115,8 +121,9 @@ def parameter_set(
     offset: int = 3,
     gaps: bool = False,
     frames_only: bool = True,
+    end: str = "",
 ) -> bytes:
-    """A sequence parameter set of H.264 (7.3.2.1.1), as the file holds it."""
+    """A sequence parameter set of H.264 (7.3.2.1.1), as the file holds it; `end` comes after the kind of pictures."""
     bits = f"{0x67:08b}{profile:08b}{0:08b}{30:08b}" + golomb(0)
     if profile >= 100:
         bits += golomb(chroma) + ("0" if chroma == 3 else "") + golomb(0) + golomb(0) + "0" + "01"[scaling_lists]
@@ -125,7 +132,7 @@ def parameter_set(
         bits += golomb(2)
     elif order_type == 1:
         bits += "1" + golomb(offset) + golomb(1) + golomb(2) + golomb(4) + golomb(6)
-    bits += golomb(4) + "01"[gaps] + golomb(9) + golomb(5) + "01"[frames_only] + "110001"
+    bits += golomb(4) + "01"[gaps] + golomb(9) + golomb(5) + "01"[frames_only] + (end or "110001")
     bits += "0" * (-len(bits) % 8)
     plain = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
     escaped = bytearray()
@@ -184,6 +191,93 @@ def test_lengths_of_units_have_the_size_that_the_record_says(length_size: int) -
     assert verdict_of(rule, packet + packet[:-1]) == ""
     other = {1: 2, 2: 4, 4: 1}[length_size]
     assert verdict_of(rule, len(unit).to_bytes(other, "big") + unit) == ""
+
+
+def test_h264_sizes_are_those_of_the_parameter_set_without_what_is_cropped() -> None:
+    """9 + 1 blocks of 16 pixels across and 5 + 1 down, cropped in units of the colour's grid."""
+    cropped = "1" + "1" + "".join(golomb(each) for each in (1, 2, 3, 0)) + "0" + "1"
+    for options, expected in (
+        ({"end": "1001"}, CodedSize(96, 160)),
+        ({"end": cropped}, CodedSize(90, 154)),
+        ({"end": cropped, "profile": 122, "chroma": 2}, CodedSize(93, 154)),
+        ({"end": cropped, "profile": 244, "chroma": 3}, CodedSize(93, 157)),
+        ({"end": cropped, "profile": 100, "chroma": 0}, CodedSize(93, 157)),
+        ({"end": "1" + "1" + "1" * 3}, None),  # the crop is cut off
+        ({"frames_only": False}, None),
+    ):
+        record = avc_record([parameter_set(**options)])
+        assert coded_size("h264", record, memoryview(avc_packet(b"\x65\x88\x80"))) == expected, options
+    assert not isinstance(rule_of("h264", avc_record([parameter_set(end="1" + "1" + "1" * 3)])), str)
+
+
+def avc_packet(*units: bytes) -> bytes:
+    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+
+
+@pytest.mark.parametrize(
+    ("messages", "may_turn"),
+    [
+        (b"\x05\x03abc", False),
+        (b"\x2f\x03abc", True),
+        (b"\x05\x03abc\x2f\x01a", True),
+        (b"\x05\xff\x01" + bytes([7]) * 256 + b"\x2f\x01a", True),
+        (b"\x05\xff\x01" + bytes([7]) * 256 + b"\x01\x01a", False),
+        (b"\xff\x2f\x03abc", False),
+        (b"\x05\x04\0\0\x03\0\0\x03\x2f\x01a", True),  # bytes put in are none of the message
+        (b"\xff" * 9, True),  # it ends before it says which kind it is
+    ],
+)
+def test_a_message_in_h264_that_may_turn_the_frame_is_left_to_the_decoder(messages: bytes, may_turn: bool) -> None:
+    record = avc_record([parameter_set(end="1001")])
+    packet = avc_packet(b"\x09\xf0\x80", b"\x06" + messages, b"\x65\x88\x80")
+    assert (coded_size("h264", record, memoryview(packet)) is None) is may_turn
+
+
+# --- VP9 --------------------------------------------------------------------------------------------
+
+
+def vp9_packet(
+    *, profile: int = 0, colours: str = "0010", sync: int = 0x498342, kind: str = "0010", size: tuple[int, int] = (2, 3)
+) -> memoryview:
+    """A packet with the header of a frame (6.2): whether it repeats one, is no key frame, is shown, is resilient."""
+    bits = f"10{profile & 1}{profile >> 1}" + ("0" if profile == 3 else "") + kind + f"{sync:024b}"
+    bits += ("1" if profile >= 2 else "") + colours + f"{size[1] - 1:016b}{size[0] - 1:016b}"
+    return memoryview(whole_bytes(bits) + bytes(8))
+
+
+def test_vp9_sizes_are_those_of_a_key_frame() -> None:
+    for packet, expected in (
+        (vp9_packet(size=(720, 1280)), CodedSize(720, 1280)),
+        (vp9_packet(profile=1, colours="0010110", size=(65536, 1)), CodedSize(65536, 1)),
+        (vp9_packet(profile=1, colours="1110", size=(7, 9)), CodedSize(7, 9)),
+        (vp9_packet(profile=2, size=(7, 9)), CodedSize(7, 9)),
+        (vp9_packet(profile=3, colours="0010110", size=(7, 9)), CodedSize(7, 9)),
+        (vp9_packet(sync=0x498343), None),
+        (vp9_packet(kind="0110"), None),
+        (vp9_packet(kind="1010"), None),
+        (vp9_packet(kind="0000"), None),
+        (memoryview(b"\xff" * 20), None),
+        (memoryview(bytes(vp9_packet())[:6]), None),
+    ):
+        assert coded_size("vp9", b"", packet) == expected
+
+
+def test_mpeg4_sizes_are_those_of_the_layer() -> None:
+    whole = "0" + "1" + f"{160:013b}" + "1" + f"{96:013b}" + "1"
+    for headers, expected in (
+        (layer(size=whole), CodedSize(96, 160)),
+        (layer(size="1" + "00001" + whole[1:]), CodedSize(96, 160)),
+        (layer(size="00" + whole[2:]), None),
+        (layer(size=whole.replace(f"{96:013b}", "0" * 13)), None),
+        (layer(size=whole)[:12], None),
+        (layer(shape=1, size=whole), None),
+    ):
+        assert coded_size("mpeg4", headers, memoryview(picture(0))) == expected
+
+
+@pytest.mark.parametrize("codec", ["hevc", "vp8", "av1", "mjpeg"])
+def test_sizes_in_other_codecs_are_left_to_the_decoder(codec: str) -> None:
+    assert coded_size(codec, b"", memoryview(b"\0" * 40)) is None
 
 
 # --- HEVC -------------------------------------------------------------------------------------------

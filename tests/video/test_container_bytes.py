@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadacli.video.bitstream import MATROSKA, MP4
-from tadacli.video.container_bytes import avi_frames_are_whole, count_recordings, ends_beyond, has_destroyed_parts
+from tadacli.video.container_bytes import (
+    avi_frames_are_whole,
+    count_recordings,
+    ends_beyond,
+    has_destroyed_parts,
+    shows_as_stored,
+)
 from tests.media import render
 
 KINDS = [
@@ -28,6 +34,48 @@ KINDS = [
 ]
 MAGIC = [b"\0\0\0\x10ftyp", b"\0\0\0\0moov", b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67", b"RIFF\xff\0\0\0AVI ", b"FLV\1\1"]
 MAGIC += [b"\x47" + bytes(187), b"\0\0\1\xba", b"GIF89a", b"\xff\xd8\xff", b""]
+
+
+@pytest.mark.parametrize(
+    ("format_name", "suffix", "options"),
+    [(MP4, "mp4", {}), (MP4, "mp4", {"movflags": "frag_keyframe+empty_moov"}), (MATROSKA, "mkv", {})],
+)
+def test_containers_say_whether_a_video_is_turned(
+    tmp_path: Path, format_name: str, suffix: str, options: dict[str, str]
+) -> None:
+    plain, turned = (tmp_path / f"{name}.{suffix}" for name in ("plain", "turned"))
+    render(plain, 3, container_options=options)
+    render(turned, 3, container_options=options, rotation=(90, False, False))
+    assert shows_as_stored(str(plain), format_name)
+    assert not shows_as_stored(str(turned), format_name)
+    data = plain.read_bytes()
+    for number in range(0, len(data), 7):  # cut anywhere, it is no longer sure
+        (tmp_path / "cut").write_bytes(data[:number])
+        assert shows_as_stored(str(tmp_path / "cut"), format_name) in (False, number > 200)
+    assert not shows_as_stored(str(plain), "mpegts")
+
+
+@pytest.mark.parametrize(
+    ("format_name", "suffix", "old", "new"),
+    [
+        (MP4, "mp4", b"avc1\0", b"encv\0"),
+        (MP4, "mp4", b"tkhd\0", b"tkhd\2"),
+        (MP4, "mp4", b"mvhd", b"tkhd"),
+        (MP4, "mp4", b"tkhd", b"tkhe"),
+        (MATROSKA, "mkv", b"V_MPEG4", b"V_MPE\x50\x35"),
+        (MATROSKA, "mkv", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75"),
+    ],
+    ids=["encrypted", "another version", "a matrix elsewhere", "no track", "encrypted", "pictures first"],
+)
+def test_containers_that_are_not_plain_are_left_to_the_decoder(
+    tmp_path: Path, format_name: str, suffix: str, old: bytes, new: bytes
+) -> None:
+    path = tmp_path / f"v.{suffix}"
+    render(path, 3)
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    assert not shows_as_stored(str(path), format_name)
 
 
 def verdicts(path: Path, format_name: str) -> tuple[bool, bool, int]:

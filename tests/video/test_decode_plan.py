@@ -402,8 +402,8 @@ def test_what_the_plan_does_not_bring_is_looked_for_among_all_packets(tmp_path, 
     render(path, 60, options={"x264-params": "keyint=20:bframes=0:scenecut=0"})
     honest = frame_table.scan_table
 
-    def lying(container, stream, *, kept):
-        table, first = honest(container, stream, kept=kept)
+    def lying(path, container, stream, *, kept):
+        table, first = honest(path, container, stream, kept=kept)
         nothing = np.zeros(60, dtype=np.bool_)
         return frame_table.replace(table, packets=replace(table.packets, referenced=nothing)), first
 

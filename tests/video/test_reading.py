@@ -226,8 +226,8 @@ def test_packets_that_prove_wrong_are_not_believed(tmp_path, monkeypatch):
     render(path, 20)
     honest = frame_table.scan_table
 
-    def lying(container, stream, *, kept):
-        table, first = honest(container, stream, kept=kept)
+    def lying(path, container, stream, *, kept):
+        table, first = honest(path, container, stream, kept=kept)
         return frame_table.replace(table, pts=np.delete(table.pts, 5), num_readable=19), first
 
     monkeypatch.setattr(frame_table, "scan_table", lying)
@@ -242,10 +242,13 @@ def test_packets_that_prove_wrong_are_not_believed(tmp_path, monkeypatch):
 # --- display ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("degrees", [0, 90, 180, -90])
 @pytest.mark.parametrize("mirrored", ["", "h", "v"])
-def test_frames_are_turned_for_display(tmp_path, degrees, mirrored):
-    path = tmp_path / "v.mp4"
+def test_frames_are_turned_for_display(tmp_path, degrees, mirrored, suffix):
+    if suffix == "mkv" and mirrored:
+        pytest.skip("Matroska has no place for a mirror")
+    path = tmp_path / f"v.{suffix}"
     render(path, 3, rotation=(degrees, mirrored == "h", mirrored == "v"))
     stored = plain_decode_rgb(path)[1]
     expected = np.rot90(stored, degrees // 90)
@@ -282,6 +285,45 @@ def test_pixels_are_not_stretched(tmp_path):
     assert (info.height, info.width, info.sample_aspect_ratio) == (96, 160, Fraction(4, 3))
     render(path, 3, aspect=Fraction(4, 3), rotation=(90, False, False))
     assert probe(path).sample_aspect_ratio == Fraction(3, 4), "a turned pixel is high where it was wide"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "size"),
+    [
+        ("mp4", "libx264", (96, 160)),
+        ("mp4", "libx264", (90, 154)),
+        ("mkv", "libx264", (98, 150)),
+        ("webm", "libvpx-vp9", (91, 153)),
+        ("avi", "mpeg4", (96, 160)),
+    ],
+)
+def test_opening_decodes_nothing_where_headers_say_all(tmp_path, monkeypatch, suffix, codec, size):
+    """The first frame is decoded when it is wanted; what opening says of it is what a full decode says."""
+    path = tmp_path / f"v.{suffix}"
+    render(path, 30, codec=codec, size=size, options={"g": "12"})
+    by_decoding = inspection.inspect_file(str(path), by_decoding=True)[0].first
+    monkeypatch.setattr(frame_table, "decode_packet", lambda *_: pytest.fail("a packet is decoded"))
+    with open_video(path) as source:
+        assert source.num_decoded == 0
+        assert source._first == by_decoding
+        assert (source.info.height, source.info.width) == size
+        found = {frame.index: frame.pixels for frame in source.require_frames([0, 13])}
+    expected = plain_decode_rgb(path)
+    assert all(np.array_equal(found[index], expected[index]) for index in (0, 13))
+
+
+def test_a_container_may_crop_what_is_coded(tmp_path):
+    """FFmpeg takes the size that an MP4 says if it is a little smaller than the coded one."""
+    path = tmp_path / "v.mp4"
+    render(path, 20)
+    coded, said = (b"".join(each.to_bytes(2, "big") for each in size) for size in ((160, 96, 72), (150, 90, 72)))
+    data = path.read_bytes()
+    assert data.count(coded) == 1
+    path.write_bytes(data.replace(coded, said))
+    expected = plain_decode_rgb(path)
+    with open_video(path) as source:
+        assert (source.info.height, source.info.width) == expected[0].shape[:2] == (90, 150)
+        assert np.array_equal(next(source.require_frames([13])).pixels, expected[13])
 
 
 # --- damage -------------------------------------------------------------------------------------------
@@ -588,6 +630,7 @@ def compare_with_plain_decode(path: Path, row: dict[str, str]) -> None:
             found = next(ours)
             assert (found.index, found.time_seconds) == (number, times[number])
             assert np.array_equal(found.pixels, np.rot90(frame.to_ndarray(format="rgb24"), info.rotation // 90))
+            assert number or info.pixel_format == frame.format.name
             num_compared += 1
             if number in sparse:
                 kept[number] = found.pixels
@@ -636,7 +679,7 @@ def test_packets_are_the_same_when_they_are_read_again(monkeypatch):
         with suppress(av.error.FFmpegError), open_stream(str(media / row["file"])) as (container, stream):
             if stream is None or stream.codec_context is None:
                 continue
-            found = frame_table.scan_table(container, stream, kept=kept)
+            found = frame_table.scan_table(str(media / row["file"]), container, stream, kept=kept)
             if isinstance(found, str):
                 continue
             again = list(read_packets_again(stream, found[0]))
