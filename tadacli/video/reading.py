@@ -127,7 +127,8 @@ def read_frames(
     with open_video(path, fps=fps, index=index) as source:
         rows = np.empty((len(wanted), source.info.height, source.info.width, 3), dtype=np.uint8)
         for frame in source.require_frames(wanted):
-            rows[wanted == frame.index] = frame.pixels
+            for row in np.flatnonzero(wanted == frame.index):  # a mask would copy pixel by pixel
+                rows[row] = frame.pixels
     return rows
 
 
