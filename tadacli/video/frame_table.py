@@ -316,7 +316,7 @@ def _has_holes(times: Timestamps, stream: VideoStream) -> bool:
     """Whether a step that is constant otherwise has longer ones in it, by ascending times."""
     times = times[times != NO_TIME]
     steps = np.diff(times)
-    if len(steps) == 0 or 2 * steps.max() < 3 * steps.min():
+    if len(steps) == 0 or 2 * int(steps.max()) < 3 * int(steps.min()):  # of any times that a file may claim
         return False  # no step is much longer than any other; seen at once for most files
     jump = round(JUMP_SECONDS / stream_time_base(stream))
     return bool(len(missing_times(times, None, step=1, jump=jump)))
