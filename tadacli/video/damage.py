@@ -29,15 +29,21 @@ class Damage(StrEnum):
 
 # The pixels of a frame, or why it has none.
 Picture: TypeAlias = Pixels | str
-# (index, picture if it is wanted, whether it is damaged); the index is -1 where no place in the table is sure.
+# (index, picture if it is wanted, whether it is damaged) of a frame that is told of, see `Wanted`; the index is -1
+# where no place in the table is sure.
 Decoded: TypeAlias = tuple[int, Picture | None, bool]
 
 
 class Wanted:
-    """The frames that are wanted, ascending, and what makes pictures of them."""
+    """The frames that are wanted, ascending, and what makes pictures of them.
 
-    def __init__(self, indices: Indices, convert: Callable[[VideoFrame], Picture]) -> None:
-        self.indices, self._sorted, self._convert = indices, indices.data, convert
+    With `tells_others` the other frames are told of as well, without a picture.
+    """
+
+    def __init__(
+        self, indices: Indices, convert: Callable[[VideoFrame], Picture], *, tells_others: bool = False
+    ) -> None:
+        self.indices, self._sorted, self._convert, self.tells_others = indices, indices.data, convert, tells_others
 
     def picture(self, index: int, frame: VideoFrame) -> Picture | None:
         """The picture of a frame if it is wanted."""
@@ -130,8 +136,10 @@ class DamageWatch:
             self._spoil(order)
         elif self._bad_from is not None and frame.key_frame and not 0 <= order < self._bad_from:
             self._bad_from = None
-        is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
-        self._held.append(_Held(index, self._wanted.picture(index, frame), order, is_bad))
+        picture = self._wanted.picture(index, frame)
+        if picture is not None or self._wanted.tells_others:
+            is_bad = self._bad_from is not None and not 0 <= order < self._bad_from
+            self._held.append(_Held(index, picture, order, is_bad))
 
     def _order_of(self, frame: VideoFrame) -> int:
         """The place in decode order of the packet that a frame was made from; -1 if the decoder does not say."""
@@ -148,6 +156,8 @@ class DamageWatch:
     def released(self, *, everything: bool = False) -> list[Decoded]:
         """The frames of which it is now sure whether they are damaged; they are given once."""
         found: list[Decoded] = []
+        if not self._held:
+            return found
         oldest = next(iter(self._inside), self._num_sent) if self._reorders else self._num_sent
         while self._held and (everything or self._held[0].order <= oldest):
             held = self._held.popleft()
@@ -155,8 +165,12 @@ class DamageWatch:
         return found
 
 
-def with_wholeness(packets: Iterable[VideoPacket | None]) -> Iterator[tuple[VideoPacket | None, bool]]:
+def with_wholeness(
+    packets: Iterable[VideoPacket | None], *, are_believed: bool
+) -> Iterator[tuple[VideoPacket | None, bool]]:
     """Each packet in order, and whether it is whole as far as the reader of the container knows.
+
+    Packets that are believed were all read, and say themselves whether they are whole.
 
     Where a frame is only known to end when the next one begins, as in a transport stream, the reader learns of a loss
     while it gives out the frame before. So the packet after a doubtful one is doubtful, too.
@@ -164,6 +178,10 @@ def with_wholeness(packets: Iterable[VideoPacket | None]) -> Iterator[tuple[Vide
     Where two recordings were joined, the reader doubts the last packets of the first one because the next one does not
     go on from there. They may well be whole, and the decoder has the say.
     """
+    if are_believed:
+        for packet in packets:
+            yield packet, packet is not None and not packet.is_corrupt
+        return
     ahead: deque[VideoPacket | None] = deque()
     is_doubtful = False
     for packet in chain(packets, repeat(None, _JOINT_REACH)):

@@ -96,7 +96,8 @@ class Decoder:
 
     def count_clean(self) -> int:
         """How many frames of the whole file can be had; decodes all of it."""
-        nothing, packets = Wanted(np.empty(0, dtype=np.int64), _no_picture), self.table.packets
+        packets = self.table.packets
+        nothing = Wanted(np.empty(0, dtype=np.int64), _no_picture, tells_others=True)
         needed = None if packets is None else np.ones(len(packets.frames), dtype=np.bool_)
         return sum(index >= 0 and not is_damaged for index, _, is_damaged in self._decoded(nothing, needed))
 
@@ -169,7 +170,7 @@ class Decoder:
             receive(frames)
 
         try:
-            for packet, is_whole in with_wholeness(packets):
+            for packet, is_whole in with_wholeness(packets, are_believed=are_believed):
                 # Only now, so that the decoder is emptied before the last frame is given: `num_decoded` is whole then.
                 for found in watch.released():
                     if found[1] is not None:
