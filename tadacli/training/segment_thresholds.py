@@ -43,6 +43,7 @@ SMOOTHING = 0.35
 MAX_EXCESS = 0.2
 # Shares of its threshold that a segment may have to hold throughout; of equal F1 the first.
 LOW_SHARES = (LOW_SHARE, 0.7, 0.25, 0.85, 1.0)
+_ROUNDING = 1e-9
 _CANDIDATES: NDArray[np.float64] = np.round(np.arange(0.02, 1.0, 0.02), 2)
 
 
@@ -184,8 +185,9 @@ def fit_segment_thresholds(
     what those around it do, and a class is counted together with `PRIOR_SEGMENTS` that are found as well as those of
     all classes are: one with few segments has about the threshold that is best for all of them together, one with many
     its own. Thresholds with which the segments of a class cover more of the labelled videos, taken together, than truly
-    shows it, by more than `MAX_EXCESS` of their length, are left out. (In each video by itself this would leave the
-    fewer thresholds the more videos there are, as it takes only one that is hard.) What is found in negatives, which
+    shows it, by more than `MAX_EXCESS` of their length, are left out; a video that they cover too little makes up for
+    none. (In each video by itself this would leave the fewer thresholds the more videos there are, as it takes only
+    one that is hard.) What is found in negatives, which
     may be short, counts in the F1 alone, as it does for the threshold of a head. Of equal F1 the higher threshold is
     taken.
 
@@ -310,4 +312,5 @@ def _expected_f1(
 
 
 def _last_best(values: NDArray[np.float64]) -> int:
-    return len(values) - 1 - int(values[::-1].argmax())
+    """The last of the best values, which may differ by rounding."""
+    return int(np.flatnonzero(values >= values.max() - _ROUNDING)[-1])

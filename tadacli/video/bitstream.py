@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from struct import Struct
@@ -27,47 +26,38 @@ MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # as FFmpeg names th
 
 @dataclass(frozen=True)
 class CodedSize:
-    """The size in pixels of the frames that a key frame begins, as its headers say it."""
+    """The size of frames in pixels, as headers say it."""
 
     height: int
     width: int
 
 
-def coded_size(codec: str, extradata: bytes, packet: memoryview) -> CodedSize | None:
-    """The size of a frame that decoding starts afresh from; None where it takes a decoder to know.
+def h264_size(extradata: bytes, packet: memoryview) -> CodedSize | None:
+    """The size of the frames of an H.264 stream, where nothing but a decoder could turn the first one for display.
 
     Args:
-        codec: As FFmpeg names it.
         extradata: The headers of the stream.
-        packet: That of the frame, a "restart" by the rule for its codec.
+        packet: The first one, a "restart".
 
     Returns:
-        The size. With it goes that the frame itself says nothing of how it is to be turned for display.
+        The size; None where it takes a decoder to know.
     """
-    try:
-        if codec == "h264":
-            return None if _h264_may_turn(packet, extradata) else _h264_set(extradata).size
-        if codec == "vp9":
-            return _vp9_size(packet)
-        layer = _mpeg4_layer(extradata) if codec == "mpeg4" else None
-    except ValueError:
-        return None
-    return None if layer is None else layer.size
+    return None if _h264_may_turn(packet, extradata) else _h264_set(extradata).size
 
 
 def packet_rule(container: InputContainer, stream: VideoStream) -> Callable[[memoryview], Verdict] | str:
     codec = stream.codec_context.codec.canonical_name
     extradata = stream.codec_context.extradata or b""
     rule: Callable[[memoryview], Verdict] | None = None
-    layer = _mpeg4_layer(extradata) if codec == "mpeg4" else None
-    if container.format.name not in (MP4, MATROSKA) and not (container.format.name == AVI and layer):
+    time_bits = _mpeg4_time_bits(extradata) if codec == "mpeg4" else 0
+    if container.format.name not in (MP4, MATROSKA) and not (container.format.name == AVI and time_bits):
         return "the container keeps no reliable times"
     if codec == "h264" and _h264_set(extradata).has_only_whole_frames:
         rule = partial(_h264_verdict, extradata=extradata)
     elif codec == "hevc" and len(extradata) > 22 and extradata[0] == 1 and extradata[21] & 3 != 2:
         rule = partial(_hevc_verdict, extradata=extradata)
-    elif layer is not None:
-        rule = partial(_mpeg4_verdict, extradata=extradata, time_bits=layer.time_bits)
+    elif time_bits:
+        rule = partial(_mpeg4_verdict, extradata=extradata, time_bits=time_bits)
     elif codec in ("vp8", "vp9", "av1"):
         rule = {"vp8": _vp8_verdict, "vp9": _vp9_verdict, "av1": _av1_verdict}[codec]
     return rule or "packets of this codec need not be frames"
@@ -163,33 +153,6 @@ def _vp9_verdict(data: memoryview) -> Verdict:
     return "restart" if key and len(sizes) == 1 else "frame"
 
 
-_VP9_SYNC, _RGB = 0x498342, 7
-
-
-def _vp9_size(packet: memoryview) -> CodedSize | None:
-    """The size of a key frame, by its uncompressed header (VP9 bitstream specification 6.2)."""
-    bits = _Bits(bytes(packet[:_VP9_HEADER]))
-    if bits.fixed(2) != 2:
-        return None
-    profile = bits.fixed(1) | bits.fixed(1) << 1
-    bits.fixed(1 if profile == 3 else 0)
-    repeats, not_key, shown = bits.fixed(1), bits.fixed(1), bits.fixed(1)
-    bits.fixed(1)
-    if repeats or not_key or not shown or bits.fixed(24) != _VP9_SYNC:
-        return None
-    bits.fixed(1 if profile >= 2 else 0)
-    if bits.fixed(3) != _RGB:
-        bits.fixed(1)
-        bits.fixed(3 if profile & 1 else 0)
-    else:
-        bits.fixed(1 if profile & 1 else 0)
-    width, height = (1 + bits.fixed(16) for _ in range(2))
-    return CodedSize(height, width)
-
-
-_VP9_HEADER = 16  # bytes: more than it takes up to the size
-
-
 def _av1_verdict(data: memoryview) -> Verdict:
     at, shown, key = 0, 0, False
     while at < len(data):
@@ -254,24 +217,16 @@ def _mpeg4_verdict(data: memoryview, extradata: bytes, time_bits: int) -> Verdic
     return "frame" if kind else "restart"
 
 
-@dataclass(frozen=True)
-class _Mpeg4Layer:
-    """What the header of a layer says: how many bits the time of a picture has, and the size of pictures."""
-
-    time_bits: int
-    size: CodedSize | None
-
-
-def _mpeg4_layer(extradata: bytes) -> _Mpeg4Layer | None:
-    """The one layer (ISO 14496-2 6.2.3) of rectangular pictures; None if there are others, or it is not known."""
+def _mpeg4_time_bits(extradata: bytes) -> int:
+    """How many bits the time of a picture has, by the one header of its layer (ISO 14496-2 6.2.3); 0 if not known."""
     layers = list(_MPEG4_LAYER.finditer(extradata))
     if len(layers) != 1:
-        return None
+        return 0
     bits = _Bits(extradata[layers[0].end() :])
     try:
         bits.fixed(1)
         if bits.fixed(8) not in (_SIMPLE, _ADVANCED_SIMPLE):
-            return None
+            return 0
         if bits.fixed(1):
             bits.fixed(7)
         if bits.fixed(4) == _EXTENDED_ASPECT:
@@ -283,26 +238,8 @@ def _mpeg4_layer(extradata: bytes) -> _Mpeg4Layer | None:
         shape, mark = bits.fixed(2), bits.fixed(1)
         ticks = bits.fixed(16)
     except ValueError:
-        return None
-    if shape or not mark or not ticks:
-        return None
-    time_bits = max(1, (ticks - 1).bit_length())
-    return _Mpeg4Layer(time_bits, _mpeg4_size(bits, time_bits))
-
-
-def _mpeg4_size(bits: _Bits, time_bits: int) -> CodedSize | None:
-    """The size of pictures, by what comes after the unit of time in the header of a layer."""
-    with suppress(ValueError):
-        bits.fixed(1)
-        if bits.fixed(1):
-            bits.fixed(time_bits)
-        marks, sizes = [bits.fixed(1)], []
-        for _ in range(2):
-            sizes.append(bits.fixed(13))
-            marks.append(bits.fixed(1))
-        if all(marks) and all(sizes):
-            return CodedSize(height=sizes[1], width=sizes[0])
-    return None
+        return 0
+    return max(1, (ticks - 1).bit_length()) if shape == 0 and mark and ticks else 0
 
 
 class _Bits:

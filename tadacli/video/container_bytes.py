@@ -62,8 +62,6 @@ def has_destroyed_parts(path: str, format_name: str) -> bool:
 
 def shows_as_stored(path: str, format_name: str) -> bool:
     """Whether the headers of a container surely say nothing of turning its video for display, or of decrypting it."""
-    if format_name == "avi":
-        return True  # which has no place for either
     with Path(path).open("rb") as file:
         if format_name == MP4:
             return _mp4_is_plain(file)
@@ -117,6 +115,8 @@ def top_level_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """
     size, at = os.fstat(file.fileno()).st_size, 0
     for _ in range(_MAX_PARTS):
+        if at >= size:  # perhaps farther than can be sought
+            return
         file.seek(at)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")
@@ -124,7 +124,7 @@ def top_level_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
             length = int.from_bytes(head[8:16], "big")
         elif length == 0:
             length = size - at
-        if at >= size or head[4:8] not in _BOXES or length < 8:
+        if head[4:8] not in _BOXES or length < 8:
             return
         yield head[4:8], at, at + length
         at += length
@@ -148,8 +148,10 @@ _ENCRYPTED_VIDEO = b"encv"
 
 def _mp4_is_plain(file: BinaryIO) -> bool:
     """Whether the matrices of the file and of all its tracks leave pictures as they are; not if the index is long."""
-    index = b""
-    for kind, start, end in top_level_boxes(file):
+    index, boxes = b"", list(top_level_boxes(file))
+    if not boxes or boxes[-1][2] < os.fstat(file.fileno()).st_size:
+        return False  # FFmpeg may find more in what is no box than is looked at here
+    for kind, start, end in boxes:
         if kind == b"moov":
             if index or end - start > _MAX_INDEX_BYTES:
                 return False
@@ -219,6 +221,8 @@ def _matroska_segments(file: BinaryIO) -> Iterator[tuple[int, int | None]]:
 
 def _element(file: BinaryIO, at: int) -> tuple[int, int, int | None] | None:
     """(kind, start, end) of the content of the element at a place; its end is None where it does not say."""
+    if at >= os.fstat(file.fileno()).st_size:  # it may be farther than can be sought
+        return None
     file.seek(at)
     head = file.read(12)
     if not head or not head[0]:

@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tadacli.results import Note, NoteKind
-from tadacli.video.bitstream import MATROSKA, MP4, Verdict, coded_size, packet_rule
+from tadacli.video.bitstream import MATROSKA, MP4, Verdict, h264_size, packet_rule
 from tadacli.video.container import (
     AVI,
     UPRIGHT,
@@ -188,7 +188,8 @@ def scan_table(
     rule = packet_rule(container, stream)
     if isinstance(rule, str):
         return rule
-    times, referenced, restarts, first, end, num_bytes = array("q"), bytearray(), array("q"), None, (0, 0), 0
+    times, referenced, restarts, end, num_bytes = array("q"), bytearray(), array("q"), (0, 0), 0
+    first_packet: VideoPacket | None = None
     latest = -(1 << 63)
     for packet in read_packets(container, stream):
         if packet is None:
@@ -211,7 +212,7 @@ def scan_table(
         if len(times) == 1:
             if not (packet.is_keyframe and verdict == "restart"):
                 return "the first packet is no clean start"
-            first = _first(path, stream, packet)
+            first_packet = packet
         num_bytes += packet.size
         if num_bytes <= MAX_KEPT_BYTES:
             kept.append(packet)
@@ -219,6 +220,9 @@ def scan_table(
             kept.clear()
     if container.format.name == AVI and num_indexed(stream) != len(times):
         return "the index has other packets"
+    first = None
+    if first_packet is not None:
+        first = _first(path, stream, first_packet) if len(restarts) > 1 else _alone(stream, first_packet)
     decode_order = np.array(times, dtype=np.int64)
     pts_of = np.sort(decode_order)
     reason = _why_not_together(decode_order, pts_of, first, stream.codec_context.reorder_depth)
@@ -257,14 +261,15 @@ def proof_of(stream: VideoStream, packets: PacketOrder, needed: Flags) -> Callab
 
 
 def _first(path: str, stream: VideoStream, packet: VideoPacket) -> FirstFrame | None:
-    """The frame of the first packet, by the headers where they say all of it, else by decoding it; None without one.
+    """The first frame of several groups, by headers where they say all of it, else by decoding it; None without one.
 
-    Decoding takes as long as all else here, and is done again when frames are read, where it is proven, too.
+    A decoder takes long for it, and again when it is read. Should the packet not decode, there still are frames.
     """
-    decoder, format_name = stream.codec_context, stream.container.format.name
-    size = coded_size(decoder.codec.canonical_name, decoder.extradata or b"", memoryview(packet))
+    decoder, size = stream.codec_context, None
+    if decoder.codec.canonical_name == "h264":
+        size = h264_size(decoder.extradata or b"", memoryview(packet))
     is_agreed = size is not None and (size.height, size.width) == (decoder.height, decoder.width)
-    if is_agreed and decoder.pix_fmt is not None and shows_as_stored(path, format_name):
+    if is_agreed and decoder.pix_fmt is not None and shows_as_stored(path, stream.container.format.name):
         return FirstFrame(packet.pts, decoder.height, decoder.width, decoder.pix_fmt, 0, UPRIGHT)
     return _alone(stream, packet)
 

@@ -149,6 +149,14 @@ def test_a_threshold_that_right_segments_hardly_reach_is_not_taken() -> None:
     assert 0.05 < found.thresholds[""][0] <= 0.26
 
 
+def test_of_equal_thresholds_the_highest_is_taken() -> None:
+    waves = [0.0, 1.0] * 5 + [0.0]
+    truth = [(float(second), second + 1.0, 0) for second, score in enumerate(waves) if score]
+    found = fit_segment_thresholds([searched(waves, truth)], HEADS)
+    assert found is not None
+    assert found.thresholds[""][0] == 0.98
+
+
 def test_one_hard_video_of_many_rules_no_threshold_out() -> None:
     """Waves are right at 0.6, but in one of six videos nearly all else looks like one, by no more than a high wave."""
     easy, hard = [0.1, 0.6, 0.1, 0.6] * 5, [0.1, 0.6, *[0.65] * 18]

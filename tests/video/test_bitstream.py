@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, coded_size, packet_rule
+from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, h264_size, packet_rule
 
 Rule = Callable[[memoryview], str]
 
@@ -36,17 +36,11 @@ def test_where_nothing_is_proven_there_is_no_rule(codec: str, container: str) ->
 
 
 def layer(
-    *,
-    object_type: int = 1,
-    shape: int = 0,
-    ticks: int = 30,
-    control: str = "0",
-    extended: bool = False,
-    size: str = "0" * 16,
+    *, object_type: int = 1, shape: int = 0, ticks: int = 30, control: str = "0", extended: bool = False
 ) -> bytes:
     """What stands before the first picture: the header of a layer (ISO 14496-2 6.2.3), and who made it."""
     aspect = "1111" + f"{64:08b}{51:08b}" if extended else "0001"
-    bits = f"0{object_type:08b}" + "0" + aspect + control + f"{shape:02b}1{ticks:016b}1" + size
+    bits = f"0{object_type:08b}" + "0" + aspect + control + f"{shape:02b}1{ticks:016b}1" + "0" * 16
     return b"\0\0\1\x20" + whole_bytes(bits) + b"\0\0\1\xb2maker"
 
 
@@ -206,7 +200,7 @@ def test_h264_sizes_are_those_of_the_parameter_set_without_what_is_cropped() -> 
         ({"frames_only": False}, None),
     ):
         record = avc_record([parameter_set(**options)])
-        assert coded_size("h264", record, memoryview(avc_packet(b"\x65\x88\x80"))) == expected, options
+        assert h264_size(record, memoryview(avc_packet(b"\x65\x88\x80"))) == expected, options
     assert not isinstance(rule_of("h264", avc_record([parameter_set(end="1" + "1" + "1" * 3)])), str)
 
 
@@ -230,54 +224,7 @@ def avc_packet(*units: bytes) -> bytes:
 def test_a_message_in_h264_that_may_turn_the_frame_is_left_to_the_decoder(messages: bytes, may_turn: bool) -> None:
     record = avc_record([parameter_set(end="1001")])
     packet = avc_packet(b"\x09\xf0\x80", b"\x06" + messages, b"\x65\x88\x80")
-    assert (coded_size("h264", record, memoryview(packet)) is None) is may_turn
-
-
-# --- VP9 --------------------------------------------------------------------------------------------
-
-
-def vp9_packet(
-    *, profile: int = 0, colours: str = "0010", sync: int = 0x498342, kind: str = "0010", size: tuple[int, int] = (2, 3)
-) -> memoryview:
-    """A packet with the header of a frame (6.2): whether it repeats one, is no key frame, is shown, is resilient."""
-    bits = f"10{profile & 1}{profile >> 1}" + ("0" if profile == 3 else "") + kind + f"{sync:024b}"
-    bits += ("1" if profile >= 2 else "") + colours + f"{size[1] - 1:016b}{size[0] - 1:016b}"
-    return memoryview(whole_bytes(bits) + bytes(8))
-
-
-def test_vp9_sizes_are_those_of_a_key_frame() -> None:
-    for packet, expected in (
-        (vp9_packet(size=(720, 1280)), CodedSize(720, 1280)),
-        (vp9_packet(profile=1, colours="0010110", size=(65536, 1)), CodedSize(65536, 1)),
-        (vp9_packet(profile=1, colours="1110", size=(7, 9)), CodedSize(7, 9)),
-        (vp9_packet(profile=2, size=(7, 9)), CodedSize(7, 9)),
-        (vp9_packet(profile=3, colours="0010110", size=(7, 9)), CodedSize(7, 9)),
-        (vp9_packet(sync=0x498343), None),
-        (vp9_packet(kind="0110"), None),
-        (vp9_packet(kind="1010"), None),
-        (vp9_packet(kind="0000"), None),
-        (memoryview(b"\xff" * 20), None),
-        (memoryview(bytes(vp9_packet())[:6]), None),
-    ):
-        assert coded_size("vp9", b"", packet) == expected
-
-
-def test_mpeg4_sizes_are_those_of_the_layer() -> None:
-    whole = "0" + "1" + f"{160:013b}" + "1" + f"{96:013b}" + "1"
-    for headers, expected in (
-        (layer(size=whole), CodedSize(96, 160)),
-        (layer(size="1" + "00001" + whole[1:]), CodedSize(96, 160)),
-        (layer(size="00" + whole[2:]), None),
-        (layer(size=whole.replace(f"{96:013b}", "0" * 13)), None),
-        (layer(size=whole)[:12], None),
-        (layer(shape=1, size=whole), None),
-    ):
-        assert coded_size("mpeg4", headers, memoryview(picture(0))) == expected
-
-
-@pytest.mark.parametrize("codec", ["hevc", "vp8", "av1", "mjpeg"])
-def test_sizes_in_other_codecs_are_left_to_the_decoder(codec: str) -> None:
-    assert coded_size(codec, b"", memoryview(b"\0" * 40)) is None
+    assert (h264_size(record, memoryview(packet)) is None) is may_turn
 
 
 # --- HEVC -------------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ def test_containers_say_whether_a_video_is_turned(
         (tmp_path / "cut").write_bytes(data[:number])
         assert shows_as_stored(str(tmp_path / "cut"), format_name) in (False, number > 200)
     assert not shows_as_stored(str(plain), "mpegts")
+    (tmp_path / "more").write_bytes(data + b"\0\0\0\x08trak")
+    assert shows_as_stored(str(tmp_path / "more"), format_name) == (format_name == MATROSKA), "what FFmpeg reads, too"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,17 @@ def test_containers_that_are_not_plain_are_left_to_the_decoder(
     assert old in data
     path.write_bytes(data.replace(old, new))
     assert not shows_as_stored(str(path), format_name)
+
+
+@pytest.mark.parametrize("size", [1 << 44, (1 << 56) - 2, (1 << 62), (1 << 64) - 1])
+def test_parts_that_claim_to_end_where_no_file_reaches_end_there(tmp_path: Path, size: int) -> None:
+    mp4, mkv = tmp_path / "v.mp4", tmp_path / "v.mkv"
+    mp4.write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\0\x01free" + size.to_bytes(8, "big") + bytes(64))
+    head = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff"
+    mkv.write_bytes(head + b"\xec\x01" + min(size, (1 << 56) - 2).to_bytes(7, "big") + bytes(64))
+    for path, format_name in ((mp4, MP4), (mkv, MATROSKA)):
+        assert not shows_as_stored(str(path), format_name)
+        assert verdicts(path, format_name)[2] == 1
 
 
 def verdicts(path: Path, format_name: str) -> tuple[bool, bool, int]:
