@@ -137,12 +137,12 @@ def test_no_label_covers_far_more_of_a_video_than_shows_it(others: list[Searched
     settings = replace(SPEC, segment_thresholds=found.thresholds, segment_low_share=found.low_share)
     scores = replace(searched(waves, short).scores, spec=settings)
     segments = detection_of(scores, SegmentSettings(threshold="auto")).segments
-    assert sum(each.end_seconds - each.start_seconds for each in segments if each.label == "wave") <= 9 + 0.2 * 20
+    assert sum(each.end_seconds - each.start_seconds for each in segments if each.label == "wave") <= 9 + 0.1 * 20
 
 
 def test_a_threshold_that_right_segments_hardly_reach_is_not_taken() -> None:
     """At 0.3 alone all is right; a little higher nothing is found, and a little lower two of ten are wrong."""
-    waves = [0.05, 0.305] * 8 + [0.05, 0.285] * 2 + [0.05]
+    waves = [0.05, 0.305] * 8 + [0.05, 0.285] * 2 + [0.05] * 25
     truth = [(float(second), second + 1.0, 0) for second, score in enumerate(waves) if score == 0.305]
     found = fit_segment_thresholds([searched(waves, truth)], HEADS)
     assert found is not None
@@ -158,10 +158,10 @@ def test_of_equal_thresholds_the_highest_is_taken() -> None:
 
 
 def test_one_hard_video_of_many_rules_no_threshold_out() -> None:
-    """Waves are right at 0.6, but in one of six videos nearly all else looks like one, by no more than a high wave."""
+    """Waves are right at 0.6, but in one of ten videos nearly all else looks like one, by no more than a high wave."""
     easy, hard = [0.1, 0.6, 0.1, 0.6] * 5, [0.1, 0.6, *[0.65] * 18]
     right = [(float(second), second + 1.0, 0) for second, score in enumerate(easy) if score == 0.6]
-    videos = [*(searched(easy, right) for _ in range(5)), searched(hard, [(1.0, 2.0, 0)])]
+    videos = [*(searched(easy, right) for _ in range(9)), searched(hard, [(1.0, 2.0, 0)])]
     found = fit_segment_thresholds(videos, HEADS)
     assert found is not None
     assert 0.1 < found.thresholds[""][0] <= 0.6
