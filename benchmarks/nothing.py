@@ -42,14 +42,15 @@ from benchmarks.real_actions import (
     of_videos,
     read_rows,
     sequences_of,
+    spans_of,
     truth_of,
 )
+from benchmarks.segment_thresholds import segments_in
 from tadacli.camera_motion.virtual_camera import CAMERA_MOTIONS, render_sample
 from tadacli.detection.extraction import feature_job, iter_features
 from tadacli.detection.feature_grid import features_grid
 from tadacli.detection.head_decoding import ScoredSpans, find_spans
 from tadacli.detection.scored_windows import WindowScores
-from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
@@ -182,31 +183,21 @@ def by_windows(model: Model, test: Mapping[int, Path], films: Mapping[str, Path]
     elsewhere = {name: score_windows(path, model=model, settings=window_settings()) for name, path in films.items()}
     best: tuple[float, float] = (-1.0, LEVELS[0])
     for level in LEVELS:
-        found = joined([columns(code, spans_of(each, level)) for code, each in scored.items()])
+        found = joined([columns(code, spans_at(each, level)) for code, each in scored.items()])
         best = max(best, (f1_of(truth.columns, found), level))
     level = best[1]
-    found = joined([columns(code, spans_of(each, level)) for code, each in scored.items()])
+    found = joined([columns(code, spans_at(each, level)) for code, each in scored.items()])
     return Measured(
         100 * average_precision(truth.columns, found, tiou=EPIC_TIOU).average,
         level,
-        {name: len(spans_of(each, level)) for name, each in elsewhere.items()},
+        {name: len(spans_at(each, level)) for name, each in elsewhere.items()},
         {name: each.range_seconds[1] - each.range_seconds[0] for name, each in elsewhere.items()},
     )
 
 
-def spans_of(scores: WindowScores, level: float) -> ScoredSpans:
+def spans_at(scores: WindowScores, level: float) -> ScoredSpans:
     """The segments of a video at a threshold."""
-    segments = find_segments(
-        scores.spans,
-        scores.scale,
-        scores.scores,
-        scores.spec.heads,
-        settings=SegmentSettings(threshold=level).for_model(scores.spec),
-        video_seconds=scores.range_seconds,
-    )
-    spans = np.array([(each.start_seconds, each.end_seconds) for each in segments]).reshape(-1, 2)
-    classes = np.array([each.index for each in segments], dtype=np.int64)
-    return ScoredSpans(spans, classes, np.array([each.score for each in segments]))
+    return spans_of(segments_in(scores, SegmentSettings(threshold=level)))
 
 
 # --- what comes out ----------------------------------------------------------------------------------

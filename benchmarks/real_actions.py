@@ -43,20 +43,21 @@ from numpy.typing import NDArray
 import tadacli
 from benchmarks.conditions import conditions
 from benchmarks.detection_on_actions import DATA
+from benchmarks.segment_thresholds import segments_in
 from tadacli.detection.extraction import feature_job, iter_features
 from tadacli.detection.feature_file import read_features
 from tadacli.detection.feature_grid import features_grid
 from tadacli.detection.feature_layouts import FeatureStore
 from tadacli.detection.head_decoding import ScoredSpans, find_spans
 from tadacli.detection.scored_windows import WindowScores
-from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
 from tadacli.evaluation.detection_metrics import EPIC_TIOU, ScoredSegments, TimedLabels, average_precision
 from tadacli.evaluation.segment_f1 import best_threshold, fit_threshold
+from tadacli.results import Segment
 from tadacli.sampling.settings import window_settings
 from tadacli.sampling.snippets import snippet_settings
-from tadacli.specs import LOW_SHARE
+from tadacli.specs import LOW_SHARE, Thresholds
 from tadacli.training import HeadKind
 from tadacli.training.heads.fitting import build_head, fit_head
 from tadacli.training.heads.sequences import LabelledSequence
@@ -187,26 +188,22 @@ def segments_of(
     scored: Mapping[int, WindowScores],
     settings: SegmentSettings,
     *,
-    thresholds: Mapping[str, Sequence[float]] | None = None,
+    thresholds: Thresholds | None = None,
     low_share: float = LOW_SHARE,
 ) -> ScoredSegments:
-    """The segments of the windows of videos, given by their codes; arguments as of `find_segments`."""
-    parts = []
-    for code, scores in scored.items():
-        segments = find_segments(
-            scores.spans,
-            scores.scale,
-            scores.scores,
-            scores.spec.heads,
-            settings=settings.for_model(scores.spec),
-            video_seconds=scores.range_seconds,
-            thresholds=thresholds,
-            low_share=low_share,
-        )
-        spans = np.array([(each.start_seconds, each.end_seconds) for each in segments]).reshape(-1, 2)
-        classes = np.array([each.index for each in segments], dtype=np.int64)
-        parts.append(columns(code, ScoredSpans(spans, classes, np.array([each.score for each in segments]))))
-    return joined(parts)
+    """The segments of the windows of videos, given by their codes; arguments as of `segments_in`."""
+    found = {
+        code: segments_in(scores, settings, thresholds=thresholds, low_share=low_share)
+        for code, scores in scored.items()
+    }
+    return joined([columns(code, spans_of(segments)) for code, segments in found.items()])
+
+
+def spans_of(segments: Sequence[Segment]) -> ScoredSpans:
+    """Segments as spans with classes and scores."""
+    spans = np.array([(each.start_seconds, each.end_seconds) for each in segments]).reshape(-1, 2)
+    classes = np.array([each.index for each in segments], dtype=np.int64)
+    return ScoredSpans(spans, classes, np.array([each.score for each in segments]))
 
 
 def columns(code: int, found: ScoredSpans) -> ScoredSegments:

@@ -24,6 +24,7 @@ import numpy as np
 import tadacli
 from benchmarks.detection_on_actions import DATA
 from tadacli.detection.nms import temporal_iou
+from tadacli.detection.scored_windows import WindowScores
 from tadacli.detection.segments import find_segments
 from tadacli.detection.settings import SegmentSettings
 from tadacli.detection.window_scores import score_windows
@@ -68,6 +69,26 @@ def covered(spans: Spans) -> float:
     return total
 
 
+def segments_in(
+    scores: WindowScores,
+    settings: SegmentSettings,
+    *,
+    thresholds: Thresholds | None = None,
+    low_share: float = LOW_SHARE,
+) -> list[Segment]:
+    """The segments of the windows of a video; arguments as of `find_segments`."""
+    return find_segments(
+        scores.spans,
+        scores.scale,
+        scores.scores,
+        scores.spec.heads,
+        settings=settings.for_model(scores.spec),
+        video_seconds=scores.range_seconds,
+        thresholds=thresholds,
+        low_share=low_share,
+    )
+
+
 def measured(
     videos: Sequence[SearchedVideo],
     settings: SegmentSettings,
@@ -79,16 +100,7 @@ def measured(
     excess = (-100.0, "")
     for video, own_thresholds, low_share in zip(videos, thresholds, low_shares, strict=True):
         scores = video.scores
-        segments = find_segments(
-            scores.spans,
-            scores.scale,
-            scores.scores,
-            scores.spec.heads,
-            settings=settings.for_model(scores.spec),
-            video_seconds=scores.range_seconds,
-            thresholds=own_thresholds,
-            low_share=low_share,
-        )
+        segments = segments_in(scores, settings, thresholds=own_thresholds, low_share=low_share)
         seconds = scores.range_seconds[1] - scores.range_seconds[0]
         for index, label in enumerate(scores.spec.heads[""]):
             own, spans = (

@@ -44,7 +44,7 @@ SMOOTHING = 0.35
 MAX_EXCESS = 0.1
 # Shares of its threshold that a segment may have to hold throughout; of equal F1 the first.
 LOW_SHARES = (LOW_SHARE, 0.7, 0.25, 0.85, 1.0)
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # F1 that differ by less are equal
 _CANDIDATES: NDArray[np.float64] = np.round(np.arange(0.02, 1.0, 0.02), 2)
 
 
@@ -185,12 +185,13 @@ def fit_segment_thresholds(
     Few segments make an uneven curve, which says little of other videos. So what a threshold finds is averaged with
     what those around it do, and a class is counted together with `PRIOR_SEGMENTS` that are found as well as those of
     all classes are: one with few segments has about the threshold that is best for all of them together, one with many
-    its own. Thresholds with which the segments of a class cover more of the labelled videos, taken together, than truly
-    shows it, by more than `MAX_EXCESS` of their length, are left out; a video that they cover too little makes up for
-    none. (In each video by itself this would leave the fewer thresholds the more videos there are, as it takes only
-    one that is hard.) What is found in negatives, which
-    may be short, counts in the F1 alone, as it does for the threshold of a head. Of equal F1 the higher threshold is
-    taken.
+    its own.
+
+    Thresholds with which the segments of a class are too long are left out: by more than `MAX_EXCESS` of the length of
+    all labelled videos, counting in each how much more of it they cover than truly shows the class. (In each video by
+    itself this would leave the fewer thresholds the more videos there are, as it takes only one that is hard.) What is
+    found in negatives, which may be short, counts in the F1 alone, as it does for the threshold of a head. Of equal F1
+    the higher threshold is taken.
 
     Args:
         videos: Windows and truth; negatives have none.

@@ -317,7 +317,7 @@ def _walk_h264_set(bits: _Bits) -> _H264Set:
             height -= (top + bottom) * (2 if chroma == 1 and not is_separate else 1)
     except ValueError:
         return _H264Set(has_only_whole_frames=True)
-    return _H264Set(True, CodedSize(height, width))
+    return _H264Set(has_only_whole_frames=True, size=CodedSize(height, width))
 
 
 _H264_MESSAGES, _H264_TURN = 6, 47

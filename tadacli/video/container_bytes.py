@@ -141,16 +141,14 @@ _MAX_INDEX_BYTES = 1 << 22
 # How many bytes of a box lie before its matrix, by its version.
 _BEFORE_MATRIX = {b"mvhd": {0: 36, 1: 48}, b"tkhd": {0: 40, 1: 52}}
 _PLAIN_MATRIX = bytes.fromhex("00010000" + 3 * "00000000" + "00010000" + 3 * "00000000" + "40000000")
-
-
 _ENCRYPTED_VIDEO = b"encv"
 
 
 def _mp4_is_plain(file: BinaryIO) -> bool:
-    """Whether the matrices of the file and of all its tracks leave pictures as they are; not if the index is long."""
+    """Whether no matrix turns pictures and no track is encrypted, by an index that is all there is and not long."""
     index, boxes = b"", list(top_level_boxes(file))
-    if not boxes or boxes[-1][2] < os.fstat(file.fileno()).st_size:
-        return False  # FFmpeg may find more in what is no box than is looked at here
+    if not boxes or boxes[-1][2] != os.fstat(file.fileno()).st_size:
+        return False  # it is cut short; or FFmpeg may find more in what is no box than is looked at here
     for kind, start, end in boxes:
         if kind == b"moov":
             if index or end - start > _MAX_INDEX_BYTES:

@@ -49,9 +49,10 @@ def test_containers_say_whether_a_video_is_turned(
     assert shows_as_stored(str(plain), format_name)
     assert not shows_as_stored(str(turned), format_name)
     data = plain.read_bytes()
-    for number in range(0, len(data), 7):  # cut anywhere, it is no longer sure
+    end_of_tracks = max(data.rfind(b"avc1"), data.rfind(b"V_MPEG4"))
+    for number in range(0, end_of_tracks, 7):  # cut before it is said what is there, it is no longer sure
         (tmp_path / "cut").write_bytes(data[:number])
-        assert shows_as_stored(str(tmp_path / "cut"), format_name) in (False, number > 200)
+        assert not shows_as_stored(str(tmp_path / "cut"), format_name)
     assert not shows_as_stored(str(plain), "mpegts")
     (tmp_path / "more").write_bytes(data + b"\0\0\0\x08trak")
     assert shows_as_stored(str(tmp_path / "more"), format_name) == (format_name == MATROSKA), "what FFmpeg reads, too"
@@ -67,7 +68,7 @@ def test_containers_say_whether_a_video_is_turned(
         (MATROSKA, "mkv", b"V_MPEG4", b"V_MPE\x50\x35"),
         (MATROSKA, "mkv", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75"),
     ],
-    ids=["encrypted", "another version", "a matrix elsewhere", "no track", "encrypted", "pictures first"],
+    ids=["encrypted", "another version", "a matrix elsewhere", "no track", "encrypted tracks", "pictures first"],
 )
 def test_containers_that_are_not_plain_are_left_to_the_decoder(
     tmp_path: Path, format_name: str, suffix: str, old: bytes, new: bytes
