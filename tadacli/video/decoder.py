@@ -11,14 +11,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tadacli.video.container import VideoPacket, new_decoder, open_stream, read_packets
+from tadacli.video.container import VideoPacket, decode_packet, new_decoder, open_stream, read_packets
 from tadacli.video.damage import Damage, DamageWatch, Decoded, Picture, Wanted, with_wholeness
 from tadacli.video.decode_plan import Flags, needed_packets
 from tadacli.video.frame_table import FrameTable, proof_of
@@ -31,6 +31,9 @@ from tadacli.video.watched_decoding import Listening, decode_watched
 _RENEWED = ("hevc", "vp8")
 # What these keep of a damaged frame can show in the key frame after it, also after they were flushed.
 _RENEWED_AFTER_DAMAGE = (*_RENEWED, "h264")
+# These believe at first that padding is written wrongly, and say nothing of damage that looks so, until they have
+# decoded some that is right. The first reading has decoded the first packet, so all others do.
+_PRIMED = ("mpeg4",)
 
 
 class TableError(Exception):
@@ -144,9 +147,8 @@ class Decoder:
                 read_file.stream.codec_context.flush_buffers()
                 yield read_file.stream, read_file.packets
             return
-        with open_stream(self.path) as (container, stream):
-            assert stream is not None
-            yield stream, read_packets(container, stream)
+        with _opened_again(self.path) as opened:
+            yield opened
 
     def decode(
         self, decoder: VideoCodecContext, packets: Iterable[VideoPacket | None], wanted: Wanted
@@ -194,6 +196,22 @@ class Decoder:
         finally:
             listening.end()
         yield from watch.released(everything=True)
+
+
+@contextmanager
+def _opened_again(path: str) -> Iterator[tuple[VideoStream, Iterator[VideoPacket | None]]]:
+    """The stream of a file, with a decoder that is as the first one was before its first reading, and all packets."""
+    with open_stream(path) as (container, stream):
+        assert stream is not None
+        packets = read_packets(container, stream)
+        if stream.codec_context.codec.canonical_name in _PRIMED:
+            first = next(packets, None)
+            if first is not None:
+                decode_packet(stream, first)
+                decode_packet(stream, None)
+            stream.codec_context.flush_buffers()
+            packets = chain([first], packets)
+        yield stream, packets
 
 
 def _no_picture(frame: VideoFrame) -> Picture:
@@ -301,11 +319,9 @@ class _WholeGroups:
         assert table.packets is not None
         start, self._end = table.packets.group_of(index)
         if self._stream is None:
-            container, self._stream = self._files.enter_context(open_stream(self._decoder.path))
-            assert self._stream is not None
+            self._stream, packets = self._files.enter_context(_opened_again(self._decoder.path))
             everything = np.ones(len(table.packets.frames), dtype=np.bool_)
-            packets = enumerate(read_packets(container, self._stream))
-            self._packets = self._decoder.checked(packets, self._stream, everything)
+            self._packets = self._decoder.checked(enumerate(packets), self._stream, everything)
         decoder = self._stream.codec_context
         if decoder.codec.canonical_name in _RENEWED_AFTER_DAMAGE:
             decoder = new_decoder(self._stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import av
@@ -40,3 +41,29 @@ def test_frames_read_alone_are_those_read_together(tmp_path: Path, codec: str) -
         num_read += 1
         assert together == alone, f"byte {at} of the header"
     assert num_read > 5
+
+
+def test_every_reading_of_mpeg4_sees_the_same_damage(tmp_path: Path) -> None:
+    """Its decoder says nothing of padding that is wrong until it has decoded some that is right."""
+    whole, file = tmp_path / "whole.mp4", tmp_path / "damaged.mp4"
+    media.render(whole, 9, codec="mpeg4", options={"g": "4"}, noise=40)
+    with av.open(str(whole)) as container:
+        first, *_ = (bytes(packet) for packet in container.demux(video=0) if packet.size)
+    content, rng, num_refused = whole.read_bytes(), random.Random(4), 0
+    start = content.index(first)
+    for _ in range(200):
+        damaged = bytearray(content)
+        damaged[start + rng.randrange(len(first))] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            with open_video(file, index=tmp_path / "index") as source:
+                indices = range(source.info.num_frames)
+                readings = [[said(f) for f in source.iter_frames(indices, skip_unreadable=True)] for _ in range(2)]
+            with open_video(file, index=tmp_path / "index") as source:  # which decodes nothing when it is opened
+                readings.append([said(frame) for frame in source.iter_frames(indices, skip_unreadable=True)])
+        except VideoError:
+            continue
+        assert readings[1] == readings[0]
+        assert readings[2] == readings[0]
+        num_refused += isinstance(readings[0][0][1], str)
+    assert num_refused > 5
