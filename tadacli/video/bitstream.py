@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from struct import Struct
 from typing import Literal
@@ -43,6 +44,24 @@ def h264_size(extradata: bytes, packet: memoryview) -> CodedSize | None:
         The size; None where it takes a decoder to know.
     """
     return None if _h264_may_turn(packet, extradata) else _h264_set(extradata).size
+
+
+@dataclass(frozen=True)
+class PlainH264:
+    """What is commonly found out by decoding some frames of an H.264 stream, where its headers say all of it.
+
+    Frames are those that FFmpeg calls yuv420p. `is_square`: the shape of a pixel is square, or not said;
+    `reorder_depth`: how many frames wait for one that is shown before them.
+    """
+
+    size: CodedSize
+    is_square: bool
+    reorder_depth: int
+
+
+def plain_h264(extradata: bytes) -> PlainH264 | None:
+    """What the headers of an H.264 stream say, where they are plain; None where it takes a decoder to know."""
+    return _h264_set(extradata).plain
 
 
 def packet_rule(container: InputContainer, stream: VideoStream) -> Callable[[memoryview], Verdict] | str:
@@ -262,6 +281,7 @@ class _Bits:
         return (1 << zeros) - 1 + self.fixed(zeros)
 
 
+_PICTURE_SET = 8
 _HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
 
@@ -271,6 +291,7 @@ class _H264Set:
 
     has_only_whole_frames: bool = False
     size: CodedSize | None = None
+    plain: PlainH264 | None = None
 
 
 def _h264_set(extradata: bytes) -> _H264Set:
@@ -280,20 +301,31 @@ def _h264_set(extradata: bytes) -> _H264Set:
     length = int.from_bytes(extradata[6:8], "big")
     bits = _Bits(extradata[8 : 8 + length].replace(b"\0\0\3", b"\0\0"))
     try:
-        return _walk_h264_set(bits)
+        found = _walk_h264_set(bits)
     except ValueError:
         return _H264Set()
+    return found if _has_one_picture_set(extradata[8 + length :]) else replace(found, plain=None)
+
+
+def _has_one_picture_set(record: bytes) -> bool:
+    """Whether the rest of the headers is one set for pictures (H.264 7.3.2.2), with the number 0, of the set 0.
+
+    Without it nothing decodes, and no decoder says so before it is given a packet.
+    """
+    return len(record) > 4 and record[0] == 1 and record[3] & 0x9F == _PICTURE_SET and record[4] >> 6 == 3
 
 
 def _walk_h264_set(bits: _Bits) -> _H264Set:
     """Raises `ValueError` where the set ends before it says whether pictures are whole frames."""
-    profile, chroma, is_separate = bits.fixed(16) & 255, 1, 0
-    bits.fixed(16), bits.golomb()
+    profile, chroma, is_separate, more_depth = bits.fixed(16) & 255, 1, 0, 0
+    bits.fixed(16)
+    number = bits.golomb()
     if profile in _HIGH_PROFILES:
         chroma = bits.golomb()
         if chroma == 3:
             is_separate = bits.fixed(1)
-        bits.golomb(), bits.golomb(), bits.fixed(1)
+        more_depth = bits.golomb() + bits.golomb()
+        bits.fixed(1)
         if bits.fixed(1):
             return _H264Set()  # scaling lists: legal, rare, and long to walk
     bits.golomb()
@@ -317,7 +349,62 @@ def _walk_h264_set(bits: _Bits) -> _H264Set:
             height -= (top + bottom) * (2 if chroma == 1 and not is_separate else 1)
     except ValueError:
         return _H264Set(has_only_whole_frames=True)
-    return _H264Set(has_only_whole_frames=True, size=CodedSize(height, width))
+    size, plain = CodedSize(height, width), None
+    if number == 0 and chroma == 1 and more_depth == 0:
+        with suppress(ValueError):
+            plain = _plain_h264(size, bits)
+    return _H264Set(has_only_whole_frames=True, size=size, plain=plain)
+
+
+_MOST_H264_FRAMES = 16
+_SQUARE, _SHAPE_IN_NUMBERS = (0, 1), 255  # shapes of a pixel: not said, or as wide as high; and as two numbers
+
+
+def _plain_h264(size: CodedSize, bits: _Bits) -> PlainH264 | None:
+    """Reads what a set says of display (H.264 E.1.1); None where it is not plain.
+
+    Raises `ValueError` where the set ends too early.
+    """
+    if not bits.fixed(1):
+        return None
+    shape = bits.fixed(8) if bits.fixed(1) else _SQUARE[0]
+    if shape == _SHAPE_IN_NUMBERS:
+        bits.fixed(32)
+    if bits.fixed(1):
+        bits.fixed(1)
+    if bits.fixed(1):
+        bits.fixed(3)
+        if bits.fixed(1):
+            return None  # all levels of a byte, for which FFmpeg has other formats
+        if bits.fixed(1):
+            bits.fixed(24)
+    if bits.fixed(1):
+        bits.golomb(), bits.golomb()
+    if bits.fixed(1):
+        bits.fixed(65)
+    has_buffer = [_skip_h264_buffer(bits) for _ in range(2)]
+    if any(has_buffer):
+        bits.fixed(1)
+    bits.fixed(1)
+    if not bits.fixed(1):
+        return None
+    bits.fixed(1)
+    for _ in range(4):
+        bits.golomb()
+    depth, room = bits.golomb(), bits.golomb()
+    return PlainH264(size, shape in _SQUARE, depth) if depth <= room <= _MOST_H264_FRAMES else None
+
+
+def _skip_h264_buffer(bits: _Bits) -> int:
+    """Passes over what a set says of buffers (H.264 E.1.2), if it says something."""
+    if not bits.fixed(1):
+        return 0
+    count = bits.golomb() + 1
+    bits.fixed(8)
+    for _ in range(count):
+        bits.golomb(), bits.golomb(), bits.fixed(1)
+    bits.fixed(20)
+    return 1
 
 
 _H264_MESSAGES, _H264_TURN = 6, 47

@@ -6,7 +6,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from functools import cache
 from typing import Any, TypeAlias, cast
@@ -29,6 +29,7 @@ VideoPacket: TypeAlias = "Packet[VideoStream]"
 AVI = "avi"
 _CHUNK_HEADER = 8  # bytes
 _MAX_READ_ERRORS = 100
+_NO_DECODER = "none"  # a name that no decoder has
 _TIMECODE = re.compile(r"([01]\d|2[0-3])[:;]([0-5]\d)[:;]([0-5]\d)([:;])(\d\d)", re.ASCII)
 
 
@@ -57,18 +58,24 @@ def _formats_of_one_file() -> str:
 
 
 @contextmanager
-def open_stream(path: str) -> Iterator[tuple[InputContainer, VideoStream | None]]:
+def open_stream(path: str, *, may_decode: bool = True) -> Iterator[tuple[InputContainer, VideoStream | None]]:
     """A local file and the video stream that FFmpeg holds for the best; raises what PyAV raises.
 
     The `file:` prefix keeps names such as `concat:a` or `http:b` from being taken for a protocol, and the whitelists
-    keep a playlist in disguise from opening another file or host.
+    keep a playlist in disguise from opening another file or host. Without `may_decode`, what FFmpeg finds out by
+    decoding the first frames is missing.
     """
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _formats_of_one_file(),
         "max_pixels": str(MAX_PIXELS),
     }
-    with av.open("file:" + path, mode="r", options=options, metadata_errors="replace") as container:
+    if not may_decode:
+        options["codec_whitelist"] = _NO_DECODER
+    # That no decoder is on the list is logged as an error.
+    with nullcontext() if may_decode else av.logging.Capture():
+        opened = av.open("file:" + path, mode="r", options=options, metadata_errors="replace")
+    with opened as container:
         stream = _best_stream(container)
         if stream is not None and stream.codec_context is not None:
             _set_up(stream.codec_context)

@@ -22,6 +22,7 @@ from tadacli.video.container import VideoPacket, decode_packet, new_decoder, ope
 from tadacli.video.damage import Damage, DamageWatch, Decoded, Picture, Wanted, with_wholeness
 from tadacli.video.decode_plan import Flags, needed_packets
 from tadacli.video.frame_table import FrameTable, proof_of
+from tadacli.video.opening import open_for_frames
 from tadacli.video.seeking import Numbered, read_needed
 from tadacli.video.source import Indices
 from tadacli.video.watched_decoding import Listening, decode_watched
@@ -147,7 +148,7 @@ class Decoder:
                 read_file.stream.codec_context.flush_buffers()
                 yield read_file.stream, read_file.packets
             return
-        with _opened_again(self.path) as opened:
+        with _opened_again(self.path, self.table) as opened:
             yield opened
 
     def decode(
@@ -199,9 +200,9 @@ class Decoder:
 
 
 @contextmanager
-def _opened_again(path: str) -> Iterator[tuple[VideoStream, Iterator[VideoPacket | None]]]:
-    """The stream of a file, with a decoder that is as the first one was before its first reading, and all packets."""
-    with open_stream(path) as (container, stream):
+def _opened_again(path: str, table: FrameTable) -> Iterator[tuple[VideoStream, Iterator[VideoPacket | None]]]:
+    """The stream of a file, opened as for its table, with a decoder that is as good as the first one, and packets."""
+    with (open_stream if table.packets is None else open_for_frames)(path) as (container, stream):
         assert stream is not None
         packets = read_packets(container, stream)
         if stream.codec_context.codec.canonical_name in _PRIMED:
@@ -319,7 +320,7 @@ class _WholeGroups:
         assert table.packets is not None
         start, self._end = table.packets.group_of(index)
         if self._stream is None:
-            self._stream, packets = self._files.enter_context(_opened_again(self._decoder.path))
+            self._stream, packets = self._files.enter_context(_opened_again(self._decoder.path, table))
             everything = np.ones(len(table.packets.frames), dtype=np.bool_)
             self._packets = self._decoder.checked(enumerate(packets), self._stream, everything)
         decoder = self._stream.codec_context

@@ -10,10 +10,11 @@ import av
 
 from tadacli.results import VideoInfo
 from tadacli.video.bitstream import MP4
-from tadacli.video.container import VideoPacket, open_stream, start_timecode
+from tadacli.video.container import VideoPacket, start_timecode
 from tadacli.video.decoder import ReadFile
 from tadacli.video.frame_table import FrameTable, build_table, decode_table
 from tadacli.video.full_decode import FirstFrame
+from tadacli.video.opening import open_for_frames
 from tadacli.video.refusals import (
     check_not_joined,
     check_size,
@@ -87,7 +88,7 @@ def inspect_file(path: str, *, by_decoding: bool = False) -> tuple[Inspection, R
     read_file = None
     try:
         with ExitStack() as files:
-            container, stream = files.enter_context(open_stream(path))
+            container, stream = files.enter_context(open_for_frames(path))
             if stream is None:
                 raise no_video(path, container)
             codec = codec_name(path, stream)

@@ -85,6 +85,19 @@ class Listening:
         return bool(self._logs) and any(level <= av.logging.ERROR for level, _, _ in self._logs)
 
 
+def open_watched(decoder: VideoCodecContext) -> bool:
+    """Opens a decoder; whether it has nothing against the headers of the file."""
+    listening = Listening()
+    listening.begin()
+    try:
+        decoder.open(strict=False)
+        return not listening.had_error
+    except av.error.FFmpegError:
+        return False
+    finally:
+        listening.end()
+
+
 def decode_watched(
     decoder: VideoCodecContext, packet: VideoPacket | None, listening: Listening
 ) -> tuple[list[VideoFrame] | None, bool]:

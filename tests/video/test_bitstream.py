@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, h264_size, packet_rule
+from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, PlainH264, h264_size, packet_rule, plain_h264
 
 Rule = Callable[[memoryview], str]
 
@@ -202,6 +202,64 @@ def test_h264_sizes_are_those_of_the_parameter_set_without_what_is_cropped() -> 
         record = avc_record([parameter_set(**options)])
         assert h264_size(record, memoryview(avc_packet(b"\x65\x88\x80"))) == expected, options
     assert not isinstance(rule_of("h264", avc_record([parameter_set(end="1" + "1" + "1" * 3)])), str)
+
+
+def display(
+    *,
+    shape: int | None = None,
+    full_range: bool = False,
+    colours: bool = True,
+    buffer: bool = False,
+    is_told: bool = True,
+    depth: int = 2,
+    room: int = 4,
+) -> str:
+    """How frames are to be displayed, as the end of a parameter set says it (H.264 E.1.1)."""
+    bits = "0" if shape is None else f"1{shape:08b}" + (f"{4:016b}{3:016b}" if shape == 255 else "")
+    bits += "11" + "1" + f"{5:03b}" + "01"[full_range] + ("1" + f"{1:08b}" * 3 if colours else "0")
+    bits += "1" + golomb(1) * 2 + "1" + f"{1:032b}{60:032b}" + "1"
+    bits += ("1" + golomb(1) + f"{9:08b}" + (golomb(7) * 2 + "1") * 2 + f"{77:020b}" if buffer else "0") + "0"
+    bits += ("1" if buffer else "") + "1"
+    if is_told:
+        bits += "1" + "1" + golomb(0) + golomb(0) + golomb(9) * 2 + golomb(depth) + golomb(room)
+    return "1" + "0" + "1" + bits + ("" if is_told else "0") + "1"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"end": display()}, PlainH264(CodedSize(96, 160), True, 2)),
+        ({"end": display(), "profile": 100}, PlainH264(CodedSize(96, 160), True, 2)),
+        ({"end": display(buffer=True, colours=False)}, PlainH264(CodedSize(96, 160), True, 2)),
+        ({"end": display(shape=1, depth=0, room=0)}, PlainH264(CodedSize(96, 160), True, 0)),
+        ({"end": display(shape=255, depth=1)}, PlainH264(CodedSize(96, 160), False, 1)),
+        ({"end": display(shape=14)}, PlainH264(CodedSize(96, 160), False, 2)),
+        ({"end": display(full_range=True)}, None),
+        ({"end": display(is_told=False)}, None),
+        ({"end": display(depth=5)}, None),
+        ({"end": display(depth=17, room=17)}, None),
+        ({"end": display(), "profile": 122, "chroma": 2}, None),
+        ({"end": display()[:-12]}, None),
+        ({"end": "1001"}, None),
+        ({"end": display(), "gaps": True}, None),
+    ],
+)
+def test_h264_is_plain_where_its_headers_say_what_decoding_would_tell(
+    options: dict[str, Any], expected: PlainH264 | None
+) -> None:
+    assert plain_h264(avc_record([parameter_set(**options)])) == expected
+
+
+def test_h264_without_its_picture_set_is_not_plain() -> None:
+    """Of such a file not one frame decodes, and a decoder is opened with it without a word."""
+    record = avc_record([parameter_set(end=display())])
+    at = len(record) - 7
+    assert record[at:] == b"\x01\x00\x04\x68\xce\x3c\x80"
+    for place, value in ((at, 0), (at, 2), (at + 3, 0xE8), (at + 3, 0x67), (at + 4, 0x8E), (at + 4, 0x4E)):
+        damaged = bytearray(record)
+        damaged[place] = value
+        assert plain_h264(bytes(damaged)) is None, (place - at, value)
+    assert plain_h264(record[:-3]) is None
 
 
 def avc_packet(*units: bytes) -> bytes:

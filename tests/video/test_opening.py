@@ -1,0 +1,134 @@
+"""A file that is opened without decoding says what one says of which FFmpeg has decoded the start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from av.video.stream import VideoStream
+
+from tadacli.errors import VideoError
+from tadacli.video import container as container_module
+from tadacli.video.container import open_stream, read_packets
+from tadacli.video.opening import open_for_frames
+from tadacli.video.reading import probe
+from tests import media
+
+X264 = {"preset": "veryfast", "g": "12"}
+PYRAMID = {**X264, "bf": "5", "x264-params": "b-pyramid=normal:ref=5"}
+FAST = {"deadline": "realtime"}
+# Name -> encoder, format of pixels, options, shape of a pixel, whether it can be opened without decoding.
+FILES = {
+    "plain.mp4": ("libx264", "yuv420p", X264, None, True),
+    "plain.mov": ("libx264", "yuv420p", X264, None, True),
+    "plain.mkv": ("libx264", "yuv420p", X264, None, True),
+    "no_reordering.mkv": ("libx264", "yuv420p", {**X264, "bf": "0"}, None, True),
+    "no_reordering.mp4": ("libx264", "yuv420p", {**X264, "bf": "0"}, None, True),
+    "baseline.mp4": ("libx264", "yuv420p", {**X264, "profile": "baseline"}, None, True),
+    "pyramid.mkv": ("libx264", "yuv420p", PYRAMID, None, True),
+    "pyramid.mp4": ("libx264", "yuv420p", PYRAMID, None, True),
+    "shape.mp4": ("libx264", "yuv420p", X264, Fraction(4, 3), True),
+    "full_range.mp4": ("libx264", "yuvj420p", X264, None, False),
+    "colour.mp4": ("libx264", "yuv444p", X264, None, False),
+    "shape.mkv": ("libx264", "yuv420p", X264, Fraction(4, 3), False),
+    "hidden shape.mp4": ("libx264", "yuv420p", {**X264, "x264-params": "sar=4/3"}, None, False),
+    "vp8.webm": ("libvpx", "yuv420p", FAST, None, True),
+    "vp9.webm": ("libvpx-vp9", "yuv420p", FAST, None, True),
+    "vp9.mp4": ("libvpx-vp9", "yuv444p", FAST, None, True),
+    "mpeg4.mp4": ("mpeg4", "yuv420p", {}, None, False),
+    "h264.ts": ("libx264", "yuv420p", X264, None, False),
+}
+
+
+def said(stream: VideoStream) -> list[object]:
+    """What a frame table is made of, and what reading frames depends on."""
+    decoder, container = stream.codec_context, stream.container
+    assert isinstance(container, av.container.InputContainer)
+    packets = [
+        None if packet is None else (packet.pts, packet.duration, packet.is_keyframe, packet.is_corrupt, bytes(packet))
+        for packet in read_packets(container, stream)
+    ]
+    shape, size = stream.sample_aspect_ratio or 1, (decoder.height, decoder.width)
+    return [decoder.codec.name, size, decoder.reorder_depth, shape, stream.average_rate, stream.time_base, packets]
+
+
+@contextmanager
+def watched_opening(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """Whether FFmpeg may decode, of each opening."""
+    found, honest = [], av.open
+
+    def watch(*arguments, **options):
+        found.append("codec_whitelist" not in options["options"])
+        return honest(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(container_module.av, "open", watch)
+        yield found
+
+
+def assert_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Both ways of opening say the same; returns whether nothing was decoded."""
+    with watched_opening(monkeypatch) as may_decode, open_for_frames(str(path)) as (_, stream):
+        assert stream is not None
+        pixel_format = stream.codec_context.pix_fmt
+        without = said(stream)
+    with open_stream(str(path)) as (_, stream):
+        assert stream is not None
+        assert pixel_format in (None, stream.codec_context.pix_fmt), path.name
+        assert without == said(stream), path.name
+    return not may_decode[-1]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_headers_say_what_decoding_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    codec, pixel_format, options, aspect, is_plain = FILES[name]
+    path = tmp_path / name
+    media.render(path, 40, codec=codec, pixel_format=pixel_format, options=options, aspect=aspect)
+    assert assert_same(path, monkeypatch) is is_plain
+
+
+def test_headers_of_real_videos_say_what_decoding_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    num_plain = 0
+    for path in sorted(media.shared_folder().rglob("*")):
+        if path.suffix.lower() not in (".mp4", ".mov", ".mkv", ".webm", ".3gp"):
+            continue
+        try:
+            probe(path)
+        except VideoError:
+            continue
+        num_plain += assert_same(path, monkeypatch)
+    assert num_plain > 40
+
+
+def test_the_stream_of_several_is_chosen_by_what_decoding_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
+    media.render(one, 20, options=X264)
+    with av.open(str(one)) as source, av.open(str(two), "w") as out:
+        streams = [out.add_stream_from_template(source.streams.video[0]) for _ in range(2)]
+        for packet in source.demux(video=0):
+            for stream in streams if packet.size else ():
+                copy = av.Packet(bytes(packet))
+                copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
+                copy.is_keyframe = packet.is_keyframe
+                out.mux(copy)
+    assert not assert_same(two, monkeypatch)
+
+
+def test_opening_without_a_decoder_logs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "plain.mp4"
+    media.render(path, 20, options=X264)
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with caplog.at_level(logging.DEBUG):
+            assert probe(path).num_frames == 20
+    finally:
+        av.logging.set_level(before)
+    assert not caplog.records
