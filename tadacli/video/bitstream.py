@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from struct import Struct
 from typing import Literal
 
@@ -294,6 +294,7 @@ class _H264Set:
     plain: PlainH264 | None = None
 
 
+@lru_cache(maxsize=8)
 def _h264_set(extradata: bytes) -> _H264Set:
     """The one parameter set of a stream (H.264 7.3.2.1.1), as far as it can be read."""
     if len(extradata) < 8 or extradata[0] != 1 or extradata[5] & 31 != 1 or extradata[4] & 3 == 2:

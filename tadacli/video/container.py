@@ -177,11 +177,13 @@ def _timed_by_index(packets: Iterator[VideoPacket | None], stream: VideoStream) 
     for entry in stream.index_entries:
         positions.append(entry.pos + _CHUNK_HEADER)
         times.append(entry.timestamp)
-    shift = 0
+    shift, at, end = 0, -1, len(positions)
     for packet in packets:
-        if packet is not None and packet.pos is not None and packet.dts is not None:
-            at = bisect_left(positions, packet.pos)
-            if at < len(positions) and positions[at] == packet.pos:
+        if packet is not None and (position := packet.pos) is not None and packet.dts is not None:
+            at += 1  # as nearly always
+            if at >= end or positions[at] != position:
+                at = bisect_left(positions, position)
+            if at < end and positions[at] == position:
                 shift = max(0, times[at] - packet.dts)
             if shift:
                 packet.dts += shift
