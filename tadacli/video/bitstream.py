@@ -59,6 +59,34 @@ class PlainH264:
     reorder_depth: int
 
 
+VP9_FORMAT = "yuv420p"  # that of the frames of which `vp9_size` tells a size
+_VP9_KEY_START, _VP9_RGB = 0x498342, 7
+
+
+def vp9_size(packet: memoryview) -> CodedSize | None:
+    """The size of the frame in a packet of VP9, a "restart" (VP9 6.2), whose frames FFmpeg calls yuv420p.
+
+    A decoder believes the size that a packet claims, also a damaged one, so nothing but another source can confirm it.
+
+    Args:
+        packet: The packet.
+
+    Returns:
+        The size; None of frames of another format.
+    """
+    bits = _Bits(bytes(packet[:16]))
+    try:
+        is_plain = bits.fixed(2) == 2 and bits.fixed(2) == 0  # the mark of a frame, and the profile
+        is_key = bits.fixed(1) == 0 and bits.fixed(1) == 0 and bits.fixed(1) == 1 and bits.fixed(1) in (0, 1)
+        if not (is_plain and is_key and bits.fixed(24) == _VP9_KEY_START and bits.fixed(3) != _VP9_RGB):
+            return None
+        bits.fixed(1)
+        width, height = 1 + bits.fixed(16), 1 + bits.fixed(16)
+    except ValueError:
+        return None
+    return CodedSize(height, width)
+
+
 def plain_h264(extradata: bytes) -> PlainH264 | None:
     """What the headers of an H.264 stream say, where they are plain; None where it takes a decoder to know."""
     return _h264_set(extradata).plain

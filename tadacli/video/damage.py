@@ -45,6 +45,11 @@ class Wanted:
     ) -> None:
         self.indices, self._sorted, self._convert, self.tells_others = indices, indices.data, convert, tells_others
 
+    def has(self, index: int) -> bool:
+        """Whether a frame is told of."""
+        at = bisect_left(self._sorted, index)
+        return self.tells_others or (at < len(self._sorted) and self._sorted[at] == index)
+
     def picture(self, index: int, frame: VideoFrame) -> Picture | None:
         """The picture of a frame if it is wanted."""
         at = bisect_left(self._sorted, index)

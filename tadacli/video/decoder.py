@@ -43,10 +43,14 @@ class TableError(Exception):
 
 @dataclass(frozen=True)
 class ReadFile:
-    """A file that is still open, all of its packets, and a decoder that has seen none but the first of them."""
+    """A file that is still open, all of its packets, and a decoder that has seen none but the first of them.
+
+    With `has_first` it can go on with the second one.
+    """
 
     stream: VideoStream
     packets: Iterable[VideoPacket | None]
+    has_first: bool
     files: ExitStack
 
 
@@ -107,10 +111,14 @@ class Decoder:
 
     def _decoded(self, wanted: Wanted, needed: Flags | None) -> Generator[Decoded, None, None]:
         """What the needed packets decode to; None: all packets."""
-        with self._reading() as (stream, packets):
+        may_go_on = needed is not None and bool(needed[0]) and not wanted.has(0)
+        with self._reading(may_go_on=may_go_on) as (stream, packets, has_first):
             if needed is None:
                 yield from self.decode(stream.codec_context, _with_losses(packets, self.table), wanted)
                 return
+            if has_first:
+                needed = np.append(False, needed[1:])
+                self.num_decoded += 1
             is_needed = needed.data  # whose items are read faster
             for run in _needed_runs(stream, packets, self.table, needed):
                 chosen = (item for item in self.checked(run, stream, needed) if is_needed[item[0]])
@@ -138,18 +146,20 @@ class Decoder:
             yield position, packet
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[VideoStream, Iterable[VideoPacket | None]]]:
-        """The stream, its decoder as good as new, and all packets."""
+    def _reading(self, *, may_go_on: bool) -> Iterator[tuple[VideoStream, Iterable[VideoPacket | None], bool]]:
+        """The stream, all packets, and whether its decoder has decoded the first one; else it is as good as new."""
         read_file = None
         with suppress(IndexError):
             read_file = self._read_files.pop()  # never two readings by one decoder, whatever threads there are
         if read_file is not None:
             with read_file.files:
-                read_file.stream.codec_context.flush_buffers()
-                yield read_file.stream, read_file.packets
+                has_first = may_go_on and read_file.has_first
+                if not has_first:
+                    read_file.stream.codec_context.flush_buffers()
+                yield read_file.stream, read_file.packets, has_first
             return
         with _opened_again(self.path, self.table) as opened:
-            yield opened
+            yield *opened, False
 
     def decode(
         self, decoder: VideoCodecContext, packets: Iterable[VideoPacket | None], wanted: Wanted

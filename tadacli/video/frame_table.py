@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tadacli.results import Note, NoteKind
-from tadacli.video.bitstream import MATROSKA, MP4, Verdict, h264_size, packet_rule
+from tadacli.video.bitstream import MATROSKA, MP4, VP9_FORMAT, Verdict, h264_size, packet_rule, vp9_size
 from tadacli.video.container import (
     AVI,
     UPRIGHT,
@@ -49,8 +49,22 @@ from tadacli.video.timeline import (
     timeline_of,
 )
 from tadacli.video.truncation import Truncation, find_truncation
+from tadacli.video.watched_decoding import Listening, decode_watched
 
+# Their decoders give each frame with its packet, and see the same in the next one whether they were emptied or not.
+_GO_ON = ("vp9",)
 MAX_KEPT_BYTES = 8 << 20  # a short clip; of a longer video, reading the packets again costs nothing beside decoding
+
+
+@dataclass
+class ReadSoFar:
+    """What is left of an open file when its table is made: `packets`, all of them in decode order, or none.
+
+    With `has_first` its decoder has given the first frame, and was not emptied: it can go on with the second packet.
+    """
+
+    packets: list[VideoPacket] = field(default_factory=list)
+    has_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,19 +105,19 @@ class FrameTable:
 
 
 def build_table(
-    path: str, container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket] | None = None
+    path: str, container: InputContainer, stream: VideoStream, *, so_far: ReadSoFar | None = None
 ) -> tuple[FrameTable, FirstFrame] | None:
     """The frame table and the first frame of a video just opened; None when not one frame decodes.
 
-    Where the packets are believed and few, `kept` holds all of them afterwards, in decode order.
+    Where the packets are believed, `so_far` is filled.
     """
-    kept = [] if kept is None else kept
-    found = scan_table(path, container, stream, kept=kept)
+    so_far = ReadSoFar() if so_far is None else so_far
+    found = scan_table(path, container, stream, so_far=so_far)
     if isinstance(found, str):
-        kept.clear()
+        so_far.packets.clear()
         return decode_table(path, distrust=found)
     if _has_holes(found[0].pts, stream) and has_destroyed_parts(path, container.format.name):
-        kept.clear()
+        so_far.packets.clear()
         return decode_table(path, distrust="parts of the file are destroyed")
     return _with_lost_frames(found[0], find_truncation(path, container, stream, num_whole=len(found[0].pts))), found[1]
 
@@ -179,18 +193,18 @@ def _table_of(decoding: FullDecode, stream: VideoStream, *, is_destroyed: bool, 
 
 
 def scan_table(
-    path: str, container: InputContainer, stream: VideoStream, *, kept: list[VideoPacket]
+    path: str, container: InputContainer, stream: VideoStream, *, so_far: ReadSoFar
 ) -> tuple[FrameTable, FirstFrame] | str:
     """The frame table from packets alone, or the reason why packets cannot be believed here.
 
-    `kept` holds the packets afterwards; none of them when all together are too large to be kept.
+    `so_far` is filled; it has no packets when all together are too large to be kept.
     """
     rule = packet_rule(container, stream)
     if isinstance(rule, str):
         return rule
     times, referenced, restarts, end, num_bytes = array("q"), bytearray(), array("q"), (0, 0), 0
     first_packet: VideoPacket | None = None
-    latest = -(1 << 63)
+    latest, kept = -(1 << 63), so_far.packets
     for packet in read_packets(container, stream):
         if packet is None:
             return "reading fails in the middle"
@@ -222,7 +236,8 @@ def scan_table(
         return "the index has other packets"
     first = None
     if first_packet is not None:
-        first = _first(path, stream, first_packet) if len(restarts) > 1 else _alone(stream, first_packet)
+        is_one_of_several = len(restarts) > 1
+        first = _first(path, stream, first_packet) if is_one_of_several else _alone(stream, first_packet, so_far)
     decode_order = np.array(times, dtype=np.int64)
     pts_of = np.sort(decode_order)
     reason = _why_not_together(decode_order, pts_of, first, stream.codec_context.reorder_depth)
@@ -265,18 +280,32 @@ def _first(path: str, stream: VideoStream, packet: VideoPacket) -> FirstFrame | 
 
     A decoder takes long for it, and again when it is read. Should the packet not decode, there still are frames.
     """
-    decoder, size = stream.codec_context, None
-    if decoder.codec.canonical_name == "h264":
+    decoder, size, pixel_format = stream.codec_context, None, stream.codec_context.pix_fmt
+    codec = decoder.codec.canonical_name
+    if codec == "h264":
         size = h264_size(decoder.extradata or b"", memoryview(packet))
+    elif codec == "vp9" and pixel_format is None:  # nothing was decoded: the container says a size of its own
+        size, pixel_format = vp9_size(memoryview(packet)), VP9_FORMAT
     is_agreed = size is not None and (size.height, size.width) == (decoder.height, decoder.width)
-    if is_agreed and decoder.pix_fmt is not None and shows_as_stored(path, stream.container.format.name):
-        return FirstFrame(packet.pts, decoder.height, decoder.width, decoder.pix_fmt, 0, UPRIGHT)
+    if is_agreed and pixel_format is not None and shows_as_stored(path, stream.container.format.name):
+        return FirstFrame(packet.pts, decoder.height, decoder.width, pixel_format, 0, UPRIGHT)
     return _alone(stream, packet)
 
 
-def _alone(stream: VideoStream, packet: VideoPacket) -> FirstFrame | None:
-    """What comes out of a fresh decoder after one packet and nothing else."""
-    frames = (decode_packet(stream, packet) or []) + (decode_packet(stream, None) or [])
+def _alone(stream: VideoStream, packet: VideoPacket, so_far: ReadSoFar | None = None) -> FirstFrame | None:
+    """What comes out of a fresh decoder after one packet and nothing else.
+
+    With `so_far` the decoder is left as it is where it can go on as if nothing had been asked of it.
+    """
+    listening = Listening()
+    try:
+        frames, had_error = decode_watched(stream.codec_context, packet, listening)
+    finally:
+        listening.end()
+    if so_far is not None and frames and stream.codec_context.codec.canonical_name in _GO_ON:
+        so_far.has_first = len(frames) == 1 and not had_error and not frames[0].is_corrupt
+    if so_far is None or not so_far.has_first:
+        frames = (frames or []) + (decode_packet(stream, None) or [])
     return FirstFrame.of(frames[0]) if frames else None
 
 

@@ -10,9 +10,9 @@ import av
 
 from tadacli.results import VideoInfo
 from tadacli.video.bitstream import MP4
-from tadacli.video.container import VideoPacket, start_timecode
+from tadacli.video.container import start_timecode
 from tadacli.video.decoder import ReadFile
-from tadacli.video.frame_table import FrameTable, build_table, decode_table
+from tadacli.video.frame_table import FrameTable, ReadSoFar, build_table, decode_table
 from tadacli.video.full_decode import FirstFrame
 from tadacli.video.opening import open_for_frames
 from tadacli.video.refusals import (
@@ -84,8 +84,7 @@ def inspect_file(path: str, *, by_decoding: bool = False) -> tuple[Inspection, R
     Raises:
         VideoError: Not one frame decodes; it names the reason.
     """
-    kept: list[VideoPacket] = []
-    read_file = None
+    so_far, read_file = ReadSoFar(), None
     try:
         with ExitStack() as files:
             container, stream = files.enter_context(open_for_frames(path))
@@ -96,11 +95,11 @@ def inspect_file(path: str, *, by_decoding: bool = False) -> tuple[Inspection, R
             aspect = stream.sample_aspect_ratio or Fraction(1)
             headers = Headers(codec, stream.average_rate, aspect, start_timecode(container, stream))
             format_name = container.format.name
-            built = None if by_decoding else build_table(path, container, stream, kept=kept)
+            built = None if by_decoding else build_table(path, container, stream, so_far=so_far)
             if built is not None and built[0].packets is not None:
                 with suppress(av.error.FFmpegError):  # then it is opened again
-                    packets = kept or read_packets_again(stream, built[0])
-                    read_file = ReadFile(stream, packets, files.pop_all())
+                    packets = so_far.packets or read_packets_again(stream, built[0])
+                    read_file = ReadFile(stream, packets, so_far.has_first, files.pop_all())
         if by_decoding:
             built = decode_table(path, distrust="it was wrong")
     except av.error.FFmpegError as error:

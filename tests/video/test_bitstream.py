@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, PlainH264, h264_size, packet_rule, plain_h264
+from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, PlainH264, h264_size, packet_rule, plain_h264, vp9_size
 
 Rule = Callable[[memoryview], str]
 
@@ -390,6 +390,26 @@ def test_what_the_headers_of_vp9_prove(headers: list[int], verdict: str, reason:
     frames = [bytes([header, 1, 2, 3]) for header in headers]
     packet = superframe(*frames) if len(frames) > 1 else frames[0]
     assert verdict_of(rule_of("vp9"), packet) == verdict, reason
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("82 49 83 42 20 09f0 05f0 00", CodedSize(96, 160)),
+        ("82 49 83 42 30 09f0 05f0 00", CodedSize(96, 160)),  # all levels of a byte: the same format to FFmpeg
+        ("86 49 83 42 20 09f0 05f0 00", None),  # no key frame
+        ("80 49 83 42 20 09f0 05f0 00", None),  # never shown
+        ("8a 49 83 42 20 09f0 05f0 00", None),  # an earlier one
+        ("82 49 83 43 20 09f0 05f0 00", None),
+        ("92 49 83 42 20 09f0 05f0 00", None),  # profile 2, of more than 8 bits
+        ("a2 49 83 42 20 09f0 05f0 00", None),  # profile 1, of other grids of colour
+        ("82 49 83 42 e0 09f0 05f0 00", None),  # RGB
+        ("42 49 83 42 20 09f0 05f0 00", None),  # not the mark
+        ("82 49 83 42 20 09f0", None),
+    ],
+)
+def test_the_size_of_vp9_is_that_of_its_key_frame(head: str, expected: CodedSize | None) -> None:
+    assert vp9_size(memoryview(bytes.fromhex(head))) == expected
 
 
 def test_a_last_byte_that_happens_to_look_like_an_index_is_none() -> None:

@@ -18,6 +18,7 @@ from tests.media import render
 
 NUM_FRAMES = 16
 X265 = "keyint=8:min-keyint=8:scenecut=0:log-level=none"
+VP9 = {"b": "1M", "cpu-used": "8", "deadline": "realtime"}
 # Name -> suffix, encoder, format of pixels, options.
 CODECS = {
     "mjpeg": ("avi", "mjpeg", "yuvj420p", {}),
@@ -29,6 +30,12 @@ CODECS = {
     "hevc": ("mp4", "libx265", "yuv420p", {"x265-params": X265}),
     "vp8": ("webm", "libvpx", "yuv420p", {"g": "8", "b": "1M"}),
     "vp9": ("webm", "libvpx-vp9", "yuv420p", {"g": "8", "b": "1M", "cpu-used": "8", "deadline": "realtime"}),
+    "vp9 in one group": (
+        "webm",
+        "libvpx-vp9",
+        "yuv420p",
+        {"g": "99", "b": "1M", "cpu-used": "8", "deadline": "realtime"},
+    ),
     "mpeg1video": ("mpg", "mpeg1video", "yuv420p", {"g": "8", "bf": "2"}),
 }
 # Where the decoder notices most of what is wrong.

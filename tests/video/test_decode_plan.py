@@ -177,6 +177,38 @@ def test_a_key_frame_that_comes_out_after_damage_was_seen_does_not_end_it(tmp_pa
         assert all(np.array_equal(pixels, right[index]) for index, pixels in given.items())
 
 
+@pytest.mark.parametrize("wanted", [[0], [1], [0, 5], [7, 20], [39]])
+@pytest.mark.parametrize("group", ["999", "10"])
+def test_vp9_goes_on_from_its_first_frame_where_that_is_not_wanted(tmp_path, group, wanted):
+    """The decoder of a single group has decoded it when the file was opened, and nothing is decoded twice."""
+    path = tmp_path / "v.webm"
+    render(path, 40, codec="libvpx-vp9", options={"g": group, "deadline": "realtime", "cpu-used": "8"}, noise=20)
+    right = [pixels for pixels, _, _ in plain_decode(path)]
+    with open_video(path) as source:
+        start = int(source.restarts[np.searchsorted(source.restarts, wanted[0], side="right") - 1])
+        for number in range(3):
+            found = list(source.iter_frames(wanted))
+            assert [frame.index for frame in found] == wanted
+            assert all(np.array_equal(frame.pixels, right[frame.index]) for frame in found)
+            if len(wanted) == 1:
+                assert source.num_decoded == (number + 1) * (wanted[0] + 1 - start)
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mp4"])
+def test_vp9_whose_first_packet_claims_another_size_is_decoded_to_know(tmp_path, suffix):
+    """The container says the true one; FFmpeg believes the packet."""
+    path = tmp_path / f"v.{suffix}"
+    render(path, 40, codec="libvpx-vp9", options={"g": "10", "deadline": "realtime", "cpu-used": "8"})
+    data = bytearray(path.read_bytes())
+    at = data.index(bytes.fromhex("498342")) + 4  # the size comes after half a byte about colours
+    assert data[at : at + 3] == bytes.fromhex("09f005")
+    data[at : at + 2] = bytes.fromhex("08f0")
+    path.write_bytes(data)
+    with open_video(path) as source:
+        assert (source.info.height, source.info.width) == (96, 144)
+        assert isinstance(next(source.iter_frames([0], skip_unreadable=True)), Frame)
+
+
 def test_two_readings_count_twice(videos):
     with open_video(videos[0]) as source:
         for _ in range(2):
@@ -402,8 +434,8 @@ def test_what_the_plan_does_not_bring_is_looked_for_among_all_packets(tmp_path, 
     render(path, 60, options={"x264-params": "keyint=20:bframes=0:scenecut=0"})
     honest = frame_table.scan_table
 
-    def lying(path, container, stream, *, kept):
-        table, first = honest(path, container, stream, kept=kept)
+    def lying(path, container, stream, *, so_far):
+        table, first = honest(path, container, stream, so_far=so_far)
         nothing = np.zeros(60, dtype=np.bool_)
         return frame_table.replace(table, packets=replace(table.packets, referenced=nothing)), first
 

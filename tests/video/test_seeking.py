@@ -130,7 +130,7 @@ def test_seeking_in_real_files_comes_to_the_very_packets(reads: Reads, monkeypat
                 continue
             if stream is None or stream.codec_context is None:
                 continue
-            found = frame_table.scan_table(str(path), container, stream, kept=[])
+            found = frame_table.scan_table(str(path), container, stream, so_far=frame_table.ReadSoFar())
             if isinstance(found, str):
                 continue
             table, num_before = found[0], reads.num_seeks
