@@ -226,7 +226,8 @@ def _av1_verdict(data: memoryview) -> Verdict:
     return "restart" if key else "frame"
 
 
-_START, _MPEG4_PICTURE, _MPEG4_GROUP = b"\0\0\1", b"\0\0\1\xb6", b"\0\0\1\xb3"
+_START, _MPEG4_PICTURE = re.compile(rb"\x00\x00\x01"), re.compile(rb"\x00\x00\x01\xb6")  # faster here than `find`
+_MPEG4_GROUP = b"\0\0\1\xb3"
 _MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f]")
 _GROUP_SIZE = 7  # bytes
 _SIMPLE, _ADVANCED_SIMPLE = 1, 17
@@ -241,16 +242,15 @@ def _mpeg4_verdict(data: memoryview, extradata: bytes, time_bits: int) -> Verdic
     packet, no empty packets in the place of the second one, and each is shown in the order of the packets, which are
     all the times that an AVI file has.
     """
-    packet = bytes(data)
-    at = packet.find(_MPEG4_PICTURE)
-    if at < 0 or packet.find(_START, at + 4) >= 0:
+    picture = _MPEG4_PICTURE.search(data)
+    if picture is None or _START.search(data, picture.end()):
         return ""
-    headers = packet[:at]
+    headers, at = bytes(data[: picture.start()]), picture.end()
     if len(headers) >= _GROUP_SIZE and headers[-_GROUP_SIZE:].startswith(_MPEG4_GROUP):
         headers = headers[:-_GROUP_SIZE]  # a time of day
     if headers and headers not in extradata:
         return ""
-    start = packet[at + 4 : at + 4 + _PICTURE_HEADER]
+    start = data[at : at + _PICTURE_HEADER]
     bits, left = int.from_bytes(start, "big"), 8 * len(start) - 2
     kind = bits >> left
     while left > 0 and bits >> left - 1 & 1:  # a second since the picture before it
