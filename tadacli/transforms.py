@@ -43,11 +43,36 @@ def centre_box(height: int, width: int, *, crop_size: int) -> Box:
     return top, left, top + crop_size, left + crop_size
 
 
+def picked_pixels(
+    height: int, width: int, *, short_side: int, crop_size: int, num_crops: int, device: torch.device
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The rows and columns of large frames that the centre crop of the resized ones is made from.
+
+    Args:
+        height: That of the frames, in pixels.
+        width: Likewise.
+        short_side: Length that the shorter side is resized to, in pixels.
+        crop_size: Side of the square in the middle, in pixels.
+        num_crops: How many crops there are to be.
+        device: Where frames are resized.
+
+    Returns:
+        Two of int64 (2 * crop_size,), in the order in which `resize_frames` takes them; None where whole frames are
+        taken: for several crops, on an accelerator, and where frames are not much larger.
+    """
+    size = resized_size(height, width, short_side=short_side)
+    if num_crops != 1 or device.type != "cpu" or not _is_gathered((height, width), size):
+        return None
+    top, left, bottom, right = centre_box(*size, crop_size=crop_size)
+    return _line_taps(height, size[0], top, bottom)[0], _line_taps(width, size[1], left, right)[0]
+
+
 def resize_frames(
     frames: np.ndarray | Tensor,
     *,
     short_side: int,
     box: Box | None = None,
+    whole: tuple[int, int] | None = None,
 ) -> Tensor:
     """Frames resized bilinearly without antialiasing, or a box of them.
 
@@ -55,6 +80,8 @@ def resize_frames(
         frames: uint8 (T, H, W, 3), RGB.
         short_side: Length that the shorter side is resized to, in pixels.
         box: The part of the resized frames to give; it has the same values, and costs less than all of them.
+        whole: (height, width) of the whole frames, where `frames` are those of their pixels that `picked_pixels` names,
+            and `box` is the centre crop.
 
     Returns:
         float32 in 0..1, (T, 3, H', W') with `short_side` as the shorter of H', W', or the box of that.
@@ -63,15 +90,17 @@ def resize_frames(
         ValueError: The frames are no uint8 (T, H, W, 3), or the box is no part of the resized ones.
     """
     pixels = _checked(frames)
-    height, width = pixels.shape[1:3]
+    height, width = whole or pixels.shape[1:3]
     size = resized_size(height, width, short_side=short_side)
     top, left, bottom, right = box = (0, 0, *size) if box is None else box
     if not (0 <= top < bottom <= size[0] and 0 <= left < right <= size[1]):
         raise ValueError(f"{box} is no part of frames of {size[0]}x{size[1]}")
+    if whole is not None:
+        return _gathered(pixels, whole, size, box, is_picked=True)
     if size == (height, width):
         return _fractions(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
-    if pixels.device.type == "cpu" and _COST_OF_GATHERING * size[0] * size[1] < height * width:
-        return _gathered(pixels, size, box)
+    if pixels.device.type == "cpu" and _is_gathered((height, width), size):
+        return _gathered(pixels, (height, width), size, box, is_picked=False)
     values = _fractions(pixels)
     images = F.interpolate(values.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
     return images[:, :, top:bottom, left:right]
@@ -146,6 +175,7 @@ def preprocess(
     num_crops: int,
     mean: Sequence[float],
     std: Sequence[float],
+    whole: tuple[int, int] | None = None,
 ) -> Tensor:
     """Frames as the network sees them: resized, cropped and normalised, as the published test settings have it.
 
@@ -156,6 +186,7 @@ def preprocess(
         num_crops: 1 for the centre, 3 for crops along the longer side.
         mean: What is subtracted from each channel, of values in 0..1.
         std: What each channel is divided by.
+        whole: (height, width) of the whole frames, where `frames` are the pixels of them that `picked_pixels` names.
 
     Returns:
         float32 (num_crops, 3, T, crop_size, crop_size), on the device of the frames.
@@ -174,9 +205,9 @@ def preprocess(
     """
     pixels, box = _checked(frames), None
     if num_crops == 1:
-        size = resized_size(pixels.shape[1], pixels.shape[2], short_side=short_side)
+        size = resized_size(*(whole or pixels.shape[1:3]), short_side=short_side)
         box = centre_box(*size, crop_size=crop_size)
-    images = resize_frames(pixels, short_side=short_side, box=box)
+    images = resize_frames(pixels, short_side=short_side, box=box, whole=whole)
     return crop_frames(images, crop_size=crop_size, num_crops=num_crops, mean=mean, std=std)
 
 
@@ -197,15 +228,25 @@ def _fractions(levels: Tensor) -> Tensor:
 # --- few pixels of large frames -----------------------------------------------------------------------
 
 
-def _gathered(pixels: Tensor, size: tuple[int, int], box: Box) -> Tensor:
-    """The box of frames resized to `size`, from the four pixels that each of its own lies between."""
+def _is_gathered(frame: tuple[int, int], size: tuple[int, int]) -> bool:
+    return _COST_OF_GATHERING * size[0] * size[1] < frame[0] * frame[1]
+
+
+def _gathered(
+    pixels: Tensor, frame_size: tuple[int, int], size: tuple[int, int], box: Box, *, is_picked: bool
+) -> Tensor:
+    """The box of frames resized to `size`, from the four pixels that each of its own lies between.
+
+    `pixels` are whole frames, or those of them that the box is made from.
+    """
     height, width = box[2] - box[0], box[3] - box[1]
-    places, weights = _taps((pixels.shape[1], pixels.shape[2]), size, box)
+    places, weights = _taps(frame_size, size, box)
     images = torch.empty((len(pixels), height, width * 3))
     num_rows = max(1, (_ONE_THREAD - 1) // (width * 3))
     for image, frame in zip(images, pixels.numpy(), strict=True):
-        taken = frame.reshape(-1).take(places)
-        corners = torch.from_numpy(np.divide(taken, np.float32(255), dtype=np.float32))
+        taken = frame if is_picked else frame.reshape(-1).take(places)
+        values = np.divide(taken, np.float32(255), dtype=np.float32)
+        corners = torch.from_numpy(values).view(2, height, 2, width * 3)
         for top in range(0, height, num_rows):
             part = slice(top, top + num_rows)
             torch.mul(corners[0, part, 1], weights[0, 1, part], out=image[part])
@@ -219,9 +260,9 @@ def _taps(frame: tuple[int, int], size: tuple[int, int], box: Box) -> tuple[NDAr
     """Where a box of h x w pixels of frames resized to `size` comes from.
 
     Returns:
-        The places of values in the frame, its rows one after the other, int64 (2, h, 2, 3w): of the rows before those
-        of the box and of those after them, the columns before and after; and the weights of each row and column,
-        float32 (2, 2, h, 3w), the same for each of three channels.
+        The places of values in the frame, one row after the other, int64 (2, h, 2, 3w): of the rows before those of the
+        box and of those after them, the columns before and after; and the weights of each row and column, float32
+        (2, 2, h, 3w), the same for each of three channels.
     """
     rows, row_weights = _line_taps(frame[0], size[0], box[0], box[2])
     columns, column_weights = _line_taps(frame[1], size[1], box[1], box[3])

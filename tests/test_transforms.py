@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
-from tadacli.transforms import centre_box, crop_frames, preprocess, resize_frames, resized_size
+from tadacli.transforms import centre_box, crop_frames, picked_pixels, preprocess, resize_frames, resized_size
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 NORMALISED = {"mean": (0.45, 0.4, 0.5), "std": (0.225, 0.3, 0.2)}
@@ -123,6 +123,29 @@ def test_a_box_holds_what_all_of_it_holds_there(data, height, width, short_side,
     )
     images = resize_frames(frames, short_side=short_side, box=(top, left, bottom, right))
     assert torch.equal(images, whole[:, :, top:bottom, left:right])
+
+
+@pytest.mark.parametrize(("height", "width"), [(360, 640), (641, 361), (1080, 1920), (257, 4096)])
+@pytest.mark.parametrize(("short_side", "crop_size"), [(64, 64), (72, 56), (30, 5)])
+def test_a_crop_of_picked_pixels_is_that_of_whole_frames(height, width, short_side, crop_size) -> None:
+    frames, settings_ = noise((3, height, width, 3)), {"short_side": short_side, "crop_size": crop_size}
+    whole = preprocess(frames, num_crops=1, **settings_, **NORMALISED)
+    found = picked_pixels(height, width, num_crops=1, device=torch.device("cpu"), **settings_)
+    if found is None:
+        assert 16 * short_side * short_side * max(height, width) // min(height, width) >= height * width // 2
+        return
+    rows, columns = found
+    assert len(rows) == len(columns) == 2 * crop_size
+    picked = np.ascontiguousarray(frames[:, rows][:, :, columns])
+    assert torch.equal(preprocess(picked, num_crops=1, whole=(height, width), **settings_, **NORMALISED), whole)
+
+
+def test_no_pixels_are_picked_for_several_crops_or_another_device_or_from_small_frames() -> None:
+    settings_ = {"short_side": 64, "crop_size": 64}
+    assert picked_pixels(1080, 1920, num_crops=1, device=torch.device("cpu"), **settings_) is not None
+    assert picked_pixels(1080, 1920, num_crops=3, device=torch.device("cpu"), **settings_) is None
+    assert picked_pixels(1080, 1920, num_crops=1, device=torch.device("cuda"), **settings_) is None
+    assert picked_pixels(240, 320, num_crops=1, device=torch.device("cpu"), **settings_) is None
 
 
 def test_frames_may_be_a_part_of_larger_ones() -> None:

@@ -26,12 +26,12 @@ from tadacli.results import Gap, VideoInfo, Window
 from tadacli.sampling.settings import Cuts
 from tadacli.sampling.shares import Share
 from tadacli.sampling.windows import Layout, WindowPlan
-from tadacli.transforms import preprocess
+from tadacli.transforms import picked_pixels, preprocess
 from tadacli.video.boundary import VideoBoundary
 from tadacli.video.inputs import DEFAULT_MAX_DOWNLOAD, file_size, is_kept, local_path
 from tadacli.video.parallel import Item, default_num_readers, read_in_ranges, readers_of
 from tadacli.video.reading import open_video
-from tadacli.video.source import Pixels, Unreadable, VideoSource
+from tadacli.video.source import Picked, Pixels, Unreadable, VideoSource
 from tadacli.zoo.addresses import address
 from tadacli.zoo.loading import Model
 
@@ -342,23 +342,28 @@ def _shot(window: Window, cuts: Sequence[float]) -> int:
 
 def _crops(model: Model, num_crops: int, source: VideoSource, frames: Frames) -> Iterator[Item[Tensor]]:
     """(index, normalised crops (n, 3, crop, crop) on the model's device, or why they cannot be had), in order."""
-    for frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True)):
+    spec, info = model.spec.input, source.info
+    size = {"short_side": spec.short_side, "crop_size": spec.crop_size}
+    places = picked_pixels(info.height, info.width, **size, num_crops=num_crops, device=model.device)
+    picked, whole = (None, None) if places is None else (Picked(*places), (info.height, info.width))
+    for frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True, picked=picked)):
         if isinstance(frame, Unreadable):
             yield frame.index, frame
             continue
         with during(Stage.PREPARE):
-            seen = crops_of(frame.pixels, model, num_crops=num_crops)
+            seen = crops_of(frame.pixels, model, num_crops=num_crops, whole=whole)
         count(used=1)
         yield frame.index, seen
 
 
-def crops_of(frame: Pixels, model: Model, *, num_crops: int = 1) -> Tensor:
+def crops_of(frame: Pixels, model: Model, *, num_crops: int = 1, whole: tuple[int, int] | None = None) -> Tensor:
     """Crops of a frame uint8 (H, W, 3) as the network sees them in a window.
 
     Args:
         frame: The frame.
         model: The model.
         num_crops: 1 for the centre, 3 for crops along the longer side.
+        whole: (height, width) of the whole frame, where `frame` are the pixels of it that `picked_pixels` names.
 
     Returns:
         (num_crops, 3, crop, crop), normalised, on the model's device.
@@ -371,6 +376,7 @@ def crops_of(frame: Pixels, model: Model, *, num_crops: int = 1) -> Tensor:
         num_crops=num_crops,
         mean=spec.mean,
         std=spec.std,
+        whole=whole,
     )
     return crops[:, :, 0]
 

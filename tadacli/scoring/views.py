@@ -24,9 +24,9 @@ from tadacli.sampling.plan import Part, check_length_known, plan_clips
 from tadacli.sampling.windows import window_clips
 from tadacli.scoring.options import ScoringOptions
 from tadacli.specs import EvalProtocol, InputSpec
-from tadacli.transforms import centre_box, crop_frames, resize_frames, resized_size
+from tadacli.transforms import centre_box, crop_frames, picked_pixels, resize_frames, resized_size
 from tadacli.video.boundary import VideoBoundary
-from tadacli.video.source import Pixels, VideoSource
+from tadacli.video.source import Picked, Pixels, VideoSource
 from tadacli.zoo.loading import Model
 
 
@@ -110,26 +110,33 @@ def _decode(
     images: dict[int, Tensor] = {}
     times: dict[int, float] = {}
     wanted = sorted({index for clip in plan for index in clip})
-    num_before = source.num_decoded
+    spec, info, num_before = model.spec.input, source.info, source.num_decoded
+    size = {"short_side": spec.short_side, "crop_size": spec.crop_size}
+    places = picked_pixels(info.height, info.width, **size, num_crops=num_crops, device=model.device)
+    picked, whole = (None, None) if places is None else (Picked(*places), (info.height, info.width))
     try:
-        for frame in steps(Stage.DECODE, source.require_frames(wanted)):
+        for frame in steps(Stage.DECODE, source.require_frames(wanted, picked=picked)):
             if stop is not None and stop.is_set():
                 raise CancelledError
             with during(Stage.PREPARE):
-                images[frame.index] = view_image(frame.pixels, model, num_crops=num_crops)
+                images[frame.index] = view_image(frame.pixels, model, num_crops=num_crops, whole=whole)
             times[frame.index] = frame.time_seconds
     finally:
         count(decoded=source.num_decoded - num_before, used=len(images))
     return images, times
 
 
-def view_image(frame: Pixels, model: Model, *, num_crops: int) -> Tensor:
-    """A frame (H, W, 3) resized on the model's device, (3, H', W'); of which one crop needs the centre only."""
+def view_image(frame: Pixels, model: Model, *, num_crops: int, whole: tuple[int, int] | None = None) -> Tensor:
+    """A frame (H, W, 3) resized on the model's device, (3, H', W'); of which one crop needs the centre only.
+
+    With the size of the `whole` frame, `frame` are the pixels of it that `picked_pixels` names.
+    """
     spec, box = model.spec.input, None
     if num_crops == 1:
-        size = resized_size(frame.shape[0], frame.shape[1], short_side=spec.short_side)
+        size = resized_size(*(whole or frame.shape[:2]), short_side=spec.short_side)
         box = centre_box(*size, crop_size=spec.crop_size)
-    return resize_frames(torch.from_numpy(frame).to(model.device)[None], short_side=spec.short_side, box=box)[0]
+    pixels = torch.from_numpy(frame).to(model.device)[None]
+    return resize_frames(pixels, short_side=spec.short_side, box=box, whole=whole)[0]
 
 
 # --- scoring ----------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -28,11 +29,13 @@ from tadacli.video.inputs import ARCHIVE_SUFFIXES, FrameArray, is_frames_folder
 from tadacli.video.inspection import Inspection, inspect_file, is_turned
 from tadacli.video.kept_tables import KeptTable
 from tadacli.video.picture_frames import PictureSource
+from tadacli.video.rgb import picked_rgb, rgb_of
 from tadacli.video.source import (
     DAMAGED_HINT,
     NOT_A_VIDEO_HINT,
     Frame,
     Indices,
+    Picked,
     Pixels,
     Unreadable,
     VideoPath,
@@ -253,11 +256,19 @@ class _FileSource(VideoSource):
         return other
 
     def _decode(self, wanted: Indices, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
-        """As the base class says, starting again if the table is wrong."""
+        return self._converted(wanted, self._to_rgb, skip=skip)
+
+    def _pick(self, wanted: Indices, picked: Picked, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
+        return self._converted(wanted, partial(self._to_rgb, picked=picked), skip=skip)
+
+    def _converted(
+        self, wanted: Indices, convert: Callable[[VideoFrame], Pixels | str], *, skip: bool
+    ) -> Iterator[tuple[int, Pixels | str]]:
+        """As `_decode`, starting again if the table is wrong."""
         done, why = 0, ""
         for is_last in [False] * (1 + self._is_kept) + [True]:
             try:
-                for found in self._decoder.frames(wanted, self._to_rgb):
+                for found in self._decoder.frames(wanted, convert):
                     yield found
                     done += 1
                 return
@@ -307,16 +318,17 @@ class _FileSource(VideoSource):
                 hint="re-encode the file, for example with ffmpeg -i IN OUT.mp4",
             )
 
-    def _to_rgb(self, frame: VideoFrame) -> Pixels | str:
+    def _to_rgb(self, frame: VideoFrame, picked: Picked | None = None) -> Pixels | str:
         first = self._first
         if (frame.height, frame.width) != (first.height, first.width):
             return f"is {frame.width}x{frame.height} pixels, the first one {first.width}x{first.height}"
         try:
-            # One thread gives the same pixels as the default number, for a sixth of the time.
-            pixels = frame.to_ndarray(format="rgb24", threads=1)
+            if picked is not None and _is_upright(first.matrix):
+                return picked_rgb(frame, picked)
+            pixels = upright(rgb_of(frame), first.matrix)
         except (av.error.FFmpegError, ValueError) as error:
             return f"has no RGB form: {error}"
-        return upright(pixels.astype(np.uint8, copy=False), first.matrix)
+        return pixels if picked is None else picked.of(pixels)
 
     def _error(self, frame: Unreadable) -> VideoError:
         """The error for a frame that cannot be had; where the file is damaged, it says how many frames can."""
@@ -328,6 +340,10 @@ class _FileSource(VideoSource):
         except (TableError, av.error.FFmpegError):
             num_clean = self._table.num_readable
         return VideoError(f"{message}; {num_clean} of {self.info.num_frames} frames decode", hint=DAMAGED_HINT)
+
+
+def _is_upright(matrix: tuple[int, int, int, int]) -> bool:
+    return not is_turned(matrix) and matrix[0] >= 0 and matrix[3] >= 0
 
 
 def upright(pixels: Pixels, matrix: tuple[int, int, int, int]) -> Pixels:

@@ -6,7 +6,7 @@ import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -48,6 +48,30 @@ class Frame:
     time_seconds: float
     duration_seconds: float
     pixels: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """The pixels that are wanted of each frame: those of `columns` in each of `rows`, int64, in any order."""
+
+    rows: Indices
+    columns: Indices
+    _places: dict[tuple[int, bool], Indices] = field(default_factory=dict, init=False, repr=False)
+
+    def of(self, pixels: Pixels) -> Pixels:
+        """Those of a whole frame (H, W, 3), uint8 (rows, columns, 3)."""
+        return pixels[self.rows[:, None], self.columns]
+
+    def places(self, line: int, *, is_colour: bool) -> Indices:
+        """Where they are in a plane of a YUV frame, whose lines are that long, int64 (rows, columns).
+
+        In a plane of colour, which has half as many rows and columns; in one of brightness, each column comes twice.
+        """
+        found = self._places.get((line, is_colour))
+        if found is None:
+            rows, columns = (self.rows >> 1, self.columns >> 1) if is_colour else (self.rows, self.columns.repeat(2))
+            found = self._places[line, is_colour] = rows[:, None] * line + columns
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +136,16 @@ class VideoSource(ABC):
     def reopened(self) -> VideoSource:
         """The same video for another thread; what opening it found out is not found out again."""
 
-    def iter_frames(self, indices: Iterable[int], *, skip_unreadable: bool = False) -> Iterator[Frame | Unreadable]:
+    def iter_frames(
+        self, indices: Iterable[int], *, skip_unreadable: bool = False, picked: Picked | None = None
+    ) -> Iterator[Frame | Unreadable]:
         """The frame of each distinct index, ascending; none of them is kept.
 
         Args:
             indices: Frame numbers from 0 on, in any order.
             skip_unreadable: Give an `Unreadable` for a frame that cannot be had, and go on.
+            picked: The pixels that are wanted of each frame: its `pixels` are then uint8 (rows, columns, 3), the very
+                ones of the whole frame, of which a few cost less. By default all of them.
 
         Returns:
             An iterator over a `Frame` for each, or an `Unreadable`.
@@ -134,14 +162,15 @@ class VideoSource(ABC):
                 f"{shown(info.path)} has no frame {outside[0]}: its {info.num_frames} frames "
                 f"are numbered 0 to {info.num_frames - 1}"
             )
-        return self._iter_wanted(wanted, skip=skip_unreadable)
+        return self._iter_wanted(wanted, picked, skip=skip_unreadable)
 
-    def require_frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+    def require_frames(self, indices: Iterable[int], *, picked: Picked | None = None) -> Iterator[Frame]:
         """The frame of each distinct index, ascending. Raises `VideoError` as `iter_frames` does, for any frame."""
-        return cast("Iterator[Frame]", self.iter_frames(indices))
+        return cast("Iterator[Frame]", self.iter_frames(indices, picked=picked))
 
-    def _iter_wanted(self, wanted: Indices, *, skip: bool) -> Iterator[Frame | Unreadable]:
-        for index, found in self._decode(wanted, skip=skip):
+    def _iter_wanted(self, wanted: Indices, picked: Picked | None, *, skip: bool) -> Iterator[Frame | Unreadable]:
+        decoded = self._decode(wanted, skip=skip) if picked is None else self._pick(wanted, picked, skip=skip)
+        for index, found in decoded:
             time = float(self.times[index])
             if not isinstance(found, str):
                 yield Frame(index, time, self._seconds_on_screen(index), found)
@@ -161,6 +190,11 @@ class VideoSource(ABC):
 
         Without `skip`, where the first that cannot be had is an error anyway, `VideoError` may be raised instead.
         """
+
+    def _pick(self, wanted: Indices, picked: Picked, *, skip: bool) -> Iterator[tuple[int, Pixels | str]]:
+        """As `_decode`, with these of the pixels alone."""
+        for index, found in self._decode(wanted, skip=skip):
+            yield index, found if isinstance(found, str) else picked.of(found)
 
     @abstractmethod
     def _error(self, frame: Unreadable) -> VideoError:
