@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tadacli.video.array_frames import Times, VideoLike
     from tadacli.video.reading import iter_frames, open_video, probe, read_frames
-    from tadacli.video.source import Frame, Unreadable, VideoSource
+    from tadacli.video.source import Frame, Picked, Unreadable, VideoSource
 
 __all__ = [
     "Frame",
+    "Picked",
     "Times",
     "Unreadable",
     "VideoLike",

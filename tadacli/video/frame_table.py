@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tadacli.results import Note, NoteKind
-from tadacli.video.bitstream import MATROSKA, MP4, VP9_FORMAT, Verdict, h264_size, packet_rule, vp9_size
+from tadacli.video.bitstream import MATROSKA, MP4, VP9_FORMAT, Verdict, packet_rule, vp9_size
 from tadacli.video.container import (
     AVI,
     UPRIGHT,
@@ -37,6 +37,7 @@ from tadacli.video.container import (
 from tadacli.video.container_bytes import has_destroyed_parts, shows_as_stored
 from tadacli.video.decode_plan import Flags, PacketOrder, reordering
 from tadacli.video.full_decode import FirstFrame, FullDecode, decode_all
+from tadacli.video.h264 import h264_size
 from tadacli.video.source import Indices, Timestamps
 from tadacli.video.timeline import (
     JUMP_SECONDS,

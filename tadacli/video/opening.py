@@ -14,8 +14,9 @@ from pathlib import Path
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from tadacli.video.bitstream import MATROSKA, MP4, plain_h264
+from tadacli.video.bitstream import MATROSKA, MP4
 from tadacli.video.container import open_stream
+from tadacli.video.h264 import plain_h264
 from tadacli.video.watched_decoding import open_watched
 
 # Their first frame is always decoded here, and they have one order of frames.

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tadacli.video.bitstream import MATROSKA, MP4, CodedSize, PlainH264, h264_size, packet_rule, plain_h264, vp9_size
+from tadacli.video.bit_fields import CodedSize
+from tadacli.video.bitstream import MATROSKA, MP4, packet_rule, vp9_size
+from tadacli.video.h264 import PlainH264, h264_size, plain_h264
 
 Rule = Callable[[memoryview], str]
 
