@@ -23,7 +23,7 @@ from tadacli.video.damage import Damage, DamageWatch, Decoded, Picture, Wanted, 
 from tadacli.video.decode_plan import Flags, needed_packets
 from tadacli.video.frame_table import FrameTable, proof_of
 from tadacli.video.opening import open_for_frames
-from tadacli.video.seeking import Numbered, read_needed
+from tadacli.video.seeking import read_needed
 from tadacli.video.source import Indices
 from tadacli.video.watched_decoding import Listening, decode_watched
 
@@ -119,11 +119,20 @@ class Decoder:
             if has_first:
                 needed = np.append(False, needed[1:])
                 self.num_decoded += 1
-            is_needed = needed.data  # whose items are read faster
-            for run in _needed_runs(stream, packets, self.table, needed):
-                chosen = (item for item in self.checked(run, stream, needed) if is_needed[item[0]])
-                for decoder, group in _by_decoder(stream, chosen, self.table):
+            for run in self._runs(stream, packets, needed):
+                for decoder, group in _by_decoder(stream, run, self.table):
                     yield from self.decode(decoder, group, wanted)
+
+    def _runs(
+        self, stream: VideoStream, packets: Iterable[VideoPacket | None], needed: Flags
+    ) -> Iterator[Iterator[tuple[int, VideoPacket]]]:
+        """The needed packets with their positions, in runs; each is decoded by itself."""
+        if isinstance(packets, list):  # those of which the table was made
+            yield ((position, packets[position]) for position in np.flatnonzero(needed).tolist())
+            return
+        is_needed = needed.data  # whose items are read faster
+        for run in read_needed(stream, packets, self.table, needed):
+            yield (item for item in self.checked(run, stream, needed) if is_needed[item[0]])
 
     def checked(
         self, packets: Iterable[tuple[int, VideoPacket | None]], stream: VideoStream, needed: Flags
@@ -245,15 +254,6 @@ def _by_decoder(
 
 def _is_renewed(stream: VideoStream) -> bool:
     return stream.codec_context.codec.canonical_name in _RENEWED
-
-
-def _needed_runs(
-    stream: VideoStream, packets: Iterable[VideoPacket | None], table: FrameTable, needed: Flags
-) -> Iterator[Numbered]:
-    """The needed packets with their positions, from a file perhaps others, too; each run is decoded by itself."""
-    if isinstance(packets, list):
-        return iter([((position, packets[position]) for position in np.flatnonzero(needed).tolist())])
-    return read_needed(stream, packets, table, needed)
 
 
 def _with_losses(packets: Iterable[VideoPacket | None], table: FrameTable) -> Iterator[VideoPacket | None]:
