@@ -6,7 +6,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
 from typing import Any, TypeAlias, cast
@@ -23,6 +23,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from tadacli.video.ffmpeg_log import Listening
 from tadacli.video.source import MAX_PIXELS
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
@@ -70,11 +71,14 @@ def open_stream(path: str, *, may_decode: bool = True) -> Iterator[tuple[InputCo
         "format_whitelist": _formats_of_one_file(),
         "max_pixels": str(MAX_PIXELS),
     }
+    listening = Listening()
     if not may_decode:
         options["codec_whitelist"] = _NO_DECODER
-    # That no decoder is on the list is logged as an error.
-    with nullcontext() if may_decode else av.logging.Capture():
+        listening.begin()  # that no decoder is on the list is logged as an error
+    try:
         opened = av.open("file:" + path, mode="r", options=options, metadata_errors="replace")
+    finally:
+        listening.end()
     with opened as container:
         stream = _best_stream(container)
         if stream is not None and stream.codec_context is not None:
@@ -214,7 +218,11 @@ def _read(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacke
 
 def decode_packet(stream: VideoStream, packet: VideoPacket | None) -> list[VideoFrame] | None:
     """The frames that come out after one packet (None: after the last one); None if it is damaged."""
+    listening = Listening()
+    listening.begin()  # what is damaged is logged
     try:
         return stream.codec_context.decode(packet)
     except av.error.FFmpegError:
         return None
+    finally:
+        listening.end()

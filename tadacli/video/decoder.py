@@ -21,11 +21,12 @@ from av.video.stream import VideoStream
 from tadacli.video.container import VideoPacket, decode_packet, new_decoder, open_stream, read_packets
 from tadacli.video.damage import Damage, DamageWatch, Decoded, Picture, Wanted, with_wholeness
 from tadacli.video.decode_plan import Flags, needed_packets
+from tadacli.video.ffmpeg_log import Listening
 from tadacli.video.frame_table import FrameTable, proof_of
 from tadacli.video.opening import open_for_frames
 from tadacli.video.seeking import read_needed
 from tadacli.video.source import Indices
-from tadacli.video.watched_decoding import Listening, decode_watched
+from tadacli.video.watched_decoding import decode_watched
 
 # These leave blocks of a damaged frame as the memory was before, and say nothing. A new decoder for each group gives
 # them the same memory whatever was decoded before it. All that they need to know is in the packets and the extradata.

@@ -36,6 +36,7 @@ from tadacli.video.container import (
 )
 from tadacli.video.container_bytes import has_destroyed_parts, shows_as_stored
 from tadacli.video.decode_plan import Flags, PacketOrder, reordering
+from tadacli.video.ffmpeg_log import Listening
 from tadacli.video.full_decode import FirstFrame, FullDecode, decode_all
 from tadacli.video.h264 import h264_size
 from tadacli.video.source import Indices, Timestamps
@@ -50,7 +51,7 @@ from tadacli.video.timeline import (
     timeline_of,
 )
 from tadacli.video.truncation import Truncation, find_truncation
-from tadacli.video.watched_decoding import Listening, decode_watched
+from tadacli.video.watched_decoding import decode_watched
 
 # Their decoders give each frame with its packet, and see the same in the next one whether they were emptied or not.
 _GO_ON = ("vp9",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,7 +17,7 @@ from tadacli.errors import VideoError
 from tadacli.video import container as container_module
 from tadacli.video.container import open_stream, read_packets
 from tadacli.video.opening import open_for_frames
-from tadacli.video.reading import probe
+from tadacli.video.reading import open_video, probe
 from tests import media
 
 X264 = {"preset": "veryfast", "g": "12"}
@@ -119,6 +120,24 @@ def test_the_stream_of_several_is_chosen_by_what_decoding_tells(
                 copy.is_keyframe = packet.is_keyframe
                 out.mux(copy)
     assert not assert_same(two, monkeypatch)
+
+
+def test_files_are_opened_in_several_threads_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """PyAV's log is of the whole process: a line on its way while a thread sets it back would show a traceback."""
+    path = tmp_path / "plain.mp4"
+    media.render(path, 20, options=X264)
+
+    def read() -> None:
+        for _ in range(60):
+            with open_video(path) as source:
+                next(source.iter_frames([0]))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_opening_without_a_decoder_logs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
