@@ -286,7 +286,7 @@ def _first(path: str, stream: VideoStream, packet: VideoPacket) -> FirstFrame | 
     codec = decoder.codec.canonical_name
     if codec == "h264":
         size = h264_size(decoder.extradata or b"", memoryview(packet))
-    elif codec == "vp9" and pixel_format is None:  # nothing was decoded: the container says a size of its own
+    elif codec == "vp9":
         size, pixel_format = vp9_size(memoryview(packet)), VP9_FORMAT
     is_agreed = size is not None and (size.height, size.width) == (decoder.height, decoder.width)
     if is_agreed and pixel_format is not None and shows_as_stored(path, stream.container.format.name):

@@ -30,7 +30,6 @@ class PlainH264:
     `reorder_depth`: how many frames wait for one that is shown before them.
     """
 
-    size: CodedSize
     is_square: bool
     reorder_depth: int
 
@@ -41,6 +40,7 @@ def plain_h264(extradata: bytes) -> PlainH264 | None:
 
 
 _PICTURE_SET = 8
+_MORE_OF_HIGH_PROFILES = 4  # bytes
 _HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
 
@@ -72,7 +72,9 @@ def _has_one_picture_set(record: bytes) -> bool:
 
     Without it nothing decodes, and no decoder says so before it is given a packet.
     """
-    return len(record) > 4 and record[0] == 1 and record[3] & 0x9F == _PICTURE_SET and record[4] >> 6 == 3
+    rest = len(record) - 3 - int.from_bytes(record[1:3], "big")
+    has_one = len(record) > 4 and record[0] == 1 and rest in (0, _MORE_OF_HIGH_PROFILES)
+    return has_one and record[3] & 0x9F == _PICTURE_SET and record[4] >> 6 == 3
 
 
 def _walked(bits: Bits) -> H264Set:
@@ -109,18 +111,18 @@ def _walked(bits: Bits) -> H264Set:
             height -= (top + bottom) * (2 if chroma == 1 and not is_separate else 1)
     except ValueError:
         return H264Set(has_only_whole_frames=True)
-    size, plain = CodedSize(height, width), None
+    plain = None
     if number == 0 and chroma == 1 and more_depth == 0:
         with suppress(ValueError):
-            plain = _read_display(size, bits)
-    return H264Set(has_only_whole_frames=True, size=size, plain=plain)
+            plain = _read_display(bits)
+    return H264Set(has_only_whole_frames=True, size=CodedSize(height, width), plain=plain)
 
 
 _MOST_FRAMES = 16
 _SQUARE, _SHAPE_IN_NUMBERS = (0, 1), 255  # shapes of a pixel: not said, or as wide as high; and as two numbers
 
 
-def _read_display(size: CodedSize, bits: Bits) -> PlainH264 | None:
+def _read_display(bits: Bits) -> PlainH264 | None:
     """Reads what a set says of display (H.264 E.1.1); None where it is not plain.
 
     Raises `ValueError` where the set ends too early.
@@ -152,7 +154,7 @@ def _read_display(size: CodedSize, bits: Bits) -> PlainH264 | None:
     for _ in range(4):
         bits.golomb()
     depth, room = bits.golomb(), bits.golomb()
-    return PlainH264(size, shape in _SQUARE, depth) if depth <= room <= _MOST_FRAMES else None
+    return PlainH264(shape in _SQUARE, depth) if depth <= room <= _MOST_FRAMES else None
 
 
 def _skip_buffer(bits: Bits) -> int:

@@ -63,9 +63,7 @@ def _says_all(container: InputContainer, stream: VideoStream) -> bool:
     if codec != "h264" or name not in (MP4, MATROSKA) or decoder.color_range == _FULL_RANGE:
         return False
     said = plain_h264(decoder.extradata or b"")
-    if said is None or (said.size.height, said.size.width) != (decoder.height, decoder.width):
-        return False
-    if not (said.is_square or stream.sample_aspect_ratio):
+    if said is None or not (said.is_square or stream.sample_aspect_ratio):
         return False
     decoder.pix_fmt = "yuv420p"
     decoder.reorder_depth = max(decoder.reorder_depth, said.reorder_depth)

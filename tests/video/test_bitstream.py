@@ -230,12 +230,12 @@ def display(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"end": display()}, PlainH264(CodedSize(96, 160), True, 2)),
-        ({"end": display(), "profile": 100}, PlainH264(CodedSize(96, 160), True, 2)),
-        ({"end": display(buffer=True, colours=False)}, PlainH264(CodedSize(96, 160), True, 2)),
-        ({"end": display(shape=1, depth=0, room=0)}, PlainH264(CodedSize(96, 160), True, 0)),
-        ({"end": display(shape=255, depth=1)}, PlainH264(CodedSize(96, 160), False, 1)),
-        ({"end": display(shape=14)}, PlainH264(CodedSize(96, 160), False, 2)),
+        ({"end": display()}, PlainH264(True, 2)),
+        ({"end": display(), "profile": 100}, PlainH264(True, 2)),
+        ({"end": display(buffer=True, colours=False)}, PlainH264(True, 2)),
+        ({"end": display(shape=1, depth=0, room=0)}, PlainH264(True, 0)),
+        ({"end": display(shape=255, depth=1)}, PlainH264(False, 1)),
+        ({"end": display(shape=14)}, PlainH264(False, 2)),
         ({"end": display(full_range=True)}, None),
         ({"end": display(is_told=False)}, None),
         ({"end": display(depth=5)}, None),

@@ -14,10 +14,14 @@ import pytest
 from av.video.stream import VideoStream
 
 from tadacli.errors import VideoError
+from tadacli.results import VideoInfo
 from tadacli.video import container as container_module
+from tadacli.video import opening
 from tadacli.video.container import open_stream, read_packets
+from tadacli.video.damage import Damage
 from tadacli.video.opening import open_for_frames
 from tadacli.video.reading import open_video, probe
+from tadacli.video.source import Frame
 from tests import media
 
 X264 = {"preset": "veryfast", "g": "12"}
@@ -106,9 +110,68 @@ def test_headers_of_real_videos_say_what_decoding_would(monkeypatch: pytest.Monk
     assert num_plain > 40
 
 
-def test_the_stream_of_several_is_chosen_by_what_decoding_tells(
+def found_in(path: Path) -> str | tuple[VideoInfo, list[float], list[bytes | str]]:
+    """The facts and the frames of a video, or why there are none."""
+    try:
+        with open_video(path) as source:
+            frames = source.iter_frames(range(source.info.num_frames), skip_unreadable=True)
+            seen = [frame.pixels.tobytes() if isinstance(frame, Frame) else frame.reason for frame in frames]
+            return source.info, source.times.tolist(), seen
+    except VideoError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_whatever_bit_of_the_headers_is_damaged_decoding_would_tell_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    media.render(path, 8, options={"preset": "veryfast", "g": "4", "bf": "1", "x264-params": "ref=16"}, size=(32, 64))
+    with av.open(str(path)) as container:
+        header = bytes(container.streams.video[0].codec_context.extradata or b"")
+    content = path.read_bytes()
+    start, pictures, num_opened_by_headers = content.index(header), header.rindex(b"\x68"), 0
+    for bit in range(8 * len(header)):
+        damaged = bytearray(content)
+        damaged[start + bit // 8] ^= 0x80 >> bit % 8
+        path.write_bytes(damaged)
+        with watched_opening(monkeypatch) as may_decode:
+            found = found_in(path)
+        num_opened_by_headers += not any(may_decode)
+        with monkeypatch.context() as patched:
+            patched.setattr(opening, "_may_say_all", lambda _: False)
+            decoded = found_in(path)
+        if bit // 8 < pictures or found == decoded:
+            assert found == decoded, f"bit {bit} of {len(header)} bytes"
+        else:  # without the set for pictures nothing decodes, which no header says, and which is told of each frame
+            assert isinstance(decoded, str)
+            assert set(found[2]) == {Damage.LOST}
+    assert num_opened_by_headers > 20
+
+
+def test_a_container_that_claims_all_levels_of_a_byte_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where H.264 says nothing of them, FFmpeg has another format of pixels then."""
+    path = tmp_path / "a.mp4"
+    media.render(path, 20, options=X264)
+    data, at = bytearray(path.read_bytes()), 0
+    assert data.index(b"mdat") < data.index(b"moov"), "what moves is after the pictures"
+    boxes = []
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        at = data.index(name, at) + 4
+        boxes.append(at - 8)
+    end = boxes[-1] + int.from_bytes(data[boxes[-1] :][:4], "big")
+    colours = b"colrnclx" + bytes([0, 2, 0, 2, 0, 2, 0x80])
+    data[end:end] = (4 + len(colours)).to_bytes(4, "big") + colours
+    for box in boxes:
+        data[box : box + 4] = (int.from_bytes(data[box:][:4], "big") + 4 + len(colours)).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert probe(path).pixel_format == "yuvj420p"
+    assert not assert_same(path, monkeypatch)
+
+
+def test_of_several_streams_one_is_chosen_by_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
     media.render(one, 20, options=X264)
     with av.open(str(one)) as source, av.open(str(two), "w") as out:
