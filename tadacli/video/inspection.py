@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from tadacli.results import VideoInfo
 from tadacli.video.bitstream import MP4
-from tadacli.video.container import start_timecode
+from tadacli.video.container import open_stream, start_timecode
 from tadacli.video.decoder import ReadFile
 from tadacli.video.frame_table import FrameTable, ReadSoFar, build_table, decode_table
 from tadacli.video.full_decode import FirstFrame
@@ -92,8 +94,7 @@ def inspect_file(path: str, *, by_decoding: bool = False) -> tuple[Inspection, R
                 raise no_video(path, container)
             codec = codec_name(path, stream)
             says_its_size = check_size(path, stream)
-            aspect = stream.sample_aspect_ratio or Fraction(1)
-            headers = Headers(codec, stream.average_rate, aspect, start_timecode(container, stream))
+            headers = _headers_of(codec, container, stream)
             format_name = container.format.name
             built = None if by_decoding else build_table(path, container, stream, so_far=so_far)
             if built is not None and built[0].packets is not None:
@@ -102,6 +103,10 @@ def inspect_file(path: str, *, by_decoding: bool = False) -> tuple[Inspection, R
                     read_file = ReadFile(stream, packets, so_far.has_first, files.pop_all())
         if by_decoding:
             built = decode_table(path, distrust="it was wrong")
+        if built is not None and built[0].packets is None:
+            with open_stream(path) as (container, stream):  # headers alone may say less than the frames do
+                assert stream is not None
+                headers = _headers_of(codec, container, stream)
     except av.error.FFmpegError as error:
         raise unopenable(path, error) from error
     if built is None:
@@ -110,6 +115,11 @@ def inspect_file(path: str, *, by_decoding: bool = False) -> tuple[Inspection, R
     if format_name == MP4 and built[0].packets is None and is_encrypted(path):
         raise encrypted(path)  # what comes out is noise, or a start that is not encrypted
     return Inspection(*built, headers), read_file
+
+
+def _headers_of(codec: str, container: InputContainer, stream: VideoStream) -> Headers:
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    return Headers(codec, stream.average_rate, aspect, start_timecode(container, stream))
 
 
 def average_fps(table: FrameTable, header: Fraction | None) -> Fraction:

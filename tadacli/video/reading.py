@@ -59,7 +59,8 @@ def open_video(
             opened again; one that has changed is noticed. By default nothing is kept.
 
     Raises:
-        VideoError: Not one frame can be had; it names the reason.
+        VideoError: Not one frame can be had, as far as opening tells; it names the reason. Where headers promise frames
+            of which none decodes, each is refused when it is asked for.
     """
     if isinstance(path, FrameArray):
         yield ArraySource(path)
@@ -85,7 +86,8 @@ def probe(path: VideoPath, *, fps: float | Fraction | None = None, index: VideoP
         The facts, with times in seconds and the size in pixels as the frames are shown, (height, width).
 
     Raises:
-        VideoError: Not one frame can be had; it names the reason.
+        VideoError: Not one frame can be had, as far as opening tells; it names the reason. Where headers promise frames
+            of which none decodes, each is refused when it is asked for.
 
     Example:
         >>> import tempfile, tadacli.video

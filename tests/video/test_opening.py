@@ -171,6 +171,46 @@ def test_a_container_that_claims_all_levels_of_a_byte_is_decoded(
     assert not assert_same(path, monkeypatch)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_the_shape_of_pixels_is_that_of_the_stream_where_headers_are_not_all(tmp_path: Path, suffix: str) -> None:
+    """A second set of parameters, in the first packet, says another shape than that of the headers."""
+    shaped, path = tmp_path / f"shaped.{suffix}", tmp_path / f"a.{suffix}"
+    media.render(tmp_path / "square.mp4", 20, options=X264)
+    media.render(shaped, 20, options={**X264, "x264-params": "sar=12/11"})
+    with av.open(str(shaped)) as container:
+        record = bytes(container.streams.video[0].codec_context.extradata or b"")
+    length = int.from_bytes(record[6:8], "big")
+    more = record[8 + length + 1 :]
+    sets = record[8 : 8 + length], more[2 : 2 + int.from_bytes(more[:2], "big")]
+    prefix = b"".join(len(each).to_bytes(4, "big") + each for each in sets)
+    with av.open(str(tmp_path / "square.mp4")) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(each for each in source.demux(video=0) if each.size):
+            copy = av.Packet(prefix + bytes(packet) if number == 0 else bytes(packet))
+            copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
+            copy.is_keyframe = packet.is_keyframe
+            out.mux(copy)
+    with open_stream(str(path)) as (_, stream):
+        assert stream is not None
+        expected = stream.sample_aspect_ratio
+    assert expected == Fraction(12, 11)
+    assert probe(path).sample_aspect_ratio == expected
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_that_ffmpeg_crops_less_than_headers_say_have_the_size_that_it_gives(
+    tmp_path: Path, suffix: str
+) -> None:
+    """It crops nothing from the left that is not a multiple of what its decoder likes."""
+    path = tmp_path / f"a.{suffix}"
+    media.render(path, 20, options={**X264, "x264-params": "crop-rect=4,2,6,8"})
+    with av.open(str(path)) as container:
+        sizes = {(frame.height, frame.width) for frame in container.decode(video=0)}
+    with open_video(path) as source:
+        assert {(source.info.height, source.info.width)} == sizes
+        assert {frame.pixels.shape[:2] for frame in source.require_frames(range(20))} == sizes
+
+
 def test_of_several_streams_one_is_chosen_by_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
     media.render(one, 20, options=X264)
