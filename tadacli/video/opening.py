@@ -19,8 +19,8 @@ from tadacli.video.container import open_stream
 from tadacli.video.h264 import plain_h264
 from tadacli.video.watched_decoding import open_watched
 
-# Their first frame is always decoded here, and they have one order of frames.
-_SAY_NOTHING = ("vp8", "vp9")
+# These reorder nothing, and what else a decoder tells is in their key frames, or is learned from the first of them.
+_IN_ORDER = ("vp8", "vp9")
 _MATROSKA_HEAD, _MP4_HEAD = b"\x1a\x45\xdf\xa3", b"ftyp"
 _FULL_RANGE = 2
 
@@ -51,14 +51,14 @@ def _may_say_all(path: str) -> bool:
 
 
 def _says_all(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether decoding would tell nothing more of the one video stream of a file."""
+    """Whether decoding would tell nothing more of the one video stream of a file; its decoder is told what it says."""
     if len(container.streams.video) != 1 or stream.codec_context is None:
         return False
     decoder, name = stream.codec_context, container.format.name
     if not (decoder.width and decoder.height and stream.average_rate):
         return False
     codec = decoder.codec.canonical_name
-    if codec in _SAY_NOTHING:
+    if codec in _IN_ORDER:
         return name in (MP4, MATROSKA)
     if codec != "h264" or name not in (MP4, MATROSKA) or decoder.color_range == _FULL_RANGE:
         return False
