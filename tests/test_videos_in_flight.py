@@ -150,8 +150,8 @@ class Endless:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
-    def require_frames(self, indices: list[int]) -> Iterator[Frame]:
-        for frame in self._source.require_frames(indices[:1]):
+    def require_frames(self, indices: list[int], **how: Any) -> Iterator[Frame]:
+        for frame in self._source.require_frames(indices[:1], **how):
             deadline = time.monotonic() + DEADLINE_SECONDS
             while time.monotonic() < deadline:
                 self.num_given += 1
