@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tadacli.errors import UsageError
+from tadacli.specs import InputSpec
 
 # Making a pixel from its four neighbours takes about as long as this many pixels of a frame that is resized as a whole.
 _COST_OF_GATHERING = 16
@@ -44,15 +45,13 @@ def centre_box(height: int, width: int, *, crop_size: int) -> Box:
 
 
 def picked_pixels(
-    height: int, width: int, *, short_side: int, crop_size: int, num_crops: int, device: torch.device
+    whole: tuple[int, int], spec: InputSpec, *, num_crops: int, device: torch.device
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """The rows and columns of large frames that the centre crop of the resized ones is made from.
 
     Args:
-        height: That of the frames, in pixels.
-        width: Likewise.
-        short_side: Length that the shorter side is resized to, in pixels.
-        crop_size: Side of the square in the middle, in pixels.
+        whole: (height, width) of the frames, in pixels.
+        spec: How they are resized and cropped.
         num_crops: How many crops there are to be.
         device: Where frames are resized.
 
@@ -60,11 +59,11 @@ def picked_pixels(
         Two of int64 (2 * crop_size,), in the order in which `resize_frames` takes them; None where whole frames are
         taken: for several crops, on an accelerator, and where frames are not much larger.
     """
-    size = resized_size(height, width, short_side=short_side)
-    if num_crops != 1 or device.type != "cpu" or not _is_gathered((height, width), size):
+    size = resized_size(*whole, short_side=spec.short_side)
+    if num_crops != 1 or device.type != "cpu" or not _is_gathered(whole, size):
         return None
-    top, left, bottom, right = centre_box(*size, crop_size=crop_size)
-    return _line_taps(height, size[0], top, bottom)[0], _line_taps(width, size[1], left, right)[0]
+    top, left, bottom, right = centre_box(*size, crop_size=spec.crop_size)
+    return _line_taps(whole[0], size[0], top, bottom)[0], _line_taps(whole[1], size[1], left, right)[0]
 
 
 def resize_frames(

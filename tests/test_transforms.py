@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from tadacli.errors import UsageError
 from tadacli.transforms import centre_box, crop_frames, picked_pixels, preprocess, resize_frames, resized_size
+from tadacli.zoo import DEFAULT_MODEL
+from tadacli.zoo.manifest import manifest
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 NORMALISED = {"mean": (0.45, 0.4, 0.5), "std": (0.225, 0.3, 0.2)}
@@ -130,7 +133,8 @@ def test_a_box_holds_what_all_of_it_holds_there(data, height, width, short_side,
 def test_a_crop_of_picked_pixels_is_that_of_whole_frames(height, width, short_side, crop_size) -> None:
     frames, settings_ = noise((3, height, width, 3)), {"short_side": short_side, "crop_size": crop_size}
     whole = preprocess(frames, num_crops=1, **settings_, **NORMALISED)
-    found = picked_pixels(height, width, num_crops=1, device=torch.device("cpu"), **settings_)
+    spec = replace(manifest()[DEFAULT_MODEL].input, **settings_)
+    found = picked_pixels((height, width), spec, num_crops=1, device=torch.device("cpu"))
     if found is None:
         assert 16 * short_side * short_side * max(height, width) // min(height, width) >= height * width // 2
         return
@@ -141,11 +145,11 @@ def test_a_crop_of_picked_pixels_is_that_of_whole_frames(height, width, short_si
 
 
 def test_no_pixels_are_picked_for_several_crops_or_another_device_or_from_small_frames() -> None:
-    settings_ = {"short_side": 64, "crop_size": 64}
-    assert picked_pixels(1080, 1920, num_crops=1, device=torch.device("cpu"), **settings_) is not None
-    assert picked_pixels(1080, 1920, num_crops=3, device=torch.device("cpu"), **settings_) is None
-    assert picked_pixels(1080, 1920, num_crops=1, device=torch.device("cuda"), **settings_) is None
-    assert picked_pixels(240, 320, num_crops=1, device=torch.device("cpu"), **settings_) is None
+    spec, cpu = manifest()[DEFAULT_MODEL].input, torch.device("cpu")
+    assert picked_pixels((1080, 1920), spec, num_crops=1, device=cpu) is not None
+    assert picked_pixels((1080, 1920), spec, num_crops=3, device=cpu) is None
+    assert picked_pixels((1080, 1920), spec, num_crops=1, device=torch.device("cuda")) is None
+    assert picked_pixels((240, 320), spec, num_crops=1, device=cpu) is None
 
 
 def test_frames_may_be_a_part_of_larger_ones() -> None:

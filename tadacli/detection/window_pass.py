@@ -343,8 +343,7 @@ def _shot(window: Window, cuts: Sequence[float]) -> int:
 def _crops(model: Model, num_crops: int, source: VideoSource, frames: Frames) -> Iterator[Item[Tensor]]:
     """(index, normalised crops (n, 3, crop, crop) on the model's device, or why they cannot be had), in order."""
     spec, info = model.spec.input, source.info
-    size = {"short_side": spec.short_side, "crop_size": spec.crop_size}
-    places = picked_pixels(info.height, info.width, **size, num_crops=num_crops, device=model.device)
+    places = picked_pixels((info.height, info.width), spec, num_crops=num_crops, device=model.device)
     picked, whole = (None, None) if places is None else (Picked(*places), (info.height, info.width))
     for frame in steps(Stage.DECODE, source.iter_frames(frames, skip_unreadable=True, picked=picked)):
         if isinstance(frame, Unreadable):

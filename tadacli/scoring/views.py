@@ -111,8 +111,7 @@ def _decode(
     times: dict[int, float] = {}
     wanted = sorted({index for clip in plan for index in clip})
     spec, info, num_before = model.spec.input, source.info, source.num_decoded
-    size = {"short_side": spec.short_side, "crop_size": spec.crop_size}
-    places = picked_pixels(info.height, info.width, **size, num_crops=num_crops, device=model.device)
+    places = picked_pixels((info.height, info.width), spec, num_crops=num_crops, device=model.device)
     picked, whole = (None, None) if places is None else (Picked(*places), (info.height, info.width))
     try:
         for frame in steps(Stage.DECODE, source.require_frames(wanted, picked=picked)):

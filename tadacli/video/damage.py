@@ -47,14 +47,15 @@ class Wanted:
 
     def has(self, index: int) -> bool:
         """Whether a frame is told of."""
-        at = bisect_left(self._sorted, index)
-        return self.tells_others or (at < len(self._sorted) and self._sorted[at] == index)
+        return self.tells_others or self._wants(index)
 
     def picture(self, index: int, frame: VideoFrame) -> Picture | None:
         """The picture of a frame if it is wanted."""
+        return self._convert(frame) if self._wants(index) else None
+
+    def _wants(self, index: int) -> bool:
         at = bisect_left(self._sorted, index)
-        is_wanted = at < len(self._sorted) and self._sorted[at] == index
-        return self._convert(frame) if is_wanted else None
+        return at < len(self._sorted) and self._sorted[at] == index
 
 
 class DamageWatch:

@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tadacli.results import VideoInfo
-from tadacli.video.bitstream import MP4
+from tadacli.video.bitstream import MATROSKA, MP4
 from tadacli.video.container import open_stream, start_timecode
 from tadacli.video.decoder import ReadFile
 from tadacli.video.frame_table import FrameTable, ReadSoFar, build_table, decode_table
@@ -103,8 +103,9 @@ def inspect_file(path: str, *, by_decoding: bool = False) -> tuple[Inspection, R
                     read_file = ReadFile(stream, packets, so_far.has_first, files.pop_all())
         if by_decoding:
             built = decode_table(path, distrust="it was wrong")
-        if built is not None and built[0].packets is None:
-            with open_stream(path) as (container, stream):  # headers alone may say less than the frames do
+        if built is not None and built[0].packets is None and format_name in (MP4, MATROSKA):
+            # It may have been opened by headers, which say less than the frames do.
+            with open_stream(path) as (container, stream):
                 assert stream is not None
                 headers = _headers_of(codec, container, stream)
     except av.error.FFmpegError as error:
