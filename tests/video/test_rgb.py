@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from tadacli.video import rgb
+from tadacli.video import reading, rgb
 from tadacli.video.reading import open_video
 from tadacli.video.rgb import picked_rgb, rgb_of
 from tadacli.video.source import Frame, Picked
@@ -98,6 +98,20 @@ def test_files_give_picked_pixels(
         for whole, few in zip(frames, source.require_frames(range(6), picked=picked), strict=True):
             assert np.array_equal(few.pixels, picked.of(whole.pixels))
             assert (few.index, few.time_seconds) == (whole.index, whole.time_seconds)
+
+
+def test_frames_on_the_way_to_a_wanted_one_are_not_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, converted, honest = tmp_path / "v.mp4", [], reading.rgb_of
+    media.render(path, 20)
+
+    def watched(frame: av.VideoFrame) -> np.ndarray:
+        converted.append(frame.pts)
+        return honest(frame)
+
+    monkeypatch.setattr(reading, "rgb_of", watched)
+    with open_video(path) as source:
+        assert [frame.index for frame in source.require_frames([5, 12])] == [5, 12]
+    assert len(converted) == 2
 
 
 def test_pictures_and_arrays_give_picked_pixels(tmp_path: Path) -> None:
